@@ -1,0 +1,253 @@
+"""Everything that can go wrong, by what happened; what to do about it is decided in `routing.fallback` alone.
+
+* LLMRouteError
+  x RequestError            the caller asked for what cannot be (exit 2)
+  x ConfigError             a setting that does not parse or does not fit (exit 2)
+  x NoCandidateError        no model is usable: key, engine, server, filters (exit 3)
+    + EngineUnavailableError
+    + ModelRetiredError
+  x LedgerError             the ledger cannot be read or written (exit 3)
+  x BudgetExceededError     refused here, before any byte was sent (exit 5)
+  x DeadlineError           the time for the whole request is over (exit 7)
+  x AttemptError            one call to one provider failed
+    + RateLimitError        429, or a queue that is full (exit 4)
+    + QuotaError            no credit is left (exit 3)
+    + AuthenticationError   the key is missing, wrong or not allowed to (exit 3)
+    + ModelGoneError        the provider does not know the model (exit 3)
+    + TransientError        5xx, or an error inside a stream (exit 4)
+    + ProviderTimeoutError  no connection, no first token, a stall (exit 4)
+    + UnreachableError      DNS, refused, reset, TLS (exit 4)
+    + ContextLengthError    the prompt is too long for the model (exit 2)
+    + ContentError          refused or filtered (exit 6)
+    + ParameterError        an unsupported parameter or value (exit 2)
+    + BadRequestError       any other fault of the request (exit 2)
+    + BadOutputError        empty, undecodable or unfinished (exit 6)
+  x AllProvidersFailedError every attempt failed; says each, exits as the last
+  x IncompleteAnswerError   the stream broke after text was shown (exit 6)
+
+A bug is none of these: it traces under --debug and exits 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmroute.types import AttemptRecord
+
+
+class LLMRouteError(Exception):
+    """The base of all: a message in lower case (what and where), and a hint (what to do next)."""
+
+    exit_code = 1
+    kind = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        attempts: Sequence[AttemptRecord] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.attempts = tuple(attempts)
+
+
+class RequestError(LLMRouteError):
+    """The caller asked for what cannot be."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class ConfigError(LLMRouteError):
+    """A setting does not parse or does not fit."""
+
+    exit_code = 2
+    kind = "config"
+
+
+class NoCandidateError(LLMRouteError):
+    """No model is left that could answer this request."""
+
+    exit_code = 3
+    kind = "no_candidate"
+
+
+class EngineUnavailableError(NoCandidateError):
+    """The embedded engine or its weights are not installed."""
+
+    kind = "engine"
+
+
+class ModelRetiredError(NoCandidateError):
+    """The vendor has retired the model and nothing living succeeds it."""
+
+    kind = "model_retired"
+
+
+class LedgerError(LLMRouteError):
+    """The ledger cannot be read or written."""
+
+    exit_code = 3
+    kind = "ledger"
+
+
+class BudgetExceededError(LLMRouteError):
+    """The worst case of the request does not fit the budget; nothing was sent."""
+
+    exit_code = 5
+    kind = "budget"
+
+
+class DeadlineError(LLMRouteError):
+    """The time for the whole request is over."""
+
+    exit_code = 7
+    kind = "deadline"
+
+
+class AttemptError(LLMRouteError):
+    """One call to one provider failed.
+
+    `http_status` and `code` are the provider's own; `retry_after_s` is its wish in seconds, already clamped;
+    `should_retry` is `x-should-retry` where it was sent; `usage`, where known, was billed all the same.
+    """
+
+    exit_code = 4
+    kind = "attempt"
+
+    def __init__(  # noqa: PLR0913 (an error carries what the table needs)
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        model: str | None = None,
+        http_status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+        should_retry: bool | None = None,
+        hint: str | None = None,
+        attempts: Sequence[AttemptRecord] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, attempts=attempts)
+        self.provider = provider
+        self.model = model
+        self.http_status = http_status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        self.should_retry = should_retry
+
+
+class RateLimitError(AttemptError):
+    """The provider asks to be called less often."""
+
+    kind = "rate_limit"
+
+
+class QuotaError(AttemptError):
+    """The account has no credit left; waiting does not help."""
+
+    exit_code = 3
+    kind = "quota"
+
+
+class AuthenticationError(AttemptError):
+    """The key is missing, wrong, or not allowed to do this."""
+
+    exit_code = 3
+    kind = "auth"
+
+
+class ModelGoneError(AttemptError):
+    """The provider does not know, or no longer serves, the model."""
+
+    exit_code = 3
+    kind = "model_gone"
+
+
+class TransientError(AttemptError):
+    """The provider failed on its side."""
+
+    kind = "transient"
+
+
+class ProviderTimeoutError(AttemptError):
+    """No connection, no first token, or a stall."""
+
+    kind = "timeout"
+
+
+class UnreachableError(AttemptError):
+    """The provider could not be reached: DNS, refused, reset, TLS.
+
+    `refused` tells a closed door from a broken line.
+    """
+
+    kind = "unreachable"
+    refused = False
+
+
+class ContextLengthError(AttemptError):
+    """The prompt does not fit the model's window."""
+
+    exit_code = 2
+    kind = "context"
+
+
+class ContentError(AttemptError):
+    """The provider refused or filtered the content."""
+
+    exit_code = 6
+    kind = "content"
+
+
+class ParameterError(AttemptError):
+    """The model does not take a parameter or a value; `code` names it where the provider did."""
+
+    exit_code = 2
+    kind = "parameter"
+
+
+class BadRequestError(AttemptError):
+    """The provider calls the request wrong; another provider would too."""
+
+    exit_code = 2
+    kind = "caller"
+
+
+class BadOutputError(AttemptError):
+    """The answer is empty, cannot be decoded, or ended without its end."""
+
+    exit_code = 6
+    kind = "bad_output"
+
+
+class AllProvidersFailedError(LLMRouteError):
+    """Every attempt failed: `attempts` has each, `__cause__` is the last."""
+
+    kind = "all_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int,
+        hint: str | None = None,
+        attempts: Sequence[AttemptRecord] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, attempts=attempts)
+        self.exit_code = exit_code
+
+
+class IncompleteAnswerError(LLMRouteError):
+    """The answer broke off after text of it was shown."""
+
+    exit_code = 6
+    kind = "incomplete"

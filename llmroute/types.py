@@ -1,0 +1,220 @@
+"""The words of the house: plain values that every layer passes on and none owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["user", "assistant"]
+Effort = Literal["none", "low", "medium", "high"]
+UsageSource = Literal["reported", "estimated", "none"]
+EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
+
+PICO_PER_USD = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; the system prompt is apart, in `Prompt.system`."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked of a model, before anybody chose the model.
+
+    `None` means "not said": the provider's default holds.  `temperature` is 0 to 2,
+    `max_tokens` counts output tokens, reasoning included.
+    """
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    effort: Effort | None = None
+    streaming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt.  None is "not told", never zero.
+
+    `input_tokens` is the whole prompt: what was read from a cache and what was written
+    to one is part of it.  `output_tokens` includes reasoning.  `cache_write_1h_tokens` is
+    the part of `cache_write_tokens` that Anthropic keeps for an hour at its own price.
+    """
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    source: UsageSource = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer, or what a stream had told of it when it ended.
+
+    `finish_reason` is the field's common word (`stop`, `length`, `content_filter`, `tool_calls`) where the
+    provider's own word means that, else the provider's own word; None means that the provider never said how it ended.
+    `thinking` is kept apart and is never part of `text`.
+    """
+
+    text: str = ""
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    model: str | None = None
+    request_id: str | None = None
+    thinking: str = ""
+    refusal: str | None = None
+    tool_calls: tuple[str, ...] = ()
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer: new text, or news about the whole (its last word wins)."""
+
+    text: str = ""
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPRequest:
+    """A request as a provider renders it.  `body` is JSON text, ready to be sent."""
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTier:
+    """Prices that hold for the whole request when its prompt is above `above` tokens."""
+
+    above: int
+    input: int | None
+    output: int | None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Pico-USD per token: the same number as millionths of a USD per million tokens.
+
+    None is an unknown price; zero is a real one.  `valid_from` and `valid_until` are ISO dates (until is included).
+    """
+
+    input: int | None
+    output: int | None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    tiers: tuple[PriceTier, ...] = ()
+    valid_from: str | None = None
+    valid_until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterLimits:
+    """What a model refuses.  An empty `efforts` means that it takes no effort at all."""
+
+    temperature: bool = True
+    temperature_needs_effort_none: bool = False
+    max_temperature: float | None = None
+    stop: bool = True
+    max_tokens_name: str = "max_tokens"
+    efforts: tuple[str, ...] = ()
+    default_effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What the catalogue knows of one model.  Dates are ISO (YYYY-MM-DD); unknown is None.
+
+    `id` is the model's name in llmroute, `api_name` what its vendor calls it on the wire.
+    `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
+    `prices` is in order of `valid_from`, oldest first.
+    """
+
+    provider: str
+    id: str
+    api_name: str
+    aliases: tuple[str, ...] = ()
+    context_window: int | None = None
+    max_output: int | None = None
+    prices: tuple[Price, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    quality: int | None = None
+    parameters: ParameterLimits = ParameterLimits()
+    deprecated_on: str | None = None
+    retires_on: str | None = None
+    successor: str | None = None
+    as_of: str | None = None
+    known: bool = True
+    facts: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """The row as the catalogue holds it, for those who show it: sources, notes, the Arena row."""
+
+    @property
+    def name(self) -> str:
+        """`provider/id`, as people write it."""
+        return f"{self.provider}/{self.id}"
+
+    @property
+    def cost_per_1k_prompt(self) -> float | None:
+        """USD per thousand prompt tokens at the newest list price, None where it is unknown."""
+        return _per_1k(self.prices[-1].input) if self.prices else None
+
+    @property
+    def cost_per_1k_completion(self) -> float | None:
+        """USD per thousand completion tokens at the newest list price, None where it is unknown."""
+        return _per_1k(self.prices[-1].output) if self.prices else None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The context window in tokens: prompt and answer together."""
+        return self.context_window
+
+
+def _per_1k(picousd_per_token: int | None) -> float | None:
+    return None if picousd_per_token is None else picousd_per_token * 1000 / PICO_PER_USD
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One call to one provider as it is told in `gen --json` and kept in the ledger."""
+
+    provider: str
+    model: str
+    status: str
+    error: str | None = None
+    http_status: int | None = None
+    latency_ms: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LLMResponse:
+    """A whole answer and what it took: money in USD (None where the price is unknown), time in milliseconds."""
+
+    id: str
+    content: str
+    provider: str
+    model: str
+    usage: Usage
+    cost_usd: float | None
+    latency_ms: int
+    ttft_ms: int | None
+    finish_reason: str | None
+    attempts: tuple[AttemptRecord, ...]
+    strategy: str | None = None
+    chain: str | None = None
+    request_id: str | None = None
