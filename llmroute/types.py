@@ -125,7 +125,13 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class ParameterLimits:
-    """What a model refuses.  An empty `efforts` means that it takes no effort at all."""
+    """What a model takes and refuses.
+
+    `efforts` are the provider's own words for how hard the model may think; empty means that it takes none.
+    `effort_form` says how effort goes out: `reasoning_effort` (a top-level word), `output_config` (Anthropic's
+    adaptive thinking), `thinking_budget` (Anthropic's older token budget), `reasoning_enabled` (Together's switch),
+    `think` (Ollama, true or false), `think_level` (Ollama, a word).
+    """
 
     temperature: bool = True
     temperature_needs_effort_none: bool = False
@@ -133,6 +139,7 @@ class ParameterLimits:
     stop: bool = True
     max_tokens_name: str = "max_tokens"
     efforts: tuple[str, ...] = ()
+    effort_form: str | None = None
     default_effort: str | None = None
 
 

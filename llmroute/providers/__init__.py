@@ -1,0 +1,144 @@
+"""Who the providers are, and the contract that each of them keeps.
+
+A provider does no I/O: it turns a prompt into an HTTP request, and bytes into completions, chunks and errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llmroute.errors import AttemptError
+    from llmroute.types import Chunk, Completion, HTTPRequest, ModelConfig, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One provider: the module that speaks its language, and what it needs."""
+
+    module: str
+    needs_key: bool = True
+    local: bool = False
+
+
+PROVIDERS: dict[str, Row] = {
+    "openai": Row("llmroute.providers.openai"),
+    "anthropic": Row("llmroute.providers.anthropic"),
+    "mistral": Row("llmroute.providers.mistral"),
+    "ollama": Row("llmroute.providers.ollama", needs_key=False, local=True),
+    "together": Row("llmroute.providers.together"),
+    "builtin": Row("llmroute.providers.builtin", needs_key=False, local=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider is called and with what; `base_url` None is the provider's own address."""
+
+    api_key: str | None = None
+    base_url: str | None = None
+    organization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok."""
+
+    api_name: str
+    aliases: tuple[str, ...] = ()
+    context_window: int | None = None
+    max_output: int | None = None
+    capabilities: frozenset[str] | None = None
+    deprecated_on: str | None = None
+    retires_on: str | None = None
+    successor: str | None = None
+    price_input: float | None = None
+    price_output: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """A page of a provider's model list, and the request for the next one."""
+
+    models: tuple[LiveModel, ...]
+    next_request: HTTPRequest | None = None
+
+
+class StreamReader(Protocol):
+    """Reads one streamed answer from bytes as they come, however they are cut."""
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take the next bytes; return what they completed.
+
+        Raises:
+            AttemptError: the provider reported an error inside the stream, or sent what cannot be read.
+        """
+
+    def finish(self) -> Completion:
+        """Say that the bytes have ended; return the whole answer.
+
+        Raises:
+            BadOutputError: the stream ended without its terminator or finish reason, or said nothing.
+        """
+
+    @property
+    def done(self) -> bool:
+        """Whether the terminator has been read: what follows does not matter."""
+
+    @property
+    def so_far(self) -> Completion:
+        """What is known of the answer at this point: for an attempt that was cut."""
+
+
+class Provider(Protocol):
+    """One provider at one endpoint."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it is called, without a trailing slash."""
+
+    @property
+    def local(self) -> bool:
+        """Whether a call stays on this machine."""
+
+    def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
+        """Render the request for an answer, streamed when `prompt.streaming`."""
+
+    def parse_completion(self, body: bytes) -> Completion:
+        """Read a whole answer.
+
+        Raises:
+            AttemptError: the body is not an answer, is empty, or holds an error in spite of its status.
+        """
+
+    def open_stream(self) -> StreamReader:
+        """Start to read a streamed answer."""
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Say what an answer with an error status means.  `headers` have lower-case names."""
+
+    def render_models(self) -> HTTPRequest:
+        """Render the free request that lists models: the health probe and `models --live`."""
+
+    def parse_models(self, body: bytes) -> ModelPage:
+        """Read a page of the provider's model list.
+
+        Raises:
+            BadOutputError: the body is no model list.
+        """
+
+    def render_show(self, model: ModelConfig) -> HTTPRequest | None:
+        """Render the request that must precede a call to learn the model's own limits; None where none must."""
+
+    def parse_show(self, body: bytes) -> LiveModel:
+        """Read the answer to `render_show`."""
+
+
+def connect(name: str, endpoint: Endpoint) -> Provider:
+    """Return the provider called `name` at `endpoint`, importing only its module."""
+    provider: Provider = import_module(PROVIDERS[name].module).connect(endpoint)
+    return provider
