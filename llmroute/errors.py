@@ -187,11 +187,11 @@ class ProviderTimeoutError(AttemptError):
 class UnreachableError(AttemptError):
     """The provider could not be reached: DNS, refused, reset, TLS.
 
-    `refused` tells a closed door from a broken line.
+    `broken_off` tells a line that broke, which may hold the next time, from a door that is closed.
     """
 
     kind = "unreachable"
-    refused = False
+    broken_off = False
 
 
 class ContextLengthError(AttemptError):

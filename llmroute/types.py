@@ -210,9 +210,12 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse:
-    """A whole answer and what it took: money in USD (None where the price is unknown), time in milliseconds."""
+    """A whole answer and what it took.
 
-    id: str
+    Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
+    `request_id` is the one under which the ledger keeps the attempts.
+    """
+
     content: str
     provider: str
     model: str
@@ -222,6 +225,6 @@ class LLMResponse:
     ttft_ms: int | None
     finish_reason: str | None
     attempts: tuple[AttemptRecord, ...]
+    request_id: str
     strategy: str | None = None
     chain: str | None = None
-    request_id: str | None = None

@@ -1,0 +1,67 @@
+"""config.toml: validated once, then kept as a compiled snapshot until it or the program changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from llmroute import __version__
+from llmroute.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what config.toml says, checked; empty when there is none.
+
+    Raises:
+        ConfigError: the file cannot be read, does not parse, or holds what no setting is called.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    stamp = [__version__, stat.st_mtime_ns, stat.st_size, stat.st_ino]
+    snapshot = path.with_name("config.snapshot.json")
+    if (kept := _kept(snapshot, stamp)) is not None:
+        return kept
+    settings = _parse(path)
+    _keep(snapshot, stamp, settings)
+    return settings
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    from llmroute.config_schema import validate
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: does not parse: {error}") from error
+    return validate(document, str(path))
+
+
+def _kept(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:
+    try:
+        kept = json.loads(snapshot.read_bytes())
+        return dict(kept["settings"]) if kept["stamp"] == stamp else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
+    """Write the snapshot; a folder that cannot be written only costs the time it would have saved."""
+    new = snapshot.with_name(f"{snapshot.name}.{os.getpid()}")
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump({"stamp": stamp, "settings": settings}, file)
+        new.replace(snapshot)
+    except OSError:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""What config.toml may hold.  Imported only when the file has changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmroute.errors import ConfigError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ProviderTable(_Table):
+    """[providers.NAME]; keys live in the environment or in a .env file, never here."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] | None = None
+    organization: str | None = None
+
+
+class TimeoutsTable(_Table):
+    """[timeouts]."""
+
+    total_s: Seconds | None = None
+    connect_s: Seconds | None = None
+    first_token_s: Seconds | None = None
+    slow_first_token_s: Seconds | None = None
+    stall_s: Seconds | None = None
+
+
+class Document(_Table):
+    """The whole file."""
+
+    default_provider: str | None = None
+    strategy: str | None = None
+    enable_fallback: bool | None = None
+    prefer_local: bool | None = None
+    max_latency_ms: Annotated[int, Field(gt=0)] | None = None
+    workspace: str | None = None
+    timeouts: TimeoutsTable = TimeoutsTable()
+    providers: dict[str, ProviderTable] = {}
+
+
+def validate(document: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return the settings that the document sets, as plain values.
+
+    Raises:
+        ConfigError: names the first key that is wrong, the file, and what was expected.
+    """
+    try:
+        return Document.model_validate(document).model_dump(exclude_none=True, exclude_defaults=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{key}: in {place}: {reason[:1].lower()}{reason[1:]}") from None

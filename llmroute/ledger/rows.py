@@ -1,0 +1,52 @@
+"""An attempt as a row of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(slots=True)
+class AttemptRow:
+    """One call to one provider; the columns of the table `attempts`, whose comments say what each means."""
+
+    request_id: str
+    attempt: int
+    started_ms: int
+    provider: str
+    model: str
+    streaming: bool
+    status: str = "pending"
+    error: str | None = None
+    http_status: int | None = None
+    settled_ms: int | None = None
+    served_model: str | None = None
+    provider_request_id: str | None = None
+    strategy: str | None = None
+    chain: str | None = None
+    task: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+    effort: str | None = None
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str = "none"
+    price: str | None = None
+    price_as_of: str | None = None
+    reserved_picousd: int | None = None
+    cost_picousd: int | None = None
+    latency_ms: int | None = None
+    ttft_ms: int | None = None
+    finish_reason: str | None = None
+    pid: int | None = None
+    host: str | None = None
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the values in the order of COLUMNS."""
+        return tuple(getattr(self, column) for column in COLUMNS)
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(AttemptRow))

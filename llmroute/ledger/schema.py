@@ -1,0 +1,167 @@
+"""The tables of the ledger, written to be read."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from llmroute.errors import LedgerError
+
+# Each entry brings a ledger one version further and is never edited once released.
+MIGRATIONS: tuple[str, ...] = (
+    """
+CREATE TABLE attempts (
+    -- One row for each call to one provider, failed calls included.
+    id INTEGER PRIMARY KEY,
+    -- Attempts that served one request share its id, and are counted from 1.
+    request_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    -- pending until settled, then once and for all:
+    -- ok, failed, partial (broke off after text was shown), interrupted (by the user), lost (the process died)
+    status TEXT NOT NULL,
+    -- The class of the failure, and what the provider's HTTP status was.
+    error TEXT,
+    http_status INTEGER,
+    -- UTC milliseconds.
+    started_ms INTEGER NOT NULL,
+    settled_ms INTEGER,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- What the provider says answered, and the provider's id of the exchange.
+    served_model TEXT,
+    provider_request_id TEXT,
+    strategy TEXT,
+    chain TEXT,
+    task TEXT,
+    workspace TEXT,
+    execution TEXT,
+    effort TEXT,
+    streaming INTEGER NOT NULL,
+    -- Tokens; NULL is "not told".  Input is the whole prompt, output includes reasoning.
+    input_tokens INTEGER,
+    cached_input_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    output_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    -- reported by the provider, estimated here, or none
+    usage_source TEXT NOT NULL,
+    -- The price used, as JSON in pico-USD per token, and its date.
+    price TEXT,
+    price_as_of TEXT,
+    -- Integer pico-USD; NULL where the price is unknown.
+    reserved_picousd INTEGER,
+    cost_picousd INTEGER,
+    cost_usd REAL GENERATED ALWAYS AS (cost_picousd / 1e12) VIRTUAL,
+    latency_ms INTEGER,
+    ttft_ms INTEGER,
+    finish_reason TEXT,
+    -- Who is making the call, so that a pending row of a dead process can be told from one of a living.
+    pid INTEGER,
+    host TEXT,
+    UNIQUE (request_id, attempt)
+) STRICT;
+
+CREATE INDEX attempts_by_time ON attempts (started_ms);
+CREATE INDEX attempts_pending ON attempts (started_ms) WHERE status = 'pending';
+
+CREATE TABLE rollups (
+    -- Settled attempts summed by quarter of an hour, so that a report costs what its period is long.
+    -- Every time zone in use is a whole number of quarters away from UTC.
+    quarter INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    task TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    status TEXT NOT NULL,
+    call_count INTEGER NOT NULL,
+    unknown_cost_count INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    cost_picousd INTEGER NOT NULL,
+    -- What attempts after the first of their request cost.
+    fallback_cost_picousd INTEGER NOT NULL,
+    latency_ms INTEGER NOT NULL,
+    PRIMARY KEY (quarter, provider, model, workspace, task, strategy, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER attempts_settled_at_once AFTER INSERT ON attempts WHEN new.status <> 'pending' BEGIN
+    {add_new}
+END;
+
+CREATE TRIGGER attempts_settled AFTER UPDATE ON attempts WHEN old.status = 'pending' AND new.status <> 'pending' BEGIN
+    {add_new}
+END;
+
+CREATE TRIGGER attempts_corrected AFTER UPDATE ON attempts WHEN old.status <> 'pending' BEGIN
+    {subtract_old}
+    {add_new}
+END;
+""",
+)
+
+_ROLL = """INSERT INTO rollups VALUES (
+        {row}.started_ms / 900000, {row}.provider, {row}.model, ifnull({row}.workspace, ''), ifnull({row}.task, ''),
+        ifnull({row}.strategy, ''), {row}.status,
+        {sign} 1, {sign} ({row}.cost_picousd IS NULL), {sign} ifnull({row}.input_tokens, 0),
+        {sign} ifnull({row}.cached_input_tokens, 0), {sign} ifnull({row}.output_tokens, 0),
+        {sign} ifnull({row}.reasoning_tokens, 0), {sign} ifnull({row}.cost_picousd, 0),
+        {sign} iif({row}.attempt > 1, ifnull({row}.cost_picousd, 0), 0), {sign} ifnull({row}.latency_ms, 0)
+    ) ON CONFLICT DO UPDATE SET
+        call_count = call_count + excluded.call_count,
+        unknown_cost_count = unknown_cost_count + excluded.unknown_cost_count,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+        cost_picousd = cost_picousd + excluded.cost_picousd,
+        fallback_cost_picousd = fallback_cost_picousd + excluded.fallback_cost_picousd,
+        latency_ms = latency_ms + excluded.latency_ms;"""
+
+_ADD_NEW = _ROLL.format(row="new", sign="+")
+_SUBTRACT_OLD = _ROLL.format(row="old", sign="-")
+
+
+def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
+    """Bring the tables up to date in one transaction; does nothing when they already are.
+
+    Raises:
+        LedgerError: the ledger was written by a newer llmroute.
+    """
+    version = _version(db)
+    if version == len(MIGRATIONS):
+        return
+    if version > len(MIGRATIONS):
+        raise LedgerError(
+            f"the ledger is of version {version} and this llmroute knows only {len(MIGRATIONS)}",
+            hint="update llmroute, or point LLMROUTE_LEDGER to another file",
+        )
+    if not fresh:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated while this one waited for the lock.
+        for migration in MIGRATIONS[_version(db) :]:
+            for statement in _statements(migration.format(add_new=_ADD_NEW, subtract_old=_SUBTRACT_OLD)):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> list[str]:
+    """Cut a script into statements; `executescript` would commit before it begins."""
+    statements, current = [], ""
+    for line in script.split("\n"):
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current.strip())
+            current = ""
+    return statements

@@ -1,0 +1,189 @@
+"""The attempt loop: retry, fall back, stop.  A generator that yields actions; no I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    BadRequestError,
+    ContentError,
+    ContextLengthError,
+    DeadlineError,
+    IncompleteAnswerError,
+    ModelGoneError,
+    ParameterError,
+    ProviderTimeoutError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from llmroute.routing.plan import Entry
+
+MAX_ATTEMPTS = 4
+# While another candidate is healthy nobody sleeps longer.
+SOON_S = 1.0
+RETRY_PAUSE_S = 0.5
+JITTER = 0.2
+
+Again = Literal["never", "once", "when told", "when broken off"]
+Next = Literal["any", "other provider", "larger window", "when allowed", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is done about one class of failure: whether the same endpoint is asked again, and who is asked next."""
+
+    again: Again
+    next: Next
+    warn: bool = False
+
+
+RULES: dict[type[AttemptError], Rule] = {
+    RateLimitError: Rule("when told", "any"),
+    QuotaError: Rule("never", "other provider", warn=True),
+    AuthenticationError: Rule("never", "other provider", warn=True),
+    ModelGoneError: Rule("never", "any", warn=True),
+    TransientError: Rule("once", "any"),
+    ProviderTimeoutError: Rule("never", "any"),
+    UnreachableError: Rule("when broken off", "other provider"),
+    ContextLengthError: Rule("never", "larger window"),
+    ContentError: Rule("never", "when allowed"),
+    ParameterError: Rule("never", "any"),
+    BadRequestError: Rule("never", "never"),
+    BadOutputError: Rule("once", "any"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the caller allows.  `jitter` is a random number from 0 to 1, drawn once for the request."""
+
+    deadline_s: float
+    fallback_on_content: bool = False
+    jitter: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A candidate that was given up: after how many calls, and for what."""
+
+    entry: Entry
+    error: AttemptError
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
+
+    `alone` says that nobody is left to fall back to.
+    """
+
+    entry: Entry
+    number: int
+    fell_from: Failure | None
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Sleep so many seconds before the same candidate is called again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request."""
+
+    elapsed_s: float
+    error: AttemptError | None = None
+    shown: bool = False
+
+
+def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wait, Outcome, None]:
+    """Yield what to do next until a candidate has answered.
+
+    Raises:
+        AttemptError: nobody is left; this is the last failure.
+        IncompleteAnswerError: an answer broke off after text of it was shown, which nothing can mend.
+        DeadlineError: the time for the whole request is over.
+    """
+    remaining = list(entries)
+    fell_from: Failure | None = None
+    number = 0
+    while True:
+        entry = remaining.pop(0)
+        calls = 0
+        while True:
+            number += 1
+            calls += 1
+            outcome = yield Try(entry, number, fell_from if calls == 1 else None, alone=not remaining)
+            error = outcome.error
+            if error is None:
+                return
+            if outcome.shown:
+                raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
+            if outcome.elapsed_s >= policy.deadline_s:
+                raise _deadline(policy, error) from error
+            remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
+            pause_s = _pause_before_again(error, calls, policy, outcome.elapsed_s, healthy=bool(remaining))
+            if number == MAX_ATTEMPTS or (pause_s is None and not remaining):
+                raise error
+            if pause_s is None:
+                fell_from = Failure(entry, error, calls)
+                break
+            if pause_s > 0:
+                yield Wait(pause_s)
+
+
+def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:
+    return DeadlineError(
+        f"no answer within {policy.deadline_s:g} s; last: {error.message}", hint="allow more with --timeout"
+    )
+
+
+def _pause_before_again(
+    error: AttemptError, calls: int, policy: Policy, elapsed_s: float, *, healthy: bool
+) -> float | None:
+    """Return how long to wait before the same candidate is asked again; None when it is not."""
+    if calls > 1 or error.should_retry is False:
+        return None
+    left_s = policy.deadline_s - elapsed_s
+    again = RULES[type(error)].again
+    if again == "once" or (again == "when broken off" and getattr(error, "broken_off", False)):
+        pause_s = RETRY_PAUSE_S * (1 - JITTER + 2 * JITTER * policy.jitter)
+        pause_s = max(pause_s, error.retry_after_s or 0.0)
+    elif again == "when told" or error.should_retry:
+        if error.retry_after_s is None and healthy:
+            return None
+        pause_s = error.retry_after_s if error.retry_after_s is not None else SOON_S
+    else:
+        return None
+    if pause_s > (SOON_S if healthy else left_s):
+        return None
+    return pause_s
+
+
+def _may_follow(other: Entry, failed: Entry, error: AttemptError, policy: Policy) -> bool:
+    """Whether another candidate may stand in after this failure."""
+    match RULES[type(error)].next:
+        case "any":
+            return True
+        case "other provider":
+            return other.model.provider != failed.model.provider
+        case "larger window":
+            return (other.model.context_window or 0) > (failed.model.context_window or 0)
+        case "when allowed":
+            return policy.fallback_on_content
+        case "never":
+            return False

@@ -1,0 +1,133 @@
+"""What the router is asked, what it weighs, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmroute.types import ModelConfig, Price
+
+TASK_CAPABILITY: dict[str, str | None] = {
+    "code_generation": "code",
+    "analysis": "reasoning",
+    "translation": "multilingual",
+    "long_document": "long_context",
+    "extraction": "json",
+    "chat": None,
+}
+CAPABILITIES = (
+    "analysis",
+    "code",
+    "function_calling",
+    "json",
+    "long_context",
+    "multilingual",
+    "reasoning",
+    "vision",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of the balanced score; each term is weighted and summed."""
+
+    cost: float = 0.35
+    latency: float = 0.20
+    quality: float = 0.35
+    reliability: float = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What this machine has learned of a model.
+
+    `ttft_s` seconds to the first token and `s_per_token` seconds per output token, both already estimated from the
+    past; None where nothing is known.  `success` is the probability that a call succeeds.
+    `open_until_ms` is when a breaker that keeps the model out lets it in again, UTC milliseconds.
+    """
+
+    ttft_s: float | None = None
+    s_per_token: float | None = None
+    success: float = 0.95
+    open_until_ms: int | None = None
+    open_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that might be called: its facts, its price today, and whether it can be called from here at all.
+
+    Costs are integer pico-USD for this request, None where the price is unknown.
+    `typical_s` is the provider's documented typical answer, which counts while nothing was learned.
+    `unusable` says why it cannot be called: no key, server down, retired.  None means that it can.
+    """
+
+    model: ModelConfig
+    price: Price | None
+    expected_cost_picousd: int | None
+    worst_cost_picousd: int | None
+    local: bool
+    typical_s: float
+    learned: Learned = Learned()
+    unusable: str | None = None
+    last_resort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the request asks of the router.  Tokens are estimated before; money is integer pico-USD."""
+
+    strategy: str
+    expected_input_tokens: int
+    expected_output_tokens: int
+    max_tokens: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    local_only: bool = False
+    prefer_local: bool = False
+    max_latency_ms: int | None = None
+    min_quality: int = 0
+    budget_picousd: int | None = None
+    default_provider: str | None = None
+    unsupported: dict[str, str] = field(default_factory=dict)
+    """Model name to the parameter it refuses, where that must keep it out (`--strict-params`)."""
+    weights: Weights = Weights()
+    now_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model in its place in the plan; the lower `score`, the better, by the strategy's own measure."""
+
+    candidate: Candidate
+    expected_latency_ms: int
+    score: float
+    terms: dict[str, float]
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model that is called."""
+        return self.candidate.model
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A model that is out, and why, in words for a person.
+
+    `admitted_by` is the flag that would admit it, `distance` how far it is from being admitted (smaller is nearer).
+    """
+
+    model: ModelConfig
+    reason: str
+    admitted_by: str | None = None
+    distance: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Models in the order in which they are tried, and every exclusion with its reason."""
+
+    entries: tuple[Entry, ...]
+    excluded: tuple[Exclusion, ...]
+    strategy: str | None
+    chain: str | None = None

@@ -1,0 +1,1 @@
+"""The service joins the packages that do not know each other."""

@@ -1,0 +1,156 @@
+"""The account of one attempt: what goes into its row, and what the caller is told of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
+from llmroute.ledger.rows import AttemptRow
+from llmroute.routing.estimate import expected_input_tokens
+from llmroute.service.bookkeeping import cost_of, estimated_usage, price_as_json, usd
+from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
+
+if TYPE_CHECKING:
+    from llmroute.routing.fallback import Try
+    from llmroute.service.call import Call
+
+
+class Account:
+    """The books of one attempt, from its pending row to its settled one."""
+
+    def __init__(self, call: Call, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+        self._call = call
+        self._request_started = started
+        self._started = call.clock()
+        self._before = before
+        entry = action.entry
+        self._price = entry.candidate.price
+        model, labels = entry.model, call.labels
+        self.row = AttemptRow(
+            request_id=call.id,
+            attempt=action.number,
+            started_ms=call.now_ms(),
+            provider=model.provider,
+            model=model.id,
+            streaming=call.prompt.streaming,
+            strategy=call.plan.strategy,
+            chain=call.plan.chain,
+            task=labels.task,
+            workspace=labels.workspace,
+            execution=labels.execution,
+            effort=call.prompt.effort,
+            price=price_as_json(entry.candidate.price),
+            price_as_of=model.as_of,
+            reserved_picousd=entry.candidate.worst_cost_picousd,
+            pid=os.getpid(),
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is known how the attempt ended."""
+        return self.row.status != "pending"
+
+    def mark_first_token(self) -> None:
+        """Note that the first text has come."""
+        self.row.ttft_ms = self._elapsed_ms()
+
+    def close_answered(self, completion: Completion) -> None:
+        """Account for a whole answer."""
+        usage = completion.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            usage = estimated_usage(expected_input_tokens(self._call.prompt), completion)
+        self._settle("ok", usage, cost_of(usage, self._price), completion)
+
+    def close_failed(self, error: AttemptError, seen: Completion | None, *, shown: bool) -> None:
+        """Account for a failure; `seen` is what came of the answer before it."""
+        row = self.row
+        error.provider, error.model = row.provider, row.model
+        if error.http_status is None and isinstance(error, BadOutputError | ContentError):
+            error.http_status = row.http_status
+        row.error = error.kind
+        row.http_status = error.http_status if error.http_status is not None else row.http_status
+        row.provider_request_id = error.request_id
+        status = "partial" if shown else "failed"
+        if seen is None and not _may_have_been_billed(error):
+            self._settle(status, Usage(), 0, None)
+        else:
+            self._settle_estimate(status, seen)
+
+    def close_interrupted(self, seen: Completion | None) -> None:
+        """Account for an attempt that the user or the caller broke off."""
+        self._settle_estimate("interrupted", seen)
+
+    def _settle_estimate(self, status: str, seen: Completion | None) -> None:
+        usage = Usage() if seen is None else seen.usage
+        if usage.input_tokens is None or usage.output_tokens is None or status != "failed":
+            usage = estimated_usage(expected_input_tokens(self._call.prompt), seen)
+        self._settle(status, usage, cost_of(usage, self._price), seen)
+
+    def _settle(self, status: str, usage: Usage, cost: int | None, completion: Completion | None) -> None:
+        row = self.row
+        row.status = status
+        row.settled_ms = self._call.now_ms()
+        row.latency_ms = self._elapsed_ms()
+        row.input_tokens = usage.input_tokens
+        row.cached_input_tokens = usage.cached_input_tokens
+        row.cache_write_tokens = usage.cache_write_tokens
+        row.output_tokens = usage.output_tokens
+        row.reasoning_tokens = usage.reasoning_tokens
+        row.usage_source = usage.source
+        row.cost_picousd = cost
+        if completion is not None:
+            row.served_model = completion.model
+            row.provider_request_id = completion.request_id
+            row.finish_reason = completion.finish_reason
+
+    def _elapsed_ms(self) -> int:
+        return round((self._call.clock() - self._started) * 1000)
+
+    def response(self, completion: Completion) -> LLMResponse:
+        """Return the answer with what all attempts of the request took."""
+        row = self.row
+        attempts = (*self._before, self.record())
+        costs = [attempt.cost_usd for attempt in attempts]
+        return LLMResponse(
+            content=completion.text,
+            provider=row.provider,
+            model=row.model,
+            usage=Usage(
+                row.input_tokens,
+                row.cached_input_tokens,
+                row.cache_write_tokens,
+                row.output_tokens,
+                row.reasoning_tokens,
+                completion.usage.cache_write_1h_tokens,
+                completion.usage.source if row.usage_source == "reported" else "estimated",
+            ),
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+            latency_ms=round((self._call.clock() - self._request_started) * 1000),
+            ttft_ms=row.ttft_ms,
+            finish_reason=completion.finish_reason,
+            attempts=attempts,
+            request_id=row.request_id,
+            strategy=self._call.plan.strategy,
+            chain=self._call.plan.chain,
+        )
+
+    def record(self) -> AttemptRecord:
+        """Return the attempt as it is told to the caller."""
+        row = self.row
+        return AttemptRecord(
+            provider=row.provider,
+            model=row.model,
+            status=row.status,
+            error=row.error,
+            http_status=row.http_status,
+            latency_ms=row.latency_ms,
+            cost_usd=usd(row.cost_picousd),
+        )
+
+
+def _may_have_been_billed(error: AttemptError) -> bool:
+    """Whether the provider was reached and may have worked, rather than refused."""
+    if isinstance(error, UnreachableError):
+        return error.broken_off
+    return isinstance(error, ProviderTimeoutError | BadOutputError) and "no connection" not in error.message

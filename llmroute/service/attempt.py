@@ -1,0 +1,170 @@
+"""One attempt: begin it in the ledger, send, read, judge, settle.  A generator of operations, as the flow is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import AttemptError, BadOutputError, ContentError
+from llmroute.routing.parameters import fitted, refused
+from llmroute.service.account import Account
+from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from llmroute.providers import Provider, StreamReader
+    from llmroute.routing.fallback import Try
+    from llmroute.service.call import Call
+    from llmroute.types import AttemptRecord, Completion, ModelConfig
+
+# A plain answer comes whole: it may take as long as it takes to write it, at twenty tokens a second.
+SLOWEST_S_PER_TOKEN = 0.05
+LONG_ANSWER_TOKENS = 16_000
+
+
+class Attempt:
+    """One call to one provider.  `shown` says whether text of it has reached the caller."""
+
+    def __init__(self, call: Call, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+        self._call = call
+        self._entry = action.entry
+        self._alone = action.alone
+        self._request_started = started
+        self._answer: Completion | None = None
+        self._reader: StreamReader | None = None
+        self._account = Account(call, action, started, before)
+        self.shown = False
+
+    def run(self) -> Generator[Operation, Any, AttemptError | None]:
+        """Make the attempt; return its failure, None when the answer is out and settled."""
+        account, books = self._account, self._call.books
+        try:
+            yield Blocking(lambda: books.begin(account.row))
+            try:
+                completion = yield from self._exchange()
+            except AttemptError as error:
+                account.close_failed(error, self._seen(), shown=self.shown)
+                yield Blocking(lambda: books.settle(account.row))
+                return error
+            account.close_answered(completion)
+            yield Done(account.response(completion))
+            yield Blocking(lambda: books.settle(account.row))
+        except BaseException:
+            # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
+            if not account.closed:
+                account.close_interrupted(self._seen())
+            books.settle(account.row)
+            raise
+        return None
+
+    def record(self) -> AttemptRecord:
+        """Return the attempt as it is told to the caller."""
+        return self._account.record()
+
+    def _exchange(self) -> Generator[Operation, Any, Completion]:
+        call = self._call
+        model = self._entry.model
+        provider: Provider = yield Blocking(lambda: call.connect(model.provider))
+        if (show := provider.render_show(model)) is not None:
+            model = yield from self._shown(provider, show, model)
+        prompt = self._fitted(model)
+        first_token_s = self._first_token_s(provider)
+        wait_s = first_token_s
+        if not prompt.streaming:
+            wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
+        exchange = yield self._open(provider.render_request(prompt, model), wait_s)
+        self._account.row.http_status = exchange.status
+        if exchange.status != 200:  # noqa: PLR2004 (nothing else is an answer)
+            body = yield from self._rest()
+            raise provider.parse_error(exchange.status, exchange.headers, body)
+        if prompt.streaming:
+            completion = yield from self._streamed(provider, first_token_s)
+        else:
+            completion = provider.parse_completion((yield from self._rest()))
+        self._answer = completion
+        yield Close()
+        if (fault := fault_of(completion)) is not None:
+            raise fault
+        if completion.warning:
+            call.note(f"{self._entry.model.name}: {completion.warning}")
+        return completion
+
+    def _shown(self, provider: Provider, show: Any, model: ModelConfig) -> Generator[Operation, Any, ModelConfig]:
+        """Learn the model's own window before the call, where the provider must be told how much to use."""
+        exchange = yield self._open(show, self._call.timeouts.first_token_s)
+        body = yield from self._rest()
+        if exchange.status != 200:  # noqa: PLR2004
+            raise provider.parse_error(exchange.status, exchange.headers, body)
+        yield Close()
+        window = provider.parse_show(body).context_window
+        return replace(model, context_window=window) if window else model
+
+    def _streamed(self, provider: Provider, first_token_s: float) -> Generator[Operation, Any, Completion]:
+        call = self._call
+        reader = self._reader = provider.open_stream()
+        first_by = call.clock() + first_token_s
+        alive = False
+        while not reader.done:
+            wait_s = call.timeouts.stall_s if alive else first_by - call.clock()
+            data = yield Read(self._within(wait_s))
+            if not data:
+                break
+            for chunk in reader.feed(data):
+                alive = True
+                if chunk.text:
+                    if not self.shown:
+                        self.shown = True
+                        self._account.mark_first_token()
+                    yield Emit(chunk.text)
+        return reader.finish()
+
+    def _rest(self) -> Generator[Operation, Any, bytes]:
+        pieces = []
+        while piece := (yield Read(self._within(self._call.timeouts.stall_s))):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _open(self, request: Any, wait_s: float) -> Open:
+        return Open(request, self._within(self._call.timeouts.connect_s), self._within(wait_s))
+
+    def _first_token_s(self, provider: Provider) -> float:
+        timeouts = self._call.timeouts
+        slow = provider.local or self._call.prompt.effort == "high"
+        return timeouts.slow_first_token_s if slow else timeouts.first_token_s
+
+    def _within(self, seconds: float) -> float:
+        """Bound a wait by the deadline; while somebody is left to fall back to, by half of what remains."""
+        left_s = self._call.timeouts.total_s - (self._call.clock() - self._request_started)
+        share_s = left_s if self._alone or self.shown else left_s / 2
+        return max(min(seconds, share_s), 0.001)
+
+    def _fitted(self, model: ModelConfig) -> Any:
+        call = self._call
+        for words in refused(call.prompt, model.parameters).values():
+            call.note(f"{model.name} takes no {words}; sent without")
+        return fitted(call.prompt, model.parameters)
+
+    def _seen(self) -> Completion | None:
+        return self._answer or (self._reader.so_far if self._reader else None)
+
+
+def fault_of(completion: Completion) -> AttemptError | None:
+    """Say what is wrong with an answer that came whole; None when it is an answer."""
+    if completion.refusal or completion.finish_reason == "content_filter":
+        told = f": {completion.refusal}" if completion.refusal else ""
+        return ContentError(f"the answer was refused or filtered{told}"[:500])
+    if not completion.text.strip():
+        if completion.tool_calls:
+            return BadOutputError(f"called a tool ({', '.join(completion.tool_calls)}) instead of answering")
+        if completion.finish_reason == "length":
+            error = BadOutputError(
+                "the answer is empty: all its tokens went into reasoning",
+                hint="allow more with --max-tokens, or ask for less with --effort",
+            )
+            error.should_retry = False
+            return error
+        return BadOutputError("the answer is empty")
+    if completion.finish_reason is None:
+        return BadOutputError("the answer does not say how it ended, so it may not be whole")
+    return None

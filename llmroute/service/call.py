@@ -1,0 +1,46 @@
+"""A request that is ready to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.config import Timeouts
+    from llmroute.providers import Provider
+    from llmroute.routing.plan import Plan
+    from llmroute.service.bookkeeping import Bookkeeper
+    from llmroute.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the user wants to find the request under in the ledger."""
+
+    task: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that has its plan: everything that the flow needs and nothing that it must look up.
+
+    `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.
+    `jitter` is a random number from 0 to 1.
+    """
+
+    id: str
+    prompt: Prompt
+    plan: Plan
+    timeouts: Timeouts
+    labels: Labels
+    connect: Callable[[str], Provider]
+    books: Bookkeeper
+    note: Callable[[str], None]
+    clock: Callable[[], float]
+    now_ms: Callable[[], int]
+    jitter: float = 0.5
+    fallback_on_content: bool = False

@@ -1,0 +1,106 @@
+"""The two drivers: they perform what the flow asks for, one by blocking, one by awaiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+
+    from llmroute.transport import AsyncExchange, AsyncSender, Exchange, Sender
+    from llmroute.types import LLMResponse
+
+
+def drive(
+    flow: Generator[Operation, Any, None], sender: Callable[[], Sender], sleep: Callable[[float], None]
+) -> Iterator[str | LLMResponse]:
+    """Drive a flow by blocking: yield the pieces of a streamed answer, then the whole response.
+
+    The response comes before it is settled in the ledger: exhaust the iterator, or close it.
+    """
+    exchange: Exchange | None = None
+    try:
+        operation = next(flow)
+        while True:
+            result: Any = None
+            try:
+                match operation:
+                    case Emit(text):
+                        yield text
+                    case Done(response):
+                        yield response
+                    case Read(within_s):
+                        assert exchange is not None
+                        result = exchange.read(within_s)
+                    case Open(request, connect_s, answer_s):
+                        result = exchange = sender().open(request, connect_s=connect_s, answer_s=answer_s)
+                    case Close():
+                        _close(exchange)
+                        exchange = None
+                    case Blocking(call):
+                        result = call()
+                    case Sleep(seconds):
+                        sleep(seconds)
+            except BaseException as error:  # noqa: BLE001 (the flow decides, and raises again what it cannot mend)
+                _close(exchange)
+                exchange = None
+                operation = flow.throw(error)
+            else:
+                operation = flow.send(result)
+    except StopIteration:
+        return
+    finally:
+        _close(exchange)
+
+
+def _close(exchange: Exchange | None) -> None:
+    if exchange is not None:
+        exchange.close()
+
+
+async def drive_async(
+    flow: Generator[Operation, Any, None], sender: AsyncSender, sleep: Callable[[float], Awaitable[None]]
+) -> AsyncIterator[str | LLMResponse]:
+    """As `drive`, by awaiting; what blocks is done in a thread."""
+    import asyncio
+
+    exchange: AsyncExchange | None = None
+    try:
+        operation = next(flow)
+        while True:
+            result: Any = None
+            try:
+                match operation:
+                    case Emit(text):
+                        yield text
+                    case Done(response):
+                        yield response
+                    case Read(within_s):
+                        assert exchange is not None
+                        result = await exchange.read(within_s)
+                    case Open(request, connect_s, answer_s):
+                        result = exchange = await sender.open(request, connect_s=connect_s, answer_s=answer_s)
+                    case Close():
+                        await _close_async(exchange)
+                        exchange = None
+                    case Blocking(call):
+                        result = await asyncio.to_thread(call)
+                    case Sleep(seconds):
+                        await sleep(seconds)
+            except BaseException as error:  # noqa: BLE001 (as above)
+                await _close_async(exchange)
+                exchange = None
+                operation = flow.throw(error)
+            else:
+                operation = flow.send(result)
+    except StopIteration:
+        return
+    finally:
+        await _close_async(exchange)
+
+
+async def _close_async(exchange: AsyncExchange | None) -> None:
+    if exchange is not None:
+        await exchange.close()

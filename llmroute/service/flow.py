@@ -1,0 +1,93 @@
+"""One request from plan to answer, written once: a generator that yields what a driver must do.
+
+The synchronous driver and the asynchronous one (`drive`) perform the same operations, so no rule is written twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError
+from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.service.attempt import Attempt
+from llmroute.service.operations import Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from llmroute.service.call import Call
+    from llmroute.service.operations import Operation
+    from llmroute.types import AttemptRecord
+
+TRY_LATER = AttemptError.exit_code
+
+
+def run(call: Call) -> Generator[Operation, Any, None]:
+    """Yield operations until the answer is out and settled.
+
+    Raises:
+        AttemptError: the only attempt failed.
+        AllProvidersFailedError: every attempt failed.
+        IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
+    """
+    started = call.clock()
+    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter)
+    loop = attempt_loop(call.plan.entries, policy)
+    records: list[AttemptRecord] = []
+    waits_s: list[float] = []
+    try:
+        action = next(loop)
+        while True:
+            if isinstance(action, Wait):
+                yield Sleep(action.seconds)
+                error, shown = None, False
+            else:
+                error, shown = yield from _try(call, action, started, records)
+                if error is not None and error.retry_after_s is not None:
+                    waits_s.append(error.retry_after_s)
+            action = loop.send(Outcome(call.clock() - started, error, shown))
+    except StopIteration:
+        return
+    except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
+        raise _final(error, records, waits_s) from error.__cause__
+
+
+def _try(
+    call: Call, action: Try, started: float, records: list[AttemptRecord]
+) -> Generator[Operation, Any, tuple[AttemptError | None, bool]]:
+    if action.fell_from is not None:
+        _tell_fallback(call, action)
+    attempt = Attempt(call, action, started, tuple(records))
+    error = yield from attempt.run()
+    records.append(attempt.record())
+    return error, attempt.shown
+
+
+def _tell_fallback(call: Call, action: Try) -> None:
+    failure = action.fell_from
+    assert failure is not None
+    error = failure.error
+    what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
+    tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
+    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}")
+
+
+def _final(
+    error: AttemptError | IncompleteAnswerError | DeadlineError, records: list[AttemptRecord], waits_s: list[float]
+) -> Exception:
+    """Give the last error every attempt; several failed attempts become one error that names them all."""
+    error.attempts = tuple(records)
+    if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
+        return error
+    told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
+    hint = error.hint
+    if error.exit_code == TRY_LATER:
+        hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
+    final = AllProvidersFailedError(
+        f"every attempt failed ({told}); last: {error.message}",
+        exit_code=error.exit_code,
+        hint=hint,
+        attempts=records,
+    )
+    final.__cause__ = error
+    return final

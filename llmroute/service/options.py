@@ -1,0 +1,132 @@
+"""What a caller may ask for, checked before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from llmroute.config import STRATEGIES
+from llmroute.errors import RequestError
+from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY
+from llmroute.types import EFFORTS, Effort, Message, Prompt, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MAX_TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One request as its caller put it; None is "not said".  Times are in the unit of their names, budgets in USD."""
+
+    prompt: str | None = None
+    system: str | None = None
+    messages: Sequence[Mapping[str, str]] | None = None
+    provider: str | None = None
+    model: str | None = None
+    strategy: str | None = None
+    task_type: str | None = None
+    required_capability: str | Iterable[str] | None = None
+    max_latency_ms: int | None = None
+    min_quality: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    effort: str | None = None
+    stop: str | Sequence[str] | None = None
+    timeout_s: float | None = None
+    workspace_id: str | None = None
+    execution_id: str | None = None
+    enable_fallback: bool | None = None
+    prefer_local: bool | None = None
+    local_only: bool = False
+    strict_params: bool = False
+
+    def rendered_prompt(self, *, streaming: bool) -> Prompt:
+        """Return the prompt that a model gets.
+
+        Raises:
+            RequestError: something in it cannot be; says what, and what was expected.
+        """
+        self._check_choices()
+        self._check_ranges()
+        return Prompt(
+            messages=self._messages(),
+            system=self.system or None,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            stop=_stop(self.stop),
+            effort=_effort(self.effort),
+            streaming=streaming,
+        )
+
+    def capabilities(self) -> frozenset[str]:
+        """Return what the model must be able to do: what was asked for, and what the task implies."""
+        asked = self.required_capability or ()
+        wanted = {asked} if isinstance(asked, str) else set(asked)
+        implied = TASK_CAPABILITY[self.task_type] if self.task_type else None
+        return frozenset(wanted | {implied} if implied else wanted)
+
+    def _check_choices(self) -> None:
+        _check_choice("strategy", self.strategy, STRATEGIES)
+        _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
+        _check_choice("effort", self.effort, EFFORTS)
+        asked = self.required_capability or ()
+        for capability in (asked,) if isinstance(asked, str) else asked:
+            _check_choice("capability", capability, CAPABILITIES)
+
+    def _check_ranges(self) -> None:
+        _check_range("temperature", self.temperature, 0, MAX_TEMPERATURE)
+        _check_range("max tokens", self.max_tokens, 1, 10**8)
+        _check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds")
+        _check_range("min quality", self.min_quality, 0, 100)
+        _check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds")
+
+    def _messages(self) -> tuple[Message, ...]:
+        if self.messages is not None and self.prompt:
+            raise RequestError("prompt and messages were both given: give one")
+        if self.messages is not None:
+            read = tuple(_message(message) for message in self.messages)
+            if not read or not any(message.content.strip() for message in read):
+                raise RequestError("the messages are empty", hint="give at least one with text in it")
+            return read
+        if not self.prompt or not self.prompt.strip():
+            raise RequestError("the prompt is empty", hint='give it as an argument or on stdin: llmroute gen "..."')
+        return (Message("user", self.prompt),)
+
+
+def _message(message: Mapping[str, Any]) -> Message:
+    role, content = message.get("role"), message.get("content")
+    if role not in get_args(Role) or not isinstance(content, str):
+        raise RequestError(
+            f"a message with role {role!r} cannot be sent",
+            hint='messages are {"role": "user" or "assistant", "content": "text"}; the system prompt is apart',
+        )
+    return Message(role, content)
+
+
+def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if "" in sequences:
+        raise RequestError("a stop sequence is empty")
+    return sequences
+
+
+def _effort(effort: str | None) -> Effort | None:
+    return next((known for known in EFFORTS if known == effort), None)
+
+
+def _check_choice(what: str, value: str | None, allowed: Sequence[str]) -> None:
+    if value is None or value in allowed:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(value), allowed, n=1)
+    raise RequestError(
+        f"{what} {value!r} is none of {', '.join(allowed)}", hint=f"did you mean {near[0]}?" if near else None
+    )
+
+
+def _check_range(what: str, value: float | None, least: float, most: float, unit: str = "") -> None:
+    if value is not None and not least <= value <= most:
+        raise RequestError(f"{what} {value:g} is not between {least:g} and {most:g}{' ' if unit else ''}{unit}")

@@ -1,0 +1,182 @@
+"""From a request to its plan: gather the candidates, ask the router."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from llmroute.errors import BudgetExceededError, ModelRetiredError, NoCandidateError, RequestError
+from llmroute.providers import PROVIDERS
+from llmroute.registry.lifecycle import lifecycle, living_successor
+from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
+from llmroute.routing.parameters import refused
+from llmroute.routing.plan import Candidate, Plan, Wish
+from llmroute.routing.router import exclude, keep_order, plan
+from llmroute.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llmroute.config import Config
+    from llmroute.registry import ModelRegistry
+    from llmroute.service.options import Options
+    from llmroute.types import ModelConfig, Prompt
+
+LAST_RESORT = "builtin"
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Makes plans for one configuration and one catalogue.
+
+    `usable` says why a provider cannot be called from here, None when it can.
+    """
+
+    config: Config
+    registry: ModelRegistry
+    usable: Callable[[str], str | None]
+    now_ms: Callable[[], int]
+    note: Callable[[str], None]
+
+    def plan(self, options: Options, prompt: Prompt) -> Plan:
+        """Return the models that may serve the request, best first.
+
+        Raises:
+            NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
+            RequestError: the model or the provider that was named does not exist.
+        """
+        wish = self._wish(options, prompt)
+        first: list[Candidate] = []
+        if options.model:
+            first = [self._named(options, prompt, wish)]
+        others = [self._candidate(model, prompt) for model in self._all_models()]
+        if options.provider and not options.model:
+            made = self._of_provider(options.provider, wish, others)
+        elif first:
+            made = keep_order(replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0), first)
+        else:
+            made = plan(wish, others)
+            self._require(made, wish)
+        if not self._may_fall_back(options):
+            return replace(made, entries=made.entries[:1])
+        if first or options.provider:
+            named = {entry.model.name for entry in made.entries}
+            rest = plan(wish, [other for other in others if other.model.name not in named and not other.last_resort])
+            made = replace(made, entries=made.entries + rest.entries, excluded=made.excluded + rest.excluded)
+        return made
+
+    def _may_fall_back(self, options: Options) -> bool:
+        return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
+
+    def _wish(self, options: Options, prompt: Prompt) -> Wish:
+        config = self.config
+        return Wish(
+            strategy=options.strategy or config.strategy,
+            expected_input_tokens=expected_input_tokens(prompt),
+            expected_output_tokens=expected_output_tokens(prompt),
+            max_tokens=prompt.max_tokens,
+            capabilities=options.capabilities(),
+            local_only=options.local_only,
+            prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
+            max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,
+            min_quality=options.min_quality or 0,
+            default_provider=config.default_provider,
+            unsupported=self._unsupported(prompt) if options.strict_params else {},
+            now_ms=self.now_ms(),
+        )
+
+    def _unsupported(self, prompt: Prompt) -> dict[str, str]:
+        found = {model.name: refused(prompt, model.parameters) for model in self._all_models()}
+        return {name: ", ".join(words.values()) for name, words in found.items() if words}
+
+    def _all_models(self) -> list[ModelConfig]:
+        return self.registry.models()
+
+    def _named(self, options: Options, prompt: Prompt, wish: Wish) -> Candidate:
+        """Return the model that was named; one that its vendor has retired becomes its successor."""
+        name = options.model or ""
+        if options.provider and not name.startswith(f"{options.provider}/"):
+            name = f"{options.provider}/{name}"
+        model = self.registry.resolve(name, default_provider=self.config.default_provider)
+        if problem := self.usable(model.provider):
+            raise NoCandidateError(problem)
+        model = self._living(model)
+        candidate = replace(self._candidate(model, prompt), unusable=None, last_resort=False)
+        only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
+        if exclusion := exclude(candidate, only_hard):
+            kind = BudgetExceededError if wish.budget_picousd is not None else RequestError
+            raise kind(f"{model.name}: {exclusion.reason}")
+        return candidate
+
+    def _living(self, model: ModelConfig) -> ModelConfig:
+        """Replace a retired model by its successor; a gateway at another address may still serve it."""
+        today = self._today()
+        status = lifecycle(model, today)
+        if status == "retiring":
+            self.note(f"{model.name} retires on {model.retires_on}; its successor is {model.successor}")
+        if status != "retired" or self.config.providers[model.provider].base_url is not None:
+            return model
+        successor = living_successor(model, today, self.registry)
+        if successor is None:
+            raise ModelRetiredError(f"{model.name} was retired on {model.retires_on} and has no successor")
+        self.note(f"{model.name} was retired on {model.retires_on}: using {successor.name}")
+        return successor
+
+    def _of_provider(self, provider: str, wish: Wish, others: Sequence[Candidate]) -> Plan:
+        if provider not in PROVIDERS:
+            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
+        if problem := self.usable(provider):
+            raise NoCandidateError(problem)
+        own = [replace(other, last_resort=False) for other in others if other.model.provider == provider]
+        made = plan(wish, own)
+        self._require(made, wish)
+        return made
+
+    def _candidate(self, model: ModelConfig, prompt: Prompt) -> Candidate:
+        today = self._today()
+        row = PROVIDERS[model.provider]
+        price = price_on(model, today)
+        output = expected_output_tokens(prompt)
+        expected = worst = None
+        if price is not None:
+            expected = cost_picousd(Usage(expected_input_tokens(prompt), output_tokens=output), price)
+            longest = prompt.max_tokens or model.max_output or model.context_window
+            if longest is not None:
+                worst = cost_picousd(Usage(worst_input_tokens(prompt), output_tokens=longest), price)
+        unusable = self.usable(model.provider)
+        if unusable is None and lifecycle(model, today) == "retired":
+            unusable = f"retired on {model.retires_on}"
+        return Candidate(
+            model=model,
+            price=price,
+            expected_cost_picousd=expected,
+            worst_cost_picousd=worst,
+            local=row.local,
+            typical_s=self.registry.typical_latency_s(model.provider),
+            unusable=unusable,
+            last_resort=model.provider == LAST_RESORT,
+        )
+
+    def _today(self) -> str:
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC).date().isoformat()
+
+    def _require(self, made: Plan, wish: Wish) -> None:
+        """Raise what tells the nearest miss and what would admit it when a plan is empty."""
+        if made.entries:
+            return
+        misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
+        if misses:
+            nearest = min(misses, key=lambda exclusion: exclusion.distance)
+            kind = BudgetExceededError if nearest.reason.startswith("it could cost") else NoCandidateError
+            raise kind(
+                f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
+                hint=f"{nearest.admitted_by} would admit it",
+            )
+        reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
+        wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
+        raise NoCandidateError(
+            f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
+            hint="llmroute health shows what is set up, llmroute models what there is",
+        )
