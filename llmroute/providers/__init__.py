@@ -46,7 +46,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class LiveModel:
-    """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok."""
+    """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok.
+
+    `local` is False for a model that a server on this machine passes on to another; None where nothing was said.
+    """
 
     api_name: str
     aliases: tuple[str, ...] = ()
@@ -58,6 +61,7 @@ class LiveModel:
     successor: str | None = None
     price_input: float | None = None
     price_output: float | None = None
+    local: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +112,15 @@ class Provider(Protocol):
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, streamed when `prompt.streaming`."""
 
-    def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer.
+    def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
+        """Read a whole answer; `sent` is the request it answers, against which a provider may check it.
 
         Raises:
             AttemptError: the body is not an answer, is empty, or holds an error in spite of its status.
         """
 
-    def open_stream(self) -> StreamReader:
-        """Start to read a streamed answer."""
+    def open_stream(self, sent: HTTPRequest | None = None) -> StreamReader:
+        """Start to read a streamed answer to `sent`."""
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means.  `headers` have lower-case names."""

@@ -1,0 +1,166 @@
+"""Anthropic's Messages API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers import LiveModel, ModelPage, loose_json
+from llmroute.providers.address import versioned
+from llmroute.providers.answer import Answer
+from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_stop
+from llmroute.providers.chat_completions import to_wire
+from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.faults import Faults
+from llmroute.types import HTTPRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llmroute.errors import AttemptError
+    from llmroute.providers import Endpoint
+    from llmroute.types import Completion, ModelConfig, Prompt
+
+BASE_URL = "https://api.anthropic.com/v1"
+VERSION = "2023-06-01"
+DEFAULT_MAX_TOKENS = 16_000
+MIN_THINKING_BUDGET = 1024
+THINKING_BUDGETS = {"low": 2_048, "medium": 6_144, "high": 12_288}
+CAPABILITIES = {"image_input": "vision", "structured_outputs": "json", "thinking": "reasoning"}
+
+
+class Anthropic:
+    """Anthropic at one endpoint."""
+
+    local = False
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._api_key = endpoint.api_key
+        self._faults = Faults("anthropic", endpoint.api_key)
+        self.base_url = versioned(endpoint.base_url or BASE_URL)
+
+    def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
+        """Render the request for an answer; `max_tokens` is never above the model's own."""
+        max_tokens = DEFAULT_MAX_TOKENS if prompt.max_tokens is None else prompt.max_tokens
+        max_tokens = min(max_tokens, model.max_output or max_tokens)
+        body: dict[str, Any] = {
+            "model": model.api_name,
+            "max_tokens": max_tokens,
+            "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        }
+        if prompt.system:
+            body["system"] = prompt.system
+        body |= _render_effort(prompt, model, max_tokens)
+        warmth = temperature(prompt, model.parameters, 1.0)
+        # A model that thinks takes no temperature.
+        if warmth is not None and body.get("thinking", {}).get("type", "disabled") == "disabled":
+            body["temperature"] = warmth
+        if prompt.stop and model.parameters.stop:
+            body["stop_sequences"] = list(prompt.stop)
+        if prompt.streaming:
+            body["stream"] = True
+        return HTTPRequest("POST", self.base_url + "/messages", self._headers(), to_wire(body))
+
+    def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
+        """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
+        told = self._object(body)
+        if not isinstance(told.get("content"), list):
+            raise self._faults.unreadable("the answer has no content")
+        answer = Answer()
+        answer.identify(told.get("model"), told.get("id"))
+        for block in loose_json.objects(told["content"]):
+            kind = block.get("type")
+            if kind == "text":
+                answer.add(loose_json.text(block.get("text")))
+            elif kind == "thinking":
+                answer.add("", loose_json.text(block.get("thinking")))
+            elif kind == "tool_use":
+                answer.add_tool(None, loose_json.text(block.get("name")))
+        answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
+        read_stop(answer, told)
+        return answer.completion()
+
+    def open_stream(self, sent: HTTPRequest | None = None) -> MessageStreamReader:  # noqa: ARG002
+        """Start to read a streamed answer."""
+        return MessageStreamReader(self._faults)
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Say what an answer with an error status means."""
+        return self._faults.from_response(status, headers, body)
+
+    def render_models(self, after: str | None = None) -> HTTPRequest:
+        """Render the free request that lists models, from after the model `after`."""
+        url = f"{self.base_url}/models?limit=1000"
+        if after:
+            from urllib.parse import quote
+
+            url += "&after_id=" + quote(after, safe="")
+        return HTTPRequest("GET", url, self._headers())
+
+    def parse_models(self, body: bytes) -> ModelPage:
+        """Read a page of the model list; models that are retired already are left out."""
+        told = self._object(body)
+        rows = loose_json.objects(told.get("data"))
+        if not isinstance(told.get("data"), list):
+            raise self._faults.unreadable("the answer is no model list")
+        live = tuple(_parse_model(row) for row in rows if row.get("id") and row.get("lifecycle") != "retired")
+        last = loose_json.text(told.get("last_id"))
+        more = told.get("has_more") is True and bool(last) and bool(rows)
+        return ModelPage(live, self.render_models(after=last) if more else None)
+
+    def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
+        """Return None: nothing must precede a call."""
+        return None
+
+    def parse_show(self, body: bytes) -> LiveModel:
+        """Refuse: no request was rendered that this could answer."""
+        raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            told = loose_json.read(body)
+        except ValueError:
+            raise self._faults.unreadable("the answer is not JSON") from None
+        if not isinstance(told, dict):
+            raise self._faults.unreadable("the answer is no JSON object")
+        if told.get("error"):
+            raise self._faults.in_band(told)
+        return told
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "anthropic-version": VERSION}
+        return headers | ({"x-api-key": self._api_key} if self._api_key else {})
+
+
+def connect(endpoint: Endpoint) -> Anthropic:
+    """Return Anthropic at `endpoint`."""
+    return Anthropic(endpoint)
+
+
+def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[str, Any]:
+    limits = model.parameters
+    if prompt.effort is None:
+        return {}
+    if limits.effort_form == "thinking_budget" and wants_thinking(prompt):
+        budget = max(MIN_THINKING_BUDGET, min(THINKING_BUDGETS[prompt.effort], max_tokens * 3 // 4))
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget < max_tokens else {}
+    if limits.effort_form != "output_config":
+        return {}
+    word = effort_word(prompt.effort, limits.efforts)
+    if word == "none":
+        return {"thinking": {"type": "disabled"}}
+    return {"thinking": {"type": "adaptive"}, "output_config": {"effort": word}} if word else {}
+
+
+def _parse_model(row: dict[str, Any]) -> LiveModel:
+    told = loose_json.mapping(row.get("capabilities"))
+    supported = {
+        name for key, name in CAPABILITIES.items() if loose_json.mapping(told.get(key)).get("supported") is True
+    }
+    return LiveModel(
+        loose_json.text(row.get("id")),
+        context_window=loose_json.positive(row.get("max_input_tokens")),
+        max_output=loose_json.positive(row.get("max_tokens")),
+        capabilities=frozenset(supported) if told else None,
+        deprecated_on=loose_json.date(row.get("deprecated_at")),
+        retires_on=loose_json.date(row.get("retires_at")),
+    )

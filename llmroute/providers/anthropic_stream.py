@@ -1,0 +1,121 @@
+"""Reads a streamed answer of Anthropic's Messages API, and the counters that both kinds of its answers carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers import loose_json
+from llmroute.providers.answer import Answer, reported
+from llmroute.providers.sse import ServerEvent, SSEDecoder
+
+if TYPE_CHECKING:
+    from llmroute.providers.faults import Faults
+    from llmroute.types import Chunk, Completion, Usage
+
+
+class MessageStreamReader:
+    """Reads events until `message_stop`."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._decoder = SSEDecoder()
+        self._answer = Answer()
+        self._usage: dict[str, Any] = {}
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take the next bytes; return what they completed."""
+        return [] if self.done else self._read(self._decoder.feed(data))
+
+    def finish(self) -> Completion:
+        """Say that the bytes have ended; return the whole answer."""
+        if not self.done:
+            self._read_tail()
+        if not self.done:
+            raise self._faults.unreadable("the stream ended before the answer did")
+        return self._answer.completion()
+
+    @property
+    def so_far(self) -> Completion:
+        """What is known of the answer at this point."""
+        return self._answer.completion()
+
+    def _read(self, events: list[ServerEvent]) -> list[Chunk]:
+        chunks = []
+        for event in events:
+            try:
+                body = loose_json.mapping(loose_json.read(event.data))
+            except ValueError:
+                raise self._faults.unreadable("an event of the stream is not JSON") from None
+            chunk = self._take(body)
+            if chunk is not None:
+                chunks.append(chunk)
+            if self.done:
+                break
+        return chunks
+
+    def _read_tail(self) -> None:
+        # The last event may have been cut anywhere; then it is not JSON, and the answer has no end.
+        for event in self._decoder.finish():
+            try:
+                loose_json.read(event.data)
+            except ValueError:
+                return
+            self._read([event])
+
+    def _take(self, body: dict[str, Any]) -> Chunk | None:
+        kind = body.get("type")
+        if kind == "content_block_delta":
+            delta = loose_json.mapping(body.get("delta"))
+            return self._answer.add(loose_json.text(delta.get("text")), loose_json.text(delta.get("thinking")))
+        if kind == "content_block_start":
+            return self._open_block(loose_json.mapping(body.get("content_block")))
+        if kind == "message_start":
+            message = loose_json.mapping(body.get("message"))
+            self._answer.identify(message.get("model"), message.get("id"))
+            self._count(message.get("usage"))
+        elif kind == "message_delta":
+            read_stop(self._answer, loose_json.mapping(body.get("delta")))
+            self._count(body.get("usage"))
+        elif kind == "message_stop":
+            self.done = True
+        elif kind == "error" or body.get("error"):
+            raise self._faults.in_band(body)
+        return None
+
+    def _open_block(self, block: dict[str, Any]) -> Chunk | None:
+        kind = block.get("type")
+        if kind == "tool_use":
+            self._answer.add_tool(None, loose_json.text(block.get("name")))
+        if kind == "text":
+            return self._answer.add(loose_json.text(block.get("text")))
+        if kind == "thinking":
+            return self._answer.add("", loose_json.text(block.get("thinking")))
+        return None
+
+    def _count(self, usage: object) -> None:
+        # Counters are cumulative, and later events leave some out: each takes the place of its forerunner.
+        self._usage |= {key: value for key, value in loose_json.mapping(usage).items() if value is not None}
+        self._answer.usage = parse_usage(self._usage)
+
+
+def read_stop(answer: Answer, told: dict[str, Any]) -> None:
+    """Keep how the answer ended, and what a refusal gives as its reason."""
+    answer.finish(told.get("stop_reason"))
+    answer.refusal.add(loose_json.text(loose_json.mapping(told.get("stop_details")).get("explanation")))
+
+
+def parse_usage(told: dict[str, Any]) -> Usage:
+    """Read usage.  Anthropic's input leaves out what a cache gave or took; ours is the whole prompt."""
+    fresh = loose_json.count(told.get("input_tokens"))
+    cached = loose_json.count(told.get("cache_read_input_tokens"))
+    written = loose_json.count(told.get("cache_creation_input_tokens"))
+    by_life = loose_json.mapping(told.get("cache_creation"))
+    return reported(
+        input_tokens=None if fresh is None else fresh + (cached or 0) + (written or 0),
+        output_tokens=loose_json.count(told.get("output_tokens")),
+        cached=cached,
+        cache_write=written,
+        cache_write_1h=loose_json.count(by_life.get("ephemeral_1h_input_tokens")),
+        reasoning=loose_json.count(loose_json.mapping(told.get("output_tokens_details")).get("thinking_tokens")),
+    )

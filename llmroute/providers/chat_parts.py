@@ -1,0 +1,67 @@
+"""The parts of an answer that a whole one and a streamed one in the chat-completions format have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers import loose_json
+from llmroute.providers.answer import reported
+
+if TYPE_CHECKING:
+    from llmroute.providers.answer import Answer
+    from llmroute.types import Usage
+
+
+def split_content(content: object) -> tuple[str, str]:
+    """Return the text and the thinking of `content`: a string, or Mistral's list of chunks."""
+    if isinstance(content, str):
+        return content, ""
+    text = thinking = ""
+    for part in loose_json.items(content):
+        if isinstance(part, str):
+            text += part
+            continue
+        chunk = loose_json.mapping(part)
+        if chunk.get("type") == "text":
+            text += loose_json.text(chunk.get("text"))
+        elif chunk.get("type") == "thinking":
+            thought = chunk.get("thinking")
+            thinking += loose_json.text(thought)
+            thinking += "".join(loose_json.text(piece.get("text")) for piece in loose_json.objects(thought))
+    return text, thinking
+
+
+def thoughts(message: dict[str, Any]) -> str:
+    """Return the thinking that stands beside the content, under either of its names."""
+    return loose_json.text(message.get("reasoning_content")) or loose_json.text(message.get("reasoning"))
+
+
+def add_tools(answer: Answer, message: dict[str, Any]) -> None:
+    """Add the tools that a message or a delta calls, and the one function of the older format."""
+    for call in loose_json.objects(message.get("tool_calls")):
+        index = call.get("index")
+        name = loose_json.text(loose_json.mapping(call.get("function")).get("name"))
+        answer.add_tool(index if isinstance(index, int) else None, name)
+    legacy = loose_json.mapping(message.get("function_call"))
+    if legacy:
+        answer.add_tool("function_call", loose_json.text(legacy.get("name")))
+
+
+def parse_usage(usage: object) -> Usage:
+    """Read usage: cached tokens are part of the prompt's and reasoning tokens of the answer's, as everywhere here."""
+    told = loose_json.mapping(usage)
+    prompt = loose_json.mapping(told.get("prompt_tokens_details") or told.get("prompt_token_details"))
+    answer = loose_json.mapping(told.get("completion_tokens_details"))
+    cached = (prompt.get("cached_tokens"), told.get("cached_tokens"), told.get("num_cached_tokens"))
+    reasoning = (answer.get("reasoning_tokens"), told.get("reasoning_tokens"))
+    return reported(
+        input_tokens=loose_json.count(told.get("prompt_tokens")),
+        output_tokens=loose_json.count(told.get("completion_tokens")),
+        cached=_first(cached),
+        cache_write=loose_json.count(prompt.get("cache_write_tokens")),
+        reasoning=_first(reasoning),
+    )
+
+
+def _first(values: tuple[object, ...]) -> int | None:
+    return next((number for number in map(loose_json.count, values) if number is not None), None)

@@ -1,0 +1,90 @@
+"""Reads a streamed answer in the chat-completions format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers import loose_json
+from llmroute.providers.answer import Answer
+from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
+from llmroute.providers.sse import ServerEvent, SSEDecoder
+
+if TYPE_CHECKING:
+    from llmroute.providers.faults import Faults
+    from llmroute.types import Chunk, Completion
+
+
+class ChatStreamReader:
+    """Reads chunks until `[DONE]`.  An answer that said how it ended is whole without it."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._decoder = SSEDecoder()
+        self._answer = Answer()
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take the next bytes; return what they completed."""
+        if self.done:
+            return []
+        return self._read(self._decoder.feed(data))
+
+    def finish(self) -> Completion:
+        """Say that the bytes have ended; return the whole answer."""
+        if not self.done:
+            self._read_tail()
+        if not self.done and self._answer.finish_reason is None:
+            raise self._faults.unreadable("the stream ended before the answer did")
+        return self._answer.completion()
+
+    @property
+    def so_far(self) -> Completion:
+        """What is known of the answer at this point."""
+        return self._answer.completion()
+
+    def _read(self, events: list[ServerEvent]) -> list[Chunk]:
+        chunks = []
+        for event in events:
+            if event.data.strip() == "[DONE]":
+                self.done = True
+                break
+            try:
+                body = loose_json.read(event.data)
+            except ValueError:
+                raise self._faults.unreadable("an event of the stream is not JSON") from None
+            if isinstance(body, dict):
+                chunk = self._take(body, event.event)
+                if chunk is not None:
+                    chunks.append(chunk)
+        return chunks
+
+    def _read_tail(self) -> None:
+        # The last event may have been cut anywhere; whether the answer is whole, the events before it have said.
+        for event in self._decoder.finish():
+            try:
+                loose_json.read(event.data)
+            except ValueError:
+                self.done = event.data.strip() == "[DONE]"
+            else:
+                self._read([event])
+
+    def _take(self, body: dict[str, Any], event: str) -> Chunk | None:
+        if body.get("error") or event == "error":
+            raise self._faults.in_band(body)
+        answer = self._answer
+        answer.identify(body.get("model"), body.get("id"))
+        usage = parse_usage(body.get("usage"))
+        if usage.source == "reported":
+            answer.usage = usage
+        text = thinking = ""
+        for choice in loose_json.objects(body.get("choices")):
+            if choice.get("index"):
+                continue
+            delta = loose_json.mapping(choice.get("delta"))
+            words, thought = split_content(delta.get("content") if "delta" in choice else choice.get("text"))
+            text += words
+            thinking += thought + thoughts(delta)
+            answer.refusal.add(loose_json.text(delta.get("refusal")))
+            add_tools(answer, delta)
+            answer.finish(choice.get("finish_reason"))
+        return answer.add(text, thinking)

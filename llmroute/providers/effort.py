@@ -1,0 +1,44 @@
+"""How hard a model shall think: our four words, in the words that the model has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmroute.types import Effort, ParameterLimits, Prompt
+
+LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def effort_word(effort: Effort, efforts: tuple[str, ...]) -> str | None:
+    """Return the model's own word nearest to `effort`, None if it has none.
+
+    A model that cannot stop thinking thinks as little as it can for "none"; one that lacks the exact word thinks
+    the next harder, and never stops to think when it was asked to.
+    """
+    rungs = [word for word in LADDER if word in efforts]
+    if effort in rungs or not rungs:
+        return effort if rungs else None
+    if effort == "none":
+        return rungs[0]
+    harder = [word for word in rungs if LADDER.index(word) >= LADDER.index(effort)]
+    return harder[0] if harder else rungs[-1]
+
+
+def wants_thinking(prompt: Prompt) -> bool:
+    """Whether the prompt asks for some thinking."""
+    return prompt.effort not in (None, "none")
+
+
+def temperature(prompt: Prompt, limits: ParameterLimits, highest: float) -> float | None:
+    """Return the temperature to send, None for none: not said, or not taken by the model.
+
+    One above the provider's or the model's highest goes out as that.
+    """
+    if prompt.temperature is None or not limits.temperature:
+        return None
+    if limits.temperature_needs_effort_none:
+        said = limits.default_effort if prompt.effort is None else effort_word(prompt.effort, limits.efforts)
+        if said != "none":
+            return None
+    return min(prompt.temperature, highest if limits.max_temperature is None else limits.max_temperature)

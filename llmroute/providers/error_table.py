@@ -1,0 +1,157 @@
+"""The one table from what a provider said to what happened.  The body is asked first, the status second."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadRequestError,
+    ContentError,
+    ContextLengthError,
+    ModelGoneError,
+    ParameterError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+    UnreachableError,
+)
+
+IN_BAND = 400
+"""An error inside an answer has no status; it may be whatever a 400 may be."""
+
+
+class Evidence(NamedTuple):
+    """What an error answer says: its status (None inside a stream), its codes, the parameter at fault, its message."""
+
+    status: int | None
+    codes: tuple[str, ...] = ()
+    param: str | None = None
+    message: str = ""
+
+
+class Rule(NamedTuple):
+    """A class, and what tells it: one of the codes, or words in the message, or a status that says it alone.
+
+    `only` limits codes and words to some statuses.
+    """
+
+    error: type[AttemptError]
+    codes: str = ""
+    words: str = ""
+    only: tuple[int, ...] = ()
+    statuses: tuple[int, ...] = ()
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        QuotaError,
+        codes=r"insufficient_quota|billing_error|billing_not_active|billing_hard_limit_reached"
+        r"|credit_balance_exhausted|enforced_spend_limit_reached|\w+_(spend|usage)_limit_(exceeded|reached)",
+        words=r"exceeded your current quota|credit balance is too low|insufficient (funds|credits?|balance|quota)"
+        r"|out of credits?|(usage|spend|spending|credit|billing) (hard )?limits?\b(?! per)",
+        only=(400, 402, 403, 429),
+        statuses=(402,),
+    ),
+    Rule(
+        ContextLengthError,
+        codes=r"context_length_exceeded|exceed_context_size_error|request_too_large|string_above_max_length"
+        r"|context_window_exceeded|model_context_window_exceeded|prompt_too_long",
+        words=r"(prompt|input|request) (is )?too (long|large)|maximum context|max context"
+        r"|context[ _-]?(length|window|size|limit)"
+        r"|inputs?`? tokens? \+ `?max_new_tokens|too large for model|longer than the context|exceeds? the maximum size",
+        statuses=(413,),
+    ),
+    Rule(
+        ContentError,
+        codes=r"content_filter|content_policy_violation|content_moderation|moderation_blocked|responsible_ai_policy_violation",
+        words=r"content (management |usage )?policy|content filter(ing)?\b|flagged (by|as|for)\b|safety system",
+        only=(400, 403, 422),
+    ),
+    Rule(
+        ModelGoneError,
+        codes=r"model_not_found|model_not_available|dedicated_endpoint_not_running|invalid_model|unknown_model"
+        r"|model_deprecated|model_not_supported|model_terminated",
+        words=r"non-serverless|invalid model\b|unknown model\b"
+        r"|model\b.{0,200}\b(not found|does not exist|doesn't exist)"
+        r"|model\b.{0,200}\bhas been (deprecated|retired|shut down|decommissioned|removed)|not a chat model",
+        only=(400, 403, 404, 410, 422),
+    ),
+    Rule(AuthenticationError, codes=r"invalid_api_key|authentication_error|permission_error|invalid_organization"),
+    Rule(
+        RateLimitError,
+        codes=r"rate_limit|rate_limit_exceeded|rate_limit_error|rate_limited|slow_down|too_many_requests"
+        r"|dynamic_request_limited|dynamic_token_limited",
+        words=r"rate limit|rate-limit|too many requests|service tier capacity exceeded"
+        r"|maximum pending requests|server busy",
+        only=(400, 403, 429, 503),
+        statuses=(429,),
+    ),
+    Rule(
+        ParameterError,
+        codes=r"unsupported_parameter|unsupported_value|unknown_parameter|invalid_parameter_combination|extra_forbidden"
+        r"|(integer|decimal|number|array)_(above|below)_(max|min)_\w+",
+        words=r"\b(unsupported|unknown|unrecognized) (request )?(parameter|value|argument)"
+        r"|not supported (in|with|by|for) this model|does(n't| not) support\b|extra inputs are not permitted"
+        r"|deprecated for this model|maximum allowed number of output tokens|this model supports at most",
+        only=(400, 404, 422),
+    ),
+    Rule(AuthenticationError, statuses=(401, 403)),
+    Rule(ModelGoneError, statuses=(404, 410)),
+    Rule(TransientError, statuses=(408, 409, 425, 499)),
+)
+
+PARAMETERS = frozenset(
+    {
+        "temperature",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "stop_sequences",
+        "reasoning_effort",
+        "reasoning",
+        "thinking",
+        "output_config",
+        "think",
+        "stream_options",
+        "num_ctx",
+        "num_predict",
+    }
+)
+"""What we send that a model may refuse; a fault found in anything else is the caller's."""
+
+_NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?\b[\s:]""")
+
+
+def classify(evidence: Evidence, rules: tuple[Rule, ...] = ()) -> type[AttemptError]:
+    """Return the class of the first rule that fits: the provider's own `rules`, then the common table."""
+    for rule in (*rules, *RULES):
+        if _told(rule, evidence) or evidence.status in rule.statuses:
+            return rule.error
+        if rule.error is ParameterError and evidence.status in (400, 422) and parameter(evidence):
+            return ParameterError
+    return _by_status(evidence.status)
+
+
+def parameter(evidence: Evidence) -> str | None:
+    """Return which of the parameters that we send is at fault, None where it is another or unknown."""
+    if evidence.param and re.split(r"[.\[]", evidence.param)[0] in PARAMETERS:
+        return evidence.param
+    named = _NAMED.match(evidence.message)
+    return named["param"] if named else None
+
+
+def _told(rule: Rule, evidence: Evidence) -> bool:
+    if rule.only and (evidence.status or IN_BAND) not in rule.only:
+        return False
+    if rule.codes and any(re.fullmatch(rule.codes, code) for code in evidence.codes):
+        return True
+    return bool(rule.words and re.search(rule.words, evidence.message, re.IGNORECASE))
+
+
+def _by_status(status: int | None) -> type[AttemptError]:
+    if status is None or status >= 500:  # noqa: PLR2004
+        return TransientError
+    return UnreachableError if status < 400 else BadRequestError  # noqa: PLR2004

@@ -1,0 +1,181 @@
+"""Turns what a provider says went wrong into one of our errors: one line, no key in it, and what the table needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    ContextLengthError,
+    ModelGoneError,
+    ParameterError,
+    QuotaError,
+    UnreachableError,
+)
+from llmroute.providers import loose_json
+from llmroute.providers.answer import sound
+from llmroute.providers.error_table import Evidence, Rule, classify, parameter
+from llmroute.providers.retry_after import parse_retry_after, parse_should_retry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_MESSAGE = 500
+MAX_BODY = 256 * 1024
+MIN_KEY = 6
+STATUSES = range(300, 600)
+
+REQUEST_IDS = ("request-id", "x-request-id", "mistral-correlation-id", "x-kong-request-id", "cf-ray")
+
+HINTS: dict[type[AttemptError], str] = {
+    AuthenticationError: "check the key and what it may do",
+    QuotaError: "add credit at the provider, or raise the limit of the key",
+    ModelGoneError: "see `llmroute models`; where every model is missing, check the provider's base URL",
+    UnreachableError: "check the provider's base URL: it answers with a redirect, and redirects are not followed",
+    ContextLengthError: "shorten the prompt, or choose a model with a larger window",
+}
+
+_KEYLIKE = re.compile(
+    r"\b(?:sk|rk|pk|sess|tgp_v\d)[-_][\w.*\-…]+"
+    r"|(?<=\bbearer )\S+"
+    r"|(?<=\bprovided: )\S+(?=\. |\.?$)"
+    r"|[^\s\"'`]*\*{3,}[^\s\"'`.]*"
+    r"|\b(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """One provider's errors.  `rules` are its own, asked before the common table; `api_key` never leaves."""
+
+    provider: str
+    api_key: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Say what an answer with an error status means."""
+        told = _parse(body)
+        evidence = _evidence(status, told) if told else Evidence(status, message=_plain(body))
+        error = self._error(evidence, status)
+        error.request_id = _request_id(headers, told)
+        error.retry_after_s = parse_retry_after(status, headers)
+        error.should_retry = parse_should_retry(headers)
+        return error
+
+    def in_band(self, told: object) -> AttemptError:
+        """Say what an error object inside an answer with status 200 means."""
+        body = told if isinstance(told, dict) else {"error": told}
+        inner = loose_json.mapping(body.get("error"))
+        codes = (
+            loose_json.count(source.get(key)) for source in (inner, body) for key in ("code", "status", "status_code")
+        )
+        status = next((code for code in codes if code in STATUSES), None)
+        error = self._error(_evidence(status, body), status)
+        error.request_id = _request_id({}, body)
+        return error
+
+    def unreadable(self, what: str) -> BadOutputError:
+        """Say that an answer cannot be read."""
+        return BadOutputError(what, provider=self.provider)
+
+    def _error(self, evidence: Evidence, status: int | None) -> AttemptError:
+        kind = classify(evidence, self.rules)
+        code = evidence.codes[0] if evidence.codes else None
+        if kind is ParameterError:
+            code = parameter(evidence) or evidence.param or code
+        message = self._redact(_one_line(evidence.message)) or "an error without a message"
+        return kind(
+            message,
+            provider=self.provider,
+            http_status=status,
+            code=self._redact(_one_line(code)) if code else None,
+            hint=HINTS.get(kind),
+        )
+
+    def _redact(self, message: str) -> str:
+        if self.api_key and len(self.api_key) >= MIN_KEY:
+            message = message.replace(self.api_key, "[key]")
+        message = _KEYLIKE.sub("[key]", message)
+        return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY:
+        return {}
+    try:
+        return loose_json.mapping(loose_json.read(body))
+    except ValueError:
+        return {}
+
+
+def _evidence(status: int | None, body: dict[str, Any]) -> Evidence:
+    """Read an error body in any of the shapes that were seen: `error` an object or a text, or no `error` at all."""
+    inner = body.get("error")
+    source = inner if isinstance(inner, dict) else body
+    said = source.get("message") or source.get("detail") or (inner if isinstance(inner, str) else None)
+    said = _unwrap(said if said is not None else body.get("message", body.get("detail")))
+    faults = loose_json.objects(said)
+    codes = [source.get("code"), source.get("type"), source.get("type_"), *(fault.get("type") for fault in faults)]
+    param = source.get("param") or next((_place(fault)[-1] for fault in faults if _place(fault)), None)
+    return Evidence(
+        status,
+        tuple(
+            str(code) for code in codes if isinstance(code, (str, int)) and not isinstance(code, bool) and code != ""
+        ),
+        param if isinstance(param, str) else None,
+        said if isinstance(said, str) else "; ".join(filter(None, map(_fault_text, faults))) or _anything(said),
+    )
+
+
+def _unwrap(said: object) -> object:
+    """Take the message out of the wrappings that Mistral puts round it: JSON in a text, `detail` in an object."""
+    if isinstance(said, str) and said[:1] in ("{", "["):
+        try:
+            said = loose_json.read(said)
+        except ValueError:
+            return said
+    if isinstance(said, dict):
+        return said.get("detail") or said.get("message") or said
+    return said
+
+
+def _place(fault: dict[str, Any]) -> list[str]:
+    return [str(part) for part in loose_json.items(fault.get("loc"))]
+
+
+def _fault_text(fault: dict[str, Any]) -> str:
+    return ": ".join(filter(None, (".".join(_place(fault)), loose_json.text(fault.get("msg")))))
+
+
+def _anything(said: object) -> str:
+    return "" if not said else str(said)[: 4 * MAX_MESSAGE]
+
+
+def _plain(body: bytes) -> str:
+    """Return the text of a body that is not JSON: a gateway's page is its title, or its words without the tags."""
+    said = body[:MAX_BODY].decode("utf-8", "replace")
+    if not said.lstrip("\ufeff \t\r\n").startswith("<"):
+        return said
+    title = re.search(r"<title[^>]*>([^<]*)", said, re.IGNORECASE)
+    if title and title[1].strip():
+        said = title[1]
+    else:
+        said = re.sub(r"<[^>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1", " ", said))
+    from html import unescape
+
+    return unescape(said)
+
+
+def _one_line(said: str) -> str:
+    said = sound(said[: 8 * MAX_MESSAGE])
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+
+
+def _request_id(headers: Mapping[str, str], body: dict[str, Any]) -> str | None:
+    said = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]
+    return next((_one_line(value)[:200] for value in said if isinstance(value, str) and value.strip()), None)

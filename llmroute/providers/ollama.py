@@ -1,0 +1,167 @@
+"""Ollama's own API: /api/chat, whose answers are one JSON object or one on each line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import BadRequestError, ModelGoneError, ParameterError
+from llmroute.providers import LiveModel, ModelPage, loose_json
+from llmroute.providers.address import stays_here
+from llmroute.providers.chat_completions import to_wire
+from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.error_table import Rule
+from llmroute.providers.faults import Faults
+from llmroute.providers.ollama_reader import LineReader, parse_answer
+from llmroute.providers.ollama_window import context_for, cut_warning
+from llmroute.types import HTTPRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llmroute.errors import AttemptError
+    from llmroute.providers import Endpoint
+    from llmroute.types import Completion, ModelConfig, Prompt
+
+BASE_URL = "http://127.0.0.1:11434"
+UNREACHABLE_HINT = "is Ollama running? start it with `ollama serve`"
+CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
+RULES = (
+    Rule(BadRequestError, words=r"no user query found", only=(400, 500)),
+    Rule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
+)
+
+
+class Ollama:
+    """Ollama at one endpoint: this machine's, another's, or the cloud's."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._api_key = endpoint.api_key
+        self._faults = Faults("ollama", endpoint.api_key, RULES)
+        self.base_url = _address(endpoint.base_url or BASE_URL)
+        self.local = stays_here(self.base_url)
+
+    def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
+        """Render the request for an answer, with a window that the prompt and the answer fit into."""
+        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        messages += [{"role": message.role, "content": message.content} for message in prompt.messages]
+        options: dict[str, Any] = {"num_ctx": context_for(prompt, model)}
+        if prompt.max_tokens is not None:
+            options["num_predict"] = prompt.max_tokens
+        warmth = temperature(prompt, model.parameters, 2.0)
+        if warmth is not None:
+            options["temperature"] = warmth
+        if prompt.stop and model.parameters.stop:
+            options["stop"] = list(prompt.stop)
+        body: dict[str, Any] = {"model": model.api_name, "messages": messages, "stream": prompt.streaming}
+        body |= _render_effort(prompt, model)
+        return self._post("/api/chat", body | {"options": options})
+
+    def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
+        """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""
+        completion = parse_answer(self._object(body))
+        return replace(completion, warning=cut_warning(sent, completion.usage) or completion.warning)
+
+    def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
+        """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
+        return LineReader(self._faults, sent)
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Say what an answer with an error status means; a model that is not pulled comes with the command."""
+        error = self._faults.from_response(status, headers, body)
+        named = re.search(r"""model ['"]?([\w./:-]+)['"]? not found""", error.message)
+        if isinstance(error, ModelGoneError) and named:
+            error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
+        if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
+            error.code = "think"
+        return error
+
+    def render_models(self) -> HTTPRequest:
+        """Render the free request that lists the models which are pulled."""
+        return HTTPRequest("GET", self.base_url + "/api/tags", self._headers())
+
+    def parse_models(self, body: bytes) -> ModelPage:
+        """Read the list of models; one that Ollama passes on to its cloud says so."""
+        told = self._object(body)
+        if "models" not in told:
+            raise self._faults.unreadable("the answer is no model list")
+        models = [_parse_model(row) for row in loose_json.objects(told["models"])]
+        return ModelPage(tuple(model for model in models if model.api_name))
+
+    def render_show(self, model: ModelConfig) -> HTTPRequest | None:
+        """Render the request for the model's own limits."""
+        return self._post("/api/show", {"model": model.api_name})
+
+    def parse_show(self, body: bytes) -> LiveModel:
+        """Read the model's own limits; its name is the caller's to know."""
+        told = self._object(body)
+        facts = loose_json.mapping(told.get("model_info"))
+        family = loose_json.text(facts.get("general.architecture"))
+        keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
+        windows = (loose_json.positive(facts.get(key)) for key in keys)
+        words = told.get("capabilities")
+        return LiveModel(
+            "",
+            context_window=next((window for window in windows if window), None),
+            capabilities=frozenset(CAPABILITIES[word] for word in words if word in CAPABILITIES)
+            if isinstance(words, list)
+            else None,
+        )
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            told = loose_json.read(body)
+        except ValueError:
+            raise self._faults.unreadable("the answer is not JSON") from None
+        if not isinstance(told, dict):
+            raise self._faults.unreadable("the answer is no JSON object")
+        if told.get("error"):
+            raise self._faults.in_band(told)
+        return told
+
+    def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:
+        return HTTPRequest("POST", self.base_url + path, self._headers(), to_wire(body))
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json"}
+        return headers | ({"authorization": f"Bearer {self._api_key}"} if self._api_key else {})
+
+
+def connect(endpoint: Endpoint) -> Ollama:
+    """Return Ollama at `endpoint`."""
+    return Ollama(endpoint)
+
+
+def is_cloud(api_name: str) -> bool:
+    """Whether Ollama passes a model's calls on to its cloud: its tag is `cloud` or ends in `-cloud`."""
+    return re.search(r"[:-]cloud$", api_name) is not None
+
+
+def _address(base_url: str) -> str:
+    """Return where Ollama is called: an OLLAMA_HOST may be a host alone, and 0.0.0.0 is where a server listens."""
+    address = base_url.strip().rstrip("/")
+    if "://" not in address:
+        host = address.partition("/")[0]
+        address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
+    address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
+    return re.sub(r"/(v1|api)$", "", address)
+
+
+def _render_effort(prompt: Prompt, model: ModelConfig) -> dict[str, Any]:
+    form = model.parameters.effort_form
+    if prompt.effort is None:
+        return {}
+    if form == "think":
+        return {"think": wants_thinking(prompt)}
+    if form == "think_level":
+        word = effort_word(prompt.effort, model.parameters.efforts)
+        return {"think": False if word == "none" else word} if word else {}
+    return {}
+
+
+def _parse_model(row: dict[str, Any]) -> LiveModel:
+    name = loose_json.text(row.get("name")) or loose_json.text(row.get("model"))
+    bare = name.removesuffix(":latest")
+    remote = bool(row.get("remote_host") or row.get("remote_model")) or is_cloud(name)
+    return LiveModel(name, aliases=(bare,) if bare != name else (), local=not remote)

@@ -1,0 +1,33 @@
+"""OpenAI: the chat-completions format at its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers import LiveModel, loose_json
+from llmroute.providers.chat_completions import ChatCompletions, Dialect
+
+if TYPE_CHECKING:
+    from llmroute.providers import Endpoint
+
+
+def _parse_model(row: dict[str, Any]) -> LiveModel | None:
+    name = loose_json.text(row.get("id"))
+    return LiveModel(name, retires_on=loose_json.date(row.get("shutdown_date"))) if name else None
+
+
+# Every model there takes max_completion_tokens, and the newer ones refuse max_tokens; what stands behind another
+# address may know only the older name, so the model's own holds there.
+DIALECT = Dialect(
+    name="openai",
+    base_url="https://api.openai.com/v1",
+    max_completion_tokens=True,
+    stream_options=True,
+    organization_header="openai-organization",
+    parse_model=_parse_model,
+)
+
+
+def connect(endpoint: Endpoint) -> ChatCompletions:
+    """Return OpenAI, or what speaks its language, at `endpoint`."""
+    return ChatCompletions(DIALECT, endpoint)

@@ -1,0 +1,60 @@
+"""Reads when a provider wants to be called again."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_WAIT_S = 3600.0
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+
+
+def parse_retry_after(status: int, headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
+    """Return the wait in seconds, 0 to 3600; None where none was asked for in words that can be read.
+
+    Providers send Retry-After with successes too, so it counts on 429 and 5xx alone.  A date is measured from the
+    answer's own Date, and from `clock` where it has none.
+    """
+    if status != 429 and status < 500:  # noqa: PLR2004
+        return None
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, MAX_WAIT_S)
+    wish = headers.get("retry-after")
+    seconds = _number(wish)
+    if seconds is None:
+        seconds = _until(wish, headers.get("date"), clock)
+    return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT_S)
+
+
+def parse_should_retry(headers: Mapping[str, str]) -> bool | None:
+    """Return what `x-should-retry` says outright."""
+    return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
+
+
+def _number(value: str | None) -> float | None:
+    stripped = (value or "").strip()
+    return float(stripped) if _NUMBER.fullmatch(stripped) else None
+
+
+def _until(wish: str | None, sent: str | None, clock: Callable[[], float]) -> float | None:
+    then = _timestamp(wish)
+    if then is None:
+        return None
+    now = _timestamp(sent)
+    return then - (clock() if now is None else now)
+
+
+def _timestamp(value: str | None) -> float | None:
+    if not value or ":" not in value:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
