@@ -5,12 +5,13 @@ A provider does no I/O: it turns a prompt into an HTTP request, and bytes into c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from llmroute.errors import AttemptError
     from llmroute.types import Chunk, Completion, HTTPRequest, ModelConfig, Prompt
@@ -37,11 +38,16 @@ PROVIDERS: dict[str, Row] = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider is called and with what; `base_url` None is the provider's own address."""
+    """Where a provider is called and with what; `base_url` None is the provider's own address.
 
-    api_key: str | None = None
+    `weights` is the model file that the user names for the embedded engine, `config_dir` where else to look for one.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     organization: str | None = None
+    weights: Path | None = None
+    config_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

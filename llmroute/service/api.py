@@ -7,13 +7,14 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from llmroute import config as configuration
 from llmroute.errors import LLMRouteError
 from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
+from llmroute.service.local import LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
 from llmroute.types import LLMResponse
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class LLMService:
     """Answers prompts from the best model that keys, budget and today's outages allow.
 
-    `note` receives what a person should know on the way: a fallback, a parameter that was left out.
+    `note` receives what a person should know on the way: a fallback, a parameter that was left out.  `trace` receives
+    each step, for those who look for a fault; keys are in neither.
     An async context manager; one service serves any number of concurrent requests of one event loop.
     """
 
@@ -44,14 +46,16 @@ class LLMService:
         ledger: Ledger | None = None,
         registry: ModelRegistry | None = None,
         note: Callable[[str], None] | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
         """Read the configuration; nothing is opened and nothing is sent yet.
 
         Raises:
             ConfigError: a setting does not parse or does not fit.
         """
-        self.config = config or configuration.load(PROVIDERS)
+        self.config = config or settings.load()
         self._note = note or (lambda _text: None)
+        self._trace = trace or (lambda _text: None)
         self._registry = registry
         self._books = Bookkeeper(self.config.ledger_path, self._note, ledger)
         self._providers: dict[str, Provider] = {}
@@ -64,7 +68,7 @@ class LLMService:
         if self._registry is None:
             from llmroute.registry import ModelRegistry
 
-            self._registry = ModelRegistry()
+            self._registry = ModelRegistry(catalogue_path=self.config.config_dir / "catalogue.json")
         return self._registry
 
     def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
@@ -108,12 +112,12 @@ class LLMService:
 
     def why_unusable(self, provider: str) -> str | None:
         """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
-        settings = self.config.providers[provider]
-        if settings.problem:
-            return f"{provider}: {settings.problem}"
+        here = self.config.providers[provider]
+        if here.problem:
+            return f"{provider}: {here.problem}"
         row = PROVIDERS[provider]
-        if row.needs_key and not settings.api_key:
-            return f"{provider}: no API key (set {settings.key_variable})"
+        if row.needs_key and not here.api_key:
+            return f"{provider}: no API key (set {here.key_variable})"
         if provider == "builtin":
             from llmroute.providers import builtin
 
@@ -121,7 +125,8 @@ class LLMService:
         return None
 
     def _planner(self) -> Planner:
-        return Planner(self.config, self.registry, self.why_unusable, _now_ms, self._note)
+        here = LocalModels(lambda: self.connect("ollama"), self._blocking_sender)
+        return Planner(self.config, self.registry, self.why_unusable, here.why_unusable, _now_ms, self._note)
 
     def _call(self, options: Options, *, streaming: bool) -> Call:
         from dataclasses import replace
@@ -140,6 +145,7 @@ class LLMService:
             connect=self.connect,
             books=self._books,
             note=self._note,
+            trace=self._trace,
             clock=time.monotonic,
             now_ms=_now_ms,
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
@@ -152,7 +158,8 @@ class LLMService:
 
         if self._async_sender is None:
             self._async_sender = AsyncSender()
-        call = self._call(options, streaming=streaming)
+        # Planning may ask the local server what it has, which blocks.
+        call = await asyncio.to_thread(self._call, options, streaming=streaming)
         async for piece in drive_async(run(call), self._async_sender, asyncio.sleep):
             yield piece
 
@@ -167,11 +174,11 @@ class LLMService:
         return self._providers[name]
 
     def _endpoint(self, name: str) -> Endpoint:
-        settings = self.config.providers[name]
+        here = self.config.providers[name]
         return Endpoint(
-            api_key=settings.api_key,
-            base_url=settings.base_url,
-            organization=settings.organization,
+            api_key=here.api_key,
+            base_url=here.base_url,
+            organization=here.organization,
             weights=self.config.local_model,
             config_dir=self.config.config_dir,
         )

@@ -73,15 +73,18 @@ class Attempt:
         wait_s = first_token_s
         if not prompt.streaming:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
-        exchange = yield self._open(provider.render_request(prompt, model), wait_s)
+        request = provider.render_request(prompt, model)
+        call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
+        exchange = yield self._open(request, wait_s)
+        call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status
         if exchange.status != 200:  # noqa: PLR2004 (nothing else is an answer)
             body = yield from self._rest()
             raise provider.parse_error(exchange.status, exchange.headers, body)
         if prompt.streaming:
-            completion = yield from self._streamed(provider, first_token_s)
+            completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
-            completion = provider.parse_completion((yield from self._rest()))
+            completion = provider.parse_completion((yield from self._rest()), request)
         self._answer = completion
         yield Close()
         if (fault := fault_of(completion)) is not None:
@@ -100,9 +103,9 @@ class Attempt:
         window = provider.parse_show(body).context_window
         return replace(model, context_window=window) if window else model
 
-    def _streamed(self, provider: Provider, first_token_s: float) -> Generator[Operation, Any, Completion]:
+    def _streamed(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
         call = self._call
-        reader = self._reader = provider.open_stream()
+        self._reader = reader
         first_by = call.clock() + first_token_s
         alive = False
         while not reader.done:
@@ -165,6 +168,4 @@ def fault_of(completion: Completion) -> AttemptError | None:
             error.should_retry = False
             return error
         return BadOutputError("the answer is empty")
-    if completion.finish_reason is None:
-        return BadOutputError("the answer does not say how it ended, so it may not be whole")
     return None

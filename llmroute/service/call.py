@@ -40,6 +40,7 @@ class Call:
     connect: Callable[[str], Provider]
     books: Bookkeeper
     note: Callable[[str], None]
+    trace: Callable[[str], None]
     clock: Callable[[], float]
     now_ms: Callable[[], int]
     jitter: float = 0.5

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
 from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY
-from llmroute.types import EFFORTS, Effort, Message, Prompt, Role
+from llmroute.types import EFFORTS, Message, Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from llmroute.types import Effort, Role
 
 MAX_TEMPERATURE = 2.0
 
@@ -96,10 +98,11 @@ class Options:
 
 
 def _message(message: Mapping[str, Any]) -> Message:
-    role, content = message.get("role"), message.get("content")
-    if role not in get_args(Role) or not isinstance(content, str):
+    said, content = message.get("role"), message.get("content")
+    role: Role | None = "user" if said == "user" else "assistant" if said == "assistant" else None
+    if role is None or not isinstance(content, str):
         raise RequestError(
-            f"a message with role {role!r} cannot be sent",
+            f"a message with role {said!r} cannot be sent",
             hint='messages are {"role": "user" or "assistant", "content": "text"}; the system prompt is apart',
         )
     return Message(role, content)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from llmroute.errors import BudgetExceededError, ModelRetiredError, NoCandidateError, RequestError
+from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.registry.lifecycle import lifecycle, living_successor
 from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.parameters import refused
@@ -25,18 +23,22 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig, Prompt
 
 LAST_RESORT = "builtin"
+LOCAL_SERVER = "ollama"
+UNKNOWN_TYPICAL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Makes plans for one configuration and one catalogue.
 
-    `usable` says why a provider cannot be called from here, None when it can.
+    `why_unusable` says why a provider cannot be called from here, `why_not_here` why a model of the local server
+    cannot be; None when they can.
     """
 
     config: Config
     registry: ModelRegistry
-    usable: Callable[[str], str | None]
+    why_unusable: Callable[[str], str | None]
+    why_not_here: Callable[[str], str | None]
     now_ms: Callable[[], int]
     note: Callable[[str], None]
 
@@ -92,7 +94,7 @@ class Planner:
         return {name: ", ".join(words.values()) for name, words in found.items() if words}
 
     def _all_models(self) -> list[ModelConfig]:
-        return self.registry.models()
+        return [self.registry.resolve(name) for name in self.registry.list_models()]
 
     def _named(self, options: Options, prompt: Prompt, wish: Wish) -> Candidate:
         """Return the model that was named; one that its vendor has retired becomes its successor."""
@@ -100,7 +102,7 @@ class Planner:
         if options.provider and not name.startswith(f"{options.provider}/"):
             name = f"{options.provider}/{name}"
         model = self.registry.resolve(name, default_provider=self.config.default_provider)
-        if problem := self.usable(model.provider):
+        if problem := self.why_unusable(model.provider):
             raise NoCandidateError(problem)
         model = self._living(model)
         candidate = replace(self._candidate(model, prompt), unusable=None, last_resort=False)
@@ -112,22 +114,15 @@ class Planner:
 
     def _living(self, model: ModelConfig) -> ModelConfig:
         """Replace a retired model by its successor; a gateway at another address may still serve it."""
-        today = self._today()
-        status = lifecycle(model, today)
-        if status == "retiring":
-            self.note(f"{model.name} retires on {model.retires_on}; its successor is {model.successor}")
-        if status != "retired" or self.config.providers[model.provider].base_url is not None:
-            return model
-        successor = living_successor(model, today, self.registry)
-        if successor is None:
-            raise ModelRetiredError(f"{model.name} was retired on {model.retires_on} and has no successor")
-        self.note(f"{model.name} was retired on {model.retires_on}: using {successor.name}")
-        return successor
+        if notice := self.registry.notice(model):
+            self.note(notice)
+        at_home = self.config.providers[model.provider].base_url is None
+        return self.registry.living(model) if at_home else model
 
     def _of_provider(self, provider: str, wish: Wish, others: Sequence[Candidate]) -> Plan:
         if provider not in PROVIDERS:
             raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
-        if problem := self.usable(provider):
+        if problem := self.why_unusable(provider):
             raise NoCandidateError(problem)
         own = [replace(other, last_resort=False) for other in others if other.model.provider == provider]
         made = plan(wish, own)
@@ -135,9 +130,8 @@ class Planner:
         return made
 
     def _candidate(self, model: ModelConfig, prompt: Prompt) -> Candidate:
-        today = self._today()
         row = PROVIDERS[model.provider]
-        price = price_on(model, today)
+        price = price_on(model, self.registry.today)
         output = expected_output_tokens(prompt)
         expected = worst = None
         if price is not None:
@@ -145,22 +139,21 @@ class Planner:
             longest = prompt.max_tokens or model.max_output or model.context_window
             if longest is not None:
                 worst = cost_picousd(Usage(worst_input_tokens(prompt), output_tokens=longest), price)
-        unusable = self.usable(model.provider)
-        if unusable is None and lifecycle(model, today) == "retired":
+        unusable = self.why_unusable(model.provider)
+        if unusable is None and self.registry.status(model) == "retired":
             unusable = f"retired on {model.retires_on}"
+        if unusable is None and model.provider == LOCAL_SERVER:
+            unusable = self.why_not_here(model.api_name)
         return Candidate(
             model=model,
             price=price,
             expected_cost_picousd=expected,
             worst_cost_picousd=worst,
-            local=row.local,
-            typical_s=self.registry.typical_latency_s(model.provider),
+            local=row.local and self.registry.is_local(model.provider, model.id),
+            typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
-
-    def _today(self) -> str:
-        return datetime.fromtimestamp(self.now_ms() / 1000, UTC).date().isoformat()
 
     def _require(self, made: Plan, wish: Wish) -> None:
         """Raise what tells the nearest miss and what would admit it when a plan is empty."""

@@ -1,0 +1,64 @@
+"""The command line: the Typer app, and main(), where errors and signals become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from llmroute import __version__
+from llmroute.cli import signals
+from llmroute.cli.chains import chains
+from llmroute.cli.costs import costs
+from llmroute.cli.failures import EXIT_CODES, report_bug, report_usage
+from llmroute.cli.gen import gen
+from llmroute.cli.health import health
+from llmroute.cli.models import models
+from llmroute.cli.stream import stream
+
+app = typer.Typer(
+    name="llmroute",
+    help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
+    epilog=EXIT_CODES,
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (gen, stream, models, health, costs, chains):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"llmroute {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code."""
+    signals.install()
+    try:
+        code = app(standalone_mode=False)
+    except signals.Interrupted as interruption:
+        signals.leave(interruption.number)
+    except BrokenPipeError:
+        signals.leave_quietly()
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
+        sys.exit(report_usage(error) or report_bug(error))
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,90 @@
+"""What `gen` and `stream` have in common: the service, the side channel, and how an answer ends."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from llmroute.cli.failures import error_as_json, fail, say
+from llmroute.cli.render import response_as_json, usage_line
+from llmroute.errors import LLMRouteError, RequestError
+from llmroute.service.api import LLMService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from llmroute.cli.asked import Asked
+    from llmroute.types import LLMResponse
+
+INCOMPLETE = 6
+
+
+class Answering:
+    """One request under way on the command line."""
+
+    def __init__(self, asked: Asked, meta: IO[str] | None) -> None:
+        self.asked = asked
+        self._meta = meta
+        self.service = LLMService(
+            note=(lambda _text: None) if asked.quiet else say,
+            trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,
+        )
+
+    def finish(self, response: LLMResponse) -> None:
+        """Tell on the side what the answer took; exit with 6 when the answer was cut short unasked."""
+        if self._meta is not None:
+            json.dump(response_as_json(response), self._meta, ensure_ascii=False)
+            self._meta.write("\n")
+        if self.asked.usage:
+            say(usage_line(response))
+
+    def conclude(self, response: LLMResponse) -> None:
+        """Exit with 6 when the answer was cut short and nobody had asked for that."""
+        if response.finish_reason != "length":
+            return
+        if self.asked.max_tokens is None:
+            say("the answer was cut short at the model's limit (--max-tokens allows more)")
+            raise typer.Exit(INCOMPLETE)
+        if not self.asked.quiet:
+            say(f"the answer was cut short at --max-tokens {self.asked.max_tokens}")
+
+
+@contextmanager
+def answering(asked: Asked) -> Iterator[Answering]:
+    """Open what a request needs; what fails is told, on the side channel too, and exits with its code."""
+    try:
+        meta = _open_meta(asked.meta)
+    except RequestError as error:
+        fail(error, as_json=asked.as_json)
+    try:
+        under_way = Answering(asked, meta)
+        try:
+            yield under_way
+        finally:
+            under_way.service.close()
+    except LLMRouteError as error:
+        _write_meta(meta, error_as_json(error))
+        fail(error, as_json=asked.as_json)
+    finally:
+        if meta is not None:
+            meta.close()
+
+
+def _write_meta(meta: IO[str] | None, value: dict[str, Any]) -> None:
+    if meta is not None:
+        json.dump(value, meta, ensure_ascii=False)
+        meta.write("\n")
+
+
+def _open_meta(path: Path | None) -> IO[str] | None:
+    """Open the side channel before anything is sent, so that a wrong path costs nothing."""
+    if path is None:
+        return None
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"--meta: {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,95 @@
+"""A request as it was typed: the flags that `gen` and `stream` share, declared once."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli.stdin import read_prompt
+from llmroute.service.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was typed after `gen` or `stream`; each field is a flag, in the order in which help shows it."""
+
+    prompt: flags.Prompt = None
+    model: flags.Model = None
+    provider: flags.Provider = None
+    strategy: flags.Strategy = None
+    capability: flags.Capability = None
+    task: flags.Task = None
+    system: flags.System = None
+    temperature: flags.Temperature = None
+    max_tokens: flags.MaxTokens = None
+    effort: flags.EffortOption = None
+    stop: flags.Stop = None
+    strict_params: flags.StrictParams = False
+    no_fallback: flags.NoFallback = False
+    max_latency: flags.MaxLatency = None
+    min_quality: flags.MinQuality = None
+    timeout: flags.Timeout = None
+    prefer_local: flags.PreferLocal = False
+    local_only: flags.LocalOnly = False
+    workspace: flags.Workspace = None
+    execution: flags.Execution = None
+    as_json: flags.AsJSON = False
+    meta: flags.Meta = None
+    usage: flags.UsageLine = False
+    quiet: flags.Quiet = False
+    debug: flags.Debug = False
+    no_stdin: flags.NoStdin = False
+
+    def options(self) -> Options:
+        """Read the prompt and return the request.
+
+        Raises:
+            RequestError: stdin cannot be read.
+        """
+        return Options(
+            prompt=read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet),
+            system=self.system,
+            provider=self.provider,
+            model=self.model,
+            strategy=self.strategy,
+            task_type=self.task,
+            required_capability=self.capability,
+            max_latency_ms=self.max_latency,
+            min_quality=self.min_quality,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            effort=self.effort,
+            stop=self.stop,
+            timeout_s=self.timeout,
+            workspace_id=self.workspace,
+            execution_id=self.execution,
+            enable_fallback=False if self.no_fallback else None,
+            prefer_local=self.prefer_local or None,
+            local_only=self.local_only,
+            strict_params=self.strict_params,
+        )
+
+
+def takes_a_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is an Asked, the flags of Asked before its own."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    hints = get_type_hints(Asked, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
+        for field in fields(Asked)
+    ]
+
+    def typed(**values: Any) -> None:
+        command(Asked(**{field.name: values.pop(field.name) for field in shared}), **values)
+
+    typed.__name__, typed.__doc__ = command.__name__, command.__doc__
+    parameters = [*shared, *(parameter.replace(kind=kind) for parameter in own)]
+    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return typed

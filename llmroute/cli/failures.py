@@ -1,0 +1,91 @@
+"""What a person, and a script, is told when something fails."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from llmroute.cli.terminal import harmless
+from llmroute.errors import AttemptError, LLMRouteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXIT_CODES = (
+    "Exit codes: 0 ok; 1 a bug; 2 usage, or a request no model can serve; 3 needs a person (provider, key, credit, "
+    "model); 4 every provider failed, try later; 5 budget; 6 incomplete or refused answer; 7 deadline; "
+    "130, 143 signals."
+)
+
+
+@contextmanager
+def failures(*, as_json: bool = False) -> Iterator[None]:
+    """Turn the errors of the house into one line, a hint and an exit code; with `as_json` also into JSON on stdout."""
+    try:
+        yield
+    except LLMRouteError as error:
+        fail(error, as_json=as_json)
+
+
+def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
+    """Tell of an error and exit with its code."""
+    if as_json:
+        from llmroute.cli.output import write_json
+
+        write_json(error_as_json(error))
+    told = told_error(error)
+    say(told + (f" ({error.hint})" if error.hint and error.hint not in told else ""))
+    raise typer.Exit(error.exit_code)
+
+
+def told_error(error: LLMRouteError) -> str:
+    """Return the error in one line: who, which status, what."""
+    if not isinstance(error, AttemptError) or not error.provider:
+        return error.message
+    who = f"{error.provider}/{error.model}" if error.model else error.provider
+    return f"{who}: {f'{error.http_status} ' if error.http_status else ''}{error.message}"
+
+
+def error_as_json(error: LLMRouteError) -> dict[str, Any]:
+    """Return the error as DESIGN fixes it for scripts."""
+    from llmroute.cli.render import attempt_as_json
+
+    attempts = [attempt_as_json(attempt) for attempt in error.attempts]
+    return {"error": {"type": error.kind, "message": told_error(error), "hint": error.hint, "attempts": attempts}}
+
+
+def say(text: str) -> None:
+    """Print one line about the work on stderr."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"llmroute: {harmless(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+def report_usage(error: Exception) -> int:
+    """Tell of a wrong command line in one line and return its exit code; 0 when the error is something else."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return 0
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "llmroute")
+    text = message().rstrip(".")
+    say(f"{text[:1].lower()}{text[1:]} (see {path} --help)")
+    return int(getattr(error, "exit_code", 2))
+
+
+def report_bug(error: Exception) -> int:
+    """Tell of an error that nobody expected; the trace comes with --debug."""
+    if "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        say(f"a bug: {type(error).__name__}: {error} (--debug shows where)")
+    return 1

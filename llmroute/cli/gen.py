@@ -1,0 +1,28 @@
+"""`llmroute gen`: a whole answer."""
+
+from __future__ import annotations
+
+from llmroute.cli.answering import answering
+from llmroute.cli.asked import Asked, takes_a_request
+from llmroute.cli.output import AnswerWriter, write_json
+from llmroute.cli.render import response_as_json
+from llmroute.types import LLMResponse
+
+
+@takes_a_request
+def gen(asked: Asked) -> None:
+    """Answer a prompt, whole: it may fall back to another model until the end."""
+    with answering(asked) as under_way:
+        answered: LLMResponse | None = None
+        for piece in under_way.service.answer(asked.options(), streaming=False):
+            if isinstance(piece, LLMResponse):
+                answered = piece
+                if asked.as_json:
+                    write_json(response_as_json(piece))
+                else:
+                    writer = AnswerWriter()
+                    writer.write(piece.content)
+                    writer.end()
+                under_way.finish(piece)
+        assert answered is not None
+        under_way.conclude(answered)

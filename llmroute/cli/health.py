@@ -1,0 +1,61 @@
+"""`llmroute health`: how the providers are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli.failures import failures
+from llmroute.cli.output import write_json, write_text
+from llmroute.cli.render import columns
+from llmroute.errors import RequestError
+from llmroute.providers import PROVIDERS
+from llmroute.service.api import LLMService
+
+if TYPE_CHECKING:
+    from llmroute.service.health import Health
+
+ILL = 4
+
+
+def health(
+    provider: Annotated[
+        list[str] | None, typer.Option("-p", "--provider", help="Ask only this one; repeatable.")
+    ] = None,
+    as_json: flags.AsJSON = False,
+) -> None:
+    """Ask every provider at once whether it is well; sends nothing that costs."""
+    with failures(as_json=as_json):
+        from llmroute.service.health import probe_all
+
+        for name in provider or ():
+            if name not in PROVIDERS:
+                raise RequestError(f"provider {name!r} is none of {', '.join(PROVIDERS)}")
+        found = probe_all(LLMService(), tuple(provider or ()))
+        if as_json:
+            write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
+        else:
+            write_text(_as_text(found))
+        if any(not one.ok and (one.configured or provider) for one in found.values()):
+            raise typer.Exit(ILL)
+
+
+def _as_json(one: Health) -> dict[str, Any]:
+    return {key: value for key, value in asdict(one).items() if key != "configured"}
+
+
+def _as_text(found: dict[str, Health]) -> str:
+    rows = [
+        [
+            name,
+            one.status,
+            "" if one.latency_ms is None else f"{one.latency_ms} ms",
+            "" if one.models is None else str(one.models),
+            one.detail or "",
+        ]
+        for name, one in found.items()
+    ]
+    return columns(("provider", "status", "latency", "models", ""), rows, numbers=(2, 3))

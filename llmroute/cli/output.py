@@ -1,0 +1,53 @@
+"""Write answers to stdout: the answer, one newline, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from llmroute.cli.terminal import harmless
+
+
+class AnswerWriter:
+    """Writes an answer piece by piece; verbatim into a pipe, made harmless on a terminal.
+
+    Newlines at the end are held back, so that the answer ends in exactly one.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._held = ""
+
+    def write(self, piece: str) -> None:
+        """Write a piece at once.
+
+        Raises:
+            BrokenPipeError: the reader has gone.
+        """
+        text = self._held + piece
+        shown = text.rstrip("\n")
+        self._held = text[len(shown) :]
+        if shown:
+            _write(harmless(shown) if self._terminal else shown)
+
+    def end(self) -> None:
+        """End the answer with its newline."""
+        self._held = ""
+        _write("\n")
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON value on a line of its own."""
+    _write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def write_text(text: str) -> None:
+    """Write text that is the program's own."""
+    _write(text)
+
+
+def _write(text: str) -> None:
+    # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()

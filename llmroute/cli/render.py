@@ -1,0 +1,98 @@
+"""Tables and JSON: the only module that formats for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmroute.types import AttemptRecord, LLMResponse, Usage
+
+
+def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
+    """Return one attempt with the fields that DESIGN fixes."""
+    return {
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "status": attempt.status,
+        "error": attempt.error,
+        "http_status": attempt.http_status,
+        "latency_ms": attempt.latency_ms,
+        "cost_usd": attempt.cost_usd,
+    }
+
+
+def usage_as_json(usage: Usage) -> dict[str, Any]:
+    """Return the five counters and where they come from."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "source": usage.source,
+    }
+
+
+def response_as_json(response: LLMResponse) -> dict[str, Any]:
+    """Return an answer with the fields that DESIGN fixes."""
+    return {
+        "id": response.request_id,
+        "content": response.content,
+        "provider": response.provider,
+        "model": response.model,
+        "strategy": response.strategy,
+        "chain": response.chain,
+        "finish_reason": response.finish_reason,
+        "usage": usage_as_json(response.usage),
+        "cost_usd": response.cost_usd,
+        "latency_ms": response.latency_ms,
+        "ttft_ms": response.ttft_ms,
+        "attempts": [attempt_as_json(attempt) for attempt in response.attempts],
+    }
+
+
+def usage_line(response: LLMResponse) -> str:
+    """Return tokens, cost and time of an answer in one line."""
+    usage = response.usage
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    about = "" if usage.source == "reported" else "about "
+    parts = [
+        f"{response.provider}/{response.model}",
+        f"{about}{_count(usage.input_tokens)} in{cached}",
+        f"{about}{_count(usage.output_tokens)} out",
+        money(response.cost_usd),
+        f"{response.latency_ms / 1000:.1f} s",
+    ]
+    failed = [attempt for attempt in response.attempts[:-1] if attempt.status != "ok"]
+    if failed:
+        parts.append(f"fallback from {failed[0].provider}/{failed[0].model}")
+    return " · ".join(parts)
+
+
+def money(usd: float | None) -> str:
+    """Return USD as people read it; an unknown cost is not nothing."""
+    if usd is None:
+        return "cost unknown"
+    if usd == 0 or usd >= 1:
+        return f"${usd:,.2f}"
+    return f"${usd:.4f}" if usd >= 0.0001 else f"${usd:.2g}"  # noqa: PLR2004 (four decimals show it)
+
+
+def _count(tokens: int | None) -> str:
+    return "?" if tokens is None else f"{tokens:,}"
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Return aligned plain text, the columns in `numbers` to the right."""
+    table = [head, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    lines = []
+    for row in table:
+        cells = [
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"

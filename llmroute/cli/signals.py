@@ -1,0 +1,63 @@
+"""Signals become an exception once, so that the attempt under way is settled; the second one leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def install() -> None:
+    """Take the signals that end a program, except those that its parent told it to ignore."""
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _first)
+
+
+def _first(number: int, _frame: object) -> None:
+    for other in _ENDING:
+        if signal.getsignal(other) is _first:
+            signal.signal(other, _second)
+    raise Interrupted(number)
+
+
+def _second(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
+def leave(number: int) -> NoReturn:
+    """Exit as a shell reports a program that ended by a signal; a hang-up counts as a termination."""
+    if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write("\n")
+    _drop_output()
+    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+
+
+def leave_quietly() -> NoReturn:
+    """End as a program ends whose reader has gone."""
+    _drop_output()
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    os._exit(1)
+
+
+def _drop_output() -> None:
+    """Flush what can be flushed; what cannot be is nobody's any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            continue

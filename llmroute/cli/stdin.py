@@ -1,0 +1,51 @@
+"""Read the prompt: stdin, a blank line, the argument; either alone is fine."""
+
+from __future__ import annotations
+
+import sys
+
+from llmroute.cli.failures import say
+from llmroute.errors import RequestError
+
+HINT_AFTER_S = 2.0
+
+
+def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool) -> str:
+    """Return the prompt, verbatim.
+
+    Raises:
+        RequestError: stdin was asked for and cannot be read.
+    """
+    if argument == "-" and no_stdin:
+        raise RequestError("the prompt is -, which is stdin, and --no-stdin forbids it")
+    given = "" if argument in (None, "-") else str(argument)
+    data = "" if no_stdin else _read_stdin(asked=argument == "-", quiet=quiet)
+    if not data.strip():
+        return given
+    if not given:
+        return data
+    return f"{data}{'' if data.endswith(chr(10)) else chr(10)}\n{given}"
+
+
+def _read_stdin(*, asked: bool, quiet: bool) -> str:
+    stdin = sys.stdin
+    if stdin is None or (stdin.isatty() and not asked):
+        return ""
+    if not quiet and not stdin.isatty():
+        _hint_when_silent()
+    try:
+        return stdin.buffer.read().decode("utf-8", "replace")
+    except OSError as error:
+        raise RequestError(f"stdin cannot be read: {error.strerror}", hint="--no-stdin leaves it alone") from error
+
+
+def _hint_when_silent() -> None:
+    """Say what is waited for when a pipe stays silent: it may be one that nobody will ever write to."""
+    import select
+
+    try:
+        readable, _, _ = select.select([sys.stdin], [], [], HINT_AFTER_S)
+    except (OSError, ValueError):
+        return
+    if not readable:
+        say("waiting for stdin (--no-stdin leaves it alone)")

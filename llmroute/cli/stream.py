@@ -1,0 +1,41 @@
+"""`llmroute stream`: an answer as it is written."""
+
+from __future__ import annotations
+
+from llmroute.cli.answering import answering
+from llmroute.cli.asked import Asked, takes_a_request
+from llmroute.cli.output import AnswerWriter, write_json
+from llmroute.cli.render import response_as_json
+from llmroute.errors import LLMRouteError
+from llmroute.types import LLMResponse
+
+
+@takes_a_request
+def stream(asked: Asked) -> None:
+    """Answer a prompt piece by piece: it may fall back to another model until the first piece is shown."""
+    with answering(asked) as under_way:
+        writer = None if asked.as_json else AnswerWriter()
+        answered: LLMResponse | None = None
+        begun = False
+        try:
+            for piece in under_way.service.answer(asked.options(), streaming=True):
+                if writer is None and not begun:
+                    write_json({"type": "start"})
+                begun = True
+                if isinstance(piece, LLMResponse):
+                    answered = piece
+                    if writer is None:
+                        write_json({"type": "end", **response_as_json(piece)})
+                    else:
+                        writer.end()
+                    under_way.finish(piece)
+                elif writer is None:
+                    write_json({"type": "delta", "text": piece})
+                else:
+                    writer.write(piece)
+        except LLMRouteError:
+            if writer is not None and begun:
+                writer.end()
+            raise
+        assert answered is not None
+        under_way.conclude(answered)

@@ -1,0 +1,13 @@
+"""What may go to a terminal: text of strangers must not steer it."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls but newline and tab, and the marks that turn the direction of text.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Return the text with what could steer a terminal replaced by a visible mark."""
+    return _STEERING.sub("\ufffd", text)

@@ -1,0 +1,36 @@
+"""Calendar periods in the user's own time zone.  Pure: the present comes in as an argument."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+PERIODS: Final = ("day", "week", "month", "year", "all")
+
+
+def start_of(period: str, now: datetime) -> datetime | None:
+    """Return when the current period began, None for `all`.  `now` is an aware time in the user's zone.
+
+    The beginning is found on the calendar, not by subtraction: a day may have 23 or 25 hours.
+    """
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    match period:
+        case "day":
+            begin = today
+        case "week":
+            begin = today - timedelta(days=today.weekday())
+        case "month":
+            begin = today.replace(day=1)
+        case "year":
+            begin = today.replace(month=1, day=1)
+        case _:
+            return None
+    if now.tzinfo is not None and not hasattr(now.tzinfo, "key"):
+        # A zone that is only today's offset: ask the system which one held then.
+        return begin.replace(tzinfo=None).astimezone()
+    return begin
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return UTC milliseconds."""
+    return round(moment.timestamp() * 1000)

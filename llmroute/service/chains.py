@@ -1,0 +1,38 @@
+"""Chains as they stand today: what each entry resolves to, and whether it can be called from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmroute.errors import ModelRetiredError
+from llmroute.routing.chains import PREDEFINED
+
+if TYPE_CHECKING:
+    from llmroute.service.api import LLMService
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEntry:
+    """An entry as it was written, the model that stands for it today, and why it cannot be called (None: it can)."""
+
+    written: str
+    resolved: str | None
+    problem: str | None
+
+
+def chains_today(service: LLMService) -> dict[str, list[ChainEntry]]:
+    """Return every chain by its name."""
+    return {
+        name: [_entry(service, f"{provider}/{model}") for provider, model in pairs]
+        for name, pairs in PREDEFINED.items()
+    }
+
+
+def _entry(service: LLMService, written: str) -> ChainEntry:
+    model = service.registry.resolve(written)
+    try:
+        living = service.registry.living(model)
+    except ModelRetiredError as error:
+        return ChainEntry(written, None, error.message)
+    return ChainEntry(written, living.name, service.why_unusable(living.provider))

@@ -1,0 +1,54 @@
+"""What the local server has: asked over loopback when a plan may need it, since its models come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LLMRouteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.providers import Provider
+    from llmroute.transport import Sender
+
+# It answers from memory; one that takes longer is not up.
+PROBE_TIMEOUT_S = 0.5
+NOT_RUNNING = "ollama: it is not running (start it with: ollama serve)"
+
+
+class LocalModels:
+    """The models that Ollama has pulled, asked for once."""
+
+    def __init__(self, connect: Callable[[], Provider], sender: Callable[[], Sender]) -> None:
+        self._connect = connect
+        self._sender = sender
+        self._asked = False
+        self._pulled: frozenset[str] | None = None
+
+    def why_unusable(self, api_name: str) -> str | None:
+        """Say why a model of Ollama's cannot be called now; None when it can."""
+        if not self._asked:
+            self._asked = True
+            self._pulled = self._ask()
+        if self._pulled is None:
+            return NOT_RUNNING
+        tag = api_name if ":" in api_name else f"{api_name}:latest"
+        return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+
+    def _ask(self) -> frozenset[str] | None:
+        try:
+            provider = self._connect()
+            exchange = self._sender().open(
+                provider.render_models(), connect_s=PROBE_TIMEOUT_S, answer_s=PROBE_TIMEOUT_S
+            )
+            try:
+                body = b"".join(iter(lambda: exchange.read(PROBE_TIMEOUT_S), b""))
+            finally:
+                exchange.close()
+            if exchange.status != 200:  # noqa: PLR2004
+                return None
+            names = {model.api_name for model in provider.parse_models(body).models}
+        except LLMRouteError:
+            return None
+        return frozenset(names | {f"{name}:latest" for name in names if ":" not in name})

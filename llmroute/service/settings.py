@@ -1,0 +1,20 @@
+"""The configuration of the providers that there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute import config
+from llmroute.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+
+
+def load() -> Config:
+    """Return the user's configuration.
+
+    Raises:
+        ConfigError: a setting does not parse or does not fit.
+    """
+    return config.load(PROVIDERS)
