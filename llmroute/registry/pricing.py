@@ -1,0 +1,62 @@
+"""Usage times price is money: integer pico-USD, exact to the last digit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from llmroute.types import ModelConfig, Price, PriceTier, Usage
+
+
+def cost_picousd(usage: Usage, price: Price) -> int | None:
+    """Return what an attempt cost in pico-USD, None where its tokens or their price are unknown.
+
+    The whole prompt chooses the tier, and the tier holds for the whole request.  Tokens of a kind without a price of
+    its own are billed as what they are part of: an hour's cache write as a cache write, both cache kinds as input.
+    Counters that claim more cached tokens than the prompt has are cut down to the prompt.
+    """
+    prompt, answer = usage.input_tokens, usage.output_tokens
+    rates = rates_for(price, prompt or 0)
+    if prompt is None or answer is None or rates.input is None or rates.output is None:
+        return None
+    read = _at_most(usage.cached_input_tokens, prompt)
+    written = _at_most(usage.cache_write_tokens, prompt - read)
+    for_an_hour = _at_most(usage.cache_write_1h_tokens, written)
+    read_rate = rates.input if rates.cache_read is None else rates.cache_read
+    write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    hour_rate = write_rate if rates.cache_write_1h is None else rates.cache_write_1h
+    return (
+        (prompt - read - written) * rates.input
+        + read * read_rate
+        + (written - for_an_hour) * write_rate
+        + for_an_hour * hour_rate
+        + max(answer, 0) * rates.output
+    )
+
+
+def rates_for(price: Price, prompt_tokens: int) -> Price | PriceTier:
+    """Return the prices that hold for a prompt of this size: the highest tier below it, else the base."""
+    reached = [tier for tier in price.tiers if prompt_tokens > tier.above]
+    return max(reached, key=lambda tier: tier.above) if reached else price
+
+
+def price_on(model: ModelConfig, day: date) -> Price | None:
+    """Return the price of a day: the newest one that has begun, None where the model has none.
+
+    A price whose `valid_until` has passed holds on while nothing follows it, for no source knows better: see `lapsed`.
+    Before the first day of the first price, that price holds.
+    """
+    today = day.isoformat()
+    begun = [price for price in model.prices if price.valid_from is None or price.valid_from <= today]
+    return begun[-1] if begun else next(iter(model.prices), None)
+
+
+def lapsed(price: Price, day: date) -> bool:
+    """Whether the price was promised until a day that has passed, so that it may have changed unseen."""
+    return price.valid_until is not None and day.isoformat() > price.valid_until
+
+
+def _at_most(count: int | None, limit: int) -> int:
+    return min(max(count or 0, 0), max(limit, 0))

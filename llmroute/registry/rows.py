@@ -1,0 +1,58 @@
+"""A row of the catalogue as a ModelConfig."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.types import ModelConfig, ParameterLimits, Price, PriceTier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+_MICRO = 10**6
+
+
+def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
+    """Build the model of a catalogue row.
+
+    Raises:
+        KeyError, TypeError, ValueError: the row is not one of a valid catalogue.
+    """
+    return ModelConfig(
+        provider=row["provider"],
+        id=row["id"],
+        api_name=row.get("api_name", row["id"]),
+        aliases=tuple(row.get("aliases", ())),
+        context_window=row.get("context_window"),
+        max_output=row.get("max_output"),
+        prices=tuple(_price(price) for price in row.get("prices", ())),
+        capabilities=frozenset(row.get("capabilities", ())),
+        quality=row.get("quality"),
+        parameters=_parameters(row.get("parameters")),
+        deprecated_on=row.get("deprecated_on"),
+        retires_on=row.get("retires_on"),
+        successor=row.get("successor"),
+        as_of=row.get("as_of"),
+        facts=dict(row),
+    )
+
+
+def _price(row: Mapping[str, Any]) -> Price:
+    return Price(
+        **_picousd(row),
+        tiers=tuple(PriceTier(above=tier["above"], **_picousd(tier)) for tier in row.get("tiers", ())),
+        valid_from=row.get("valid_from"),
+        valid_until=row.get("valid_until"),
+    )
+
+
+def _picousd(row: Mapping[str, Any]) -> dict[str, int | None]:
+    """Pico-USD per token from USD per million tokens: the same number, a million times."""
+    return {kind: None if row.get(kind) is None else round(row[kind] * _MICRO) for kind in KINDS}
+
+
+def _parameters(row: Mapping[str, Any] | None) -> ParameterLimits:
+    if not row:
+        return ParameterLimits()
+    return ParameterLimits(**{**row, "efforts": tuple(row.get("efforts", ()))})

@@ -1,0 +1,207 @@
+"""What a catalogue and a user's row must look like; as it imports pydantic, import it only where data is taken in."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmroute.errors import ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+MAX_USD_PER_MTOK = 1_000_000
+MAX_TOKENS = 1_000_000_000
+
+
+def _day(value: str) -> str:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("a date is written YYYY-MM-DD")
+    date.fromisoformat(value)
+    return value
+
+
+def _whole_pico(value: float) -> float:
+    if (Decimal(str(value)) * 10**6) % 1:
+        raise ValueError("a price has at most six decimals")
+    return value
+
+
+Day = Annotated[str, AfterValidator(_day)]
+Usd = Annotated[float, Field(ge=0, le=MAX_USD_PER_MTOK), AfterValidator(_whole_pico)]
+Tokens = Annotated[int, Field(gt=0, le=MAX_TOKENS)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
+Quality = Annotated[int, Field(ge=0, le=100)]
+Text = Annotated[str, Field(max_length=2000)]
+Capability = Literal[
+    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
+]
+EffortForm = Literal[
+    "reasoning_effort", "output_config", "thinking_budget", "reasoning_enabled", "think", "think_level"
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Prices(_Table):
+    input: Usd | None = None
+    output: Usd | None = None
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
+
+
+class _Tier(_Prices):
+    above: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
+
+
+class _TieredPrices(_Prices):
+    tiers: list[_Tier] = []
+
+
+class _DatedPrices(_TieredPrices):
+    valid_from: Day | None = None
+    valid_until: Day | None = None
+
+
+class _Parameters(_Table):
+    temperature: bool = True
+    temperature_needs_effort_none: bool = False
+    max_temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    stop: bool = True
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    efforts: list[Name] = []
+    effort_form: EffortForm | None = None
+    default_effort: Name | None = None
+
+
+class _Model(_Table):
+    api_name: Name | None = None
+    aliases: list[Name] = []
+    context_window: Tokens | None = None
+    max_output: Tokens | None = None
+    capabilities: list[Capability] = []
+    quality: Quality | None = None
+    parameters: _Parameters | None = None
+    deprecated_on: Day | None = None
+    retires_on: Day | None = None
+    successor: Name | None = None
+
+
+class UserRow(_Model, _TieredPrices):
+    """A table `[models."provider/id"]` of the user's; prices in USD per million tokens."""
+
+
+class _Arena(_Table):
+    row: Text
+    rating: float
+    ci: list[float]
+    votes: int
+    snapshot: Day
+
+
+class CatalogueRow(_Model):
+    """A model of the catalogue."""
+
+    provider: Name
+    id: Name
+    price_record: Name | None = None
+    prices: list[_DatedPrices] = []
+    arena: _Arena | None = None
+    as_of: Day
+    sources: dict[str, Text] = {}
+
+    @model_validator(mode="after")
+    def _oldest_price_first(self) -> CatalogueRow:
+        starts = [price.valid_from or "" for price in self.prices]
+        if starts != sorted(set(starts)):
+            raise ValueError("prices are not in the order of their days")
+        return self
+
+
+class _Provider(_Table):
+    typical_latency_ms: Annotated[int, Field(gt=0)] | None = None
+    local: bool = False
+    last_resort: bool = False
+
+
+class Catalogue(_Table):
+    """A whole catalogue file."""
+
+    version: Literal[1] = Field(alias="schema")
+    as_of: Day
+    attribution: Text
+    inputs: dict[str, str] = {}
+    providers: dict[str, _Provider]
+    models: Annotated[list[CatalogueRow], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_hold_together(self) -> Catalogue:
+        known = [f"{row.provider}/{row.id}" for row in self.models]
+        if len(set(known)) != len(known):
+            raise ValueError("a model is listed twice")
+        for row in self.models:
+            if row.provider not in self.providers:
+                raise ValueError(f"{row.provider}/{row.id} is of no provider")
+            if row.successor is not None and row.successor not in known:
+                raise ValueError(f"the successor of {row.provider}/{row.id} is not listed")
+        return self
+
+
+def check_catalogue(catalogue: Any) -> None:
+    """Let a sound catalogue pass.
+
+    Raises:
+        RequestError: it is not one; the message names the first place that is wrong.
+    """
+    try:
+        Catalogue.model_validate(catalogue)
+    except ValidationError as error:
+        raise RequestError(f"not a valid catalogue: {_first(error)}") from error
+
+
+def check_user_models(models: Mapping[str, Any], providers: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the user's rows as plain data, dates as text.
+
+    Raises:
+        ConfigError: a name without a known provider, or a wrong value; the message names the key.
+    """
+    checked = {}
+    for name, row in models.items():
+        where = f'models."{name}"'
+        provider, _, model = str(name).partition("/")
+        if provider not in providers or not model:
+            raise ConfigError(
+                f"{where}: a model is named provider/id", hint=f"the providers are {', '.join(providers)}"
+            )
+        plain = _with_days_as_text(row)
+        try:
+            UserRow.model_validate(plain)
+        except ValidationError as error:
+            raise ConfigError(f"{where}{_joined(error)}") from error
+        checked[name] = plain
+    return checked
+
+
+def _with_days_as_text(value: Any) -> Any:
+    """TOML has dates of its own; the catalogue writes them as text."""
+    if isinstance(value, dict):
+        return {key: _with_days_as_text(item) for key, item in value.items()}
+    return value.isoformat() if type(value) is date else value
+
+
+def _first(error: ValidationError) -> str:
+    return _joined(error).removeprefix(".").removeprefix(": ")
+
+
+def _joined(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,163 @@
+"""Money is equal to the last digit to what genai-prices makes of the same usage."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmroute.registry import ModelRegistry
+from llmroute.registry.pricing import cost_picousd, lapsed, price_on
+from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Usage
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo
+
+TODAY = date(2026, 11, 22)
+TIERED = Price(
+    input=2,
+    output=3,
+    cache_read=1,
+    tiers=(PriceTier(above=200, input=8, output=9), PriceTier(above=100, input=4, output=6)),
+)
+
+
+@cache
+def judge() -> dict[tuple[str, str], ModelInfo]:
+    from genai_prices.data import providers
+
+    return {(provider.id, model.id): model for provider in providers for model in provider.models}
+
+
+def shared_models() -> list[ModelConfig]:
+    registry = ModelRegistry(today=TODAY)
+    models = [registry.resolve(name) for name in registry.list_models()]
+    return [model for model in models if record(model) in judge() and from_genai(model)]
+
+
+def record(model: ModelConfig) -> tuple[str, str]:
+    return model.provider, str(model.facts.get("price_record", model.api_name))
+
+
+def from_genai(model: ModelConfig) -> bool:
+    """Whether the price is of the version that is installed; another may know better by now."""
+    import genai_prices
+
+    sources: Any = model.facts["sources"]
+    return str(sources.get("prices")) == f"genai-prices {genai_prices.__version__}"
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    prompt = draw(st.integers(0, 2_000_000) | st.sampled_from([100_000, 100_001, 200_001, 272_000, 272_001]))
+    read = draw(st.integers(0, prompt))
+    written = draw(st.integers(0, prompt - read))
+    return Usage(
+        input_tokens=prompt,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=draw(st.integers(0, written)),
+        output_tokens=draw(st.integers(0, 1_000_000)),
+    )
+
+
+def test_the_judge_knows_most_of_our_priced_models() -> None:
+    if not shared_models():
+        pytest.skip("the installed genai-prices is not the version that the catalogue was compiled from")
+    assert len(shared_models()) > 75
+
+
+@given(data=st.data(), usage=usages(), day=st.dates(date(2024, 1, 1), date(2027, 12, 31)))
+def test_a_cost_equals_the_judge_to_the_last_digit(data: st.DataObject, usage: Usage, day: date) -> None:
+    from genai_prices import Usage as JudgedUsage
+
+    models = shared_models()
+    if not models:
+        pytest.skip("the installed genai-prices is not the version that the catalogue was compiled from")
+    model = data.draw(st.sampled_from(models))
+    moment = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    judged = (
+        judge()[record(model)]
+        .get_prices(moment)
+        .calc_price(
+            JudgedUsage(
+                input_tokens=usage.input_tokens,
+                cache_read_tokens=usage.cached_input_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                cache_write_1h_tokens=usage.cache_write_1h_tokens,
+                output_tokens=usage.output_tokens,
+            )
+        )
+    )
+    price = price_on(model, day)
+    assert price is not None
+    cost = cost_picousd(usage, price)
+    assert cost == judged["total_price"] * Decimal(PICO_PER_USD)
+    assert isinstance(cost, int)
+
+
+@pytest.mark.parametrize(("prompt", "cost"), [(100, 200), (101, 404), (200, 800), (201, 1608)])
+def test_the_whole_prompt_chooses_the_tier_of_the_whole_request(prompt: int, cost: int) -> None:
+    assert cost_picousd(Usage(input_tokens=prompt, output_tokens=0), TIERED) == cost
+
+
+def test_a_cached_prompt_counts_towards_the_tier() -> None:
+    usage = Usage(input_tokens=101, cached_input_tokens=101, output_tokens=1)
+    assert cost_picousd(usage, TIERED) == 101 * 4 + 6
+
+
+@pytest.mark.parametrize(
+    "usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5), Usage(input_tokens=None, output_tokens=0)]
+)
+def test_unknown_tokens_make_an_unknown_cost(usage: Usage) -> None:
+    assert cost_picousd(usage, TIERED) is None
+
+
+@pytest.mark.parametrize("price", [Price(input=None, output=1), Price(input=1, output=None)])
+def test_an_unknown_price_makes_an_unknown_cost_and_never_zero(price: Price) -> None:
+    assert cost_picousd(Usage(input_tokens=1, output_tokens=1), price) is None
+
+
+def test_a_price_of_zero_is_a_price() -> None:
+    assert cost_picousd(Usage(input_tokens=9, output_tokens=9), Price(input=0, output=0)) == 0
+
+
+@given(
+    prompt=st.integers(0, 1000), read=st.integers(-5, 2000), written=st.integers(-5, 2000), hour=st.integers(-5, 2000)
+)
+def test_counters_that_claim_too_much_never_bill_more_tokens_than_the_prompt_has(
+    prompt: int, read: int, written: int, hour: int
+) -> None:
+    usage = Usage(
+        input_tokens=prompt,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour,
+        output_tokens=0,
+    )
+    price = Price(input=1, output=0, cache_read=1, cache_write=1, cache_write_1h=1)
+    assert cost_picousd(usage, price) == prompt
+
+
+def test_a_price_begins_on_its_day() -> None:
+    model = ModelRegistry().get_model_config("mistral", "mistral-large-4")
+    inputs = [price_on(model, date(2026, 10, day)) for day in (19, 20, 28, 29)]
+    assert [price and price.input for price in inputs] == [680_000, 1_360_000, 1_360_000, 700_000]
+
+
+def test_a_promotion_past_its_day_holds_on_and_says_that_it_lapsed() -> None:
+    model = ModelRegistry().get_model_config("openai", "gpt-5.6-sol")
+    price = price_on(model, date(2026, 11, 22))
+    assert price is not None
+    assert price.input == 4_000_000
+    assert lapsed(price, date(2026, 11, 22))
+    assert not lapsed(price, date(2026, 11, 21))
+
+
+def test_a_model_without_a_price_has_none_on_any_day() -> None:
+    assert price_on(ModelRegistry().get_model_config("mistral", "mistral-small"), TODAY) is None
