@@ -11,7 +11,6 @@ import typer
 from llmroute.cli.failures import error_as_json, fail, say
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.errors import LLMRouteError, RequestError
-from llmroute.service.api import LLMService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +28,8 @@ class Answering:
     def __init__(self, asked: Asked, meta: IO[str] | None) -> None:
         self.asked = asked
         self._meta = meta
+        from llmroute.service.api import LLMService
+
         self.service = LLMService(
             note=(lambda _text: None) if asked.quiet else say,
             trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,

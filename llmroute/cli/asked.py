@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.stdin import read_prompt
-from llmroute.service.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from llmroute.service.options import Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class Asked:
         Raises:
             RequestError: stdin cannot be read.
         """
+        from llmroute.service.options import Options
+
         return Options(
             prompt=read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet),
             system=self.system,

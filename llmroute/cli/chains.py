@@ -6,13 +6,14 @@ from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotation
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
-from llmroute.service.api import LLMService
-from llmroute.service.chains import chains_today
 
 
 def chains(as_json: flags.AsJSON = False) -> None:
     """List the chains, what each entry resolves to today, and whether it can be called from here."""
     with failures(as_json=as_json):
+        from llmroute.service.api import LLMService
+        from llmroute.service.chains import chains_today
+
         found = chains_today(LLMService())
         if as_json:
             write_json(

@@ -11,9 +11,6 @@ from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
 from llmroute.errors import RequestError
-from llmroute.ledger.periods import PERIODS
-from llmroute.service.billing import bill
-from llmroute.service.settings import load
 
 if TYPE_CHECKING:
     from llmroute.ledger.reports import Line
@@ -21,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def costs(
-    period: Annotated[str, typer.Option(help=f"{', '.join(PERIODS)}: the current one, in your time zone.")] = "month",
+    period: Annotated[str, typer.Option(help="day, week, month, year or all, in your time zone.")] = "month",
     workspace: flags.Workspace = None,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Show what calls cost, from the ledger."""
     with failures(as_json=as_json):
+        from llmroute.service.billing import PERIODS, bill
+        from llmroute.service.settings import load
+
         if period not in PERIODS:
             raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
         told = bill(load(), period, workspace)

@@ -12,8 +12,6 @@ from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
 from llmroute.errors import RequestError
-from llmroute.providers import PROVIDERS
-from llmroute.service.api import LLMService
 
 if TYPE_CHECKING:
     from llmroute.service.health import Health
@@ -29,6 +27,8 @@ def health(
 ) -> None:
     """Ask every provider at once whether it is well; sends nothing that costs."""
     with failures(as_json=as_json):
+        from llmroute.providers import PROVIDERS
+        from llmroute.service.api import LLMService
         from llmroute.service.health import probe_all
 
         for name in provider or ():

@@ -12,11 +12,9 @@ from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
 from llmroute.errors import RequestError
-from llmroute.providers import PROVIDERS
-from llmroute.service.api import LLMService
-from llmroute.service.listing import Listed, listed
 
 if TYPE_CHECKING:
+    from llmroute.service.listing import Listed
     from llmroute.types import Price
 
 
@@ -28,6 +26,10 @@ def models(
 ) -> None:
     """List models: a table on a terminal, one provider/id a line in a pipe."""
     with failures(as_json=as_json):
+        from llmroute.providers import PROVIDERS
+        from llmroute.service.api import LLMService
+        from llmroute.service.listing import listed
+
         if provider is not None and provider not in PROVIDERS:
             raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
         found = [

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.reports import Line
+
+__all__ = ["PERIODS", "Bill", "bill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,6 @@ def bill(config: Config, period: str, workspace: str | None = None, *, now: date
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.periods import milliseconds, start_of
     from llmroute.ledger.reports import by_model, total
 
     now = now or datetime.now().astimezone()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from llmroute.registry.pricing import price_on
 
 if TYPE_CHECKING:
+    from llmroute.registry import ModelRegistry
     from llmroute.service.api import LLMService
     from llmroute.types import ModelConfig, Price
 
@@ -19,8 +21,14 @@ class Listed:
     model: ModelConfig
     price: Price | None
     status: str
-    expected_latency_ms: int
+    expected_latency_ms: int | None
     available: bool
+
+
+def typical_latency_ms(registry: ModelRegistry, provider: str) -> int | None:
+    """Return the provider's documented typical answer, None where it documents none."""
+    typical = registry.typical_latency_ms(provider)
+    return round(typical) if isfinite(typical) else None
 
 
 def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
@@ -36,7 +44,7 @@ def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
                 model=model,
                 price=price_on(model, registry.today),
                 status=status,
-                expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
+                expected_latency_ms=typical_latency_ms(registry, model.provider),
                 available=usable[model.provider] and status != "retired",
             )
         )
