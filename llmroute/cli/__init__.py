@@ -55,7 +55,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except signals.Interrupted as interruption:
         signals.leave(interruption.number)
-    except BrokenPipeError:
+    except signals.ReaderGone:
         signals.leave_quietly()
     except typer.Abort:
         sys.exit(130)

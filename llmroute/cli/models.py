@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def models(
     provider: Annotated[str | None, typer.Option("-p", "--provider", help="Only this provider's.")] = None,
-    available: Annotated[bool, typer.Option("--available", help="Only those that can be called from here.")] = False,
+    only_available: Annotated[
+        bool, typer.Option("--available", help="Only what can be called from here.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Retired models too.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
@@ -28,24 +30,27 @@ def models(
     with failures(as_json=as_json):
         from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
-        from llmroute.service.listing import listed
+        from llmroute.service.listing import available, listed
 
         if provider is not None and provider not in PROVIDERS:
             raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
-        found = [
-            one
-            for one in listed(LLMService(), provider)
-            if (everything or one.status != "retired") and (one.available or not available)
-        ]
+        service = LLMService()
+        found = [one for one in listed(service, provider) if everything or one.status != "retired"]
+        if not (as_json or only_available or sys.stdout.isatty()):
+            write_text("".join(f"{one.model.name}\n" for one in found))
+            return
+        callable_here = available(service, found)
+        if only_available:
+            found = [one for one in found if one.model.name in callable_here]
         if as_json:
-            write_json([_as_json(one) for one in found])
+            write_json([_as_json(one, callable_here) for one in found])
         elif sys.stdout.isatty():
-            write_text(_as_table(found))
+            write_text(_as_table(found, callable_here))
         else:
             write_text("".join(f"{one.model.name}\n" for one in found))
 
 
-def _as_json(one: Listed) -> dict[str, Any]:
+def _as_json(one: Listed, callable_here: frozenset[str]) -> dict[str, Any]:
     model = one.model
     return {
         "provider": model.provider,
@@ -63,7 +68,7 @@ def _as_json(one: Listed) -> dict[str, Any]:
             "retires_on": model.retires_on,
             "successor": model.successor,
         },
-        "available": one.available,
+        "available": model.name in callable_here,
     }
 
 
@@ -84,7 +89,7 @@ def _usd_per_mtok(picousd_per_token: int | None) -> float | None:
     return None if picousd_per_token is None else picousd_per_token / 10**6
 
 
-def _as_table(found: list[Listed]) -> str:
+def _as_table(found: list[Listed], callable_here: frozenset[str]) -> str:
     rows = []
     for one in found:
         prices = _prices_as_json(one.price)
@@ -95,7 +100,7 @@ def _as_table(found: list[Listed]) -> str:
                 f"{one.model.context_window or 0:,}",
                 "-" if one.model.quality is None else str(one.model.quality),
                 "" if one.status == "active" else one.status,
-                "" if one.available else "not set up",
+                "" if one.model.name in callable_here else "not set up",
             ]
         )
     return columns(("model", "$ in/M", "$ out/M", "window", "quality", "", ""), rows, numbers=(1, 2, 3, 4))

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from llmroute.cli.signals import ReaderGone
 from llmroute.cli.terminal import harmless
 
 
@@ -23,7 +24,7 @@ class AnswerWriter:
         """Write a piece at once.
 
         Raises:
-            BrokenPipeError: the reader has gone.
+            ReaderGone: nobody reads any more.
         """
         text = self._held + piece
         shown = text.rstrip("\n")
@@ -49,5 +50,8 @@ def write_text(text: str) -> None:
 
 def _write(text: str) -> None:
     # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None

@@ -18,6 +18,10 @@ class Interrupted(BaseException):
         self.number = number
 
 
+class ReaderGone(BaseException):
+    """Whoever read stdout has closed it.  Not an OSError, which typer would turn into exit code 1."""
+
+
 def install() -> None:
     """Take the signals that end a program, except those that its parent told it to ignore."""
     for number in _ENDING:

@@ -14,7 +14,7 @@ from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
-from llmroute.service.local import LocalModels
+from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
 from llmroute.types import LLMResponse
@@ -125,8 +125,12 @@ class LLMService:
         return None
 
     def _planner(self) -> Planner:
-        here = LocalModels(lambda: self.connect("ollama"), self._blocking_sender)
+        here = self.local_models()
         return Planner(self.config, self.registry, self.why_unusable, here.why_unusable, _now_ms, self._note)
+
+    def local_models(self) -> LocalModels:
+        """Return what can tell which models the local server has now."""
+        return LocalModels(lambda: self.connect(LOCAL_SERVER), self._blocking_sender)
 
     def _call(self, options: Options, *, streaming: bool) -> Call:
         from dataclasses import replace

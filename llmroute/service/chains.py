@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import ModelRetiredError
 from llmroute.routing.chains import PREDEFINED
+from llmroute.service.local import LOCAL_SERVER
 
 if TYPE_CHECKING:
     from llmroute.service.api import LLMService
+    from llmroute.service.local import LocalModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +25,20 @@ class ChainEntry:
 
 def chains_today(service: LLMService) -> dict[str, list[ChainEntry]]:
     """Return every chain by its name."""
+    here = service.local_models()
     return {
-        name: [_entry(service, f"{provider}/{model}") for provider, model in pairs]
+        name: [_entry(service, here, f"{provider}/{model}") for provider, model in pairs]
         for name, pairs in PREDEFINED.items()
     }
 
 
-def _entry(service: LLMService, written: str) -> ChainEntry:
+def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
     model = service.registry.resolve(written)
     try:
         living = service.registry.living(model)
     except ModelRetiredError as error:
         return ChainEntry(written, None, error.message)
-    return ChainEntry(written, living.name, service.why_unusable(living.provider))
+    problem = service.why_unusable(living.provider)
+    if problem is None and living.provider == LOCAL_SERVER:
+        problem = here.why_unusable(living.api_name)
+    return ChainEntry(written, living.name, problem)

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from llmroute.registry.pricing import price_on
+from llmroute.service.local import LOCAL_SERVER
 
 if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model, its price today, and whether it can be called from here."""
+    """A model and its price today."""
 
     model: ModelConfig
     price: Price | None
     status: str
     expected_latency_ms: int | None
-    available: bool
 
 
 def typical_latency_ms(registry: ModelRegistry, provider: str) -> int | None:
@@ -34,7 +34,6 @@ def typical_latency_ms(registry: ModelRegistry, provider: str) -> int | None:
 def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
     """Return every model of the catalogue, retired ones included."""
     registry = service.registry
-    usable = {name: service.why_unusable(name) is None for name in service.config.providers}
     found = []
     for name in registry.list_models(provider):
         model = registry.resolve(name)
@@ -45,7 +44,19 @@ def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
                 price=price_on(model, registry.today),
                 status=status,
                 expected_latency_ms=typical_latency_ms(registry, model.provider),
-                available=usable[model.provider] and status != "retired",
             )
         )
     return found
+
+
+def available(service: LLMService, found: list[Listed]) -> frozenset[str]:
+    """Return the names of those that can be called from here; asks the local server what it has."""
+    usable = {name: service.why_unusable(name) is None for name in service.config.providers}
+    here = service.local_models()
+    return frozenset(
+        one.model.name
+        for one in found
+        if one.status != "retired"
+        and usable[one.model.provider]
+        and (one.model.provider != LOCAL_SERVER or here.why_unusable(one.model.api_name) is None)
+    )

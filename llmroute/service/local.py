@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmroute.providers import Provider
     from llmroute.transport import Sender
 
+LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
 PROBE_TIMEOUT_S = 0.5
 NOT_RUNNING = "ollama: it is not running (start it with: ollama serve)"

@@ -12,6 +12,7 @@ from llmroute.routing.estimate import expected_input_tokens, expected_output_tok
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Candidate, Plan, Wish
 from llmroute.routing.router import exclude, keep_order, plan
+from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import Usage
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig, Prompt
 
 LAST_RESORT = "builtin"
-LOCAL_SERVER = "ollama"
 UNKNOWN_TYPICAL_S = 10.0
 
 

@@ -1,0 +1,72 @@
+"""What holds for every test: no test touches the real home directory or anything beyond this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REAL_HOME = Path.home().resolve()
+PROJECT = Path(__file__).resolve().parent.parent
+# What a home directory may hold and a test must read: the interpreter, its packages, this project, its test data.
+_READABLE = tuple(
+    str(Path(folder).resolve())
+    for folder in (sys.prefix, sys.base_prefix, sys.exec_prefix, str(PROJECT), *filter(None, sys.path))
+)
+_WATCHED = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}
+_guarding = False
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _guarding:
+        return
+    if event in ("socket.connect", "socket.sendto"):
+        _refuse_far_address(arguments[1])
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        _refuse_far_address((arguments[0],))
+    elif event in _WATCHED and isinstance(arguments[0], str | bytes | os.PathLike):
+        _refuse_home(os.fsdecode(arguments[0]))
+
+
+sys.addaudithook(_audit)
+
+
+class ReachedTooFarError(RuntimeError):
+    """A test left its room.  Not an OSError: that would be taken for a fault of the disk or the network."""
+
+
+def _refuse_far_address(address: Any) -> None:
+    if not isinstance(address, tuple):
+        return
+    host = os.fsdecode(address[0]) if address[0] is not None else "localhost"
+    if not (host in ("localhost", "::1") or host.startswith("127.")):
+        raise ReachedTooFarError(f"a test reaches for {host}, which is not this machine")
+
+
+def _refuse_home(name: str) -> None:
+    path = os.path.realpath(name)
+    inside = path == str(REAL_HOME) or path.startswith(f"{REAL_HOME}{os.sep}")
+    if inside and not path.startswith(_READABLE):
+        raise ReachedTooFarError(f"a test touches {path}, which is in the real home directory")
+
+
+@pytest.fixture(autouse=True)
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the test a home of its own and no settings, and make it fail where it reaches beyond."""
+    global _guarding  # noqa: PLW0603 (an audit hook cannot be taken away, only told to rest)
+    for name in list(os.environ):
+        if name.startswith(("LLM", "XDG_")) or name.endswith(("_API_KEY", "_BASE_URL", "_proxy", "_PROXY")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    _guarding = True
+    yield
+    _guarding = False

@@ -1,0 +1,67 @@
+"""Run the program as its users do: a process of its own, with a home of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LLMROUTE = (sys.executable, "-m", "llmroute")
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """Return an environment with nothing in it but a home and the settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {**kept, "HOME": str(home), "LLMROUTE_CONFIG_DIR": str(home / "llmroute"), "TZ": "UTC", **settings}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: str, home: Path, stdin: str = "", **settings: str) -> Ran:
+    """Run `llmroute` with arguments; stdin is a pipe, empty unless given."""
+    done = subprocess.run(
+        [*LLMROUTE, *arguments],
+        env=environment(home, **settings),
+        cwd=home,
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start(*arguments: str, home: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Start `llmroute` and leave it running, with pipes for output and no stdin."""
+    return subprocess.Popen(
+        [*LLMROUTE, *arguments],
+        env=environment(home, **settings),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def rows(home: Path) -> list[dict[str, Any]]:
+    """Return the attempts in the ledger of `home`, oldest first."""
+    import sqlite3
+
+    db = sqlite3.connect(home / "llmroute" / "ledger.db")
+    try:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute("SELECT * FROM attempts ORDER BY id")]
+    finally:
+        db.close()
