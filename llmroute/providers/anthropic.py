@@ -62,7 +62,7 @@ class Anthropic:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body))
         if not isinstance(told.get("content"), list):
             raise self._faults.unreadable("the answer has no content")
         answer = Answer()
@@ -98,7 +98,7 @@ class Anthropic:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read a page of the model list; models that are retired already are left out."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
         rows = loose_json.objects(told.get("data"))
         if not isinstance(told.get("data"), list):
             raise self._faults.unreadable("the answer is no model list")
@@ -114,17 +114,6 @@ class Anthropic:
     def parse_show(self, body: bytes) -> LiveModel:
         """Refuse: no request was rendered that this could answer."""
         raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the answer is not JSON") from None
-        if not isinstance(told, dict):
-            raise self._faults.unreadable("the answer is no JSON object")
-        if told.get("error"):
-            raise self._faults.in_band(told)
-        return told
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json", "anthropic-version": VERSION}

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class ChatStreamReader:
     """Reads chunks until `[DONE]`.  An answer that said how it ended is whole without it."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, think_tags: bool = False) -> None:
         self._faults = faults
         self._decoder = SSEDecoder()
-        self._answer = Answer()
+        self._answer = Answer(think_tags=think_tags)
         self.done = False
 
     def feed(self, data: bytes) -> list[Chunk]:

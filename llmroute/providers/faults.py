@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_MESSAGE = 500
+MAX_SAID = 4_000
+"""How much of a message is looked at; a prompt that it repeats is not searched for reasons."""
 MAX_BODY = 256 * 1024
+MAX_PAGE = 16 * 1024
 MIN_KEY = 6
-STATUSES = range(300, 600)
+ERROR_STATUSES = range(400, 600)
 
 REQUEST_IDS = ("request-id", "x-request-id", "mistral-correlation-id", "x-kong-request-id", "cf-ray")
 
@@ -43,7 +46,7 @@ _KEYLIKE = re.compile(
     r"\b(?:sk|rk|pk|sess|tgp_v\d)[-_][\w.*\-…]+"
     r"|(?<=\bbearer )\S+"
     r"|(?<=\bprovided: )\S+(?=\. |\.?$)"
-    r"|[^\s\"'`]*\*{3,}[^\s\"'`.]*"
+    r"|[^\s\"'`]{0,64}\*{3,}[^\s\"'`.]*"
     r"|\b(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}\b",
     re.IGNORECASE,
 )
@@ -70,25 +73,36 @@ class Faults:
     def in_band(self, told: object) -> AttemptError:
         """Say what an error object inside an answer with status 200 means."""
         body = told if isinstance(told, dict) else {"error": told}
-        inner = loose_json.mapping(body.get("error"))
-        codes = (
-            loose_json.count(source.get(key)) for source in (inner, body) for key in ("code", "status", "status_code")
-        )
-        status = next((code for code in codes if code in STATUSES), None)
+        status = _status_within(body)
         error = self._error(_evidence(status, body), status)
         error.request_id = _request_id({}, body)
         return error
+
+    def read_answer(self, body: bytes, what: str = "the answer") -> Any:
+        """Read the JSON of an answer with status 200.
+
+        Raises:
+            AttemptError: it is no JSON, or an error in spite of its status.
+        """
+        try:
+            told = loose_json.read(body)
+        except ValueError:
+            raise self.unreadable(f"{what} is not JSON") from None
+        if isinstance(told, dict) and told.get("error"):
+            raise self.in_band(told)
+        return told
 
     def unreadable(self, what: str) -> BadOutputError:
         """Say that an answer cannot be read."""
         return BadOutputError(what, provider=self.provider)
 
     def _error(self, evidence: Evidence, status: int | None) -> AttemptError:
+        evidence = evidence._replace(message=_one_line(evidence.message))
         kind = classify(evidence, self.rules)
         code = evidence.codes[0] if evidence.codes else None
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
-        message = self._redact(_one_line(evidence.message)) or "an error without a message"
+        message = self._redact(evidence.message) or "an error without a message"
         return kind(
             message,
             provider=self.provider,
@@ -102,6 +116,13 @@ class Faults:
             message = message.replace(self.api_key, "[key]")
         message = _KEYLIKE.sub("[key]", message)
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def _status_within(body: dict[str, Any]) -> int | None:
+    sources = (loose_json.mapping(body.get("error")), body)
+    codes = [str(source.get(key)) for source in sources for key in ("code", "status", "status_code")]
+    numbers = (int(code) for code in codes if len(code) == 3 and code.isascii() and code.isdecimal())  # noqa: PLR2004
+    return next((number for number in numbers if number in ERROR_STATUSES), None)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -153,26 +174,26 @@ def _fault_text(fault: dict[str, Any]) -> str:
 
 
 def _anything(said: object) -> str:
-    return "" if not said else str(said)[: 4 * MAX_MESSAGE]
+    return str(said) if said else ""
 
 
 def _plain(body: bytes) -> str:
     """Return the text of a body that is not JSON: a gateway's page is its title, or its words without the tags."""
-    said = body[:MAX_BODY].decode("utf-8", "replace")
+    said = body[:MAX_PAGE].decode("utf-8", "replace")
     if not said.lstrip("\ufeff \t\r\n").startswith("<"):
         return said
-    title = re.search(r"<title[^>]*>([^<]*)", said, re.IGNORECASE)
+    title = re.search(r"<title[^<>]*>([^<]*)", said, re.IGNORECASE)
     if title and title[1].strip():
         said = title[1]
     else:
-        said = re.sub(r"<[^>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1", " ", said))
+        said = re.sub(r"<[^<>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", said))
     from html import unescape
 
     return unescape(said)
 
 
 def _one_line(said: str) -> str:
-    said = sound(said[: 8 * MAX_MESSAGE])
+    said = sound(said[:MAX_SAID])
     return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
 
 

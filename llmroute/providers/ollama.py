@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import BadRequestError, ModelGoneError, ParameterError
+from llmroute.errors import ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import LiveModel, ModelPage, loose_json
 from llmroute.providers.address import stays_here
 from llmroute.providers.chat_completions import to_wire
@@ -28,7 +28,8 @@ BASE_URL = "http://127.0.0.1:11434"
 UNREACHABLE_HINT = "is Ollama running? start it with `ollama serve`"
 CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
-    Rule(BadRequestError, words=r"no user query found", only=(400, 500)),
+    # A prompt was cut until nothing of the user's was left of it.
+    Rule(ContextLengthError, words=r"no user query", only=(400, 500)),
     Rule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
 )
 
@@ -60,7 +61,10 @@ class Ollama:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
         """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""
-        completion = parse_answer(self._object(body))
+        told = loose_json.mapping(self._faults.read_answer(body))
+        if not {"message", "response", "done"} & told.keys():
+            raise self._faults.unreadable("the answer has no message")
+        completion = parse_answer(told)
         return replace(completion, warning=cut_warning(sent, completion.usage) or completion.warning)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
@@ -83,7 +87,7 @@ class Ollama:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read the list of models; one that Ollama passes on to its cloud says so."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
         if "models" not in told:
             raise self._faults.unreadable("the answer is no model list")
         models = [_parse_model(row) for row in loose_json.objects(told["models"])]
@@ -95,7 +99,7 @@ class Ollama:
 
     def parse_show(self, body: bytes) -> LiveModel:
         """Read the model's own limits; its name is the caller's to know."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "what Ollama tells of the model"))
         facts = loose_json.mapping(told.get("model_info"))
         family = loose_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
@@ -108,17 +112,6 @@ class Ollama:
             if isinstance(words, list)
             else None,
         )
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the answer is not JSON") from None
-        if not isinstance(told, dict):
-            raise self._faults.unreadable("the answer is no JSON object")
-        if told.get("error"):
-            raise self._faults.in_band(told)
-        return told
 
     def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:
         return HTTPRequest("POST", self.base_url + path, self._headers(), to_wire(body))
