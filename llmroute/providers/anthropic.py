@@ -137,7 +137,9 @@ def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[
     word = effort_word(prompt.effort, limits.efforts)
     if word == "none":
         return {"thinking": {"type": "disabled"}}
-    return {"thinking": {"type": "adaptive"}, "output_config": {"effort": word}} if word else {}
+    # A model that cannot stop thinking is not told to start.
+    thinking = {"thinking": {"type": "adaptive"}} if wants_thinking(prompt) else {}
+    return thinking | {"output_config": {"effort": word}} if word else {}
 
 
 def _parse_model(row: dict[str, Any]) -> LiveModel:

@@ -66,10 +66,9 @@ class MessageStreamReader:
     def _take(self, body: dict[str, Any]) -> Chunk | None:
         kind = body.get("type")
         if kind == "content_block_delta":
-            delta = loose_json.mapping(body.get("delta"))
-            return self._answer.add(loose_json.text(delta.get("text")), loose_json.text(delta.get("thinking")))
+            return self._add(loose_json.mapping(body.get("delta")))
         if kind == "content_block_start":
-            return self._open_block(loose_json.mapping(body.get("content_block")))
+            return self._add(loose_json.mapping(body.get("content_block")))
         if kind == "message_start":
             message = loose_json.mapping(body.get("message"))
             self._answer.identify(message.get("model"), message.get("id"))
@@ -83,14 +82,14 @@ class MessageStreamReader:
             raise self._faults.in_band(body)
         return None
 
-    def _open_block(self, block: dict[str, Any]) -> Chunk | None:
-        kind = block.get("type")
+    def _add(self, part: dict[str, Any]) -> Chunk | None:
+        kind = part.get("type")
         if kind == "tool_use":
-            self._answer.add_tool(None, loose_json.text(block.get("name")))
-        if kind == "text":
-            return self._answer.add(loose_json.text(block.get("text")))
-        if kind == "thinking":
-            return self._answer.add("", loose_json.text(block.get("thinking")))
+            self._answer.add_tool(None, loose_json.text(part.get("name")))
+        if kind in ("text", "text_delta"):
+            return self._answer.add(loose_json.text(part.get("text")))
+        if kind in ("thinking", "thinking_delta"):
+            return self._answer.add("", loose_json.text(part.get("thinking")))
         return None
 
     def _count(self, usage: object) -> None:

@@ -11,7 +11,7 @@ from llmroute.providers.address import stays_here, versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -74,7 +74,7 @@ class ChatCompletions:
             body[self._max_tokens_key(model)] = prompt.max_tokens
         if prompt.stop and limits.stop:
             body["stop"] = list(prompt.stop)
-        body |= _render_effort(prompt, model)
+        body |= render_effort(prompt, limits, ("reasoning_effort", "reasoning_enabled"))
         if prompt.streaming:
             body["stream"] = True
             if self._dialect.stream_options:
@@ -141,16 +141,6 @@ class ChatCompletions:
 def to_wire(body: dict[str, Any]) -> bytes:
     """Return JSON as it is sent; half a character, which no UTF-8 can hold, goes out as a question mark."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _render_effort(prompt: Prompt, model: ModelConfig) -> dict[str, Any]:
-    form, efforts = model.parameters.effort_form, model.parameters.efforts
-    if prompt.effort is None:
-        return {}
-    if form == "reasoning_enabled":
-        return {"reasoning": {"enabled": wants_thinking(prompt)}}
-    word = effort_word(prompt.effort, efforts) if form == "reasoning_effort" else None
-    return {"reasoning_effort": word} if word else {}
 
 
 def _read_choice(answer: Answer, choice: dict[str, Any]) -> None:

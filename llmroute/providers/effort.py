@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmroute.types import Effort, ParameterLimits, Prompt
@@ -28,6 +28,21 @@ def effort_word(effort: Effort, efforts: tuple[str, ...]) -> str | None:
 def wants_thinking(prompt: Prompt) -> bool:
     """Whether the prompt asks for some thinking."""
     return prompt.effort not in (None, "none")
+
+
+def render_effort(prompt: Prompt, limits: ParameterLimits, forms: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keys that say the effort in the model's form, if that is one of the `forms` its provider has."""
+    form = limits.effort_form
+    if prompt.effort is None or form not in forms:
+        return {}
+    if form == "reasoning_enabled":
+        return {"reasoning": {"enabled": wants_thinking(prompt)}}
+    if form == "think":
+        return {"think": wants_thinking(prompt)}
+    word = effort_word(prompt.effort, limits.efforts)
+    if word is None:
+        return {}
+    return {"reasoning_effort": word} if form == "reasoning_effort" else {"think": False if word == "none" else word}
 
 
 def temperature(prompt: Prompt, limits: ParameterLimits, highest: float) -> float | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 500
 MAX_SAID = 4_000
 """How much of a message is looked at; a prompt that it repeats is not searched for reasons."""
-MAX_BODY = 256 * 1024
+MAX_BODY = 4 * 1024 * 1024
 MAX_PAGE = 16 * 1024
 MIN_KEY = 6
 ERROR_STATUSES = range(400, 600)
@@ -35,7 +35,7 @@ ERROR_STATUSES = range(400, 600)
 REQUEST_IDS = ("request-id", "x-request-id", "mistral-correlation-id", "x-kong-request-id", "cf-ray")
 
 HINTS: dict[type[AttemptError], str] = {
-    AuthenticationError: "check the key and what it may do",
+    AuthenticationError: "check {key_variable} and what the key may do",
     QuotaError: "add credit at the provider, or raise the limit of the key",
     ModelGoneError: "see `llmroute models`; where every model is missing, check the provider's base URL",
     UnreachableError: "check the provider's base URL: it answers with a redirect, and redirects are not followed",
@@ -108,7 +108,7 @@ class Faults:
             provider=self.provider,
             http_status=status,
             code=self._redact(_one_line(code)) if code else None,
-            hint=HINTS.get(kind),
+            hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
 
     def _redact(self, message: str) -> str:

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import ContextLengthError, ModelGoneError, ParameterError
+from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import LiveModel, ModelPage, loose_json
-from llmroute.providers.address import stays_here
+from llmroute.providers.address import ollama_address, stays_here
 from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
@@ -40,7 +40,7 @@ class Ollama:
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
         self._faults = Faults("ollama", endpoint.api_key, RULES)
-        self.base_url = _address(endpoint.base_url or BASE_URL)
+        self.base_url = ollama_address(endpoint.base_url or BASE_URL)
         self.local = stays_here(self.base_url)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
@@ -56,7 +56,7 @@ class Ollama:
         if prompt.stop and model.parameters.stop:
             options["stop"] = list(prompt.stop)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages, "stream": prompt.streaming}
-        body |= _render_effort(prompt, model)
+        body |= render_effort(prompt, model.parameters, ("think", "think_level"))
         return self._post("/api/chat", body | {"options": options})
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
@@ -77,6 +77,8 @@ class Ollama:
         named = re.search(r"""model ['"]?([\w./:-]+)['"]? not found""", error.message)
         if isinstance(error, ModelGoneError) and named:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
+        if isinstance(error, AuthenticationError):
+            error.hint = "sign in with `ollama signin`, if the model is one of Ollama's cloud"
         if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
             error.code = "think"
         return error
@@ -129,28 +131,6 @@ def connect(endpoint: Endpoint) -> Ollama:
 def is_cloud(api_name: str) -> bool:
     """Whether Ollama passes a model's calls on to its cloud: its tag is `cloud` or ends in `-cloud`."""
     return re.search(r"[:-]cloud$", api_name) is not None
-
-
-def _address(base_url: str) -> str:
-    """Return where Ollama is called: an OLLAMA_HOST may be a host alone, and 0.0.0.0 is where a server listens."""
-    address = base_url.strip().rstrip("/")
-    if "://" not in address:
-        host = address.partition("/")[0]
-        address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
-    address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
-    return re.sub(r"/(v1|api)$", "", address)
-
-
-def _render_effort(prompt: Prompt, model: ModelConfig) -> dict[str, Any]:
-    form = model.parameters.effort_form
-    if prompt.effort is None:
-        return {}
-    if form == "think":
-        return {"think": wants_thinking(prompt)}
-    if form == "think_level":
-        word = effort_word(prompt.effort, model.parameters.efforts)
-        return {"think": False if word == "none" else word} if word else {}
-    return {}
 
 
 def _parse_model(row: dict[str, Any]) -> LiveModel:

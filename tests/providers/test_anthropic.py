@@ -68,7 +68,9 @@ def test_effort_none_stops_the_thinking_of_a_model_that_can_stop() -> None:
     body = sent("anthropic", prompt(effort="none", temperature=0.2), thinker)
     assert (body["thinking"], body["temperature"]) == ({"type": "disabled"}, 0.2)
     always = model(effort_form="output_config", efforts=("low", "high"))
-    assert sent("anthropic", prompt(effort="none"), always)["output_config"] == {"effort": "low"}
+    least = sent("anthropic", prompt(effort="none"), always)
+    assert least["output_config"] == {"effort": "low"}
+    assert "thinking" not in least
 
 
 @pytest.mark.parametrize("max_tokens", [None, 1_025, 1_500, 20_000])
@@ -137,7 +139,10 @@ def test_later_counters_take_the_place_of_earlier_ones_key_by_key() -> None:
 
 
 def test_pings_and_unknown_events_say_nothing() -> None:
-    chunks, completion = read(START, event("ping"), event("novelty", delta={"text": "no"}), TEXT, delta(), STOP)
+    novelty = event("content_block_delta", index=0, delta={"type": "novelty_delta", "text": "no"})
+    chunks, completion = read(
+        START, event("ping"), event("novelty", delta={"text": "no"}), novelty, TEXT, delta(), STOP
+    )
     assert [chunk.text for chunk in chunks] == ["hi"]
     assert (completion.text, completion.finish_reason, completion.request_id) == ("hi", "stop", "msg_1")
 

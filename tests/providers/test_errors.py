@@ -204,7 +204,8 @@ def test_the_wish_to_wait_and_the_word_on_retrying_are_kept() -> None:
 
 
 def test_what_a_person_can_do_is_said() -> None:
-    assert "key" in (fault("openai", 401, b"").hint or "")
+    assert "MISTRAL_API_KEY" in (fault("mistral", 401, b"").hint or "")
+    assert "ollama signin" in (fault("ollama", 401, b"").hint or "")
     assert "credit" in (fault("openai", 402, b"").hint or "")
     assert "base URL" in (fault("openai", 404, b"404 page not found").hint or "")
     assert "redirect" in (fault("openai", 301, b"").hint or "")

@@ -35,6 +35,7 @@ def read(*pieces: bytes) -> Any:
         ("http://[::1]:11434", "http://[::1]:11434", True),
         ("gpu-box", "http://gpu-box:11434", False),
         ("https://ollama.com", "https://ollama.com", False),
+        ("http://127.0.0.1@example.com", "http://127.0.0.1@example.com", False),
         ("http://127.0.0.1.example.com", "http://127.0.0.1.example.com", False),
     ],
 )
