@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
-from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_stop
+from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_part, read_stop
 from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 16_000
-MIN_THINKING_BUDGET = 1024
-THINKING_BUDGETS = {"low": 2_048, "medium": 6_144, "high": 12_288}
 CAPABILITIES = {"image_input": "vision", "structured_outputs": "json", "thinking": "reasoning"}
 
 
@@ -68,13 +66,7 @@ class Anthropic:
         answer = Answer()
         answer.identify(told.get("model"), told.get("id"))
         for block in loose_json.objects(told["content"]):
-            kind = block.get("type")
-            if kind == "text":
-                answer.add(loose_json.text(block.get("text")))
-            elif kind == "thinking":
-                answer.add("", loose_json.text(block.get("thinking")))
-            elif kind == "tool_use":
-                answer.add_tool(None, loose_json.text(block.get("name")))
+            read_part(answer, block)
         answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
         read_stop(answer, told)
         return answer.completion()
@@ -129,9 +121,9 @@ def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[
     limits = model.parameters
     if prompt.effort is None:
         return {}
-    if limits.effort_form == "thinking_budget" and wants_thinking(prompt):
-        budget = max(MIN_THINKING_BUDGET, min(THINKING_BUDGETS[prompt.effort], max_tokens * 3 // 4))
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget < max_tokens else {}
+    if limits.effort_form == "thinking_budget":
+        budget = thinking_budget(prompt.effort, max_tokens)
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget else {}
     if limits.effort_form != "output_config":
         return {}
     word = effort_word(prompt.effort, limits.efforts)

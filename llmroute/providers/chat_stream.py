@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import loose_json
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
+from llmroute.providers.faults import is_error
 from llmroute.providers.sse import ServerEvent, SSEDecoder
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class ChatStreamReader:
                 self._read([event])
 
     def _take(self, body: dict[str, Any], event: str) -> Chunk | None:
-        if body.get("error") or event == "error":
+        if event == "error" or is_error(body):
             raise self._faults.in_band(body)
         answer = self._answer
         answer.identify(body.get("model"), body.get("id"))

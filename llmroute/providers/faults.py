@@ -88,7 +88,7 @@ class Faults:
             told = loose_json.read(body)
         except ValueError:
             raise self.unreadable(f"{what} is not JSON") from None
-        if isinstance(told, dict) and told.get("error"):
+        if isinstance(told, dict) and is_error(told):
             raise self.in_band(told)
         return told
 
@@ -116,6 +116,14 @@ class Faults:
             message = message.replace(self.api_key, "[key]")
         message = _KEYLIKE.sub("[key]", message)
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def is_error(told: dict[str, Any]) -> bool:
+    """Whether what came in place of an answer is an error, in the form of any provider."""
+    if told.get("error") or told.get("type") == "error" or told.get("object") in ("error", "Error"):
+        return True
+    bare = isinstance(told.get("message") or told.get("detail"), str)
+    return bare and not {"choices", "content", "data", "models", "response"} & told.keys()
 
 
 def _status_within(body: dict[str, Any]) -> int | None:

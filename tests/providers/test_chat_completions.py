@@ -352,3 +352,20 @@ def test_ten_thousand_chunks_are_one_answer() -> None:
         reader.feed(chat_chunk({"content": "word "}))
     reader.feed(chat_chunk({}, "stop") + DONE)
     assert reader.finish().text == "word " * 10_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "error", "message": "Rate limit exceeded", "type": "rate_limited", "code": "1300"},
+        {"message": "Requests rate limit exceeded", "request_id": "r-1"},
+        {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}},
+        {"error": "rate limit"},
+    ],
+)
+def test_an_error_in_any_of_its_forms_is_one_inside_a_200(body: dict[str, Any]) -> None:
+    raw = json.dumps(body).encode()
+    with pytest.raises(RateLimitError):
+        provider("mistral").open_stream().feed(b"data: " + raw + b"\n\n")
+    with pytest.raises(RateLimitError):
+        provider("mistral").parse_completion(raw)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -79,3 +81,11 @@ def test_nothing_must_precede_a_call_to_a_hosted_model(name: str) -> None:
     assert provider(name).render_show(model()) is None
     with pytest.raises(BadOutputError):
         provider(name).parse_show(b"{}")
+
+
+def test_no_provider_imports_what_is_heavy() -> None:
+    modules = ", ".join(f"llmroute.providers.{name}" for name in FIVE)
+    heavy = "{'httpx', 'pydantic', 'asyncio', 'email', 'html', 'http', 'urllib.parse', 'sqlite3', 'rich'}"
+    program = f"import sys, {modules}; print(sorted({heavy} & sys.modules.keys()))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "[]"
