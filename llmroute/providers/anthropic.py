@@ -94,10 +94,10 @@ class Anthropic:
         rows = loose_json.objects(told.get("data"))
         if not isinstance(told.get("data"), list):
             raise self._faults.unreadable("the answer is no model list")
-        live = tuple(_parse_model(row) for row in rows if row.get("id") and row.get("lifecycle") != "retired")
+        living = (row for row in rows if loose_json.text(row.get("id")) and row.get("lifecycle") != "retired")
         last = loose_json.text(told.get("last_id"))
         more = told.get("has_more") is True and bool(last) and bool(rows)
-        return ModelPage(live, self.render_models(after=last) if more else None)
+        return ModelPage(tuple(map(_parse_model, living)), self.render_models(after=last) if more else None)
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
         """Return None: nothing must precede a call."""

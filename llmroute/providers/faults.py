@@ -102,7 +102,7 @@ class Faults:
         code = evidence.codes[0] if evidence.codes else None
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
-        message = self._redact(evidence.message) or "an error without a message"
+        message = self._redact(evidence.message) or (f"status {status}" if status else "an error without a message")
         return kind(
             message,
             provider=self.provider,

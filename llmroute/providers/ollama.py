@@ -79,6 +79,8 @@ class Ollama:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
         if isinstance(error, AuthenticationError):
             error.hint = "sign in with `ollama signin`, if the model is one of Ollama's cloud"
+        if "system memory" in error.message:
+            error.hint = "choose a smaller model, or one that is quantised further"
         if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
             error.code = "think"
         return error
@@ -106,12 +108,12 @@ class Ollama:
         family = loose_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
         windows = (loose_json.positive(facts.get(key)) for key in keys)
-        words = told.get("capabilities")
+        can = told.get("capabilities")
         return LiveModel(
             "",
             context_window=next((window for window in windows if window), None),
-            capabilities=frozenset(CAPABILITIES[word] for word in words if word in CAPABILITIES)
-            if isinstance(words, list)
+            capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in can)
+            if isinstance(can, list)
             else None,
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -352,6 +353,17 @@ def test_ten_thousand_chunks_are_one_answer() -> None:
         reader.feed(chat_chunk({"content": "word "}))
     reader.feed(chat_chunk({}, "stop") + DONE)
     assert reader.finish().text == "word " * 10_000
+
+
+def test_what_is_not_the_answer_is_not_kept() -> None:
+    piece = chat_chunk({"content": "a"}, obfuscation="x" * 4_000)
+    reader = provider("openai").open_stream()
+    tracemalloc.start()
+    for _ in range(3_000):
+        reader.feed(piece)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 500_000
 
 
 @pytest.mark.parametrize(

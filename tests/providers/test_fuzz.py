@@ -63,7 +63,25 @@ def assert_handled(name: str, body: bytes, cuts: list[int]) -> None:
 @functools.cache
 def seeds(name: str) -> list[bytes]:
     """Return answers to spoil: recorded ones where there are any, and some of our own."""
-    own = [chat_answer(content="hi"), chat_chunk({"content": "a"}, "stop") + b"data: [DONE]\n\n", event("message_stop")]
+    limits = {"supported": True}
+    lists: list[Any] = [
+        {
+            "data": [{"id": "m", "capabilities": {"thinking": limits, "vision": True}, "aliases": ["n"]}],
+            "has_more": True,
+        },
+        {"data": [{"id": "m", "max_tokens": 9, "deprecation": "2026-01-01", "lifecycle": "active"}], "last_id": "m"},
+        [{"id": "m", "type": "chat", "context_length": 9, "pricing": {"input": 1, "output": 2.5}}],
+        {"models": [{"name": "m:latest", "remote_host": "h"}]},
+        {"model_info": {"general.architecture": "a", "a.context_length": 9}, "capabilities": ["tools"]},
+        {"message": {"detail": [{"type": "t", "loc": ["body", "temperature"], "msg": "no"}]}, "code": 7},
+        {"error": {"message": "m", "type": "t", "code": "c", "param": "max_tokens"}, "request_id": "r"},
+    ]
+    own = [json.dumps(told).encode() for told in lists]
+    own += [
+        chat_answer(content="hi"),
+        chat_chunk({"content": "a"}, "stop") + b"data: [DONE]\n\n",
+        event("message_stop"),
+    ]
     if not (corpus.WIRE / "corpus").is_dir():
         return own
     return own + [corpus.body(item)[:6_000] for item in corpus.items() if item["provider"] == name]

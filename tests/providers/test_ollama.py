@@ -202,3 +202,10 @@ def test_a_models_own_window_and_skills_are_read() -> None:
     live = ollama.parse_show(json.dumps(told).encode())
     assert (live.context_window, live.capabilities) == (131072, frozenset({"function_calling", "reasoning"}))
     assert ollama.parse_show(b"{}").context_window is None
+
+
+def test_a_model_too_large_for_the_machine_comes_with_advice() -> None:
+    body = b'{"error":"model requires more system memory (9 GiB) than is available (4 GiB)"}'
+    error = provider("ollama").parse_error(500, {}, body)
+    assert isinstance(error, TransientError)
+    assert "smaller" in (error.hint or "")
