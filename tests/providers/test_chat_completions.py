@@ -8,6 +8,7 @@ import pytest
 
 from llmroute.errors import AttemptError, BadOutputError, QuotaError, RateLimitError, TransientError
 from llmroute.providers import Endpoint, connect
+from llmroute.providers.chat_completions import ChatCompletions, Dialect
 from llmroute.types import Message, Prompt
 from tests.providers.samples import KEY, chat_answer, chat_chunk, model, prompt, provider, sent
 
@@ -54,6 +55,20 @@ def test_the_organization_goes_out_to_openai_alone() -> None:
 )
 def test_a_base_url_has_one_version_and_no_last_slash(given: str | None, used: str) -> None:
     assert provider("openai", given).base_url == used
+
+
+def test_a_sixth_provider_is_a_dialect_and_local_only_on_this_machine() -> None:
+    dialect = Dialect("sixth", "http://127.0.0.1:8080", local=True)
+    assert ChatCompletions(dialect, Endpoint()).local
+    assert not ChatCompletions(dialect, Endpoint(base_url="http://10.0.0.7:8080")).local
+    assert ChatCompletions(dialect, Endpoint()).parse_error(500, {}, b"").provider == "sixth"
+
+
+def test_the_chunks_are_the_beginning_of_the_text_and_the_last_line_may_add_to_it() -> None:
+    reader = provider("openai").open_stream()
+    shown = reader.feed(chat_chunk({"content": "a"}) + chat_chunk({"content": "b"}, "stop").rstrip())
+    assert [chunk.text for chunk in shown] == ["a"]
+    assert reader.finish().text == "ab"
 
 
 def test_system_prompt_and_turns_go_out_in_order() -> None:
