@@ -91,6 +91,8 @@ class StreamReader(Protocol):
     def finish(self) -> Completion:
         """Say that the bytes have ended; return the whole answer.
 
+        The chunks are the beginning of its text, not always all of it: a last line without its end is read here.
+
         Raises:
             BadOutputError: the stream ended without its terminator or finish reason, or said nothing.
         """

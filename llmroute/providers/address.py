@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 _VERSION = re.compile(r"/v\d+[a-z]*\d*(/|$)")
+_HOST = re.compile(r"^\w+://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)")
+_LOOPBACK = re.compile(r"localhost|\[::1\]|127(\.\d{1,3}){3}", re.IGNORECASE)
 
 
 def versioned(base_url: str) -> str:
@@ -13,17 +14,21 @@ def versioned(base_url: str) -> str:
     address = base_url.strip().rstrip("/")
     while address.endswith("/v1/v1"):
         address = address.removesuffix("/v1")
-    return address if _VERSION.search(_path(address)) else address + "/v1"
+    path = "/" + address.partition("://")[2].partition("/")[2]
+    return address if _VERSION.search(path) else address + "/v1"
+
+
+def ollama_address(base_url: str) -> str:
+    """Return where Ollama is called: an OLLAMA_HOST may be a host alone, and 0.0.0.0 is where a server listens."""
+    address = base_url.strip().rstrip("/")
+    if "://" not in address:
+        host = address.partition("/")[0]
+        address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
+    address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
+    return re.sub(r"/(v1|api)$", "", address)
 
 
 def stays_here(base_url: str) -> bool:
-    """Whether an address is on this machine."""
-    try:
-        host = urlsplit(base_url).hostname or ""
-    except ValueError:
-        return False
-    return host in ("localhost", "::1") or host.endswith(".localhost") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
-
-
-def _path(address: str) -> str:
-    return "/" + address.partition("://")[2].partition("/")[2]
+    """Whether an address is certainly on this machine."""
+    host = _HOST.match(base_url)
+    return host is not None and _LOOPBACK.fullmatch(host[1]) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmroute.providers.think_tags import ThinkTags
 from llmroute.types import Chunk, Completion, Usage
 
 FINISH_REASONS = {
@@ -57,7 +58,8 @@ def sound(piece: str) -> str:
 class Answer:
     """What has been read of one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, think_tags: bool = False) -> None:
+        self._tags = ThinkTags() if think_tags else None
         self.text = Prose()
         self.thinking = Prose()
         self.refusal = Prose()
@@ -69,6 +71,9 @@ class Answer:
 
     def add(self, text: str, thinking: str = "") -> Chunk | None:
         """Add what came; return it as a chunk, unless it was nothing."""
+        if text and self._tags:
+            text, thought = self._tags.split(text)
+            thinking += thought
         shown = self.text.add(text) if text else ""
         thought = self.thinking.add(thinking) if thinking else ""
         return Chunk(shown, thought) if shown or thought else None
@@ -94,9 +99,11 @@ class Answer:
 
     def completion(self, warning: str | None = None) -> Completion:
         """Return the answer as it is now."""
-        text, thinking = str(self.text), str(self.thinking)
+        held_text, held_thinking = self._tags.rest() if self._tags else ("", "")
+        text, thinking = str(self.text) + held_text, str(self.thinking) + held_thinking
         refusal = str(self.refusal) or None
-        if warning is None and self.finish_reason == "length" and not text and not refusal:
+        thought = bool(thinking or self.usage.reasoning_tokens)
+        if warning is None and self.finish_reason == "length" and thought and not text.strip() and not self.tools:
             warning = "no answer: all output tokens went into reasoning"
         return Completion(
             text=text,

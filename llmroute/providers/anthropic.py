@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
-from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_stop
+from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_part, read_stop
 from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 16_000
-MIN_THINKING_BUDGET = 1024
-THINKING_BUDGETS = {"low": 2_048, "medium": 6_144, "high": 12_288}
 CAPABILITIES = {"image_input": "vision", "structured_outputs": "json", "thinking": "reasoning"}
 
 
@@ -62,19 +60,13 @@ class Anthropic:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body))
         if not isinstance(told.get("content"), list):
             raise self._faults.unreadable("the answer has no content")
         answer = Answer()
         answer.identify(told.get("model"), told.get("id"))
         for block in loose_json.objects(told["content"]):
-            kind = block.get("type")
-            if kind == "text":
-                answer.add(loose_json.text(block.get("text")))
-            elif kind == "thinking":
-                answer.add("", loose_json.text(block.get("thinking")))
-            elif kind == "tool_use":
-                answer.add_tool(None, loose_json.text(block.get("name")))
+            read_part(answer, block)
         answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
         read_stop(answer, told)
         return answer.completion()
@@ -98,14 +90,14 @@ class Anthropic:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read a page of the model list; models that are retired already are left out."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
         rows = loose_json.objects(told.get("data"))
         if not isinstance(told.get("data"), list):
             raise self._faults.unreadable("the answer is no model list")
-        live = tuple(_parse_model(row) for row in rows if row.get("id") and row.get("lifecycle") != "retired")
+        living = (row for row in rows if loose_json.text(row.get("id")) and row.get("lifecycle") != "retired")
         last = loose_json.text(told.get("last_id"))
         more = told.get("has_more") is True and bool(last) and bool(rows)
-        return ModelPage(live, self.render_models(after=last) if more else None)
+        return ModelPage(tuple(map(_parse_model, living)), self.render_models(after=last) if more else None)
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
         """Return None: nothing must precede a call."""
@@ -114,17 +106,6 @@ class Anthropic:
     def parse_show(self, body: bytes) -> LiveModel:
         """Refuse: no request was rendered that this could answer."""
         raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the answer is not JSON") from None
-        if not isinstance(told, dict):
-            raise self._faults.unreadable("the answer is no JSON object")
-        if told.get("error"):
-            raise self._faults.in_band(told)
-        return told
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json", "anthropic-version": VERSION}
@@ -140,15 +121,17 @@ def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[
     limits = model.parameters
     if prompt.effort is None:
         return {}
-    if limits.effort_form == "thinking_budget" and wants_thinking(prompt):
-        budget = max(MIN_THINKING_BUDGET, min(THINKING_BUDGETS[prompt.effort], max_tokens * 3 // 4))
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget < max_tokens else {}
+    if limits.effort_form == "thinking_budget":
+        budget = thinking_budget(prompt.effort, max_tokens)
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget else {}
     if limits.effort_form != "output_config":
         return {}
     word = effort_word(prompt.effort, limits.efforts)
     if word == "none":
         return {"thinking": {"type": "disabled"}}
-    return {"thinking": {"type": "adaptive"}, "output_config": {"effort": word}} if word else {}
+    # A model that cannot stop thinking is not told to start.
+    thinking = {"thinking": {"type": "adaptive"}} if wants_thinking(prompt) else {}
+    return thinking | {"output_config": {"effort": word}} if word else {}
 
 
 def _parse_model(row: dict[str, Any]) -> LiveModel:

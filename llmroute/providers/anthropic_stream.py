@@ -1,4 +1,4 @@
-"""Reads a streamed answer of Anthropic's Messages API, and the counters that both kinds of its answers carry."""
+"""Reads a streamed answer of Anthropic's Messages API, and the parts that both kinds of its answers have."""
 
 from __future__ import annotations
 
@@ -66,10 +66,9 @@ class MessageStreamReader:
     def _take(self, body: dict[str, Any]) -> Chunk | None:
         kind = body.get("type")
         if kind == "content_block_delta":
-            delta = loose_json.mapping(body.get("delta"))
-            return self._answer.add(loose_json.text(delta.get("text")), loose_json.text(delta.get("thinking")))
+            return read_part(self._answer, loose_json.mapping(body.get("delta")))
         if kind == "content_block_start":
-            return self._open_block(loose_json.mapping(body.get("content_block")))
+            return read_part(self._answer, loose_json.mapping(body.get("content_block")))
         if kind == "message_start":
             message = loose_json.mapping(body.get("message"))
             self._answer.identify(message.get("model"), message.get("id"))
@@ -83,20 +82,22 @@ class MessageStreamReader:
             raise self._faults.in_band(body)
         return None
 
-    def _open_block(self, block: dict[str, Any]) -> Chunk | None:
-        kind = block.get("type")
-        if kind == "tool_use":
-            self._answer.add_tool(None, loose_json.text(block.get("name")))
-        if kind == "text":
-            return self._answer.add(loose_json.text(block.get("text")))
-        if kind == "thinking":
-            return self._answer.add("", loose_json.text(block.get("thinking")))
-        return None
-
     def _count(self, usage: object) -> None:
         # Counters are cumulative, and later events leave some out: each takes the place of its forerunner.
         self._usage |= {key: value for key, value in loose_json.mapping(usage).items() if value is not None}
         self._answer.usage = parse_usage(self._usage)
+
+
+def read_part(answer: Answer, part: dict[str, Any]) -> Chunk | None:
+    """Add a block of content, the beginning of one, or a delta; those of other kinds say nothing to a reader."""
+    kind = part.get("type")
+    if kind == "tool_use":
+        answer.add_tool(None, loose_json.text(part.get("name")))
+    if kind in ("text", "text_delta"):
+        return answer.add(loose_json.text(part.get("text")))
+    if kind in ("thinking", "thinking_delta"):
+        return answer.add("", loose_json.text(part.get("thinking")))
+    return None
 
 
 def read_stop(answer: Answer, told: dict[str, Any]) -> None:

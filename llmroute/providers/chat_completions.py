@@ -11,7 +11,7 @@ from llmroute.providers.address import stays_here, versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -33,9 +33,10 @@ def _name_only(row: dict[str, Any]) -> LiveModel | None:
 class Dialect:
     """Who speaks the format, where, and in what they differ.
 
-    `max_completion_tokens` says that the provider's own address takes the limit under that name for every model, while
-    behind another address the model's own name for it holds; `parse_model` reads a row of the model list, None for one
-    that does not chat; `rules` are errors that mean something else here.
+    `max_completion_tokens` says that the provider's own address takes the limit under that name for every model; behind
+    another address the model's own name for it holds.  `parse_model` reads a row of the model list, None for one that
+    does not chat.  `think_tags` says that models may write their thinking in front of the answer.  `rules` are errors
+    that mean something else here.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dialect:
     max_temperature: float = 2.0
     organization_header: str | None = None
     parse_model: Callable[[dict[str, Any]], LiveModel | None] = _name_only
+    think_tags: bool = False
     rules: tuple[Rule, ...] = ()
     local: bool = False
 
@@ -72,7 +74,7 @@ class ChatCompletions:
             body[self._max_tokens_key(model)] = prompt.max_tokens
         if prompt.stop and limits.stop:
             body["stop"] = list(prompt.stop)
-        body |= _render_effort(prompt, model)
+        body |= render_effort(prompt, limits, ("reasoning_effort", "reasoning_enabled"))
         if prompt.streaming:
             body["stream"] = True
             if self._dialect.stream_options:
@@ -81,15 +83,10 @@ class ChatCompletions:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer; the first choice is the answer."""
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the answer is not JSON") from None
-        if isinstance(told, dict) and told.get("error"):
-            raise self._faults.in_band(told)
+        told = self._faults.read_answer(body)
         if not isinstance(told, dict) or not isinstance(told.get("choices"), list):
             raise self._faults.unreadable("the answer has no choices")
-        answer = Answer()
+        answer = Answer(think_tags=self._dialect.think_tags)
         answer.identify(told.get("model"), told.get("id"))
         answer.usage = parse_usage(told.get("usage"))
         choices = loose_json.objects(told["choices"])
@@ -99,7 +96,7 @@ class ChatCompletions:
 
     def open_stream(self, sent: HTTPRequest | None = None) -> ChatStreamReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        return ChatStreamReader(self._faults)
+        return ChatStreamReader(self._faults, think_tags=self._dialect.think_tags)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
@@ -111,12 +108,7 @@ class ChatCompletions:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read the model list: rows under `data`, or a bare array."""
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the model list is not JSON") from None
-        if isinstance(told, dict) and told.get("error"):
-            raise self._faults.in_band(told)
+        told = self._faults.read_answer(body, "the model list")
         rows = told.get("data", []) if isinstance(told, dict) else told
         if not isinstance(rows, list) and rows is not None:
             raise self._faults.unreadable("the answer is no model list")
@@ -151,20 +143,10 @@ def to_wire(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _render_effort(prompt: Prompt, model: ModelConfig) -> dict[str, Any]:
-    form, efforts = model.parameters.effort_form, model.parameters.efforts
-    if prompt.effort is None:
-        return {}
-    if form == "reasoning_enabled":
-        return {"reasoning": {"enabled": wants_thinking(prompt)}}
-    word = effort_word(prompt.effort, efforts) if form == "reasoning_effort" else None
-    return {"reasoning_effort": word} if word else {}
-
-
 def _read_choice(answer: Answer, choice: dict[str, Any]) -> None:
     message = loose_json.mapping(choice.get("message"))
     text, thinking = split_content(message.get("content") if message else choice.get("text"))
     answer.add(text, thinking + thoughts(message))
     answer.refusal.add(loose_json.text(message.get("refusal")))
-    add_tools(answer, message)
+    add_tools(answer, message, whole=True)
     answer.finish(choice.get("finish_reason"))

@@ -36,12 +36,12 @@ def thoughts(message: dict[str, Any]) -> str:
     return loose_json.text(message.get("reasoning_content")) or loose_json.text(message.get("reasoning"))
 
 
-def add_tools(answer: Answer, message: dict[str, Any]) -> None:
-    """Add the tools that a message or a delta calls, and the one function of the older format."""
+def add_tools(answer: Answer, message: dict[str, Any], *, whole: bool = False) -> None:
+    """Add the tools that a message calls, `whole` or the delta of one, and the one function of the older format."""
     for call in loose_json.objects(message.get("tool_calls")):
         index = call.get("index")
         name = loose_json.text(loose_json.mapping(call.get("function")).get("name"))
-        answer.add_tool(index if isinstance(index, int) else None, name)
+        answer.add_tool(index if isinstance(index, int) and not whole else None, name)
     legacy = loose_json.mapping(message.get("function_call"))
     if legacy:
         answer.add_tool("function_call", loose_json.text(legacy.get("name")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import loose_json
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
+from llmroute.providers.faults import is_error
 from llmroute.providers.sse import ServerEvent, SSEDecoder
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 class ChatStreamReader:
     """Reads chunks until `[DONE]`.  An answer that said how it ended is whole without it."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, think_tags: bool = False) -> None:
         self._faults = faults
         self._decoder = SSEDecoder()
-        self._answer = Answer()
+        self._answer = Answer(think_tags=think_tags)
         self.done = False
 
     def feed(self, data: bytes) -> list[Chunk]:
@@ -69,7 +70,7 @@ class ChatStreamReader:
                 self._read([event])
 
     def _take(self, body: dict[str, Any], event: str) -> Chunk | None:
-        if body.get("error") or event == "error":
+        if event == "error" or is_error(body):
             raise self._faults.in_band(body)
         answer = self._answer
         answer.identify(body.get("model"), body.get("id"))

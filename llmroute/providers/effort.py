@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmroute.types import Effort, ParameterLimits, Prompt
 
+MIN_THINKING_BUDGET = 1024
+THINKING_BUDGETS: dict[Effort, int] = {"low": 2_048, "medium": 6_144, "high": 12_288}
 LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -28,6 +30,27 @@ def effort_word(effort: Effort, efforts: tuple[str, ...]) -> str | None:
 def wants_thinking(prompt: Prompt) -> bool:
     """Whether the prompt asks for some thinking."""
     return prompt.effort not in (None, "none")
+
+
+def thinking_budget(effort: Effort, max_tokens: int) -> int | None:
+    """Return how many of `max_tokens` may be thought, with room for the answer; None where no budget fits."""
+    budget = max(MIN_THINKING_BUDGET, min(THINKING_BUDGETS.get(effort, 0), max_tokens * 3 // 4))
+    return budget if effort != "none" and budget < max_tokens else None
+
+
+def render_effort(prompt: Prompt, limits: ParameterLimits, forms: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keys that say the effort in the model's form, if that is one of the `forms` its provider has."""
+    form = limits.effort_form
+    if prompt.effort is None or form not in forms:
+        return {}
+    if form == "reasoning_enabled":
+        return {"reasoning": {"enabled": wants_thinking(prompt)}}
+    if form == "think":
+        return {"think": wants_thinking(prompt)}
+    word = effort_word(prompt.effort, limits.efforts)
+    if word is None:
+        return {}
+    return {"reasoning_effort": word} if form == "reasoning_effort" else {"think": False if word == "none" else word}
 
 
 def temperature(prompt: Prompt, limits: ParameterLimits, highest: float) -> float | None:

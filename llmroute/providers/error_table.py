@@ -61,7 +61,8 @@ RULES: tuple[Rule, ...] = (
         r"|context_window_exceeded|model_context_window_exceeded|prompt_too_long",
         words=r"(prompt|input|request) (is )?too (long|large)|maximum context|max context"
         r"|context[ _-]?(length|window|size|limit)"
-        r"|inputs?`? tokens? \+ `?max_new_tokens|too large for model|longer than the context|exceeds? the maximum size",
+        r"|inputs?`? tokens? \+ `?max_new_tokens|input tokens exceed|too large for model"
+        r"|longer than the context|exceeds? the maximum size",
         statuses=(413,),
     ),
     Rule(
@@ -122,7 +123,7 @@ PARAMETERS = frozenset(
 )
 """What we send that a model may refuse; a fault found in anything else is the caller's."""
 
-_NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?\b[\s:]""")
+_NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?(?=[\s:])""")
 
 
 def classify(evidence: Evidence, rules: tuple[Rule, ...] = ()) -> type[AttemptError]:

@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_MESSAGE = 500
-MAX_BODY = 256 * 1024
+MAX_SAID = 4_000
+"""How much of a message is looked at; a prompt that it repeats is not searched for reasons."""
+MAX_BODY = 4 * 1024 * 1024
+MAX_PAGE = 16 * 1024
 MIN_KEY = 6
-STATUSES = range(300, 600)
+ERROR_STATUSES = range(400, 600)
 
 REQUEST_IDS = ("request-id", "x-request-id", "mistral-correlation-id", "x-kong-request-id", "cf-ray")
 
 HINTS: dict[type[AttemptError], str] = {
-    AuthenticationError: "check the key and what it may do",
+    AuthenticationError: "check {key_variable} and what the key may do",
     QuotaError: "add credit at the provider, or raise the limit of the key",
     ModelGoneError: "see `llmroute models`; where every model is missing, check the provider's base URL",
     UnreachableError: "check the provider's base URL: it answers with a redirect, and redirects are not followed",
@@ -43,7 +46,7 @@ _KEYLIKE = re.compile(
     r"\b(?:sk|rk|pk|sess|tgp_v\d)[-_][\w.*\-…]+"
     r"|(?<=\bbearer )\S+"
     r"|(?<=\bprovided: )\S+(?=\. |\.?$)"
-    r"|[^\s\"'`]*\*{3,}[^\s\"'`.]*"
+    r"|[^\s\"'`]{0,64}\*{3,}[^\s\"'`.]*"
     r"|\b(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}\b",
     re.IGNORECASE,
 )
@@ -70,31 +73,42 @@ class Faults:
     def in_band(self, told: object) -> AttemptError:
         """Say what an error object inside an answer with status 200 means."""
         body = told if isinstance(told, dict) else {"error": told}
-        inner = loose_json.mapping(body.get("error"))
-        codes = (
-            loose_json.count(source.get(key)) for source in (inner, body) for key in ("code", "status", "status_code")
-        )
-        status = next((code for code in codes if code in STATUSES), None)
+        status = _status_within(body)
         error = self._error(_evidence(status, body), status)
         error.request_id = _request_id({}, body)
         return error
+
+    def read_answer(self, body: bytes, what: str = "the answer") -> Any:
+        """Read the JSON of an answer with status 200.
+
+        Raises:
+            AttemptError: it is no JSON, or an error in spite of its status.
+        """
+        try:
+            told = loose_json.read(body)
+        except ValueError:
+            raise self.unreadable(f"{what} is not JSON") from None
+        if isinstance(told, dict) and is_error(told):
+            raise self.in_band(told)
+        return told
 
     def unreadable(self, what: str) -> BadOutputError:
         """Say that an answer cannot be read."""
         return BadOutputError(what, provider=self.provider)
 
     def _error(self, evidence: Evidence, status: int | None) -> AttemptError:
+        evidence = evidence._replace(message=_one_line(evidence.message))
         kind = classify(evidence, self.rules)
         code = evidence.codes[0] if evidence.codes else None
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
-        message = self._redact(_one_line(evidence.message)) or "an error without a message"
+        message = self._redact(evidence.message) or (f"status {status}" if status else "an error without a message")
         return kind(
             message,
             provider=self.provider,
             http_status=status,
             code=self._redact(_one_line(code)) if code else None,
-            hint=HINTS.get(kind),
+            hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
 
     def _redact(self, message: str) -> str:
@@ -102,6 +116,21 @@ class Faults:
             message = message.replace(self.api_key, "[key]")
         message = _KEYLIKE.sub("[key]", message)
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def is_error(told: dict[str, Any]) -> bool:
+    """Whether what came in place of an answer is an error, in the form of any provider."""
+    if told.get("error") or told.get("type") == "error" or told.get("object") in ("error", "Error"):
+        return True
+    bare = isinstance(told.get("message") or told.get("detail"), str)
+    return bare and not {"choices", "content", "data", "models", "response"} & told.keys()
+
+
+def _status_within(body: dict[str, Any]) -> int | None:
+    sources = (loose_json.mapping(body.get("error")), body)
+    codes = [str(source.get(key)) for source in sources for key in ("code", "status", "status_code")]
+    numbers = (int(code) for code in codes if len(code) == 3 and code.isascii() and code.isdecimal())  # noqa: PLR2004
+    return next((number for number in numbers if number in ERROR_STATUSES), None)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -153,26 +182,26 @@ def _fault_text(fault: dict[str, Any]) -> str:
 
 
 def _anything(said: object) -> str:
-    return "" if not said else str(said)[: 4 * MAX_MESSAGE]
+    return str(said) if said else ""
 
 
 def _plain(body: bytes) -> str:
     """Return the text of a body that is not JSON: a gateway's page is its title, or its words without the tags."""
-    said = body[:MAX_BODY].decode("utf-8", "replace")
+    said = body[:MAX_PAGE].decode("utf-8", "replace")
     if not said.lstrip("\ufeff \t\r\n").startswith("<"):
         return said
-    title = re.search(r"<title[^>]*>([^<]*)", said, re.IGNORECASE)
+    title = re.search(r"<title[^<>]*>([^<]*)", said, re.IGNORECASE)
     if title and title[1].strip():
         said = title[1]
     else:
-        said = re.sub(r"<[^>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1", " ", said))
+        said = re.sub(r"<[^<>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", said))
     from html import unescape
 
     return unescape(said)
 
 
 def _one_line(said: str) -> str:
-    said = sound(said[: 8 * MAX_MESSAGE])
+    said = sound(said[:MAX_SAID])
     return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
 
 

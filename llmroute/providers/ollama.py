@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import BadRequestError, ModelGoneError, ParameterError
+from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import LiveModel, ModelPage, loose_json
-from llmroute.providers.address import stays_here
+from llmroute.providers.address import ollama_address, stays_here
 from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import effort_word, temperature, wants_thinking
+from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
@@ -28,7 +28,8 @@ BASE_URL = "http://127.0.0.1:11434"
 UNREACHABLE_HINT = "is Ollama running? start it with `ollama serve`"
 CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
-    Rule(BadRequestError, words=r"no user query found", only=(400, 500)),
+    # A prompt was cut until nothing of the user's was left of it.
+    Rule(ContextLengthError, words=r"no user query", only=(400, 500)),
     Rule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
 )
 
@@ -39,7 +40,7 @@ class Ollama:
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
         self._faults = Faults("ollama", endpoint.api_key, RULES)
-        self.base_url = _address(endpoint.base_url or BASE_URL)
+        self.base_url = ollama_address(endpoint.base_url or BASE_URL)
         self.local = stays_here(self.base_url)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
@@ -55,12 +56,15 @@ class Ollama:
         if prompt.stop and model.parameters.stop:
             options["stop"] = list(prompt.stop)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages, "stream": prompt.streaming}
-        body |= _render_effort(prompt, model)
+        body |= render_effort(prompt, model.parameters, ("think", "think_level"))
         return self._post("/api/chat", body | {"options": options})
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
         """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""
-        completion = parse_answer(self._object(body))
+        told = loose_json.mapping(self._faults.read_answer(body))
+        if not {"message", "response", "done"} & told.keys():
+            raise self._faults.unreadable("the answer has no message")
+        completion = parse_answer(told)
         return replace(completion, warning=cut_warning(sent, completion.usage) or completion.warning)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
@@ -73,6 +77,10 @@ class Ollama:
         named = re.search(r"""model ['"]?([\w./:-]+)['"]? not found""", error.message)
         if isinstance(error, ModelGoneError) and named:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
+        if isinstance(error, AuthenticationError):
+            error.hint = "sign in with `ollama signin`, if the model is one of Ollama's cloud"
+        if "system memory" in error.message:
+            error.hint = "choose a smaller model, or one that is quantised further"
         if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
             error.code = "think"
         return error
@@ -83,7 +91,7 @@ class Ollama:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read the list of models; one that Ollama passes on to its cloud says so."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
         if "models" not in told:
             raise self._faults.unreadable("the answer is no model list")
         models = [_parse_model(row) for row in loose_json.objects(told["models"])]
@@ -95,30 +103,19 @@ class Ollama:
 
     def parse_show(self, body: bytes) -> LiveModel:
         """Read the model's own limits; its name is the caller's to know."""
-        told = self._object(body)
+        told = loose_json.mapping(self._faults.read_answer(body, "what Ollama tells of the model"))
         facts = loose_json.mapping(told.get("model_info"))
         family = loose_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
         windows = (loose_json.positive(facts.get(key)) for key in keys)
-        words = told.get("capabilities")
+        can = told.get("capabilities")
         return LiveModel(
             "",
             context_window=next((window for window in windows if window), None),
-            capabilities=frozenset(CAPABILITIES[word] for word in words if word in CAPABILITIES)
-            if isinstance(words, list)
+            capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in can)
+            if isinstance(can, list)
             else None,
         )
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            told = loose_json.read(body)
-        except ValueError:
-            raise self._faults.unreadable("the answer is not JSON") from None
-        if not isinstance(told, dict):
-            raise self._faults.unreadable("the answer is no JSON object")
-        if told.get("error"):
-            raise self._faults.in_band(told)
-        return told
 
     def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:
         return HTTPRequest("POST", self.base_url + path, self._headers(), to_wire(body))
@@ -136,28 +133,6 @@ def connect(endpoint: Endpoint) -> Ollama:
 def is_cloud(api_name: str) -> bool:
     """Whether Ollama passes a model's calls on to its cloud: its tag is `cloud` or ends in `-cloud`."""
     return re.search(r"[:-]cloud$", api_name) is not None
-
-
-def _address(base_url: str) -> str:
-    """Return where Ollama is called: an OLLAMA_HOST may be a host alone, and 0.0.0.0 is where a server listens."""
-    address = base_url.strip().rstrip("/")
-    if "://" not in address:
-        host = address.partition("/")[0]
-        address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
-    address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
-    return re.sub(r"/(v1|api)$", "", address)
-
-
-def _render_effort(prompt: Prompt, model: ModelConfig) -> dict[str, Any]:
-    form = model.parameters.effort_form
-    if prompt.effort is None:
-        return {}
-    if form == "think":
-        return {"think": wants_thinking(prompt)}
-    if form == "think_level":
-        word = effort_word(prompt.effort, model.parameters.efforts)
-        return {"think": False if word == "none" else word} if word else {}
-    return {}
 
 
 def _parse_model(row: dict[str, Any]) -> LiveModel:

@@ -55,7 +55,7 @@ class SSEDecoder:
         field, _, value = line.partition(":")
         if field == "data":
             value = value.removeprefix(" ")
-            self._size += len(value)
+            self._size += len(value) + 1
             if self._size > MAX_LINE_BYTES:
                 raise BadOutputError("an event of the stream is longer than 16 MiB")
             self._data.append(value)

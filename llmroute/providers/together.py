@@ -29,6 +29,7 @@ DIALECT = Dialect(
     "together",
     "https://api.together.xyz/v1",
     parse_model=_parse_model,
+    think_tags=True,
     # 403 is what Together says to prompt and answer that do not fit the window; a key that is not allowed gets 401.
     rules=(Rule(ContextLengthError, codes="invalid_request_error", words=r"tokens\b", only=(403,)),),
 )
