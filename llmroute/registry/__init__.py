@@ -60,14 +60,18 @@ class ModelRegistry:
         for row in catalogue["models"] if rows is None else rows:
             if isinstance(row, ModelConfig):
                 self._models[row.name] = row
-                self._rows[row.name] = {"provider": row.provider, "id": row.id, "aliases": row.aliases}
+                words = {"api_name": row.api_name, "aliases": row.aliases}
+                self._rows[row.name] = {"provider": row.provider, "id": row.id, **words}
             else:
                 self._rows[f"{row['provider']}/{row['id']}"] = row
         if user_models:
             self._take_user_models(user_models, checked=user_models_checked)
-        self._words: dict[tuple[str, str], str] = {}
-        for name in self._rows:
-            self._index(name)
+        self._words = names.Words(self._providers)
+        for name in (*(user_models or ()), *self._rows):
+            row = self._rows[name]
+            self._words.add(
+                name, row["provider"], row["id"], (row.get("api_name") or row["id"], *row.get("aliases", ()))
+            )
 
     @property
     def today(self) -> date:
@@ -96,7 +100,7 @@ class ModelRegistry:
             RequestError: there is no such provider.
         """
         self._require_provider(provider)
-        if name := self._words.get((provider, model.lower())):
+        if name := self._words.find(provider, model):
             return self._model(name)
         return names.unlisted(provider, model, local=self.is_local(provider, model))
 
@@ -112,17 +116,14 @@ class ModelRegistry:
             return self._model(name)
         if default_provider is not None:
             self._require_provider(default_provider)
-            if found := self._words.get((default_provider, name.lower())):
+            if found := self._words.find(default_provider, name):
                 return self._model(found)
-        provider, model = names.split(name, self._providers)
-        if provider is not None and not self._is_ollama_tag(name, provider, model):
+        provider, model = self._words.split(name)
+        if provider is not None:
             return self.get_model_config(provider, model)
-        words = ((owner, name.lower()) for owner in self._providers)
-        if meant := [self._model(self._words[word]) for word in words if word in self._words]:
-            return next((model for model in meant if self.status(model) != "retired"), meant[0])
-        if self._is_ollama_family(name.partition(":")[0]) and ":" in name:
-            return self.get_model_config(names.OLLAMA, name)
-        raise names.unknown_model(name, self._words, self._providers)
+        if meant := [self._model(found) for found in self._words.everywhere(name)]:
+            return next((found for found in meant if self.status(found) != "retired"), meant[0])
+        raise names.unknown_model(name, self._words.near(name), self._providers)
 
     def find_models_by_capability(
         self, capability: str | None, max_cost_per_1k: float | None = None
@@ -228,13 +229,6 @@ class ModelRegistry:
     def _find(self, name: str) -> ModelConfig | None:
         return self._model(name) if name in self._rows else None
 
-    def _index(self, name: str) -> None:
-        row = self._rows[name]
-        api_name = self._models[name].api_name if name in self._models else row.get("api_name", row["id"])
-        for word in (*row.get("aliases", ()), api_name):
-            self._words.setdefault((row["provider"], word.lower()), name)
-        self._words[row["provider"], row["id"].lower()] = name
-
     def _take_user_models(self, user_models: Mapping[str, Any], *, checked: bool) -> None:
         if not checked:
             from llmroute.registry.schema import check_user_models
@@ -249,15 +243,6 @@ class ModelRegistry:
     def _require_provider(self, provider: str) -> None:
         if provider not in self._providers:
             raise names.unknown_provider(provider, self._providers)
-
-    def _is_ollama_family(self, word: str) -> bool:
-        return any(owner == names.OLLAMA and known.partition(":")[0] == word for owner, known in self._words)
-
-    def _is_ollama_tag(self, name: str, provider: str, model: str) -> bool:
-        """Whether `mistral:7b` is a tag of Ollama's and not a model of Mistral's."""
-        if name[len(provider)] != ":" or (provider, model.lower()) in self._words:
-            return False
-        return self._is_ollama_family(provider)
 
     def _prices(self, model: ModelConfig) -> tuple[int, int] | None:
         price = price_on(model, self.today)
