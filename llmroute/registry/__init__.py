@@ -24,7 +24,7 @@ __all__ = ["CAPABILITIES", "ModelRegistry"]
 CAPABILITIES = frozenset(
     {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
 )
-_UNKNOWN_LATENCY_MS = float("inf")
+_UNKNOWN = float("inf")
 
 
 class ModelRegistry:
@@ -139,16 +139,14 @@ class ModelRegistry:
             raise RequestError(
                 f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
             )
-        return sorted(
-            (
-                model
-                for model in map(self._model, self._rows)
-                if (capability is None or capability in model.capabilities)
-                and self.status(model) != "retired"
-                and self._within(model, max_cost_per_1k)
-            ),
-            key=self._by_cost,
+        able = (
+            model
+            for model in map(self._model, self._rows)
+            if (capability is None or capability in model.capabilities) and self.status(model) != "retired"
         )
+        ceiling = float("inf") if max_cost_per_1k is None else max_cost_per_1k * PICO_PER_USD / 1000
+        within = (model for model in able if max_cost_per_1k is None or max(self._rates(model)) <= ceiling)
+        return sorted(within, key=lambda model: (sum(self._rates(model)), model.name))
 
     def get_cheapest_model(self, capability: str | None = None) -> ModelConfig | None:
         """Return the living model of the least known price, input and output together; None where there is none.
@@ -156,11 +154,11 @@ class ModelRegistry:
         Ties go to the better one, then by name.
         """
 
-        def rank(model: ModelConfig) -> tuple[bool, int, int, str]:
-            return self._last_resort(model), sum(self._prices(model) or ()), -(model.quality or 0), model.name
+        def rank(model: ModelConfig) -> tuple[bool, float, int, str]:
+            return self._last_resort(model), sum(self._rates(model)), -(model.quality or 0), model.name
 
         found = self.find_models_by_capability(capability)
-        return min((model for model in found if self._prices(model) is not None), key=rank, default=None)
+        return min((model for model in found if sum(self._rates(model)) < _UNKNOWN), key=rank, default=None)
 
     def get_fastest_model(
         self,
@@ -179,13 +177,11 @@ class ModelRegistry:
             return self.typical_latency_ms(model.provider) if measured is None else measured
 
         found = self.find_models_by_capability(capability, max_cost_per_1k)
-        return min(
-            found, key=lambda model: (self._last_resort(model), latency(model), self._by_cost(model)), default=None
-        )
+        return min(found, key=lambda model: (self._last_resort(model), latency(model)), default=None)
 
     def typical_latency_ms(self, provider: str) -> float:
         """How long the provider says that a typical answer takes; infinite where it says nothing."""
-        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN_LATENCY_MS))
+        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN))
 
     def is_local(self, provider: str, model: str) -> bool:
         """Whether the model runs on the user's own machine (given a server there)."""
@@ -221,6 +217,10 @@ class ModelRegistry:
         hint = f"use {successor.name}" if successor else "choose another model: llmroute models"
         return ModelRetiredError(lifecycle.notice(model, self.today, successor) or f"{model.name} is gone", hint=hint)
 
+    def stale_warning(self, last_warned: date | None) -> str | None:
+        """Say once a week that the catalogue is older than 60 days; None at any other time."""
+        return lifecycle.stale_warning(self.as_of, self.today, last_warned)
+
     def _model(self, name: str) -> ModelConfig:
         if name not in self._models:
             self._models[name] = model_from_row(self._rows[name])
@@ -244,19 +244,15 @@ class ModelRegistry:
         if provider not in self._providers:
             raise names.unknown_provider(provider, self._providers)
 
-    def _prices(self, model: ModelConfig) -> tuple[int, int] | None:
-        price = price_on(model, self.today)
-        return None if price is None or price.input is None or price.output is None else (price.input, price.output)
-
-    def _within(self, model: ModelConfig, max_cost_per_1k: float | None) -> bool:
-        if max_cost_per_1k is None:
-            return True
-        prices = self._prices(model)
-        return prices is not None and max(prices) * 1000 <= max_cost_per_1k * PICO_PER_USD
-
-    def _by_cost(self, model: ModelConfig) -> tuple[bool, int, str]:
-        prices = self._prices(model)
-        return prices is None, sum(prices or ()), model.name
+    def _rates(self, model: ModelConfig) -> tuple[float, float]:
+        """Today's pico-USD per token of input and of output, infinite where it is unknown."""
+        if (price := price_on(model, self.today)) is None:
+            return _UNKNOWN, _UNKNOWN
+        return _known(price.input), _known(price.output)
 
     def _last_resort(self, model: ModelConfig) -> bool:
         return bool(self._providers[model.provider].get("last_resort"))
+
+
+def _known(price: int | None) -> float:
+    return _UNKNOWN if price is None else price

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmroute.errors import RequestError
@@ -18,9 +17,8 @@ from llmroute.registry.schema import check_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date
 
-STALE_AFTER = timedelta(days=60)
-WARN_EVERY = timedelta(days=7)
 MAX_FOLD = 20
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
@@ -123,14 +121,6 @@ def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> N
                     f"the price of {name} for {kind} moves from {was} to {now} USD per million tokens",
                     hint=f"that is more than {MAX_FOLD}-fold: check it, then use --force",
                 )
-
-
-def stale_warning(as_of: str, today: date, last_warned: date | None) -> str | None:
-    """Say once a week that a catalogue is older than 60 days; None at any other time."""
-    age = today - date.fromisoformat(as_of)
-    if age <= STALE_AFTER or (last_warned is not None and today - last_warned < WARN_EVERY):
-        return None
-    return f"the catalogue of models is {age.days} days old (llmroute models refresh brings it up to date)"
 
 
 def _parsed(data: bytes) -> Any:

@@ -15,7 +15,7 @@ from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
 from llmroute.registry.live import compare_live, merge_live
 from llmroute.registry.load import shipped
-from llmroute.registry.refresh import Change, check, diff, merge_file, merge_prices, stale_warning
+from llmroute.registry.refresh import Change, check, diff, merge_file, merge_prices
 from llmroute.registry.write import PREVIOUS, render, take
 
 if TYPE_CHECKING:
@@ -273,14 +273,6 @@ def test_a_byte_that_changed_or_is_missing_is_noticed(tmp_path: Path, data: st.D
     registry = ModelRegistry(catalogue_path=path)
     assert "it was cut or edited since it was written" in str(registry.warning)
     assert registry.as_of == SHIPPED["as_of"]
-
-
-def test_a_stale_catalogue_warns_after_sixty_days_and_once_a_week() -> None:
-    assert stale_warning("2026-11-22", date(2027, 1, 21), None) is None
-    warning = stale_warning("2026-11-22", date(2027, 1, 22), None)
-    assert warning == "the catalogue of models is 61 days old (llmroute models refresh brings it up to date)"
-    assert stale_warning("2026-11-22", date(2027, 1, 28), date(2027, 1, 22)) is None
-    assert stale_warning("2026-11-22", date(2027, 1, 29), date(2027, 1, 22)) is not None
 
 
 def test_a_providers_own_list_has_the_last_word_on_dates_limits_and_prices() -> None:

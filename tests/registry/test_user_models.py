@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date
 from typing import Any
 
@@ -47,6 +49,23 @@ def test_a_contracts_price_holds_for_prompts_of_any_size() -> None:
     price = found.prices[-1]
     assert (price.input, price.output) == (1_000_000, 10_000_000)
     assert price.tiers == (PriceTier(272_000, 1_000_000, 15_000_000, 200_000, 5_000_000),)
+
+
+def test_a_parameter_that_is_not_named_stays_the_catalogues() -> None:
+    found = registry(**{"openai/gpt-6.1-sol": {"parameters": {"stop": False}}}).resolve("gpt-6.1-sol")
+    assert not found.parameters.stop
+    assert found.parameters.max_tokens_name == "max_completion_tokens"
+
+
+def test_rows_that_were_checked_before_are_taken_without_pydantic() -> None:
+    script = (
+        "import sys; from llmroute.registry import ModelRegistry;"
+        "r = ModelRegistry(user_models={'openai/ft-x': {'input': 1}}, user_models_checked=True);"
+        "assert r.resolve('ft-x').prices[0].input == 10**6;"
+        "sys.exit('pydantic' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_contracts_tiers_replace_the_catalogues() -> None:
