@@ -24,7 +24,7 @@ __all__ = ["CAPABILITIES", "ModelRegistry"]
 CAPABILITIES = frozenset(
     {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
 )
-_UNKNOWN_LATENCY_MS = float("inf")
+_UNKNOWN = float("inf")
 
 
 class ModelRegistry:
@@ -60,14 +60,18 @@ class ModelRegistry:
         for row in catalogue["models"] if rows is None else rows:
             if isinstance(row, ModelConfig):
                 self._models[row.name] = row
-                self._rows[row.name] = {"provider": row.provider, "id": row.id, "aliases": row.aliases}
+                words = {"api_name": row.api_name, "aliases": row.aliases}
+                self._rows[row.name] = {"provider": row.provider, "id": row.id, **words}
             else:
                 self._rows[f"{row['provider']}/{row['id']}"] = row
         if user_models:
             self._take_user_models(user_models, checked=user_models_checked)
-        self._words: dict[tuple[str, str], str] = {}
-        for name in self._rows:
-            self._index(name)
+        self._words = names.Words(self._providers)
+        for name in (*(user_models or ()), *self._rows):
+            row = self._rows[name]
+            self._words.add(
+                name, row["provider"], row["id"], (row.get("api_name") or row["id"], *row.get("aliases", ()))
+            )
 
     @property
     def today(self) -> date:
@@ -96,7 +100,7 @@ class ModelRegistry:
             RequestError: there is no such provider.
         """
         self._require_provider(provider)
-        if name := self._words.get((provider, model.lower())):
+        if name := self._words.find(provider, model):
             return self._model(name)
         return names.unlisted(provider, model, local=self.is_local(provider, model))
 
@@ -112,17 +116,14 @@ class ModelRegistry:
             return self._model(name)
         if default_provider is not None:
             self._require_provider(default_provider)
-            if found := self._words.get((default_provider, name.lower())):
+            if found := self._words.find(default_provider, name):
                 return self._model(found)
-        provider, model = names.split(name, self._providers)
-        if provider is not None and not self._is_ollama_tag(name, provider, model):
+        provider, model = self._words.split(name)
+        if provider is not None:
             return self.get_model_config(provider, model)
-        words = ((owner, name.lower()) for owner in self._providers)
-        if meant := [self._model(self._words[word]) for word in words if word in self._words]:
-            return next((model for model in meant if self.status(model) != "retired"), meant[0])
-        if self._is_ollama_family(name.partition(":")[0]) and ":" in name:
-            return self.get_model_config(names.OLLAMA, name)
-        raise names.unknown_model(name, self._words, self._providers)
+        if meant := [self._model(found) for found in self._words.everywhere(name)]:
+            return next((found for found in meant if self.status(found) != "retired"), meant[0])
+        raise names.unknown_model(name, self._words.near(name), self._providers)
 
     def find_models_by_capability(
         self, capability: str | None, max_cost_per_1k: float | None = None
@@ -138,16 +139,14 @@ class ModelRegistry:
             raise RequestError(
                 f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
             )
-        return sorted(
-            (
-                model
-                for model in map(self._model, self._rows)
-                if (capability is None or capability in model.capabilities)
-                and self.status(model) != "retired"
-                and self._within(model, max_cost_per_1k)
-            ),
-            key=self._by_cost,
+        able = (
+            model
+            for model in map(self._model, self._rows)
+            if (capability is None or capability in model.capabilities) and self.status(model) != "retired"
         )
+        ceiling = float("inf") if max_cost_per_1k is None else max_cost_per_1k * PICO_PER_USD / 1000
+        within = (model for model in able if max_cost_per_1k is None or max(self._rates(model)) <= ceiling)
+        return sorted(within, key=lambda model: (sum(self._rates(model)), model.name))
 
     def get_cheapest_model(self, capability: str | None = None) -> ModelConfig | None:
         """Return the living model of the least known price, input and output together; None where there is none.
@@ -155,11 +154,11 @@ class ModelRegistry:
         Ties go to the better one, then by name.
         """
 
-        def rank(model: ModelConfig) -> tuple[bool, int, int, str]:
-            return self._last_resort(model), sum(self._prices(model) or ()), -(model.quality or 0), model.name
+        def rank(model: ModelConfig) -> tuple[bool, float, int, str]:
+            return self._last_resort(model), sum(self._rates(model)), -(model.quality or 0), model.name
 
         found = self.find_models_by_capability(capability)
-        return min((model for model in found if self._prices(model) is not None), key=rank, default=None)
+        return min((model for model in found if sum(self._rates(model)) < _UNKNOWN), key=rank, default=None)
 
     def get_fastest_model(
         self,
@@ -178,13 +177,11 @@ class ModelRegistry:
             return self.typical_latency_ms(model.provider) if measured is None else measured
 
         found = self.find_models_by_capability(capability, max_cost_per_1k)
-        return min(
-            found, key=lambda model: (self._last_resort(model), latency(model), self._by_cost(model)), default=None
-        )
+        return min(found, key=lambda model: (self._last_resort(model), latency(model)), default=None)
 
     def typical_latency_ms(self, provider: str) -> float:
         """How long the provider says that a typical answer takes; infinite where it says nothing."""
-        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN_LATENCY_MS))
+        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN))
 
     def is_local(self, provider: str, model: str) -> bool:
         """Whether the model runs on the user's own machine (given a server there)."""
@@ -220,6 +217,10 @@ class ModelRegistry:
         hint = f"use {successor.name}" if successor else "choose another model: llmroute models"
         return ModelRetiredError(lifecycle.notice(model, self.today, successor) or f"{model.name} is gone", hint=hint)
 
+    def stale_warning(self, last_warned: date | None) -> str | None:
+        """Say once a week that the catalogue is older than 60 days; None at any other time."""
+        return lifecycle.stale_warning(self.as_of, self.today, last_warned)
+
     def _model(self, name: str) -> ModelConfig:
         if name not in self._models:
             self._models[name] = model_from_row(self._rows[name])
@@ -227,13 +228,6 @@ class ModelRegistry:
 
     def _find(self, name: str) -> ModelConfig | None:
         return self._model(name) if name in self._rows else None
-
-    def _index(self, name: str) -> None:
-        row = self._rows[name]
-        api_name = self._models[name].api_name if name in self._models else row.get("api_name", row["id"])
-        for word in (*row.get("aliases", ()), api_name):
-            self._words.setdefault((row["provider"], word.lower()), name)
-        self._words[row["provider"], row["id"].lower()] = name
 
     def _take_user_models(self, user_models: Mapping[str, Any], *, checked: bool) -> None:
         if not checked:
@@ -250,28 +244,15 @@ class ModelRegistry:
         if provider not in self._providers:
             raise names.unknown_provider(provider, self._providers)
 
-    def _is_ollama_family(self, word: str) -> bool:
-        return any(owner == names.OLLAMA and known.partition(":")[0] == word for owner, known in self._words)
-
-    def _is_ollama_tag(self, name: str, provider: str, model: str) -> bool:
-        """Whether `mistral:7b` is a tag of Ollama's and not a model of Mistral's."""
-        if name[len(provider)] != ":" or (provider, model.lower()) in self._words:
-            return False
-        return self._is_ollama_family(provider)
-
-    def _prices(self, model: ModelConfig) -> tuple[int, int] | None:
-        price = price_on(model, self.today)
-        return None if price is None or price.input is None or price.output is None else (price.input, price.output)
-
-    def _within(self, model: ModelConfig, max_cost_per_1k: float | None) -> bool:
-        if max_cost_per_1k is None:
-            return True
-        prices = self._prices(model)
-        return prices is not None and max(prices) * 1000 <= max_cost_per_1k * PICO_PER_USD
-
-    def _by_cost(self, model: ModelConfig) -> tuple[bool, int, str]:
-        prices = self._prices(model)
-        return prices is None, sum(prices or ()), model.name
+    def _rates(self, model: ModelConfig) -> tuple[float, float]:
+        """Today's pico-USD per token of input and of output, infinite where it is unknown."""
+        if (price := price_on(model, self.today)) is None:
+            return _UNKNOWN, _UNKNOWN
+        return _known(price.input), _known(price.output)
 
     def _last_resort(self, model: ModelConfig) -> bool:
         return bool(self._providers[model.provider].get("last_resort"))
+
+
+def _known(price: int | None) -> float:
+    return _UNKNOWN if price is None else price

@@ -8,7 +8,6 @@ Run it with a folder of wheels (`pip download --no-deps` each of `sources.PACKAG
 from __future__ import annotations
 
 import argparse
-import json
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.registry import sources
 from llmroute.registry.genai import number, price_rows
+from llmroute.registry.load import SCHEMA
+from llmroute.registry.write import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue.json"
 OVERLAY = HERE / "overlay.toml"
-SCHEMA = 1
 
 _FLAGS = {
     "supports_function_calling": "function_calling",
@@ -202,21 +202,6 @@ def _litellm_price(listed: dict[str, Any]) -> dict[str, Any]:
     return {
         kind: number(Decimal(str(listed[key])) * 10**6) for kind, key in keys.items() if listed.get(key) is not None
     }
-
-
-def render(catalogue: dict[str, Any]) -> str:
-    """Write a catalogue with one fact a line, so that a change reads as one."""
-    head = {key: value for key, value in catalogue.items() if key != "models"}
-    lines = [f"{json.dumps(key)}: {_json(value)}," for key, value in head.items()]
-    models = [
-        "{\n" + ",\n".join(f'  "{key}": {_json(value)}' for key, value in row.items()) + "\n }"
-        for row in catalogue["models"]
-    ]
-    return "{\n" + "\n".join(lines) + '\n"models": [\n ' + ",\n ".join(models) + "\n]\n}\n"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a model's dates mean today, and who succeeds it."""
+"""What the dates of models and of the catalogue mean today, and who succeeds whom."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Status = Literal["active", "deprecated", "retiring", "retired"]
 WARNED = timedelta(days=30)
+STALE_AFTER = timedelta(days=60)
+WARN_EVERY = timedelta(days=7)
 
 
 def lifecycle(model: ModelConfig, today: date) -> Status:
@@ -52,3 +54,11 @@ def notice(model: ModelConfig, today: date, successor: ModelConfig | None) -> st
     word = "was retired" if status == "retired" else "retires"
     follows = f"{successor.name} succeeds it" if successor else "nothing succeeds it"
     return f"{model.name} {word} on {model.retires_on}; {follows}"
+
+
+def stale_warning(as_of: str, today: date, last_warned: date | None) -> str | None:
+    """Say once a week that a catalogue is older than 60 days; None at any other time."""
+    age = today - date.fromisoformat(as_of)
+    if age <= STALE_AFTER or (last_warned is not None and today - last_warned < WARN_EVERY):
+        return None
+    return f"the catalogue of models is {age.days} days old (llmroute models refresh brings it up to date)"

@@ -22,7 +22,7 @@ def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(
         provider=row["provider"],
         id=row["id"],
-        api_name=row.get("api_name", row["id"]),
+        api_name=row.get("api_name") or row["id"],
         aliases=tuple(row.get("aliases", ())),
         context_window=row.get("context_window"),
         max_output=row.get("max_output"),

@@ -185,7 +185,7 @@ def check_user_models(models: Mapping[str, Any], providers: Collection[str]) -> 
             UserRow.model_validate(plain)
         except ValidationError as error:
             raise ConfigError(f"{where}{_joined(error)}") from error
-        checked[name] = plain
+        checked[name] = {key: value for key, value in plain.items() if value is not None}
     return checked
 
 

@@ -19,6 +19,8 @@ def merge_user_row(name: str, listed: Mapping[str, Any] | None, user: Mapping[st
     provider, _, model = name.partition("/")
     row: dict[str, Any] = {**(listed or {}), "provider": provider, "id": model}
     row |= {field: value for field, value in user.items() if field not in (*KINDS, "tiers")}
+    if "parameters" in user:
+        row["parameters"] = {**((listed or {}).get("parameters") or {}), **user["parameters"]}
     if successor := user.get("successor"):
         row["successor"] = successor if successor.startswith(f"{provider}/") else f"{provider}/{successor}"
     named = {kind: user[kind] for kind in KINDS if kind in user}

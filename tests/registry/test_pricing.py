@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
+from llmroute.registry.genai import price_rows
 from llmroute.registry.pricing import cost_picousd, lapsed, price_on
+from llmroute.registry.rows import model_from_row
 from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Usage
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def judge() -> dict[tuple[str, str], ModelInfo]:
     return {(provider.id, model.id): model for provider in providers for model in provider.models}
 
 
+@cache
 def shared_models() -> list[ModelConfig]:
     registry = ModelRegistry(today=TODAY)
     models = [registry.resolve(name) for name in registry.list_models()]
@@ -73,32 +76,76 @@ def test_the_judge_knows_most_of_our_priced_models() -> None:
 
 
 @given(data=st.data(), usage=usages(), day=st.dates(date(2024, 1, 1), date(2027, 12, 31)))
-def test_a_cost_equals_the_judge_to_the_last_digit(data: st.DataObject, usage: Usage, day: date) -> None:
-    from genai_prices import Usage as JudgedUsage
-
-    models = shared_models()
-    if not models:
+def test_a_cost_of_the_catalogue_equals_the_judge_to_the_last_digit(
+    data: st.DataObject, usage: Usage, day: date
+) -> None:
+    if not shared_models():
         pytest.skip("the installed genai-prices is not the version that the catalogue was compiled from")
-    model = data.draw(st.sampled_from(models))
-    moment = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-    judged = (
-        judge()[record(model)]
-        .get_prices(moment)
-        .calc_price(
-            JudgedUsage(
-                input_tokens=usage.input_tokens,
-                cache_read_tokens=usage.cached_input_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                cache_write_1h_tokens=usage.cache_write_1h_tokens,
-                output_tokens=usage.output_tokens,
-            )
-        )
-    )
+    model = data.draw(st.sampled_from(shared_models()))
+    assert cost_on(model, day, usage) == judged_cost(judge()[record(model)], day, usage)
+
+
+@given(data=st.data(), usage=usages(), day=st.dates(date(2024, 1, 1), date(2027, 12, 31)))
+def test_a_cost_of_any_published_price_equals_the_judge_to_the_last_digit(
+    data: st.DataObject, usage: Usage, day: date
+) -> None:
+    name = data.draw(st.sampled_from(published_names()))
+    info = judge()[name]
+    row = {"provider": name[0], "id": name[1], "prices": price_rows(published(info.prices))}
+    assert cost_on(model_from_row(row), day, usage) == judged_cost(info, day, usage)
+
+
+def cost_on(model: ModelConfig, day: date, usage: Usage) -> int:
     price = price_on(model, day)
     assert price is not None
     cost = cost_picousd(usage, price)
-    assert cost == judged["total_price"] * Decimal(PICO_PER_USD)
     assert isinstance(cost, int)
+    return cost
+
+
+def judged_cost(info: ModelInfo, day: date, usage: Usage) -> Decimal:
+    from genai_prices import Usage as JudgedUsage
+
+    judged = info.get_prices(datetime(day.year, day.month, day.day, 12, tzinfo=UTC)).calc_price(
+        JudgedUsage(
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=usage.cached_input_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
+            output_tokens=usage.output_tokens,
+        )
+    )
+    return judged["total_price"] * Decimal(PICO_PER_USD)
+
+
+@cache
+def published_names() -> list[tuple[str, str]]:
+    """The records of our providers that price text: what speaks, draws or charges by the request is not our trade."""
+    ours = ModelRegistry().providers
+    return [name for name, info in judge().items() if name[0] in ours and prices_text(info.prices)]
+
+
+def prices_text(prices: Any) -> bool:
+    tables = [conditional.prices for conditional in prices] if isinstance(prices, list) else [prices]
+    return all(
+        table.input_mtok is not None and table.output_mtok is not None and table.requests_kcount is None
+        for table in tables
+    )
+
+
+def published(prices: Any) -> Any:
+    """The prices of a record in the shape in which they are published as JSON."""
+    if isinstance(prices, list):
+        return [
+            {"prices": published(conditional.prices)}
+            | ({"constraint": {"start_date": str(conditional.constraint.start_date)}} if conditional.constraint else {})
+            for conditional in prices
+        ]
+    return {key: value if isinstance(value, Decimal) else tiers(value) for key, value in vars(prices).items() if value}
+
+
+def tiers(value: Any) -> dict[str, Any]:
+    return {"base": value.base, "tiers": [{"start": tier.start, "price": tier.price} for tier in value.tiers]}
 
 
 @pytest.mark.parametrize(("prompt", "cost"), [(100, 200), (101, 404), (200, 800), (201, 1608)])

@@ -1,0 +1,159 @@
+"""Bring a catalogue up to date with data that the caller has fetched or read: no network, no clock, no printing.
+
+The order is `merge_*`, `diff` for the user's eyes, `check`, and only then `write.take`.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmroute.errors import RequestError
+from llmroute.registry.genai import price_rows
+from llmroute.registry.rows import KINDS
+from llmroute.registry.schema import check_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import date
+
+MAX_FOLD = 20
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two catalogues; `what` is the price's kind or the field, old and new as they are kept."""
+
+    kind: Literal["price up", "price down", "price known", "price unknown", "new", "gone", "retiring"]
+    model: str
+    what: str = ""
+    old: Any = None
+    new: Any = None
+
+
+def merge_file(catalogue: dict[str, Any], data: bytes, today: date) -> dict[str, Any]:
+    """Take a file in: a whole catalogue as it is, or what genai-prices publishes as new prices.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    read = _parsed(data)
+    if isinstance(read, dict):
+        read.pop("crc", None)
+        check_catalogue(read)
+        return read
+    return merge_prices(catalogue, data, today)
+
+
+def merge_prices(catalogue: dict[str, Any], data: bytes, today: date) -> dict[str, Any]:
+    """Return the catalogue with the prices that genai-prices publishes for its models, each by its own record.
+
+    Raises:
+        RequestError: the data is not what genai-prices publishes, or knows none of the models.
+    """
+    merged = deepcopy(catalogue)
+    try:
+        published = {
+            (provider["id"], model["id"]): model["prices"] for provider in _parsed(data) for model in provider["models"]
+        }
+        found = 0
+        for row in merged["models"]:
+            record = published.get((row["provider"], row.get("price_record", row.get("api_name", row["id"]))))
+            if record is not None:
+                _set_prices(row, price_rows(record), today)
+                found += 1
+    except _MALFORMED as error:
+        raise RequestError(f"not what genai-prices publishes ({type(error).__name__}: {error})") from error
+    if not found:
+        raise RequestError("the prices are of none of the catalogue's models")
+    merged["as_of"] = today.isoformat()
+    check_catalogue(merged)
+    return merged
+
+
+def _set_prices(row: dict[str, Any], prices: list[dict[str, Any]], today: date) -> None:
+    """A promise of how long a price holds outlives a refresh that leaves the price as it is."""
+    until = row["prices"][-1].get("valid_until") if row.get("prices") else None
+    if until and _undated(prices[-1]) == _undated(row["prices"][-1]):
+        prices[-1]["valid_until"] = until
+    row |= {"prices": prices, "as_of": today.isoformat()}
+    row["sources"] = {**row.get("sources", {}), "prices": f"genai-prices, published data of {today.isoformat()}"}
+
+
+def _undated(price: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in price.items() if not key.startswith("valid_")}
+
+
+def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
+    """Return what is different, by model: prices that move, models that come and go, ends that are announced."""
+    before, after = _by_name(old), _by_name(new)
+    changes = [Change("new", name) for name in after if name not in before]
+    changes += [Change("gone", name) for name in before if name not in after]
+    for name, row in after.items():
+        if name not in before:
+            continue
+        for kind, was, now in _moved_prices(before[name], row):
+            changes.append(Change(_direction(was, now), name, kind, was, now))
+        if row.get("retires_on") and row.get("retires_on") != before[name].get("retires_on"):
+            changes.append(Change("retiring", name, "retires_on", before[name].get("retires_on"), row["retires_on"]))
+    return tuple(sorted(changes, key=lambda change: (change.model, change.kind, change.what)))
+
+
+def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> None:
+    """Let a new catalogue pass that is sound and moves no price more than 20-fold.
+
+    `force` lets such a price pass, and nothing else.
+
+    Raises:
+        RequestError: it is not to be taken; the message names the model and the reason.
+    """
+    check_catalogue(new)
+    if force:
+        return
+    before = _by_name(old)
+    for name, row in _by_name(new).items():
+        for kind, was, now in _moved_prices(before.get(name, {}), row):
+            if was is not None and now is not None and max(was, now) > MAX_FOLD * min(was, now):
+                raise RequestError(
+                    f"the price of {name} for {kind} moves from {was} to {now} USD per million tokens",
+                    hint=f"that is more than {MAX_FOLD}-fold: check it, then use --force",
+                )
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"not JSON ({error})") from error
+
+
+def _by_name(catalogue: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f"{row['provider']}/{row['id']}": row for row in catalogue["models"]}
+
+
+def _moved_prices(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[str, Any, Any]]:
+    """The newest prices that differ, each tier a kind of its own."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for kind in dict.fromkeys((*before, *after)):
+        if before.get(kind) != after.get(kind):
+            yield kind, before.get(kind), after.get(kind)
+
+
+def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    newest = (row.get("prices") or [{}])[-1]
+    for kind in KINDS:
+        yield kind, newest.get(kind)
+    for tier in newest.get("tiers", ()):
+        for kind in KINDS:
+            yield f"{kind} above {tier['above']}", tier.get(kind)
+
+
+def _direction(old: Any, new: Any) -> Literal["price up", "price down", "price known", "price unknown"]:
+    if old is None:
+        return "price known"
+    if new is None:
+        return "price unknown"
+    return "price up" if new > old else "price down"

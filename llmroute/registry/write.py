@@ -1,0 +1,53 @@
+"""Write a catalogue: as text in which a change reads as one, and to a file that is never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llmroute.registry.load import seal
+
+PREVIOUS = "catalogue.previous.json"
+
+
+def render(catalogue: dict[str, Any]) -> str:
+    """Return the text of a catalogue, one fact a line."""
+    lines = [f'"{key}": {_json(value)},' for key, value in catalogue.items() if key != "models"]
+    models = [
+        "{\n" + ",\n".join(f'  "{key}": {_json(value)}' for key, value in row.items()) + "\n }"
+        for row in catalogue["models"]
+    ]
+    return "{\n" + "\n".join(lines) + '\n"models": [\n ' + ",\n ".join(models) + "\n]\n}\n"
+
+
+def take(path: Path, catalogue: dict[str, Any]) -> None:
+    """Put a catalogue that was checked at `path`, for the user's eyes only; keep the previous one beside it.
+
+    Raises:
+        OSError: it could not be written; what was there is untouched.
+    """
+    if path.exists():
+        _replace(path.with_name(PREVIOUS), path.read_bytes())
+    _replace(path, seal(render(catalogue).encode()))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
