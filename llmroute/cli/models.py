@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def models(
     provider: Annotated[str | None, typer.Option("-p", "--provider", help="Only this provider's.")] = None,
-    only_available: Annotated[
-        bool, typer.Option("--available", help="Only what can be called from here.")
-    ] = False,
+    only_available: Annotated[bool, typer.Option("--available", help="Only what can be called from here.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Retired models too.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:

@@ -6,9 +6,7 @@ import sqlite3
 
 from llmroute.errors import LedgerError
 
-# Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (
-    """
+_ATTEMPTS = """
 CREATE TABLE attempts (
     -- One row for each call to one provider, failed calls included.
     id INTEGER PRIMARY KEY,
@@ -98,8 +96,64 @@ CREATE TRIGGER attempts_corrected AFTER UPDATE ON attempts WHEN old.status <> 'p
     {subtract_old}
     {add_new}
 END;
-""",
-)
+"""
+
+_MEMORY = """
+CREATE TABLE latencies (
+    -- What calls have taken, by prompt size, as a decayed mean of logarithms: routing.learning has the formulas.
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    effort TEXT NOT NULL,
+    -- Input tokens up to 1k, 4k, 16k, more: 0 to 3.
+    bucket INTEGER NOT NULL,
+    -- ttft (seconds to the first token) or per_token (seconds for each output token)
+    metric TEXT NOT NULL,
+    weight REAL NOT NULL,
+    log_sum REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model, effort, bucket, metric)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reliabilities (
+    -- How many calls succeeded, and how many there were, both decayed.
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ok REAL NOT NULL,
+    calls REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE breakers (
+    -- What is left alone for a while: a provider's key, an endpoint, or one model (the others have an empty model).
+    kind TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- The class of the failure, failures in a row and when the first of them was.
+    reason TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    -- How often it has opened without a success between.
+    trips INTEGER NOT NULL,
+    open_until_ms INTEGER NOT NULL,
+    -- What the key or the configuration was when it opened: another one closes it.
+    fingerprint TEXT,
+    -- One caller tries again when the time is up; one that died lets go by itself.
+    probe_owner TEXT,
+    probe_until_ms INTEGER,
+    PRIMARY KEY (kind, provider, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE retry_tokens (
+    -- What is left of a provider's allowance of retries.
+    provider TEXT NOT NULL PRIMARY KEY,
+    tokens REAL NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+# Each entry brings a ledger one version further and is never edited once released.
+MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY)
 
 _ROLL = """INSERT INTO rollups VALUES (
         {row}.started_ms / 900000, {row}.provider, {row}.model, ifnull({row}.workspace, ''), ifnull({row}.task, ''),

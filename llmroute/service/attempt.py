@@ -35,6 +35,7 @@ class Attempt:
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
         self.shown = False
+        self._shown_length = 0
 
     def run(self) -> Generator[Operation, Any, AttemptError | None]:
         """Make the attempt; return its failure, None when the answer is out and settled."""
@@ -116,11 +117,18 @@ class Attempt:
             for chunk in reader.feed(data):
                 alive = True
                 if chunk.text:
-                    if not self.shown:
-                        self.shown = True
-                        self._account.mark_first_token()
-                    yield Emit(chunk.text)
-        return reader.finish()
+                    yield self._show(chunk.text)
+        completion = reader.finish()
+        if rest := completion.text[self._shown_length :]:
+            yield self._show(rest)
+        return completion
+
+    def _show(self, text: str) -> Emit:
+        if not self.shown:
+            self.shown = True
+            self._account.mark_first_token()
+        self._shown_length += len(text)
+        return Emit(text)
 
     def _rest(self) -> Generator[Operation, Any, bytes]:
         pieces = []
