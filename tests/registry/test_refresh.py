@@ -209,8 +209,10 @@ def test_a_refreshed_catalogue_is_used_when_it_is_as_new_as_the_shipped_one(tmp_
     assert (registry.warning, registry.as_of) == (None, "2026-12-01")
     assert registry.resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
     assert merge_file(SHIPPED, path.read_bytes(), TODAY) == merged
+    take(path, {**merged, "as_of": SHIPPED["as_of"]})
+    assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
     take(path, {**merged, "as_of": "2026-01-01"})
-    assert ModelRegistry(catalogue_path=path).as_of == SHIPPED["as_of"]
+    assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0001
 
 
 def test_a_missing_refreshed_catalogue_is_nothing_to_tell(tmp_path: Path) -> None:
