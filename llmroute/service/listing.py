@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from llmroute.registry.pricing import price_on
 from llmroute.service.local import LOCAL_SERVER
 
 if TYPE_CHECKING:
-    from llmroute.registry import ModelRegistry
     from llmroute.service.api import LLMService
     from llmroute.types import ModelConfig, Price
 
@@ -22,13 +20,7 @@ class Listed:
     model: ModelConfig
     price: Price | None
     status: str
-    expected_latency_ms: int | None
-
-
-def typical_latency_ms(registry: ModelRegistry, provider: str) -> int | None:
-    """Return the provider's documented typical answer, None where it documents none."""
-    typical = registry.typical_latency_ms(provider)
-    return round(typical) if isfinite(typical) else None
+    expected_latency_ms: int
 
 
 def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
@@ -43,7 +35,7 @@ def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
                 model=model,
                 price=price_on(model, registry.today),
                 status=status,
-                expected_latency_ms=typical_latency_ms(registry, model.provider),
+                expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
             )
         )
     return found

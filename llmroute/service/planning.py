@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig, Prompt
 
 LAST_RESORT = "builtin"
-UNKNOWN_TYPICAL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class Planner:
             expected_cost_picousd=expected,
             worst_cost_picousd=worst,
             local=row.local and self.registry.is_local(model.provider, model.id),
-            typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
+            typical_s=self.registry.typical_latency_ms(model.provider) / 1000,
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
