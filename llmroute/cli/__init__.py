@@ -22,7 +22,6 @@ app = typer.Typer(
     help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
     epilog=EXIT_CODES,
     invoke_without_command=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
