@@ -51,7 +51,7 @@ def main() -> None:
     """Run the command line and exit with the documented code."""
     signals.install()
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="llmroute")
     except signals.Interrupted as interruption:
         signals.leave(interruption.number)
     except signals.ReaderGone:

@@ -1,4 +1,4 @@
-"""The completion scripts that are shipped are those that the program prints, and a shell gets its candidates from them."""
+"""The completion scripts that are shipped are those that the program prints, and shells get their candidates so."""
 
 from __future__ import annotations
 
