@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from llmroute.addresses import is_base_url
 from llmroute.errors import ConfigError
+
+
+def _checked_address(text: str) -> str:
+    if not is_base_url(text):
+        raise PydanticCustomError("address", "not an address like https://host/v1")
+    return text
+
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -18,8 +27,8 @@ class _Table(BaseModel):
 class ProviderTable(_Table):
     """[providers.NAME]; keys live in the environment or in a .env file, never here."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] | None = None
-    organization: str | None = None
+    base_url: Annotated[str, AfterValidator(_checked_address)] | None = None
+    organization: Annotated[str, Field(pattern=r"^[ -~]+$")] | None = None
 
 
 class TimeoutsTable(_Table):

@@ -21,6 +21,8 @@ BUSY_TIMEOUT_S = 10.0
 _HINT = "mend or move it, or point LLMROUTE_LEDGER to another file"
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
+# Whoever is cancelled while a thread begins the row may settle it first.
+_BEGIN = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
 # A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told.
 _SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
@@ -59,7 +61,7 @@ class Ledger:
             LedgerError: the row cannot be written.
         """
         with self.transaction():
-            self.db.execute(_INSERT, row.values())
+            self.db.execute(_BEGIN, row.values())
 
     def settle(self, row: AttemptRow) -> None:
         """Write how an attempt ended.  What is settled already is left as it is.
@@ -83,9 +85,16 @@ class Ledger:
                     self.db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read; what goes wrong is a LedgerError here too."""
+        with _translated(self.path):
+            yield self.db
+
     def close(self) -> None:
-        """Close the connection."""
-        self.db.close()
+        """Close the connection when the write under way is done."""
+        with self._lock:
+            self.db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,3 +134,6 @@ def _translated(path: Path) -> Iterator[None]:
         raise LedgerError(f"the ledger {path} cannot be used: {reason}", hint=_HINT) from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error.strerror or error}", hint=_HINT) from error
+    except (OverflowError, UnicodeError) as error:
+        # A number beyond 64 bits, or half a character in a label.
+        raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error

@@ -33,6 +33,8 @@ MAX_ATTEMPTS = 4
 SOON_S = 1.0
 RETRY_PAUSE_S = 0.5
 JITTER = 0.2
+# With less time left than this no call is worth making.
+LEAST_S = 0.001
 
 Again = Literal["never", "once", "when told", "when broken off"]
 Next = Literal["any", "other provider", "larger window", "when allowed", "never"]
@@ -133,7 +135,7 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
                 return
             if outcome.shown:
                 raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
-            if outcome.elapsed_s >= policy.deadline_s:
+            if policy.deadline_s - outcome.elapsed_s < LEAST_S:
                 raise _deadline(policy, error) from error
             remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
             pause_s = _pause_before_again(error, calls, policy, outcome.elapsed_s, healthy=bool(remaining))
@@ -169,7 +171,7 @@ def _pause_before_again(
         pause_s = error.retry_after_s if error.retry_after_s is not None else SOON_S
     else:
         return None
-    if pause_s > (SOON_S if healthy else left_s):
+    if pause_s >= left_s or (healthy and pause_s > SOON_S):
         return None
     return pause_s
 

@@ -114,7 +114,7 @@ class Entry:
 class Exclusion:
     """A model that is out, and why, in words for a person.
 
-    `admitted_by` is the flag that would admit it, `distance` how far it is from being admitted (smaller is nearer).
+    `admitted_by` are the flags that would admit it, `distance` by what part of the caller's limits it misses them.
     """
 
     model: ModelConfig

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.errors import LLMRouteError
@@ -61,15 +63,18 @@ class LLMService:
         self._providers: dict[str, Provider] = {}
         self._sender: Sender | None = None
         self._async_sender: AsyncSender | None = None
+        # Concurrent requests are planned in threads of their own.
+        self._lock = threading.RLock()
 
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        if self._registry is None:
-            from llmroute.registry import ModelRegistry
+        with self._lock:
+            if self._registry is None:
+                from llmroute.registry import ModelRegistry
 
-            self._registry = ModelRegistry(catalogue_path=self.config.config_dir / "catalogue.json")
-        return self._registry
+                self._registry = ModelRegistry(catalogue_path=self.config.config_dir / "catalogue.json")
+            return self._registry
 
     def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
@@ -164,8 +169,10 @@ class LLMService:
             self._async_sender = AsyncSender()
         # Planning may ask the local server what it has, which blocks.
         call = await asyncio.to_thread(self._call, options, streaming=streaming)
-        async for piece in drive_async(run(call), self._async_sender, asyncio.sleep):
-            yield piece
+        # Whoever leaves in the middle waits until the attempt is settled.
+        async with aclosing(drive_async(run(call), self._async_sender, asyncio.sleep)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def connect(self, name: str) -> Provider:
         """Return a provider, importing its module and starting the embedded engine when first needed.
@@ -173,9 +180,10 @@ class LLMService:
         Raises:
             EngineUnavailableError: the engine or its weights are not installed.
         """
-        if name not in self._providers:
-            self._providers[name] = connect(name, self._endpoint(name))
-        return self._providers[name]
+        with self._lock:
+            if name not in self._providers:
+                self._providers[name] = connect(name, self._endpoint(name))
+            return self._providers[name]
 
     def _endpoint(self, name: str) -> Endpoint:
         here = self.config.providers[name]
@@ -188,11 +196,12 @@ class LLMService:
         )
 
     def _blocking_sender(self) -> Sender:
-        if self._sender is None:
-            from llmroute.transport import Sender
+        with self._lock:
+            if self._sender is None:
+                from llmroute.transport import Sender
 
-            self._sender = Sender()
-        return self._sender
+                self._sender = Sender()
+            return self._sender
 
     def close(self) -> None:
         """Close what blocking calls have opened."""

@@ -34,6 +34,7 @@ class Attempt:
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
+        self._sent = False
         self.shown = False
         self._shown_length = 0
 
@@ -46,6 +47,7 @@ class Attempt:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 account.close_failed(error, self._seen(), shown=self.shown)
+                yield Close()
                 yield Blocking(lambda: books.settle(account.row))
                 return error
             account.close_answered(completion)
@@ -54,7 +56,7 @@ class Attempt:
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
-                account.close_interrupted(self._seen())
+                account.close_interrupted(self._seen(), sent=self._sent)
             books.settle(account.row)
             raise
         return None
@@ -76,6 +78,7 @@ class Attempt:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
         request = provider.render_request(prompt, model)
         call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
+        self._sent = True
         exchange = yield self._open(request, wait_s)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status

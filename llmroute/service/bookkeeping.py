@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ class Bookkeeper:
         self._path = path
         self._warn = warn
         self._ledger = ledger
+        self._lent = ledger is not None
+        self._lock = threading.Lock()
         self._warned = False
 
     def begin(self, row: AttemptRow) -> None:
@@ -43,25 +46,29 @@ class Bookkeeper:
         Raises:
             LedgerError: it cannot be opened.
         """
-        if self._ledger is None:
-            from llmroute.ledger.store import Ledger
+        # Concurrent requests begin in threads of their own.
+        with self._lock:
+            if self._ledger is None:
+                from llmroute.ledger.store import Ledger
 
-            self._ledger = Ledger(self._path)
-        return self._ledger
+                self._ledger = Ledger(self._path)
+            return self._ledger
 
     def _try(self, write: Callable[[Ledger], None]) -> None:
         try:
             write(self.ledger())
         except LedgerError as error:
-            if not self._warned:
-                self._warned = True
+            with self._lock:
+                first, self._warned = not self._warned, True
+            if first:
                 self._warn(f"warning: this call is not in the ledger: {error.message}")
 
     def close(self) -> None:
-        """Close the ledger if it was opened."""
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
+        """Close the ledger if it was opened here; one that was lent stays open."""
+        with self._lock:
+            if self._ledger is not None and not self._lent:
+                self._ledger.close()
+                self._ledger = None
 
 
 def price_as_json(price: Price | None) -> str | None:

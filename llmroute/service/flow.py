@@ -49,7 +49,8 @@ def run(call: Call) -> Generator[Operation, Any, None]:
     except StopIteration:
         return
     except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
-        raise _final(error, records, waits_s) from error.__cause__
+        final = _final(error, records, waits_s)
+        raise final from (error.__cause__ if final is error else error)
 
 
 def _try(
@@ -83,11 +84,9 @@ def _final(
     hint = error.hint
     if error.exit_code == TRY_LATER:
         hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
-    final = AllProvidersFailedError(
+    return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",
         exit_code=error.exit_code,
         hint=hint,
         attempts=records,
     )
-    final.__cause__ = error
-    return final

@@ -99,7 +99,7 @@ def _count_models(sender: Sender, provider: Provider, started: float) -> int:
     def left_s() -> float:
         return max(PROBE_TIMEOUT_S - (time.monotonic() - started), 0.001)
 
-    exchange = sender.open(provider.render_models(), connect_s=left_s(), answer_s=left_s())
+    exchange = sender.open(provider.render_models(), connect_s=left_s() / 2, answer_s=left_s() / 2)
     try:
         pieces = []
         while piece := exchange.read(left_s()):

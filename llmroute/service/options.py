@@ -44,6 +44,12 @@ class Options:
     local_only: bool = False
     strict_params: bool = False
 
+    def __post_init__(self) -> None:
+        """Keep what can be read only once."""
+        asked = self.required_capability
+        if asked is not None and not isinstance(asked, str):
+            object.__setattr__(self, "required_capability", tuple(asked))
+
     def rendered_prompt(self, *, streaming: bool) -> Prompt:
         """Return the prompt that a model gets.
 

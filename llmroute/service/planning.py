@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llmroute.addresses import is_loopback
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Candidate, Plan, Wish
-from llmroute.routing.router import exclude, keep_order, plan
+from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import Usage
 
@@ -64,9 +65,13 @@ class Planner:
             return replace(made, entries=made.entries[:1])
         if first or options.provider:
             named = {entry.model.name for entry in made.entries}
-            rest = plan(wish, [other for other in others if other.model.name not in named and not other.last_resort])
-            made = replace(made, entries=made.entries + rest.entries, excluded=made.excluded + rest.excluded)
+            rest = plan(wish, [other for other in others if other.model.name not in named and self._joins(other, wish)])
+            entries = other_provider_second([*made.entries, *rest.entries])
+            made = replace(made, entries=tuple(entries), excluded=made.excluded + rest.excluded)
         return made
+
+    def _joins(self, other: Candidate, wish: Wish) -> bool:
+        return wish.local_only or not other.last_resort
 
     def _may_fall_back(self, options: Options) -> bool:
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
@@ -148,11 +153,15 @@ class Planner:
             price=price,
             expected_cost_picousd=expected,
             worst_cost_picousd=worst,
-            local=row.local and self.registry.is_local(model.provider, model.id),
+            local=row.local and self._is_here(model.provider) and self.registry.is_local(model.provider, model.id),
             typical_s=self.registry.typical_latency_ms(model.provider) / 1000,
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
+
+    def _is_here(self, provider: str) -> bool:
+        base_url = self.config.providers[provider].base_url
+        return base_url is None or is_loopback(base_url)
 
     def _require(self, made: Plan, wish: Wish) -> None:
         """Raise what tells the nearest miss and what would admit it when a plan is empty."""
@@ -161,7 +170,8 @@ class Planner:
         misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
         if misses:
             nearest = min(misses, key=lambda exclusion: exclusion.distance)
-            kind = BudgetExceededError if nearest.reason.startswith("it could cost") else NoCandidateError
+            over_budget = (nearest.admitted_by or "").startswith("--budget")
+            kind = BudgetExceededError if over_budget else NoCandidateError
             raise kind(
                 f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
                 hint=f"{nearest.admitted_by} would admit it",
