@@ -76,6 +76,9 @@ class Config:
     prefer_local: bool = False
     max_latency_ms: int | None = None
     workspace: str | None = None
+    upgrade: bool = True
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     local_model: Path | None = None
     timeouts: Timeouts = Timeouts()
 
@@ -111,6 +114,9 @@ def load(
         max_latency_ms=_first(settings.milliseconds("LLM_MAX_LATENCY_MS"), stored.get("max_latency_ms")),
         workspace=_first(settings.text("LLM_WORKSPACE"), stored.get("workspace")),
         local_model=_path(environ.get("LLMROUTE_LOCAL_MODEL")),
+        upgrade=stored.get("upgrade", True),
+        chains=stored.get("chains", {}),
+        weights=stored.get("weights", {}),
         timeouts=Timeouts(**stored.get("timeouts", {})),
     )
 

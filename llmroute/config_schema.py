@@ -17,6 +17,9 @@ def _checked_address(text: str) -> str:
     return text
 
 
+ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+ModelName = Annotated[str, Field(pattern=r"^[^\s/]+/\S+$")]
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -41,6 +44,15 @@ class TimeoutsTable(_Table):
     stall_s: Seconds | None = None
 
 
+class WeightsTable(_Table):
+    """[weights] of the balanced score."""
+
+    cost: Weight | None = None
+    latency: Weight | None = None
+    quality: Weight | None = None
+    reliability: Weight | None = None
+
+
 class Document(_Table):
     """The whole file."""
 
@@ -50,6 +62,9 @@ class Document(_Table):
     prefer_local: bool | None = None
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
     workspace: str | None = None
+    upgrade: bool | None = None
+    chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
+    weights: WeightsTable = WeightsTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     providers: dict[str, ProviderTable] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,29 @@ def other_provider_second(entries: list[Entry]) -> list[Entry]:
             entries.insert(1, entries.pop(index))
             break
     return entries
+
+
+def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
+    """Plan for when everything is left alone: what would be let in again first is tried first."""
+    resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
+    resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
+    return keep_order(wish, [replace(one, learned=replace(one.learned, open_until_ms=None)) for one in resting])
+
+
+def without_upgrades(made: Plan) -> Plan:
+    """Take out what costs more than the first choice: anything that costs when that is free, else above three times."""
+    kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
+    reason = "it costs more than the first choice, and --no-upgrade forbids that"
+    dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
+    return replace(made, entries=kept, excluded=made.excluded + dearer)
+
+
+def is_upgrade(entry: Entry, first: Entry) -> bool:
+    """Whether an entry is expected to cost something where the first is free, or above three times as much."""
+    cost, least = entry.candidate.expected_cost_picousd, first.candidate.expected_cost_picousd
+    if cost is None or least is None:
+        return cost is None and least is not None
+    return cost > 3 * least
 
 
 def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:

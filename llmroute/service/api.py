@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.errors import LLMRouteError
 from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.routing.estimate import expected_input_tokens
+from llmroute.routing.learning import bucket
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
+from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
+from llmroute.service.remembering import Memory
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.transport import AsyncSender, Sender
+    from llmroute.types import Prompt
 
 
 class LLMService:
@@ -113,7 +118,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self._planner().plan(options, options.rendered_prompt(streaming=streaming))
+        return self._plan(options, options.rendered_prompt(streaming=streaming))
 
     def why_unusable(self, provider: str) -> str | None:
         """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
@@ -129,9 +134,26 @@ class LLMService:
             return builtin.why_unavailable(self._endpoint(provider))
         return None
 
-    def _planner(self) -> Planner:
-        here = self.local_models()
-        return Planner(self.config, self.registry, self.why_unusable, here.why_unusable, _now_ms, self._note)
+    def _plan(self, options: Options, prompt: Prompt) -> Plan:
+        now_ms = _now_ms()
+        size = bucket(expected_input_tokens(prompt))
+        told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
+        candidates = Candidates(
+            self.config,
+            self.registry,
+            prompt,
+            Memory(told, self.fingerprint),
+            self.why_unusable,
+            self.local_models().why_unusable,
+        )
+        return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
+
+    def fingerprint(self, provider: str) -> str:
+        """Tell one key and address of a provider from another, without telling the key."""
+        from hashlib import sha256
+
+        here = self.config.providers[provider]
+        return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
@@ -141,7 +163,7 @@ class LLMService:
         from dataclasses import replace
 
         prompt = options.rendered_prompt(streaming=streaming)
-        plan = self._planner().plan(options, prompt)
+        plan = self._plan(options, prompt)
         timeouts = self.config.timeouts
         if options.timeout_s is not None:
             timeouts = replace(timeouts, total_s=options.timeout_s)
@@ -152,6 +174,7 @@ class LLMService:
             timeouts=timeouts,
             labels=Labels(options.task_type, options.workspace_id or self.config.workspace, options.execution_id),
             connect=self.connect,
+            fingerprint=self.fingerprint,
             books=self._books,
             note=self._note,
             trace=self._trace,

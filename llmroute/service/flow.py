@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError
+from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError, RestingError
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.service.attempt import Attempt
-from llmroute.service.operations import Sleep
+from llmroute.service.operations import Blocking, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,12 +40,13 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         while True:
             if isinstance(action, Wait):
                 yield Sleep(action.seconds)
-                error, shown = None, False
+                error, shown, retry_allowed = None, False, True
             else:
                 error, shown = yield from _try(call, action, started, records)
+                retry_allowed = error is None or (yield from _retry_allowed(call, action))
                 if error is not None and error.retry_after_s is not None:
                     waits_s.append(error.retry_after_s)
-            action = loop.send(Outcome(call.clock() - started, error, shown))
+            action = loop.send(Outcome(call.clock() - started, error, shown, retry_allowed))
     except StopIteration:
         return
     except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
@@ -60,8 +61,15 @@ def _try(
         _tell_fallback(call, action)
     attempt = Attempt(call, action, started, tuple(records))
     error = yield from attempt.run()
-    records.append(attempt.record())
+    if not isinstance(error, RestingError):
+        records.append(attempt.record())
     return error, attempt.shown
+
+
+def _retry_allowed(call: Call, action: Try) -> Generator[Operation, Any, bool]:
+    provider = action.entry.model.provider
+    allowed: bool = yield Blocking(lambda: call.books.retry_allowed(provider, call.now_ms()))
+    return allowed
 
 
 def _tell_fallback(call: Call, action: Try) -> None:
