@@ -87,7 +87,7 @@ class Failure:
 class Try:
     """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
 
-    `alone` says that nobody is left to fall back to.
+    `alone` says that nobody else will be called: it may take all the time that is left.
     """
 
     entry: Entry
@@ -129,7 +129,8 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         while True:
             number += 1
             calls += 1
-            outcome = yield Try(entry, number, fell_from if calls == 1 else None, alone=not remaining)
+            alone = not remaining or number == MAX_ATTEMPTS
+            outcome = yield Try(entry, number, fell_from if calls == 1 else None, alone)
             error = outcome.error
             if error is None:
                 return

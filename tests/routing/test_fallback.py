@@ -206,6 +206,7 @@ def test_no_more_than_four_calls_are_made() -> None:
     assert len(played.calls) == 4
     assert played.error is failures[3]
     assert [each.number for each in played.tries] == [1, 2, 3, 4]
+    assert [each.alone for each in played.tries] == [False, False, False, True]
 
 
 def test_the_deadline_ends_it_with_the_last_failure_named() -> None:
