@@ -23,6 +23,8 @@ from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
 from llmroute.service.remembering import Memory
+from llmroute.service.router import Router
+from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -119,6 +121,32 @@ class LLMService:
             LLMRouteError: by its class, why nothing would be tried.
         """
         return self._plan(options, options.rendered_prompt(streaming=streaming))
+
+    @property
+    def router(self) -> Router:
+        """What says which models would be tried, and why."""
+        return Router(self.plan)
+
+    def track_usage(
+        self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
+    ) -> None:
+        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+
+        Raises:
+            RequestError: no such provider, or a negative number.
+            LedgerError: the ledger cannot be written.
+        """
+        name = self.registry.get_model_config(provider, model).id
+        call = OutsideCall(provider, name, success, latency_ms, cost_usd)
+        track_usage(self._books.ledger(), call, _new_id(), _now_ms())
+
+    def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return usage_stats(self._books.ledger(), provider)
 
     def why_unusable(self, provider: str) -> str | None:
         """Say why a provider cannot be called from here; None when it can.  Sends nothing."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError, RestingError
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
+from llmroute.service.bookkeeping import usd
 from llmroute.service.operations import Blocking, Sleep
 
 if TYPE_CHECKING:
@@ -78,7 +80,11 @@ def _tell_fallback(call: Call, action: Try) -> None:
     error = failure.error
     what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}")
+    price = ""
+    if is_upgrade(action.entry, call.plan.entries[0]):
+        cost = usd(action.entry.candidate.expected_cost_picousd)
+        price = ", which costs nobody knows what" if cost is None else f", which costs about ${cost:.2g}"
+    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}{price}")
 
 
 def _final(
