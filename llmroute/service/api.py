@@ -21,6 +21,7 @@ from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
 
     from llmroute.config import Config
@@ -63,6 +64,11 @@ class LLMService:
         self._async_sender: AsyncSender | None = None
 
     @property
+    def catalogue_path(self) -> Path:
+        """Where a refreshed catalogue is kept."""
+        return self.config.config_dir / "catalogue.json"
+
+    @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
         if self._registry is None:
@@ -71,7 +77,7 @@ class LLMService:
             self._registry = ModelRegistry(
                 user_models=self.config.models,
                 user_models_checked=True,
-                catalogue_path=self.config.config_dir / "catalogue.json",
+                catalogue_path=self.catalogue_path,
             )
             if self._registry.warning:
                 self._note(self._registry.warning)
