@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+_BASE_URL = re.compile(
+    r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s?#\\\x00-\x1f\x7f-\U0010ffff]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+
 
 def is_loopback_host(host: str) -> bool:
     """Whether a host is this machine."""
@@ -12,7 +19,8 @@ def is_loopback_host(host: str) -> bool:
     from ipaddress import ip_address
 
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        # What follows a % names an interface, and may be looked up as a name where it does not.
+        return "%" not in host and ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -21,4 +29,23 @@ def is_loopback(url: str) -> bool:
     """Whether an address is this machine's own."""
     from urllib.parse import urlsplit
 
-    return is_loopback_host(urlsplit(url).hostname or "")
+    try:
+        return is_loopback_host(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
+def is_base_url(text: str) -> bool:
+    """Whether a text is an address that requests can be sent below: http or https, a host, no user, no query.
+
+    Whatever two parsers may read differently is refused: the one that judges must see the host that is called.
+    """
+    from urllib.parse import urlsplit
+
+    if not _BASE_URL.fullmatch(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

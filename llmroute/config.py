@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmroute import config_file
-from llmroute.addresses import is_loopback
+from llmroute.addresses import is_base_url, is_loopback
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ STRATEGIES: Final = (
     "local_first",
     "capability_match",
 )
-OLLAMA_PORT: Final = 11434
+OLLAMA_PORT: Final = "11434"
 ENVIRONMENT: Final = "the environment"
 
 
@@ -36,7 +36,7 @@ class Setting:
     """A value as it was written, and the place that it was written in."""
 
     name: str
-    value: str
+    value: str = field(repr=False)
     place: str
     from_working_directory: bool = False
 
@@ -79,6 +79,9 @@ class Config:
     prefer_local: bool = False
     max_latency_ms: int | None = None
     workspace: str | None = None
+    upgrade: bool = True
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     local_model: Path | None = None
     timeouts: Timeouts = Timeouts()
     models: dict[str, Any] = field(default_factory=dict)
@@ -102,7 +105,7 @@ def load(
     environ = os.environ if environ is None else environ
     config_dir = _config_dir(environ)
     names = tuple(providers)
-    settings = _Settings(environ, config_dir, working_directory or Path.cwd(), names)
+    settings = _Settings(environ, config_dir, working_directory or _working_directory(), names)
     config_path = config_dir / "config.toml"
     stored = config_file.read(config_path, check_models)
     strategy = settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES)
@@ -110,7 +113,7 @@ def load(
     _check_stored_names(stored, names, config_path)
     return Config(
         config_dir=config_dir,
-        ledger_path=Path(environ.get("LLMROUTE_LEDGER") or config_dir / "ledger.db").expanduser(),
+        ledger_path=_path(environ.get("LLMROUTE_LEDGER")) or config_dir / "ledger.db",
         providers={name: settings.provider(name, stored.get("providers", {}).get(name, {})) for name in names},
         default_provider=_first(default_provider, stored.get("default_provider")),
         strategy=_first(strategy, stored.get("strategy"), "balanced"),
@@ -119,6 +122,9 @@ def load(
         max_latency_ms=_first(settings.milliseconds("LLM_MAX_LATENCY_MS"), stored.get("max_latency_ms")),
         workspace=_first(settings.text("LLM_WORKSPACE"), stored.get("workspace")),
         local_model=_path(environ.get("LLMROUTE_LOCAL_MODEL")),
+        upgrade=stored.get("upgrade", True),
+        chains=stored.get("chains", {}),
+        weights=stored.get("weights", {}),
         timeouts=Timeouts(**stored.get("timeouts", {})),
         models=stored.get("models", {}),
     )
@@ -129,15 +135,31 @@ def _first(*values: Any) -> Any:
 
 
 def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser() if text else None
+    if not text:
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: {str(error).lower()}", hint="set LLMROUTE_CONFIG_DIR") from error
 
 
 def _config_dir(environ: Mapping[str, str]) -> Path:
-    if own := environ.get("LLMROUTE_CONFIG_DIR"):
-        return Path(own).expanduser()
-    if xdg := environ.get("XDG_CONFIG_HOME"):
-        return Path(xdg).expanduser() / "llmroute"
-    return Path.home() / ".config" / "llmroute"
+    if own := _path(environ.get("LLMROUTE_CONFIG_DIR")):
+        return own
+    # A relative path there is to be ignored: https://specifications.freedesktop.org/basedir-spec
+    if (xdg := _path(environ.get("XDG_CONFIG_HOME"))) and xdg.is_absolute():
+        return xdg / "llmroute"
+    home = _path("~/.config/llmroute")
+    assert home is not None
+    return home
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:
+        # It was removed under us.
+        return None
 
 
 def _check_stored_names(stored: dict[str, Any], names: tuple[str, ...], path: Path) -> None:
@@ -154,19 +176,15 @@ class _Settings:
     """Looks a name up in the environment, then in the two .env files."""
 
     def __init__(
-        self, environ: Mapping[str, str], config_dir: Path, working_directory: Path, providers: tuple[str, ...]
+        self, environ: Mapping[str, str], config_dir: Path, working_directory: Path | None, providers: tuple[str, ...]
     ) -> None:
-        allowed = set(_VARIABLES) | {
-            f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL", "ORGANIZATION")
-        }
+        allowed = set(_VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
         self._sources: list[tuple[Mapping[str, str | None], str, bool]] = [(environ, ENVIRONMENT, False)]
         for folder, untrusted in ((working_directory, True), (config_dir, False)):
-            path = folder / ".env"
-            if path.is_file():
-                from dotenv import dotenv_values
-
-                values = dotenv_values(path, interpolate=False)
-                self._sources.append(({k: v for k, v in values.items() if k in allowed}, str(path), untrusted))
+            values = _read_env(folder / ".env") if folder else {}
+            if values:
+                place = str(folder / ".env") if folder else ""
+                self._sources.append(({k: v for k, v in values.items() if k in allowed}, place, untrusted))
 
     def find(self, name: str) -> Setting | None:
         """Return the setting from the first place that has it; blank is not set."""
@@ -197,7 +215,7 @@ class _Settings:
 
     def milliseconds(self, name: str) -> int | None:
         def parse(text: str) -> int | None:
-            return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+            return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0 else None  # noqa: PLR2004
 
         return self._parsed(name, "a whole number of milliseconds above 0", parse)
 
@@ -210,6 +228,8 @@ class _Settings:
             url = Setting(host.name, _ollama_url(host.value), host.place, host.from_working_directory)
         if url is not None:
             _check_url(url)
+        if key is not None:
+            _check_header(key)
         api_key = key.value if key else None
         base_url = url.value if url else stored.get("base_url")
         problem = None
@@ -223,8 +243,11 @@ class _Settings:
                 problem = (
                     f"{url.name if url else 'base_url'}: a key goes over plain http to this machine only (use https)"
                 )
-        organization = self.text(f"{name.upper()}_ORGANIZATION") or stored.get("organization")
-        return ProviderSettings(variable, None if problem else api_key, base_url, organization, problem)
+        organization = self.find(f"{name.upper()}_ORGANIZATION")
+        if organization is not None:
+            _check_header(organization)
+        named = organization.value if organization else stored.get("organization")
+        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem)
 
 
 _VARIABLES: Final = (
@@ -235,6 +258,7 @@ _VARIABLES: Final = (
     "LLM_MAX_LATENCY_MS",
     "LLM_WORKSPACE",
     "OLLAMA_HOST",
+    "OPENAI_ORGANIZATION",
 )
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -242,18 +266,35 @@ _BOOLEANS: Final = {
 }
 
 
-def _check_url(setting: Setting) -> None:
-    from urllib.parse import urlsplit
-
+def _read_env(path: Path) -> Mapping[str, str | None]:
+    """Return what a .env file sets; empty when there is none.  What is not UTF-8 in it is another program's affair."""
     try:
-        parts = urlsplit(setting.value)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    from io import StringIO
+
+    from dotenv import dotenv_values
+
+    return dotenv_values(stream=StringIO(text), interpolate=False)
+
+
+def _check_header(setting: Setting) -> None:
+    """Refuse what cannot be sent as a header, or would be sent as two; the value itself is never told."""
+    if not (setting.value.isascii() and setting.value.isprintable()):
         raise ConfigError(
-            f"{setting.name}: {setting.value!r} in {setting.place} is not an address like https://host/v1"
+            f"{setting.name}: the value in {setting.place} is not one line of printable ASCII characters",
+            hint="copy it again: it holds a line break or a character that no key has",
         )
+
+
+def _check_url(setting: Setting) -> None:
+    if not is_base_url(setting.value):
+        # What stands before an @ may be a password.
+        told = setting.value if "@" not in setting.value else "the value"
+        raise ConfigError(f"{setting.name}: {told!r} in {setting.place} is not an address like https://host/v1")
 
 
 def _ollama_url(host: str) -> str:
@@ -261,7 +302,14 @@ def _ollama_url(host: str) -> str:
     scheme, separator, rest = host.partition("://")
     if not separator:
         scheme, rest = "http", host
-    name, colon, port = rest.rstrip("/").rpartition(":")
-    if not colon or not port.isdigit():
-        name, port = rest.rstrip("/"), "443" if scheme == "https" else str(OLLAMA_PORT)
-    return f"{scheme}://{'127.0.0.1' if name in ('', '0.0.0.0', '[::]') else name}:{port}"  # noqa: S104 (not a bind)
+    usual = {"http": "80", "https": "443"}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
+    address, slash, path = rest.partition("/")
+    if address.startswith("["):
+        name, _, port = address.partition("]")
+        port = port.removeprefix(":")
+    else:
+        name, _, port = address.partition(":") if address.count(":") == 1 else (address, "", "")
+    port = port if port.isdigit() else usual
+    bare = name.strip("[]")
+    bare = "127.0.0.1" if bare in ("", "0.0.0.0", "::") else bare  # noqa: S104 (not a bind)
+    return f"{scheme}://{f'[{bare}]' if ':' in bare else bare}:{port}{slash}{path}".rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute import __version__
@@ -75,4 +76,6 @@ def _keep(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
             json.dump({"stamp": stamp, "settings": settings}, file)
         new.replace(snapshot)
     except OSError:
-        new.unlink(missing_ok=True)
+        # A file system that is mounted read-only refuses even to remove what is not there.
+        with suppress(OSError):
+            new.unlink()

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from llmroute.addresses import is_base_url
 from llmroute.errors import ConfigError
 
+
+def _checked_address(text: str) -> str:
+    if not is_base_url(text):
+        raise PydanticCustomError("address", "not an address like https://host/v1")
+    return text
+
+
+ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+ModelName = Annotated[str, Field(pattern=r"^[^\s/]+/\S+$")]
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -18,8 +30,8 @@ class _Table(BaseModel):
 class ProviderTable(_Table):
     """[providers.NAME]; keys live in the environment or in a .env file, never here."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] | None = None
-    organization: str | None = None
+    base_url: Annotated[str, AfterValidator(_checked_address)] | None = None
+    organization: Annotated[str, Field(pattern=r"^[ -~]+$")] | None = None
 
 
 class TimeoutsTable(_Table):
@@ -32,6 +44,15 @@ class TimeoutsTable(_Table):
     stall_s: Seconds | None = None
 
 
+class WeightsTable(_Table):
+    """[weights] of the balanced score."""
+
+    cost: Weight | None = None
+    latency: Weight | None = None
+    quality: Weight | None = None
+    reliability: Weight | None = None
+
+
 class Document(_Table):
     """The whole file."""
 
@@ -41,6 +62,9 @@ class Document(_Table):
     prefer_local: bool | None = None
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
     workspace: str | None = None
+    upgrade: bool | None = None
+    chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
+    weights: WeightsTable = WeightsTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     providers: dict[str, ProviderTable] = {}
     models: dict[str, Any] = {}  # each row is checked by who knows what a model is

@@ -22,6 +22,7 @@
     + ParameterError        an unsupported parameter or value (exit 2)
     + BadRequestError       any other fault of the request (exit 2)
     + BadOutputError        empty, undecodable or unfinished (exit 6)
+    + RestingError          left alone after failures; nothing was sent (exit 4)
   x AllProvidersFailedError every attempt failed; says each, exits as the last
   x IncompleteAnswerError   the stream broke after text was shown (exit 6)
 
@@ -227,6 +228,12 @@ class BadOutputError(AttemptError):
 
     exit_code = 6
     kind = "bad_output"
+
+
+class RestingError(AttemptError):
+    """Somebody else is trying just now whether what had failed is well again; nothing was sent."""
+
+    kind = "resting"
 
 
 class AllProvidersFailedError(LLMRouteError):

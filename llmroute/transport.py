@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+WRITE_BYTES = 64 * 1024
 _HEADERS = {"user-agent": f"llmroute/{__version__}", "accept-encoding": "identity"}
 
 
@@ -50,15 +51,16 @@ class Sender:
             ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s`.
             UnreachableError: DNS, refused, reset, TLS.
         """
-        client = self._clients.find(request.url, self._new_client)
         self._reading.until = time.monotonic() + connect_s + answer_s
         with _translated(connect_s, answer_s):
+            client = self._clients.find(request.url, self._new_client)
             timeout = httpx.Timeout(answer_s, connect=connect_s)
             response = client.send(_build(client, request, timeout), stream=True)
         return Exchange(response, self._reading)
 
     def _new_client(self, proxy: str | None, verify: ssl.SSLContext | bool) -> httpx.Client:
-        transport = httpx.HTTPTransport(verify=verify, proxy=proxy)
+        with _proxied(proxy):
+            transport = httpx.HTTPTransport(verify=verify, proxy=proxy)
         # httpx fixes the time-out of a read when the body begins; ours shrinks with the deadline at each read.
         pool: Any = transport._pool  # noqa: SLF001
         pool._network_backend = _TimedBackend(pool._network_backend, self._reading)  # noqa: SLF001
@@ -78,8 +80,8 @@ class Exchange:
         self.headers = _headers(response)
         self._response = response
         self._reading = reading
-        self._pieces = response.iter_bytes()
-        self._size = 0
+        self._pieces = response.iter_raw()
+        self._body = _Body(self.headers)
 
     def read(self, within_s: float) -> bytes:
         """Return the next bytes of the body, empty at its end.
@@ -87,13 +89,14 @@ class Exchange:
         Raises:
             ProviderTimeoutError: nothing came within `within_s` seconds.
             UnreachableError: the connection broke.
-            BadOutputError: the body is larger than MAX_BODY_BYTES, or is not encoded as its headers say.
+            BadOutputError: the body is larger than MAX_BODY_BYTES, or is encoded otherwise than was asked for.
         """
         self._reading.until = time.monotonic() + within_s
         with _translated(within_s, within_s):
-            piece = next(self._pieces, b"")
-        self._size = _grown(self._size, piece)
-        return piece
+            while raw := next(self._pieces, b""):
+                if piece := self._body.take(raw):
+                    return piece
+            return self._body.end()
 
     def close(self) -> None:
         """Let go of the connection; a body that is not at its end closes it."""
@@ -110,16 +113,17 @@ class AsyncSender:
         """As `Sender.open`."""
         import asyncio
 
-        client = self._clients.find(request.url, self._new_client)
         timeout = httpx.Timeout(None, connect=connect_s)
         with _translated(connect_s, answer_s):
+            client = self._clients.find(request.url, self._new_client)
             async with asyncio.timeout(connect_s + answer_s):
                 response = await client.send(_build(client, request, timeout), stream=True)
         return AsyncExchange(response)
 
     def _new_client(self, proxy: str | None, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        transport = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
+        with _proxied(proxy):
+            transport = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
         return httpx.AsyncClient(transport=transport, trust_env=False, headers=_HEADERS)
 
     async def close(self) -> None:
@@ -135,8 +139,8 @@ class AsyncExchange:
         self.status = response.status_code
         self.headers = _headers(response)
         self._response = response
-        self._pieces: AsyncIterator[bytes] = response.aiter_bytes()
-        self._size = 0
+        self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        self._body = _Body(self.headers)
 
     async def read(self, within_s: float) -> bytes:
         """As `Exchange.read`."""
@@ -144,9 +148,10 @@ class AsyncExchange:
 
         with _translated(within_s, within_s):
             async with asyncio.timeout(within_s):
-                piece = await anext(self._pieces, b"")
-        self._size = _grown(self._size, piece)
-        return piece
+                while raw := await anext(self._pieces, b""):
+                    if piece := self._body.take(raw):
+                        return piece
+            return self._body.end()
 
     async def close(self) -> None:
         """As `Exchange.close`."""
@@ -197,11 +202,37 @@ def _headers(response: httpx.Response) -> Mapping[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _grown(size: int, piece: bytes) -> int:
-    size += len(piece)
-    if size > MAX_BODY_BYTES:
-        raise BadOutputError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")
-    return size
+class _Body:
+    """Counts a body, and undoes the gzip that some servers use unasked; neither may grow without bound."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._encoding = headers.get("content-encoding", "identity").strip().lower()
+        self._size = 0
+        self._inflater: Any = None
+        if self._encoding in ("gzip", "x-gzip", "deflate"):
+            import zlib
+
+            self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def take(self, raw: bytes) -> bytes:
+        if self._inflater is not None:
+            import zlib
+
+            try:
+                raw = self._inflater.decompress(raw, MAX_BODY_BYTES + 1 - self._size)
+            except zlib.error as error:
+                raise BadOutputError(f"the answer is not encoded as its headers say: {error}") from error
+        elif self._encoding not in ("", "identity"):
+            raise BadOutputError(f"the answer is encoded as {self._encoding[:40]}, which nobody asked for")
+        self._size += len(raw)
+        if self._size > MAX_BODY_BYTES:
+            raise BadOutputError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")
+        return raw
+
+    def end(self) -> bytes:
+        if self._inflater is not None and self._size and not self._inflater.eof:
+            raise BadOutputError("the answer is not encoded as its headers say: it ends too early")
+        return b""
 
 
 @contextmanager
@@ -217,12 +248,22 @@ def _translated(connect_s: float, answer_s: float) -> Iterator[None]:
         raise UnreachableError(f"no connection: {_told(error)}") from error
     except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
         raise _broken_off(error) from error
-    except httpx.DecodingError as error:
-        raise BadOutputError(f"the answer is not encoded as its headers say: {_told(error)}") from error
     except httpx.ProxyError as error:
         raise UnreachableError(f"the proxy refused: {_told(error)}") from error
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise BadRequestError(f"the request cannot be sent: {_told(error)}") from error
+
+
+@contextmanager
+def _proxied(proxy: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        scheme = (proxy or "").partition("://")[0]
+        raise UnreachableError(
+            f"the proxy that the environment names cannot be used: {scheme[:20]!r}",
+            hint="name an http proxy in HTTPS_PROXY, or unset ALL_PROXY",
+        ) from error
 
 
 def _broken_off(error: httpx.HTTPError) -> UnreachableError:
@@ -252,14 +293,19 @@ class _TimedStream:
         self._reading = reading
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        left_s = self._reading.until - time.monotonic()
-        if left_s <= 0:
-            raise httpx.ReadTimeout("")
-        piece: bytes = self._inner.read(max_bytes, left_s)
+        piece: bytes = self._inner.read(max_bytes, self._left_s())
         return piece
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, timeout)
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        # In pieces, for each has the whole time-out, and whoever takes a long prompt slowly must not have it often.
+        for start in range(0, len(buffer), WRITE_BYTES):
+            self._inner.write(buffer[start : start + WRITE_BYTES], self._left_s())
+
+    def _left_s(self) -> float:
+        left_s: float = self._reading.until - time.monotonic()
+        if left_s <= 0:
+            raise httpx.ReadTimeout("")
+        return left_s
 
     def close(self) -> None:
         self._inner.close()

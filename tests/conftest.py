@@ -57,16 +57,17 @@ def _refuse_home(name: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def guarded(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """Give the test a home of its own and no settings, and make it fail where it reaches beyond."""
     global _guarding  # noqa: PLW0603 (an audit hook cannot be taken away, only told to rest)
     for name in list(os.environ):
         if name.startswith(("LLM", "XDG_")) or name.endswith(("_API_KEY", "_BASE_URL", "_proxy", "_PROXY")):
             monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(tmp_path)
     _guarding = True
-    yield
+    yield home
     _guarding = False

@@ -32,5 +32,5 @@ def test_a_test_that_looks_a_name_up_fails() -> None:
         httpx.get("http://llmroute.invalid/")
 
 
-def test_the_home_that_a_test_sees_is_its_own(tmp_path: Path) -> None:
-    assert Path.home() == tmp_path / "home"
+def test_the_home_that_a_test_sees_is_its_own(guarded: Path) -> None:
+    assert Path.home() == guarded != REAL_HOME

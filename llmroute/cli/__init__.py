@@ -22,7 +22,6 @@ app = typer.Typer(
     help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
     epilog=EXIT_CODES,
     invoke_without_command=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,7 +52,7 @@ def main() -> None:
     """Run the command line and exit with the documented code."""
     signals.install()
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="llmroute")
     except signals.Interrupted as interruption:
         signals.leave(interruption.number)
     except signals.ReaderGone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 PERIODS: Final = ("day", "week", "month", "year", "all")
@@ -25,7 +25,7 @@ def start_of(period: str, now: datetime) -> datetime | None:
             begin = today.replace(month=1, day=1)
         case _:
             return None
-    if now.tzinfo is not None and not hasattr(now.tzinfo, "key"):
+    if now.tzinfo is not None and now.tzinfo is not UTC and not hasattr(now.tzinfo, "key"):
         # A zone that is only today's offset: ask the system which one held then.
         return begin.replace(tzinfo=None).astimezone()
     return begin

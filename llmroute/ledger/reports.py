@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 QUARTER_MS = 900_000
 
 _SUMS = """
-    total(cost_picousd) AS cost_picousd, sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
+    sum(cost_picousd) AS cost_picousd, sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
     sum(iif(status = 'ok', 0, call_count)) AS failed_count, sum(input_tokens) AS input_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens,
     sum(reasoning_tokens) AS reasoning_tokens
@@ -41,7 +41,8 @@ def by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str
     """Return a line for each model that was called in the span, dearest first.  Both ends are whole quarter-hours."""
     where, values = _span(since_ms, until_ms, workspace)
     sql = f"SELECT provider, model, {_SUMS} FROM rollups WHERE {where} GROUP BY provider, model"  # noqa: S608
-    lines = [_line(row, ("provider", "model")) for row in Database(ledger.db).query(sql, values)]
+    with ledger.reading() as db:
+        lines = [_line(row, ("provider", "model")) for row in Database(db).query(sql, values)]
     return sorted(lines, key=lambda line: (-line.cost_usd, -line.call_count, line.key["provider"], line.key["model"]))
 
 

@@ -181,7 +181,7 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
     """Bring the tables up to date in one transaction; does nothing when they already are.
 
     Raises:
-        LedgerError: the ledger was written by a newer llmroute.
+        LedgerError: the ledger was written by a newer llmroute, or by something else.
     """
     version = _version(db)
     if version == len(MIGRATIONS):
@@ -196,7 +196,9 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated while this one waited for the lock.
-        for migration in MIGRATIONS[_version(db) :]:
+        version = _version(db)
+        _refuse_foreign(db, version)
+        for migration in MIGRATIONS[version:]:
             for statement in _statements(migration.format(add_new=_ADD_NEW, subtract_old=_SUBTRACT_OLD)):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
@@ -204,6 +206,11 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _refuse_foreign(db: sqlite3.Connection, version: int) -> None:
+    if version == 0 and db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        raise LedgerError("the file is a database of another program", hint="point LLMROUTE_LEDGER to another file")
 
 
 def _version(db: sqlite3.Connection) -> int:

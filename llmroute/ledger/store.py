@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from llmroute.errors import LedgerError
+from llmroute.errors import LedgerError, RestingError
+from llmroute.ledger import memory
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.schema import migrate
 
@@ -21,6 +22,8 @@ BUSY_TIMEOUT_S = 10.0
 _HINT = "mend or move it, or point LLMROUTE_LEDGER to another file"
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
+# Whoever is cancelled while a thread begins the row may settle it first.
+_BEGIN = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
 # A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told.
 _SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
@@ -52,23 +55,50 @@ class Ledger:
                 self.db.close()
                 raise
 
-    def begin(self, row: AttemptRow) -> None:
+    def begin(self, row: AttemptRow, prober: memory.Prober | None = None, *, retry: bool = False) -> None:
         """Write an attempt as pending; the first byte is sent only after this.
+
+        `prober` is who would try again what was left alone, None to try whatever happens; a `retry` takes a token.
 
         Raises:
             LedgerError: the row cannot be written.
+            RestingError: another caller is trying just now.
         """
         with self.transaction():
-            self.db.execute(_INSERT, row.values())
+            if prober is not None and not memory.win_probe(self.db, row.provider, row.model, prober):
+                raise RestingError("it is left alone while another call tries whether it is well again")
+            if retry:
+                memory.spend_retry_token(self.db, row.provider, row.started_ms)
+            self.db.execute(_BEGIN, row.values())
 
-    def settle(self, row: AttemptRow) -> None:
-        """Write how an attempt ended.  What is settled already is left as it is.
+    def settle(self, row: AttemptRow, lesson: memory.Lesson | None = None) -> None:
+        """Write how an attempt ended and what it taught.  What is settled already is left as it is.
 
         Raises:
             LedgerError: the row cannot be written.
         """
         with self.transaction():
             self.db.execute(_SETTLE, row.values())
+            if lesson is not None:
+                memory.learn(self.db, lesson)
+
+    def recall(self, *, bucket: int, effort: str, now_ms: int) -> memory.Recollection:
+        """Read what calls of this size and effort have taught.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        with self._lock, _translated(self.path):
+            return memory.recall(self.db, bucket=bucket, effort=effort, now_ms=now_ms)
+
+    def retry_allowed(self, provider: str, now_ms: int) -> bool:
+        """Whether a provider has a retry left.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        with self._lock, _translated(self.path):
+            return memory.retry_tokens(self.db, provider, now_ms) >= 1
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -83,9 +113,16 @@ class Ledger:
                     self.db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read; what goes wrong is a LedgerError here too."""
+        with _translated(self.path):
+            yield self.db
+
     def close(self) -> None:
-        """Close the connection."""
-        self.db.close()
+        """Close the connection when the write under way is done."""
+        with self._lock:
+            self.db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,3 +162,6 @@ def _translated(path: Path) -> Iterator[None]:
         raise LedgerError(f"the ledger {path} cannot be used: {reason}", hint=_HINT) from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error.strerror or error}", hint=_HINT) from error
+    except (OverflowError, UnicodeError) as error:
+        # A number beyond 64 bits, or half a character in a label.
+        raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error

@@ -234,10 +234,12 @@ class ModelRegistry:
             from llmroute.registry.schema import check_user_models
 
             user_models = check_user_models(user_models, self.providers)
-        from llmroute.registry.user import merge_user_row
+        from llmroute.registry.user import FREE_ROW, merge_user_row
 
         for name, row in user_models.items():
-            self._rows[name] = merge_user_row(name, self._rows.get(name), row)
+            provider, _, model = name.partition("/")
+            listed = self._rows.get(name) or ({"prices": [FREE_ROW]} if self.is_local(provider, model) else None)
+            self._rows[name] = merge_user_row(name, listed, row)
             self._models.pop(name, None)
 
     def _require_provider(self, provider: str) -> None:

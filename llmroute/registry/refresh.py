@@ -103,9 +103,9 @@ def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
 
 
 def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> None:
-    """Let a new catalogue pass that is sound and moves no price more than 20-fold.
+    """Let a new catalogue pass that is sound, no older than the one before, and moves no price more than 20-fold.
 
-    `force` lets such a price pass, and nothing else.
+    `force` lets an older one and such a price pass, but never what is unsound.
 
     Raises:
         RequestError: it is not to be taken; the message names the model and the reason.
@@ -113,6 +113,10 @@ def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> N
     check_catalogue(new)
     if force:
         return
+    if new["as_of"] < old["as_of"]:
+        raise RequestError(
+            f"the data is of {new['as_of']}, the catalogue of {old['as_of']}", hint="use --force to go back"
+        )
     before = _by_name(old)
     for name, row in _by_name(new).items():
         for kind, was, now in _moved_prices(before.get(name, {}), row):

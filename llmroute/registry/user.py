@@ -9,6 +9,9 @@ from llmroute.registry.rows import KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FREE_ROW = dict.fromkeys(KINDS, 0)
+"""What a model costs that runs on the user's own machine."""
+
 
 def merge_user_row(name: str, listed: Mapping[str, Any] | None, user: Mapping[str, Any]) -> dict[str, Any]:
     """Return the catalogue's row with the user's fields in place, or a row of the user's alone.

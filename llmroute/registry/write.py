@@ -30,6 +30,7 @@ def take(path: Path, catalogue: dict[str, Any]) -> None:
     Raises:
         OSError: it could not be written; what was there is untouched.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():
         _replace(path.with_name(PREVIOUS), path.read_bytes())
     _replace(path, seal(render(catalogue).encode()))

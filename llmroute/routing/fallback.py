@@ -19,6 +19,7 @@ from llmroute.errors import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
+    RestingError,
     TransientError,
     UnreachableError,
 )
@@ -33,6 +34,8 @@ MAX_ATTEMPTS = 4
 SOON_S = 1.0
 RETRY_PAUSE_S = 0.5
 JITTER = 0.2
+# With less time left than this no call is worth making.
+LEAST_S = 0.001
 
 Again = Literal["never", "once", "when told", "when broken off"]
 Next = Literal["any", "other provider", "larger window", "when allowed", "never"]
@@ -60,6 +63,7 @@ RULES: dict[type[AttemptError], Rule] = {
     ParameterError: Rule("never", "any"),
     BadRequestError: Rule("never", "never"),
     BadOutputError: Rule("once", "any"),
+    RestingError: Rule("never", "any"),
 }
 
 
@@ -85,13 +89,14 @@ class Failure:
 class Try:
     """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
 
-    `alone` says that nobody is left to fall back to.
+    `alone` says that nobody is left to fall back to, `retry` that this candidate has failed once already.
     """
 
     entry: Entry
     number: int
     fell_from: Failure | None
     alone: bool
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request."""
+    """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
+
+    `retry_allowed` says whether the provider has a retry left.
+    """
 
     elapsed_s: float
     error: AttemptError | None = None
     shown: bool = False
+    retry_allowed: bool = True
 
 
 def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wait, Outcome, None]:
@@ -125,18 +134,20 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         entry = remaining.pop(0)
         calls = 0
         while True:
-            number += 1
             calls += 1
-            outcome = yield Try(entry, number, fell_from if calls == 1 else None, alone=not remaining)
+            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, not remaining, calls > 1)
             error = outcome.error
+            number += not isinstance(error, RestingError)
             if error is None:
                 return
             if outcome.shown:
                 raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
-            if outcome.elapsed_s >= policy.deadline_s:
+            if policy.deadline_s - outcome.elapsed_s < LEAST_S:
                 raise _deadline(policy, error) from error
             remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
-            pause_s = _pause_before_again(error, calls, policy, outcome.elapsed_s, healthy=bool(remaining))
+            pause_s = None
+            if calls == 1 and outcome.retry_allowed:
+                pause_s = _pause_before_again(error, policy.deadline_s - outcome.elapsed_s, policy, bool(remaining))
             if number == MAX_ATTEMPTS or (pause_s is None and not remaining):
                 raise error
             if pause_s is None:
@@ -152,13 +163,10 @@ def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:
     )
 
 
-def _pause_before_again(
-    error: AttemptError, calls: int, policy: Policy, elapsed_s: float, *, healthy: bool
-) -> float | None:
+def _pause_before_again(error: AttemptError, left_s: float, policy: Policy, healthy: bool) -> float | None:
     """Return how long to wait before the same candidate is asked again; None when it is not."""
-    if calls > 1 or error.should_retry is False:
+    if error.should_retry is False:
         return None
-    left_s = policy.deadline_s - elapsed_s
     again = RULES[type(error)].again
     if again == "once" or (again == "when broken off" and getattr(error, "broken_off", False)):
         pause_s = RETRY_PAUSE_S * (1 - JITTER + 2 * JITTER * policy.jitter)
@@ -169,7 +177,7 @@ def _pause_before_again(
         pause_s = error.retry_after_s if error.retry_after_s is not None else SOON_S
     else:
         return None
-    if pause_s > (SOON_S if healthy else left_s):
+    if pause_s >= left_s or (healthy and pause_s > SOON_S):
         return None
     return pause_s
 

@@ -44,7 +44,8 @@ class Learned:
 
     `ttft_s` seconds to the first token and `s_per_token` seconds per output token, both already estimated from the
     past; None where nothing is known.  `success` is the probability that a call succeeds.
-    `open_until_ms` is when a breaker that keeps the model out lets it in again, UTC milliseconds.
+    `open_until_ms` is when a breaker that keeps the model out lets it in again, UTC milliseconds; one that fails open
+    is tried all the same when everything else is out too.
     """
 
     ttft_s: float | None = None
@@ -52,6 +53,7 @@ class Learned:
     success: float = 0.95
     open_until_ms: int | None = None
     open_because: str | None = None
+    fails_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Wish:
     unsupported: dict[str, str] = field(default_factory=dict)
     """Model name to the parameter it refuses, where that must keep it out (`--strict-params`)."""
     weights: Weights = Weights()
+    upgrade: bool = True
     now_ms: int = 0
 
 
@@ -114,7 +117,7 @@ class Entry:
 class Exclusion:
     """A model that is out, and why, in words for a person.
 
-    `admitted_by` is the flag that would admit it, `distance` how far it is from being admitted (smaller is nearer).
+    `admitted_by` are the flags that would admit it, `distance` by what part of the caller's limits it misses them.
     """
 
     model: ModelConfig

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.routing.plan import Entry, Exclusion, Plan
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
-from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
     from llmroute.routing.plan import Candidate, Wish
 
@@ -21,7 +22,7 @@ def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Rank every candidate that may serve the wish, and say of each other one why it may not."""
     entries, excluded = _sift(wish, candidates)
     entries.sort(key=lambda pair: pair[0])
-    ranked = _other_provider_second([entry for _, entry in entries])
+    ranked = other_provider_second([entry for _, entry in entries])
     return Plan(tuple(ranked), tuple(excluded), wish.strategy)
 
 
@@ -51,7 +52,7 @@ def _sift(
             model.name,
         )
         entry = Entry(candidate, round(expected_latency_s(candidate, wish) * 1000), rank[-1], terms)
-        (last_resort if candidate.last_resort else entries).append((key, entry))
+        (last_resort if candidate.last_resort and not wish.local_only else entries).append((key, entry))
     if not entries:
         return last_resort, excluded
     reason = "the engine of last resort: used when nothing else can be, or when asked for"
@@ -59,7 +60,7 @@ def _sift(
     return entries, excluded
 
 
-def _other_provider_second(entries: list[Entry]) -> Sequence[Entry]:
+def other_provider_second(entries: list[Entry]) -> list[Entry]:
     """Move the best entry of another provider to the second place: outages are a provider's, not a model's."""
     for index in range(1, len(entries)):
         if entries[index].model.provider != entries[0].model.provider:
@@ -68,12 +69,35 @@ def _other_provider_second(entries: list[Entry]) -> Sequence[Entry]:
     return entries
 
 
+def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
+    """Plan for when everything is left alone: what would be let in again first is tried first."""
+    resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
+    resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
+    return keep_order(wish, [replace(one, learned=replace(one.learned, open_until_ms=None)) for one in resting])
+
+
+def without_upgrades(made: Plan) -> Plan:
+    """Take out what costs more than the first choice: anything that costs when that is free, else above three times."""
+    kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
+    reason = "it costs more than the first choice, and --no-upgrade forbids that"
+    dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
+    return replace(made, entries=kept, excluded=made.excluded + dearer)
+
+
+def is_upgrade(entry: Entry, first: Entry) -> bool:
+    """Whether an entry is expected to cost something where the first is free, or above three times as much."""
+    cost, least = entry.candidate.expected_cost_picousd, first.candidate.expected_cost_picousd
+    if cost is None or least is None:
+        return cost is None and least is not None
+    return cost > 3 * least
+
+
 def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     """Say why a candidate may not serve the wish; None when it may."""
     model = candidate.model
     learned = candidate.learned
 
-    def out(reason: str, admitted_by: str | None = None, distance: float = float("inf")) -> Exclusion:
+    def out(reason: str, admitted_by: str | None = None, distance: float = inf) -> Exclusion:
         return Exclusion(model, reason, admitted_by, distance)
 
     if candidate.unusable:
@@ -86,26 +110,48 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
         return out(f"it takes no {parameter}")
     if (lack := _window_lack(candidate, wish)) is not None:
         return out(lack)
-    if quality(candidate) < wish.min_quality:
-        rated = quality(candidate)
+    if wish.budget_picousd is not None and candidate.worst_cost_picousd is None:
+        return out("its price is unknown, and a budget binds")
+    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
+        seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
+        return out(f"it is left alone for {seconds} s after {learned.open_because or 'failures'}")
+    if misses := list(_misses(candidate, wish)):
         return out(
-            f"its quality {rated} is below {wish.min_quality}", f"--min-quality {rated}", wish.min_quality - rated
+            " and ".join(miss.reason for miss in misses),
+            " ".join(miss.admitted_by for miss in misses),
+            sum(miss.distance for miss in misses),
+        )
+    return None
+
+
+class _Miss(NamedTuple):
+    """One of the caller's own limits that a candidate misses, by how much of that limit."""
+
+    reason: str
+    admitted_by: str
+    distance: float
+
+
+def _misses(candidate: Candidate, wish: Wish) -> Iterator[_Miss]:
+    worst = candidate.worst_cost_picousd
+    if wish.budget_picousd is not None and worst is not None and worst > wish.budget_picousd:
+        # Rounded up, so that the flag does admit it.
+        usd = -(-worst // 10**6) / 10**6
+        yield _Miss(f"it could cost ${usd:.6f}", f"--budget {usd:.6f}", worst / max(wish.budget_picousd, 1) - 1)
+    rated = quality(candidate)
+    if rated < wish.min_quality:
+        short = wish.min_quality - rated
+        yield _Miss(
+            f"its quality {rated} is below {wish.min_quality}", f"--min-quality {rated}", short / wish.min_quality
         )
     latency_ms = round(expected_latency_s(candidate, wish) * 1000)
     if wish.max_latency_ms is not None and latency_ms > wish.max_latency_ms:
         admitting_ms = -(-latency_ms // 100) * 100
-        return out(f"it is expected to take {latency_ms} ms", f"--max-latency {admitting_ms}", latency_ms)
-    if wish.budget_picousd is not None:
-        worst = candidate.worst_cost_picousd
-        if worst is None:
-            return out("its price is unknown, and a budget binds")
-        if worst > wish.budget_picousd:
-            usd = worst / PICO_PER_USD
-            return out(f"it could cost ${usd:.6f}", f"--budget {usd:.6f}", usd)
-    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
-        seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
-        return out(f"it is left alone for {seconds} s after {learned.open_because or 'failures'}", None, seconds)
-    return None
+        yield _Miss(
+            f"it is expected to take {latency_ms} ms",
+            f"--max-latency {admitting_ms}",
+            latency_ms / max(wish.max_latency_ms, 1) - 1,
+        )
 
 
 def _window_lack(candidate: Candidate, wish: Wish) -> str | None:

@@ -77,9 +77,12 @@ class Account:
         else:
             self._settle_estimate(status, seen)
 
-    def close_interrupted(self, seen: Completion | None) -> None:
-        """Account for an attempt that the user or the caller broke off."""
-        self._settle_estimate("interrupted", seen)
+    def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
+        """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
+        if sent:
+            self._settle_estimate("interrupted", seen)
+        else:
+            self._settle("interrupted", Usage(), 0, None)
 
     def _settle_estimate(self, status: str, seen: Completion | None) -> None:
         usage = Usage() if seen is None else seen.usage

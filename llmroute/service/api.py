@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.errors import LLMRouteError
 from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.routing.estimate import expected_input_tokens
+from llmroute.routing.learning import bucket
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
+from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
+from llmroute.service.remembering import Memory
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.transport import AsyncSender, Sender
+    from llmroute.types import Prompt
 
 
 class LLMService:
@@ -62,6 +69,8 @@ class LLMService:
         self._providers: dict[str, Provider] = {}
         self._sender: Sender | None = None
         self._async_sender: AsyncSender | None = None
+        # Concurrent requests are planned in threads of their own.
+        self._lock = threading.RLock()
 
     @property
     def catalogue_path(self) -> Path:
@@ -71,17 +80,16 @@ class LLMService:
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        if self._registry is None:
-            from llmroute.registry import ModelRegistry
+        with self._lock:
+            if self._registry is None:
+                from llmroute.registry import ModelRegistry
 
-            self._registry = ModelRegistry(
-                user_models=self.config.models,
-                user_models_checked=True,
-                catalogue_path=self.catalogue_path,
-            )
-            if self._registry.warning:
-                self._note(self._registry.warning)
-        return self._registry
+                self._registry = ModelRegistry(
+                    user_models=self.config.models, user_models_checked=True, catalogue_path=self.catalogue_path
+                )
+                if self._registry.warning:
+                    self._note(self._registry.warning)
+            return self._registry
 
     def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
@@ -120,7 +128,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self._planner().plan(options, options.rendered_prompt(streaming=streaming))
+        return self._plan(options, options.rendered_prompt(streaming=streaming))
 
     def why_unusable(self, provider: str) -> str | None:
         """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
@@ -154,9 +162,26 @@ class LLMService:
         here = self.local_models()
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
-    def _planner(self) -> Planner:
-        here = self.local_models()
-        return Planner(self.config, self.registry, self.why_unusable, here.why_unusable, _now_ms, self._note)
+    def _plan(self, options: Options, prompt: Prompt) -> Plan:
+        now_ms = _now_ms()
+        size = bucket(expected_input_tokens(prompt))
+        told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
+        candidates = Candidates(
+            self.config,
+            self.registry,
+            prompt,
+            Memory(told, self.fingerprint),
+            self.why_unusable,
+            self.local_models().why_unusable,
+        )
+        return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
+
+    def fingerprint(self, provider: str) -> str:
+        """Tell one key and address of a provider from another, without telling the key."""
+        from hashlib import sha256
+
+        here = self.config.providers[provider]
+        return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
@@ -166,7 +191,7 @@ class LLMService:
         from dataclasses import replace
 
         prompt = options.rendered_prompt(streaming=streaming)
-        plan = self._planner().plan(options, prompt)
+        plan = self._plan(options, prompt)
         timeouts = self.config.timeouts
         if options.timeout_s is not None:
             timeouts = replace(timeouts, total_s=options.timeout_s)
@@ -177,6 +202,7 @@ class LLMService:
             timeouts=timeouts,
             labels=Labels(options.task_type, options.workspace_id or self.config.workspace, options.execution_id),
             connect=self.connect,
+            fingerprint=self.fingerprint,
             books=self._books,
             note=self._note,
             trace=self._trace,
@@ -194,8 +220,10 @@ class LLMService:
             self._async_sender = AsyncSender()
         # Planning may ask the local server what it has, which blocks.
         call = await asyncio.to_thread(self._call, options, streaming=streaming)
-        async for piece in drive_async(run(call), self._async_sender, asyncio.sleep):
-            yield piece
+        # Whoever leaves in the middle waits until the attempt is settled.
+        async with aclosing(drive_async(run(call), self._async_sender, asyncio.sleep)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def connect(self, name: str) -> Provider:
         """Return a provider, importing its module and starting the embedded engine when first needed.
@@ -203,9 +231,10 @@ class LLMService:
         Raises:
             EngineUnavailableError: the engine or its weights are not installed.
         """
-        if name not in self._providers:
-            self._providers[name] = connect(name, self._endpoint(name))
-        return self._providers[name]
+        with self._lock:
+            if name not in self._providers:
+                self._providers[name] = connect(name, self._endpoint(name))
+            return self._providers[name]
 
     def _endpoint(self, name: str) -> Endpoint:
         here = self.config.providers[name]
@@ -218,11 +247,12 @@ class LLMService:
         )
 
     def _blocking_sender(self) -> Sender:
-        if self._sender is None:
-            from llmroute.transport import Sender
+        with self._lock:
+            if self._sender is None:
+                from llmroute.transport import Sender
 
-            self._sender = Sender()
-        return self._sender
+                self._sender = Sender()
+            return self._sender
 
     def close(self) -> None:
         """Close what blocking calls have opened."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AttemptError, BadOutputError, ContentError
+from llmroute.errors import AttemptError, BadOutputError, ContentError, RestingError
+from llmroute.ledger.memory import Lesson, Prober
 from llmroute.routing.parameters import fitted, refused
 from llmroute.service.account import Account
+from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read
 
 if TYPE_CHECKING:
@@ -30,10 +32,12 @@ class Attempt:
         self._call = call
         self._entry = action.entry
         self._alone = action.alone
+        self._retry = action.retry
         self._request_started = started
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
+        self._sent = False
         self.shown = False
         self._shown_length = 0
 
@@ -41,23 +45,46 @@ class Attempt:
         """Make the attempt; return its failure, None when the answer is out and settled."""
         account, books = self._account, self._call.books
         try:
-            yield Blocking(lambda: books.begin(account.row))
+            try:
+                yield Blocking(lambda: books.begin(account.row, self._prober(), retry=self._retry))
+            except RestingError as error:
+                return error
             try:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 account.close_failed(error, self._seen(), shown=self.shown)
-                yield Blocking(lambda: books.settle(account.row))
+                yield Close()
+                lesson = self._lesson(error)
+                yield Blocking(lambda: books.settle(account.row, lesson))
                 return error
             account.close_answered(completion)
             yield Done(account.response(completion))
-            yield Blocking(lambda: books.settle(account.row))
+            lesson = self._lesson(None)
+            yield Blocking(lambda: books.settle(account.row, lesson))
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
-                account.close_interrupted(self._seen())
-            books.settle(account.row)
+                account.close_interrupted(self._seen(), sent=self._sent)
+            books.settle(account.row, self._lesson(None))
             raise
         return None
+
+    def _prober(self) -> Prober | None:
+        """Who tries again what was left alone; with nobody to fall back to, it is tried whatever happens."""
+        now_ms = self._call.now_ms()
+        until_ms = now_ms + round(self._call.timeouts.total_s * 1000)
+        return None if self._alone else Prober(self._call.id, now_ms, until_ms)
+
+    def _lesson(self, error: AttemptError | None) -> Lesson:
+        timeouts = self._call.timeouts
+        local = self._entry.candidate.local
+        return lesson_of(
+            self._account.row,
+            error,
+            fingerprint=self._call.fingerprint(self._entry.model.provider),
+            first_token_s=timeouts.slow_first_token_s if local else timeouts.first_token_s,
+            per_token_s=self._entry.candidate.learned.s_per_token,
+        )
 
     def record(self) -> AttemptRecord:
         """Return the attempt as it is told to the caller."""
@@ -76,6 +103,7 @@ class Attempt:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
         request = provider.render_request(prompt, model)
         call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
+        self._sent = True
         exchange = yield self._open(request, wait_s)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status

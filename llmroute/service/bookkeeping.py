@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.errors import LedgerError
 from llmroute.registry.pricing import cost_picousd
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from llmroute.ledger.memory import Lesson, Prober, Recollection
     from llmroute.ledger.rows import AttemptRow
     from llmroute.ledger.store import Ledger
     from llmroute.types import Completion, Price
+
+T = TypeVar("T")
 
 
 class Bookkeeper:
@@ -27,15 +31,31 @@ class Bookkeeper:
         self._path = path
         self._warn = warn
         self._ledger = ledger
+        self._lent = ledger is not None
+        self._lock = threading.Lock()
         self._warned = False
 
-    def begin(self, row: AttemptRow) -> None:
-        """Write an attempt as pending."""
-        self._try(lambda ledger: ledger.begin(row))
+    def begin(self, row: AttemptRow, prober: Prober | None = None, *, retry: bool = False) -> None:
+        """Write an attempt as pending.
 
-    def settle(self, row: AttemptRow) -> None:
-        """Write how an attempt ended."""
-        self._try(lambda ledger: ledger.settle(row))
+        Raises:
+            RestingError: another caller is trying just now whether the model is well again.
+        """
+        self._try(lambda ledger: ledger.begin(row, prober, retry=retry))
+
+    def settle(self, row: AttemptRow, lesson: Lesson | None = None) -> None:
+        """Write how an attempt ended and what it taught."""
+        self._try(lambda ledger: ledger.settle(row, lesson))
+
+    def recall(self, *, bucket: int, effort: str, now_ms: int) -> Recollection | None:
+        """Return what calls have taught, None where there is no ledger to read."""
+        if self._ledger is None and not self._path.exists():
+            return None
+        return self._try(lambda ledger: ledger.recall(bucket=bucket, effort=effort, now_ms=now_ms))
+
+    def retry_allowed(self, provider: str, now_ms: int) -> bool:
+        """Whether a provider has a retry left; nobody knows without a ledger."""
+        return self._try(lambda ledger: ledger.retry_allowed(provider, now_ms)) is not False
 
     def ledger(self) -> Ledger:
         """Return the ledger, opening it when it is not open yet.
@@ -43,25 +63,30 @@ class Bookkeeper:
         Raises:
             LedgerError: it cannot be opened.
         """
-        if self._ledger is None:
-            from llmroute.ledger.store import Ledger
+        # Concurrent requests begin in threads of their own.
+        with self._lock:
+            if self._ledger is None:
+                from llmroute.ledger.store import Ledger
 
-            self._ledger = Ledger(self._path)
-        return self._ledger
+                self._ledger = Ledger(self._path)
+            return self._ledger
 
-    def _try(self, write: Callable[[Ledger], None]) -> None:
+    def _try(self, use: Callable[[Ledger], T]) -> T | None:
         try:
-            write(self.ledger())
+            return use(self.ledger())
         except LedgerError as error:
-            if not self._warned:
-                self._warned = True
+            with self._lock:
+                first, self._warned = not self._warned, True
+            if first:
                 self._warn(f"warning: this call is not in the ledger: {error.message}")
+            return None
 
     def close(self) -> None:
-        """Close the ledger if it was opened."""
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
+        """Close the ledger if it was opened here; one that was lent stays open."""
+        with self._lock:
+            if self._ledger is not None and not self._lent:
+                self._ledger.close()
+                self._ledger = None
 
 
 def price_as_json(price: Price | None) -> str | None:

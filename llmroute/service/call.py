@@ -29,7 +29,7 @@ class Call:
     """A request that has its plan: everything that the flow needs and nothing that it must look up.
 
     `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.
-    `jitter` is a random number from 0 to 1.
+    `fingerprint` tells one key and address of a provider from another.  `jitter` is a random number from 0 to 1.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Call:
     timeouts: Timeouts
     labels: Labels
     connect: Callable[[str], Provider]
+    fingerprint: Callable[[str], str]
     books: Bookkeeper
     note: Callable[[str], None]
     trace: Callable[[str], None]

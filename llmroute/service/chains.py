@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import ModelRetiredError
-from llmroute.routing.chains import PREDEFINED
 from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.planning import all_chains
 
 if TYPE_CHECKING:
     from llmroute.service.api import LLMService
@@ -27,8 +27,8 @@ def chains_today(service: LLMService) -> dict[str, list[ChainEntry]]:
     """Return every chain by its name."""
     here = service.local_models()
     return {
-        name: [_entry(service, here, f"{provider}/{model}") for provider, model in pairs]
-        for name, pairs in PREDEFINED.items()
+        name: [_entry(service, here, written) for written in entries]
+        for name, entries in all_chains(service.config).items()
     }
 
 

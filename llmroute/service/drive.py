@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 
     from llmroute.transport import AsyncExchange, AsyncSender, Exchange, Sender
     from llmroute.types import LLMResponse
@@ -44,15 +44,19 @@ def drive(
                     case Sleep(seconds):
                         sleep(seconds)
             except BaseException as error:  # noqa: BLE001 (the flow decides, and raises again what it cannot mend)
-                _close(exchange)
-                exchange = None
+                ended, exchange = exchange, None
+                _close(ended)
                 operation = flow.throw(error)
             else:
                 operation = flow.send(result)
     except StopIteration:
         return
     finally:
-        _close(exchange)
+        try:
+            _close(exchange)
+        finally:
+            # Settles the attempt when a signal came between two operations.
+            flow.close()
 
 
 def _close(exchange: Exchange | None) -> None:
@@ -62,7 +66,7 @@ def _close(exchange: Exchange | None) -> None:
 
 async def drive_async(
     flow: Generator[Operation, Any, None], sender: AsyncSender, sleep: Callable[[float], Awaitable[None]]
-) -> AsyncIterator[str | LLMResponse]:
+) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
     import asyncio
 
@@ -90,15 +94,18 @@ async def drive_async(
                     case Sleep(seconds):
                         await sleep(seconds)
             except BaseException as error:  # noqa: BLE001 (as above)
-                await _close_async(exchange)
-                exchange = None
+                ended, exchange = exchange, None
+                await _close_async(ended)
                 operation = flow.throw(error)
             else:
                 operation = flow.send(result)
     except StopIteration:
         return
     finally:
-        await _close_async(exchange)
+        try:
+            await _close_async(exchange)
+        finally:
+            flow.close()
 
 
 async def _close_async(exchange: AsyncExchange | None) -> None:

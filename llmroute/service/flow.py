@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError
+from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError, RestingError
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.service.attempt import Attempt
-from llmroute.service.operations import Sleep
+from llmroute.service.operations import Blocking, Sleep
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,16 +40,18 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         while True:
             if isinstance(action, Wait):
                 yield Sleep(action.seconds)
-                error, shown = None, False
+                error, shown, retry_allowed = None, False, True
             else:
                 error, shown = yield from _try(call, action, started, records)
+                retry_allowed = error is None or (yield from _retry_allowed(call, action))
                 if error is not None and error.retry_after_s is not None:
                     waits_s.append(error.retry_after_s)
-            action = loop.send(Outcome(call.clock() - started, error, shown))
+            action = loop.send(Outcome(call.clock() - started, error, shown, retry_allowed))
     except StopIteration:
         return
     except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
-        raise _final(error, records, waits_s) from error.__cause__
+        final = _final(error, records, waits_s)
+        raise final from (error.__cause__ if final is error else error)
 
 
 def _try(
@@ -59,8 +61,15 @@ def _try(
         _tell_fallback(call, action)
     attempt = Attempt(call, action, started, tuple(records))
     error = yield from attempt.run()
-    records.append(attempt.record())
+    if not isinstance(error, RestingError):
+        records.append(attempt.record())
     return error, attempt.shown
+
+
+def _retry_allowed(call: Call, action: Try) -> Generator[Operation, Any, bool]:
+    provider = action.entry.model.provider
+    allowed: bool = yield Blocking(lambda: call.books.retry_allowed(provider, call.now_ms()))
+    return allowed
 
 
 def _tell_fallback(call: Call, action: Try) -> None:
@@ -83,11 +92,9 @@ def _final(
     hint = error.hint
     if error.exit_code == TRY_LATER:
         hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
-    final = AllProvidersFailedError(
+    return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",
         exit_code=error.exit_code,
         hint=hint,
         attempts=records,
     )
-    final.__cause__ = error
-    return final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from llmroute.errors import RequestError
@@ -30,13 +30,7 @@ class Listed:
     model: ModelConfig
     price: Price | None
     status: str
-    expected_latency_ms: int | None
-
-
-def typical_latency_ms(registry: ModelRegistry, provider: str) -> int | None:
-    """Return the provider's documented typical answer, None where it documents none."""
-    typical = registry.typical_latency_ms(provider)
-    return round(typical) if isfinite(typical) else None
+    expected_latency_ms: int
 
 
 def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]:
@@ -50,7 +44,7 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> Listed:
         model=model,
         price=price_on(model, registry.today),
         status=registry.status(model),
-        expected_latency_ms=typical_latency_ms(registry, model.provider),
+        expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
     )
 
 
@@ -85,7 +79,7 @@ def ordered(found: Iterable[Listed], by: Order) -> list[Listed]:
     keys: dict[Order, Callable[[Listed], float]] = {
         "price": lambda one: sum(_usd(one)),
         "quality": lambda one: -(one.model.quality or 0),
-        "latency": lambda one: inf if one.expected_latency_ms is None else one.expected_latency_ms,
+        "latency": lambda one: one.expected_latency_ms,
         "context": lambda one: -(one.model.context_window or 0),
     }
     return sorted(found, key=lambda one: (keys[by](one), one.model.name))

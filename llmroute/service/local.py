@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError
@@ -46,11 +47,12 @@ class LocalModels:
     def _ask(self) -> frozenset[str] | None:
         try:
             provider = self._connect()
+            until = time.monotonic() + 2 * PROBE_TIMEOUT_S
             exchange = self._sender().open(
                 provider.render_models(), connect_s=PROBE_TIMEOUT_S, answer_s=PROBE_TIMEOUT_S
             )
             try:
-                body = b"".join(iter(lambda: exchange.read(PROBE_TIMEOUT_S), b""))
+                body = b"".join(iter(lambda: exchange.read(max(until - time.monotonic(), 0.001)), b""))
             finally:
                 exchange.close()
             if exchange.status != 200:  # noqa: PLR2004

@@ -28,6 +28,8 @@ class Options:
     provider: str | None = None
     model: str | None = None
     strategy: str | None = None
+    chain: str | None = None
+    fallback: Sequence[str] = ()
     task_type: str | None = None
     required_capability: str | Iterable[str] | None = None
     max_latency_ms: int | None = None
@@ -43,6 +45,13 @@ class Options:
     prefer_local: bool | None = None
     local_only: bool = False
     strict_params: bool = False
+    upgrade: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what can be read only once."""
+        asked = self.required_capability
+        if asked is not None and not isinstance(asked, str):
+            object.__setattr__(self, "required_capability", tuple(asked))
 
     def rendered_prompt(self, *, streaming: bool) -> Prompt:
         """Return the prompt that a model gets.
@@ -52,6 +61,8 @@ class Options:
         """
         self._check_choices()
         self._check_ranges()
+        if self.chain and (self.model or self.provider or self.fallback):
+            raise RequestError("a chain says itself which models are tried: leave out model, provider and fallback")
         return Prompt(
             messages=self._messages(),
             system=self.system or None,

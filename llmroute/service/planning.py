@@ -1,4 +1,4 @@
-"""From a request to its plan: gather the candidates, ask the router."""
+"""From a request to its plan: ask the router, in the way that the request wants its models chosen."""
 
 from __future__ import annotations
 
@@ -7,39 +7,33 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_picousd, price_on
-from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
+from llmroute.routing.chains import PREDEFINED
+from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens
 from llmroute.routing.parameters import refused
-from llmroute.routing.plan import Candidate, Plan, Wish
-from llmroute.routing.router import exclude, keep_order, plan
-from llmroute.service.local import LOCAL_SERVER
-from llmroute.types import Usage
+from llmroute.routing.plan import Plan, Weights, Wish
+from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
+    from llmroute.routing.plan import Candidate
+    from llmroute.service.candidates import Candidates
     from llmroute.service.options import Options
     from llmroute.types import ModelConfig, Prompt
 
-LAST_RESORT = "builtin"
-UNKNOWN_TYPICAL_S = 10.0
+KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one"
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Makes plans for one configuration and one catalogue.
-
-    `why_unusable` says why a provider cannot be called from here, `why_not_here` why a model of the local server
-    cannot be; None when they can.
-    """
+    """Makes the plan of one request.  `note` receives what a person should know of it."""
 
     config: Config
     registry: ModelRegistry
-    why_unusable: Callable[[str], str | None]
-    why_not_here: Callable[[str], str | None]
-    now_ms: Callable[[], int]
+    candidates: Candidates
+    now_ms: int
     note: Callable[[str], None]
 
     def plan(self, options: Options, prompt: Prompt) -> Plan:
@@ -47,30 +41,23 @@ class Planner:
 
         Raises:
             NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
-            RequestError: the model or the provider that was named does not exist.
+            RequestError: the model, the provider or the chain that was named does not exist.
         """
         wish = self._wish(options, prompt)
-        first: list[Candidate] = []
-        if options.model:
-            first = [self._named(options, prompt, wish)]
-        others = [self._candidate(model, prompt) for model in self._all_models()]
-        if options.provider and not options.model:
-            made = self._of_provider(options.provider, wish, others)
-        elif first:
-            made = keep_order(replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0), first)
+        if options.chain:
+            made = self._of_chain(options.chain, wish)
+        elif options.fallback:
+            made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
+        elif options.model:
+            made = self._with_others(self._of_model(options, wish), wish)
+        elif options.provider:
+            made = self._with_others(self._of_provider(options.provider, wish), wish)
         else:
-            made = plan(wish, others)
-            self._require(made, wish)
-        if not self._may_fall_back(options):
-            return replace(made, entries=made.entries[:1])
-        if first or options.provider:
-            named = {entry.model.name for entry in made.entries}
-            rest = plan(wish, [other for other in others if other.model.name not in named and not other.last_resort])
-            made = replace(made, entries=made.entries + rest.entries, excluded=made.excluded + rest.excluded)
-        return made
-
-    def _may_fall_back(self, options: Options) -> bool:
-        return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
+            made = self._best(wish, self.candidates.all())
+        if not (wish.upgrade or options.chain or options.fallback):
+            made = without_upgrades(made)
+        may_fall_back = self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
+        return made if may_fall_back else replace(made, entries=made.entries[:1])
 
     def _wish(self, options: Options, prompt: Prompt) -> Wish:
         config = self.config
@@ -86,31 +73,96 @@ class Planner:
             min_quality=options.min_quality or 0,
             default_provider=config.default_provider,
             unsupported=self._unsupported(prompt) if options.strict_params else {},
-            now_ms=self.now_ms(),
+            weights=Weights(**config.weights),
+            upgrade=config.upgrade if options.upgrade is None else options.upgrade,
+            now_ms=self.now_ms,
         )
 
     def _unsupported(self, prompt: Prompt) -> dict[str, str]:
-        found = {model.name: refused(prompt, model.parameters) for model in self._all_models()}
+        models = map(self.registry.resolve, self.registry.list_models())
+        found = {model.name: refused(prompt, model.parameters) for model in models}
         return {name: ", ".join(words.values()) for name, words in found.items() if words}
 
-    def _all_models(self) -> list[ModelConfig]:
-        return [self.registry.resolve(name) for name in self.registry.list_models()]
+    def _best(self, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
+        made = plan(wish, candidates)
+        if not made.entries:
+            made = replace(soonest(wish, candidates), excluded=made.excluded)
+        _require(made, wish)
+        first = made.entries[0]
+        if first.candidate.last_resort and not wish.local_only:
+            self.note(f"answering with {first.model.name}, the embedded engine: {KEYS}")
+        return made
 
-    def _named(self, options: Options, prompt: Prompt, wish: Wish) -> Candidate:
-        """Return the model that was named; one that its vendor has retired becomes its successor."""
+    def _full_name(self, options: Options) -> str:
         name = options.model or ""
-        if options.provider and not name.startswith(f"{options.provider}/"):
-            name = f"{options.provider}/{name}"
-        model = self.registry.resolve(name, default_provider=self.config.default_provider)
-        if problem := self.why_unusable(model.provider):
-            raise NoCandidateError(problem)
-        model = self._living(model)
-        candidate = replace(self._candidate(model, prompt), unusable=None, last_resort=False)
+        whole = not options.provider or name.startswith(f"{options.provider}/")
+        return name if whole else f"{options.provider}/{name}"
+
+    def _of_model(self, options: Options, wish: Wish) -> Plan:
+        """Plan for the model that was named; it need not be good or fast, only possible."""
+        model = self._named(self._full_name(options))
+        candidate = replace(self.candidates.of(model), unusable=None, last_resort=False)
         only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
-        if exclusion := exclude(candidate, only_hard):
+        awake = replace(candidate, learned=replace(candidate.learned, open_until_ms=None))
+        if exclusion := exclude(awake, only_hard):
             kind = BudgetExceededError if wish.budget_picousd is not None else RequestError
             raise kind(f"{model.name}: {exclusion.reason}")
-        return candidate
+        resting = exclude(candidate, only_hard)
+        made = keep_order(only_hard, [awake])
+        return made if resting is None else replace(made, excluded=(*made.excluded, resting))
+
+    def _of_provider(self, provider: str, wish: Wish) -> Plan:
+        if provider not in PROVIDERS:
+            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
+        if problem := self.candidates.why_unusable(provider):
+            raise NoCandidateError(problem)
+        own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
+        return self._best(wish, own)
+
+    def _with_others(self, made: Plan, wish: Wish) -> Plan:
+        """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
+        named = {entry.model.name for entry in made.entries}
+        joining = [
+            one
+            for one in self.candidates.all()
+            if one.model.name not in named and (wish.local_only or not one.last_resort)
+        ]
+        rest = plan(wish, joining)
+        resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
+        excluded = made.excluded + rest.excluded
+        if resting and rest.entries and self.config.enable_fallback:
+            self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
+            return replace(made, entries=(*rest.entries, *made.entries), excluded=excluded)
+        entries = other_provider_second([*made.entries, *rest.entries])
+        return replace(made, entries=tuple(entries), excluded=excluded)
+
+    def _of_chain(self, name: str, wish: Wish) -> Plan:
+        chains = all_chains(self.config)
+        known = next((chain for chain in chains if chain.lower() == name.lower()), None)
+        if known is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name.upper(), [chain.upper() for chain in chains], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(chains)}"
+            raise RequestError(f"no chain is called {name!r}", hint=hint)
+        return replace(self._of_named(chains[known], wish), strategy=None, chain=known)
+
+    def _of_named(self, names: Sequence[str], wish: Wish) -> Plan:
+        """Plan for models in the order in which they were named, those that can be called."""
+        models = [self._living(self.registry.resolve(name, self.config.default_provider)) for name in names]
+        unique = list({model.name: model for model in models}.values())
+        candidates = [replace(self.candidates.of(model), last_resort=False) for model in unique]
+        made = keep_order(wish, candidates)
+        if not made.entries:
+            made = replace(soonest(wish, candidates), excluded=made.excluded)
+        _require(made, wish)
+        return made
+
+    def _named(self, name: str) -> ModelConfig:
+        model = self.registry.resolve(name, self.config.default_provider)
+        if problem := self.candidates.why_unusable(model.provider):
+            raise NoCandidateError(problem)
+        return self._living(model)
 
     def _living(self, model: ModelConfig) -> ModelConfig:
         """Replace a retired model by its successor; a gateway at another address may still serve it."""
@@ -119,57 +171,29 @@ class Planner:
         at_home = self.config.providers[model.provider].base_url is None
         return self.registry.living(model) if at_home else model
 
-    def _of_provider(self, provider: str, wish: Wish, others: Sequence[Candidate]) -> Plan:
-        if provider not in PROVIDERS:
-            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
-        if problem := self.why_unusable(provider):
-            raise NoCandidateError(problem)
-        own = [replace(other, last_resort=False) for other in others if other.model.provider == provider]
-        made = plan(wish, own)
-        self._require(made, wish)
-        return made
 
-    def _candidate(self, model: ModelConfig, prompt: Prompt) -> Candidate:
-        row = PROVIDERS[model.provider]
-        price = price_on(model, self.registry.today)
-        output = expected_output_tokens(prompt)
-        expected = worst = None
-        if price is not None:
-            expected = cost_picousd(Usage(expected_input_tokens(prompt), output_tokens=output), price)
-            longest = prompt.max_tokens or model.max_output or model.context_window
-            if longest is not None:
-                worst = cost_picousd(Usage(worst_input_tokens(prompt), output_tokens=longest), price)
-        unusable = self.why_unusable(model.provider)
-        if unusable is None and self.registry.status(model) == "retired":
-            unusable = f"retired on {model.retires_on}"
-        if unusable is None and model.provider == LOCAL_SERVER:
-            unusable = self.why_not_here(model.api_name)
-        return Candidate(
-            model=model,
-            price=price,
-            expected_cost_picousd=expected,
-            worst_cost_picousd=worst,
-            local=row.local and self.registry.is_local(model.provider, model.id),
-            typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
-            unusable=unusable,
-            last_resort=model.provider == LAST_RESORT,
-        )
+def all_chains(config: Config) -> dict[str, list[str]]:
+    """Return every chain by its name, the user's own before a predefined one of the same name."""
+    predefined = {name: [f"{provider}/{model}" for provider, model in pairs] for name, pairs in PREDEFINED.items()}
+    return {**predefined, **config.chains}
 
-    def _require(self, made: Plan, wish: Wish) -> None:
-        """Raise what tells the nearest miss and what would admit it when a plan is empty."""
-        if made.entries:
-            return
-        misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
-        if misses:
-            nearest = min(misses, key=lambda exclusion: exclusion.distance)
-            kind = BudgetExceededError if nearest.reason.startswith("it could cost") else NoCandidateError
-            raise kind(
-                f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
-                hint=f"{nearest.admitted_by} would admit it",
-            )
-        reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
-        wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
-        raise NoCandidateError(
-            f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
-            hint="llmroute health shows what is set up, llmroute models what there is",
+
+def _require(made: Plan, wish: Wish) -> None:
+    """Raise what tells the nearest miss and what would admit it when a plan is empty."""
+    if made.entries:
+        return
+    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
+    if misses:
+        nearest = min(misses, key=lambda exclusion: exclusion.distance)
+        over_budget = (nearest.admitted_by or "").startswith("--budget")
+        kind = BudgetExceededError if over_budget else NoCandidateError
+        raise kind(
+            f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
+            hint=f"{nearest.admitted_by} would admit it",
         )
+    reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
+    wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
+    raise NoCandidateError(
+        f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
+        hint="llmroute health shows what is set up, llmroute models what there is",
+    )

@@ -6,14 +6,14 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from llmroute.registry import ModelRegistry
+from llmroute.registry import CAPABILITIES, ModelRegistry
 from llmroute.registry.compile import CATALOGUE, OVERLAY, Compiler, main
 from llmroute.registry.rows import KINDS
-from llmroute.registry.schema import check_catalogue
+from llmroute.registry.schema import Capability, check_catalogue
 from llmroute.registry.sources import PACKAGES, Inputs
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +153,33 @@ def successor(fact: dict[str, Any]) -> str | None:
     """The checked successor by the name that it has here; it may be called by an alias."""
     named = fact["lifecycle"].get("successor")
     return ModelRegistry().get_model_config(fact["provider"], named).name if named else None
+
+
+@needs_facts
+@pytest.mark.parametrize("fact", facts(), ids=name_of)
+def test_the_parameters_agree_with_the_checked_facts(fact: dict[str, Any]) -> None:
+    known = ModelRegistry().get_model_config(fact["provider"], fact["id"]).parameters
+    checked = fact["param_restrictions"]
+    renamed = checked["max_tokens_param"] == "max_completion_tokens"
+    assert known.max_tokens_name == ("max_completion_tokens" if renamed else "max_tokens")
+    assert known.temperature == (checked["temperature"] is not False)
+    while_thinking = "only with" in str(checked["temperature"]) or "while thinking is on" in checked.get("note", "")
+    assert known.temperature_needs_effort_none == while_thinking
+    assert set(known.efforts) <= set(checked.get("reasoning_effort", known.efforts))
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_efforts_and_their_form_come_together(name: str) -> None:
+    model = ModelRegistry().resolve(name)
+    limits = model.parameters
+    assert bool(limits.efforts) == (limits.effort_form is not None)
+    assert limits.default_effort in (None, *limits.efforts)
+    assert not limits.efforts or "reasoning" in model.capabilities
+
+
+def test_the_capabilities_that_are_checked_are_those_that_are_offered() -> None:
+    assert frozenset(get_args(Capability)) == CAPABILITIES
+    assert {capability for row in ROWS.values() for capability in row["capabilities"]} == CAPABILITIES
 
 
 @needs_facts

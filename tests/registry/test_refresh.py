@@ -141,6 +141,13 @@ def test_a_price_that_moves_more_than_twentyfold_is_refused_unless_forced(usd: f
     assert "--force" in str(refusal.value.hint)
 
 
+def test_data_that_is_older_than_the_catalogue_is_refused_unless_forced() -> None:
+    older = {**SHIPPED, "as_of": "2026-01-01"}
+    check(SHIPPED, older, force=True)
+    with pytest.raises(RequestError, match="the data is of 2026-01-01, the catalogue of"):
+        check(SHIPPED, older)
+
+
 def test_force_does_not_let_an_unsound_catalogue_pass() -> None:
     with pytest.raises(RequestError, match="not a valid catalogue: models"):
         check(SHIPPED, changed("openai/gpt-6-luna", prices=[{"input": -1}]), force=True)
@@ -168,15 +175,15 @@ def test_a_model_of_no_provider_is_refused() -> None:
 
 
 def test_taking_a_catalogue_keeps_the_previous_one_and_is_private(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.json"
+    path = tmp_path / "llmroute" / "catalogue.json"
     take(path, SHIPPED)
-    assert not (tmp_path / PREVIOUS).exists()
+    assert not path.with_name(PREVIOUS).exists()
     first = path.read_bytes()
     take(path, {**SHIPPED, "as_of": "2026-12-01"})
-    assert (tmp_path / PREVIOUS).read_bytes() == first
+    assert path.with_name(PREVIOUS).read_bytes() == first
     assert json.loads(path.read_bytes())["as_of"] == "2026-12-01"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["catalogue.json", PREVIOUS]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["catalogue.json", PREVIOUS]
 
 
 def test_a_write_that_fails_leaves_the_catalogue_and_no_scraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +209,10 @@ def test_a_refreshed_catalogue_is_used_when_it_is_as_new_as_the_shipped_one(tmp_
     assert (registry.warning, registry.as_of) == (None, "2026-12-01")
     assert registry.resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
     assert merge_file(SHIPPED, path.read_bytes(), TODAY) == merged
+    take(path, {**merged, "as_of": SHIPPED["as_of"]})
+    assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
     take(path, {**merged, "as_of": "2026-01-01"})
-    assert ModelRegistry(catalogue_path=path).as_of == SHIPPED["as_of"]
+    assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0001
 
 
 def test_a_missing_refreshed_catalogue_is_nothing_to_tell(tmp_path: Path) -> None:

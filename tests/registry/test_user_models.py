@@ -68,6 +68,13 @@ def test_rows_that_were_checked_before_are_taken_without_pydantic() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+def test_a_local_model_of_the_users_is_free_unless_it_names_a_price() -> None:
+    own = registry(**{"ollama/house": {"context_window": 8}, "ollama/rack": {"input": 1}, "openai/house": {}})
+    assert own.resolve("ollama/house").cost_per_1k_prompt == 0
+    assert own.resolve("ollama/rack").cost_per_1k_prompt == 0.001
+    assert own.resolve("openai/house").cost_per_1k_prompt is None
+
+
 def test_a_contracts_tiers_replace_the_catalogues() -> None:
     found = registry(**{"openai/gpt-6.1-sol": {"tiers": []}}).resolve("gpt-6.1-sol")
     assert found.prices[-1].tiers == ()

@@ -1,0 +1,238 @@
+"""What calls have taught: latency, reliability, breakers and retry tokens.
+
+Processes that live a second learn from each other here.  Everything is written in the transaction of the attempt that
+taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back counts as standing still.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+
+LATENCY_HALF_LIFE_MS = 7_200_000
+RELIABILITY_HALF_LIFE_MS = 6 * 3_600_000
+# Three failures within this long open a breaker that counts.
+COUNTING_WINDOW_MS = 600_000
+FAILURES_TO_OPEN = 3
+# However the clock may jump, what is left alone for its failures is tried again within the hour.
+LONGEST_REST_MS = 3_600_000
+
+RETRY_TOKENS = 20.0
+TOKENS_PER_SUCCESS = 0.2
+TOKENS_PER_MS = 1 / 60_000
+
+
+class Trip(NamedTuple):
+    """Why and for how long something is to be left alone.
+
+    `kind` is `key` or `address` (a whole provider), `endpoint` or `model` (one model).  `counts` opens only after three
+    in ten minutes.  Each opening without a success between doubles `rest_ms`, up to `most_ms`.
+    """
+
+    kind: str
+    reason: str
+    rest_ms: int
+    most_ms: int
+    counts: bool = False
+
+
+class Lesson(NamedTuple):
+    """What one attempt taught.  Times are seconds; None teaches nothing of the kind."""
+
+    provider: str
+    model: str
+    effort: str
+    bucket: int
+    at_ms: int
+    fingerprint: str
+    succeeded: bool | None = None
+    ttft_s: float | None = None
+    per_token_s: float | None = None
+    trip: Trip | None = None
+    answered: bool = False
+
+
+class Breaker(NamedTuple):
+    """Something that is left alone until `open_until_ms`; after that one caller tries it again."""
+
+    kind: str
+    provider: str
+    model: str
+    reason: str
+    open_until_ms: int
+    fingerprint: str | None
+    probing: bool
+
+
+class Recollection(NamedTuple):
+    """What is known now.  Latencies are (weight, sum of logarithms) by (provider, model, metric)."""
+
+    latencies: dict[tuple[str, str, str], tuple[float, float]]
+    all_latencies: dict[str, list[float]]
+    reliabilities: dict[tuple[str, str], tuple[float, float]]
+    breakers: list[Breaker]
+
+
+def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
+    """Read what is known of calls of this size and effort, decayed to now."""
+    latencies = {}
+    everything: dict[str, list[float]] = {}
+    sql = "SELECT provider, model, metric, effort, weight, log_sum, at_ms FROM latencies WHERE bucket = ?"
+    for provider, model, metric, of_effort, weight, log_sum, at_ms in db.execute(sql, (bucket,)):
+        everything.setdefault(metric, []).append(exp(log_sum / weight))
+        if of_effort == effort:
+            kept = _kept(now_ms - at_ms, LATENCY_HALF_LIFE_MS)
+            latencies[provider, model, metric] = (weight * kept, log_sum * kept)
+    reliabilities = {}
+    for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
+        kept = _kept(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+        reliabilities[provider, model] = (ok * kept, calls * kept)
+    return Recollection(latencies, everything, reliabilities, breakers(db, now_ms))
+
+
+def breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
+    """Return what is left alone now, or is being tried again by somebody."""
+    columns = "kind, provider, model, reason, open_until_ms, fingerprint, probe_until_ms"
+    sql = f"SELECT {columns} FROM breakers WHERE trips > 0"  # noqa: S608 (own names)
+    found = []
+    for kind, provider, model, reason, open_until_ms, fingerprint, probe_until_ms in db.execute(sql):
+        until_ms = open_until_ms
+        if kind in ("endpoint", "address"):
+            until_ms = min(open_until_ms, now_ms + LONGEST_REST_MS)
+        probing = until_ms <= now_ms and probe_until_ms is not None and probe_until_ms > now_ms
+        if until_ms > now_ms or probing:
+            shown_ms = probe_until_ms if probing else until_ms
+            found.append(Breaker(kind, provider, model, reason, shown_ms, fingerprint, probing))
+    return found
+
+
+class Prober(NamedTuple):
+    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then."""
+
+    owner: str
+    now_ms: int
+    until_ms: int
+
+
+def win_probe(db: sqlite3.Connection, provider: str, model: str, prober: Prober) -> bool:
+    """Whether the caller may call: nothing is left alone, or it is the one that tries again."""
+    mine, now_ms = (provider, model), prober.now_ms
+    scope = "trips > 0 AND provider = ? AND model IN (?, '')"
+    by_another = "open_until_ms <= ? AND probe_until_ms > ? AND probe_owner <> ?"
+    taken = db.execute(
+        f"SELECT count(*) FROM breakers WHERE {scope} AND {by_another}",  # noqa: S608
+        (*mine, now_ms, now_ms, prober.owner),
+    ).fetchone()[0]
+    if taken:
+        return False
+    db.execute(
+        f"UPDATE breakers SET probe_owner = ?, probe_until_ms = ? WHERE {scope} AND open_until_ms <= ?",  # noqa: S608
+        (prober.owner, prober.until_ms, *mine, now_ms),
+    )
+    return True
+
+
+def learn(db: sqlite3.Connection, lesson: Lesson) -> None:
+    """Take in what an attempt taught."""
+    for metric, seconds in (("ttft", lesson.ttft_s), ("per_token", lesson.per_token_s)):
+        if seconds is not None:
+            _learn_latency(db, lesson, metric, max(seconds, 1e-6))
+    if lesson.succeeded is not None:
+        _learn_reliability(db, lesson)
+    if lesson.succeeded:
+        _close(db, lesson)
+        _earn_tokens(db, lesson.provider, lesson.at_ms)
+    elif lesson.answered:
+        # Whatever it said, it could be reached.
+        db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (lesson.provider,))
+    if lesson.trip is not None:
+        _trip(db, lesson, lesson.trip)
+    elif not lesson.succeeded:
+        db.execute(
+            "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
+            (lesson.provider, lesson.model),
+        )
+
+
+def retry_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> float:
+    """Return how many retries a provider has left."""
+    row = db.execute("SELECT tokens, at_ms FROM retry_tokens WHERE provider = ?", (provider,)).fetchone()
+    return RETRY_TOKENS if row is None else min(RETRY_TOKENS, row[0] + max(now_ms - row[1], 0) * TOKENS_PER_MS)
+
+
+def spend_retry_token(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
+    """Take one of a provider's retries."""
+    _set_tokens(db, provider, max(retry_tokens(db, provider, now_ms) - 1, 0.0), now_ms)
+
+
+def reset_breakers(db: sqlite3.Connection, provider: str) -> int:
+    """Close every breaker of a provider; return how many there were."""
+    return db.execute("DELETE FROM breakers WHERE provider = ?", (provider,)).rowcount
+
+
+def _earn_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
+    tokens = retry_tokens(db, provider, now_ms)
+    if tokens < RETRY_TOKENS:
+        _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS, RETRY_TOKENS), now_ms)
+
+
+def _set_tokens(db: sqlite3.Connection, provider: str, tokens: float, now_ms: int) -> None:
+    db.execute("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (provider, tokens, now_ms))
+
+
+def _kept(elapsed_ms: int, half_life_ms: int) -> float:
+    return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
+
+
+def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds: float) -> None:
+    key = (lesson.provider, lesson.model, lesson.effort, lesson.bucket, metric)
+    row = db.execute(
+        "SELECT weight, log_sum, at_ms FROM latencies"
+        " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
+        key,
+    ).fetchone()
+    weight, log_sum, at_ms = row or (0.0, 0.0, lesson.at_ms)
+    kept = _kept(lesson.at_ms - at_ms, LATENCY_HALF_LIFE_MS)
+    db.execute(
+        "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*key, weight * kept + 1, log_sum * kept + log(seconds), max(at_ms, lesson.at_ms)),
+    )
+
+
+def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
+    key = (lesson.provider, lesson.model)
+    row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
+    ok, calls, at_ms = row or (0.0, 0.0, lesson.at_ms)
+    kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+    db.execute(
+        "INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)",
+        (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, max(at_ms, lesson.at_ms)),
+    )
+
+
+def _close(db: sqlite3.Connection, lesson: Lesson) -> None:
+    db.execute("DELETE FROM breakers WHERE provider = ? AND model IN (?, '')", (lesson.provider, lesson.model))
+
+
+def _trip(db: sqlite3.Connection, lesson: Lesson, trip: Trip) -> None:
+    now_ms = lesson.at_ms
+    key = (trip.kind, lesson.provider, "" if trip.kind in ("key", "address") else lesson.model)
+    row = db.execute(
+        "SELECT failures, since_ms, trips, open_until_ms FROM breakers WHERE kind = ? AND provider = ? AND model = ?",
+        key,
+    ).fetchone()
+    failures, since_ms, trips, open_until_ms = row or (0, now_ms, 0, 0)
+    if not 0 <= now_ms - since_ms <= COUNTING_WINDOW_MS and not trips:
+        failures, since_ms = 0, now_ms
+    failures += 1
+    if not trip.counts or failures >= FAILURES_TO_OPEN or trips:
+        rest_ms = min(trip.rest_ms * 2 ** min(trips, 20), trip.most_ms)
+        trips += 1
+        open_until_ms = max(open_until_ms, now_ms + rest_ms)
+    db.execute(
+        "INSERT OR REPLACE INTO breakers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+        (*key, trip.reason, failures, since_ms, trips, open_until_ms, lesson.fingerprint),
+    )

@@ -1,0 +1,78 @@
+"""Gather what might be called: facts from the catalogue, what can be reached from here, what was learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmroute.addresses import is_loopback
+from llmroute.providers import PROVIDERS
+from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
+from llmroute.routing.plan import Candidate
+from llmroute.service.local import LOCAL_SERVER
+from llmroute.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.config import Config
+    from llmroute.registry import ModelRegistry
+    from llmroute.service.remembering import Memory
+    from llmroute.types import ModelConfig, Prompt
+
+LAST_RESORT = "builtin"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The models that might serve one prompt.
+
+    `why_unusable` says why a provider cannot be called from here, `why_not_here` why a model of the local server
+    cannot be; None when they can.
+    """
+
+    config: Config
+    registry: ModelRegistry
+    prompt: Prompt
+    memory: Memory
+    why_unusable: Callable[[str], str | None]
+    why_not_here: Callable[[str], str | None]
+
+    def all(self) -> list[Candidate]:
+        """Return every model of the catalogue."""
+        return [self.of(self.registry.resolve(name)) for name in self.registry.list_models()]
+
+    def of(self, model: ModelConfig) -> Candidate:
+        """Return one model, with what it would cost and whether it can be called."""
+        price = price_on(model, self.registry.today)
+        expected = worst = None
+        if price is not None:
+            output = expected_output_tokens(self.prompt)
+            expected = cost_picousd(Usage(expected_input_tokens(self.prompt), output_tokens=output), price)
+            longest = self.prompt.max_tokens or model.max_output or model.context_window
+            if longest is not None:
+                worst = cost_picousd(Usage(worst_input_tokens(self.prompt), output_tokens=longest), price)
+        return Candidate(
+            model=model,
+            price=price,
+            expected_cost_picousd=expected,
+            worst_cost_picousd=worst,
+            local=self._is_local(model),
+            typical_s=self.registry.typical_latency_ms(model.provider) / 1000,
+            learned=self.memory.learned(model),
+            unusable=self._why_unusable(model),
+            last_resort=model.provider == LAST_RESORT,
+        )
+
+    def _why_unusable(self, model: ModelConfig) -> str | None:
+        if problem := self.why_unusable(model.provider):
+            return problem
+        if self.registry.status(model) == "retired":
+            return f"retired on {model.retires_on}"
+        return self.why_not_here(model.api_name) if model.provider == LOCAL_SERVER else None
+
+    def _is_local(self, model: ModelConfig) -> bool:
+        base_url = self.config.providers[model.provider].base_url
+        here = base_url is None or is_loopback(base_url)
+        return PROVIDERS[model.provider].local and here and self.registry.is_local(model.provider, model.id)

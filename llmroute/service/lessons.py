@@ -1,0 +1,93 @@
+"""From how an attempt went to what is to be learned from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    ModelGoneError,
+    ProviderTimeoutError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+    UnreachableError,
+)
+from llmroute.ledger.memory import Lesson, Trip
+from llmroute.routing.learning import bucket
+
+if TYPE_CHECKING:
+    from llmroute.ledger.rows import AttemptRow
+
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+# Until its fingerprint changes: a key that was refused does not mend by itself.
+FOR_GOOD_MS = 10 * 365 * 24 * HOUR_MS
+
+# The breaker column of the table in `routing.fallback`: what is left alone, how long, at most how long, and whether
+# it takes three failures in ten minutes.
+TRIPS: dict[type[AttemptError], Trip] = {
+    RateLimitError: Trip("endpoint", "rate limit", 30 * SECOND_MS, 30 * SECOND_MS),
+    QuotaError: Trip("key", "no credit", 15 * MINUTE_MS, HOUR_MS),
+    AuthenticationError: Trip("key", "key refused", FOR_GOOD_MS, FOR_GOOD_MS),
+    ModelGoneError: Trip("model", "model gone", 24 * HOUR_MS, 24 * HOUR_MS),
+    TransientError: Trip("endpoint", "failures", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
+    ProviderTimeoutError: Trip("endpoint", "time-outs", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
+    UnreachableError: Trip("address", "unreachable", 30 * SECOND_MS, 15 * MINUTE_MS),
+    BadOutputError: Trip("endpoint", "broken answers", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
+}
+# Failures that say something of how reliable a model is; the others say something of the request or of the key.
+UNRELIABLE = (RateLimitError, TransientError, ProviderTimeoutError, UnreachableError, BadOutputError)
+SLOW = (TransientError, ProviderTimeoutError, UnreachableError, BadOutputError)
+
+
+def lesson_of(
+    row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
+) -> Lesson:
+    """Return what a settled attempt teaches.
+
+    `first_token_s` is how long it would have been waited for, `per_token_s` what is known of the model's speed: with
+    it the time of a plain answer is told apart into waiting and writing.
+    """
+    lesson = Lesson(
+        provider=row.provider,
+        model=row.model,
+        effort=row.effort or "",
+        bucket=bucket(row.input_tokens or 0),
+        at_ms=row.settled_ms or row.started_ms,
+        fingerprint=fingerprint,
+        answered=row.http_status is not None,
+    )
+    if error is not None:
+        elapsed_s = (row.latency_ms or 0) / 1000
+        return lesson._replace(
+            succeeded=False if isinstance(error, UNRELIABLE) else None,
+            ttft_s=max(first_token_s, elapsed_s) if isinstance(error, SLOW) else None,
+            trip=_trip(error),
+        )
+    if row.status != "ok":
+        return lesson
+    ttft_s, writing_s = _speeds(row, per_token_s)
+    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s)
+
+
+def _trip(error: AttemptError) -> Trip | None:
+    trip = TRIPS.get(type(error))
+    if trip is not None and isinstance(error, RateLimitError) and error.retry_after_s is not None:
+        rest_ms = round(error.retry_after_s * 1000)
+        return trip._replace(rest_ms=rest_ms, most_ms=rest_ms)
+    return trip
+
+
+def _speeds(row: AttemptRow, known_per_token_s: float | None) -> tuple[float, float | None]:
+    """Return seconds to the first token and seconds for each further one, None where that cannot be told apart."""
+    total_s = (row.latency_ms or 0) / 1000
+    tokens = row.output_tokens or 0
+    if row.ttft_ms is None:
+        writing_s = tokens * (known_per_token_s or 0.0)
+        return max(total_s - writing_s, total_s * 0.1), None
+    ttft_s = row.ttft_ms / 1000
+    return ttft_s, max(total_s - ttft_s, 0.0) / (tokens - 1) if tokens > 1 else None

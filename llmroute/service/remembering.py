@@ -1,0 +1,64 @@
+"""From what the ledger remembers to what the router weighs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of, success_probability
+from llmroute.routing.plan import Learned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.ledger.memory import Breaker, Recollection
+    from llmroute.types import ModelConfig
+
+
+class Memory:
+    """What this machine has learned of each model, for prompts of one size and one effort.
+
+    `fingerprint` tells one key and address of a provider from another: what rests because of one does not because of
+    the next.
+    """
+
+    def __init__(self, recollection: Recollection | None, fingerprint: Callable[[str], str]) -> None:
+        self._recollection = recollection
+        self._fingerprint = fingerprint
+        known = recollection.all_latencies if recollection else {}
+        self._ttft_prior = prior_of(known.get("ttft", []))
+        self._per_token_prior = prior_of(known.get("per_token", []))
+
+    def learned(self, model: ModelConfig) -> Learned:
+        """Return what is known of a model."""
+        told = self._recollection
+        if told is None:
+            return Learned()
+        ok, calls = told.reliabilities.get((model.provider, model.id), (0.0, 0.0))
+        breaker = self._breaker(model)
+        return Learned(
+            ttft_s=self._estimate(model, "ttft", self._ttft_prior),
+            s_per_token=self._estimate(model, "per_token", self._per_token_prior),
+            success=success_probability(ok, calls),
+            open_until_ms=breaker.open_until_ms if breaker else None,
+            open_because=breaker.reason if breaker else None,
+            fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
+        )
+
+    def _estimate(self, model: ModelConfig, metric: str, prior: float | None) -> float | None:
+        assert self._recollection is not None
+        evidence = self._recollection.latencies.get((model.provider, model.id, metric))
+        if prior is None:
+            return None
+        return estimate(Evidence(*evidence) if evidence else NOTHING, prior)
+
+    def _breaker(self, model: ModelConfig) -> Breaker | None:
+        """Return the breaker that keeps a model out longest."""
+        assert self._recollection is not None
+        mine = [
+            breaker
+            for breaker in self._recollection.breakers
+            if breaker.provider == model.provider
+            and breaker.model in ("", model.id)
+            and (breaker.kind in ("endpoint", "address") or breaker.fingerprint == self._fingerprint(model.provider))
+        ]
+        return max(mine, key=lambda breaker: breaker.open_until_ms, default=None)
