@@ -10,6 +10,7 @@ import typer
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.model_render import model_as_json, model_table
+from llmroute.cli.models_refresh import refresh
 from llmroute.cli.models_show import show
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import harmless, width
@@ -26,7 +27,8 @@ models = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-models.command()(show)
+for command in (show, refresh):
+    models.command()(command)
 
 
 @models.callback()
@@ -53,10 +55,12 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         return
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
+        from llmroute.service.freshness import warn_when_stale
         from llmroute.service.listing import available, listed, narrowed, ordered
 
         service = LLMService(note=say)
         _require_provider(provider)
+        warn_when_stale(service.registry, service.config.config_dir, say)
         if live:
             found = _live(service, provider)
             callable_here: Collection[str] = {one.model.name for one in found}
