@@ -48,13 +48,13 @@ class Sender:
         """Send a request and return when the head of the answer is there.
 
         Raises:
-            ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s`.
+            ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s` more.
             UnreachableError: DNS, refused, reset, TLS.
         """
         self._reading.until = time.monotonic() + connect_s + answer_s
-        with _translated(connect_s, answer_s):
+        with _translated(connect_s, connect_s + answer_s):
             client = self._clients.find(request.url, self._new_client)
-            timeout = httpx.Timeout(answer_s, connect=connect_s)
+            timeout = httpx.Timeout(connect_s + answer_s, connect=connect_s)
             response = client.send(_build(client, request, timeout), stream=True)
         return Exchange(response, self._reading)
 
@@ -114,7 +114,7 @@ class AsyncSender:
         import asyncio
 
         timeout = httpx.Timeout(None, connect=connect_s)
-        with _translated(connect_s, answer_s):
+        with _translated(connect_s, connect_s + answer_s):
             client = self._clients.find(request.url, self._new_client)
             async with asyncio.timeout(connect_s + answer_s):
                 response = await client.send(_build(client, request, timeout), stream=True)

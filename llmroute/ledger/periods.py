@@ -27,7 +27,8 @@ def start_of(period: str, now: datetime) -> datetime | None:
             return None
     if now.tzinfo is not None and now.tzinfo is not UTC and not hasattr(now.tzinfo, "key"):
         # A zone that is only today's offset: ask the system which one held then.
-        return begin.replace(tzinfo=None).astimezone()
+        # By way of the timestamp, since astimezone is an hour off where a change of the clocks skips midnight.
+        return datetime.fromtimestamp(begin.replace(tzinfo=None).timestamp(), tz=UTC).astimezone()
     return begin
 
 

@@ -89,7 +89,8 @@ class Failure:
 class Try:
     """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
 
-    `alone` says that nobody is left to fall back to, `retry` that this candidate has failed once already.
+    `alone` says that nobody else will be called: it may take all the time that is left.  `retry` says that this
+    candidate has failed once already.
     """
 
     entry: Entry
@@ -135,7 +136,8 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         calls = 0
         while True:
             calls += 1
-            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, not remaining, calls > 1)
+            alone = not remaining or number + 1 == MAX_ATTEMPTS
+            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, calls > 1)
             error = outcome.error
             number += not isinstance(error, RestingError)
             if error is None:

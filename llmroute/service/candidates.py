@@ -73,6 +73,11 @@ class Candidates:
         return self.why_not_here(model.api_name) if model.provider == LOCAL_SERVER else None
 
     def _is_local(self, model: ModelConfig) -> bool:
-        base_url = self.config.providers[model.provider].base_url
-        here = base_url is None or is_loopback(base_url)
-        return PROVIDERS[model.provider].local and here and self.registry.is_local(model.provider, model.id)
+        here = PROVIDERS[model.provider].local and is_here(self.config, model.provider)
+        return here and self.registry.is_local(model.provider, model.id)
+
+
+def is_here(config: Config, provider: str) -> bool:
+    """Whether a provider's address is not known to be another machine's."""
+    base_url = config.providers[provider].base_url
+    return base_url is None or is_loopback(base_url)

@@ -1,0 +1,282 @@
+"""What is done about each class of failure, row by row of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmroute import errors
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    BadRequestError,
+    ContentError,
+    ContextLengthError,
+    DeadlineError,
+    IncompleteAnswerError,
+    LLMRouteError,
+    ModelGoneError,
+    ParameterError,
+    ProviderTimeoutError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+    UnreachableError,
+)
+from llmroute.routing.fallback import MAX_ATTEMPTS, RULES, SOON_S, Outcome, Policy, Try, Wait, attempt_loop
+from tests.routing.models import entry
+
+KINDS: list[type[AttemptError]] = sorted(RULES, key=str)
+POOL = ("openai/small", "openai/large", "mistral/m", "anthropic/a", "ollama/o")
+WINDOWS = {"openai/small": 1000, "openai/large": 9000, "mistral/m": 500, "anthropic/a": 1000, "ollama/o": None}
+
+
+@dataclass
+class Played:
+    """What the loop did: models in the order of their calls, waits, and how it ended (None: with an answer)."""
+
+    calls: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    tries: list[Try] = field(default_factory=list)
+    error: LLMRouteError | None = None
+
+
+def made(kind: type[AttemptError], **values: Any) -> AttemptError:
+    error = kind("it failed")
+    for name, value in values.items():
+        setattr(error, name, value)
+    return error
+
+
+def play(  # noqa: PLR0913 (each is part of a situation)
+    *failures: AttemptError | None,
+    pool: tuple[str, ...] = POOL,
+    deadline_s: float = 300.0,
+    call_s: float = 0.1,
+    shown: bool = False,
+    on_content: bool = False,
+    jitter: float = 0.5,
+) -> Played:
+    """Play a loop in which the calls fail so, and every later one succeeds; time passes in calls and in waits."""
+    played = Played()
+    entries = [entry(name, window=WINDOWS[name]) for name in pool]
+    loop = attempt_loop(entries, Policy(deadline_s, on_content, jitter))
+    left = list(failures)
+    now_s = 0.0
+    try:
+        action = next(loop)
+        while True:
+            if isinstance(action, Wait):
+                played.waits.append(action.seconds)
+                now_s += action.seconds
+                outcome = Outcome(now_s)
+            else:
+                played.calls.append(action.entry.model.name)
+                played.tries.append(action)
+                now_s += call_s
+                error = left.pop(0) if left else None
+                outcome = Outcome(now_s, error, shown and error is not None)
+            action = loop.send(outcome)
+    except StopIteration:
+        return played
+    except LLMRouteError as error:
+        played.error = error
+        return played
+
+
+def test_an_answer_ends_the_loop() -> None:
+    played = play(None)
+    assert (played.calls, played.waits, played.error) == (["openai/small"], [], None)
+    assert played.tries[0].fell_from is None
+
+
+# How each class goes on while others are left: the calls that follow the first, and the wait before.
+TABLE: list[tuple[AttemptError, list[str], list[float]]] = [
+    (made(RateLimitError), ["openai/large"], []),
+    (made(RateLimitError, retry_after_s=0.4), ["openai/small"], [0.4]),
+    (made(RateLimitError, retry_after_s=1.0), ["openai/small"], [1.0]),
+    (made(RateLimitError, retry_after_s=1.1), ["openai/large"], []),
+    (made(QuotaError), ["mistral/m"], []),
+    (made(AuthenticationError), ["mistral/m"], []),
+    (made(ModelGoneError), ["openai/large"], []),
+    (made(TransientError), ["openai/small"], [0.5]),
+    (made(TransientError, retry_after_s=0.8), ["openai/small"], [0.8]),
+    (made(TransientError, retry_after_s=20.0), ["openai/large"], []),
+    (made(ProviderTimeoutError), ["openai/large"], []),
+    (made(UnreachableError), ["mistral/m"], []),
+    (made(UnreachableError, broken_off=True), ["openai/small"], [0.5]),
+    (made(ContextLengthError), ["openai/large"], []),
+    (made(ParameterError), ["openai/large"], []),
+    (made(BadOutputError), ["openai/small"], [0.5]),
+]
+
+
+@pytest.mark.parametrize(("error", "then", "waits"), TABLE)
+def test_a_failure_goes_on_as_its_class_says(error: AttemptError, then: list[str], waits: list[float]) -> None:
+    played = play(error)
+    assert played.calls == ["openai/small", *then]
+    assert played.waits == pytest.approx(waits)
+    assert played.error is None
+
+
+@pytest.mark.parametrize("kind", [ContentError, BadRequestError])
+def test_a_failure_of_the_request_itself_ends_it(kind: type[AttemptError]) -> None:
+    error = made(kind)
+    played = play(error)
+    assert played.calls == ["openai/small"]
+    assert played.error is error
+
+
+def test_content_falls_back_where_the_caller_allows_it() -> None:
+    assert play(made(ContentError), on_content=True).calls == ["openai/small", "openai/large"]
+
+
+def test_every_class_of_failure_has_a_rule() -> None:
+    def below(kind: type[AttemptError]) -> set[type[AttemptError]]:
+        return {kind, *(each for sub in kind.__subclasses__() for each in below(sub))}
+
+    assert set(RULES) == below(AttemptError) - {AttemptError}
+    assert {name for name in vars(errors) if isinstance(getattr(errors, name), type)} >= {k.__name__ for k in RULES}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_endpoint_is_called_at_most_twice(kind: type[AttemptError]) -> None:
+    played = play(*(made(kind, retry_after_s=0.1, broken_off=True, should_retry=True) for _ in range(9)))
+    assert all(played.calls.count(name) <= 2 for name in played.calls)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_alone_a_failure_is_raised_as_it_is(kind: type[AttemptError]) -> None:
+    failures = [made(kind) for _ in range(2)]
+    played = play(*failures, pool=POOL[:1])
+    assert played.error is failures[len(played.calls) - 1]
+
+
+def test_a_long_prompt_goes_only_to_larger_windows() -> None:
+    error = made(ContextLengthError)
+    assert play(error).calls == ["openai/small", "openai/large"]
+    assert play(error, error).error is error
+    assert play(error, pool=("openai/small", "mistral/m", "anthropic/a", "ollama/o")).calls == ["openai/small"]
+    assert play(error, pool=("ollama/o", "mistral/m")).calls == ["ollama/o", "mistral/m"]
+
+
+def test_what_is_wrong_with_a_provider_rules_out_all_its_models() -> None:
+    for kind in (AuthenticationError, QuotaError, UnreachableError):
+        error = made(kind)
+        played = play(error, pool=POOL[:2])
+        assert (played.calls, played.error) == (["openai/small"], error)
+
+
+def test_a_rate_limit_is_waited_for_when_nobody_else_is_left() -> None:
+    alone = POOL[:1]
+    assert play(made(RateLimitError, retry_after_s=30.0), pool=alone).waits == [30.0]
+    assert play(made(RateLimitError), pool=alone).waits == [SOON_S]
+    error = made(RateLimitError, retry_after_s=30.0)
+    played = play(error, pool=alone, deadline_s=20.0)
+    assert (played.waits, played.error) == ([], error)
+
+
+def test_a_failure_that_passes_is_waited_for_when_nobody_else_is_left() -> None:
+    assert play(made(TransientError, retry_after_s=20.0), pool=POOL[:1]).waits == [20.0]
+
+
+def test_a_provider_that_forbids_a_retry_is_obeyed() -> None:
+    for kind in (TransientError, RateLimitError, BadOutputError):
+        played = play(made(kind, should_retry=False, retry_after_s=0.1))
+        assert (played.calls, played.waits) == (["openai/small", "openai/large"], [])
+    error = made(TransientError, should_retry=False)
+    assert play(error, pool=POOL[:1]).error is error
+
+
+def test_a_provider_that_asks_for_a_retry_is_obeyed_within_reason() -> None:
+    asked = made(ProviderTimeoutError, should_retry=True, retry_after_s=0.3)
+    assert play(asked).waits == [0.3]
+    assert play(made(ProviderTimeoutError, should_retry=True, retry_after_s=5.0)).calls[1] == "openai/large"
+
+
+def test_no_more_than_four_calls_are_made() -> None:
+    failures = [made(ModelGoneError) for _ in range(9)]
+    played = play(*failures)
+    assert MAX_ATTEMPTS == 4
+    assert len(played.calls) == 4
+    assert played.error is failures[3]
+    assert [each.number for each in played.tries] == [1, 2, 3, 4]
+    assert [each.alone for each in played.tries] == [False, False, False, True]
+
+
+def test_the_deadline_ends_it_with_the_last_failure_named() -> None:
+    played = play(made(ProviderTimeoutError), call_s=10.0, deadline_s=10.0)
+    assert isinstance(played.error, DeadlineError)
+    assert "10 s" in played.error.message
+    assert "it failed" in played.error.message
+    assert "--timeout" in str(played.error.hint)
+    assert isinstance(played.error.__cause__, ProviderTimeoutError)
+
+
+def test_a_deadline_that_is_missed_by_a_hair_is_over() -> None:
+    assert isinstance(play(made(ProviderTimeoutError), call_s=9.9999, deadline_s=10.0).error, DeadlineError)
+
+
+def test_text_that_was_shown_ends_it_whatever_failed() -> None:
+    for kind in RULES:
+        played = play(made(kind), shown=True)
+        assert isinstance(played.error, IncompleteAnswerError)
+        assert "openai/small: the answer broke off: it failed" in played.error.message
+        assert type(played.error.__cause__) is kind
+        assert played.calls == ["openai/small"]
+
+
+def test_a_fallback_knows_what_it_stands_in_for() -> None:
+    played = play(made(TransientError), made(TransientError))
+    [_, again, fallback] = played.tries
+    assert again.fell_from is None
+    assert fallback.fell_from is not None
+    assert (fallback.fell_from.entry.model.name, fallback.fell_from.calls) == ("openai/small", 2)
+    assert [each.alone for each in played.tries] == [False] * 3
+    assert play(made(ModelGoneError), pool=POOL[:2]).tries[-1].alone
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 0.4), (0.5, 0.5), (1.0, 0.6)])
+def test_a_retry_waits_half_a_second_more_or_less(jitter: float, seconds: float) -> None:
+    assert play(made(TransientError), jitter=jitter).waits == pytest.approx([seconds])
+
+
+failures = st.builds(
+    made,
+    st.sampled_from(KINDS),
+    retry_after_s=st.none() | st.floats(0, 3600),
+    should_retry=st.sampled_from([None, True, False]),
+    broken_off=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sequence=st.lists(st.none() | failures, max_size=6),
+    size=st.integers(1, 5),
+    deadline_s=st.floats(0.5, 4000),
+    call_s=st.floats(0.001, 100),
+    jitter=st.floats(0, 1),
+)
+def test_whatever_happens_the_loop_is_bounded(
+    sequence: list[AttemptError | None], size: int, deadline_s: float, call_s: float, jitter: float
+) -> None:
+    played = play(*sequence, pool=POOL[:size], deadline_s=deadline_s, call_s=call_s, jitter=jitter)
+    assert 1 <= len(played.calls) <= MAX_ATTEMPTS
+    assert sum(played.waits) < deadline_s
+    fresh = [each for index, each in enumerate(played.calls) if each not in played.calls[:index]]
+    assert fresh == [name for name in POOL if name in fresh]
+    if played.error is None:
+        assert None in sequence[: len(played.calls)] or len(sequence) < len(played.calls)
+
+
+@settings(max_examples=200, deadline=None)
+@given(sequence=st.lists(failures.filter(lambda error: RULES[type(error)].next == "any"), min_size=1, max_size=3))
+def test_while_another_is_left_nobody_sleeps_longer_than_a_second(sequence: list[AttemptError]) -> None:
+    played = play(*sequence)
+    assert all(wait <= SOON_S for wait in played.waits)

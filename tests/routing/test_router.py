@@ -1,0 +1,325 @@
+"""The router ranks or excludes every candidate, by rules that a person can check by hand."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from math import log, log1p
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmroute.config import STRATEGIES
+from llmroute.routing.plan import Candidate, Entry, Learned, Wish
+from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
+from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
+from tests.routing.models import candidate, candidates, entry, wish, wishes
+
+fast = settings(max_examples=150, deadline=None)
+
+
+def order(wanted: Wish, *pool: Candidate) -> list[str]:
+    return [each.model.id for each in plan(wanted, pool).entries]
+
+
+def names(entries: tuple[Entry, ...] | list[Entry]) -> list[str]:
+    return [each.model.name for each in entries]
+
+
+def test_every_strategy_that_can_be_configured_has_a_score() -> None:
+    assert set(SCORES) == set(STRATEGIES) == set(RoutingStrategy)
+
+
+def test_balanced_is_the_published_sum() -> None:
+    one = candidate(cost=2 * 10**9, quality=70, learned=Learned(ttft_s=0.5, s_per_token=0.01, success=0.9))
+    (score,), terms = balanced(one, wish(expected_output_tokens=100))
+    assert terms["cost"] == pytest.approx(0.35 * log1p(0.002 / 0.0005))
+    assert terms["latency"] == pytest.approx(0.20 * log1p(0.5 + 100 * 0.01))
+    assert terms["quality"] == pytest.approx(0.35 * (100 - 70) / 10)
+    assert terms["reliability"] == pytest.approx(0.10 * -10 * log(0.9))
+    assert score == pytest.approx(sum(terms.values()))
+
+
+def test_an_unrated_model_counts_as_middling_and_what_was_not_measured_as_typical() -> None:
+    assert balanced(candidate(quality=None), wish()) == balanced(candidate(quality=60), wish())
+    assert expected_latency_s(candidate(typical_s=9.5), wish()) == 9.5
+    assert expected_latency_s(candidate(learned=Learned(ttft_s=2.0)), wish()) == 2.0
+
+
+def test_balanced_pays_for_quality_within_reason() -> None:
+    cheap, good = candidate("a/cheap", cost=10**8, quality=60), candidate("b/good", cost=10**9, quality=90)
+    dear = candidate("c/dear", cost=10**12, quality=92)
+    assert order(wish(), cheap, good, dear) == ["good", "cheap", "dear"]
+
+
+def test_cost_optimized_takes_the_cheapest_that_works() -> None:
+    pool = (
+        candidate("a/free", cost=0),
+        candidate("b/cheap", cost=1),
+        candidate("c/dear", cost=10**9),
+        candidate("d/unknown", cost=None),
+        candidate("e/shaky", cost=0, learned=Learned(success=0.79)),
+    )
+    assert order(wish("cost_optimized"), *pool) == ["free", "cheap", "dear", "unknown", "shaky"]
+
+
+def test_latency_optimized_takes_the_fastest_whole_answer() -> None:
+    pool = (
+        candidate("a/late_start", learned=Learned(ttft_s=4.0, s_per_token=0.001)),
+        candidate("b/slow_writer", learned=Learned(ttft_s=0.1, s_per_token=0.05)),
+        candidate("c/unmeasured", typical_s=4.6),
+    )
+    assert order(wish("latency_optimized", expected_output_tokens=500), *pool) == [
+        "late_start",
+        "unmeasured",
+        "slow_writer",
+    ]
+    assert order(wish("latency_optimized", expected_output_tokens=10), *pool)[0] == "slow_writer"
+
+
+def test_quality_optimized_takes_the_best_and_among_equals_the_better_deal() -> None:
+    pool = (
+        candidate("a/best", quality=91, cost=10**10),
+        candidate("b/equal", quality=90, cost=10**8),
+        candidate("c/worse", quality=87, cost=0),
+    )
+    assert order(wish("quality_optimized"), *pool) == ["equal", "best", "worse"]
+
+
+def test_local_first_takes_what_runs_here_and_then_the_better_deal() -> None:
+    pool = (candidate("a/cloud", quality=95), candidate("ollama/poor", quality=20, local=True, cost=0))
+    assert order(wish("local_first"), *pool) == ["poor", "cloud"]
+    assert order(wish(), *pool) == ["cloud", "poor"]
+
+
+def test_prefer_local_puts_what_runs_here_before_all_else_under_every_strategy() -> None:
+    pool = (
+        candidate("a/cloud", quality=95, cost=0, learned=Learned(ttft_s=0.01)),
+        candidate("ollama/poor", quality=20, local=True, typical_s=9.5, capabilities=frozenset({"code"})),
+    )
+    for strategy in STRATEGIES:
+        assert order(wish(strategy, prefer_local=True), *pool) == ["poor", "cloud"]
+
+
+def test_capability_match_takes_the_fewest_surplus_capabilities() -> None:
+    pool = (
+        candidate("a/able", capabilities=frozenset({"code", "json", "vision"})),
+        candidate("b/just", capabilities=frozenset({"code"}), quality=20),
+        candidate("c/unable", capabilities=frozenset({"json"})),
+    )
+    assert order(wish("capability_match", capabilities=frozenset({"code"})), *pool) == ["just", "able"]
+
+
+def test_ties_go_to_the_default_provider_and_then_by_name() -> None:
+    pool = (candidate("openai/z"), candidate("mistral/b"), candidate("anthropic/a"))
+    assert order(wish(), *pool) == ["a", "b", "z"]
+    assert order(wish(default_provider="openai"), *pool) == ["z", "a", "b"]
+
+
+def test_the_second_entry_is_another_provider_where_there_is_one() -> None:
+    pool = (
+        candidate("openai/1", quality=99),
+        candidate("openai/2", quality=95),
+        candidate("openai/3", quality=90),
+        candidate("mistral/4", quality=50),
+    )
+    assert order(wish("quality_optimized"), *pool) == ["1", "4", "2", "3"]
+    assert order(wish("quality_optimized"), *pool[:3]) == ["1", "2", "3"]
+    assert other_provider_second([]) == []
+
+
+def test_the_engine_of_last_resort_is_used_only_when_nothing_else_can_be() -> None:
+    engine = candidate("builtin/small", last_resort=True, local=True, cost=0)
+    other = candidate("openai/m")
+    made = plan(wish(), [engine, other])
+    assert names(made.entries) == ["openai/m"]
+    assert [(each.model.name, "last resort" in each.reason) for each in made.excluded] == [("builtin/small", True)]
+    made = plan(wish(), [engine, replace(other, unusable="no key")])
+    assert names(made.entries) == ["builtin/small"]
+
+
+def test_under_local_only_the_engine_of_last_resort_is_one_of_the_candidates() -> None:
+    engine = candidate("builtin/small", last_resort=True, local=True, cost=0)
+    server = candidate("ollama/big", local=True, cost=0, quality=90)
+    assert order(wish(local_only=True), engine, server, candidate("openai/m")) == ["big", "small"]
+
+
+EXCLUDING = [
+    (candidate(unusable="openai: no API key"), wish(), "openai: no API key"),
+    (candidate(), wish(local_only=True), "it does not run on this machine"),
+    (candidate(), wish(capabilities=frozenset({"json", "code"})), "it lacks code, json"),
+    (candidate(), wish(unsupported={"openai/m": "temperature"}), "it takes no temperature"),
+    (candidate(window=599), wish(), "its window of 599 tokens is below the 600 that are needed"),
+    (candidate(window=599), wish(max_tokens=500), "its window of 599 tokens is below the 600 that are needed"),
+    (candidate(cost=None), wish(budget_picousd=10**12), "its price is unknown, and a budget binds"),
+    (
+        candidate(learned=Learned(open_until_ms=3001, open_because="429")),
+        wish(now_ms=1000),
+        "it is left alone for 3 s after 429",
+    ),
+]
+
+
+@pytest.mark.parametrize(("out", "wanted", "reason"), EXCLUDING)
+def test_what_cannot_serve_is_excluded_with_its_reason_and_no_flag_would_admit_it(
+    out: Candidate, wanted: Wish, reason: str
+) -> None:
+    told = exclude(out, wanted)
+    assert told is not None
+    assert (told.reason, told.admitted_by) == (reason, None)
+
+
+def test_what_just_fits_is_admitted() -> None:
+    assert exclude(candidate(window=600), wish()) is None
+    assert exclude(candidate(window=None), wish(max_tokens=10**8)) is None
+    assert exclude(candidate(quality=None), wish(min_quality=60)) is None
+    assert exclude(candidate(typical_s=1.5), wish(max_latency_ms=1500)) is None
+    assert exclude(candidate(cost=5), wish(budget_picousd=5)) is None
+    assert exclude(candidate(cost=0), wish(budget_picousd=0)) is None
+    assert exclude(candidate(learned=Learned(open_until_ms=1000)), wish(now_ms=1000)) is None
+
+
+@pytest.mark.parametrize(
+    ("out", "wanted", "reason", "admitted_by"),
+    [
+        (candidate(quality=55), wish(min_quality=80), "its quality 55 is below 80", "--min-quality 55"),
+        (candidate(typical_s=2.34), wish(max_latency_ms=900), "expected to take 2340 ms", "--max-latency 2400"),
+        (candidate(cost=1_000_001), wish(budget_picousd=9), "it could cost $0.000002", "--budget 0.000002"),
+        (
+            candidate(quality=55, typical_s=2.34),
+            wish(min_quality=80, max_latency_ms=900),
+            "its quality 55 is below 80 and it is expected to take 2340 ms",
+            "--min-quality 55 --max-latency 2400",
+        ),
+    ],
+)
+def test_a_near_miss_tells_what_would_admit_it(out: Candidate, wanted: Wish, reason: str, admitted_by: str) -> None:
+    told = exclude(out, wanted)
+    assert told is not None
+    assert reason in told.reason
+    assert told.admitted_by == admitted_by
+
+
+@fast
+@given(pool=candidates(), wanted=wishes(STRATEGIES))
+def test_the_flags_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -> None:
+    for each in pool:
+        told = exclude(each, wanted)
+        if told is None or told.admitted_by is None:
+            continue
+        words = told.admitted_by.split()
+        flags = dict(zip(words[::2], words[1::2], strict=True))
+        relaxed = replace(
+            wanted,
+            min_quality=int(flags.get("--min-quality", wanted.min_quality)),
+            max_latency_ms=int(flags["--max-latency"]) if "--max-latency" in flags else wanted.max_latency_ms,
+            budget_picousd=round(float(flags["--budget"]) * 10**12) if "--budget" in flags else wanted.budget_picousd,
+        )
+        assert exclude(each, relaxed) is None
+        assert told.distance >= 0
+
+
+def test_the_nearer_miss_is_nearer_whatever_it_misses() -> None:
+    wanted = wish(min_quality=80, max_latency_ms=1000)
+    nearly, hardly = exclude(candidate(quality=79), wanted), exclude(candidate(typical_s=9.0), wanted)
+    assert nearly is not None
+    assert hardly is not None
+    assert nearly.distance < hardly.distance
+
+
+@fast
+@given(pool=candidates(), wanted=wishes(STRATEGIES))
+def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidate], wanted: Wish) -> None:
+    made = plan(wanted, pool)
+    told = [*names(made.entries), *(each.model.name for each in made.excluded)]
+    assert sorted(told) == sorted(each.model.name for each in pool)
+    assert all(each.reason for each in made.excluded)
+
+
+@fast
+@given(pool=candidates(), wanted=wishes(STRATEGIES), random=st.randoms(use_true_random=False))
+def test_the_plan_depends_on_nothing_but_its_input(pool: list[Candidate], wanted: Wish, random: object) -> None:
+    made = plan(wanted, pool)
+    assert plan(wanted, pool) == made
+    shuffled = list(pool)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert plan(wanted, shuffled).entries == made.entries
+
+
+def unpromoted(wanted: Wish, pool: list[Candidate]) -> list[str]:
+    """Return the order before another provider's best is moved to the second place: each alone, by its own key."""
+    first: list[str] = []
+    left = list(pool)
+    while left:
+        best = plan(wanted, left).entries[0].model.name
+        first.append(best)
+        left = [each for each in left if each.model.name != best]
+    return first
+
+
+@fast
+@given(pool=candidates(usable=True), strategy=st.sampled_from(STRATEGIES))
+def test_dropping_a_candidate_never_reorders_the_rest(pool: list[Candidate], strategy: str) -> None:
+    wanted = wish(strategy)
+    whole = unpromoted(wanted, pool)
+    for dropped in pool:
+        rest = [each for each in pool if each is not dropped]
+        assert unpromoted(wanted, rest) == [name for name in whole if name != dropped.model.name]
+    expected = list(whole)
+    for index, name in enumerate(whole):
+        if name.partition("/")[0] != whole[0].partition("/")[0]:
+            expected.insert(1, expected.pop(index))
+            break
+    assert names(plan(wanted, pool).entries) == expected
+
+
+@fast
+@given(pool=candidates(usable=True), extra=st.integers(1, 10**12))
+def test_a_dearer_copy_never_wins_when_cost_counts(pool: list[Candidate], extra: int) -> None:
+    best = plan(wish("cost_optimized"), pool).entries[0].candidate
+    if best.expected_cost_picousd is None:
+        return
+    copy = replace(
+        best,
+        model=replace(best.model, id="0-copy"),
+        expected_cost_picousd=best.expected_cost_picousd + extra,
+    )
+    assert plan(wish("cost_optimized"), [copy, *pool]).entries[0].model.name == best.model.name
+
+
+@fast
+@given(pool=candidates(usable=True))
+def test_when_cost_counts_free_beats_paid_and_paid_beats_unknown(pool: list[Candidate]) -> None:
+    made = unpromoted(wish("cost_optimized"), pool)
+    reliable = {each.model.name: each.expected_cost_picousd for each in pool if each.learned.success >= 0.8}
+    costs = [reliable[name] for name in made if name in reliable]
+    known = [cost for cost in costs if cost is not None]
+    assert costs[: len(known)] == sorted(known)
+
+
+@fast
+@given(pool=candidates(usable=True), strategy=st.sampled_from(STRATEGIES))
+def test_scores_are_sound_numbers(pool: list[Candidate], strategy: str) -> None:
+    for each in plan(wish(strategy), pool).entries:
+        assert each.score == each.score
+        assert abs(each.score) < 1e6
+        assert each.expected_latency_ms >= 0
+
+
+def test_keep_order_keeps_the_order_and_still_excludes() -> None:
+    pool = [candidate("b/2"), candidate("a/1", unusable="no key"), candidate("b/3", quality=99)]
+    made = keep_order(wish(), pool, chain="MINE")
+    assert names(made.entries) == ["b/2", "b/3"]
+    assert [each.reason for each in made.excluded] == ["no key"]
+    assert (made.chain, made.strategy) == ("MINE", None)
+    assert keep_order(wish(), pool).strategy == "balanced"
+
+
+@given(order_=st.permutations(["openai/1", "openai/2", "mistral/3", "ollama/4"]))
+def test_moving_another_provider_up_keeps_the_rest_in_order(order_: list[str]) -> None:
+    moved = names(other_provider_second([entry(name) for name in order_]))
+    assert moved[0] == order_[0]
+    assert moved[1].partition("/")[0] != moved[0].partition("/")[0]
+    rest = [name for name in moved if name != moved[1]]
+    assert all(order_.index(a) < order_.index(b) for a, b in itertools.pairwise(rest))
