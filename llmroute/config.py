@@ -65,7 +65,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every setting there is; None means that nobody set it."""
+    """Every setting there is; None means that nobody set it.
+
+    `models` are the user's own rows by `provider/id`, checked.
+    """
 
     config_dir: Path
     ledger_path: Path
@@ -81,15 +84,20 @@ class Config:
     weights: dict[str, float] = field(default_factory=dict)
     local_model: Path | None = None
     timeouts: Timeouts = Timeouts()
+    models: dict[str, Any] = field(default_factory=dict)
 
 
 def load(
     providers: Iterable[str],
     *,
+    check_models: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     environ: Mapping[str, str] | None = None,
     working_directory: Path | None = None,
 ) -> Config:
     """Read every place that settings live in.
+
+    `check_models` returns the rows under `models` as plain data, or raises what is wrong with them; it is called when
+    config.toml has changed.
 
     Raises:
         ConfigError: a value that does not parse or does not fit, with its name, its place and what was expected.
@@ -99,7 +107,7 @@ def load(
     names = tuple(providers)
     settings = _Settings(environ, config_dir, working_directory or _working_directory(), names)
     config_path = config_dir / "config.toml"
-    stored = config_file.read(config_path)
+    stored = config_file.read(config_path, check_models)
     strategy = settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES)
     default_provider = settings.choice("LLM_DEFAULT_PROVIDER", names)
     _check_stored_names(stored, names, config_path)
@@ -118,6 +126,7 @@ def load(
         chains=stored.get("chains", {}),
         weights=stored.get("weights", {}),
         timeouts=Timeouts(**stored.get("timeouts", {})),
+        models=stored.get("models", {}),
     )
 
 

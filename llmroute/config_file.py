@@ -11,11 +11,16 @@ from llmroute.errors import ConfigError
 from llmroute.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    CheckModels = Callable[[dict[str, Any]], dict[str, Any]]
 
-def read(path: Path) -> dict[str, Any]:
+
+def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
     """Return what config.toml says, checked; empty when there is none.
+
+    `check_models` returns the rows under `models` as plain data, or raises what is wrong with them.
 
     Raises:
         ConfigError: the file cannot be read, does not parse, or holds what no setting is called.
@@ -30,12 +35,12 @@ def read(path: Path) -> dict[str, Any]:
     snapshot = path.with_name("config.snapshot.json")
     if (kept := _kept(snapshot, stamp)) is not None:
         return kept
-    settings = _parse(path)
+    settings = _parse(path, check_models)
     _keep(snapshot, stamp, settings)
     return settings
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path, check_models: CheckModels) -> dict[str, Any]:
     import tomllib
 
     from llmroute.config_schema import validate
@@ -46,7 +51,13 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: does not parse: {error}") from error
-    return validate(document, str(path))
+    settings = validate(document, str(path))
+    if models := settings.get("models"):
+        try:
+            settings["models"] = check_models(models)
+        except ConfigError as error:
+            raise ConfigError(f"{error.message} (in {path})", hint=error.hint) from error
+    return settings
 
 
 def _kept(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:

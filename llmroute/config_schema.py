@@ -67,6 +67,7 @@ class Document(_Table):
     weights: WeightsTable = WeightsTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     providers: dict[str, ProviderTable] = {}
+    models: dict[str, Any] = {}  # each row is checked by who knows what a model is
 
 
 def validate(document: dict[str, Any], place: str) -> dict[str, Any]:

@@ -26,8 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, models, health, costs, chains):
+for command in (gen, stream, health, costs, chains):
     app.command()(command)
+app.add_typer(models, name="models")
 
 
 def _print_version(asked: bool) -> None:

@@ -34,6 +34,10 @@ class Answering:
             note=(lambda _text: None) if asked.quiet else say,
             trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,
         )
+        if not asked.quiet:
+            from llmroute.service.freshness import warn_when_stale
+
+            warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 
     def finish(self, response: LLMResponse) -> None:
         """Tell on the side what the answer took; exit with 6 when the answer was cut short unasked."""

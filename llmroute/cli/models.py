@@ -3,102 +3,101 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
-from llmroute.cli.failures import failures
+from llmroute.cli.failures import failures, say, told_error
+from llmroute.cli.model_render import model_as_json, model_table
+from llmroute.cli.models_refresh import refresh
+from llmroute.cli.models_show import show
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.render import columns
+from llmroute.cli.terminal import harmless, width
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from llmroute.service.api import LLMService
     from llmroute.service.listing import Listed
-    from llmroute.types import Price
+
+models = typer.Typer(
+    help="List models, and look after what is known of them.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+for command in (show, refresh):
+    models.command()(command)
 
 
-def models(
+@models.callback()
+def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
+    context: typer.Context,
     provider: Annotated[str | None, typer.Option("-p", "--provider", help="Only this provider's.")] = None,
+    capability: flags.Capability = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", min=0, help="USD per million tokens that neither input nor output may exceed."),
+    ] = None,
+    sort: Annotated[
+        Literal["price", "quality", "latency", "context"] | None, typer.Option("--sort", help="Best first.")
+    ] = None,
     only_available: Annotated[bool, typer.Option("--available", help="Only what can be called from here.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the providers what your keys can really call, instead of the catalogue.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Retired models too.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
     """List models: a table on a terminal, one provider/id a line in a pipe."""
+    if context.invoked_subcommand is not None:
+        return
     with failures(as_json=as_json):
-        from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
-        from llmroute.service.listing import available, listed
+        from llmroute.service.freshness import warn_when_stale
+        from llmroute.service.listing import available, listed, narrowed, ordered
 
-        if provider is not None and provider not in PROVIDERS:
-            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
-        service = LLMService()
-        found = [one for one in listed(service, provider) if everything or one.status != "retired"]
-        if not (as_json or only_available or sys.stdout.isatty()):
-            write_text("".join(f"{one.model.name}\n" for one in found))
-            return
-        callable_here = available(service, found)
+        service = LLMService(note=say)
+        _require_provider(provider)
+        warn_when_stale(service.registry, service.config.config_dir, say)
+        if live:
+            found = _live(service, provider)
+            callable_here: Collection[str] = {one.model.name for one in found}
+        else:
+            found = [one for one in listed(service.registry, provider) if everything or one.status != "retired"]
+            asked = as_json or only_available or sys.stdout.isatty()
+            callable_here = available(service, found) if asked else ()
+        found = narrowed(found, capability or (), max_cost)
         if only_available:
             found = [one for one in found if one.model.name in callable_here]
-        if as_json:
-            write_json([_as_json(one, callable_here) for one in found])
-        elif sys.stdout.isatty():
-            write_text(_as_table(found, callable_here))
-        else:
-            write_text("".join(f"{one.model.name}\n" for one in found))
+        _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)
 
 
-def _as_json(one: Listed, callable_here: frozenset[str]) -> dict[str, Any]:
-    model = one.model
-    return {
-        "provider": model.provider,
-        "id": model.id,
-        "aliases": list(model.aliases),
-        "context_window": model.context_window,
-        "max_output": model.max_output,
-        "prices": _prices_as_json(one.price),
-        "capabilities": sorted(model.capabilities),
-        "quality": model.quality,
-        "expected_latency_ms": one.expected_latency_ms,
-        "lifecycle": {
-            "status": one.status,
-            "deprecated_on": model.deprecated_on,
-            "retires_on": model.retires_on,
-            "successor": model.successor,
-        },
-        "available": model.name in callable_here,
-    }
+def _require_provider(provider: str | None) -> None:
+    from llmroute.providers import PROVIDERS
+
+    if provider is not None and provider not in PROVIDERS:
+        raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
 
 
-_PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+def _live(service: LLMService, provider: str | None) -> list[Listed]:
+    """Return what the providers list, and tell whose list is missing; when all are, that is the error."""
+    from llmroute.service.live import live
+
+    found = live(service, provider)
+    if found.failures and not found.models:
+        raise next(iter(found.failures.values()))
+    for name, error in found.failures.items():
+        told = told_error(error)
+        say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
+    return found.models
 
 
-def _prices_as_json(price: Price | None) -> dict[str, Any]:
-    """Return USD per million tokens, None where it is unknown."""
-    known: dict[str, Any] = {name: _usd_per_mtok(getattr(price, name, None)) for name in _PRICE_FIELDS}
-    known["tiers"] = [
-        {"above": tier.above, **{name: _usd_per_mtok(getattr(tier, name)) for name in _PRICE_FIELDS}}
-        for tier in (price.tiers if price else ())
-    ]
-    return known
-
-
-def _usd_per_mtok(picousd_per_token: int | None) -> float | None:
-    return None if picousd_per_token is None else picousd_per_token / 10**6
-
-
-def _as_table(found: list[Listed], callable_here: frozenset[str]) -> str:
-    rows = []
-    for one in found:
-        prices = _prices_as_json(one.price)
-        rows.append(
-            [
-                one.model.name,
-                *("?" if prices[way] is None else f"{prices[way]:g}" for way in ("input", "output")),
-                f"{one.model.context_window or 0:,}",
-                "-" if one.model.quality is None else str(one.model.quality),
-                "" if one.status == "active" else one.status,
-                "" if one.model.name in callable_here else "not set up",
-            ]
-        )
-    return columns(("model", "$ in/M", "$ out/M", "window", "quality", "", ""), rows, numbers=(1, 2, 3, 4))
+def _write(found: list[Listed], callable_here: Collection[str], *, as_json: bool) -> None:
+    if as_json:
+        write_json([model_as_json(one, available=one.model.name in callable_here) for one in found])
+    elif sys.stdout.isatty():
+        write_text(harmless(model_table(found, callable_here, width())))
+    else:
+        write_text("".join(f"{one.model.name}\n" for one in found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmroute.types import AttemptRecord, LLMResponse, Usage
 
@@ -84,15 +84,24 @@ def _count(tokens: int | None) -> str:
     return "?" if tokens is None else f"{tokens:,}"
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Return aligned plain text, the columns in `numbers` to the right."""
+def columns(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[int] = (),
+    widths: Mapping[int, int] | None = None,
+) -> str:
+    """Return aligned plain text, the columns in `numbers` to the right.
+
+    `widths` are columns whose cells may be longer: what stands beside such a cell must be empty.
+    """
     table = [head, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    fixed = widths or {}
+    spans = [fixed.get(column) or max(len(row[column]) for row in table) for column in range(len(head))]
     lines = []
     for row in table:
         cells = [
             cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for column, (cell, width) in enumerate(zip(row, spans, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"

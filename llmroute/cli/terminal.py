@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+
+DEFAULT_WIDTH = 80
 
 # C0 and C1 controls but newline and tab, and the marks that turn the direction of text.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -11,3 +15,11 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 def harmless(text: str) -> str:
     """Return the text with what could steer a terminal replaced by a visible mark."""
     return _STEERING.sub("\ufffd", text)
+
+
+def width() -> int:
+    """Return how many columns the terminal that stdout is has; 80 where nobody says."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH
+    except (OSError, ValueError):
+        return DEFAULT_WIDTH

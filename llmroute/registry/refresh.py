@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 MAX_FOLD = 20
+FACTS = ("context_window", "max_output", "capabilities", "quality", "deprecated_on", "retires_on", "successor")
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -27,7 +28,7 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, 
 class Change:
     """One difference between two catalogues; `what` is the price's kind or the field, old and new as they are kept."""
 
-    kind: Literal["price up", "price down", "price known", "price unknown", "new", "gone", "retiring"]
+    kind: Literal["price up", "price down", "price known", "price unknown", "new", "gone", "retiring", "changed"]
     model: str
     what: str = ""
     old: Any = None
@@ -88,7 +89,7 @@ def _undated(price: dict[str, Any]) -> dict[str, Any]:
 
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
-    """Return what is different, by model: prices that move, models that come and go, ends that are announced."""
+    """Return what is different, by model: prices that move, models that come and go, ends, and other facts."""
     before, after = _by_name(old), _by_name(new)
     changes = [Change("new", name) for name in after if name not in before]
     changes += [Change("gone", name) for name in before if name not in after]
@@ -99,6 +100,12 @@ def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
             changes.append(Change(_direction(was, now), name, kind, was, now))
         if row.get("retires_on") and row.get("retires_on") != before[name].get("retires_on"):
             changes.append(Change("retiring", name, "retires_on", before[name].get("retires_on"), row["retires_on"]))
+        changes += [
+            Change("changed", name, fact, before[name].get(fact), row.get(fact))
+            for fact in FACTS
+            if (before[name].get(fact) or None) != (row.get(fact) or None)
+            and not (fact == "retires_on" and row.get(fact))
+        ]
     return tuple(sorted(changes, key=lambda change: (change.model, change.kind, change.what)))
 
 

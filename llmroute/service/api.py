@@ -29,6 +29,7 @@ from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
 
     from llmroute.config import Config
@@ -74,13 +75,22 @@ class LLMService:
         self._lock = threading.RLock()
 
     @property
+    def catalogue_path(self) -> Path:
+        """Where a refreshed catalogue is kept."""
+        return self.config.config_dir / "catalogue.json"
+
+    @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
         with self._lock:
             if self._registry is None:
                 from llmroute.registry import ModelRegistry
 
-                self._registry = ModelRegistry(catalogue_path=self.config.config_dir / "catalogue.json")
+                self._registry = ModelRegistry(
+                    user_models=self.config.models, user_models_checked=True, catalogue_path=self.catalogue_path
+                )
+                if self._registry.warning:
+                    self._note(self._registry.warning)
             return self._registry
 
     def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
@@ -161,6 +171,24 @@ class LLMService:
 
             return builtin.why_unavailable(self._endpoint(provider))
         return None
+
+    async def health_check(self) -> dict[str, bool]:
+        """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""
+        import asyncio
+
+        from llmroute.service.health import probe_all
+
+        found = await asyncio.to_thread(probe_all, self)
+        return {name: one.ok for name, one in found.items()}
+
+    def get_available_providers(self) -> list[str]:
+        """Return the providers that can be called from here: with a key, or with a server or an engine that is there.
+
+        Asks the local server whether it is up; nothing leaves this machine.
+        """
+        usable = [name for name in self.config.providers if self.why_unusable(name) is None]
+        here = self.local_models()
+        return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
     def _plan(self, options: Options, prompt: Prompt) -> Plan:
         now_ms = _now_ms()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmroute.errors import (
@@ -11,21 +11,22 @@ from llmroute.errors import (
     AuthenticationError,
     LLMRouteError,
     ProviderTimeoutError,
+    QuotaError,
     RateLimitError,
     UnreachableError,
 )
 from llmroute.providers import PROVIDERS
+from llmroute.service.lists import fetch_models, side_by_side
+from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
-    from llmroute.providers import Provider
     from llmroute.service.api import LLMService
     from llmroute.transport import Sender
-
-PROBE_TIMEOUT_S = 5.0
 
 _STATUS = {
     AuthenticationError: "bad key",
     RateLimitError: "rate limited",
+    QuotaError: "no credit",
     UnreachableError: "unreachable",
     ProviderTimeoutError: "unreachable",
 }
@@ -35,7 +36,7 @@ _STATUS = {
 class Health:
     """How a provider is.  `configured` says whether the user means to use it: what is not is not ill.
 
-    `models` is how many models its list has, `latency_ms` how long the list took.
+    `models` is how many models its list has, `latency_ms` how long its answer took.
     """
 
     ok: bool
@@ -49,64 +50,62 @@ class Health:
 
 def probe_all(service: LLMService, names: tuple[str, ...] = ()) -> dict[str, Health]:
     """Probe the named providers, or all, side by side; takes no longer than the slowest, five seconds at most."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from llmroute.transport import Sender
 
     asked = names or tuple(PROVIDERS)
     sender = Sender()
     try:
-        with ThreadPoolExecutor(max_workers=len(asked)) as pool:
-            return dict(zip(asked, pool.map(lambda name: _probe(service, sender, name), asked), strict=True))
+        found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked)
     finally:
         sender.close()
+    return {
+        name: _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer
+        for name, answer in found.items()
+    }
 
 
-def _probe(service: LLMService, sender: Sender, name: str) -> Health:
-    settings = service.config.providers[name]
-    row = PROVIDERS[name]
+def _probe(service: LLMService, sender: Sender, name: str, until: float) -> Health:
     if problem := service.why_unusable(name):
-        without_key = row.needs_key and not settings.api_key and not settings.problem
-        status = "no key" if without_key else "not installed" if name == "builtin" else "not allowed"
-        return Health(ok=False, status=status, configured=settings.problem is not None, detail=problem)
+        return _out_of_the_question(service, name, problem)
     if name == "builtin":
         return Health(ok=True, status="ok", configured=False, models=1, detail="starts when it is needed")
-    configured = row.needs_key or settings.base_url is not None
     started = time.monotonic()
     try:
-        count = _count_models(sender, service.connect(name), started)
-    except AttemptError as error:
-        status = next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failing")
-        hint = f" ({error.hint})" if error.hint else ""
-        return Health(ok=False, status=status, configured=configured, detail=error.message + hint)
+        count = len(fetch_models(sender, service.connect(name), until))
     except LLMRouteError as error:
-        return Health(ok=False, status="failing", configured=configured, detail=error.message)
-    latency_ms = round((time.monotonic() - started) * 1000)
-    well = count > 0 or not row.local
+        answered = isinstance(error, AttemptError) and error.http_status is not None
+        return replace(_ill(service, name, error), latency_ms=_since(started) if answered else None)
+    well = count > 0 or not PROVIDERS[name].local
     return Health(
         ok=well,
         status="ok" if well else "no models pulled",
-        configured=configured,
-        latency_ms=latency_ms,
+        configured=_configured(service, name),
+        latency_ms=_since(started),
         models=count,
         detail=None if well else "pull one with: llmroute models pull ollama/NAME",
     )
 
 
-def _count_models(sender: Sender, provider: Provider, started: float) -> int:
-    """Return how many models the first page of the provider's list has."""
+def _out_of_the_question(service: LLMService, name: str, problem: str) -> Health:
+    settings = service.config.providers[name]
+    without_key = PROVIDERS[name].needs_key and not settings.api_key and not settings.problem
+    status = "no key" if without_key else "not installed" if name == "builtin" else "not allowed"
+    detail = problem.removeprefix(f"{name}: ")
+    return Health(ok=False, status=status, configured=settings.problem is not None, detail=detail)
 
-    def left_s() -> float:
-        return max(PROBE_TIMEOUT_S - (time.monotonic() - started), 0.001)
 
-    exchange = sender.open(provider.render_models(), connect_s=left_s() / 2, answer_s=left_s() / 2)
-    try:
-        pieces = []
-        while piece := exchange.read(left_s()):
-            pieces.append(piece)
-    finally:
-        exchange.close()
-    body = b"".join(pieces)
-    if exchange.status != 200:  # noqa: PLR2004
-        raise provider.parse_error(exchange.status, exchange.headers, body)
-    return len(provider.parse_models(body).models)
+def _ill(service: LLMService, name: str, error: LLMRouteError) -> Health:
+    status = next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failing")
+    hint = error.hint
+    if name == LOCAL_SERVER and isinstance(error, UnreachableError):
+        hint = START_LOCAL_SERVER
+    told = f"{error.message} ({hint})" if hint else error.message
+    return Health(ok=False, status=status, configured=_configured(service, name), detail=told)
+
+
+def _configured(service: LLMService, name: str) -> bool:
+    return PROVIDERS[name].needs_key or service.config.providers[name].base_url is not None
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Literal
 
+from llmroute.errors import RequestError
+from llmroute.registry import CAPABILITIES
 from llmroute.registry.pricing import price_on
 from llmroute.service.local import LOCAL_SERVER
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from llmroute.registry import ModelRegistry
     from llmroute.service.api import LLMService
     from llmroute.types import ModelConfig, Price
+
+Order = Literal["price", "quality", "latency", "context"]
+_TOKENS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +33,81 @@ class Listed:
     expected_latency_ms: int
 
 
-def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
+def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]:
     """Return every model of the catalogue, retired ones included."""
-    registry = service.registry
-    found = []
-    for name in registry.list_models(provider):
-        model = registry.resolve(name)
-        status = registry.status(model)
-        found.append(
-            Listed(
-                model=model,
-                price=price_on(model, registry.today),
-                status=status,
-                expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
-            )
-        )
-    return found
+    return [as_listed(registry, registry.resolve(name)) for name in registry.list_models(provider)]
 
 
-def available(service: LLMService, found: list[Listed]) -> frozenset[str]:
-    """Return the names of those that can be called from here; asks the local server what it has."""
-    usable = {name: service.why_unusable(name) is None for name in service.config.providers}
-    here = service.local_models()
-    return frozenset(
-        one.model.name
-        for one in found
-        if one.status != "retired"
-        and usable[one.model.provider]
-        and (one.model.provider != LOCAL_SERVER or here.why_unusable(one.model.api_name) is None)
+def as_listed(registry: ModelRegistry, model: ModelConfig) -> Listed:
+    """Return a model with what holds of it today."""
+    return Listed(
+        model=model,
+        price=price_on(model, registry.today),
+        status=registry.status(model),
+        expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
     )
+
+
+def narrowed(
+    found: Iterable[Listed], capabilities: Collection[str] = (), max_usd_per_mtok: float | None = None
+) -> list[Listed]:
+    """Return those that have every capability, and whose input and output cost at most so much per million tokens.
+
+    A price that is unknown fits no limit.
+
+    Raises:
+        RequestError: there is no such capability.
+    """
+    for capability in capabilities:
+        if capability not in CAPABILITIES:
+            raise RequestError(
+                f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
+            )
+    wanted = frozenset(capabilities)
+    return [
+        one
+        for one in found
+        if wanted <= one.model.capabilities and (max_usd_per_mtok is None or max(_usd(one)) <= max_usd_per_mtok)
+    ]
+
+
+def ordered(found: Iterable[Listed], by: Order) -> list[Listed]:
+    """Return them best first: cheapest (input and output together), best, fastest, or of the widest window.
+
+    What is unknown comes last, and ties go by name.
+    """
+    keys: dict[Order, Callable[[Listed], float]] = {
+        "price": lambda one: sum(_usd(one)),
+        "quality": lambda one: -(one.model.quality or 0),
+        "latency": lambda one: one.expected_latency_ms,
+        "context": lambda one: -(one.model.context_window or 0),
+    }
+    return sorted(found, key=lambda one: (keys[by](one), one.model.name))
+
+
+def _usd(one: Listed) -> tuple[float, float]:
+    """The price of a million tokens of input and of output, infinite where it is unknown."""
+    prices = (one.price.input, one.price.output) if one.price else (None, None)
+    first, second = (inf if price is None else price * _TOKENS / PICO_PER_USD for price in prices)
+    return first, second
+
+
+def available(service: LLMService, found: Iterable[Listed]) -> frozenset[str]:
+    """Return the names of those that can be called from here; asks the local server what it has."""
+    why = why_unavailable(service, found)
+    return frozenset(name for name, problem in why.items() if problem is None)
+
+
+def why_unavailable(service: LLMService, found: Iterable[Listed]) -> dict[str, str | None]:
+    """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
+    why = {name: service.why_unusable(name) for name in service.config.providers}
+    here = service.local_models()
+
+    def problem(one: Listed) -> str | None:
+        if one.status == "retired":
+            return f"it was retired on {one.model.retires_on}"
+        if why[one.model.provider] is None and one.model.provider == LOCAL_SERVER:
+            return here.why_unusable(one.model.api_name)
+        return why[one.model.provider]
+
+    return {one.model.name: problem(one) for one in found}

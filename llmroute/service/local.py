@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
 PROBE_TIMEOUT_S = 0.5
-NOT_RUNNING = "ollama: it is not running (start it with: ollama serve)"
+START_LOCAL_SERVER = "start it with: ollama serve"
+NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 
 
 class LocalModels:
@@ -28,13 +29,18 @@ class LocalModels:
         self._asked = False
         self._pulled: frozenset[str] | None = None
 
-    def why_unusable(self, api_name: str) -> str | None:
-        """Say why a model of Ollama's cannot be called now; None when it can."""
+    def is_up(self) -> bool:
+        """Whether the server answers."""
         if not self._asked:
             self._asked = True
             self._pulled = self._ask()
-        if self._pulled is None:
+        return self._pulled is not None
+
+    def why_unusable(self, api_name: str) -> str | None:
+        """Say why a model of Ollama's cannot be called now; None when it can."""
+        if not self.is_up():
             return NOT_RUNNING
+        assert self._pulled is not None
         tag = api_name if ":" in api_name else f"{api_name}:latest"
         return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
 

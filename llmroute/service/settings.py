@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmroute import config
 from llmroute.providers import PROVIDERS
@@ -17,4 +17,10 @@ def load() -> Config:
     Raises:
         ConfigError: a setting does not parse or does not fit.
     """
-    return config.load(PROVIDERS)
+    return config.load(PROVIDERS, check_models=_check_models)
+
+
+def _check_models(models: dict[str, Any]) -> dict[str, Any]:
+    from llmroute.registry.schema import check_user_models
+
+    return check_user_models(models, PROVIDERS)

@@ -1,0 +1,39 @@
+"""`llmroute models show`: everything that is known of one model, with sources and dates."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli.failures import failures
+from llmroute.cli.model_render import sheet, sheet_as_json
+from llmroute.cli.output import write_json, write_text
+from llmroute.cli.terminal import harmless, width
+from llmroute.errors import RequestError
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="provider/model, a bare model, or an alias.")],
+    as_json: flags.AsJSON = False,
+) -> None:
+    """Tell everything that is known of a model, and where it is known from."""
+    with failures(as_json=as_json):
+        from llmroute.service.api import LLMService
+        from llmroute.service.listing import as_listed, why_unavailable
+
+        service = LLMService()
+        model = service.registry.resolve(name, service.config.default_provider)
+        if not model.known:
+            raise RequestError(
+                f"the catalogue does not know {model.name}", hint="llmroute models --live lists what your keys can call"
+            )
+        one = as_listed(service.registry, model)
+        why = why_unavailable(service, [one])[model.name]
+        notice = service.registry.notice(model)
+        if as_json:
+            write_json(sheet_as_json(one, why, notice))
+        else:
+            write_text(harmless(sheet(one, why, notice, width() if sys.stdout.isatty() else None)))

@@ -1,0 +1,112 @@
+"""What each key can really call: the providers' own lists, merged with the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
+from llmroute.providers import PROVIDERS
+from llmroute.service.listing import Listed, as_listed, listed
+from llmroute.service.lists import fetch_models, side_by_side
+from llmroute.service.local import LOCAL_SERVER
+from llmroute.types import ModelConfig, Price
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmroute.providers import LiveModel
+    from llmroute.registry import ModelRegistry
+    from llmroute.service.api import LLMService
+
+ENGINE = "builtin"
+_MICRO = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The models that can be called, and who could not be asked for theirs."""
+
+    models: list[Listed]
+    failures: dict[str, LLMRouteError]
+
+
+def live(service: LLMService, provider: str | None = None) -> Live:
+    """Ask the provider, or every one that is set up, for its list.  Takes five seconds at most.
+
+    Raises:
+        NoCandidateError: the provider that was named is not set up.
+    """
+    if provider and (problem := service.why_unusable(provider)):
+        raise NoCandidateError(problem)
+    asked = [provider] if provider else [name for name in PROVIDERS if service.why_unusable(name) is None]
+    answers = fetch_lists(service, [name for name in asked if name != ENGINE])
+    lists = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
+    failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
+    if provider is None and service.config.providers[LOCAL_SERVER].base_url is None:
+        failures.pop(LOCAL_SERVER, None)  # nobody said that there is one
+    registry = _merged(service, lists)
+    found = {
+        one.model.name: one
+        for name, models in lists.items()
+        for one in (as_listed(registry, _model(registry, name, model)) for model in models if _is_name(model.api_name))
+    }
+    if ENGINE in asked:
+        found |= {one.model.name: one for one in listed(registry, ENGINE)}
+    return Live(list(found.values()), failures)
+
+
+def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
+    """Return each provider's list, or why it did not come."""
+    from llmroute.transport import Sender
+
+    sender = Sender()
+    try:
+        return side_by_side(lambda name, until: fetch_models(sender, service.connect(name), until), names)
+    finally:
+        sender.close()
+
+
+def _merged(service: LLMService, lists: dict[str, tuple[LiveModel, ...]]) -> ModelRegistry:
+    """Return the catalogue with what the lists say of its models; the user's own rows outrank both."""
+    from llmroute.registry import ModelRegistry
+    from llmroute.registry.live import merge_live
+    from llmroute.registry.load import load
+
+    catalogue, _ = load(service.catalogue_path)
+    for name, models in lists.items():
+        try:
+            catalogue = merge_live(catalogue, name, map(asdict, models), service.registry.today)
+        except RequestError:  # a limit or a date that cannot be: the catalogue's stands
+            continue
+    return ModelRegistry(
+        catalogue["models"], today=service.registry.today, user_models=service.config.models, user_models_checked=True
+    )
+
+
+def _model(registry: ModelRegistry, provider: str, told: LiveModel) -> ModelConfig:
+    """Return the catalogue's model of that name, else one with what the list says of it."""
+    for name in (told.api_name, told.api_name.removesuffix(":latest")):
+        model = registry.get_model_config(provider, name)
+        if model.known:
+            return model
+    model = registry.get_model_config(provider, told.api_name)
+    prices = model.prices
+    if told.price_input is not None and told.price_output is not None:
+        prices = (Price(round(told.price_input * _MICRO), round(told.price_output * _MICRO)),)
+    return replace(
+        model,
+        aliases=told.aliases,
+        context_window=told.context_window,
+        max_output=told.max_output,
+        capabilities=told.capabilities or frozenset(),
+        prices=prices,
+        deprecated_on=told.deprecated_on,
+        retires_on=told.retires_on,
+        successor=f"{provider}/{told.successor}" if told.successor else None,
+    )
+
+
+def _is_name(word: str) -> bool:
+    """Whether a name can stand on a line of its own: in a pipe there is nothing else."""
+    return word.isprintable() and not any(letter.isspace() for letter in word)
