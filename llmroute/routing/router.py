@@ -21,7 +21,7 @@ def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Rank every candidate that may serve the wish, and say of each other one why it may not."""
     entries, excluded = _sift(wish, candidates)
     entries.sort(key=lambda pair: pair[0])
-    ranked = _other_provider_second([entry for _, entry in entries])
+    ranked = other_provider_second([entry for _, entry in entries])
     return Plan(tuple(ranked), tuple(excluded), wish.strategy)
 
 
@@ -59,8 +59,9 @@ def _sift(
     return entries, excluded
 
 
-def _other_provider_second(entries: list[Entry]) -> Sequence[Entry]:
+def other_provider_second(entries: Iterable[Entry]) -> Sequence[Entry]:
     """Move the best entry of another provider to the second place: outages are a provider's, not a model's."""
+    entries = list(entries)
     for index in range(1, len(entries)):
         if entries[index].model.provider != entries[0].model.provider:
             entries.insert(1, entries.pop(index))

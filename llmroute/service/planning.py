@@ -11,7 +11,7 @@ from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Candidate, Plan, Wish
-from llmroute.routing.router import exclude, keep_order, plan
+from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import Usage
 
@@ -66,7 +66,8 @@ class Planner:
         if first or options.provider:
             named = {entry.model.name for entry in made.entries}
             rest = plan(wish, [other for other in others if other.model.name not in named and not other.last_resort])
-            made = replace(made, entries=made.entries + rest.entries, excluded=made.excluded + rest.excluded)
+            entries = tuple(other_provider_second(made.entries + rest.entries))
+            made = replace(made, entries=entries, excluded=made.excluded + rest.excluded)
         return made
 
     def _may_fall_back(self, options: Options) -> bool:
