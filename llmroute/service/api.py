@@ -126,7 +126,9 @@ class LLMService:
 
     def _planner(self) -> Planner:
         here = self.local_models()
-        return Planner(self.config, self.registry, self.why_unusable, here.why_unusable, _now_ms, self._note)
+        return Planner(
+            self.config, self.registry, self.why_unusable, here.why_unusable, here.runs_here, _now_ms, self._note
+        )
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
 PROBE_TIMEOUT_S = 0.5
-NOT_RUNNING = "ollama: it is not running (start it with: ollama serve)"
+START_LOCAL_SERVER = "start it with: ollama serve"
+NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 
 
 class LocalModels:
@@ -26,16 +27,29 @@ class LocalModels:
         self._sender = sender
         self._asked = False
         self._pulled: frozenset[str] | None = None
+        self._elsewhere: frozenset[str] = frozenset()
 
-    def why_unusable(self, api_name: str) -> str | None:
-        """Say why a model of Ollama's cannot be called now; None when it can."""
+    def is_up(self) -> bool:
+        """Whether the server answers."""
         if not self._asked:
             self._asked = True
             self._pulled = self._ask()
-        if self._pulled is None:
+        return self._pulled is not None
+
+    def why_unusable(self, api_name: str) -> str | None:
+        """Say why a model of Ollama's cannot be called now; None when it can."""
+        if not self.is_up():
             return NOT_RUNNING
+        assert self._pulled is not None
         tag = api_name if ":" in api_name else f"{api_name}:latest"
         return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+
+    def runs_here(self, api_name: str) -> bool:
+        """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
+        if not self._connect().local:
+            return False
+        self.is_up()
+        return api_name not in self._elsewhere
 
     def _ask(self) -> frozenset[str] | None:
         try:
@@ -49,7 +63,12 @@ class LocalModels:
                 exchange.close()
             if exchange.status != 200:  # noqa: PLR2004
                 return None
-            names = {model.api_name for model in provider.parse_models(body).models}
+            models = provider.parse_models(body).models
         except LLMRouteError:
             return None
+        names = {model.api_name for model in models}
+        # What it passes on to another machine may be called as one likes.
+        self._elsewhere = frozenset(
+            name for model in models if model.local is False for name in (model.api_name, *model.aliases)
+        )
         return frozenset(names | {f"{name}:latest" for name in names if ":" not in name})

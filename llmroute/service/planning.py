@@ -32,13 +32,14 @@ class Planner:
     """Makes plans for one configuration and one catalogue.
 
     `why_unusable` says why a provider cannot be called from here, `why_not_here` why a model of the local server
-    cannot be; None when they can.
+    cannot be; None when they can.  `runs_here` says whether the local server runs a model itself, on this machine.
     """
 
     config: Config
     registry: ModelRegistry
     why_unusable: Callable[[str], str | None]
     why_not_here: Callable[[str], str | None]
+    runs_here: Callable[[str], bool]
     now_ms: Callable[[], int]
     note: Callable[[str], None]
 
@@ -106,7 +107,11 @@ class Planner:
         if problem := self.why_unusable(model.provider):
             raise NoCandidateError(problem)
         model = self._living(model)
-        candidate = replace(self._candidate(model, prompt), unusable=None, last_resort=False)
+        candidate = self._candidate(model, prompt)
+        # What does not answer cannot say where it runs its models.
+        if options.local_only and candidate.local and candidate.unusable:
+            raise NoCandidateError(f"{model.name}: {candidate.unusable}")
+        candidate = replace(candidate, unusable=None, last_resort=False)
         only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
         if exclusion := exclude(candidate, only_hard):
             kind = BudgetExceededError if wish.budget_picousd is not None else RequestError
@@ -150,11 +155,14 @@ class Planner:
             price=price,
             expected_cost_picousd=expected,
             worst_cost_picousd=worst,
-            local=row.local and self.registry.is_local(model.provider, model.id),
+            local=row.local and self.registry.is_local(model.provider, model.id) and self._runs_here(model),
             typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
+
+    def _runs_here(self, model: ModelConfig) -> bool:
+        return model.provider != LOCAL_SERVER or self.runs_here(model.api_name)
 
     def _require(self, made: Plan, wish: Wish) -> None:
         """Raise what tells the nearest miss and what would admit it when a plan is empty."""
