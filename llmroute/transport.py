@@ -47,12 +47,11 @@ class Sender:
         """Send a request and return when the head of the answer is there.
 
         Raises:
-            ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s`, connecting included.
+            ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s`.
             UnreachableError: DNS, refused, reset, TLS.
         """
         client = self._clients.find(request.url, self._new_client)
-        connect_s = min(connect_s, answer_s)
-        self._reading.until = time.monotonic() + answer_s
+        self._reading.until = time.monotonic() + connect_s + answer_s
         with _translated(connect_s, answer_s):
             timeout = httpx.Timeout(answer_s, connect=connect_s)
             response = client.send(_build(client, request, timeout), stream=True)
@@ -112,10 +111,9 @@ class AsyncSender:
         import asyncio
 
         client = self._clients.find(request.url, self._new_client)
-        connect_s = min(connect_s, answer_s)
         timeout = httpx.Timeout(None, connect=connect_s)
         with _translated(connect_s, answer_s):
-            async with asyncio.timeout(answer_s):
+            async with asyncio.timeout(connect_s + answer_s):
                 response = await client.send(_build(client, request, timeout), stream=True)
         return AsyncExchange(response)
 

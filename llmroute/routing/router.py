@@ -9,7 +9,7 @@ from llmroute.routing.strategies import SCORES, expected_latency_s, quality
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from llmroute.routing.plan import Candidate, Wish
 
@@ -59,9 +59,8 @@ def _sift(
     return entries, excluded
 
 
-def other_provider_second(entries: Iterable[Entry]) -> Sequence[Entry]:
+def other_provider_second(entries: list[Entry]) -> list[Entry]:
     """Move the best entry of another provider to the second place: outages are a provider's, not a model's."""
-    entries = list(entries)
     for index in range(1, len(entries)):
         if entries[index].model.provider != entries[0].model.provider:
             entries.insert(1, entries.pop(index))

@@ -140,7 +140,10 @@ class Attempt:
         return b"".join(pieces)
 
     def _open(self, request: Any, wait_s: float) -> Open:
-        return Open(request, self._within(self._call.timeouts.connect_s), self._within(wait_s))
+        # A sender takes at most both together: to connect is part of the wait, not beside it.
+        in_all_s = self._within(wait_s)
+        connect_s = min(self._call.timeouts.connect_s, in_all_s)
+        return Open(request, connect_s, in_all_s - connect_s)
 
     def _first_token_s(self, provider: Provider) -> float:
         timeouts = self._call.timeouts

@@ -67,8 +67,8 @@ class Planner:
         if first or options.provider:
             named = {entry.model.name for entry in made.entries}
             rest = plan(wish, [other for other in others if other.model.name not in named and not other.last_resort])
-            entries = tuple(other_provider_second(made.entries + rest.entries))
-            made = replace(made, entries=entries, excluded=made.excluded + rest.excluded)
+            entries = other_provider_second([*made.entries, *rest.entries])
+            made = replace(made, entries=tuple(entries), excluded=made.excluded + rest.excluded)
         return made
 
     def _may_fall_back(self, options: Options) -> bool:
@@ -155,13 +155,13 @@ class Planner:
             price=price,
             expected_cost_picousd=expected,
             worst_cost_picousd=worst,
-            local=row.local and self.registry.is_local(model.provider, model.id) and self._runs_here(model),
+            local=row.local and self._is_here(model) and self.registry.is_local(model.provider, model.id),
             typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
 
-    def _runs_here(self, model: ModelConfig) -> bool:
+    def _is_here(self, model: ModelConfig) -> bool:
         return model.provider != LOCAL_SERVER or self.runs_here(model.api_name)
 
     def _require(self, made: Plan, wish: Wish) -> None:
