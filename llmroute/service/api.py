@@ -16,7 +16,7 @@ from llmroute.routing.learning import bucket
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
-from llmroute.service.candidates import Candidates, is_here
+from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
@@ -194,15 +194,14 @@ class LLMService:
         now_ms = _now_ms()
         size = bucket(expected_input_tokens(prompt))
         told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
-        here = self.local_models()
         candidates = Candidates(
             self.config,
             self.registry,
             prompt,
             Memory(told, self.fingerprint),
             self.why_unusable,
-            # Under local_only not even a question leaves the machine.
-            here.why_unusable if is_here(self.config, LOCAL_SERVER) or not options.local_only else lambda _name: None,
+            self.local_models(),
+            local_only=options.local_only,
         )
         return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
 

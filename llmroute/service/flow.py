@@ -96,7 +96,7 @@ def _final(
         return error
     told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
     hint = error.hint
-    if error.exit_code == TRY_LATER:
+    if hint is None and error.exit_code == TRY_LATER:
         hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
     return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",
