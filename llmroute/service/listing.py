@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.registry.pricing import price_on
+from llmroute.service.planning import UNKNOWN_TYPICAL_S
 
 if TYPE_CHECKING:
     from llmroute.service.api import LLMService
@@ -36,7 +37,7 @@ def listed(service: LLMService, provider: str | None = None) -> list[Listed]:
                 model=model,
                 price=price_on(model, registry.today),
                 status=status,
-                expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
+                expected_latency_ms=round(min(registry.typical_latency_ms(model.provider), UNKNOWN_TYPICAL_S * 1000)),
                 available=usable[model.provider] and status != "retired",
             )
         )
