@@ -47,6 +47,11 @@ def _as_json(one: Health) -> dict[str, Any]:
     return {key: value for key, value in asdict(one).items() if key != "configured"}
 
 
+def _remark(one: Health) -> str:
+    resting = f"left alone until {one.open_until}" if one.open_until else ""
+    return "; ".join(filter(None, (one.detail, resting)))
+
+
 def _as_text(found: dict[str, Health]) -> str:
     rows = [
         [
@@ -54,7 +59,7 @@ def _as_text(found: dict[str, Health]) -> str:
             one.status,
             "" if one.latency_ms is None else f"{one.latency_ms} ms",
             "" if one.models is None else str(one.models),
-            one.detail or "",
+            _remark(one),
         ]
         for name, one in found.items()
     ]

@@ -10,6 +10,7 @@ import typer
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.model_render import model_as_json, model_table
+from llmroute.cli.models_pull import pull
 from llmroute.cli.models_refresh import refresh
 from llmroute.cli.models_show import show
 from llmroute.cli.output import write_json, write_text
@@ -27,7 +28,7 @@ models = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-for command in (show, refresh):
+for command in (show, pull, refresh):
     models.command()(command)
 
 

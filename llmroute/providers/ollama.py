@@ -13,6 +13,7 @@ from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
+from llmroute.providers.ollama_pull import PullReader
 from llmroute.providers.ollama_reader import LineReader, parse_answer
 from llmroute.providers.ollama_window import context_for, cut_warning
 from llmroute.types import HTTPRequest
@@ -120,6 +121,14 @@ class Ollama:
             if isinstance(can, list)
             else None,
         )
+
+    def render_pull(self, api_name: str) -> HTTPRequest:
+        """Render the request to fetch a model."""
+        return self._post("/api/pull", {"model": api_name, "stream": True})
+
+    def open_pull(self) -> PullReader:
+        """Start to read how the pull goes on."""
+        return PullReader(self._faults)
 
     def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:
         return HTTPRequest("POST", self.base_url + path, self._headers(), to_wire(body))

@@ -212,6 +212,16 @@ class LLMService:
         here = self.config.providers[provider]
         return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
 
+    def resting_until_ms(self) -> dict[str, int]:
+        """Return the providers that are left alone as a whole for what they did, and until when (UTC milliseconds)."""
+        told = self._books.recall(bucket=0, effort="", now_ms=_now_ms())
+        whole = [one for one in (told.breakers if told else ()) if not one.model]
+        return {
+            one.provider: one.open_until_ms
+            for one in sorted(whole, key=lambda one: one.open_until_ms)
+            if one.fingerprint in (None, self.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
+        }
+
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
         return LocalModels(lambda: self.connect(LOCAL_SERVER), self._blocking_sender)

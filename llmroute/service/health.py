@@ -36,7 +36,8 @@ _STATUS = {
 class Health:
     """How a provider is.  `configured` says whether the user means to use it: what is not is not ill.
 
-    `models` is how many models its list has, `latency_ms` how long its answer took.
+    `models` is how many models its list has, `latency_ms` how long its answer took.  `open_until` is the UTC time until
+    which calls leave the provider alone for what it did before.
     """
 
     ok: bool
@@ -58,8 +59,12 @@ def probe_all(service: LLMService, names: tuple[str, ...] = ()) -> dict[str, Hea
         found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked)
     finally:
         sender.close()
+    resting = service.resting_until_ms()
     return {
-        name: _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer
+        name: replace(
+            _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer,
+            open_until=_iso(resting[name]) if name in resting else None,
+        )
         for name, answer in found.items()
     }
 
@@ -105,6 +110,12 @@ def _ill(service: LLMService, name: str, error: LLMRouteError) -> Health:
 
 def _configured(service: LLMService, name: str) -> bool:
     return PROVIDERS[name].needs_key or service.config.providers[name].base_url is not None
+
+
+def _iso(at_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_ms // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _since(started: float) -> int:

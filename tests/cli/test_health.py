@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,6 +136,18 @@ def test_an_ollama_without_models_says_how_to_pull_one(town: Town, tmp_path: Pat
     assert ran.code == 4
     assert (told(ran)["ollama"]["status"], told(ran)["ollama"]["models"]) == ("no models pulled", 0)
     assert "llmroute models pull" in told(ran)["ollama"]["detail"]
+
+
+def test_who_is_left_alone_says_until_when(town: Town, tmp_path: Path) -> None:
+    down = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    assert run("gen", "hi", "-m", "openai/gpt-6-luna", "--no-fallback", home=tmp_path, **down).code == 4
+    ran = run("health", "--json", home=tmp_path, **down)
+    until = datetime.fromisoformat(told(ran)["openai"]["open_until"])
+    assert timedelta(0) < until - datetime.now(UTC) < timedelta(minutes=1)
+    assert told(ran)["mistral"]["open_until"] is None
+    assert "left alone until" in run("health", home=tmp_path, **down).out
+    elsewhere = run("health", "--json", home=tmp_path, **town.settings(well("openai")))
+    assert told(elsewhere)["openai"]["open_until"] is None, "it was another address"
 
 
 def test_only_the_named_provider_is_asked(town: Town, tmp_path: Path) -> None:

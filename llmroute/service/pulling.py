@@ -1,0 +1,68 @@
+"""Have the local server fetch a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.errors import RequestError, UnreachableError
+from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.providers.ollama_pull import PullProgress
+    from llmroute.service.api import LLMService
+    from llmroute.types import ModelConfig
+
+OK = 200
+
+
+def to_pull(service: LLMService, name: str) -> ModelConfig:
+    """Return the model that is meant by `ollama/NAME`, or by NAME.
+
+    Raises:
+        RequestError: it is another provider's, which has nothing to pull.
+    """
+    provider, slash, rest = name.partition("/")
+    if slash and provider in service.config.providers and provider != LOCAL_SERVER:
+        raise RequestError(f"{name}: only Ollama's models are pulled", hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
+    wanted = rest if provider == LOCAL_SERVER else name
+    if not wanted or not wanted.isprintable() or " " in wanted:
+        raise RequestError(f"{name!r} names no model", hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
+    return service.registry.get_model_config(LOCAL_SERVER, wanted)
+
+
+def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
+    """Yield how the pull goes on until the model is there.  A layer that is fetched already is not fetched again.
+
+    Raises:
+        AttemptError: the server is not there, or could not fetch it.
+    """
+    from llmroute.providers.ollama import Ollama
+    from llmroute.transport import Sender
+
+    provider = service.connect(LOCAL_SERVER)
+    assert isinstance(provider, Ollama)
+    timeouts = service.config.timeouts
+    # Between two lines a layer of many gigabytes may be verified.
+    wait_s = timeouts.slow_first_token_s
+    sender = Sender()
+    try:
+        exchange = sender.open(provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s)
+        try:
+            if exchange.status != OK:
+                body = b"".join(iter(lambda: exchange.read(timeouts.stall_s), b""))
+                raise provider.parse_error(exchange.status, exchange.headers, body)
+            reader = provider.open_pull()
+            while data := exchange.read(wait_s):
+                yield from reader.feed(data)
+            reader.finish()
+        finally:
+            exchange.close()
+    except UnreachableError as error:
+        error.provider = LOCAL_SERVER
+        if not error.broken_off:
+            error.hint = START_LOCAL_SERVER
+        raise
+    finally:
+        sender.close()
