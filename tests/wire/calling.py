@@ -26,12 +26,13 @@ NOWHERE = "http://127.0.0.1:9"
 
 @dataclass
 class Outcome:
-    """What a call gave: pieces, a response or an error, what was noted, and its rows in the ledger."""
+    """What a call gave: pieces, a response or an error, what was noted and traced, and its rows in the ledger."""
 
     pieces: list[str] = field(default_factory=list)
     response: LLMResponse | None = None
     error: LLMRouteError | None = None
     notes: list[str] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -46,12 +47,15 @@ class Outcome:
         return row
 
 
-def config(home: Path, base_urls: dict[str, str], timeouts: Timeouts | None = None) -> Config:
+def config(
+    home: Path, base_urls: dict[str, str], timeouts: Timeouts | None = None, keys: dict[str, str] | None = None
+) -> Config:
     """Return a configuration that knows where some providers are, and nothing else."""
+    keys = keys or {name: KEY for name in base_urls if PROVIDERS[name].needs_key}
     settings = {
         name: ProviderSettings(
             f"{name.upper()}_API_KEY",
-            api_key=KEY if PROVIDERS[name].needs_key and name in base_urls else None,
+            api_key=keys.get(name),
             base_url=base_urls.get(name, NOWHERE if name == "ollama" else None),
         )
         for name in PROVIDERS
@@ -65,7 +69,7 @@ def call(
 ) -> Outcome:
     """Make a call; `label` is what its rows are found under."""
     outcome = Outcome()
-    service = LLMService(config=config, registry=registry, note=outcome.notes.append)
+    service = LLMService(config=config, registry=registry, note=outcome.notes.append, trace=outcome.traces.append)
     asked = {"prompt": "Say hello.", "execution_id": label} | asked
     try:
         if awaiting:

@@ -9,7 +9,6 @@ import pytest
 
 from llmroute import errors
 from llmroute.config import Timeouts
-from llmroute.registry import ModelRegistry
 from llmroute.service.api import LLMService
 from llmroute.service.options import Options
 from tests.shell import rows, run
@@ -19,6 +18,8 @@ from tests.wire.ollama_server import OllamaServer, Pulled
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from llmroute.registry import ModelRegistry
 
 MODEL = "ollama/llama3.1"
 CLOUD = "gpt-oss:120b-cloud"
@@ -89,22 +90,22 @@ def test_a_model_that_is_not_pulled_comes_with_the_command_that_pulls_it(
 @either_way
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_model_that_loads_slowly_is_waited_for(
-    server: OllamaServer, tmp_path: Path, *, streaming: bool, awaiting: bool
+    server: OllamaServer, registry: ModelRegistry, tmp_path: Path, *, streaming: bool, awaiting: bool
 ) -> None:
     server.load_s = 0.7
     here = config(tmp_path / "c", {"ollama": server.url}, Timeouts(first_token_s=0.1, slow_first_token_s=20))
-    outcome = call(here, ModelRegistry(), streaming=streaming, awaiting=awaiting, label="slow", model=MODEL)
+    outcome = call(here, registry, streaming=streaming, awaiting=awaiting, label="slow", model=MODEL)
     assert outcome.error is None
     assert outcome.row["latency_ms"] >= 700
 
 
 @either_way
 def test_a_model_that_never_loads_ends_at_the_slow_time_out(
-    server: OllamaServer, tmp_path: Path, *, awaiting: bool
+    server: OllamaServer, registry: ModelRegistry, tmp_path: Path, *, awaiting: bool
 ) -> None:
     server.load_s = 2
     here = config(tmp_path / "c", {"ollama": server.url}, Timeouts(first_token_s=20, slow_first_token_s=0.2))
-    outcome = call(here, ModelRegistry(), streaming=True, awaiting=awaiting, label="never", model=MODEL)
+    outcome = call(here, registry, streaming=True, awaiting=awaiting, label="never", model=MODEL)
     assert type(outcome.error) is errors.ProviderTimeoutError
     assert outcome.row["error"] == "timeout"
 
@@ -120,24 +121,24 @@ def test_a_prompt_that_is_cut_is_told_on_the_side(command: str, server: OllamaSe
 
 
 @pytest.mark.parametrize(
-    ("words", "window", "least", "most"),
+    ("words", "window", "asked_for"),
     [
-        (10, 131_072, 4_096, 8_192),
-        (8_000, 131_072, 10_000 + 4_096, 32_768),
-        (24_000, 131_072, 30_000 + 4_096, 65_536),
-        (24_000, 32_768, 32_768, 32_768),
-        (10, 2_048, 2_048, 2_048),
+        (10, 131_072, (4_096, 8_192)),
+        (8_000, 131_072, (10_000 + 4_096, 32_768)),
+        (24_000, 131_072, (30_000 + 4_096, 65_536)),
+        (24_000, 32_768, (32_768, 32_768)),
+        (10, 2_048, (2_048, 2_048)),
     ],
 )
 def test_the_window_grows_with_the_prompt_up_to_the_models_own(
-    words: int, window: int, least: int, most: int, tmp_path: Path
+    words: int, window: int, asked_for: tuple[int, int], registry: ModelRegistry, tmp_path: Path
 ) -> None:
     with OllamaServer(models={"llama3.1:latest": Pulled(window=window)}) as server:
         here = config(tmp_path / "c", {"ollama": server.url})
         asked = {"model": MODEL, "prompt": "word " * words}
-        call(here, ModelRegistry(), streaming=False, awaiting=False, label="grow", **asked)
+        call(here, registry, streaming=False, awaiting=False, label="grow", **asked)
         (chat,) = server.chats
-    assert least <= chat["options"]["num_ctx"] <= most
+    assert asked_for[0] <= chat["options"]["num_ctx"] <= asked_for[1]
 
 
 def planned(service: LLMService, **asked: Any) -> list[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
-from llmroute.registry import ModelRegistry
 from llmroute.routing import fallback
 from tests.providers import corpus
 from tests.shell import run
@@ -23,6 +22,8 @@ from tests.wire.replay import FRAMINGS, Replay
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from llmroute.registry import ModelRegistry
 
 pytestmark = corpus.needs_corpus
 
@@ -54,9 +55,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, registry: ModelRegistry) -> Iterator[Stage]:
     with Replay() as replay:
-        yield Stage(replay, ModelRegistry(), tmp_path_factory.mktemp("recordings"))
+        yield Stage(replay, registry, tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(autouse=True)
