@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llmroute.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -30,6 +31,22 @@ class TimeoutsTable(_Table):
     first_token_s: Seconds | None = None
     slow_first_token_s: Seconds | None = None
     stall_s: Seconds | None = None
+    ledger_s: Seconds | None = None
+
+
+class CapsTable(_Table):
+    """Caps in USD."""
+
+    day: USD | None = None
+    week: USD | None = None
+    month: USD | None = None
+    total: USD | None = None
+
+
+class BudgetsTable(CapsTable):
+    """[budgets]; [budgets.workspaces.NAME] holds those of one workspace."""
+
+    workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
 
 
 class Document(_Table):
@@ -42,6 +59,7 @@ class Document(_Table):
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
     workspace: str | None = None
     timeouts: TimeoutsTable = TimeoutsTable()
+    budgets: BudgetsTable = BudgetsTable()
     providers: dict[str, ProviderTable] = {}
 
 

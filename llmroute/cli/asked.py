@@ -32,6 +32,8 @@ class Asked:
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
     no_fallback: flags.NoFallback = False
+    budget: flags.Budget = None
+    on_budget: flags.OnBudget = "cheaper"
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None
@@ -62,6 +64,8 @@ class Asked:
             strategy=self.strategy,
             task_type=self.task,
             required_capability=self.capability,
+            budget_remaining=self.budget,
+            on_budget=self.on_budget,
             max_latency_ms=self.max_latency,
             min_quality=self.min_quality,
             temperature=self.temperature,

@@ -152,8 +152,50 @@ CREATE TABLE retry_tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
+_BUDGETS = """
+-- Which process makes the call (the pid alone is used again), and when the row has lost it for certain.
+ALTER TABLE attempts ADD COLUMN process TEXT;
+ALTER TABLE attempts ADD COLUMN deadline_ms INTEGER;
+
+CREATE TABLE budgets (
+    -- What a cap has to set against in its current window, kept by triggers in the transaction that changes an attempt.
+    -- An attempt counts in the window it was started in.
+    period TEXT NOT NULL,
+    -- Empty for the cap on all calls.
+    workspace TEXT NOT NULL,
+    window_start_ms INTEGER NOT NULL,
+    cap_picousd INTEGER NOT NULL,
+    spent_picousd INTEGER NOT NULL,
+    -- The worst cases of the attempts that are pending: a pending row is its own reservation.
+    reserved_picousd INTEGER NOT NULL,
+    PRIMARY KEY (period, workspace)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pruned (
+    -- One row: attempts started before this are gone, and only the rollups tell of them.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    before_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER budgets_entered AFTER INSERT ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+
+CREATE TRIGGER budgets_changed AFTER UPDATE ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd - iif(old.status = 'pending', 0, ifnull(old.cost_picousd, 0))
+            + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd - iif(old.status = 'pending', ifnull(old.reserved_picousd, 0), 0)
+            + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+"""
+
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY)
+MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS)
 
 _ROLL = """INSERT INTO rollups VALUES (
         {row}.started_ms / 900000, {row}.provider, {row}.model, ifnull({row}.workspace, ''), ifnull({row}.task, ''),

@@ -10,6 +10,7 @@ from llmroute.errors import (
     AuthenticationError,
     BadOutputError,
     BadRequestError,
+    BudgetExceededError,
     ContentError,
     ContextLengthError,
     DeadlineError,
@@ -22,6 +23,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -70,6 +72,8 @@ class Policy:
     deadline_s: float
     fallback_on_content: bool = False
     jitter: float = 0.5
+    cheaper: bool = True
+    """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Failure:
     """A candidate that was given up: after how many calls, and for what."""
 
     entry: Entry
-    error: AttemptError
+    error: AttemptError | BudgetExceededError
     calls: int
 
 
@@ -106,7 +110,7 @@ class Outcome:
     """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request."""
 
     elapsed_s: float
-    error: AttemptError | None = None
+    error: AttemptError | BudgetExceededError | None = None
     shown: bool = False
 
 
@@ -117,6 +121,7 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         AttemptError: nobody is left; this is the last failure.
         IncompleteAnswerError: an answer broke off after text of it was shown, which nothing can mend.
         DeadlineError: the time for the whole request is over.
+        BudgetExceededError: nobody is left whose worst case fits the budget.
     """
     remaining = list(entries)
     fell_from: Failure | None = None
@@ -131,6 +136,14 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
             error = outcome.error
             if error is None:
                 return
+            if isinstance(error, BudgetExceededError):
+                # Nothing was sent: it is no attempt.
+                number -= 1
+                remaining = [other for other in remaining if _fits(other, error)]
+                if not (policy.cheaper and remaining):
+                    raise _with_nearest(error, entries)
+                fell_from = Failure(entry, error, calls)
+                break
             if outcome.shown:
                 raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
             if outcome.elapsed_s >= policy.deadline_s:
@@ -144,6 +157,23 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
                 break
             if pause_s > 0:
                 yield Wait(pause_s)
+
+
+def _fits(other: Entry, refused: BudgetExceededError) -> bool:
+    """Whether a candidate may fit where another did not; its price must be known for that."""
+    least, headroom = other.candidate.least_worst_picousd, refused.headroom_picousd
+    return least is not None and headroom is not None and least <= headroom
+
+
+def _with_nearest(error: BudgetExceededError, entries: Sequence[Entry]) -> BudgetExceededError:
+    """Let the error name who comes nearest to the budget."""
+    priced = [
+        (least, entry.model.name) for entry in entries if (least := entry.candidate.least_worst_picousd) is not None
+    ]
+    if priced and error.headroom_picousd is not None and error.hint is None:
+        least, name = min(priced)
+        error.hint = f"the nearest is {name}, which could cost ${least / PICO_PER_USD:.6f}"
+    return error
 
 
 def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Candidate, Wish
 
+OVER_BUDGET = "it could cost"
 
 _Keyed = tuple[tuple[object, ...], Entry]
 
@@ -96,12 +97,12 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
         admitting_ms = -(-latency_ms // 100) * 100
         return out(f"it is expected to take {latency_ms} ms", f"--max-latency {admitting_ms}", latency_ms)
     if wish.budget_picousd is not None:
-        worst = candidate.worst_cost_picousd
+        worst = candidate.least_worst_picousd
         if worst is None:
             return out("its price is unknown, and a budget binds")
         if worst > wish.budget_picousd:
             usd = worst / PICO_PER_USD
-            return out(f"it could cost ${usd:.6f}", f"--budget {usd:.6f}", usd)
+            return out(f"{OVER_BUDGET} ${usd:.6f}", f"--budget {usd:.6f}", usd)
     if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
         seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
         return out(f"it is left alone for {seconds} s after {learned.open_because or 'failures'}", None, seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AttemptError, BadOutputError, ContentError
+from llmroute.errors import AttemptError, BadOutputError, BudgetExceededError, ContentError
 from llmroute.routing.parameters import fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read
@@ -36,16 +36,22 @@ class Attempt:
         self._account = Account(call, action, started, before)
         self.shown = False
         self._shown_length = 0
+        self._cut: int | None = None
+        self._sent = False
 
-    def run(self) -> Generator[Operation, Any, AttemptError | None]:
+    def run(self) -> Generator[Operation, Any, AttemptError | BudgetExceededError | None]:
         """Make the attempt; return its failure, None when the answer is out and settled."""
         account, books = self._account, self._call.books
         try:
-            yield Blocking(lambda: books.begin(account.row))
+            try:
+                self._cut = yield Blocking(self._begin)
+            except BudgetExceededError as refusal:
+                return refusal
             try:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 account.close_failed(error, self._seen(), shown=self.shown)
+                self._call.purse.pay(account.row)
                 yield Blocking(lambda: books.settle(account.row))
                 return error
             account.close_answered(completion)
@@ -54,10 +60,16 @@ class Attempt:
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
-                account.close_interrupted(self._seen())
+                account.close_interrupted(self._seen(), sent=self._sent)
             books.settle(account.row)
             raise
         return None
+
+    def _begin(self) -> int | None:
+        if self._account.closed:
+            # Cancelled while this waited for its thread.
+            return None
+        return self._call.books.begin(self._account.row, self._entry.candidate.worst, self._call.purse)
 
     def record(self) -> AttemptRecord:
         """Return the attempt as it is told to the caller."""
@@ -76,6 +88,7 @@ class Attempt:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
         request = provider.render_request(prompt, model)
         call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
+        self._sent = True
         exchange = yield self._open(request, wait_s)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status
@@ -92,6 +105,8 @@ class Attempt:
             raise fault
         if completion.warning:
             call.note(f"{self._entry.model.name}: {completion.warning}")
+        if completion.finish_reason == "length" and self._cut is not None and self._cut != call.prompt.max_tokens:
+            call.note(f"{self._entry.model.name}: its budget left it {self._cut} tokens for the answer")
         return completion
 
     def _shown(self, provider: Provider, show: Any, model: ModelConfig) -> Generator[Operation, Any, ModelConfig]:
@@ -154,7 +169,8 @@ class Attempt:
         call = self._call
         for words in refused(call.prompt, model.parameters).values():
             call.note(f"{model.name} takes no {words}; sent without")
-        return fitted(call.prompt, model.parameters)
+        prompt = fitted(call.prompt, model.parameters)
+        return prompt if self._cut is None else replace(prompt, max_tokens=self._cut)
 
     def _seen(self) -> Completion | None:
         return self._answer or (self._reader.so_far if self._reader else None)

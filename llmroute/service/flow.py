@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError
+from llmroute.errors import (
+    AllProvidersFailedError,
+    AttemptError,
+    BudgetExceededError,
+    DeadlineError,
+    IncompleteAnswerError,
+)
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.service.attempt import Attempt
 from llmroute.service.operations import Sleep
@@ -31,7 +37,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = call.clock()
-    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter)
+    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper)
     loop = attempt_loop(call.plan.entries, policy)
     records: list[AttemptRecord] = []
     waits_s: list[float] = []
@@ -43,23 +49,24 @@ def run(call: Call) -> Generator[Operation, Any, None]:
                 error, shown = None, False
             else:
                 error, shown = yield from _try(call, action, started, records)
-                if error is not None and error.retry_after_s is not None:
+                if isinstance(error, AttemptError) and error.retry_after_s is not None:
                     waits_s.append(error.retry_after_s)
             action = loop.send(Outcome(call.clock() - started, error, shown))
     except StopIteration:
         return
-    except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
+    except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
         raise _final(error, records, waits_s) from error.__cause__
 
 
 def _try(
     call: Call, action: Try, started: float, records: list[AttemptRecord]
-) -> Generator[Operation, Any, tuple[AttemptError | None, bool]]:
+) -> Generator[Operation, Any, tuple[AttemptError | BudgetExceededError | None, bool]]:
     if action.fell_from is not None:
         _tell_fallback(call, action)
     attempt = Attempt(call, action, started, tuple(records))
     error = yield from attempt.run()
-    records.append(attempt.record())
+    if not isinstance(error, BudgetExceededError):
+        records.append(attempt.record())
     return error, attempt.shown
 
 
@@ -67,13 +74,18 @@ def _tell_fallback(call: Call, action: Try) -> None:
     failure = action.fell_from
     assert failure is not None
     error = failure.error
+    if isinstance(error, BudgetExceededError):
+        call.note(f"{error.message}; using {action.entry.model.name}")
+        return
     what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
     call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}")
 
 
 def _final(
-    error: AttemptError | IncompleteAnswerError | DeadlineError, records: list[AttemptRecord], waits_s: list[float]
+    error: AttemptError | BudgetExceededError | IncompleteAnswerError | DeadlineError,
+    records: list[AttemptRecord],
+    waits_s: list[float],
 ) -> Exception:
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)

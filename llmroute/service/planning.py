@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.registry.pricing import cost_picousd, price_on, worst_rates
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Candidate, Plan, Wish
-from llmroute.routing.router import exclude, keep_order, plan
+from llmroute.routing.router import OVER_BUDGET, exclude, keep_order, plan
+from llmroute.routing.worst import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import Usage
 
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
     from llmroute.service.options import Options
-    from llmroute.types import ModelConfig, Prompt
+    from llmroute.types import ModelConfig, Price, Prompt
 
 LAST_RESORT = "builtin"
 UNKNOWN_TYPICAL_S = 10.0
+
+
+def _only_hard(wish: Wish) -> Wish:
+    """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
+    return replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Planner:
         if options.provider and not options.model:
             made = self._of_provider(options.provider, wish, others)
         elif first:
-            made = keep_order(replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0), first)
+            made = keep_order(_only_hard(wish), first)
         else:
             made = plan(wish, others)
             self._require(made, wish)
@@ -84,6 +90,7 @@ class Planner:
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
             max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,
             min_quality=options.min_quality or 0,
+            budget_picousd=options.budget_picousd if options.on_budget == "cheaper" else None,
             default_provider=config.default_provider,
             unsupported=self._unsupported(prompt) if options.strict_params else {},
             now_ms=self.now_ms(),
@@ -106,10 +113,8 @@ class Planner:
             raise NoCandidateError(problem)
         model = self._living(model)
         candidate = replace(self._candidate(model, prompt), unusable=None, last_resort=False)
-        only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
-        if exclusion := exclude(candidate, only_hard):
-            kind = BudgetExceededError if wish.budget_picousd is not None else RequestError
-            raise kind(f"{model.name}: {exclusion.reason}")
+        if exclusion := exclude(candidate, _only_hard(wish)):
+            raise RequestError(f"{model.name}: {exclusion.reason}")
         return candidate
 
     def _living(self, model: ModelConfig) -> ModelConfig:
@@ -133,12 +138,13 @@ class Planner:
         row = PROVIDERS[model.provider]
         price = price_on(model, self.registry.today)
         output = expected_output_tokens(prompt)
-        expected = worst = None
+        expected = worst = cut = None
         if price is not None:
             expected = cost_picousd(Usage(expected_input_tokens(prompt), output_tokens=output), price)
             longest = prompt.max_tokens or model.max_output or model.context_window
             if longest is not None:
                 worst = cost_picousd(Usage(worst_input_tokens(prompt), output_tokens=longest), price)
+            cut = _worst_case(model, prompt, price)
         unusable = self.why_unusable(model.provider)
         if unusable is None and self.registry.status(model) == "retired":
             unusable = f"retired on {model.retires_on}"
@@ -153,6 +159,7 @@ class Planner:
             typical_s=min(self.registry.typical_latency_ms(model.provider) / 1000, UNKNOWN_TYPICAL_S),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
+            worst=cut,
         )
 
     def _require(self, made: Plan, wish: Wish) -> None:
@@ -162,7 +169,7 @@ class Planner:
         misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
         if misses:
             nearest = min(misses, key=lambda exclusion: exclusion.distance)
-            kind = BudgetExceededError if nearest.reason.startswith("it could cost") else NoCandidateError
+            kind = BudgetExceededError if nearest.reason.startswith(OVER_BUDGET) else NoCandidateError
             raise kind(
                 f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
                 hint=f"{nearest.admitted_by} would admit it",
@@ -173,3 +180,15 @@ class Planner:
             f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
             hint="llmroute health shows what is set up, llmroute models what there is",
         )
+
+
+def _worst_case(model: ModelConfig, prompt: Prompt, price: Price) -> WorstCase | None:
+    """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
+    most_input = worst_input_tokens(prompt)
+    bound = worst_rates(price, most_input)
+    if bound is None:
+        return None
+    if (said := prompt.max_tokens) is not None:
+        return WorstCase(most_input * bound[0], bound[1], said, said)
+    most = longest_answer(model.max_output, model.context_window, most_input, expected_input_tokens(prompt))
+    return WorstCase(most_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))
