@@ -27,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, models, health, costs, chains):
+for command in (gen, stream, models, health, chains):
     app.command()(command)
+app.add_typer(costs, name="costs")
 
 
 def _print_version(asked: bool) -> None:

@@ -47,7 +47,7 @@ class Ledger:
         """
         self.path = path
         self._lock = threading.Lock()
-        with _translated(path):
+        with translated(path):
             if not path.exists():
                 _create(path)
             self._file = path.stat()
@@ -100,7 +100,7 @@ class Ledger:
         """
         for place in spool.waiting(self.path):
             self.take_in(place)
-        with _translated(self.path):
+        with translated(self.path):
             dead = dead_rows(self.db, now_ms)
         if dead:
             with self.transaction():
@@ -112,7 +112,7 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read, or the ledger cannot be written.
         """
-        with _translated(self.path), spool.taken(place) as (rows, strange), self.transaction():
+        with translated(self.path), spool.taken(place) as (rows, strange), self.transaction():
             for row in rows:
                 try:
                     self.db.execute(_INSERT_ONCE if row.status == "pending" else _SETTLE, row.values())
@@ -127,14 +127,14 @@ class Ledger:
         Raises:
             LedgerError: it was.
         """
-        with _translated(self.path):
+        with translated(self.path):
             if not os.path.samestat(self._file, self.path.stat()):
                 raise LedgerError(f"the ledger {self.path} was replaced while it was in use", hint=_HINT)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction, taken at once so that it cannot fail half way for a lock."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield self.db
@@ -207,7 +207,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""
     try:
         yield

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from llmroute.errors import LedgerError
 from llmroute.ledger.periods import PERIODS, milliseconds, start_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def bill(config: Config, period: str, workspace: str | None = None, *, now: date
     if config.ledger_path.exists():
         from llmroute.ledger.store import Ledger
 
-        with Ledger(config.ledger_path) as ledger:
+        with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
+            with suppress(LedgerError):
+                # A ledger that cannot be written can still be read.
+                ledger.tend(milliseconds(now))
             since_ms = None if since is None else milliseconds(since)
             lines = by_model(ledger, since_ms, milliseconds(now), workspace)
     return Bill(period, since, now, workspace, total(lines), lines)
