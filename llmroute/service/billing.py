@@ -36,11 +36,12 @@ def bill(config: Config, period: str, workspace: str | None = None, *, now: date
         LedgerError: the ledger cannot be read.
     """
     from llmroute.ledger.reports import by_model, total
+    from llmroute.ledger.spool import waiting
 
     now = now or datetime.now().astimezone()
     since = start_of(period, now)
     lines: list[Line] = []
-    if config.ledger_path.exists():
+    if config.ledger_path.exists() or waiting(config.ledger_path):
         from llmroute.ledger.store import Ledger
 
         with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:

@@ -39,10 +39,11 @@ def standings(config: Config, *, now: datetime | None = None) -> list[Standing]:
         LedgerError: the ledger cannot be read.
     """
     from llmroute.ledger.budgets import Standing, standing
+    from llmroute.ledger.spool import waiting
 
     now = now or datetime.now().astimezone()
     caps = current_caps(config.limits, milliseconds(now))
-    if not caps or not config.ledger_path.exists():
+    if not caps or not (config.ledger_path.exists() or waiting(config.ledger_path)):
         return [Standing(cap, 0, 0) for cap in caps]
     from llmroute.ledger.store import Ledger
 
