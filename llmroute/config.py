@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from llmroute import config_file
 from llmroute.addresses import is_base_url, is_loopback
 from llmroute.errors import ConfigError
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ STRATEGIES: Final = (
     "local_first",
     "capability_match",
 )
+BUDGET_PERIODS: Final = ("day", "week", "month", "total")
 OLLAMA_PORT: Final = "11434"
 ENVIRONMENT: Final = "the environment"
 
@@ -61,6 +63,16 @@ class Timeouts:
     first_token_s: float = 60.0
     slow_first_token_s: float = 300.0
     stall_s: float = 60.0
+    ledger_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A cap from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls."""
+
+    period: str
+    workspace: str
+    cap_picousd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,7 @@ class Config:
     local_model: Path | None = None
     timeouts: Timeouts = Timeouts()
     models: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
 
 def load(
@@ -127,7 +140,16 @@ def load(
         weights=stored.get("weights", {}),
         timeouts=Timeouts(**stored.get("timeouts", {})),
         models=stored.get("models", {}),
+        limits=tuple(_limits(stored.get("budgets", {}))),
     )
+
+
+def _limits(stored: dict[str, Any]) -> Iterator[Limit]:
+    tables = {"": stored, **stored.get("workspaces", {})}
+    for workspace, table in tables.items():
+        for period in BUDGET_PERIODS:
+            if (usd := table.get(period)) is not None:
+                yield Limit(period, workspace, round(usd * PICO_PER_USD))
 
 
 def _first(*values: Any) -> Any:

@@ -21,6 +21,7 @@ ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 ModelName = Annotated[str, Field(pattern=r"^[^\s/]+/\S+$")]
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
@@ -42,6 +43,22 @@ class TimeoutsTable(_Table):
     first_token_s: Seconds | None = None
     slow_first_token_s: Seconds | None = None
     stall_s: Seconds | None = None
+    ledger_s: Seconds | None = None
+
+
+class CapsTable(_Table):
+    """Caps in USD."""
+
+    day: USD | None = None
+    week: USD | None = None
+    month: USD | None = None
+    total: USD | None = None
+
+
+class BudgetsTable(CapsTable):
+    """[budgets]; [budgets.workspaces.NAME] holds those of one workspace."""
+
+    workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
 
 
 class WeightsTable(_Table):
@@ -66,6 +83,7 @@ class Document(_Table):
     chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
     weights: WeightsTable = WeightsTable()
     timeouts: TimeoutsTable = TimeoutsTable()
+    budgets: BudgetsTable = BudgetsTable()
     providers: dict[str, ProviderTable] = {}
     models: dict[str, Any] = {}  # each row is checked by who knows what a model is
 

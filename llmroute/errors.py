@@ -99,10 +99,14 @@ class LedgerError(LLMRouteError):
 
 
 class BudgetExceededError(LLMRouteError):
-    """The worst case of the request does not fit the budget; nothing was sent."""
+    """The worst case of the request does not fit the budget; nothing was sent.
+
+    `headroom_picousd` is what a cheaper candidate would have to fit into; None where no other can help.
+    """
 
     exit_code = 5
     kind = "budget"
+    headroom_picousd: int | None = None
 
 
 class DeadlineError(LLMRouteError):

@@ -60,6 +60,11 @@ def test_costs_load_the_ledger_only(tmp_path: Path) -> None:
     assert loaded("costs", home=tmp_path) <= {"sqlite3", "sqlite_utils"}
 
 
+@pytest.mark.parametrize("command", ["budget", "check"])
+def test_the_keeping_of_the_ledger_loads_nothing_else(command: str, tmp_path: Path) -> None:
+    assert loaded("costs", command, home=tmp_path) <= {"sqlite3"}
+
+
 @pytest.mark.parametrize("arguments", [("health",), ("chains",), ("models", "--available")])
 def test_commands_that_ask_the_local_server_load_the_transport_only(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert loaded(*arguments, home=tmp_path) == {"httpx"}

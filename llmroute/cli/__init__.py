@@ -26,9 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, health, costs, chains):
+for command in (gen, stream, health, chains):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(costs, name="costs")
 
 
 def _print_version(asked: bool) -> None:

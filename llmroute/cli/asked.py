@@ -35,6 +35,8 @@ class Asked:
     effort: flags.EffortOption = None
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
+    budget: flags.Budget = None
+    on_budget: flags.OnBudget = "cheaper"
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None
@@ -69,6 +71,8 @@ class Asked:
             upgrade=False if self.no_upgrade else None,
             task_type=self.task,
             required_capability=self.capability,
+            budget_remaining=self.budget,
+            on_budget=self.on_budget,
             max_latency_ms=self.max_latency,
             min_quality=self.min_quality,
             temperature=self.temperature,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli.costs_budget import budget
+from llmroute.cli.costs_keep import backup, check, prune
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
@@ -16,13 +18,22 @@ if TYPE_CHECKING:
     from llmroute.ledger.reports import Line
     from llmroute.service.billing import Bill
 
+costs = typer.Typer(help="Show what calls cost; set budgets; keep the ledger.", invoke_without_command=True)
+costs.add_typer(budget, name="budget")
+for command in (check, backup, prune):
+    costs.command()(command)
 
-def costs(
+
+@costs.callback()
+def report(
+    context: typer.Context,
     period: Annotated[str, typer.Option(help="day, week, month, year or all, in your time zone.")] = "month",
     workspace: flags.Workspace = None,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Show what calls cost, from the ledger."""
+    if context.invoked_subcommand is not None:
+        return
     with failures(as_json=as_json):
         from llmroute.service.billing import PERIODS, bill
         from llmroute.service.settings import load

@@ -30,6 +30,10 @@ StrictParams = Annotated[
     bool, typer.Option("--strict-params", help="Only models that take every parameter, instead of leaving some out.")
 ]
 NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Try the first model only.")]
+Budget = Annotated[float | None, typer.Option("--budget", help="USD that the request may cost, fallbacks included.")]
+OnBudget = Annotated[
+    str, typer.Option("--on-budget", help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.")
+]
 MaxLatency = Annotated[int | None, typer.Option("--max-latency", help="Milliseconds that the answer may take.")]
 MinQuality = Annotated[int | None, typer.Option("--min-quality", help="0 to 100.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for the whole request; default 300.")]

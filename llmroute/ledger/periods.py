@@ -32,6 +32,16 @@ def start_of(period: str, now: datetime) -> datetime | None:
     return begin
 
 
+def window(period: str, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return when the current window of a budget began and when the next begins; None for `total`, which is one."""
+    begin = start_of(period, now)
+    if begin is None:
+        return None, None
+    # Well into the next window, whose beginning is then found on the calendar too.
+    later = begin + timedelta(days={"day": 1, "week": 7, "month": 31}[period], hours=12)
+    return begin, start_of(period, later)
+
+
 def milliseconds(moment: datetime) -> int:
     """Return UTC milliseconds."""
     return round(moment.timestamp() * 1000)

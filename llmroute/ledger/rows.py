@@ -43,6 +43,8 @@ class AttemptRow:
     finish_reason: str | None = None
     pid: int | None = None
     host: str | None = None
+    process: str | None = None
+    deadline_ms: int | None = None
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""

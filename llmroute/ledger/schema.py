@@ -152,29 +152,80 @@ CREATE TABLE retry_tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
+_BUDGETS = """
+-- Which process makes the call (the pid alone is used again), and when the row has lost it for certain.
+ALTER TABLE attempts ADD COLUMN process TEXT;
+ALTER TABLE attempts ADD COLUMN deadline_ms INTEGER;
+
+CREATE TABLE budgets (
+    -- What a cap has to set against in its current window, kept by triggers in the transaction that changes an attempt.
+    -- An attempt counts in the window it was started in.
+    period TEXT NOT NULL,
+    -- Empty for the cap on all calls.
+    workspace TEXT NOT NULL,
+    window_start_ms INTEGER NOT NULL,
+    cap_picousd INTEGER NOT NULL,
+    spent_picousd INTEGER NOT NULL,
+    -- The worst cases of the attempts that are pending: a pending row is its own reservation.
+    reserved_picousd INTEGER NOT NULL,
+    PRIMARY KEY (period, workspace)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pruned (
+    -- One row: attempts started before this are gone, and only the rollups tell of them.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    before_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER budgets_entered AFTER INSERT ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+
+CREATE TRIGGER budgets_changed AFTER UPDATE ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd - iif(old.status = 'pending', 0, ifnull(old.cost_picousd, 0))
+            + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd - iif(old.status = 'pending', ifnull(old.reserved_picousd, 0), 0)
+            + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+"""
+
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY)
+MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS)
 
-_ROLL = """INSERT INTO rollups VALUES (
-        {row}.started_ms / 900000, {row}.provider, {row}.model, ifnull({row}.workspace, ''), ifnull({row}.task, ''),
-        ifnull({row}.strategy, ''), {row}.status,
-        {sign} 1, {sign} ({row}.cost_picousd IS NULL), {sign} ifnull({row}.input_tokens, 0),
-        {sign} ifnull({row}.cached_input_tokens, 0), {sign} ifnull({row}.output_tokens, 0),
-        {sign} ifnull({row}.reasoning_tokens, 0), {sign} ifnull({row}.cost_picousd, 0),
-        {sign} iif({row}.attempt > 1, ifnull({row}.cost_picousd, 0), 0), {sign} ifnull({row}.latency_ms, 0)
-    ) ON CONFLICT DO UPDATE SET
-        call_count = call_count + excluded.call_count,
-        unknown_cost_count = unknown_cost_count + excluded.unknown_cost_count,
-        input_tokens = input_tokens + excluded.input_tokens,
-        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens,
-        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
-        cost_picousd = cost_picousd + excluded.cost_picousd,
-        fallback_cost_picousd = fallback_cost_picousd + excluded.fallback_cost_picousd,
-        latency_ms = latency_ms + excluded.latency_ms;"""
+# The columns of rollups, and the row that one attempt adds to them.
+ROLLUP_KEY = "quarter, provider, model, workspace, task, strategy, status"
+COUNTERS = (
+    "call_count, unknown_cost_count, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, "
+    "cost_picousd, fallback_cost_picousd, latency_ms"
+)
+_KEY_OF_ROW = """
+        {row}started_ms / 900000 AS quarter, {row}provider AS provider, {row}model AS model,
+        ifnull({row}workspace, '') AS workspace, ifnull({row}task, '') AS task,
+        ifnull({row}strategy, '') AS strategy, {row}status AS status"""
+_COUNTERS_OF_ROW = """
+        {sign} 1 AS call_count, {sign} ({row}cost_picousd IS NULL) AS unknown_cost_count,
+        {sign} ifnull({row}input_tokens, 0) AS input_tokens,
+        {sign} ifnull({row}cached_input_tokens, 0) AS cached_input_tokens,
+        {sign} ifnull({row}output_tokens, 0) AS output_tokens,
+        {sign} ifnull({row}reasoning_tokens, 0) AS reasoning_tokens,
+        {sign} ifnull({row}cost_picousd, 0) AS cost_picousd,
+        {sign} iif({row}attempt > 1, ifnull({row}cost_picousd, 0), 0) AS fallback_cost_picousd,
+        {sign} ifnull({row}latency_ms, 0) AS latency_ms"""
+ROLLUP_OF_ROW = (
+    f"SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} FROM attempts WHERE status <> 'pending'".format(row="", sign="+")  # noqa: S608
+)
 
-_ADD_NEW = _ROLL.format(row="new", sign="+")
-_SUBTRACT_OLD = _ROLL.format(row="old", sign="-")
+_ROLL = f"""INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW}
+    WHERE true ON CONFLICT DO UPDATE SET
+        {", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS.split(", "))};"""
+
+_ADD_NEW = _ROLL.format(row="new.", sign="+")
+_SUBTRACT_OLD = _ROLL.format(row="old.", sign="-")
 
 
 def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError, RestingError
-from llmroute.ledger import memory
+from llmroute.ledger import memory, spool
+from llmroute.ledger.budgets import admit
+from llmroute.ledger.reaping import dead_rows, lose
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from llmroute.ledger.budgets import Cap
+
 BUSY_TIMEOUT_S = 10.0
-_HINT = "mend or move it, or point LLMROUTE_LEDGER to another file"
+_HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # Whoever is cancelled while a thread begins the row may settle it first.
-_BEGIN = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
+_INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
 # A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told.
 _SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
@@ -43,9 +48,10 @@ class Ledger:
         """
         self.path = path
         self._lock = threading.Lock()
-        with _translated(path):
+        with translated(path):
             if not path.exists():
                 _create(path)
+            self._file = path.stat()
             # One connection serves the threads of one event loop, one transaction at a time.
             self.db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
             try:
@@ -55,12 +61,23 @@ class Ledger:
                 self.db.close()
                 raise
 
-    def begin(self, row: AttemptRow, prober: memory.Prober | None = None, *, retry: bool = False) -> None:
-        """Write an attempt as pending; the first byte is sent only after this.
+    def begin(
+        self,
+        row: AttemptRow,
+        caps: Sequence[Cap] = (),
+        fit: Callable[[int | None], int | None] | None = None,
+        *,
+        prober: memory.Prober | None = None,
+        retry: bool = False,
+    ) -> None:
+        """Write an attempt as pending, its worst case reserved; the first byte is sent only after this.
+
+        `fit` makes the attempt fit what the caps leave and returns its worst case; see `budgets.admit`.
 
         `prober` is who would try again what was left alone, None to try whatever happens; a `retry` takes a token.
 
         Raises:
+            BudgetExceededError: it fits no cap; nothing is written.
             LedgerError: the row cannot be written.
             RestingError: another caller is trying just now.
         """
@@ -69,7 +86,10 @@ class Ledger:
                 raise RestingError("it is left alone while another call tries whether it is well again")
             if retry:
                 memory.spend_retry_token(self.db, row.provider, row.started_ms)
-            self.db.execute(_BEGIN, row.values())
+            if fit is not None:
+                admit(self.db, row, caps, fit)
+            self.db.execute(_INSERT_ONCE, row.values())
+        self._check_place()
 
     def settle(self, row: AttemptRow, lesson: memory.Lesson | None = None) -> None:
         """Write how an attempt ended and what it taught.  What is settled already is left as it is.
@@ -81,6 +101,7 @@ class Ledger:
             self.db.execute(_SETTLE, row.values())
             if lesson is not None:
                 memory.learn(self.db, lesson)
+        self._check_place()
 
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> memory.Recollection:
         """Read what calls of this size and effort have taught.
@@ -88,7 +109,7 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read.
         """
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return memory.recall(self.db, bucket=bucket, effort=effort, now_ms=now_ms)
 
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
@@ -97,13 +118,54 @@ class Ledger:
         Raises:
             LedgerError: it cannot be read.
         """
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return memory.retry_tokens(self.db, provider, now_ms) >= 1
+
+    def tend(self, now_ms: int) -> None:
+        """Take in what other runs had to leave beside the ledger, then give up the rows of those that died.
+
+        Costs two looks when there is nothing to do.
+
+        Raises:
+            LedgerError: there is something to do, and it cannot be written.
+        """
+        for place in spool.waiting(self.path):
+            self.take_in(place)
+        with translated(self.path):
+            dead = dead_rows(self.db, now_ms)
+        if dead:
+            with self.transaction():
+                lose(self.db, dead, now_ms)
+
+    def take_in(self, place: Path) -> int:
+        """Take in one spool file and return how many rows were in it.
+
+        Raises:
+            LedgerError: it cannot be read, or the ledger cannot be written.
+        """
+        with translated(self.path), spool.taken(place) as (rows, strange), self.transaction():
+            for row in rows:
+                try:
+                    self.db.execute(_INSERT_ONCE if row.status == "pending" else _SETTLE, row.values())
+                except sqlite3.IntegrityError:
+                    # A value that no column takes.
+                    strange.append(spool.line(row))
+        return len(rows)
+
+    def _check_place(self) -> None:
+        """Notice that the file was deleted or replaced: what is written now is seen by nobody.
+
+        Raises:
+            LedgerError: it was.
+        """
+        with translated(self.path):
+            if not os.path.samestat(self._file, self.path.stat()):
+                raise LedgerError(f"the ledger {self.path} was replaced while it was in use", hint=_HINT)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction, taken at once so that it cannot fail half way for a lock."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield self.db
@@ -116,7 +178,7 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Read; what goes wrong is a LedgerError here too."""
-        with _translated(self.path):
+        with translated(self.path):
             yield self.db
 
     def close(self) -> None:
@@ -143,17 +205,47 @@ def _create(path: Path) -> None:
             migrate(db, fresh=True)
         finally:
             db.close()
-        try:
-            path.hardlink_to(new)
-        except FileExistsError:
-            return
+        with alone_in(path.parent):
+            put(new, path)
     finally:
-        for leftover in (new, Path(f"{new}-wal"), Path(f"{new}-shm")):
+        for leftover in (new, *beside(new)):
             leftover.unlink(missing_ok=True)
 
 
+def put(new: Path, path: Path) -> None:
+    """Link a finished ledger into place unless there is one; `alone_in` its directory only.
+
+    What a ledger that was deleted has left beside it would be replayed into the new one.
+    """
+    if not path.exists():
+        for orphan in beside(path):
+            orphan.unlink(missing_ok=True)
+        path.hardlink_to(new)
+
+
+def beside(path: Path) -> tuple[Path, Path]:
+    """Return the files that SQLite keeps beside a ledger."""
+    return Path(f"{path}-wal"), Path(f"{path}-shm")
+
+
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
+    """Be the only one who puts a ledger into a directory or takes one away."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
     """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""
     try:
         yield

@@ -36,6 +36,22 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
     )
 
 
+def worst_rates(price: Price, most_prompt_tokens: int) -> tuple[int, int] | None:
+    """Return the most that a token of the prompt and of the answer can cost, None where a price is unknown.
+
+    Whatever the size of the prompt up to its bound, and whether the provider reads or writes a cache with it.  An
+    hour's cache write is none of them: it has to be asked for, and is not.
+    """
+    reached: list[Price | PriceTier] = [price, *(tier for tier in price.tiers if most_prompt_tokens > tier.above)]
+    inputs, outputs = [], []
+    for rates in reached:
+        if rates.input is None or rates.output is None:
+            return None
+        inputs.append(max(rates.input, rates.cache_read or 0, rates.cache_write or 0))
+        outputs.append(rates.output)
+    return max(inputs), max(outputs)
+
+
 def rates_for(price: Price, prompt_tokens: int) -> Price | PriceTier:
     """Return the prices that hold for a prompt of this size: the highest tier below it, else the base."""
     reached = [tier for tier in price.tiers if prompt_tokens > tier.above]

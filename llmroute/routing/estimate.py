@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 4
 # Role marks and separators around one message.
 MESSAGE_OVERHEAD_TOKENS = 8
+# What a model's chat template may put before a prompt unasked: the date, who it is, how hard to think.
+TEMPLATE_TOKENS = 256
 # What an answer is taken to be while nobody has said or learned better.
 TYPICAL_OUTPUT_TOKENS = 500
 
@@ -24,7 +26,7 @@ def expected_input_tokens(prompt: Prompt) -> int:
 def worst_input_tokens(prompt: Prompt) -> int:
     """Return more tokens than the prompt can be: a byte-level tokenizer makes at most one token of a byte."""
     sizes = _sizes(prompt)
-    return sum(sizes) + MESSAGE_OVERHEAD_TOKENS * 2 * (len(sizes) + 1)
+    return sum(sizes) + MESSAGE_OVERHEAD_TOKENS * 2 * len(sizes) + TEMPLATE_TOKENS
 
 
 def expected_output_tokens(prompt: Prompt) -> int:

@@ -10,6 +10,7 @@ from llmroute.errors import (
     AuthenticationError,
     BadOutputError,
     BadRequestError,
+    BudgetExceededError,
     ContentError,
     ContextLengthError,
     DeadlineError,
@@ -23,6 +24,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -74,6 +76,8 @@ class Policy:
     deadline_s: float
     fallback_on_content: bool = False
     jitter: float = 0.5
+    cheaper: bool = True
+    """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Failure:
     """A candidate that was given up: after how many calls, and for what."""
 
     entry: Entry
-    error: AttemptError
+    error: AttemptError | BudgetExceededError
     calls: int
 
 
@@ -115,7 +119,7 @@ class Outcome:
     """
 
     elapsed_s: float
-    error: AttemptError | None = None
+    error: AttemptError | BudgetExceededError | None = None
     shown: bool = False
     retry_allowed: bool = True
 
@@ -127,6 +131,7 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         AttemptError: nobody is left; this is the last failure.
         IncompleteAnswerError: an answer broke off after text of it was shown, which nothing can mend.
         DeadlineError: the time for the whole request is over.
+        BudgetExceededError: nobody is left whose worst case fits the budget.
     """
     remaining = list(entries)
     fell_from: Failure | None = None
@@ -139,9 +144,16 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
             alone = not remaining or number + 1 == MAX_ATTEMPTS
             outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, calls > 1)
             error = outcome.error
-            number += not isinstance(error, RestingError)
+            # What was not sent is no attempt.
+            number += not isinstance(error, BudgetExceededError | RestingError)
             if error is None:
                 return
+            if isinstance(error, BudgetExceededError):
+                remaining = [other for other in remaining if _fits(other, error)]
+                if not (policy.cheaper and remaining):
+                    raise _with_nearest(error, entries)
+                fell_from = Failure(entry, error, calls)
+                break
             if outcome.shown:
                 raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
             if policy.deadline_s - outcome.elapsed_s < LEAST_S:
@@ -157,6 +169,23 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
                 break
             if pause_s > 0:
                 yield Wait(pause_s)
+
+
+def _fits(other: Entry, refused: BudgetExceededError) -> bool:
+    """Whether a candidate may fit where another did not; its price must be known for that."""
+    least, headroom = other.candidate.least_worst_picousd, refused.headroom_picousd
+    return least is not None and headroom is not None and least <= headroom
+
+
+def _with_nearest(error: BudgetExceededError, entries: Sequence[Entry]) -> BudgetExceededError:
+    """Let the error name who comes nearest to the budget."""
+    priced = [
+        (least, entry.model.name) for entry in entries if (least := entry.candidate.least_worst_picousd) is not None
+    ]
+    if priced and error.headroom_picousd is not None and error.hint is None:
+        least, name = min(priced)
+        error.hint = f"the nearest is {name}, which could cost ${least / PICO_PER_USD:.6f}"
+    return error
 
 
 def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmroute.routing.worst import WorstCase
     from llmroute.types import ModelConfig, Price
 
 TASK_CAPABILITY: dict[str, str | None] = {
@@ -74,6 +75,13 @@ class Candidate:
     learned: Learned = Learned()
     unusable: str | None = None
     last_resort: bool = False
+    worst: WorstCase | None = None
+    """What it may cost while a budget binds, None where the price is unknown."""
+
+    @property
+    def least_worst_picousd(self) -> int | None:
+        """The worst case of the shortest answer that a budget may cut it down to."""
+        return self.worst_cost_picousd if self.worst is None else self.worst.least_picousd
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
         return out(f"it takes no {parameter}")
     if (lack := _window_lack(candidate, wish)) is not None:
         return out(lack)
-    if wish.budget_picousd is not None and candidate.worst_cost_picousd is None:
+    if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
         return out("its price is unknown, and a budget binds")
     if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
         seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
@@ -133,7 +133,7 @@ class _Miss(NamedTuple):
 
 
 def _misses(candidate: Candidate, wish: Wish) -> Iterator[_Miss]:
-    worst = candidate.worst_cost_picousd
+    worst = candidate.least_worst_picousd
     if wish.budget_picousd is not None and worst is not None and worst > wish.budget_picousd:
         # Rounded up, so that the flag does admit it.
         usd = -(-worst // 10**6) / 10**6

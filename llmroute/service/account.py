@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
+from llmroute.ledger.processes import this_process
 from llmroute.ledger.rows import AttemptRow
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.service.bookkeeping import cost_of, estimated_usage, price_as_json, usd
-from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
+from llmroute.types import PICO_PER_USD, AttemptRecord, Completion, LLMResponse, Usage
 
 if TYPE_CHECKING:
     from llmroute.routing.fallback import Try
     from llmroute.service.call import Call
+
+DEADLINE_MARGIN_MS = 60_000
 
 
 class Account:
@@ -27,6 +29,7 @@ class Account:
         entry = action.entry
         self._price = entry.candidate.price
         model, labels = entry.model, call.labels
+        process = this_process()
         self.row = AttemptRow(
             request_id=call.id,
             attempt=action.number,
@@ -43,7 +46,11 @@ class Account:
             price=price_as_json(entry.candidate.price),
             price_as_of=model.as_of,
             reserved_picousd=entry.candidate.worst_cost_picousd,
-            pid=os.getpid(),
+            pid=process.pid,
+            host=process.host,
+            process=process.mark,
+            # Nothing waits beyond the deadline of the request.
+            deadline_ms=call.now_ms() + round(call.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
         )
 
     @property
@@ -101,11 +108,24 @@ class Account:
         row.output_tokens = usage.output_tokens
         row.reasoning_tokens = usage.reasoning_tokens
         row.usage_source = usage.source
-        row.cost_picousd = cost
+        row.cost_picousd = self._within_reservation(cost, usage)
         if completion is not None:
             row.served_model = completion.model
             row.provider_request_id = completion.request_id
             row.finish_reason = completion.finish_reason
+
+    def _within_reservation(self, cost: int | None, usage: Usage) -> int | None:
+        """Cut an estimate down to what was possible; what a provider reports is counted, and told when it is not."""
+        reserved = self.row.reserved_picousd
+        if cost is None or reserved is None or cost <= reserved:
+            return cost
+        if usage.source == "estimated":
+            return reserved
+        self._call.note(
+            f"warning: {self.row.provider}/{self.row.model} reports more usage than the request allowed:"
+            f" {cost / PICO_PER_USD:.6f} USD where at most {reserved / PICO_PER_USD:.6f} were possible"
+        )
+        return cost
 
     def _elapsed_ms(self) -> int:
         return round((self._call.clock() - self._started) * 1000)

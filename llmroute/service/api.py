@@ -22,6 +22,7 @@ from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
+from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
 from llmroute.service.router import Router
 from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
@@ -67,7 +68,13 @@ class LLMService:
         self._note = note or (lambda _text: None)
         self._trace = trace or (lambda _text: None)
         self._registry = registry
-        self._books = Bookkeeper(self.config.ledger_path, self._note, ledger)
+        self._books = Bookkeeper(
+            self.config.ledger_path,
+            self._note,
+            ledger,
+            limits=self.config.limits,
+            wait_s=self.config.timeouts.ledger_s,
+        )
         self._providers: dict[str, Provider] = {}
         self._sender: Sender | None = None
         self._async_sender: AsyncSender | None = None
@@ -247,6 +254,8 @@ class LLMService:
             trace=self._trace,
             clock=time.monotonic,
             now_ms=_now_ms,
+            purse=Purse(options.budget_picousd),
+            cheaper=options.on_budget == "cheaper",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
         )
 

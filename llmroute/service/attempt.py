@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AttemptError, BadOutputError, ContentError, RestingError, UnreachableError
+from llmroute.errors import (
+    AttemptError,
+    BadOutputError,
+    BudgetExceededError,
+    ContentError,
+    RestingError,
+    UnreachableError,
+)
 from llmroute.ledger.memory import Lesson, Prober
 from llmroute.routing.parameters import fitted, refused
 from llmroute.service.account import Account
+from llmroute.service.bookkeeping import Beginning
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read
 
@@ -38,23 +46,25 @@ class Attempt:
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
+        self._cut: int | None = None
         self._sent = False
         self.shown = False
         self._shown_length = 0
 
-    def run(self) -> Generator[Operation, Any, AttemptError | None]:
+    def run(self) -> Generator[Operation, Any, AttemptError | BudgetExceededError | None]:
         """Make the attempt; return its failure, None when the answer is out and settled."""
         account, books = self._account, self._call.books
         try:
             try:
-                yield Blocking(lambda: books.begin(account.row, self._prober(), retry=self._retry))
-            except RestingError as error:
-                return error
+                self._cut = yield Blocking(self._begin)
+            except (BudgetExceededError, RestingError) as refusal:
+                return refusal
             try:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 self._add_hint(error)
                 account.close_failed(error, self._seen(), shown=self.shown)
+                self._call.purse.pay(account.row)
                 yield Close()
                 lesson = self._lesson(error)
                 yield Blocking(lambda: books.settle(account.row, lesson))
@@ -70,6 +80,14 @@ class Attempt:
             books.settle(account.row, self._lesson(None))
             raise
         return None
+
+    def _begin(self) -> int | None:
+        if self._account.closed:
+            # Cancelled while this waited for its thread.
+            return None
+        candidate = self._entry.candidate
+        begin = Beginning(candidate.worst, self._call.purse, self._prober(), retry=self._retry)
+        return self._call.books.begin(self._account.row, begin)
 
     def _prober(self) -> Prober | None:
         """Who tries again what was left alone; with nobody to fall back to, it is tried whatever happens."""
@@ -123,6 +141,8 @@ class Attempt:
             raise fault
         if completion.warning:
             call.note(f"{self._entry.model.name}: {completion.warning}")
+        if completion.finish_reason == "length" and self._cut is not None and self._cut != call.prompt.max_tokens:
+            call.note(f"{self._entry.model.name}: its budget left it {self._cut} tokens for the answer")
         return completion
 
     def _shown(self, provider: Provider, show: Any, model: ModelConfig) -> Generator[Operation, Any, ModelConfig]:
@@ -188,7 +208,8 @@ class Attempt:
         call = self._call
         for words in refused(call.prompt, model.parameters).values():
             call.note(f"{model.name} takes no {words}; sent without")
-        return fitted(call.prompt, model.parameters)
+        prompt = fitted(call.prompt, model.parameters)
+        return prompt if self._cut is None else replace(prompt, max_tokens=self._cut)
 
     def _add_hint(self, error: AttemptError) -> None:
         """Say what to do where nothing answered: the provider knows what ought to."""

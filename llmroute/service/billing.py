@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from llmroute.errors import LedgerError
 from llmroute.ledger.periods import PERIODS, milliseconds, start_of
 
 if TYPE_CHECKING:
@@ -34,14 +36,18 @@ def bill(config: Config, period: str, workspace: str | None = None, *, now: date
         LedgerError: the ledger cannot be read.
     """
     from llmroute.ledger.reports import by_model, total
+    from llmroute.ledger.spool import waiting
 
     now = now or datetime.now().astimezone()
     since = start_of(period, now)
     lines: list[Line] = []
-    if config.ledger_path.exists():
+    if config.ledger_path.exists() or waiting(config.ledger_path):
         from llmroute.ledger.store import Ledger
 
-        with Ledger(config.ledger_path) as ledger:
+        with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
+            with suppress(LedgerError):
+                # A ledger that cannot be written can still be read.
+                ledger.tend(milliseconds(now))
             since_ms = None if since is None else milliseconds(since)
             lines = by_model(ledger, since_ms, milliseconds(now), workspace)
     return Bill(period, since, now, workspace, total(lines), lines)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmroute.providers import Provider
     from llmroute.routing.plan import Plan
     from llmroute.service.bookkeeping import Bookkeeper
+    from llmroute.service.purse import Purse
     from llmroute.types import Prompt
 
 
@@ -44,5 +45,7 @@ class Call:
     trace: Callable[[str], None]
     clock: Callable[[], float]
     now_ms: Callable[[], int]
+    purse: Purse
     jitter: float = 0.5
     fallback_on_content: bool = False
+    cheaper: bool = True

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.registry.pricing import cost_picousd, price_on, worst_rates
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.plan import Candidate
+from llmroute.routing.worst import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import Usage
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.service.local import LocalModels
     from llmroute.service.remembering import Memory
-    from llmroute.types import ModelConfig, Prompt
+    from llmroute.types import ModelConfig, Price, Prompt
 
 LAST_RESORT = "builtin"
 
@@ -47,13 +48,14 @@ class Candidates:
     def of(self, model: ModelConfig) -> Candidate:
         """Return one model, with what it would cost and whether it can be called."""
         price = price_on(model, self.registry.today)
-        expected = worst = None
+        expected = worst = cut = None
         if price is not None:
             output = expected_output_tokens(self.prompt)
             expected = cost_picousd(Usage(expected_input_tokens(self.prompt), output_tokens=output), price)
             longest = self.prompt.max_tokens or model.max_output or model.context_window
             if longest is not None:
                 worst = cost_picousd(Usage(worst_input_tokens(self.prompt), output_tokens=longest), price)
+            cut = _worst_case(model, self.prompt, price)
         return Candidate(
             model=model,
             price=price,
@@ -64,6 +66,7 @@ class Candidates:
             learned=self.memory.learned(model),
             unusable=self._why_unusable(model),
             last_resort=model.provider == LAST_RESORT,
+            worst=cut,
         )
 
     def _why_unusable(self, model: ModelConfig) -> str | None:
@@ -79,3 +82,15 @@ class Candidates:
         if not PROVIDERS[model.provider].local or not self.registry.is_local(model.provider, model.id):
             return False
         return model.provider != LOCAL_SERVER or self.here.runs_here(model.api_name)
+
+
+def _worst_case(model: ModelConfig, prompt: Prompt, price: Price) -> WorstCase | None:
+    """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
+    most_input = worst_input_tokens(prompt)
+    bound = worst_rates(price, most_input)
+    if bound is None:
+        return None
+    if (said := prompt.max_tokens) is not None:
+        return WorstCase(most_input * bound[0], bound[1], said, said)
+    most = longest_answer(model.max_output, model.context_window, most_input, expected_input_tokens(prompt))
+    return WorstCase(most_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError, RestingError
+from llmroute.errors import (
+    AllProvidersFailedError,
+    AttemptError,
+    BudgetExceededError,
+    DeadlineError,
+    IncompleteAnswerError,
+    RestingError,
+)
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
@@ -33,7 +40,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = call.clock()
-    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter)
+    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper)
     loop = attempt_loop(call.plan.entries, policy)
     records: list[AttemptRecord] = []
     waits_s: list[float] = []
@@ -46,24 +53,24 @@ def run(call: Call) -> Generator[Operation, Any, None]:
             else:
                 error, shown = yield from _try(call, action, started, records)
                 retry_allowed = error is None or (yield from _retry_allowed(call, action))
-                if error is not None and error.retry_after_s is not None:
+                if isinstance(error, AttemptError) and error.retry_after_s is not None:
                     waits_s.append(error.retry_after_s)
             action = loop.send(Outcome(call.clock() - started, error, shown, retry_allowed))
     except StopIteration:
         return
-    except (AttemptError, IncompleteAnswerError, DeadlineError) as error:
+    except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
         final = _final(error, records, waits_s)
         raise final from (error.__cause__ if final is error else error)
 
 
 def _try(
     call: Call, action: Try, started: float, records: list[AttemptRecord]
-) -> Generator[Operation, Any, tuple[AttemptError | None, bool]]:
+) -> Generator[Operation, Any, tuple[AttemptError | BudgetExceededError | None, bool]]:
     if action.fell_from is not None:
         _tell_fallback(call, action)
     attempt = Attempt(call, action, started, tuple(records))
     error = yield from attempt.run()
-    if not isinstance(error, RestingError):
+    if not isinstance(error, BudgetExceededError | RestingError):
         records.append(attempt.record())
     return error, attempt.shown
 
@@ -78,6 +85,9 @@ def _tell_fallback(call: Call, action: Try) -> None:
     failure = action.fell_from
     assert failure is not None
     error = failure.error
+    if isinstance(error, BudgetExceededError):
+        call.note(f"{error.message}; using {action.entry.model.name}")
+        return
     what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
     price = ""
@@ -88,7 +98,9 @@ def _tell_fallback(call: Call, action: Try) -> None:
 
 
 def _final(
-    error: AttemptError | IncompleteAnswerError | DeadlineError, records: list[AttemptRecord], waits_s: list[float]
+    error: AttemptError | BudgetExceededError | IncompleteAnswerError | DeadlineError,
+    records: list[AttemptRecord],
+    waits_s: list[float],
 ) -> Exception:
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
 from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY
-from llmroute.types import EFFORTS, Message, Prompt
+from llmroute.types import EFFORTS, PICO_PER_USD, Message, Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llmroute.types import Effort, Role
 
 MAX_TEMPERATURE = 2.0
+ON_BUDGET = ("cheaper", "refuse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Options:
     fallback: Sequence[str] = ()
     task_type: str | None = None
     required_capability: str | Iterable[str] | None = None
+    budget_remaining: float | None = None
+    on_budget: str = "cheaper"
     max_latency_ms: int | None = None
     min_quality: int | None = None
     temperature: float | None = None
@@ -80,7 +84,13 @@ class Options:
         implied = TASK_CAPABILITY[self.task_type] if self.task_type else None
         return frozenset(wanted | {implied} if implied else wanted)
 
+    @property
+    def budget_picousd(self) -> int | None:
+        """What all attempts together may cost."""
+        return None if self.budget_remaining is None else math.floor(self.budget_remaining * PICO_PER_USD)
+
     def _check_choices(self) -> None:
+        _check_choice("on budget", self.on_budget, ON_BUDGET)
         _check_choice("strategy", self.strategy, STRATEGIES)
         _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
         _check_choice("effort", self.effort, EFFORTS)
@@ -91,6 +101,7 @@ class Options:
     def _check_ranges(self) -> None:
         _check_range("temperature", self.temperature, 0, MAX_TEMPERATURE)
         _check_range("max tokens", self.max_tokens, 1, 10**8)
+        _check_range("budget", self.budget_remaining, 0, 10**6, "USD")
         _check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds")
         _check_range("min quality", self.min_quality, 0, 100)
         _check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds")

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one"
 
 
+def _only_hard(wish: Wish) -> Wish:
+    """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
+    return replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Makes the plan of one request.  `note` receives what a person should know of it."""
@@ -71,6 +76,7 @@ class Planner:
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
             max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,
             min_quality=options.min_quality or 0,
+            budget_picousd=options.budget_picousd if options.on_budget == "cheaper" else None,
             default_provider=config.default_provider,
             unsupported=self._unsupported(prompt) if options.strict_params else {},
             weights=Weights(**config.weights),
@@ -106,11 +112,10 @@ class Planner:
         if wish.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = replace(found, unusable=None, last_resort=False)
-        only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
+        only_hard = _only_hard(wish)
         awake = replace(candidate, learned=replace(candidate.learned, open_until_ms=None))
         if exclusion := exclude(awake, only_hard):
-            kind = BudgetExceededError if wish.budget_picousd is not None else RequestError
-            raise kind(f"{model.name}: {exclusion.reason}")
+            raise RequestError(f"{model.name}: {exclusion.reason}")
         resting = exclude(candidate, only_hard)
         made = keep_order(only_hard, [awake])
         return made if resting is None else replace(made, excluded=(*made.excluded, resting))

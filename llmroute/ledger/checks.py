@@ -1,0 +1,147 @@
+"""Whether the ledger is sound: the file, the sums against the rows, what is reserved, what waits beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError
+from llmroute.ledger import spool
+from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
+from llmroute.ledger.reaping import dead_rows, lose
+from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.ledger.store import Ledger, translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_WORDS = 3
+# A table that is missing is an SQLITE_ERROR.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+_KEPT = f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups WHERE quarter >= :from AND call_count <> 0"  # noqa: S608 (own names)
+_SUMS = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
+_FROM_ROWS = f"""
+    SELECT {ROLLUP_KEY}, {_SUMS} FROM ({ROLLUP_OF_ROW})
+    WHERE quarter >= :from GROUP BY {ROLLUP_KEY}
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check has found: `faults` are wrong, `notes` only wait to be done; both in words for a person."""
+
+    attempts: int
+    faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    readable: bool = True
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def check(path: Path, now_ms: int) -> Report:
+    """Look at everything and change nothing.
+
+    Raises:
+        LedgerError: the ledger was written by a newer llmroute.
+    """
+    notes = _spooled(path)
+    if not path.exists():
+        return Report(0, (), ("there is no ledger yet", *notes))
+    try:
+        with Ledger(path) as ledger, translated(path):
+            return _checked(ledger, now_ms, notes)
+    except LedgerError as error:
+        if not _damaged(error.__cause__):
+            raise
+        return Report(0, (error.message,), notes, readable=False)
+
+
+def repair_sums(ledger: Ledger, now_ms: int) -> None:
+    """Take in the spool, give up rows of the dead, and build every sum anew from the rows.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    ledger.tend(now_ms)
+    with ledger.transaction() as db:
+        lose(db, dead_rows(db, now_ms), now_ms)
+        since = {"from": first_whole_quarter(db)}
+        db.execute("DELETE FROM rollups WHERE quarter >= :from", since)
+        db.execute(f"INSERT INTO rollups {_FROM_ROWS}", since)
+        for cap, _, _ in _hot_rows(db):
+            now = standing(db, cap)
+            db.execute(
+                "UPDATE budgets SET spent_picousd = ?, reserved_picousd = ? WHERE period = ? AND workspace = ?",
+                (now.spent_picousd, now.reserved_picousd, cap.period, cap.workspace),
+            )
+
+
+def first_whole_quarter(db: sqlite3.Connection) -> int:
+    """Return the first quarter of which every attempt is still there."""
+    row = db.execute("SELECT before_ms FROM pruned").fetchone()
+    return 0 if row is None else int(-(-row[0] // QUARTER_MS))
+
+
+def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
+    db = ledger.db
+    broken = [row[0] for row in db.execute("PRAGMA integrity_check(10)").fetchall() if row[0] != "ok"]
+    if broken:
+        return Report(0, (f"the file is damaged: {'; '.join(broken[:MOST_WORDS])}",), notes, readable=False)
+    db.execute("BEGIN")
+    try:
+        (attempts,) = db.execute("SELECT count(*) FROM attempts").fetchone()
+        faults = (*_wrong_rollups(db), *_wrong_budgets(db))
+        dead = len(dead_rows(db, now_ms))
+    finally:
+        db.execute("ROLLBACK")
+    if dead:
+        notes = (*notes, f"{_many(dead, 'attempt')} of processes that died, given up by the next run")
+    return Report(attempts, faults, notes)
+
+
+def _wrong_rollups(db: sqlite3.Connection) -> tuple[str, ...]:
+    since = {"from": first_whole_quarter(db)}
+    kept, counted = set(db.execute(_KEPT, since)), set(db.execute(_FROM_ROWS, since))
+    wrong = {row[0] for row in kept ^ counted}
+    return (f"the sums of {_many(len(wrong), 'quarter-hour')} are not those of the rows",) if wrong else ()
+
+
+def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:
+    faults = []
+    for cap, spent, reserved in _hot_rows(db):
+        now = standing(db, cap)
+        if (spent, reserved) != (now.spent_picousd, now.reserved_picousd):
+            whose = f" of workspace {cap.workspace}" if cap.workspace else ""
+            faults.append(f"the budget{whose} per {cap.period} does not count what the rows say")
+    return tuple(faults)
+
+
+def _hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
+    rows = db.execute(
+        "SELECT period, workspace, cap_picousd, window_start_ms, spent_picousd, reserved_picousd FROM budgets"
+    )
+    return [(Cap(row[0], row[1], row[2], row[3], None), row[4], row[5]) for row in rows.fetchall()]
+
+
+def _spooled(path: Path) -> tuple[str, ...]:
+    notes = [f"rows wait in {place} for the next run" for place in spool.waiting(path)]
+    notes += [
+        f"lines that are no rows are kept in {spool.bad(place)}"
+        for place in spool.places(path)
+        if spool.bad(place).exists()
+    ]
+    return tuple(notes)
+
+
+def _damaged(error: BaseException | None) -> bool:
+    """Whether what is in the file is wrong, rather than who holds it or what its disk and its mode allow."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,75 @@
+"""A copy of the ledger, and its old rows."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError, RequestError
+from llmroute.ledger.budgets import QUARTER_MS
+from llmroute.ledger.store import translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger.store import Ledger
+
+BATCH = 2_000
+
+_DELETE = """
+DELETE FROM attempts WHERE id IN (
+    SELECT id FROM attempts WHERE started_ms < ? AND status <> 'pending' LIMIT ?
+)
+"""
+
+
+def backup(ledger: Ledger, target: Path) -> None:
+    """Copy the ledger into one file that is whole even while others write.
+
+    Raises:
+        RequestError: the target is there already.
+        LedgerError: the ledger cannot be read, or the target not be written.
+    """
+    if os.path.lexists(target):
+        raise RequestError(f"{target} is there already", hint="name a file that is not")
+    new = target.with_name(f"{target.name}.new-{os.getpid()}")
+    with translated(target):
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+                ledger.db.backup(copy)
+                # One file, which needs nothing beside it.
+                copy.execute("PRAGMA journal_mode = DELETE")
+                (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+            if sound != "ok":
+                raise LedgerError(
+                    f"the copy is damaged as the ledger is: {sound}", hint="llmroute costs check --repair"
+                )
+            target.hardlink_to(new)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def prune(ledger: Ledger, before_ms: int) -> int:
+    """Delete settled attempts started before a time, in batches that keep nobody waiting; return how many.
+
+    The rollups keep what they came to.  The time is taken down to a whole quarter of an hour.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    before_ms = before_ms // QUARTER_MS * QUARTER_MS
+    with ledger.transaction() as db:
+        db.execute(
+            "INSERT INTO pruned VALUES (1, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
+            (before_ms,),
+        )
+    count = 0
+    while True:
+        with ledger.transaction() as db:
+            deleted = db.execute(_DELETE, (before_ms, BATCH)).rowcount
+        count += deleted
+        if deleted < BATCH:
+            return count
