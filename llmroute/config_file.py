@@ -7,8 +7,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llmroute import __version__
 from llmroute.errors import ConfigError
+from llmroute.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

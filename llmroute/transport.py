@@ -18,13 +18,13 @@ import httpx  # noqa: E402
 if _blocked is None:
     del sys.modules["httpx._main"]
 
-from llmroute import __version__  # noqa: E402
 from llmroute.errors import (  # noqa: E402
     BadOutputError,
     BadRequestError,
     ProviderTimeoutError,
     UnreachableError,
 )
+from llmroute.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     import ssl

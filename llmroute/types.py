@@ -90,7 +90,7 @@ class HTTPRequest:
 
     method: Literal["GET", "POST"]
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     body: bytes | None = None
 
 

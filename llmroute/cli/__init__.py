@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from llmroute import __version__
 from llmroute.cli import signals
 from llmroute.cli.chains import chains
 from llmroute.cli.costs import costs
@@ -16,6 +15,7 @@ from llmroute.cli.gen import gen
 from llmroute.cli.health import health
 from llmroute.cli.models import models
 from llmroute.cli.stream import stream
+from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",

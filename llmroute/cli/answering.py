@@ -68,6 +68,11 @@ def answering(asked: Asked) -> Iterator[Answering]:
     try:
         under_way = Answering(asked, meta)
         try:
+            if asked.dry_run:
+                from llmroute.cli.dry_run import show_plan
+
+                show_plan(under_way.service.plan(asked.options()), as_json=asked.as_json)
+                raise typer.Exit
             yield under_way
         finally:
             under_way.service.close()

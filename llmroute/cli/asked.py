@@ -23,6 +23,10 @@ class Asked:
     model: flags.Model = None
     provider: flags.Provider = None
     strategy: flags.Strategy = None
+    chain: flags.Chain = None
+    fallback: flags.Fallback = None
+    no_fallback: flags.NoFallback = False
+    no_upgrade: flags.NoUpgrade = False
     capability: flags.Capability = None
     task: flags.Task = None
     system: flags.System = None
@@ -31,7 +35,6 @@ class Asked:
     effort: flags.EffortOption = None
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
-    no_fallback: flags.NoFallback = False
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None
@@ -41,6 +44,7 @@ class Asked:
     execution: flags.Execution = None
     as_json: flags.AsJSON = False
     meta: flags.Meta = None
+    dry_run: flags.DryRun = False
     usage: flags.UsageLine = False
     quiet: flags.Quiet = False
     debug: flags.Debug = False
@@ -60,6 +64,9 @@ class Asked:
             provider=self.provider,
             model=self.model,
             strategy=self.strategy,
+            chain=self.chain,
+            fallback=tuple(self.fallback or ()),
+            upgrade=False if self.no_upgrade else None,
             task_type=self.task,
             required_capability=self.capability,
             max_latency_ms=self.max_latency,

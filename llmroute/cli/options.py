@@ -11,6 +11,12 @@ Prompt = Annotated[str | None, typer.Argument(help="The prompt; stdin is put bef
 Model = Annotated[str | None, typer.Option("-m", "--model", help="provider/model, a bare model, or an alias.")]
 Provider = Annotated[str | None, typer.Option("-p", "--provider", help="Take the best model of this provider.")]
 Strategy = Annotated[str | None, typer.Option("--strategy", help="How the model is chosen.")]
+Chain = Annotated[str | None, typer.Option("--chain", help="Try the models of this chain, in its order.")]
+Fallback = Annotated[
+    list[str] | None, typer.Option("--fallback", help="Try this model when those before it fail; repeatable.")
+]
+NoUpgrade = Annotated[bool, typer.Option("--no-upgrade", help="Never fall back to what costs over 3x the first.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.")]
 Capability = Annotated[
     list[str] | None, typer.Option("--capability", help="What the model must be able to do; repeatable.")
 ]

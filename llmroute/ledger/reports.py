@@ -18,7 +18,7 @@ _SUMS = """
     sum(cost_picousd) AS cost_picousd, sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
     sum(iif(status = 'ok', 0, call_count)) AS failed_count, sum(input_tokens) AS input_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens,
-    sum(reasoning_tokens) AS reasoning_tokens
+    sum(reasoning_tokens) AS reasoning_tokens, sum(latency_ms) AS latency_ms
 """
 
 
@@ -35,6 +35,7 @@ class Line:
     cached_input_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    latency_ms: int
 
 
 def by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
@@ -58,6 +59,7 @@ def total(lines: list[Line]) -> Line:
         cached_input_tokens=sum(line.cached_input_tokens for line in lines),
         output_tokens=sum(line.output_tokens for line in lines),
         reasoning_tokens=sum(line.reasoning_tokens for line in lines),
+        latency_ms=sum(line.latency_ms for line in lines),
     )
 
 
@@ -84,4 +86,5 @@ def _line(row: dict[str, Any], keys: tuple[str, ...]) -> Line:
         cached_input_tokens=row["cached_input_tokens"],
         output_tokens=row["output_tokens"],
         reasoning_tokens=row["reasoning_tokens"],
+        latency_ms=row["latency_ms"],
     )

@@ -117,6 +117,10 @@ class Provider(Protocol):
     def local(self) -> bool:
         """Whether a call stays on this machine."""
 
+    @property
+    def unreachable_hint(self) -> str | None:
+        """What to do when nothing answers there; None where there is nothing to be said."""
+
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, streamed when `prompt.streaming`."""
 

@@ -30,6 +30,7 @@ class Anthropic:
     """Anthropic at one endpoint."""
 
     local = False
+    unreachable_hint = None
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key

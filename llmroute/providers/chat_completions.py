@@ -54,6 +54,8 @@ class Dialect:
 class ChatCompletions:
     """A provider that speaks the format in one dialect, at one endpoint."""
 
+    unreachable_hint = None
+
     def __init__(self, dialect: Dialect, endpoint: Endpoint) -> None:
         self._dialect = dialect
         self._endpoint = endpoint

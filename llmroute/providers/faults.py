@@ -65,7 +65,7 @@ class Faults:
         told = _parse(body)
         evidence = _evidence(status, told) if told else Evidence(status, message=_plain(body))
         error = self._error(evidence, status)
-        error.request_id = _request_id(headers, told)
+        error.request_id = self._hide_key(_request_id(headers, told))
         error.retry_after_s = parse_retry_after(status, headers)
         error.should_retry = parse_should_retry(headers)
         return error
@@ -75,7 +75,7 @@ class Faults:
         body = told if isinstance(told, dict) else {"error": told}
         status = _status_within(body)
         error = self._error(_evidence(status, body), status)
-        error.request_id = _request_id({}, body)
+        error.request_id = self._hide_key(_request_id({}, body))
         return error
 
     def read_answer(self, body: bytes, what: str = "the answer") -> Any:
@@ -111,10 +111,13 @@ class Faults:
             hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
 
+    def _hide_key(self, said: str | None) -> str | None:
+        if said and self.api_key and len(self.api_key) >= MIN_KEY:
+            return said.replace(self.api_key, "[key]")
+        return said
+
     def _redact(self, message: str) -> str:
-        if self.api_key and len(self.api_key) >= MIN_KEY:
-            message = message.replace(self.api_key, "[key]")
-        message = _KEYLIKE.sub("[key]", message)
+        message = _KEYLIKE.sub("[key]", self._hide_key(message) or "")
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, ModelConfig, Prompt
 
 BASE_URL = "http://127.0.0.1:11434"
-UNREACHABLE_HINT = "is Ollama running? start it with `ollama serve`"
 CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
     # A prompt was cut until nothing of the user's was left of it.
@@ -43,6 +42,11 @@ class Ollama:
         self._faults = Faults("ollama", endpoint.api_key, RULES)
         self.base_url = ollama_address(endpoint.base_url or BASE_URL)
         self.local = stays_here(self.base_url)
+        self.unreachable_hint = (
+            "is Ollama running? start it with `ollama serve`"
+            if self.local
+            else f"is Ollama running at {self.base_url}?"
+        )
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, with a window that the prompt and the answer fit into."""

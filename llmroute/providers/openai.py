@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import LiveModel, loose_json
@@ -11,18 +10,10 @@ from llmroute.providers.chat_completions import ChatCompletions, Dialect
 if TYPE_CHECKING:
     from llmroute.providers import Endpoint
 
-# The list holds models of every kind and says of none which it is; only their names tell.
-_DOES_NOT_CHAT = re.compile(
-    r"^(text-embedding|text-moderation|omni-moderation|whisper|tts|dall-e|sora|gpt-image|chatgpt-image|computer-use)"
-    r"|^(babbage|davinci)-\d|^gpt-.*-(realtime|audio|transcribe|tts|instruct)(-|$)|^gpt-(realtime|audio)"
-)
-
 
 def _parse_model(row: dict[str, Any]) -> LiveModel | None:
     name = loose_json.text(row.get("id"))
-    if not name or _DOES_NOT_CHAT.search(name):
-        return None
-    return LiveModel(name, retires_on=loose_json.date(row.get("shutdown_date")))
+    return LiveModel(name, retires_on=loose_json.date(row.get("shutdown_date"))) if name else None
 
 
 # Every model there takes max_completion_tokens, and the newer ones refuse max_tokens; what stands behind another

@@ -16,13 +16,15 @@ from llmroute.routing.learning import bucket
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
-from llmroute.service.candidates import Candidates, is_here
+from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Options
 from llmroute.service.planning import Planner
 from llmroute.service.remembering import Memory
+from llmroute.service.router import Router
+from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -130,6 +132,32 @@ class LLMService:
         """
         return self._plan(options, options.rendered_prompt(streaming=streaming))
 
+    @property
+    def router(self) -> Router:
+        """What says which models would be tried, and why."""
+        return Router(self.plan)
+
+    def track_usage(
+        self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
+    ) -> None:
+        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+
+        Raises:
+            RequestError: no such provider, or a negative number.
+            LedgerError: the ledger cannot be written.
+        """
+        name = self.registry.get_model_config(provider, model).id
+        call = OutsideCall(provider, name, success, latency_ms, cost_usd)
+        track_usage(self._books.ledger(), call, _new_id(), _now_ms())
+
+    def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return usage_stats(self._books.ledger(), provider)
+
     def why_unusable(self, provider: str) -> str | None:
         """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
         here = self.config.providers[provider]
@@ -166,15 +194,14 @@ class LLMService:
         now_ms = _now_ms()
         size = bucket(expected_input_tokens(prompt))
         told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
-        here = self.local_models()
         candidates = Candidates(
             self.config,
             self.registry,
             prompt,
             Memory(told, self.fingerprint),
             self.why_unusable,
-            # Under local_only not even a question leaves the machine.
-            here.why_unusable if is_here(self.config, LOCAL_SERVER) or not options.local_only else lambda _name: None,
+            self.local_models(),
+            local_only=options.local_only,
         )
         return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
 

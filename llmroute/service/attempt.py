@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AttemptError, BadOutputError, ContentError, RestingError
+from llmroute.errors import AttemptError, BadOutputError, ContentError, RestingError, UnreachableError
 from llmroute.ledger.memory import Lesson, Prober
 from llmroute.routing.parameters import fitted, refused
 from llmroute.service.account import Account
@@ -34,6 +34,7 @@ class Attempt:
         self._alone = action.alone
         self._retry = action.retry
         self._request_started = started
+        self._provider: Provider | None = None
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
@@ -52,6 +53,7 @@ class Attempt:
             try:
                 completion = yield from self._exchange()
             except AttemptError as error:
+                self._add_hint(error)
                 account.close_failed(error, self._seen(), shown=self.shown)
                 yield Close()
                 lesson = self._lesson(error)
@@ -94,6 +96,7 @@ class Attempt:
         call = self._call
         model = self._entry.model
         provider: Provider = yield Blocking(lambda: call.connect(model.provider))
+        self._provider = provider
         if (show := provider.render_show(model)) is not None:
             model = yield from self._shown(provider, show, model)
         prompt = self._fitted(model)
@@ -186,6 +189,11 @@ class Attempt:
         for words in refused(call.prompt, model.parameters).values():
             call.note(f"{model.name} takes no {words}; sent without")
         return fitted(call.prompt, model.parameters)
+
+    def _add_hint(self, error: AttemptError) -> None:
+        """Say what to do where nothing answered: the provider knows what ought to."""
+        if isinstance(error, UnreachableError) and not error.broken_off and self._provider is not None:
+            error.hint = error.hint or self._provider.unreachable_hint
 
     def _seen(self) -> Completion | None:
         return self._answer or (self._reader.so_far if self._reader else None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmroute.addresses import is_loopback
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
+    from llmroute.service.local import LocalModels
     from llmroute.service.remembering import Memory
     from llmroute.types import ModelConfig, Prompt
 
@@ -28,8 +28,8 @@ LAST_RESORT = "builtin"
 class Candidates:
     """The models that might serve one prompt.
 
-    `why_unusable` says why a provider cannot be called from here, `why_not_here` why a model of the local server
-    cannot be; None when they can.
+    `why_unusable` says why a provider cannot be called from here, None when it can; `here` what the local server has.
+    With `local_only` not even a question leaves the machine.
     """
 
     config: Config
@@ -37,7 +37,8 @@ class Candidates:
     prompt: Prompt
     memory: Memory
     why_unusable: Callable[[str], str | None]
-    why_not_here: Callable[[str], str | None]
+    here: LocalModels
+    local_only: bool = False
 
     def all(self) -> list[Candidate]:
         """Return every model of the catalogue."""
@@ -70,14 +71,11 @@ class Candidates:
             return problem
         if self.registry.status(model) == "retired":
             return f"retired on {model.retires_on}"
-        return self.why_not_here(model.api_name) if model.provider == LOCAL_SERVER else None
+        if model.provider != LOCAL_SERVER or (self.local_only and not self.here.on_this_machine()):
+            return None
+        return self.here.why_unusable(model.api_name)
 
     def _is_local(self, model: ModelConfig) -> bool:
-        here = PROVIDERS[model.provider].local and is_here(self.config, model.provider)
-        return here and self.registry.is_local(model.provider, model.id)
-
-
-def is_here(config: Config, provider: str) -> bool:
-    """Whether a provider's address is not known to be another machine's."""
-    base_url = config.providers[provider].base_url
-    return base_url is None or is_loopback(base_url)
+        if not PROVIDERS[model.provider].local or not self.registry.is_local(model.provider, model.id):
+            return False
+        return model.provider != LOCAL_SERVER or self.here.runs_here(model.api_name)

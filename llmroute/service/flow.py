@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AllProvidersFailedError, AttemptError, DeadlineError, IncompleteAnswerError, RestingError
 from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
+from llmroute.service.bookkeeping import usd
 from llmroute.service.operations import Blocking, Sleep
 
 if TYPE_CHECKING:
@@ -78,7 +80,11 @@ def _tell_fallback(call: Call, action: Try) -> None:
     error = failure.error
     what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}")
+    price = ""
+    if is_upgrade(action.entry, call.plan.entries[0]):
+        cost = usd(action.entry.candidate.expected_cost_picousd)
+        price = ", which costs nobody knows what" if cost is None else f", which costs about ${cost:.2g}"
+    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}{price}")
 
 
 def _final(
@@ -90,7 +96,7 @@ def _final(
         return error
     told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
     hint = error.hint
-    if error.exit_code == TRY_LATER:
+    if hint is None and error.exit_code == TRY_LATER:
         hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
     return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",

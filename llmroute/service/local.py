@@ -28,6 +28,11 @@ class LocalModels:
         self._sender = sender
         self._asked = False
         self._pulled: frozenset[str] | None = None
+        self._elsewhere: frozenset[str] = frozenset()
+
+    def on_this_machine(self) -> bool:
+        """Whether the server's address is this machine's."""
+        return self._connect().local
 
     def is_up(self) -> bool:
         """Whether the server answers."""
@@ -44,6 +49,13 @@ class LocalModels:
         tag = api_name if ":" in api_name else f"{api_name}:latest"
         return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
 
+    def runs_here(self, api_name: str) -> bool:
+        """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
+        if not self.on_this_machine():
+            return False
+        self.is_up()
+        return api_name not in self._elsewhere
+
     def _ask(self) -> frozenset[str] | None:
         try:
             provider = self._connect()
@@ -57,7 +69,12 @@ class LocalModels:
                 exchange.close()
             if exchange.status != 200:  # noqa: PLR2004
                 return None
-            names = {model.api_name for model in provider.parse_models(body).models}
+            models = provider.parse_models(body).models
         except LLMRouteError:
             return None
+        names = {model.api_name for model in models}
+        # What it passes on to another machine may be called as one likes.
+        self._elsewhere = frozenset(
+            name for model in models if model.local is False for name in (model.api_name, *model.aliases)
+        )
         return frozenset(names | {f"{name}:latest" for name in names if ":" not in name})

@@ -101,7 +101,11 @@ class Planner:
     def _of_model(self, options: Options, wish: Wish) -> Plan:
         """Plan for the model that was named; it need not be good or fast, only possible."""
         model = self._named(self._full_name(options))
-        candidate = replace(self.candidates.of(model), unusable=None, last_resort=False)
+        found = self.candidates.of(model)
+        # What does not answer cannot say where it runs its models.
+        if wish.local_only and found.local and found.unusable:
+            raise NoCandidateError(f"{model.name}: {found.unusable}")
+        candidate = replace(found, unusable=None, last_resort=False)
         only_hard = replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0)
         awake = replace(candidate, learned=replace(candidate.learned, open_until_ms=None))
         if exclusion := exclude(awake, only_hard):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.ledger.periods import PERIODS, milliseconds, start_of
@@ -65,6 +65,7 @@ def test_utc_is_a_zone_and_not_only_an_offset() -> None:
     assert told == utc("2026-11-23T00:00:00")
 
 
+@settings(deadline=None)
 @given(
     moment=st.datetimes(datetime(2005, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001
     zone=st.sampled_from(ZONES),

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from llmroute import errors
+
 ROOT = Path(__file__).resolve().parents[2]
 WIRE = Path(os.environ.get("LLMROUTE_WIRE") or ROOT.parent / "shared" / "wire")
 
@@ -16,6 +18,43 @@ needs_corpus = pytest.mark.skipif(not (WIRE / "corpus").is_dir(), reason=f"no re
 needs_specs = pytest.mark.skipif(not (WIRE / "specs").is_dir(), reason=f"no descriptions at {WIRE} (set LLMROUTE_WIRE)")
 
 Item = dict[str, Any]
+
+COMMON_WORD = {
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "refusal": "content_filter",
+}
+
+CLASS_OF_KIND = {
+    "auth": errors.AuthenticationError,
+    "permission": errors.AuthenticationError,
+    "not_found": errors.ModelGoneError,
+    "bad_request": errors.BadRequestError,
+    "context_length": errors.ContextLengthError,
+    "too_large": errors.ContextLengthError,
+    "rate_limit": errors.RateLimitError,
+    "quota": errors.QuotaError,
+    "overloaded": errors.TransientError,
+    "server": errors.TransientError,
+}
+
+# Where the recording's own reading is coarser than the table: (provider, words of the message) -> class.
+FINER = [
+    ("openai", "does not support 'system'", errors.ParameterError),  # unsupported_value
+    ("openai", "'max_tokens' is not supported", errors.ParameterError),  # unsupported_parameter
+    ("openai", "not supported with this model", errors.ParameterError),  # a parameter, though without a code
+    ("openai", "is not supported in this model", errors.ParameterError),  # the same under 404: the model is there
+    ("mistral", "Extra inputs are not permitted", errors.ParameterError),  # extra_forbidden
+    ("mistral", "Service tier capacity exceeded", errors.RateLimitError),  # 429, and waiting helps
+    ("ollama", "does not support thinking", errors.ParameterError),
+    ("ollama", "maximum pending requests exceeded", errors.RateLimitError),  # a queue that is full
+]
 
 
 def items(kind: str | None = None) -> list[Item]:
@@ -45,3 +84,22 @@ def spec(provider: str) -> dict[str, Any]:
     """Return a publisher's description of its API."""
     described: dict[str, Any] = json.loads((WIRE / "specs" / f"{provider}.json").read_text("utf-8"))
     return described
+
+
+def common_word(reason: str | None) -> str | None:
+    """Return the field's common word for how an answer ended."""
+    return COMMON_WORD.get(reason, reason) if reason else None
+
+
+def error_class(item: Item) -> type[errors.AttemptError]:
+    """Return the class that a recorded error belongs to."""
+    expect = item["expect"]["error"]
+    said = expect["message"] or ""
+    finer = [kind for provider, words, kind in FINER if provider == item["provider"] and words in said]
+    return finer[0] if finer else CLASS_OF_KIND[expect["kind"]]
+
+
+def tool_names(expect: dict[str, Any]) -> list[str]:
+    """Return the tools that an answer calls, the function of the older format among them."""
+    names = [call["name"] for call in expect.get("tool_calls", [])]
+    return names + ([expect["function_call"]["name"]] if expect.get("function_call") else [])

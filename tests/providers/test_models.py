@@ -26,14 +26,6 @@ def test_openai_says_when_a_model_shuts_down() -> None:
     assert [(live.api_name, live.retires_on) for live in models] == [("a", "2027-03-01"), ("b", None)]
 
 
-def test_openai_lists_what_chats_as_far_as_names_tell() -> None:
-    chats = ["gpt-6-luna", "o3", "ft:gpt-4.1:acme::1", "chatgpt-5-latest", "llama-3.3-70b-instruct"]
-    others = ["text-embedding-3-small", "whisper-1", "tts-1-hd", "dall-e-3", "gpt-image-1", "gpt-4o-realtime-preview"]
-    others += ["gpt-4o-mini-transcribe", "gpt-audio", "gpt-3.5-turbo-instruct", "davinci-002", "omni-moderation-latest"]
-    body = json.dumps({"object": "list", "data": [{"id": name} for name in chats + others]}).encode()
-    assert [live.api_name for live in provider("openai").parse_models(body).models] == chats
-
-
 def test_mistral_lists_what_chats_with_window_aliases_and_successor() -> None:
     chat = {
         "id": "small",

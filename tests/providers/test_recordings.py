@@ -19,43 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = corpus.needs_corpus
 
-COMMON_WORD = {
-    "eos": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "refusal": "content_filter",
-}
-
-CLASS_OF_KIND = {
-    "auth": errors.AuthenticationError,
-    "permission": errors.AuthenticationError,
-    "not_found": errors.ModelGoneError,
-    "bad_request": errors.BadRequestError,
-    "context_length": errors.ContextLengthError,
-    "too_large": errors.ContextLengthError,
-    "rate_limit": errors.RateLimitError,
-    "quota": errors.QuotaError,
-    "overloaded": errors.TransientError,
-    "server": errors.TransientError,
-}
-
-# Where the recording's own reading is coarser than the table: (provider, words of the message) -> class.
-FINER = [
-    ("openai", "does not support 'system'", errors.ParameterError),  # unsupported_value
-    ("openai", "'max_tokens' is not supported", errors.ParameterError),  # unsupported_parameter
-    ("openai", "not supported with this model", errors.ParameterError),  # a parameter, though without a code
-    ("openai", "is not supported in this model", errors.ParameterError),  # the same under 404: the model is there
-    ("mistral", "Extra inputs are not permitted", errors.ParameterError),  # extra_forbidden
-    ("mistral", "Service tier capacity exceeded", errors.RateLimitError),  # 429, and waiting helps
-    ("ollama", "does not support thinking", errors.ParameterError),
-    ("ollama", "maximum pending requests exceeded", errors.RateLimitError),  # a queue that is full
-]
-
 
 def provider_of(item: corpus.Item) -> Provider:
     path = item["request"]["path"]
@@ -68,7 +31,7 @@ def assert_expected(completion: Completion, expect: dict[str, Any]) -> None:
     reason = expect["finish_reason"]
     assert completion.text == expect["text"]
     assert completion.thinking == expect.get("thinking", "")
-    assert completion.finish_reason == COMMON_WORD.get(reason, reason)
+    assert completion.finish_reason == corpus.common_word(reason)
     assert completion.refusal == expect.get("refusal")
     assert completion.usage.input_tokens == expect["prompt_tokens"]
     assert completion.usage.output_tokens == expect["completion_tokens"]
@@ -78,9 +41,7 @@ def assert_expected(completion: Completion, expect: dict[str, Any]) -> None:
         "cache_creation_tokens", completion.usage.cache_write_tokens
     )
     assert completion.model == expect.get("model")
-    names = [call["name"] for call in expect.get("tool_calls", [])]
-    names += [expect["function_call"]["name"]] if expect.get("function_call") else []
-    assert list(completion.tool_calls) == names
+    assert list(completion.tool_calls) == corpus.tool_names(expect)
     told = expect["prompt_tokens"] is not None or expect["completion_tokens"] is not None
     assert completion.usage.source == ("reported" if told else "none")
 
@@ -134,10 +95,7 @@ def test_a_recorded_stream_is_read_with_other_line_ends(item: corpus.Item) -> No
 def test_a_recorded_error_lands_in_its_class(item: corpus.Item) -> None:
     expect = item["expect"]["error"]
     error = provider_of(item).parse_error(item["response"]["status"], corpus.headers(item), corpus.body(item))
-    finer = [
-        kind for provider, words, kind in FINER if provider == item["provider"] and words in (expect["message"] or "")
-    ]
-    assert type(error) is (finer[0] if finer else CLASS_OF_KIND[expect["kind"]])
+    assert type(error) is corpus.error_class(item)
     assert error.http_status == expect["status"]
     assert error.provider == item["provider"]
     assert error.retry_after_s == expect["retry_after"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.routing.estimate import (
@@ -22,6 +22,7 @@ prompts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(prompt=prompts)
 def test_the_worst_case_is_above_one_token_for_each_byte_and_the_marks_round_each_message(prompt: Prompt) -> None:
     said = [message.content for message in prompt.messages] + ([prompt.system] if prompt.system else [])
@@ -30,6 +31,7 @@ def test_the_worst_case_is_above_one_token_for_each_byte_and_the_marks_round_eac
     assert worst_input_tokens(prompt) >= expected_input_tokens(prompt) > 0
 
 
+@settings(deadline=None)
 @given(prompt=prompts, more=texts)
 def test_a_longer_prompt_is_never_estimated_as_less(prompt: Prompt, more: str) -> None:
     longer = Prompt((*prompt.messages, Message("user", more)), prompt.system)

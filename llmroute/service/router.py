@@ -1,0 +1,55 @@
+"""The router as programs see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.service.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from llmroute.routing.plan import Plan
+
+# A prompt of no particular content: what is asked for is the order of models, not an answer.
+ANY_PROMPT = "hello"
+
+
+class Router:
+    """Says which models would be tried, in which order, and why."""
+
+    def __init__(self, plan: Callable[[Options], Plan]) -> None:
+        self._plan = plan
+
+    def plan(self, options: Options) -> Plan:
+        """Return the plan of a request: every candidate with its terms, every exclusion with its reason.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        return self._plan(options)
+
+    async def get_fallback_chain(
+        self,
+        primary_provider: str | None = None,
+        primary_model: str | None = None,
+        strategy: str | None = None,
+        required_capability: str | Iterable[str] | None = None,
+    ) -> list[tuple[str, str]]:
+        """Return (provider, model) pairs in the order in which they would be tried, the primary first.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        import asyncio
+
+        options = Options(
+            prompt=ANY_PROMPT,
+            provider=primary_provider,
+            model=primary_model,
+            strategy=strategy,
+            required_capability=required_capability,
+            enable_fallback=True,
+        )
+        plan = await asyncio.to_thread(self._plan, options)
+        return [(entry.model.provider, entry.model.id) for entry in plan.entries]

@@ -1,0 +1,118 @@
+"""What was spent, for programs: by workspace, by day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import RequestError
+from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from llmroute.ledger.reports import Line
+    from llmroute.ledger.store import Ledger
+
+    T = TypeVar("T")
+
+
+class LLMTracker:
+    """Reads the bill from a ledger; days and periods are those of the user's time zone."""
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        """Read from `ledger`, else from the configured one, which is opened for each question."""
+        self._ledger = ledger
+
+    async def get_workspace_costs(self, workspace: str, period: str = "month") -> dict[str, Any]:
+        """Return what a workspace spent in the current day, week, month, year, or in all.
+
+        `total_cost` is USD; calls of unknown cost are not in it, and are counted in `unknown_cost_count`.
+
+        Raises:
+            RequestError: there is no such period.
+            LedgerError: the ledger cannot be read.
+        """
+        if period not in PERIODS:
+            raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
+        now = datetime.now().astimezone()
+        since = start_of(period, now)
+        lines = await self._ask(
+            lambda ledger: _by_model(ledger, None if since is None else milliseconds(since), now, workspace)
+        )
+        return _told(lines)
+
+    async def get_daily_costs(self, workspace: str | None = None, days: int = 30) -> list[dict[str, Any]]:
+        """Return a line for each of the last days, oldest first, today last; days without a call are in it as zero.
+
+        Raises:
+            RequestError: `days` is not a number from 1 to 3660.
+            LedgerError: the ledger cannot be read.
+        """
+        if not 1 <= days <= 3660:  # noqa: PLR2004 (ten years)
+            raise RequestError(f"days {days} is not between 1 and 3660")
+        now = datetime.now().astimezone()
+        starts = [start_of("day", now - timedelta(days=back)) for back in range(days - 1, -1, -1)]
+        begins = [start for start in starts if start is not None]
+        ends = [*begins[1:], now]
+
+        def read(ledger: Ledger) -> list[list[Line]]:
+            return [
+                _by_model(ledger, milliseconds(begin), end, workspace) for begin, end in zip(begins, ends, strict=True)
+            ]
+
+        told = await self._ask(read)
+        by_day = told or [[] for _ in begins]
+        return [{"date": begin.date().isoformat(), **_told(lines)} for begin, lines in zip(begins, by_day, strict=True)]
+
+    async def _ask(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+        import asyncio
+
+        return await asyncio.to_thread(self._ask_blocking, question)
+
+    def _ask_blocking(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+        if self._ledger is not None:
+            return question(self._ledger)
+        from llmroute.ledger.store import Ledger
+        from llmroute.service.settings import load
+
+        path = load().ledger_path
+        if not path.exists():
+            return []
+        with Ledger(path) as ledger:
+            return question(ledger)
+
+
+def get_llm_tracker(ledger: Ledger | None = None) -> LLMTracker:
+    """Return a tracker over `ledger`, or over the configured one."""
+    return LLMTracker(ledger)
+
+
+def _by_model(ledger: Ledger, since_ms: int | None, until: datetime, workspace: str | None) -> list[Line]:
+    from llmroute.ledger.reports import by_model
+
+    return by_model(ledger, since_ms, milliseconds(until), workspace)
+
+
+def _told(lines: list[Line]) -> dict[str, Any]:
+    from llmroute.ledger.reports import total
+
+    whole = total(lines)
+    return {
+        "total_cost": whole.cost_usd,
+        "unknown_cost_count": whole.unknown_cost_count,
+        "total_tokens": whole.input_tokens + whole.output_tokens,
+        "call_count": whole.call_count,
+        "failed_count": whole.failed_count,
+        "by_model": [
+            {
+                **line.key,
+                "cost_usd": line.cost_usd,
+                "call_count": line.call_count,
+                "input_tokens": line.input_tokens,
+                "output_tokens": line.output_tokens,
+            }
+            for line in lines
+        ],
+    }

@@ -1,0 +1,82 @@
+"""Health asks each provider one free question, and no longer than it says."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.service import health
+from llmroute.service.health import probe_all
+from llmroute.service.listing import available, listed
+from tests.fault_server import Drip, Pause, Reset, Script, reply, serving
+from tests.service.servers import KEY, House, openai_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODELS = reply(200, json.dumps({"data": [{"id": "a"}, {"id": "b"}]}).encode())
+TAGS = reply(200, json.dumps({"models": [{"name": "llama3.2:latest", "model": "llama3.2:latest"}]}).encode())
+
+
+def test_a_provider_that_answers_is_well(tmp_path: Path) -> None:
+    with serving([MODELS]) as server, serving([TAGS]) as local:
+        service = House(tmp_path, openai=server).service(OLLAMA_BASE_URL=local.url)
+        told = probe_all(service, ("openai", "ollama"))
+        assert [sent.line for sent in server.received] == ["GET /v1/models HTTP/1.1"]
+    assert [(each.ok, each.status, each.models, each.configured) for each in told.values()] == [
+        (True, "ok", 2, True),
+        (True, "ok", 1, True),
+    ]
+    assert told["openai"].latency_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ([openai_error(401)], "bad key"),
+        ([openai_error(429)], "rate limited"),
+        ([openai_error(500)], "failing"),
+        ([Reset()], "unreachable"),
+        ([reply(200, b"<html>")], "failing"),
+        ([Pause(60)], "unreachable"),
+        ([Drip(MODELS, 0.05)], "unreachable"),
+    ],
+)
+def test_a_provider_that_fails_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script, status: str
+) -> None:
+    monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.4)
+    with serving(script) as server:
+        started = time.monotonic()
+        told = probe_all(House(tmp_path, openai=server).service(), ("openai",))["openai"]
+        assert time.monotonic() - started < 3
+        assert server.wait_until_idle()
+    assert (told.ok, told.status, told.configured) == (False, status, True)
+    assert told.detail
+    assert KEY not in told.detail
+
+
+def test_what_is_not_set_up_is_not_ill(tmp_path: Path) -> None:
+    told = probe_all(House(tmp_path).service(), ("openai", "ollama"))
+    assert (told["openai"].status, told["openai"].configured) == ("no key", False)
+    assert (told["ollama"].ok, told["ollama"].status) == (False, "unreachable")
+
+
+def test_a_provider_that_must_not_be_called_is_not_called(tmp_path: Path) -> None:
+    service = House(tmp_path).service(OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://models.example/v1")
+    told = probe_all(service, ("openai",))["openai"]
+    assert (told.ok, told.status, told.configured) == (False, "not allowed", True)
+    assert "plain http" in str(told.detail)
+
+
+def test_a_listed_model_is_available_when_its_provider_is_and_it_lives(tmp_path: Path) -> None:
+    service = House(tmp_path).service(OPENAI_API_KEY=KEY)
+    found = listed(service.registry)
+    here = available(service, found)
+    assert "openai/gpt-4.1-mini" in here
+    assert not {"openai/gpt-4", "mistral/mistral-large-4"} & here
+    names = {each.model.name for each in listed(service.registry, "mistral")}
+    assert names == {each.model.name for each in found if each.model.provider == "mistral"}

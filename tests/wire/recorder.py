@@ -1,0 +1,122 @@
+"""A loopback server that keeps each request as it came and gives the answer that it was told to give."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.providers.samples import chat_answer, chat_chunk, event
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PATHS = {
+    "openai": "/v1/chat/completions",
+    "anthropic": "/v1/messages",
+    "mistral": "/v1/chat/completions",
+    "together": "/v1/chat/completions",
+    "ollama": "/api/chat",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def asked(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Recorder:
+    """Answers a request for an answer with `status`, `headers` and `body`; None is an answer of the provider's kind."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        told = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                told.answer(self)
+
+            def do_POST(self) -> None:
+                told.answer(self)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    @property
+    def asked(self) -> list[Request]:
+        """The requests for an answer; what is asked of Ollama before is apart."""
+        return [request for request in self.requests if request.path in PATHS.values()]
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        self.requests.append(Request(handler.command, handler.path, headers, body))
+        if handler.path == "/api/tags":
+            _send(handler, 200, {}, b'{"models":[{"name":"llama3.1:latest"}]}')
+        elif handler.path == "/api/show":
+            _send(handler, 200, {}, b'{"model_info":{"llama.context_length":8192}}')
+        else:
+            spoken = answer_of(handler.path, streaming=json.loads(body).get("stream") is True)
+            _send(handler, self.status, self.headers, spoken if self.body is None else self.body)
+
+
+def answer_of(path: str, *, streaming: bool) -> bytes:
+    """Return an answer of one word in the form of the provider that is called at `path`."""
+    if path == "/api/chat":
+        said = {"role": "assistant", "content": "Hello"}
+        return json.dumps({"model": "m", "message": said, "done": True, "done_reason": "stop"}).encode() + b"\n"
+    if path == "/v1/messages":
+        text, usage = {"type": "text", "text": "Hello"}, {"input_tokens": 3, "output_tokens": 1}
+        message: dict[str, Any] = {"id": "m-1", "type": "message", "role": "assistant", "model": "m", "usage": usage}
+        if not streaming:
+            return json.dumps(message | {"content": [text], "stop_reason": "end_turn"}).encode()
+        return (
+            event("message_start", message=message | {"content": []})
+            + event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+            + event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"})
+            + event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 1})
+            + event("message_stop")
+        )
+    if not streaming:
+        return chat_answer(content="Hello")
+    return chat_chunk({"content": "Hello"}) + chat_chunk({}, "stop") + b"data: [DONE]\n\n"
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
