@@ -16,7 +16,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.providers import PROVIDERS
-from llmroute.service.lists import fetch_models, side_by_side
+from llmroute.service.lists import WITHIN_S, fetch_models, side_by_side
 from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class Health:
     open_until: str | None = None
 
 
-def probe_all(service: LLMService, names: tuple[str, ...] = ()) -> dict[str, Health]:
-    """Probe the named providers, or all, side by side; takes no longer than the slowest, five seconds at most."""
+def probe_all(service: LLMService, names: tuple[str, ...] = (), within_s: float = WITHIN_S) -> dict[str, Health]:
+    """Probe the named providers, or all, side by side; takes no longer than the slowest, and `within_s` at most."""
     from llmroute.transport import Sender
 
     asked = names or tuple(PROVIDERS)
     sender = Sender()
     try:
-        found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked)
+        found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked, within_s)
     finally:
         sender.close()
     resting = service.resting_until_ms()
