@@ -49,8 +49,8 @@ class Health:
     open_until: str | None = None
 
 
-def probe_all(service: LLMService, names: tuple[str, ...] = (), within_s: float = WITHIN_S) -> dict[str, Health]:
-    """Probe the named providers, or all, side by side; takes no longer than the slowest, and `within_s` at most."""
+def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
+    """Probe the named providers, or all, side by side; takes no longer than the slowest, `within_s` at most."""
     from llmroute.transport import Sender
 
     asked = names or tuple(PROVIDERS)
