@@ -51,7 +51,18 @@ def loaded(*arguments: str, home: Path, **settings: str) -> set[str]:
     return set(ended.stderr.decode().splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("gen", "--help"), ("models",)])
+LIGHT = [
+    ("--help",),
+    ("--version",),
+    ("gen", "--help"),
+    ("models",),
+    ("models", "--help"),
+    ("models", "--sort", "price", "--capability", "code"),
+    ("models", "show", "gpt-6.1-sol"),
+]
+
+
+@pytest.mark.parametrize("arguments", LIGHT)
 def test_commands_that_send_and_store_nothing_load_nothing_heavy(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert loaded(*arguments, home=tmp_path) == set()
 
@@ -80,7 +91,7 @@ def test_an_answer_loads_the_transport_and_the_ledger_only(command: str, tmp_pat
 def test_settings_load_their_readers_once(tmp_path: Path) -> None:
     folder = tmp_path / "llmroute"
     folder.mkdir()
-    (folder / "config.toml").write_text('strategy = "cost_optimized"\n')
+    (folder / "config.toml").write_text('strategy = "cost_optimized"\n[models."openai/house"]\ninput = 1\n')
     assert {"pydantic", "tomllib"} <= loaded("models", home=tmp_path)
     assert loaded("models", home=tmp_path) == set(), "the compiled snapshot needs neither"
     (folder / ".env").write_text("LLM_WORKSPACE=w\n")

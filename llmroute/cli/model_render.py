@@ -94,7 +94,7 @@ def _cells(one: Listed, *, available: bool) -> list[str]:
         *("?" if usd[kind] is None else f"{usd[kind]:g}" for kind in ("input", "output")),
         _tokens(model.context_window),
         "?" if model.quality is None else str(model.quality),
-        f"{one.expected_latency_ms / 1000:.1f}s",
+        "?" if one.expected_latency_ms is None else f"{one.expected_latency_ms / 1000:.1f}s",
         "".join(letter if word in model.capabilities else "-" for letter, word in _LETTERS.items()),
         "" if one.status == "active" else one.status,
     ]
@@ -142,7 +142,7 @@ def sheet(one: Listed, why_unavailable: str | None, notice: str | None, width: i
         *_price_rows(one, sources.get("prices")),
         ("capabilities", ", ".join(sorted(model.capabilities)), sources.get("capabilities", sources.get("flags"))),
         ("quality", _known(model.quality), _arena(facts["arena"]) or sources.get("quality")),
-        ("expected latency", f"{one.expected_latency_ms:,} ms", "the provider's typical answer"),
+        ("expected latency", _known(one.expected_latency_ms, " ms"), "the provider's typical answer"),
         ("parameters", _parameters(facts["parameters"]), sources.get("parameters")),
         ("lifecycle", notice or one.status, sources.get("lifecycle")),
         ("deprecated on", model.deprecated_on, sources.get("deprecated_on")),

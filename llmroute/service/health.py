@@ -50,7 +50,7 @@ class Health:
 
 
 def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
-    """Probe the named providers, or all, side by side; takes no longer than the slowest, five seconds at most."""
+    """Probe the named providers, or all, side by side; takes no longer than the slowest, `within_s` at most."""
     from llmroute.transport import Sender
 
     asked = names or tuple(PROVIDERS)

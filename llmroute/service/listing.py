@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
 from llmroute.errors import RequestError
@@ -30,7 +30,7 @@ class Listed:
     model: ModelConfig
     price: Price | None
     status: str
-    expected_latency_ms: int
+    expected_latency_ms: int | None
 
 
 def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]:
@@ -40,11 +40,12 @@ def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]
 
 def as_listed(registry: ModelRegistry, model: ModelConfig) -> Listed:
     """Return a model with what holds of it today."""
+    typical_ms = registry.typical_latency_ms(model.provider)
     return Listed(
         model=model,
         price=price_on(model, registry.today),
         status=registry.status(model),
-        expected_latency_ms=round(registry.typical_latency_ms(model.provider)),
+        expected_latency_ms=round(typical_ms) if isfinite(typical_ms) else None,
     )
 
 
@@ -79,7 +80,7 @@ def ordered(found: Iterable[Listed], by: Order) -> list[Listed]:
     keys: dict[Order, Callable[[Listed], float]] = {
         "price": lambda one: sum(_usd(one)),
         "quality": lambda one: -(one.model.quality or 0),
-        "latency": lambda one: one.expected_latency_ms,
+        "latency": lambda one: inf if one.expected_latency_ms is None else one.expected_latency_ms,
         "context": lambda one: -(one.model.context_window or 0),
     }
     return sorted(found, key=lambda one: (keys[by](one), one.model.name))

@@ -129,6 +129,15 @@ def test_a_catalogue_that_cannot_be_written_leaves_the_one_in_use(tmp_path: Path
     assert luna(tmp_path)["input"] == 0.1
 
 
+def test_a_catalogue_that_tells_no_latency_is_listed_all_the_same(tmp_path: Path) -> None:
+    bare = deepcopy(shipped())
+    del bare["providers"]["openai"]["typical_latency_ms"]
+    (tmp_path / "bare.json").write_text(render(bare))
+    assert run("models", "refresh", "--from", str(tmp_path / "bare.json"), "--yes", home=tmp_path).code == 0
+    told = json.loads(run("models", "--json", "-p", "openai", "--sort", "latency", home=tmp_path).out)
+    assert {one["expected_latency_ms"] for one in told} == {None}
+
+
 def online(stack: ExitStack, lists: dict[str, Page], prices: Page) -> tuple[WebServer, str, dict[str, str]]:
     server = stack.enter_context(WebServer({"/prices.json": prices, **lists}))
     settings = {f"{name}_BASE_URL": server.url for name in ("OPENAI", "ANTHROPIC")}
