@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
 
 PROVIDERS = ("openai", "anthropic", "mistral", "together")
+LABELS = itertools.count()
 ANSWER = "The sky is blue, for air scatters blue light most."
 MODEL = {
     "openai": "openai/gpt-4o-mini",
@@ -46,20 +48,29 @@ class Client:
         self.mock = mock
         self.home = home
         self.registry = registry
+        self.label = str(next(LABELS))
         self.timeouts = Timeouts(total_s=10, connect_s=2, first_token_s=5, stall_s=5)
 
     def ask(
         self, provider: str, *, streaming: bool = False, awaiting: bool = False, base_url: str | None = None
     ) -> Outcome:
         here = config(self.home, {provider: base_url or self.mock.base_url(provider)}, self.timeouts)
-        return call(here, self.registry, streaming=streaming, awaiting=awaiting, label=provider, model=MODEL[provider])
+        return call(
+            here, self.registry, streaming=streaming, awaiting=awaiting, label=self.label, model=MODEL[provider]
+        )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose ledger all tests share: each finds its own rows."""
+    return tmp_path_factory.mktemp("llmock")
 
 
 @pytest.fixture
-def client(llmock: LLMock, tmp_path: Path, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(llmock: LLMock, home: Path, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.02)
     llmock.reply(ANSWER, times=None)
-    return Client(llmock, tmp_path / "config", registry)
+    return Client(llmock, home, registry)
 
 
 def sent(client: Client) -> int:
@@ -263,7 +274,7 @@ def test_another_provider_answers_for_one_that_is_down(client: Client, down: str
         client.registry,
         streaming=streaming,
         awaiting=False,
-        label="fallback",
+        label=client.label,
         model=MODEL[down],
     )
     assert outcome.response is not None
