@@ -27,6 +27,7 @@ class ModelServer:
     words: tuple[str, ...] = ("one ", "two ", "three")
     pause_s: float = 0.0
     finish_reason: str = "stop"
+    usage: dict[str, int] = field(default_factory=lambda: dict(USAGE))
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class ModelServer:
             time.sleep(self.pause_s)
             message = {"role": "assistant", "content": "".join(self.words)}
             choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
-            data = json.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+            data = json.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": self.usage}).encode()
             handler.send_response(200)
             handler.send_header("content-type", "application/json")
             handler.send_header("content-length", str(len(data)))
@@ -82,7 +83,7 @@ class ModelServer:
                 time.sleep(self.pause_s)
                 _send(handler, {**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
             _send(handler, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": self.finish_reason}]})
-            _send(handler, {**head, "choices": [], "usage": USAGE})
+            _send(handler, {**head, "choices": [], "usage": self.usage})
             handler.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +134,33 @@ def test_a_process_that_is_killed_has_its_call_lost_at_its_worst(server: ModelSe
     (row,) = rows(tmp_path)
     assert (row["status"], row["cost_picousd"]) == ("lost", row["reserved_picousd"])
     assert 9 * 10**9 < row["reserved_picousd"] <= 10**10
+
+
+def test_kills_at_random_instants_break_no_cap_and_lose_no_answer(server: ModelServer, tmp_path: Path) -> None:
+    server.pause_s = 0.05
+    cap = 0.002
+    configure(tmp_path, f"[budgets]\ntotal = {cap}\n")
+    chance = random.Random(7)
+    answers = 0
+    for _ in range(6):
+        before = len(server.requests)
+        crowd = [
+            start("gen", "hi", "-m", MODEL, "--max-tokens", "20", "--no-fallback", home=tmp_path, **server.settings)
+            for _ in range(4)
+        ]
+        while len(server.requests) == before:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        for process in crowd:
+            process.kill()
+        answers += sum(process.communicate(timeout=10)[0] == b"one two three\n" for process in crowd)
+    check = run("costs", "check", "--json", home=tmp_path)
+    assert (check.code, json.loads(check.out)["faults"]) == (0, [])
+    assert run("costs", home=tmp_path).code == 0
+    found = rows(tmp_path)
+    assert {row["status"] for row in found} == {"ok", "lost"}
+    assert len(found) >= max(answers, len(server.requests))
+    assert sum(row["cost_picousd"] for row in found) <= cap * 10**12
 
 
 def test_an_answer_cut_by_the_budget_says_so(server: ModelServer, tmp_path: Path) -> None:
