@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmroute.registry.pricing import cost_picousd, worst_rates
@@ -28,6 +28,10 @@ def prices(draw: st.DrawFn) -> Price:
     read=st.sampled_from([0, 50, 400]),
     written=st.sampled_from([0, 50, 400]),
 )
+@example(price=Price(1, 1, None, 5), bound=100, most=0, share=1.0, read=0, written=50)
+@example(price=Price(1, 1, 5, None), bound=100, most=0, share=1.0, read=50, written=0)
+@example(price=Price(5, 5, tiers=(PriceTier(50, 1, 1),)), bound=100, most=9, share=0.4, read=0, written=0)
+@example(price=Price(1, 1, tiers=(PriceTier(50, 5, 5),)), bound=100, most=9, share=1.0, read=0, written=0)
 def test_no_usage_within_its_bounds_costs_more_than_the_worst_case(  # noqa: PLR0913, PLR0917
     price: Price, bound: int, most: int, share: float, read: int, written: int
 ) -> None:
