@@ -104,9 +104,11 @@ def _final(
 ) -> Exception:
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)
+    if isinstance(error, BudgetExceededError):
+        return _after(error, records)
     if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
         return error
-    told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
+    told = _told(records)
     hint = error.hint
     if hint is None and error.exit_code == TRY_LATER:
         hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
@@ -116,3 +118,15 @@ def _final(
         hint=hint,
         attempts=records,
     )
+
+
+def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
+    """Let a refusal say which attempts went before it."""
+    if not records:
+        return refusal
+    told = f"{refusal.message}; before it {_told(records)}"
+    return BudgetExceededError(told, hint=refusal.hint, attempts=records)
+
+
+def _told(records: list[AttemptRecord]) -> str:
+    return "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
