@@ -57,7 +57,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
         from llmroute.service.freshness import warn_when_stale
-        from llmroute.service.listing import available, listed, narrowed, ordered
+        from llmroute.service.listing import available, listed, measured, narrowed, ordered
 
         service = LLMService(note=say)
         _require_provider(provider)
@@ -70,6 +70,8 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             asked = as_json or only_available or sys.stdout.isatty()
             callable_here = available(service, found) if asked else ()
         found = narrowed(found, capability or (), max_cost)
+        if as_json or sort == "latency" or sys.stdout.isatty():
+            found = measured(service, found)
         if only_available:
             found = [one for one in found if one.model.name in callable_here]
         _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)

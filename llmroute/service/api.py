@@ -198,19 +198,21 @@ class LLMService:
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
     def _plan(self, options: Options, prompt: Prompt) -> Plan:
-        now_ms = _now_ms()
-        size = bucket(expected_input_tokens(prompt))
-        told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
         candidates = Candidates(
             self.config,
             self.registry,
             prompt,
-            Memory(told, self.fingerprint),
+            self.memory(expected_input_tokens(prompt), prompt.effort),
             self.why_unusable,
             self.local_models(),
             local_only=options.local_only,
         )
-        return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
+        return Planner(self.config, self.registry, candidates, _now_ms(), self._note).plan(options, prompt)
+
+    def memory(self, input_tokens: int = 0, effort: str | None = None) -> Memory:
+        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=_now_ms())
+        return Memory(told, self.fingerprint)
 
     def fingerprint(self, provider: str) -> str:
         """Tell one key and address of a provider from another, without telling the key."""
