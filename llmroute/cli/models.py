@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.model_render import model_as_json, model_table
 from llmroute.cli.models_pull import pull
@@ -35,7 +36,9 @@ for command in (show, pull, refresh):
 @models.callback()
 def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    provider: Annotated[str | None, typer.Option("-p", "--provider", help="Only this provider's.")] = None,
+    provider: Annotated[
+        str | None, typer.Option("-p", "--provider", help="Only this provider's.", autocompletion=completing.providers)
+    ] = None,
     capability: flags.Capability = None,
     max_cost: Annotated[
         float | None,

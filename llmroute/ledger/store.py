@@ -112,6 +112,15 @@ class Ledger:
         with self._lock, translated(self.path):
             return memory.recall(self.db, bucket=bucket, effort=effort, now_ms=now_ms)
 
+    def workspaces(self) -> list[str]:
+        """Return every workspace that an attempt was made for.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        with self.reading() as db:
+            return [name for (name,) in db.execute("SELECT DISTINCT workspace FROM rollups WHERE workspace <> ''")]
+
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left.
 
