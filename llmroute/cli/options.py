@@ -31,6 +31,10 @@ Fallback = Annotated[
         "--fallback", help="Try this model when those before it fail; repeatable.", autocompletion=completing.models
     ),
 ]
+FallbackOn = Annotated[
+    str | None, typer.Option("--fallback-on", help="content: ask another model when one refuses or filters, too.")
+]
+Atomic = Annotated[bool, typer.Option("--atomic", help="Show the answer only when it is whole: fall back to its end.")]
 NoUpgrade = Annotated[bool, typer.Option("--no-upgrade", help="Never fall back to what costs over 3x the first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.")]
 Capability = Annotated[

@@ -130,6 +130,15 @@ class Ledger:
         with self._lock, translated(self.path):
             return memory.retry_tokens(self.db, provider, now_ms) >= 1
 
+    def reset_breakers(self, provider: str) -> int:
+        """Close every breaker of a provider; return how many there were.
+
+        Raises:
+            LedgerError: it cannot be written.
+        """
+        with self.transaction() as db:
+            return memory.reset_breakers(db, provider)
+
     def tend(self, now_ms: int) -> None:
         """Take in what other runs had to leave beside the ledger, then give up the rows of those that died.
 

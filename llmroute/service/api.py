@@ -231,6 +231,14 @@ class LLMService:
             if one.fingerprint in (None, self.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
         }
 
+    def reset_breakers(self, provider: str) -> int:
+        """Forget why a provider was left alone; return how many of its breakers were closed.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        return self._books.reset_breakers(provider)
+
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
         return LocalModels(lambda: self.connect(LOCAL_SERVER), self._blocking_sender)
@@ -257,6 +265,8 @@ class LLMService:
             clock=time.monotonic,
             now_ms=_now_ms,
             purse=Purse(options.budget_picousd),
+            fallback_on_content=options.fallback_on == "content",
+            atomic=options.atomic,
             cheaper=options.on_budget == "cheaper",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
         )
