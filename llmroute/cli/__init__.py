@@ -26,10 +26,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, health, chains):
+for command in (gen, stream, health):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(costs, name="costs")
+app.add_typer(chains, name="chains")
 
 
 def _print_version(asked: bool) -> None:
