@@ -55,7 +55,7 @@ def efforts(incomplete: str) -> list[str]:
 def chains(incomplete: str) -> list[str]:
     """Offer the chains, the user's own too."""
     from llmroute.errors import LLMRouteError
-    from llmroute.service.planning import all_chains
+    from llmroute.service.known_chains import all_chains
     from llmroute.service.settings import load
 
     try:
