@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from llmroute.cli.spinner import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
 
@@ -61,6 +62,7 @@ def say(text: str) -> None:
     """Print one line about the work on stderr."""
     if sys.stderr is None:
         return
+    clear()
     try:
         sys.stderr.write(f"llmroute: {harmless(text)}\n")
         sys.stderr.flush()

@@ -73,6 +73,10 @@ Workspace = Annotated[
 Execution = Annotated[str | None, typer.Option("--execution", help="Which run of yours it belongs to.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of text.")]
 Meta = Annotated[Path | None, typer.Option("--meta", help="Write what --json tells into this file.")]
+Extract = Annotated[
+    bool, typer.Option("-x", "--extract", help="Only the first fenced block; the whole text when there is none.")
+]
+Render = Annotated[bool, typer.Option("--render", help="Show Markdown, on a terminal.")]
 UsageLine = Annotated[bool, typer.Option("-u", "--usage", help="One line about tokens, cost and time on stderr.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr; errors still.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Each step on stderr, and a trace when it is a bug.")]
