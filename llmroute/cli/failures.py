@@ -15,12 +15,6 @@ from llmroute.errors import AttemptError, LLMRouteError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXIT_CODES = (
-    "Exit codes: 0 ok; 1 a bug; 2 usage, or a request no model can serve; 3 needs a person (provider, key, credit, "
-    "model); 4 every provider failed, try later; 5 budget; 6 incomplete or refused answer; 7 deadline; "
-    "130, 143 signals."
-)
-
 
 @contextmanager
 def failures(*, as_json: bool = False) -> Iterator[None]:
