@@ -25,6 +25,7 @@ class Asked:
     strategy: flags.Strategy = None
     chain: flags.Chain = None
     fallback: flags.Fallback = None
+    fallback_on: flags.FallbackOn = None
     no_fallback: flags.NoFallback = False
     no_upgrade: flags.NoUpgrade = False
     capability: flags.Capability = None
@@ -68,6 +69,7 @@ class Asked:
             strategy=self.strategy,
             chain=self.chain,
             fallback=tuple(self.fallback or ()),
+            fallback_on=self.fallback_on,
             upgrade=False if self.no_upgrade else None,
             task_type=self.task,
             required_capability=self.capability,

@@ -7,24 +7,52 @@ from typing import Annotated
 
 import typer
 
+from llmroute.cli import completing
+
 Prompt = Annotated[str | None, typer.Argument(help="The prompt; stdin is put before it, and - is stdin alone.")]
-Model = Annotated[str | None, typer.Option("-m", "--model", help="provider/model, a bare model, or an alias.")]
-Provider = Annotated[str | None, typer.Option("-p", "--provider", help="Take the best model of this provider.")]
-Strategy = Annotated[str | None, typer.Option("--strategy", help="How the model is chosen.")]
-Chain = Annotated[str | None, typer.Option("--chain", help="Try the models of this chain, in its order.")]
-Fallback = Annotated[
-    list[str] | None, typer.Option("--fallback", help="Try this model when those before it fail; repeatable.")
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help="provider/model, a bare model, or an alias.", autocompletion=completing.models),
 ]
+Provider = Annotated[
+    str | None,
+    typer.Option("-p", "--provider", help="Take the best model of this provider.", autocompletion=completing.providers),
+]
+Strategy = Annotated[
+    str | None, typer.Option("--strategy", help="How the model is chosen.", autocompletion=completing.strategies)
+]
+Chain = Annotated[
+    str | None,
+    typer.Option("--chain", help="Try the models of this chain, in its order.", autocompletion=completing.chains),
+]
+Fallback = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fallback", help="Try this model when those before it fail; repeatable.", autocompletion=completing.models
+    ),
+]
+FallbackOn = Annotated[
+    str | None, typer.Option("--fallback-on", help="content: ask another model when one refuses or filters, too.")
+]
+Atomic = Annotated[bool, typer.Option("--atomic", help="Show the answer only when it is whole: fall back to its end.")]
 NoUpgrade = Annotated[bool, typer.Option("--no-upgrade", help="Never fall back to what costs over 3x the first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.")]
 Capability = Annotated[
-    list[str] | None, typer.Option("--capability", help="What the model must be able to do; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--capability", help="What the model must be able to do; repeatable.", autocompletion=completing.capabilities
+    ),
 ]
-Task = Annotated[str | None, typer.Option("--task", help="What the prompt is for; implies a capability.")]
+Task = Annotated[
+    str | None,
+    typer.Option("--task", help="What the prompt is for; implies a capability.", autocompletion=completing.tasks),
+]
 System = Annotated[str | None, typer.Option("-s", "--system", help="The system prompt.")]
 Temperature = Annotated[float | None, typer.Option("-t", "--temperature", help="0 to 2.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="The longest answer, reasoning included.")]
-EffortOption = Annotated[str | None, typer.Option("--effort", help="none, low, medium or high.")]
+EffortOption = Annotated[
+    str | None, typer.Option("--effort", help="none, low, medium or high.", autocompletion=completing.efforts)
+]
 Stop = Annotated[list[str] | None, typer.Option("--stop", help="End the answer before this text; repeatable.")]
 StrictParams = Annotated[
     bool, typer.Option("--strict-params", help="Only models that take every parameter, instead of leaving some out.")
@@ -39,7 +67,9 @@ MinQuality = Annotated[int | None, typer.Option("--min-quality", help="0 to 100.
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for the whole request; default 300.")]
 PreferLocal = Annotated[bool, typer.Option("--prefer-local", help="Models of this machine before all others.")]
 LocalOnly = Annotated[bool, typer.Option("--local-only", help="Never leave this machine.")]
-Workspace = Annotated[str | None, typer.Option("--workspace", help="Whose bill it is on.")]
+Workspace = Annotated[
+    str | None, typer.Option("--workspace", help="Whose bill it is on.", autocompletion=completing.workspaces)
+]
 Execution = Annotated[str | None, typer.Option("--execution", help="Which run of yours it belongs to.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of text.")]
 Meta = Annotated[Path | None, typer.Option("--meta", help="Write what --json tells into this file.")]

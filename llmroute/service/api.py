@@ -198,19 +198,21 @@ class LLMService:
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
     def _plan(self, options: Options, prompt: Prompt) -> Plan:
-        now_ms = _now_ms()
-        size = bucket(expected_input_tokens(prompt))
-        told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
         candidates = Candidates(
             self.config,
             self.registry,
             prompt,
-            Memory(told, self.fingerprint),
+            self.memory(expected_input_tokens(prompt), prompt.effort),
             self.why_unusable,
             self.local_models(),
             local_only=options.local_only,
         )
-        return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
+        return Planner(self.config, self.registry, candidates, _now_ms(), self._note).plan(options, prompt)
+
+    def memory(self, input_tokens: int = 0, effort: str | None = None) -> Memory:
+        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=_now_ms())
+        return Memory(told, self.fingerprint)
 
     def fingerprint(self, provider: str) -> str:
         """Tell one key and address of a provider from another, without telling the key."""
@@ -228,6 +230,14 @@ class LLMService:
             for one in sorted(whole, key=lambda one: one.open_until_ms)
             if one.fingerprint in (None, self.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
         }
+
+    def reset_breakers(self, provider: str) -> int:
+        """Forget why a provider was left alone; return how many of its breakers were closed.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        return self._books.reset_breakers(provider)
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
@@ -255,6 +265,8 @@ class LLMService:
             clock=time.monotonic,
             now_ms=_now_ms,
             purse=Purse(options.budget_picousd),
+            fallback_on_content=options.fallback_on == "content",
+            atomic=options.atomic,
             cheaper=options.on_budget == "cheaper",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
         )

@@ -51,3 +51,17 @@ def bill(config: Config, period: str, workspace: str | None = None, *, now: date
             since_ms = None if since is None else milliseconds(since)
             lines = by_model(ledger, since_ms, milliseconds(now), workspace)
     return Bill(period, since, now, workspace, total(lines), lines)
+
+
+def known_workspaces(config: Config) -> list[str]:
+    """Return the workspaces that any call was on the bill of.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not config.ledger_path.exists():
+        return []
+    from llmroute.ledger.store import Ledger
+
+    with Ledger(config.ledger_path) as ledger:
+        return ledger.workspaces()

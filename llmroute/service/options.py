@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_TEMPERATURE = 2.0
 ON_BUDGET = ("cheaper", "refuse")
+FALLBACK_ON = ("content",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Options:
     strategy: str | None = None
     chain: str | None = None
     fallback: Sequence[str] = ()
+    fallback_on: str | None = None
     task_type: str | None = None
     required_capability: str | Iterable[str] | None = None
     budget_remaining: float | None = None
@@ -50,6 +52,7 @@ class Options:
     local_only: bool = False
     strict_params: bool = False
     upgrade: bool | None = None
+    atomic: bool = False
 
     def __post_init__(self) -> None:
         """Keep what can be read only once."""
@@ -91,6 +94,7 @@ class Options:
 
     def _check_choices(self) -> None:
         _check_choice("on budget", self.on_budget, ON_BUDGET)
+        _check_choice("fallback on", self.fallback_on, FALLBACK_ON)
         _check_choice("strategy", self.strategy, STRATEGIES)
         _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
         _check_choice("effort", self.effort, EFFORTS)
