@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -47,3 +47,7 @@ UsageLine = Annotated[bool, typer.Option("-u", "--usage", help="One line about t
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr; errors still.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Each step on stderr, and a trace when it is a bug.")]
 NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Leave stdin alone, as loops need it.")]
+Color = Annotated[
+    Literal["auto", "always", "never"],
+    typer.Option("--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb."),
+]
