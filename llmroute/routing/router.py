@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from llmroute.routing.strategies import Score
 
 
+# No failure is remembered for so long; only a refusal of the key is.
+LONG_S = 7 * 86_400
+
 _Keyed: TypeAlias = "tuple[tuple[bool, Score, bool, str], Entry]"
 
 
@@ -67,7 +70,7 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
-    return keep_order(wish, [replace(one, learned=replace(one.learned, open_until_ms=None)) for one in resting])
+    return keep_order(wish, [replace(one, learned=replace(one.learned, awake=True)) for one in resting])
 
 
 def without_upgrades(made: Plan) -> Plan:
@@ -120,9 +123,10 @@ def _unable(candidate: Candidate, wish: Wish) -> str | None:
     if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
         return "its price is unknown, and a budget binds"
     learned = candidate.learned
-    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
+    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms and not learned.awake:
         seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
-        return f"it is left alone for {seconds} s after {learned.open_because or 'failures'}"
+        long = "until its key changes" if seconds > LONG_S else f"for {seconds} s"
+        return f"it is left alone {long} after {learned.open_because or 'failures'}"
     return None
 
 

@@ -47,6 +47,7 @@ class Attempt:
         self._entry = action.entry
         self._alone = action.alone
         self._retry = action.retry
+        self._again = action.retry or action.adaptation is not None
         self._adapted = action.adaptation
         self._request_started = started
         self._provider: Provider | None = None
@@ -108,7 +109,11 @@ class Attempt:
         """Who tries again what was left alone; with nobody to fall back to, it is tried whatever happens."""
         now_ms = self._call.now_ms()
         until_ms = now_ms + round(self._call.timeouts.total_s * 1000)
-        return None if self._alone else Prober(self._call.id, now_ms, until_ms)
+        if self._alone:
+            return None
+        mark = self._call.fingerprint(self._entry.model.provider)
+        awake = self._again or self._entry.candidate.learned.awake
+        return Prober(self._call.id, now_ms, until_ms, mark, awake)
 
     def _lesson(self, error: AttemptError | None) -> Lesson:
         timeouts = self._call.timeouts

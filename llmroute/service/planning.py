@@ -113,7 +113,7 @@ class Planner:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = replace(found, unusable=None, last_resort=False)
         only_hard = _only_hard(wish)
-        awake = replace(candidate, learned=replace(candidate.learned, open_until_ms=None))
+        awake = replace(candidate, learned=replace(candidate.learned, awake=True))
         if exclusion := exclude(awake, only_hard):
             raise RequestError(f"{model.name}: {exclusion.reason}")
         resting = exclude(candidate, only_hard)
