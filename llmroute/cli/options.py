@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -174,4 +174,11 @@ Debug = Annotated[
 ]
 NoStdin = Annotated[
     bool, typer.Option("--no-stdin", help="Leave stdin alone, as loops need it.", rich_help_panel="Answer")
+]
+
+Color = Annotated[
+    Literal["auto", "always", "never"],
+    typer.Option(
+        "--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb.", rich_help_panel="Output"
+    ),
 ]
