@@ -48,6 +48,8 @@ class Asked:
     as_json: flags.AsJSON = False
     meta: flags.Meta = None
     dry_run: flags.DryRun = False
+    extract: flags.Extract = False
+    render: flags.Render = False
     usage: flags.UsageLine = False
     quiet: flags.Quiet = False
     debug: flags.Debug = False

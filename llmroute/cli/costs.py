@@ -2,100 +2,100 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.costs_budget import budget
 from llmroute.cli.costs_keep import backup, check, prune
+from llmroute.cli.costs_records import calls, export, path
+from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.render import columns, money
+from llmroute.cli.terminal import fancy, width
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
-    from llmroute.ledger.reports import Line
-    from llmroute.service.billing import Bill
+    from datetime import datetime
 
-costs = typer.Typer(help="Show what calls cost; set budgets; keep the ledger.", invoke_without_command=True)
+    from llmroute.config import Config
+    from llmroute.service.billing import Question
+
+Form = Literal["text", "json", "csv", "md"]
+
+costs = typer.Typer(
+    help="Show what calls cost; list them; set budgets; keep the ledger.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 costs.add_typer(budget, name="budget")
-for command in (check, backup, prune):
+for command in (calls, export, path, check, backup, prune):
     costs.command()(command)
 
 
 @costs.callback()
-def report(
+def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    period: Annotated[str, typer.Option(help="day, week, month, year or all, in your time zone.")] = "month",
+    period: Annotated[
+        str | None,
+        typer.Option(help="The current day, week, month, year or all, in your time zone; default month."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a period: from 24h, 7d or 2w ago, exactly that and down to a quarter of an hour,"
+            " or from the beginning of 2026-11-01 on."
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.")] = None,
+    by: Annotated[
+        Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status"] | None,
+        typer.Option(help="A line for each of these; default model."),
+    ] = None,
     workspace: flags.Workspace = None,
-    as_json: flags.AsJSON = False,
+    color: flags.Color = "auto",
+    as_json_: flags.AsJSON = False,
+    as_csv_: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
 ) -> None:
     """Show what calls cost, from the ledger."""
     if context.invoked_subcommand is not None:
         return
-    with failures(as_json=as_json):
-        from llmroute.service.billing import PERIODS, bill
+    with failures(as_json=as_json_):
+        from llmroute.service.billing import Question
         from llmroute.service.settings import load
 
-        if period not in PERIODS:
-            raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
-        told = bill(load(), period, workspace)
-        if as_json:
-            write_json(_as_json(told))
-        else:
-            write_text(_as_text(told))
+        forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md}
+        asked = [form for form, wanted in forms.items() if wanted]
+        if len(asked) > 1:
+            raise RequestError(f"--{' and --'.join(asked)} exclude each other")
+        question = Question(period, since, until, by, workspace)
+        show(load(), question, asked[0] if asked else "text", color=color)
 
 
-def _as_json(told: Bill) -> dict[str, Any]:
-    total = told.total
-    return {
-        "period": told.period,
-        "since": told.since.isoformat() if told.since else None,
-        "until": told.until.isoformat(timespec="seconds"),
-        "workspace": told.workspace,
-        "total_cost_usd": total.cost_usd,
-        "unknown_cost_count": total.unknown_cost_count,
-        "call_count": total.call_count,
-        "failed_count": total.failed_count,
-        "total_tokens": total.input_tokens + total.output_tokens,
-        "input_tokens": total.input_tokens,
-        "output_tokens": total.output_tokens,
-        "by_model": [_line_as_json(line) for line in told.by_model],
-        "groups": [],
-    }
+def show(
+    config: Config, question: Question, form: Form = "text", *, color: str = "auto", now: datetime | None = None
+) -> None:
+    """Answer a question about the bill on stdout.
 
+    Raises:
+        RequestError: there is no such period or span.
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.service.billing import bill
 
-def _line_as_json(line: Line) -> dict[str, Any]:
-    return {
-        **line.key,
-        "cost_usd": line.cost_usd,
-        "unknown_cost_count": line.unknown_cost_count,
-        "call_count": line.call_count,
-        "failed_count": line.failed_count,
-        "input_tokens": line.input_tokens,
-        "cached_input_tokens": line.cached_input_tokens,
-        "output_tokens": line.output_tokens,
-        "reasoning_tokens": line.reasoning_tokens,
-    }
+    told = bill(config, question, now=now)
+    if form == "json":
+        write_json(as_json(told))
+    elif form != "text":
+        write_text(as_csv(told) if form == "csv" else as_markdown(told))
+    else:
+        from llmroute.cli.charts import painted, unpainted
+        from llmroute.service.picture import picture
 
-
-def _as_text(told: Bill) -> str:
-    total = told.total
-    span = "in all" if told.since is None else f"since {told.since:%Y-%m-%d}"
-    unknown = f", {total.unknown_cost_count} of them at an unknown cost" if total.unknown_cost_count else ""
-    head = f"{money(total.cost_usd)} {span}: {total.call_count} calls ({total.failed_count} failed){unknown}\n"
-    if not told.by_model:
-        return head
-    rows = [
-        [
-            f"{line.key['provider']}/{line.key['model']}",
-            money(line.cost_usd) + ("+?" if line.unknown_cost_count else ""),
-            str(line.call_count),
-            str(line.failed_count),
-            f"{line.input_tokens:,}",
-            f"{line.output_tokens:,}",
-        ]
-        for line in told.by_model
-    ]
-    return head + "\n" + columns(("model", "cost", "calls", "failed", "in", "out"), rows, numbers=(1, 2, 3, 4, 5))
+        seen = picture(config, told, now=now)
+        bars = fancy(color)
+        lines = lines_of(told, seen, width() if bars or sys.stdout.isatty() else None, bars=bars)
+        write_text(painted(lines, width()) if bars else unpainted(lines))

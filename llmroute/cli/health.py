@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
@@ -21,7 +22,8 @@ ILL = 4
 
 def health(
     provider: Annotated[
-        list[str] | None, typer.Option("-p", "--provider", help="Ask only this one; repeatable.")
+        list[str] | None,
+        typer.Option("-p", "--provider", help="Ask only this one; repeatable.", autocompletion=completing.providers),
     ] = None,
     reset: Annotated[
         list[str] | None,

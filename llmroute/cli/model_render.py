@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.render import columns
+from llmroute.cli.render import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,7 +25,6 @@ _LETTERS = {
 }
 _LEGEND = "$ per million tokens; + can be called from here; can: "
 _NARROWEST_NAME = 20
-_GAP = "  "
 _LABEL = 18
 
 
@@ -70,16 +69,7 @@ def model_table(found: Sequence[Listed], available: Collection[str], width: int)
     """
     head = ("", "model", "$ in", "$ out", "window", "qual", "time", "can", "lifecycle")
     rows = [_cells(one, available=one.model.name in available) for one in found]
-    others = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != 1]
-    room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST_NAME)
-    broken = []
-    for row in rows:
-        if len(row[1]) > room:
-            broken.append([row[0], row[1], *[""] * (len(head) - 2)])
-            row = ["", "", *row[2:]]  # noqa: PLW2901 (what is left of it)
-        broken.append(row)
-    name_width = min(room, max((len(row[1]) for row in rows), default=0))
-    text = columns(head, broken, numbers=(2, 3, 4, 5, 6), widths={1: name_width})
+    text = fitted(head, rows, 1, width, numbers=(2, 3, 4, 5, 6))
     import textwrap
 
     legend = _LEGEND + ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.terminal import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llmroute.types import AttemptRecord, LLMResponse, Usage
+
+_NARROWEST_NAME = 20
+_GAP = "  "
 
 
 def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
@@ -84,6 +89,29 @@ def _count(tokens: int | None) -> str:
     return "?" if tokens is None else f"{tokens:,}"
 
 
+def cell(text: str) -> str:
+    """Return text of strangers as a cell of a table: on one line, and nothing in it that steers a terminal."""
+    return harmless(text.replace("\n", "\x00").replace("\t", "\x00"))
+
+
+def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int, numbers: Sequence[int]) -> str:
+    """Return aligned plain text of which no line is longer than `width`, and no name is cut.
+
+    A name that leaves no room stands on a line of its own above its facts.
+    """
+    others = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
+    room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST_NAME)
+    broken: list[Sequence[str]] = []
+    for row in rows:
+        if len(row[name_at]) > room:
+            broken.append([text if at <= name_at else "" for at, text in enumerate(row)])
+            broken.append(["" if at <= name_at else text for at, text in enumerate(row)])
+        else:
+            broken.append(row)
+    longest = max((len(row[name_at]) for row in (head, *rows)), default=0)
+    return columns(head, broken, numbers=numbers, widths={name_at: min(room, longest)})
+
+
 def columns(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -103,5 +131,5 @@ def columns(
             cell.rjust(width) if column in numbers else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, spans, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append(_GAP.join(cells).rstrip())
     return "\n".join(lines) + "\n"

@@ -23,3 +23,10 @@ def width() -> int:
         return os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH
     except (OSError, ValueError):
         return DEFAULT_WIDTH
+
+
+def fancy(color: str = "auto") -> bool:
+    """Whether colours and bars are wanted: on a terminal that shows them, unless the user says otherwise."""
+    if color != "auto":
+        return color == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -81,16 +81,38 @@ class Recollection(NamedTuple):
     breakers: list[Breaker]
 
 
+class LogMean(NamedTuple):
+    """A mean of logarithms whose evidence fades: how much it weighed at `at_ms`, and the weighted sum."""
+
+    weight: float
+    log_sum: float
+    at_ms: int
+
+    def weighing(self, now_ms: int) -> tuple[float, float]:
+        """Return weight and sum as they are now; their ratio does not fade."""
+        kept = _kept(now_ms - self.at_ms, LATENCY_HALF_LIFE_MS)
+        return self.weight * kept, self.log_sum * kept
+
+    def typical(self) -> float:
+        """Return what was last known, however long ago."""
+        return exp(self.log_sum / self.weight)
+
+    def joined(self, seconds: float, at_ms: int) -> LogMean:
+        """Return the mean with one more observation."""
+        weight, log_sum = self.weighing(at_ms)
+        return LogMean(weight + 1, log_sum + log(seconds), at_ms)
+
+
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
     """Read what is known of calls of this size and effort, decayed to now."""
     latencies = {}
     everything: dict[str, list[float]] = {}
     sql = "SELECT provider, model, metric, effort, weight, log_sum, at_ms FROM latencies WHERE bucket = ?"
     for provider, model, metric, of_effort, weight, log_sum, at_ms in db.execute(sql, (bucket,)):
-        everything.setdefault(metric, []).append(exp(log_sum / weight))
+        mean = LogMean(weight, log_sum, at_ms)
+        everything.setdefault(metric, []).append(mean.typical())
         if of_effort == effort:
-            kept = _kept(now_ms - at_ms, LATENCY_HALF_LIFE_MS)
-            latencies[provider, model, metric] = (weight * kept, log_sum * kept)
+            latencies[provider, model, metric] = mean.weighing(now_ms)
     reliabilities = {}
     for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         kept = _kept(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
@@ -217,12 +239,8 @@ def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds:
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
-    weight, log_sum, at_ms = row or (0.0, 0.0, lesson.at_ms)
-    kept = _kept(lesson.at_ms - at_ms, LATENCY_HALF_LIFE_MS)
-    db.execute(
-        "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, weight * kept + 1, log_sum * kept + log(seconds), lesson.at_ms),
-    )
+    mean = LogMean(*(row or (0.0, 0.0, lesson.at_ms))).joined(seconds, lesson.at_ms)
+    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *mean))
 
 
 def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:

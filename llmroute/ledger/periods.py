@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PERIODS: Final = ("day", "week", "month", "year", "all")
 
@@ -25,11 +28,31 @@ def start_of(period: str, now: datetime) -> datetime | None:
             begin = today.replace(month=1, day=1)
         case _:
             return None
-    if now.tzinfo is not None and now.tzinfo is not UTC and not hasattr(now.tzinfo, "key"):
-        # A zone that is only today's offset: ask the system which one held then.
+    return in_zone_of(now, begin)
+
+
+def in_zone_of(now: datetime, wall: datetime) -> datetime:
+    """Return when a clock on the wall of the user's zone shows a time, whichever offset holds then."""
+    if _is_offset_only(now):
         # By way of the timestamp, since astimezone is an hour off where a change of the clocks skips midnight.
-        return datetime.fromtimestamp(begin.replace(tzinfo=None).timestamp(), tz=UTC).astimezone()
-    return begin
+        return datetime.fromtimestamp(wall.replace(tzinfo=None).timestamp(), tz=UTC).astimezone()
+    return wall.replace(tzinfo=now.tzinfo)
+
+
+def clock_of(now: datetime) -> Callable[[int], datetime]:
+    """Return what tells the local time of UTC milliseconds in the user's zone."""
+    zone = None if _is_offset_only(now) else now.tzinfo
+
+    def local(at_ms: int) -> datetime:
+        moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+        return moment.astimezone(zone)
+
+    return local
+
+
+def _is_offset_only(now: datetime) -> bool:
+    """Whether the zone is only today's offset, so that the system must be asked which one held then."""
+    return now.tzinfo is not None and now.tzinfo is not UTC and not hasattr(now.tzinfo, "key")
 
 
 def window(period: str, now: datetime) -> tuple[datetime | None, datetime | None]:
@@ -40,6 +63,21 @@ def window(period: str, now: datetime) -> tuple[datetime | None, datetime | None
     # Well into the next window, whose beginning is then found on the calendar too.
     later = begin + timedelta(days={"day": 1, "week": 7, "month": 31}[period], hours=12)
     return begin, start_of(period, later)
+
+
+def before(period: str, now: datetime) -> tuple[datetime, datetime] | None:
+    """Return the span of the period before that is as long as the current one is until now; None before `all`.
+
+    It ends with its period: all of February is what is before the first 31 days of March.
+    """
+    begin = start_of(period, now)
+    if begin is None:
+        return None
+    first = start_of(period, begin - timedelta(hours=12))
+    assert first is not None
+    # Compared as milliseconds: in one zone Python compares what the clocks on the wall show.
+    end_ms = min(milliseconds(first) + milliseconds(now) - milliseconds(begin), milliseconds(begin))
+    return first, clock_of(now)(end_ms)
 
 
 def milliseconds(moment: datetime) -> int:

@@ -2,89 +2,166 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlite_utils import Database
 
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
     from llmroute.ledger.store import Ledger
 
 QUARTER_MS = 900_000
+DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status")
+_CLOCK: Final = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
 
 _SUMS = """
-    sum(cost_picousd) AS cost_picousd, sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
+    sum(cost_picousd) AS cost_picousd, sum(fallback_cost_picousd) AS fallback_cost_picousd,
+    sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
     sum(iif(status = 'ok', 0, call_count)) AS failed_count, sum(input_tokens) AS input_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens,
     sum(reasoning_tokens) AS reasoning_tokens, sum(latency_ms) AS latency_ms
 """
+COUNTERS: Final = (
+    "cost_picousd",
+    "fallback_cost_picousd",
+    "call_count",
+    "unknown_cost_count",
+    "failed_count",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "latency_ms",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a report is about; both ends are whole quarter-hours, and a workspace of None is all of them."""
+
+    since_ms: int | None
+    until_ms: int
+    workspace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What a group of attempts came to; `unknown_cost_count` of its calls have no known cost and are not in it."""
 
-    key: dict[str, str]
-    cost_usd: float
-    call_count: int
-    failed_count: int
-    unknown_cost_count: int
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    latency_ms: int
+    key: dict[str, str] = field(default_factory=dict)
+    cost_picousd: int = 0
+    fallback_cost_picousd: int = 0
+    call_count: int = 0
+    unknown_cost_count: int = 0
+    failed_count: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    latency_ms: int = 0
+
+    @property
+    def cost_usd(self) -> float:
+        """The sum of the costs that are known."""
+        return self.cost_picousd / PICO_PER_USD
+
+    @property
+    def known_cost_usd(self) -> float | None:
+        """The same, None where there were calls and the cost of none is known."""
+        return None if 0 < self.call_count == self.unknown_cost_count else self.cost_usd
+
+    @property
+    def fallback_cost_usd(self) -> float:
+        """What attempts after the first of their request cost, as far as it is known."""
+        return self.fallback_cost_picousd / PICO_PER_USD
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
 
 
 def by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
     """Return a line for each model that was called in the span, dearest first.  Both ends are whole quarter-hours."""
-    where, values = _span(since_ms, until_ms, workspace)
-    sql = f"SELECT provider, model, {_SUMS} FROM rollups WHERE {where} GROUP BY provider, model"  # noqa: S608
+    return grouped(ledger, "model", Span(since_ms, until_ms, workspace))
+
+
+def grouped(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime] | None = None) -> list[Line]:
+    """Return a line for each value of one of DIMENSIONS: days and hours in order, all else dearest first.
+
+    `local` tells the time on the user's wall; days and hours need it.
+    """
+    if by in _CLOCK:
+        assert local is not None
+        return _by_clock(ledger, by, span, local)
+    keys = ("provider", "model") if by == "model" else (by,)
+    return sorted(_lines(ledger, keys, span), key=lambda line: (-line.cost_usd, -line.call_count, *line.key.values()))
+
+
+def _by_clock(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
+    """Sum the quarters of each day or hour on the user's wall; an hour that comes twice has two offsets."""
+    found: dict[str, list[Line]] = {}
+    for line in _lines(ledger, ("quarter",), span):
+        moment = local(int(line.key["quarter"]) * QUARTER_MS)
+        label = moment.strftime(_CLOCK[by])
+        if by == "hour":
+            label += moment.isoformat()[19:]
+        found.setdefault(label, []).append(line)
+    return [total(lines, {by: label}) for label, lines in found.items()]
+
+
+def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
+    where, values = _where(span)
+    columns = ", ".join(keys)
+    sql = f"SELECT {columns}, {_SUMS} FROM rollups WHERE {where} GROUP BY {columns} ORDER BY {columns}"  # noqa: S608
     with ledger.reading() as db:
-        lines = [_line(row, ("provider", "model")) for row in Database(db).query(sql, values)]
-    return sorted(lines, key=lambda line: (-line.cost_usd, -line.call_count, line.key["provider"], line.key["model"]))
+        return [
+            Line({key: str(row[key]) for key in keys}, *(row[name] for name in COUNTERS))
+            for row in Database(db).query(sql, values)
+        ]
 
 
-def total(lines: list[Line]) -> Line:
+def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:
     """Return the sum of lines."""
-    return Line(
-        key={},
-        cost_usd=sum(line.cost_usd for line in lines),
-        call_count=sum(line.call_count for line in lines),
-        failed_count=sum(line.failed_count for line in lines),
-        unknown_cost_count=sum(line.unknown_cost_count for line in lines),
-        input_tokens=sum(line.input_tokens for line in lines),
-        cached_input_tokens=sum(line.cached_input_tokens for line in lines),
-        output_tokens=sum(line.output_tokens for line in lines),
-        reasoning_tokens=sum(line.reasoning_tokens for line in lines),
-        latency_ms=sum(line.latency_ms for line in lines),
-    )
+    found = list(lines)
+    return Line(key or {}, *(sum(getattr(line, name) for line in found) for name in COUNTERS))
 
 
-def _span(since_ms: int | None, until_ms: int, workspace: str | None) -> tuple[str, dict[str, Any]]:
+def attempts(ledger: Ledger, last: int | None = None, workspace: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield attempts as their columns, oldest first; only the `last` so many where that is given.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    where = "" if workspace is None else "WHERE ifnull(workspace, '') = :workspace"
+    inner = f"SELECT * FROM attempts {where} ORDER BY started_ms DESC, id DESC LIMIT :last"  # noqa: S608
+    values = {"last": -1 if last is None else last, "workspace": workspace}
+    with ledger.reading() as db:
+        yield from Database(db).query(f"SELECT * FROM ({inner}) ORDER BY started_ms, id", values)  # noqa: S608
+
+
+def attempt_columns(ledger: Ledger) -> list[str]:
+    """Return the names of what `attempts` tells of each.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as db:
+        return [column[0] for column in Database(db).execute("SELECT * FROM attempts LIMIT 0").description]
+
+
+def _where(span: Span) -> tuple[str, dict[str, Any]]:
     parts = ["call_count > 0", "quarter < :until"]
-    values: dict[str, Any] = {"until": -(-until_ms // QUARTER_MS)}
-    if since_ms is not None:
+    values: dict[str, Any] = {"until": -(-span.until_ms // QUARTER_MS)}
+    if span.since_ms is not None:
         parts.append("quarter >= :since")
-        values["since"] = since_ms // QUARTER_MS
-    if workspace is not None:
+        values["since"] = span.since_ms // QUARTER_MS
+    if span.workspace is not None:
         parts.append("workspace = :workspace")
-        values["workspace"] = workspace
+        values["workspace"] = span.workspace
     return " AND ".join(parts), values
-
-
-def _line(row: dict[str, Any], keys: tuple[str, ...]) -> Line:
-    return Line(
-        key={key: row[key] for key in keys},
-        cost_usd=row["cost_picousd"] / PICO_PER_USD,
-        call_count=row["call_count"],
-        failed_count=row["failed_count"],
-        unknown_cost_count=row["unknown_cost_count"],
-        input_tokens=row["input_tokens"],
-        cached_input_tokens=row["cached_input_tokens"],
-        output_tokens=row["output_tokens"],
-        reasoning_tokens=row["reasoning_tokens"],
-        latency_ms=row["latency_ms"],
-    )

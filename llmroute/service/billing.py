@@ -2,52 +2,141 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError
-from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+from llmroute.errors import LedgerError, RequestError
+from llmroute.ledger.periods import PERIODS, clock_of, in_zone_of, milliseconds, start_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from llmroute.config import Config
     from llmroute.ledger.reports import Line
+    from llmroute.ledger.store import Ledger
 
-__all__ = ["PERIODS", "Bill", "bill"]
+__all__ = ["PERIODS", "Bill", "Question", "bill"]
+
+DEFAULT_PERIOD = "month"
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_HOUR_MS = 3_600_000
+_QUARTER_MS = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a bill is asked for.
+
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; with either there is no
+    period.  A workspace of None is all of them.
+    """
+
+    period: str | None = None
+    since: str | None = None
+    until: str | None = None
+    by: str | None = None
+    workspace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A period's attempts: the total and a line for each model, dearest first."""
+    """A span's attempts: the total, a line for each model, dearest first, and a line for each group asked for."""
 
-    period: str
+    period: str | None
     since: datetime | None
     until: datetime
     workspace: str | None
     total: Line
     by_model: list[Line]
+    by: str | None
+    groups: list[Line]
 
 
-def bill(config: Config, period: str, workspace: str | None = None, *, now: datetime | None = None) -> Bill:
-    """Return the bill of the current calendar period in the user's time zone.
+def bill(config: Config, question: Question, *, now: datetime | None = None) -> Bill:
+    """Return the bill of the current calendar period or of a span, in the user's time zone.
+
+    Raises:
+        RequestError: there is no such period, or no such span.
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.ledger.reports import Span, by_model, grouped, total
+
+    now = now or datetime.now().astimezone()
+    period, since, until = _ends(question, now)
+    since_ms, until_ms = None if since is None else milliseconds(since), milliseconds(until)
+    lines: list[Line] = []
+    groups: list[Line] = []
+    with opened(config, now) as ledger:
+        if ledger is not None:
+            lines = by_model(ledger, since_ms, until_ms, question.workspace)
+            if question.by is not None:
+                groups = grouped(ledger, question.by, Span(since_ms, until_ms, question.workspace), clock_of(now))
+    return Bill(period, since, until, question.workspace, total(lines), lines, question.by, groups)
+
+
+@contextmanager
+def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
+    """Open the ledger to read it, None where there is none; what waits for it is taken in first.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    from llmroute.ledger.spool import waiting
+
+    if not (config.ledger_path.exists() or waiting(config.ledger_path)):
+        yield None
+        return
+    from llmroute.ledger.store import Ledger
+
+    with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
+        with suppress(LedgerError):
+            # A ledger that cannot be written can still be read.
+            ledger.tend(milliseconds(now))
+        yield ledger
+
+
+def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | None, datetime]:
+    if question.since is None and question.until is None:
+        period = question.period or DEFAULT_PERIOD
+        if period not in PERIODS:
+            raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
+        return period, start_of(period, now), now
+    if question.period is not None:
+        raise RequestError("a period and a span were given", hint="either --period, or --since and --until")
+    since = None if question.since is None else _moment("--since", question.since, now)
+    until = now if question.until is None else _moment("--until", question.until, now)
+    if since is not None and milliseconds(since) >= milliseconds(until):
+        raise RequestError(f"the span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
+    return None, since, until
+
+
+def _moment(flag: str, text: str, now: datetime) -> datetime:
+    """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
+    try:
+        if found := re.fullmatch(r"(\d{1,5})([hdw])", text.strip()):
+            at_ms = milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
+        else:
+            told = datetime.fromisoformat(text.strip())
+            at_ms = milliseconds(told if told.tzinfo else in_zone_of(now, told))
+        return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+    except (ValueError, OverflowError, OSError):
+        raise RequestError(
+            f"{flag}: {text!r} is no time", hint="24h, 7d and 2w are (back from now), and 2026-11-01"
+        ) from None
+
+
+def known_workspaces(config: Config) -> list[str]:
+    """Return the workspaces that any call was on the bill of.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.reports import by_model, total
-    from llmroute.ledger.spool import waiting
+    if not config.ledger_path.exists():
+        return []
+    from llmroute.ledger.store import Ledger
 
-    now = now or datetime.now().astimezone()
-    since = start_of(period, now)
-    lines: list[Line] = []
-    if config.ledger_path.exists() or waiting(config.ledger_path):
-        from llmroute.ledger.store import Ledger
-
-        with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
-            with suppress(LedgerError):
-                # A ledger that cannot be written can still be read.
-                ledger.tend(milliseconds(now))
-            since_ms = None if since is None else milliseconds(since)
-            lines = by_model(ledger, since_ms, milliseconds(now), workspace)
-    return Bill(period, since, now, workspace, total(lines), lines)
+    with Ledger(config.ledger_path) as ledger:
+        return ledger.workspaces()

@@ -119,19 +119,33 @@ def _final(
 ) -> Exception:
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)
+    if isinstance(error, BudgetExceededError):
+        return _after(error, records)
     hint = error.hint
     if isinstance(error, AttemptError) and (soonest_s := _soonest_s(errors)) is not None:
         again = f"try again in {ceil(soonest_s)} s"
         error.hint = hint = f"{hint}; or {again}" if hint else again
     if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
         return error
-    told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
+    told = _told(records)
     return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",
         exit_code=error.exit_code,
         hint=hint,
         attempts=records,
     )
+
+
+def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
+    """Let a refusal say which attempts went before it."""
+    if not records:
+        return refusal
+    told = f"{refusal.message}; before it {_told(records)}"
+    return BudgetExceededError(told, hint=refusal.hint, attempts=records)
+
+
+def _told(records: list[AttemptRecord]) -> str:
+    return "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
 
 
 def _soonest_s(errors: list[AttemptError]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
@@ -19,6 +19,38 @@ if TYPE_CHECKING:
 MAX_TEMPERATURE = 2.0
 ON_BUDGET = ("cheaper", "refuse")
 FALLBACK_ON = ("content",)
+
+
+class Choices(TypedDict, total=False):
+    """The fields of `Options` but the prompt, as keywords: what `generate` takes, for editors and type checkers."""
+
+    system: str | None
+    messages: Sequence[Mapping[str, str]] | None
+    provider: str | None
+    model: str | None
+    strategy: str | None
+    chain: str | None
+    fallback: Sequence[str]
+    fallback_on: str | None
+    task_type: str | None
+    required_capability: str | Iterable[str] | None
+    budget_remaining: float | None
+    on_budget: str
+    max_latency_ms: int | None
+    min_quality: int | None
+    temperature: float | None
+    max_tokens: int | None
+    effort: str | None
+    stop: str | Sequence[str] | None
+    timeout_s: float | None
+    workspace_id: str | None
+    execution_id: str | None
+    enable_fallback: bool | None
+    prefer_local: bool | None
+    local_only: bool
+    strict_params: bool
+    upgrade: bool | None
+    atomic: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.routing.chains import PREDEFINED
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
+from llmroute.service.known_chains import all_chains, require_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,24 +148,36 @@ class Planner:
         return replace(made, entries=tuple(entries), excluded=excluded)
 
     def _of_chain(self, name: str, wish: Wish) -> Plan:
-        chains = all_chains(self.config)
-        known = next((chain for chain in chains if chain.lower() == name.lower()), None)
-        if known is None:
-            from difflib import get_close_matches
+        """Plan for a chain, which names intentions: whoever succeeds a retired model is meant."""
+        known = require_chain(self.config, name)
+        named = [self.registry.resolve(entry, self.config.default_provider) for entry in all_chains(self.config)[known]]
+        meant = {model.name: self._meant(model) for model in named}
+        made = self._in_order([self.candidates.of(model) for model in meant.values()], wish)
+        tried = {entry.model.name for entry in made.entries}
+        for model in named:
+            if meant[model.name].name in tried and (notice := self.registry.notice(model)):
+                self.note(notice)
+        return replace(made, strategy=None, chain=known)
 
-            near = get_close_matches(name.upper(), [chain.upper() for chain in chains], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(chains)}"
-            raise RequestError(f"no chain is called {name!r}", hint=hint)
-        return replace(self._of_named(chains[known], wish), strategy=None, chain=known)
+    def _meant(self, model: ModelConfig) -> ModelConfig:
+        return self.registry.successor(model) or model if self.registry.status(model) == "retired" else model
 
     def _of_named(self, names: Sequence[str], wish: Wish) -> Plan:
         """Plan for models in the order in which they were named, those that can be called."""
         models = [self._living(self.registry.resolve(name, self.config.default_provider)) for name in names]
-        unique = list({model.name: model for model in models}.values())
-        candidates = [replace(self.candidates.of(model), last_resort=False) for model in unique]
-        made = keep_order(wish, candidates)
+        return self._in_order([self._as_asked(model) for model in models], wish)
+
+    def _as_asked(self, model: ModelConfig) -> Candidate:
+        """Return a model that was named, whose retirement says nothing of a gateway."""
+        found = self.candidates.of(model)
+        retired = self.registry.status(model) == "retired"
+        return replace(found, unusable=self.candidates.why_unusable(model.provider)) if retired else found
+
+    def _in_order(self, candidates: Sequence[Candidate], wish: Wish) -> Plan:
+        unique = list({one.model.name: replace(one, last_resort=False) for one in candidates}.values())
+        made = keep_order(wish, unique)
         if not made.entries:
-            made = replace(soonest(wish, candidates), excluded=made.excluded)
+            made = replace(soonest(wish, unique), excluded=made.excluded)
         _require(made, wish)
         return made
 
@@ -181,12 +193,6 @@ class Planner:
             self.note(notice)
         at_home = self.config.providers[model.provider].base_url is None
         return self.registry.living(model) if at_home else model
-
-
-def all_chains(config: Config) -> dict[str, list[str]]:
-    """Return every chain by its name, the user's own before a predefined one of the same name."""
-    predefined = {name: [f"{provider}/{model}" for provider, model in pairs] for name, pairs in PREDEFINED.items()}
-    return {**predefined, **config.chains}
 
 
 def _require(made: Plan, wish: Wish) -> None:

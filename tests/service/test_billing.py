@@ -11,7 +11,7 @@ import pytest
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.rows import AttemptRow
 from llmroute.ledger.store import Ledger
-from llmroute.service.billing import bill
+from llmroute.service.billing import Question, bill
 from tests.service.servers import House
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_bill_is_of_the_calendar_period(tmp_path: Path, period: str, count: in
                     name, 1, milliseconds(moment), "openai", "m", streaming=False, status="ok", cost_picousd=10**10
                 )
             )
-    told = bill(config, period, now=NOW)
+    told = bill(config, Question(period), now=NOW)
     assert told.total.call_count == count
     assert told.total.cost_usd == pytest.approx(count * 0.01)
     assert told.until == NOW
@@ -46,6 +46,6 @@ def test_a_bill_is_of_the_calendar_period(tmp_path: Path, period: str, count: in
 
 def test_without_a_ledger_there_is_nothing_to_pay_and_none_is_made(tmp_path: Path) -> None:
     config = House(tmp_path).service().config
-    told = bill(config, "month", now=NOW)
+    told = bill(config, Question("month"), now=NOW)
     assert (told.total.call_count, told.total.cost_usd, told.by_model) == (0, 0, [])
     assert not config.ledger_path.exists()

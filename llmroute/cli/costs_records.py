@@ -1,0 +1,91 @@
+"""`llmroute costs calls`, `export` and `path`: the attempts themselves, and where they are."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmroute.cli import options as flags  # noqa: TC001 (as above)
+from llmroute.cli.failures import failures, say
+from llmroute.cli.output import write_json, write_text
+from llmroute.cli.render import cell, columns, fitted, money
+from llmroute.cli.terminal import width
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEAD = ("when", "model", "status", "cost", "in", "out", "time")
+_NUMBERS = (3, 4, 5, 6)
+_MOST = 1_000_000
+
+
+def calls(
+    last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="How many.")] = 20,
+    workspace: flags.Workspace = None,
+    as_json: flags.AsJSON = False,
+) -> None:
+    """List the last attempts, the newest at the end."""
+    with failures(as_json=as_json):
+        from llmroute.service.records import last_attempts
+        from llmroute.service.settings import load
+
+        found = last_attempts(load(), last, workspace)
+        if as_json:
+            write_json(found)
+        elif not found:
+            write_text("no call was made yet\n")
+        else:
+            write_text(_as_text(found, width() if sys.stdout.isatty() else None))
+
+
+def export(file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl", help="Replaced where it is.")]) -> None:
+    """Write every attempt, with all that is known of it, into a file."""
+    with failures():
+        from llmroute.service import records
+        from llmroute.service.settings import load
+
+        say(f"{records.export(load(), file):,} attempts written to {file}")
+
+
+def path() -> None:
+    """Print where the ledger is."""
+    with failures():
+        from llmroute.service.settings import load
+
+        write_text(f"{load().ledger_path}\n")
+
+
+def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
+    rows = [
+        [
+            f"{datetime.fromtimestamp(row['started_ms'] / 1000, UTC).astimezone():%m-%d %H:%M:%S}",
+            cell(f"{row['provider']}/{row['model']}"),
+            cell(" ".join(str(row[name]) for name in ("status", "error", "http_status") if _tells(row, name))),
+            _cost(row),
+            _count(row["input_tokens"]),
+            _count(row["output_tokens"]),
+            "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f}s",
+        ]
+        for row in found
+    ]
+    return columns(_HEAD, rows, _NUMBERS) if fits is None else fitted(_HEAD, rows, 1, fits, _NUMBERS)
+
+
+def _tells(row: dict[str, Any], name: str) -> bool:
+    """Whether a column says more than that all went well."""
+    return name == "status" or (row[name] is not None and row["status"] != "ok")
+
+
+def _cost(row: dict[str, Any]) -> str:
+    if row["status"] == "pending":
+        return ""
+    return "unknown" if row["cost_picousd"] is None else money(row["cost_picousd"] / PICO_PER_USD)
+
+
+def _count(tokens: int | None) -> str:
+    return "?" if tokens is None else f"{tokens:,}"
