@@ -193,13 +193,13 @@ def learn(db: sqlite3.Connection, lesson: Lesson) -> None:
     elif lesson.answered:
         # Whatever it said, it could be reached.
         db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (lesson.provider,))
-    if lesson.trip is not None:
-        _trip(db, lesson, lesson.trip)
-    elif not lesson.succeeded:
+    if not lesson.succeeded:
         db.execute(
             "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
             (lesson.provider, lesson.model),
         )
+    if lesson.trip is not None:
+        _trip(db, lesson, lesson.trip)
 
 
 def retry_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> float:
@@ -267,15 +267,17 @@ def _trip(db: sqlite3.Connection, lesson: Lesson, trip: Trip) -> None:
         (*key, lesson.fingerprint),
     ).fetchone()
     failures, since_ms, trips, open_until_ms, reason = row or (0, now_ms, 0, 0, trip.reason)
-    if not _rests(trip.kind, reason, open_until_ms, now_ms) or trip.kind == "key":
+    resting = _rests(trip.kind, reason, open_until_ms, now_ms)
+    if not resting or trip.kind == "key":
         # Over, or from another time; of a key the last word holds.
         open_until_ms = 0
     if not 0 <= now_ms - since_ms <= COUNTING_WINDOW_MS and not trips:
         failures, since_ms = 0, now_ms
     failures += 1
     if not trip.counts or failures >= FAILURES_TO_OPEN or trips:
-        rest_ms = min(trip.rest_ms * 2 ** min(trips, 20), trip.most_ms)
-        trips += 1
+        # Who fails again while it should rest, in the same request or beside it, has not opened once more.
+        trips += not (resting and trips)
+        rest_ms = min(trip.rest_ms * 2 ** min(trips - 1, 20), trip.most_ms)
         open_until_ms = max(open_until_ms, now_ms + rest_ms)
     db.execute(
         "INSERT OR REPLACE INTO breakers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",

@@ -30,6 +30,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.routing.fallback import MAX_ATTEMPTS, RULES, SOON_S, Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.parameters import Adaptation
 from tests.routing.models import entry
 
 KINDS: list[type[AttemptError]] = sorted(RULES, key=str)
@@ -62,6 +63,7 @@ def play(  # noqa: PLR0913 (each is part of a situation)
     shown: bool = False,
     on_content: bool = False,
     jitter: float = 0.5,
+    adaptation: Adaptation | None = None,
 ) -> Played:
     """Play a loop in which the calls fail so, and every later one succeeds; time passes in calls and in waits."""
     played = Played()
@@ -81,7 +83,7 @@ def play(  # noqa: PLR0913 (each is part of a situation)
                 played.tries.append(action)
                 now_s += call_s
                 error = left.pop(0) if left else None
-                outcome = Outcome(now_s, error, shown and error is not None)
+                outcome = Outcome(now_s, error, shown and error is not None, adaptation=adaptation)
             action = loop.send(outcome)
     except StopIteration:
         return played
@@ -135,6 +137,17 @@ def test_a_failure_of_the_request_itself_ends_it(kind: type[AttemptError]) -> No
 
 def test_content_falls_back_where_the_caller_allows_it() -> None:
     assert play(made(ContentError), on_content=True).calls == ["openai/small", "openai/large"]
+
+
+def test_a_refused_parameter_is_put_otherwise_once_at_the_cost_of_no_retry_and_no_wait() -> None:
+    otherwise = Adaptation(drop="stream_options")
+    played = play(made(ParameterError, should_retry=False), adaptation=otherwise)
+    assert (played.calls, played.waits, played.error) == (["openai/small"] * 2, [], None)
+    assert [(each.adaptation, each.retry) for each in played.tries] == [(None, False), (otherwise, False)]
+    again = play(made(ParameterError), made(ParameterError), adaptation=otherwise)
+    assert again.calls == ["openai/small", "openai/small", "openai/large"]
+    assert again.tries[-1].adaptation is None
+    assert play(made(TransientError), adaptation=otherwise).tries[1].adaptation is None
 
 
 def test_every_class_of_failure_has_a_rule() -> None:

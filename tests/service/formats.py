@@ -6,12 +6,15 @@ import json
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.store import Ledger
 from tests.fault_server import chunk, chunked_head, reply, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.fault_server import FaultServer, Received, Script
 
@@ -131,6 +134,16 @@ def error(name: str, status: int, message: str, code: str = "", headers: dict[st
     else:
         body = {"error": {"message": message, "type": "invalid_request_error", "code": code or None, "param": None}}
     return [reply(status, json.dumps(body).encode(), headers=headers)]
+
+
+def new_home(folder: Path) -> Path:
+    """Return a home with an empty ledger, made by copying: to make eight hundred takes a while."""
+    folder.mkdir(parents=True)
+    template = folder.parent / "template.db"
+    if not template.exists():
+        Ledger(template).close()
+    copyfile(template, folder / "ledger.db")
+    return folder
 
 
 @dataclass

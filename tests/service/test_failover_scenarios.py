@@ -28,6 +28,7 @@ from tests.service.formats import (
     closing,
     error,
     head,
+    new_home,
     opening,
     piece,
     provider_of,
@@ -49,6 +50,7 @@ SHORT = Timeouts(total_s=10, connect_s=1, first_token_s=0.25, slow_first_token_s
 PAUSE_S = fallback.RETRY_PAUSE_S
 # CI is noisy.
 SLACK = 3.0
+HOMES = itertools.count()
 SIXTY = [f"w{number} " for number in range(60)]
 
 each_format = pytest.mark.parametrize("name", FORMATS)
@@ -114,12 +116,17 @@ def stage_of_all() -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture
-def stage(stage_of_all: Stage, name: str, streaming: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(stage_of_all: Stage, name: str, streaming: bool, home: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.02)
     assert stage_of_all.town is not None
     stage_of_all.town.forget()
-    stage_of_all.name, stage_of_all.streaming, stage_of_all.home = name, streaming, tmp_path / "home"
+    stage_of_all.name, stage_of_all.streaming, stage_of_all.home = name, streaming, new_home(home / str(next(HOMES)))
     return stage_of_all
 
 

@@ -28,6 +28,7 @@ from tests.service.formats import (
     error,
     head,
     in_band,
+    new_home,
     opening,
     piece,
     provider_of,
@@ -249,10 +250,12 @@ def test_every_fault_ends_in_the_other_ones_text_or_in_its_exit_code(
     monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.01)
     registry = ModelRegistry()
 
+    homes = [new_home(tmp_path / str(number)) for number in range(len(FAULTS))]
+
     def ask(number: int) -> tuple[Outcome | BaseException, float]:
         began = time.monotonic()
         # A ledger of its own, for each failure is remembered.
-        made = config(tmp_path / str(number), here.urls, TIMEOUTS)
+        made = config(homes[number], here.urls, TIMEOUTS)
         try:
             outcome: Outcome | BaseException = call(
                 made,
