@@ -75,8 +75,9 @@ def before(period: str, now: datetime) -> tuple[datetime, datetime] | None:
         return None
     first = start_of(period, begin - timedelta(hours=12))
     assert first is not None
-    end = clock_of(now)(milliseconds(first) + milliseconds(now) - milliseconds(begin))
-    return first, min(end, begin)
+    # Compared as milliseconds: in one zone Python compares what the clocks on the wall show.
+    end_ms = min(milliseconds(first) + milliseconds(now) - milliseconds(begin), milliseconds(begin))
+    return first, clock_of(now)(end_ms)
 
 
 def milliseconds(moment: datetime) -> int:

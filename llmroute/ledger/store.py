@@ -33,7 +33,7 @@ _INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
 _SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
-    + " WHERE attempts.status IN ('pending', 'lost')"
+    + " WHERE attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'"
 )
 
 

@@ -61,7 +61,7 @@ class Attempt:
         self.adaptation: Adaptation | None = None
         self._begun_to_answer = False
         self._shown_length = 0
-        # Pieces of an answer that is shown only when it is whole.
+        # Pieces that are not shown yet: of an answer that is to be whole first, or blank ones at its beginning.
         self._held: list[str] = []
 
     def run(self) -> Generator[Operation, Any, None]:
@@ -85,8 +85,7 @@ class Attempt:
                 self.error = error
                 return
             account.close_answered(completion)
-            for piece in self._held:
-                yield Emit(piece)
+            yield from self._let_out()
             yield Done(account.response(completion))
             lesson = self._lesson(None)
             yield Blocking(lambda: books.settle(account.row, lesson))
@@ -201,11 +200,15 @@ class Attempt:
             self._begun_to_answer = True
             self._account.mark_first_token()
         self._shown_length += len(text)
-        if self._call.atomic:
-            self._held.append(text)
-        else:
+        self._held.append(text)
+        # Blank lines are no answer yet.
+        if not self._call.atomic and (self.shown or not text.isspace()):
             self.shown = True
-            yield Emit(text)
+            yield from self._let_out()
+
+    def _let_out(self) -> Generator[Operation, Any, None]:
+        while self._held:
+            yield Emit(self._held.pop(0))
 
     def _rest(self) -> Generator[Operation, Any, bytes]:
         pieces = []

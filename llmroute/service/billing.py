@@ -108,7 +108,7 @@ def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | Non
         raise RequestError("a period and a span were given", hint="either --period, or --since and --until")
     since = None if question.since is None else _moment("--since", question.since, now)
     until = now if question.until is None else _moment("--until", question.until, now)
-    if since is not None and since >= until:
+    if since is not None and milliseconds(since) >= milliseconds(until):
         raise RequestError(f"the span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
     return None, since, until
 

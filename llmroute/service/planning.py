@@ -54,15 +54,17 @@ class Planner:
         elif options.fallback:
             made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
         elif options.model:
-            made = self._with_others(self._of_model(options, wish), wish)
+            made = self._with_others(self._of_model(options, wish), wish, options)
         elif options.provider:
-            made = self._with_others(self._of_provider(options.provider, wish), wish)
+            made = self._with_others(self._of_provider(options.provider, wish), wish, options)
         else:
             made = self._best(wish, self.candidates.all())
         if not (wish.upgrade or options.chain or options.fallback):
             made = without_upgrades(made)
-        may_fall_back = self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
-        return made if may_fall_back else replace(made, entries=made.entries[:1])
+        return made if self._may_fall_back(options) else replace(made, entries=made.entries[:1])
+
+    def _may_fall_back(self, options: Options) -> bool:
+        return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
 
     def _wish(self, options: Options, prompt: Prompt) -> Wish:
         config = self.config
@@ -128,7 +130,7 @@ class Planner:
         own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
         return self._best(wish, own)
 
-    def _with_others(self, made: Plan, wish: Wish) -> Plan:
+    def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
         """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
         named = {entry.model.name for entry in made.entries}
         joining = [
@@ -139,7 +141,7 @@ class Planner:
         rest = plan(wish, joining)
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
-        if resting and rest.entries and self.config.enable_fallback:
+        if resting and rest.entries and self._may_fall_back(options):
             self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
             return replace(made, entries=(*rest.entries, *made.entries), excluded=excluded)
         entries = other_provider_second([*made.entries, *rest.entries])
