@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from llmroute.routing.worst import WorstCase
@@ -108,8 +108,7 @@ class Wish:
     now_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A model in its place in the plan; the lower `score`, the better, by the strategy's own measure."""
 
     candidate: Candidate
@@ -123,8 +122,7 @@ class Entry:
         return self.candidate.model
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(NamedTuple):
     """A model that is out, and why, in words for a person.
 
     `admitted_by` are the flags that would admit it, `distance` by what part of the caller's limits it misses them.

@@ -57,13 +57,12 @@ def balanced(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
         UNKNOWN_COST_USD if candidate.expected_cost_picousd is None else candidate.expected_cost_picousd / PICO_PER_USD
     )
     weights = wish.weights
-    terms = {
-        "cost": weights.cost * log1p(cost_usd / COST_SCALE_USD),
-        "latency": weights.latency * log1p(expected_latency_s(candidate, wish) / LATENCY_SCALE_S),
-        "quality": weights.quality * (100 - quality(candidate)) / 10,
-        "reliability": weights.reliability * -10 * log(candidate.learned.success),
-    }
-    return (sum(terms.values()),), terms
+    cost = weights.cost * log1p(cost_usd / COST_SCALE_USD)
+    latency = weights.latency * log1p(expected_latency_s(candidate, wish) / LATENCY_SCALE_S)
+    lack = weights.quality * (100 - quality(candidate)) / 10
+    reliability = weights.reliability * -10 * log(candidate.learned.success)
+    terms = {"cost": cost, "latency": latency, "quality": lack, "reliability": reliability}
+    return (cost + latency + lack + reliability,), terms
 
 
 def cost_optimized(candidate: Candidate, _wish: Wish) -> tuple[Score, Terms]:
@@ -96,7 +95,8 @@ def capability_match(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
     """Fewest capabilities beyond those asked for; else J."""
     (j,), terms = balanced(candidate, wish)
     surplus = float(len(candidate.model.capabilities - wish.capabilities))
-    return (surplus, j), {"surplus": surplus, **terms}
+    terms["surplus"] = surplus
+    return (surplus, j), terms
 
 
 SCORES: dict[str, Callable[[Candidate, Wish], tuple[Score, Terms]]] = {
