@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ def run(*arguments: str, home: Path, stdin: str = "", **settings: str) -> Ran:
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def _mind_signals() -> None:
+    """Undo what a parent may have left: a job that runs in the background is told to ignore some signals."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments: str, home: Path, **settings: str) -> subprocess.Popen[bytes]:
     """Start `llmroute` and leave it running, with pipes for output and no stdin."""
     return subprocess.Popen(
@@ -52,6 +59,7 @@ def start(*arguments: str, home: Path, **settings: str) -> subprocess.Popen[byte
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_mind_signals,  # noqa: PLW1509 (nothing but signals is touched)
     )
 
 

@@ -10,9 +10,10 @@ import typer
 from llmroute.cli import signals
 from llmroute.cli.chains import chains
 from llmroute.cli.costs import costs
-from llmroute.cli.failures import EXIT_CODES, report_bug, report_usage
+from llmroute.cli.failures import report_bug, report_usage
 from llmroute.cli.gen import gen
 from llmroute.cli.health import health
+from llmroute.cli.helping import EXIT_CODES, START, GroupedCommand, epilog
 from llmroute.cli.models import models
 from llmroute.cli.stream import stream
 from llmroute.version import __version__
@@ -26,10 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, health, chains):
-    app.command()(command)
-app.add_typer(models, name="models")
-app.add_typer(costs, name="costs")
+for command in (gen, stream, health):
+    app.command(cls=GroupedCommand, epilog=epilog(command.__name__))(command)
+for name, group in (("models", models), ("costs", costs), ("chains", chains)):
+    app.add_typer(group, name=name, epilog=epilog(name))
 
 
 def _print_version(asked: bool) -> None:
@@ -46,7 +47,18 @@ def _root(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(context.get_help() if _is_set_up() else START, nl=False)
+
+
+def _is_set_up() -> bool:
+    """Whether any provider has a key; a setting that is wrong counts, since a command says more of it."""
+    from llmroute.errors import ConfigError
+    from llmroute.service.settings import load
+
+    try:
+        return any(provider.api_key for provider in load().providers.values())
+    except ConfigError:
+        return True
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ class Asked:
     strategy: flags.Strategy = None
     chain: flags.Chain = None
     fallback: flags.Fallback = None
+    fallback_on: flags.FallbackOn = None
     no_fallback: flags.NoFallback = False
     no_upgrade: flags.NoUpgrade = False
     capability: flags.Capability = None
@@ -47,6 +48,8 @@ class Asked:
     as_json: flags.AsJSON = False
     meta: flags.Meta = None
     dry_run: flags.DryRun = False
+    extract: flags.Extract = False
+    render: flags.Render = False
     usage: flags.UsageLine = False
     quiet: flags.Quiet = False
     debug: flags.Debug = False
@@ -68,6 +71,7 @@ class Asked:
             strategy=self.strategy,
             chain=self.chain,
             fallback=tuple(self.fallback or ()),
+            fallback_on=self.fallback_on,
             upgrade=False if self.no_upgrade else None,
             task_type=self.task,
             required_capability=self.capability,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
+from llmroute.cli.terminal import harmless
 from llmroute.service.bookkeeping import usd
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         write_json(_as_json(plan))
     else:
-        write_text(_as_text(plan))
+        write_text(harmless(_as_text(plan)))
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from llmroute.cli.spinner import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-EXIT_CODES = (
-    "Exit codes: 0 ok; 1 a bug; 2 usage, or a request no model can serve; 3 needs a person (provider, key, credit, "
-    "model); 4 every provider failed, try later; 5 budget; 6 incomplete or refused answer; 7 deadline; "
-    "130, 143 signals."
-)
 
 
 @contextmanager
@@ -61,6 +56,7 @@ def say(text: str) -> None:
     """Print one line about the work on stderr."""
     if sys.stderr is None:
         return
+    clear()
     try:
         sys.stderr.write(f"llmroute: {harmless(text)}\n")
         sys.stderr.flush()

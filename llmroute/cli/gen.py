@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from llmroute.cli.answering import answering
 from llmroute.cli.asked import Asked, takes_a_request
-from llmroute.cli.output import AnswerWriter, write_json
+from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
+from llmroute.cli.spinner import spinning
+from llmroute.cli.writers import writer_for
 from llmroute.types import LLMResponse
 
 
@@ -14,13 +18,16 @@ def gen(asked: Asked) -> None:
     """Answer a prompt, whole: it may fall back to another model until the end."""
     with answering(asked) as under_way:
         answered: LLMResponse | None = None
-        for piece in under_way.service.answer(asked.options(), streaming=False):
+        pieces = under_way.service.answer(asked.options(), streaming=False)
+        with spinning(quiet=asked.quiet):
+            first = next(pieces)
+        for piece in chain([first], pieces):
             if isinstance(piece, LLMResponse):
                 answered = piece
                 if asked.as_json:
                     write_json(response_as_json(piece))
                 else:
-                    writer = AnswerWriter()
+                    writer = writer_for(asked)
                     writer.write(piece.content)
                     writer.end()
                 under_way.finish(piece)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
@@ -21,7 +22,12 @@ ILL = 4
 
 def health(
     provider: Annotated[
-        list[str] | None, typer.Option("-p", "--provider", help="Ask only this one; repeatable.")
+        list[str] | None,
+        typer.Option("-p", "--provider", help="Ask only this one; repeatable.", autocompletion=completing.providers),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option("--reset", help="Let calls go to this provider again, and ask nobody; repeatable."),
     ] = None,
     as_json: flags.AsJSON = False,
 ) -> None:
@@ -31,9 +37,12 @@ def health(
         from llmroute.service.api import LLMService
         from llmroute.service.health import probe_all
 
-        for name in provider or ():
+        for name in (*(provider or ()), *(reset or ())):
             if name not in PROVIDERS:
                 raise RequestError(f"provider {name!r} is none of {', '.join(PROVIDERS)}")
+        if reset:
+            _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
+            return
         found = probe_all(LLMService(), tuple(provider or ()))
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
@@ -41,6 +50,21 @@ def health(
             write_text(_as_text(found))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
             raise typer.Exit(ILL)
+
+
+def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
+    from llmroute.service.api import LLMService
+
+    service = LLMService()
+    try:
+        closed = {name: service.reset_breakers(name) for name in names}
+    finally:
+        service.close()
+    if as_json:
+        write_json({"reset": closed})
+        return
+    for name, count in closed.items():
+        write_text(f"{name}: {count} breaker{'' if count == 1 else 's'} closed\n")
 
 
 def _as_json(one: Health) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.model_render import model_as_json, model_table
 from llmroute.cli.models_pull import pull
@@ -35,7 +36,9 @@ for command in (show, pull, refresh):
 @models.callback()
 def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    provider: Annotated[str | None, typer.Option("-p", "--provider", help="Only this provider's.")] = None,
+    provider: Annotated[
+        str | None, typer.Option("-p", "--provider", help="Only this provider's.", autocompletion=completing.providers)
+    ] = None,
     capability: flags.Capability = None,
     max_cost: Annotated[
         float | None,
@@ -57,7 +60,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
         from llmroute.service.freshness import warn_when_stale
-        from llmroute.service.listing import available, listed, narrowed, ordered
+        from llmroute.service.listing import available, listed, measured, narrowed, ordered
 
         service = LLMService(note=say)
         _require_provider(provider)
@@ -70,6 +73,8 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             asked = as_json or only_available or sys.stdout.isatty()
             callable_here = available(service, found) if asked else ()
         found = narrowed(found, capability or (), max_cost)
+        if as_json or sort == "latency" or sys.stdout.isatty():
+            found = measured(service, found)
         if only_available:
             found = [one for one in found if one.model.name in callable_here]
         _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)

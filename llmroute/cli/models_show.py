@@ -22,7 +22,7 @@ def show(
     """Tell everything that is known of a model, and where it is known from."""
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
-        from llmroute.service.listing import as_listed, why_unavailable
+        from llmroute.service.listing import as_listed, measured, why_unavailable
 
         service = LLMService()
         model = service.registry.resolve(name, service.config.default_provider)
@@ -30,7 +30,7 @@ def show(
             raise RequestError(
                 f"the catalogue does not know {model.name}", hint="llmroute models --live lists what your keys can call"
             )
-        one = as_listed(service.registry, model)
+        (one,) = measured(service, [as_listed(service.registry, model)])
         why = why_unavailable(service, [one])[model.name]
         notice = service.registry.notice(model)
         if as_json:

@@ -7,47 +7,178 @@ from typing import Annotated, Literal
 
 import typer
 
+from llmroute.cli import completing
+
 Prompt = Annotated[str | None, typer.Argument(help="The prompt; stdin is put before it, and - is stdin alone.")]
-Model = Annotated[str | None, typer.Option("-m", "--model", help="provider/model, a bare model, or an alias.")]
-Provider = Annotated[str | None, typer.Option("-p", "--provider", help="Take the best model of this provider.")]
-Strategy = Annotated[str | None, typer.Option("--strategy", help="How the model is chosen.")]
-Chain = Annotated[str | None, typer.Option("--chain", help="Try the models of this chain, in its order.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="provider/model, a bare model, or an alias.",
+        autocompletion=completing.models,
+        rich_help_panel="Model",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        "-p",
+        "--provider",
+        help="Take the best model of this provider.",
+        autocompletion=completing.providers,
+        rich_help_panel="Model",
+    ),
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", help="How the model is chosen.", autocompletion=completing.strategies, rich_help_panel="Model"
+    ),
+]
+Chain = Annotated[
+    str | None,
+    typer.Option(
+        "--chain",
+        help="Try the models of this chain, in its order.",
+        autocompletion=completing.chains,
+        rich_help_panel="Model",
+    ),
+]
 Fallback = Annotated[
-    list[str] | None, typer.Option("--fallback", help="Try this model when those before it fail; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--fallback",
+        help="Try this model when those before it fail; repeatable.",
+        autocompletion=completing.models,
+        rich_help_panel="Model",
+    ),
 ]
-NoUpgrade = Annotated[bool, typer.Option("--no-upgrade", help="Never fall back to what costs over 3x the first.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.")]
+FallbackOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fallback-on", help="content: ask another model when one refuses or filters, too.", rich_help_panel="Model"
+    ),
+]
+Atomic = Annotated[
+    bool,
+    typer.Option(
+        "--atomic", help="Show the answer only when it is whole: fall back to its end.", rich_help_panel="Answer"
+    ),
+]
+NoUpgrade = Annotated[
+    bool, typer.Option("--no-upgrade", help="Never fall back to what costs over 3x the first.", rich_help_panel="Model")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.", rich_help_panel="Model"),
+]
 Capability = Annotated[
-    list[str] | None, typer.Option("--capability", help="What the model must be able to do; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--capability",
+        help="What the model must be able to do; repeatable.",
+        autocompletion=completing.capabilities,
+        rich_help_panel="Model",
+    ),
 ]
-Task = Annotated[str | None, typer.Option("--task", help="What the prompt is for; implies a capability.")]
-System = Annotated[str | None, typer.Option("-s", "--system", help="The system prompt.")]
-Temperature = Annotated[float | None, typer.Option("-t", "--temperature", help="0 to 2.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="The longest answer, reasoning included.")]
-EffortOption = Annotated[str | None, typer.Option("--effort", help="none, low, medium or high.")]
-Stop = Annotated[list[str] | None, typer.Option("--stop", help="End the answer before this text; repeatable.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What the prompt is for; implies a capability.",
+        autocompletion=completing.tasks,
+        rich_help_panel="Model",
+    ),
+]
+System = Annotated[str | None, typer.Option("-s", "--system", help="The system prompt.", rich_help_panel="Answer")]
+Temperature = Annotated[float | None, typer.Option("-t", "--temperature", help="0 to 2.", rich_help_panel="Answer")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", help="The longest answer, reasoning included.", rich_help_panel="Answer")
+]
+EffortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--effort", help="none, low, medium or high.", autocompletion=completing.efforts, rich_help_panel="Answer"
+    ),
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option("--stop", help="End the answer before this text; repeatable.", rich_help_panel="Answer"),
+]
 StrictParams = Annotated[
-    bool, typer.Option("--strict-params", help="Only models that take every parameter, instead of leaving some out.")
+    bool,
+    typer.Option(
+        "--strict-params",
+        help="Only models that take every parameter, instead of leaving some out.",
+        rich_help_panel="Model",
+    ),
 ]
-NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Try the first model only.")]
-Budget = Annotated[float | None, typer.Option("--budget", help="USD that the request may cost, fallbacks included.")]
+NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Try the first model only.", rich_help_panel="Model")]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", help="USD that the request may cost, fallbacks included.", rich_help_panel="Limits"),
+]
 OnBudget = Annotated[
-    str, typer.Option("--on-budget", help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.")
+    str,
+    typer.Option(
+        "--on-budget",
+        help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.",
+        rich_help_panel="Limits",
+    ),
 ]
-MaxLatency = Annotated[int | None, typer.Option("--max-latency", help="Milliseconds that the answer may take.")]
-MinQuality = Annotated[int | None, typer.Option("--min-quality", help="0 to 100.")]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds for the whole request; default 300.")]
-PreferLocal = Annotated[bool, typer.Option("--prefer-local", help="Models of this machine before all others.")]
-LocalOnly = Annotated[bool, typer.Option("--local-only", help="Never leave this machine.")]
-Workspace = Annotated[str | None, typer.Option("--workspace", help="Whose bill it is on.")]
-Execution = Annotated[str | None, typer.Option("--execution", help="Which run of yours it belongs to.")]
-AsJSON = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of text.")]
-Meta = Annotated[Path | None, typer.Option("--meta", help="Write what --json tells into this file.")]
-UsageLine = Annotated[bool, typer.Option("-u", "--usage", help="One line about tokens, cost and time on stderr.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr; errors still.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Each step on stderr, and a trace when it is a bug.")]
-NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Leave stdin alone, as loops need it.")]
+MaxLatency = Annotated[
+    int | None, typer.Option("--max-latency", help="Milliseconds that the answer may take.", rich_help_panel="Limits")
+]
+MinQuality = Annotated[int | None, typer.Option("--min-quality", help="0 to 100.", rich_help_panel="Limits")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", help="Seconds for the whole request; default 300.", rich_help_panel="Limits"),
+]
+PreferLocal = Annotated[
+    bool, typer.Option("--prefer-local", help="Models of this machine before all others.", rich_help_panel="Model")
+]
+LocalOnly = Annotated[bool, typer.Option("--local-only", help="Never leave this machine.", rich_help_panel="Model")]
+Workspace = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace", help="Whose bill it is on.", autocompletion=completing.workspaces, rich_help_panel="Bill"
+    ),
+]
+Execution = Annotated[
+    str | None, typer.Option("--execution", help="Which run of yours it belongs to.", rich_help_panel="Bill")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of text.", rich_help_panel="Output")]
+Meta = Annotated[
+    Path | None, typer.Option("--meta", help="Write what --json tells into this file.", rich_help_panel="Output")
+]
+Extract = Annotated[
+    bool,
+    typer.Option(
+        "-x",
+        "--extract",
+        help="Only the first fenced block; the whole text when there is none.",
+        rich_help_panel="Output",
+    ),
+]
+Render = Annotated[bool, typer.Option("--render", help="Show Markdown, on a terminal.", rich_help_panel="Output")]
+UsageLine = Annotated[
+    bool,
+    typer.Option("-u", "--usage", help="One line about tokens, cost and time on stderr.", rich_help_panel="Output"),
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="No notes on stderr; errors still.", rich_help_panel="Output")
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Each step on stderr, and a trace when it is a bug.", rich_help_panel="Output")
+]
+NoStdin = Annotated[
+    bool, typer.Option("--no-stdin", help="Leave stdin alone, as loops need it.", rich_help_panel="Answer")
+]
+
 Color = Annotated[
     Literal["auto", "always", "never"],
-    typer.Option("--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb."),
+    typer.Option(
+        "--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb.", rich_help_panel="Output"
+    ),
 ]

@@ -1,7 +1,12 @@
-"""Signals become an exception once, so that the attempt under way is settled; the second one leaves at once."""
+"""Signals become an exception once, so that the attempt under way is settled; the second one leaves at once.
+
+Python runs a handler only between two of its own steps, and a wait for a locked ledger is one long step.  So a thread
+listens too: the second signal ends the program whatever it is doing.
+"""
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -27,6 +32,10 @@ def install() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _first)
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    _thread.start_new_thread(_leave_at_the_second, (told,))
 
 
 def _first(number: int, _frame: object) -> None:
@@ -34,6 +43,15 @@ def _first(number: int, _frame: object) -> None:
         if signal.getsignal(other) is _first:
             signal.signal(other, _second)
     raise Interrupted(number)
+
+
+def _leave_at_the_second(told: int) -> None:
+    ending = 0
+    while numbers := os.read(told, 64):
+        for number in numbers:
+            ending += number in _ENDING
+            if ending > 1:
+                os._exit(128 + number)
 
 
 def _second(number: int, _frame: object) -> None:

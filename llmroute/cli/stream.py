@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.answering import answering
 from llmroute.cli.asked import Asked, takes_a_request
-from llmroute.cli.output import AnswerWriter, write_json
+from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
+from llmroute.cli.writers import writer_for
 from llmroute.errors import LLMRouteError
 from llmroute.types import LLMResponse
 
 
 @takes_a_request
-def stream(asked: Asked) -> None:
-    """Answer a prompt piece by piece: it may fall back to another model until the first piece is shown."""
+def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
+    """Answer a prompt piece by piece; it may fall back until the first is shown."""
     with answering(asked) as under_way:
-        writer = None if asked.as_json else AnswerWriter()
+        writer = None if asked.as_json else writer_for(asked)
         answered: LLMResponse | None = None
         begun = False
         try:
-            for piece in under_way.service.answer(asked.options(), streaming=True):
+            for piece in under_way.service.answer(replace(asked.options(), atomic=atomic), streaming=True):
                 if writer is None and not begun:
                     write_json({"type": "start"})
                 begun = True

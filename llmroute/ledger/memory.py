@@ -17,8 +17,13 @@ RELIABILITY_HALF_LIFE_MS = 6 * 3_600_000
 # Three failures within this long open a breaker that counts.
 COUNTING_WINDOW_MS = 600_000
 FAILURES_TO_OPEN = 3
-# However the clock may jump, what is left alone for its failures is tried again within the hour.
-LONGEST_REST_MS = 3_600_000
+HOUR_MS = 3_600_000
+# Nothing is left alone for longer than this: what says so was written while the clock was ahead, and holds no more.
+LONGEST_REST_MS = {"endpoint": HOUR_MS, "address": HOUR_MS, "key": HOUR_MS, "model": 24 * HOUR_MS}
+# Until its fingerprint changes: a key that was refused does not mend by itself.
+KEY_REFUSED = "key refused"
+FOR_GOOD_MS = 10 * 365 * 24 * HOUR_MS
+LONGEST_PROBE_MS = 25 * HOUR_MS
 
 RETRY_TOKENS = 20.0
 TOKENS_PER_SUCCESS = 0.2
@@ -76,16 +81,38 @@ class Recollection(NamedTuple):
     breakers: list[Breaker]
 
 
+class LogMean(NamedTuple):
+    """A mean of logarithms whose evidence fades: how much it weighed at `at_ms`, and the weighted sum."""
+
+    weight: float
+    log_sum: float
+    at_ms: int
+
+    def weighing(self, now_ms: int) -> tuple[float, float]:
+        """Return weight and sum as they are now; their ratio does not fade."""
+        kept = _kept(now_ms - self.at_ms, LATENCY_HALF_LIFE_MS)
+        return self.weight * kept, self.log_sum * kept
+
+    def typical(self) -> float:
+        """Return what was last known, however long ago."""
+        return exp(self.log_sum / self.weight)
+
+    def joined(self, seconds: float, at_ms: int) -> LogMean:
+        """Return the mean with one more observation."""
+        weight, log_sum = self.weighing(at_ms)
+        return LogMean(weight + 1, log_sum + log(seconds), at_ms)
+
+
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
     """Read what is known of calls of this size and effort, decayed to now."""
     latencies = {}
     everything: dict[str, list[float]] = {}
     sql = "SELECT provider, model, metric, effort, weight, log_sum, at_ms FROM latencies WHERE bucket = ?"
     for provider, model, metric, of_effort, weight, log_sum, at_ms in db.execute(sql, (bucket,)):
-        everything.setdefault(metric, []).append(exp(log_sum / weight))
+        mean = LogMean(weight, log_sum, at_ms)
+        everything.setdefault(metric, []).append(mean.typical())
         if of_effort == effort:
-            kept = _kept(now_ms - at_ms, LATENCY_HALF_LIFE_MS)
-            latencies[provider, model, metric] = (weight * kept, log_sum * kept)
+            latencies[provider, model, metric] = mean.weighing(now_ms)
     reliabilities = {}
     for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         kept = _kept(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
@@ -99,38 +126,56 @@ def breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
     sql = f"SELECT {columns} FROM breakers WHERE trips > 0"  # noqa: S608 (own names)
     found = []
     for kind, provider, model, reason, open_until_ms, fingerprint, probe_until_ms in db.execute(sql):
-        until_ms = open_until_ms
-        if kind in ("endpoint", "address"):
-            until_ms = min(open_until_ms, now_ms + LONGEST_REST_MS)
-        probing = until_ms <= now_ms and probe_until_ms is not None and probe_until_ms > now_ms
-        if until_ms > now_ms or probing:
-            shown_ms = probe_until_ms if probing else until_ms
+        resting = _rests(kind, reason, open_until_ms, now_ms)
+        probing = not resting and _probed(probe_until_ms, now_ms)
+        if resting or probing:
+            shown_ms = probe_until_ms if probing else open_until_ms
             found.append(Breaker(kind, provider, model, reason, shown_ms, fingerprint, probing))
     return found
 
 
+def _rests(kind: str, reason: str, open_until_ms: int, now_ms: int) -> bool:
+    longest_ms = FOR_GOOD_MS if reason == KEY_REFUSED else LONGEST_REST_MS[kind]
+    return 0 < open_until_ms - now_ms <= longest_ms
+
+
+def _probed(probe_until_ms: int | None, now_ms: int) -> bool:
+    return probe_until_ms is not None and 0 < probe_until_ms - now_ms <= LONGEST_PROBE_MS
+
+
 class Prober(NamedTuple):
-    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then."""
+    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then.
+
+    With `awake` it calls also what is left alone still: it planned to, or it has called already and tries once more.
+    """
 
     owner: str
     now_ms: int
     until_ms: int
+    fingerprint: str = ""
+    awake: bool = False
 
 
 def win_probe(db: sqlite3.Connection, provider: str, model: str, prober: Prober) -> bool:
     """Whether the caller may call: nothing is left alone, or it is the one that tries again."""
-    mine, now_ms = (provider, model), prober.now_ms
-    scope = "trips > 0 AND provider = ? AND model IN (?, '')"
-    by_another = "open_until_ms <= ? AND probe_until_ms > ? AND probe_owner <> ?"
-    taken = db.execute(
-        f"SELECT count(*) FROM breakers WHERE {scope} AND {by_another}",  # noqa: S608
-        (*mine, now_ms, now_ms, prober.owner),
-    ).fetchone()[0]
-    if taken:
-        return False
-    db.execute(
-        f"UPDATE breakers SET probe_owner = ?, probe_until_ms = ? WHERE {scope} AND open_until_ms <= ?",  # noqa: S608
-        (prober.owner, prober.until_ms, *mine, now_ms),
+    now_ms = prober.now_ms
+    half_open = []
+    columns = "kind, provider, model, reason, open_until_ms, probe_owner, probe_until_ms"
+    sql = f"SELECT {columns} FROM breakers WHERE trips > 0 AND provider = ? AND model IN (?, '') AND fingerprint = ?"  # noqa: S608 (own names)
+    for *key, reason, open_until_ms, owner, probe_until_ms in db.execute(
+        sql, (provider, model, prober.fingerprint)
+    ).fetchall():
+        if _rests(key[0], reason, open_until_ms, now_ms):
+            if not prober.awake:
+                # It has failed since the caller made its plan.
+                return False
+        elif owner != prober.owner and _probed(probe_until_ms, now_ms):
+            return False
+        else:
+            half_open.append((prober.owner, prober.until_ms, *key))
+    db.executemany(
+        "UPDATE breakers SET probe_owner = ?, probe_until_ms = ? WHERE kind = ? AND provider = ? AND model = ?",
+        half_open,
     )
     return True
 
@@ -194,12 +239,8 @@ def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds:
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
-    weight, log_sum, at_ms = row or (0.0, 0.0, lesson.at_ms)
-    kept = _kept(lesson.at_ms - at_ms, LATENCY_HALF_LIFE_MS)
-    db.execute(
-        "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*key, weight * kept + 1, log_sum * kept + log(seconds), max(at_ms, lesson.at_ms)),
-    )
+    mean = LogMean(*(row or (0.0, 0.0, lesson.at_ms))).joined(seconds, lesson.at_ms)
+    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *mean))
 
 
 def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
@@ -209,7 +250,7 @@ def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
     kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
     db.execute(
         "INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)",
-        (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, max(at_ms, lesson.at_ms)),
+        (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms),
     )
 
 
@@ -221,10 +262,14 @@ def _trip(db: sqlite3.Connection, lesson: Lesson, trip: Trip) -> None:
     now_ms = lesson.at_ms
     key = (trip.kind, lesson.provider, "" if trip.kind in ("key", "address") else lesson.model)
     row = db.execute(
-        "SELECT failures, since_ms, trips, open_until_ms FROM breakers WHERE kind = ? AND provider = ? AND model = ?",
-        key,
+        "SELECT failures, since_ms, trips, open_until_ms, reason FROM breakers"
+        " WHERE kind = ? AND provider = ? AND model = ? AND fingerprint = ?",
+        (*key, lesson.fingerprint),
     ).fetchone()
-    failures, since_ms, trips, open_until_ms = row or (0, now_ms, 0, 0)
+    failures, since_ms, trips, open_until_ms, reason = row or (0, now_ms, 0, 0, trip.reason)
+    if not _rests(trip.kind, reason, open_until_ms, now_ms) or trip.kind == "key":
+        # Over, or from another time; of a key the last word holds.
+        open_until_ms = 0
     if not 0 <= now_ms - since_ms <= COUNTING_WINDOW_MS and not trips:
         failures, since_ms = 0, now_ms
     failures += 1

@@ -68,8 +68,12 @@ def told(row: AttemptRow) -> str:
 
 
 def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
-    """Return the spool files that hold something."""
-    return [place for place in places(ledger, elsewhere) if _holds(place)]
+    """Return the spool files that hold something; what others have put elsewhere is none of ours."""
+    return [
+        place
+        for place in places(ledger, elsewhere)
+        if _holds(place) and (place.parent == ledger.parent or _ours_alone(place.parent))
+    ]
 
 
 def _holds(place: Path) -> bool:
@@ -77,6 +81,11 @@ def _holds(place: Path) -> bool:
         return place.stat().st_size > 0
     except OSError:
         return False
+
+
+def _ours_alone(folder: Path) -> bool:
+    state = folder.lstat()
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not stat.S_IMODE(state.st_mode) & 0o077
 
 
 @contextmanager
@@ -148,10 +157,8 @@ def _make_room(place: Path, beside: Path) -> None:
     folder = place.parent
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=folder == beside)
-    if folder != beside:
-        state = folder.lstat()
-        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o077:
-            raise PermissionError(1, "is not a directory of ours alone", str(folder))
+    if folder != beside and not _ours_alone(folder):
+        raise PermissionError(1, "is not a directory of ours alone", str(folder))
 
 
 def _append(place: Path, data: bytes) -> None:

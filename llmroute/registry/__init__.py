@@ -125,6 +125,10 @@ class ModelRegistry:
             return next((found for found in meant if self.status(found) != "retired"), meant[0])
         raise names.unknown_model(name, self._words.near(name), self._providers)
 
+    def near(self, name: str) -> list[str]:
+        """Return the models, as `provider/id`, that are called nearly so, the nearest first."""
+        return self._words.near(name)
+
     def find_models_by_capability(
         self, capability: str | None, max_cost_per_1k: float | None = None
     ) -> list[ModelConfig]:

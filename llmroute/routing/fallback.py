@@ -24,12 +24,15 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
+from llmroute.routing.parameters import takes
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from llmroute.routing.parameters import Adaptation
     from llmroute.routing.plan import Entry
+    from llmroute.types import Prompt
 
 MAX_ATTEMPTS = 4
 # While another candidate is healthy nobody sleeps longer.
@@ -39,8 +42,8 @@ JITTER = 0.2
 # With less time left than this no call is worth making.
 LEAST_S = 0.001
 
-Again = Literal["never", "once", "when told", "when broken off"]
-Next = Literal["any", "other provider", "larger window", "when allowed", "never"]
+Again = Literal["never", "once", "when told", "when broken off", "adapted"]
+Next = Literal["any", "other provider", "larger window", "that takes it", "when allowed", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ RULES: dict[type[AttemptError], Rule] = {
     UnreachableError: Rule("when broken off", "other provider"),
     ContextLengthError: Rule("never", "larger window"),
     ContentError: Rule("never", "when allowed"),
-    ParameterError: Rule("never", "any"),
+    ParameterError: Rule("adapted", "that takes it"),
     BadRequestError: Rule("never", "never"),
     BadOutputError: Rule("once", "any"),
     RestingError: Rule("never", "any"),
@@ -78,6 +81,8 @@ class Policy:
     jitter: float = 0.5
     cheaper: bool = True
     """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
+    prompt: Prompt | None = None
+    """What is asked: who refuses a parameter of it is followed by one that takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Try:
     """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
 
     `alone` says that nobody else will be called: it may take all the time that is left.  `retry` says that this
-    candidate has failed once already.
+    candidate has failed once already; `adaptation` says how its request is put otherwise, which costs no retry.
     """
 
     entry: Entry
@@ -102,6 +107,7 @@ class Try:
     fell_from: Failure | None
     alone: bool
     retry: bool = False
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +121,15 @@ class Wait:
 class Outcome:
     """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
 
-    `retry_allowed` says whether the provider has a retry left.
+    `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a
+    parameter could be put otherwise.
     """
 
     elapsed_s: float
     error: AttemptError | BudgetExceededError | None = None
     shown: bool = False
     retry_allowed: bool = True
+    adaptation: Adaptation | None = None
 
 
 def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wait, Outcome, None]:
@@ -139,10 +147,12 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
     while True:
         entry = remaining.pop(0)
         calls = 0
+        adaptation: Adaptation | None = None
         while True:
             calls += 1
             alone = not remaining or number + 1 == MAX_ATTEMPTS
-            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, calls > 1)
+            again = calls > 1 and adaptation is None
+            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, again, adaptation)
             error = outcome.error
             # What was not sent is no attempt.
             number += not isinstance(error, BudgetExceededError | RestingError)
@@ -158,10 +168,13 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
                 raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
             if policy.deadline_s - outcome.elapsed_s < LEAST_S:
                 raise _deadline(policy, error) from error
-            remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
-            pause_s = None
-            if calls == 1 and outcome.retry_allowed:
-                pause_s = _pause_before_again(error, policy.deadline_s - outcome.elapsed_s, policy, bool(remaining))
+            adaptation = outcome.adaptation if calls == 1 and RULES[type(error)].again == "adapted" else None
+            pause_s: float | None = 0.0
+            if adaptation is None:
+                remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
+                left_s = policy.deadline_s - outcome.elapsed_s
+                may_again = calls == 1 and outcome.retry_allowed
+                pause_s = _pause_before_again(error, left_s, policy, bool(remaining)) if may_again else None
             if number == MAX_ATTEMPTS or (pause_s is None and not remaining):
                 raise error
             if pause_s is None:
@@ -222,6 +235,8 @@ def _may_follow(other: Entry, failed: Entry, error: AttemptError, policy: Policy
             return other.model.provider != failed.model.provider
         case "larger window":
             return (other.model.context_window or 0) > (failed.model.context_window or 0)
+        case "that takes it":
+            return takes(other.model, error.code, policy.prompt)
         case "when allowed":
             return policy.fallback_on_content
         case "never":

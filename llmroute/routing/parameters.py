@@ -1,12 +1,30 @@
-"""What a model is known not to take, and the prompt without it.  Pure."""
+"""What a model does not take, known before or told by its provider, and the request without it.  Pure."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from llmroute.types import ParameterLimits, Prompt
+    from collections.abc import Mapping
+
+    from llmroute.types import ModelConfig, ParameterLimits, Prompt
+
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+_WIRE_NAMES = {
+    "temperature": ("temperature",),
+    "effort": ("reasoning_effort", "reasoning", "thinking", "output_config", "think"),
+    "stop": ("stop", "stop_sequences"),
+}
+_MAXIMUM = re.compile(
+    r"(?:[><]=?|at most|up to|less than(?: or equal to)?|maximum(?: value| allowed)?(?: of| is| value is)?|exceeds?)"
+    r"\s*:?\s*(?P<maximum>\d[\d,_]*)",
+    re.IGNORECASE,
+)
+_NOT_TAKEN = re.compile(
+    r"unsupported|not supported|unknown|unrecognized|not permitted|unexpected|\buse\b", re.IGNORECASE
+)
 
 
 def refused(prompt: Prompt, limits: ParameterLimits) -> dict[str, str]:
@@ -33,3 +51,52 @@ def fitted(prompt: Prompt, limits: ParameterLimits) -> Prompt:
     nothing = {"temperature": None, "effort": None, "stop": ()}
     changes = {name: nothing[name] for name in refused(prompt, limits)}
     return replace(prompt, **changes) if changes else prompt  # type: ignore[arg-type]
+
+
+class Adaptation(NamedTuple):
+    """How a request that was refused for a parameter is put otherwise, at no cost to what the user asked for."""
+
+    rename: tuple[str, str] | None = None
+    drop: str | None = None
+    max_tokens: int | None = None
+
+    def apply(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the request with its key renamed or dropped; `max_tokens` is for the prompt to say."""
+        old, new = self.rename or ("", "")
+        return {new if key == old else key: value for key, value in sent.items() if key != self.drop}
+
+
+def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: Prompt) -> Adaptation | None:
+    """Return how to send again what was refused for the parameter `code`; None where only the user can say.
+
+    A limit may always go out under its other name; what only we had filled in may be lowered or left out.
+    """
+    if code is None:
+        return None
+    name = re.split(r"[.\[]", code)[0]
+    if name == "stream_options" and name in sent:
+        return Adaptation(drop=name)
+    if name not in LIMIT_NAMES or name not in sent:
+        return None
+    if (maximum := _maximum(message, sent[name])) is not None:
+        return Adaptation(max_tokens=maximum) if prompt.max_tokens is None else None
+    if _NOT_TAKEN.search(message):
+        return Adaptation(rename=(name, LIMIT_NAMES[1 - LIMIT_NAMES.index(name)]))
+    return None
+
+
+def takes(model: ModelConfig, code: str | None, prompt: Prompt | None) -> bool:
+    """Whether a model may take the parameter that another one refused, as far as is known."""
+    if code is None or prompt is None:
+        return True
+    name = re.split(r"[.\[]", code)[0]
+    if name in LIMIT_NAMES:
+        return model.max_output is None or prompt.max_tokens is None or prompt.max_tokens <= model.max_output
+    left_out = refused(prompt, model.parameters)
+    return not any(name in _WIRE_NAMES[parameter] for parameter in left_out)
+
+
+def _maximum(message: str, sent: object) -> int | None:
+    """Return the maximum that a message names, the largest that is below what was sent."""
+    named = (int(re.sub(r"[,_]", "", match["maximum"])) for match in _MAXIMUM.finditer(message))
+    return max((one for one in named if isinstance(sent, int) and 0 < one < sent), default=None)

@@ -54,6 +54,8 @@ class Learned:
     success: float = 0.95
     open_until_ms: int | None = None
     open_because: str | None = None
+    awake: bool = False
+    """Whether it is called although it is left alone still."""
     fails_open: bool = True
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.plan import Entry, Exclusion, Plan
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
@@ -13,9 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from llmroute.routing.plan import Candidate, Wish
+    from llmroute.routing.strategies import Score
 
 
-_Keyed = tuple[tuple[object, ...], Entry]
+# No failure is remembered for so long; only a refusal of the key is.
+LONG_S = 7 * 86_400
+
+_Keyed: TypeAlias = "tuple[tuple[bool, Score, bool, str], Entry]"
 
 
 def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
@@ -32,25 +35,19 @@ def keep_order(wish: Wish, candidates: Iterable[Candidate], chain: str | None = 
     return Plan(tuple(entry for _, entry in entries), tuple(excluded), None if chain else wish.strategy, chain)
 
 
-def _sift(
-    wish: Wish, candidates: Iterable[Candidate]
-) -> tuple[list[tuple[tuple[object, ...], Entry]], list[Exclusion]]:
+def _sift(wish: Wish, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], list[Exclusion]]:
     score = SCORES[wish.strategy]
-    entries: list[tuple[tuple[object, ...], Entry]] = []
-    last_resort: list[tuple[tuple[object, ...], Entry]] = []
+    entries: list[_Keyed] = []
+    last_resort: list[_Keyed] = []
     excluded: list[Exclusion] = []
+    default_provider, prefer_local = wish.default_provider, wish.prefer_local
     for candidate in candidates:
         if (exclusion := exclude(candidate, wish)) is not None:
             excluded.append(exclusion)
             continue
         rank, terms = score(candidate, wish)
-        model = candidate.model
-        key = (
-            wish.prefer_local and not candidate.local,
-            *rank,
-            model.provider != wish.default_provider,
-            model.name,
-        )
+        provider = candidate.model.provider
+        key = (prefer_local and not candidate.local, rank, provider != default_provider, candidate.model.name)
         entry = Entry(candidate, round(expected_latency_s(candidate, wish) * 1000), rank[-1], terms)
         (last_resort if candidate.last_resort and not wish.local_only else entries).append((key, entry))
     if not entries:
@@ -73,7 +70,7 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
-    return keep_order(wish, [replace(one, learned=replace(one.learned, open_until_ms=None)) for one in resting])
+    return keep_order(wish, [replace(one, learned=replace(one.learned, awake=True)) for one in resting])
 
 
 def without_upgrades(made: Plan) -> Plan:
@@ -94,33 +91,42 @@ def is_upgrade(entry: Entry, first: Entry) -> bool:
 
 def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     """Say why a candidate may not serve the wish; None when it may."""
-    model = candidate.model
-    learned = candidate.learned
-
-    def out(reason: str, admitted_by: str | None = None, distance: float = inf) -> Exclusion:
-        return Exclusion(model, reason, admitted_by, distance)
-
-    if candidate.unusable:
-        return out(candidate.unusable)
-    if wish.local_only and not candidate.local:
-        return out("it does not run on this machine")
-    if missing := wish.capabilities - model.capabilities:
-        return out(f"it lacks {', '.join(sorted(missing))}")
-    if parameter := wish.unsupported.get(model.name):
-        return out(f"it takes no {parameter}")
-    if (lack := _window_lack(candidate, wish)) is not None:
-        return out(lack)
-    if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
-        return out("its price is unknown, and a budget binds")
-    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms:
-        seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
-        return out(f"it is left alone for {seconds} s after {learned.open_because or 'failures'}")
+    reason = _unable(candidate, wish)
+    if reason is not None:
+        return Exclusion(candidate.model, reason)
+    if not (wish.min_quality or wish.budget_picousd is not None or wish.max_latency_ms is not None):
+        return None
     if misses := list(_misses(candidate, wish)):
-        return out(
+        return Exclusion(
+            candidate.model,
             " and ".join(miss.reason for miss in misses),
             " ".join(miss.admitted_by for miss in misses),
             sum(miss.distance for miss in misses),
         )
+    return None
+
+
+def _unable(candidate: Candidate, wish: Wish) -> str | None:
+    """Say what keeps a candidate out whatever limits the caller sets."""
+    model = candidate.model
+    if candidate.unusable:
+        return candidate.unusable
+    if wish.local_only and not candidate.local:
+        return "it does not run on this machine"
+    if not wish.capabilities <= model.capabilities:
+        return f"it lacks {', '.join(sorted(wish.capabilities - model.capabilities))}"
+    if wish.unsupported and (parameter := wish.unsupported.get(model.name)):
+        return f"it takes no {parameter}"
+    needed = wish.expected_input_tokens + (wish.max_tokens or wish.expected_output_tokens)
+    if model.context_window is not None and needed > model.context_window:
+        return f"its window of {model.context_window} tokens is below the {needed} that are needed"
+    if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
+        return "its price is unknown, and a budget binds"
+    learned = candidate.learned
+    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms and not learned.awake:
+        seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
+        long = "until its key changes" if seconds > LONG_S else f"for {seconds} s"
+        return f"it is left alone {long} after {learned.open_because or 'failures'}"
     return None
 
 
@@ -152,11 +158,3 @@ def _misses(candidate: Candidate, wish: Wish) -> Iterator[_Miss]:
             f"--max-latency {admitting_ms}",
             latency_ms / max(wish.max_latency_ms, 1) - 1,
         )
-
-
-def _window_lack(candidate: Candidate, wish: Wish) -> str | None:
-    window = candidate.model.context_window
-    if window is None:
-        return None
-    needed = wish.expected_input_tokens + (wish.max_tokens or wish.expected_output_tokens)
-    return f"its window of {window} tokens is below the {needed} that are needed" if needed > window else None

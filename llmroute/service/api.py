@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from llmroute.errors import LLMRouteError
 from llmroute.providers import PROVIDERS, Endpoint, connect
@@ -20,7 +20,7 @@ from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
-from llmroute.service.options import Options
+from llmroute.service.options import Choices, Options
 from llmroute.service.planning import Planner
 from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
@@ -30,6 +30,7 @@ from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from os import PathLike
     from pathlib import Path
     from types import TracebackType
 
@@ -110,7 +111,7 @@ class LLMService:
         """
         return drive(run(self._call(options, streaming=streaming)), self._blocking_sender, time.sleep)
 
-    async def generate(self, prompt: str | None = None, **options: Any) -> LLMResponse:
+    async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """Answer a prompt whole.  Takes the fields of `Options`.
 
         Raises:
@@ -123,7 +124,7 @@ class LLMService:
         assert final is not None
         return final
 
-    def stream_generate(self, prompt: str | None = None, **options: Any) -> Stream:
+    def stream_generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> Stream:
         """Answer a prompt piece by piece.  Takes the fields of `Options`.
 
         Raises:
@@ -198,19 +199,21 @@ class LLMService:
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
     def _plan(self, options: Options, prompt: Prompt) -> Plan:
-        now_ms = _now_ms()
-        size = bucket(expected_input_tokens(prompt))
-        told = self._books.recall(bucket=size, effort=prompt.effort or "", now_ms=now_ms)
         candidates = Candidates(
             self.config,
             self.registry,
             prompt,
-            Memory(told, self.fingerprint),
+            self.memory(expected_input_tokens(prompt), prompt.effort),
             self.why_unusable,
             self.local_models(),
             local_only=options.local_only,
         )
-        return Planner(self.config, self.registry, candidates, now_ms, self._note).plan(options, prompt)
+        return Planner(self.config, self.registry, candidates, _now_ms(), self._note).plan(options, prompt)
+
+    def memory(self, input_tokens: int = 0, effort: str | None = None) -> Memory:
+        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=_now_ms())
+        return Memory(told, self.fingerprint)
 
     def fingerprint(self, provider: str) -> str:
         """Tell one key and address of a provider from another, without telling the key."""
@@ -228,6 +231,14 @@ class LLMService:
             for one in sorted(whole, key=lambda one: one.open_until_ms)
             if one.fingerprint in (None, self.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
         }
+
+    def reset_breakers(self, provider: str) -> int:
+        """Forget why a provider was left alone; return how many of its breakers were closed.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        return self._books.reset_breakers(provider)
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
@@ -255,6 +266,8 @@ class LLMService:
             clock=time.monotonic,
             now_ms=_now_ms,
             purse=Purse(options.budget_picousd),
+            fallback_on_content=options.fallback_on == "content",
+            atomic=options.atomic,
             cheaper=options.on_budget == "cheaper",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
         )
@@ -358,8 +371,19 @@ class Stream:
         await self._pieces.aclose()  # type: ignore[attr-defined]
 
 
-def get_llm_service(ledger: Ledger | None = None) -> LLMService:
-    """Return a service with the user's own configuration, and with `ledger` instead of the configured one if given."""
+def get_llm_service(ledger: Ledger | str | PathLike[str] | None = None) -> LLMService:
+    """Return a service with the user's own configuration; `ledger`, open or a file's path, is used in place of its own.
+
+    A ledger that is lent open stays open.
+
+    Raises:
+        ConfigError: a setting does not parse or does not fit.
+    """
+    if isinstance(ledger, str | os.PathLike):
+        from dataclasses import replace
+        from pathlib import Path
+
+        return LLMService(config=replace(settings.load(), ledger_path=Path(ledger)))
     return LLMService(ledger=ledger)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ from llmroute.errors import (
     BadOutputError,
     BudgetExceededError,
     ContentError,
+    ParameterError,
     RestingError,
     UnreachableError,
 )
 from llmroute.ledger.memory import Lesson, Prober
-from llmroute.routing.parameters import fitted, refused
+from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.bookkeeping import Beginning
 from llmroute.service.lessons import lesson_of
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
     from llmroute.providers import Provider, StreamReader
     from llmroute.routing.fallback import Try
+    from llmroute.routing.parameters import Adaptation
     from llmroute.service.call import Call
-    from llmroute.types import AttemptRecord, Completion, ModelConfig
+    from llmroute.types import AttemptRecord, Completion, HTTPRequest, ModelConfig, Prompt
 
 # A plain answer comes whole: it may take as long as it takes to write it, at twenty tokens a second.
 SLOWEST_S_PER_TOKEN = 0.05
@@ -34,13 +37,18 @@ LONG_ANSWER_TOKENS = 16_000
 
 
 class Attempt:
-    """One call to one provider.  `shown` says whether text of it has reached the caller."""
+    """One call to one provider.  `shown` says whether text of it has reached the caller.
+
+    `adaptation` is how the request could be put otherwise when it was refused for a parameter.
+    """
 
     def __init__(self, call: Call, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
         self._call = call
         self._entry = action.entry
         self._alone = action.alone
         self._retry = action.retry
+        self._again = action.retry or action.adaptation is not None
+        self._adapted = action.adaptation
         self._request_started = started
         self._provider: Provider | None = None
         self._answer: Completion | None = None
@@ -49,16 +57,22 @@ class Attempt:
         self._cut: int | None = None
         self._sent = False
         self.shown = False
+        self.error: AttemptError | BudgetExceededError | None = None
+        self.adaptation: Adaptation | None = None
+        self._begun_to_answer = False
         self._shown_length = 0
+        # Pieces that are not shown yet: of an answer that is to be whole first, or blank ones at its beginning.
+        self._held: list[str] = []
 
-    def run(self) -> Generator[Operation, Any, AttemptError | BudgetExceededError | None]:
-        """Make the attempt; return its failure, None when the answer is out and settled."""
+    def run(self) -> Generator[Operation, Any, None]:
+        """Make the attempt; its failure is in `error` then, None when the answer is out and settled."""
         account, books = self._account, self._call.books
         try:
             try:
                 self._cut = yield Blocking(self._begin)
             except (BudgetExceededError, RestingError) as refusal:
-                return refusal
+                self.error = refusal
+                return
             try:
                 completion = yield from self._exchange()
             except AttemptError as error:
@@ -68,8 +82,10 @@ class Attempt:
                 yield Close()
                 lesson = self._lesson(error)
                 yield Blocking(lambda: books.settle(account.row, lesson))
-                return error
+                self.error = error
+                return
             account.close_answered(completion)
+            yield from self._let_out()
             yield Done(account.response(completion))
             lesson = self._lesson(None)
             yield Blocking(lambda: books.settle(account.row, lesson))
@@ -79,7 +95,6 @@ class Attempt:
                 account.close_interrupted(self._seen(), sent=self._sent)
             books.settle(account.row, self._lesson(None))
             raise
-        return None
 
     def _begin(self) -> int | None:
         if self._account.closed:
@@ -93,7 +108,11 @@ class Attempt:
         """Who tries again what was left alone; with nobody to fall back to, it is tried whatever happens."""
         now_ms = self._call.now_ms()
         until_ms = now_ms + round(self._call.timeouts.total_s * 1000)
-        return None if self._alone else Prober(self._call.id, now_ms, until_ms)
+        if self._alone:
+            return None
+        mark = self._call.fingerprint(self._entry.model.provider)
+        awake = self._again or self._entry.candidate.learned.awake
+        return Prober(self._call.id, now_ms, until_ms, mark, awake)
 
     def _lesson(self, error: AttemptError | None) -> Lesson:
         timeouts = self._call.timeouts
@@ -122,7 +141,7 @@ class Attempt:
         wait_s = first_token_s
         if not prompt.streaming:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
-        request = provider.render_request(prompt, model)
+        request = self._put_otherwise(provider.render_request(prompt, model))
         call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
         self._sent = True
         exchange = yield self._open(request, wait_s)
@@ -130,7 +149,9 @@ class Attempt:
         self._account.row.http_status = exchange.status
         if exchange.status != 200:  # noqa: PLR2004 (nothing else is an answer)
             body = yield from self._rest()
-            raise provider.parse_error(exchange.status, exchange.headers, body)
+            error = provider.parse_error(exchange.status, exchange.headers, body)
+            self._find_adaptation(error, request)
+            raise error
         if prompt.streaming:
             completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
@@ -168,18 +189,26 @@ class Attempt:
             for chunk in reader.feed(data):
                 alive = True
                 if chunk.text:
-                    yield self._show(chunk.text)
+                    yield from self._show(chunk.text)
         completion = reader.finish()
         if rest := completion.text[self._shown_length :]:
-            yield self._show(rest)
+            yield from self._show(rest)
         return completion
 
-    def _show(self, text: str) -> Emit:
-        if not self.shown:
-            self.shown = True
+    def _show(self, text: str) -> Generator[Operation, Any, None]:
+        if not self._begun_to_answer:
+            self._begun_to_answer = True
             self._account.mark_first_token()
         self._shown_length += len(text)
-        return Emit(text)
+        self._held.append(text)
+        # Blank lines are no answer yet.
+        if not self._call.atomic and (self.shown or not text.isspace()):
+            self.shown = True
+            yield from self._let_out()
+
+    def _let_out(self) -> Generator[Operation, Any, None]:
+        while self._held:
+            yield Emit(self._held.pop(0))
 
     def _rest(self) -> Generator[Operation, Any, bytes]:
         pieces = []
@@ -204,12 +233,27 @@ class Attempt:
         share_s = left_s if self._alone or self.shown else left_s / 2
         return max(min(seconds, share_s), 0.001)
 
-    def _fitted(self, model: ModelConfig) -> Any:
+    def _fitted(self, model: ModelConfig) -> Prompt:
         call = self._call
         for words in refused(call.prompt, model.parameters).values():
             call.note(f"{model.name} takes no {words}; sent without")
         prompt = fitted(call.prompt, model.parameters)
-        return prompt if self._cut is None else replace(prompt, max_tokens=self._cut)
+        lowered = self._adapted.max_tokens if self._adapted else None
+        limits = [limit for limit in (self._cut, lowered) if limit is not None]
+        return replace(prompt, max_tokens=min(limits)) if limits else prompt
+
+    def _put_otherwise(self, request: HTTPRequest) -> HTTPRequest:
+        """Rename or drop what the model has just refused."""
+        if self._adapted is None:
+            return request
+        body = self._adapted.apply(json.loads(request.body or b"{}"))
+        self._call.trace(f"{self._entry.model.name}: sent again with {', '.join(body)}")
+        return replace(request, body=json.dumps(body, ensure_ascii=False).encode())
+
+    def _find_adaptation(self, error: AttemptError, request: HTTPRequest) -> None:
+        if isinstance(error, ParameterError):
+            sent = json.loads(request.body or b"{}")
+            self.adaptation = adaptation(error.code, error.message, sent, self._call.prompt)
 
     def _add_hint(self, error: AttemptError) -> None:
         """Say what to do where nothing answered: the provider knows what ought to."""

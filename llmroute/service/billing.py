@@ -131,3 +131,17 @@ def _milliseconds(text: str, now: datetime) -> int | None:
         return milliseconds(told if told.tzinfo else in_zone_of(now, told))
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def known_workspaces(config: Config) -> list[str]:
+    """Return the workspaces that any call was on the bill of.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not config.ledger_path.exists():
+        return []
+    from llmroute.ledger.store import Ledger
+
+    with Ledger(config.ledger_path) as ledger:
+        return ledger.workspaces()

@@ -111,6 +111,16 @@ class Bookkeeper:
             # Whoever begins an attempt says so.
             return None
 
+    def reset_breakers(self, provider: str) -> int:
+        """Close every breaker of a provider; return how many there were.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        if self._ledger is None and self._given is None and not self._path.exists():
+            return 0
+        return self.ledger().reset_breakers(provider)
+
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left; nobody knows without a ledger."""
         try:

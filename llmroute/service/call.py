@@ -31,6 +31,7 @@ class Call:
 
     `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.
     `fingerprint` tells one key and address of a provider from another.  `jitter` is a random number from 0 to 1.
+    `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     """
 
     id: str
@@ -48,4 +49,5 @@ class Call:
     purse: Purse
     jitter: float = 0.5
     fallback_on_content: bool = False
+    atomic: bool = False
     cheaper: bool = True

@@ -42,8 +42,16 @@ class Candidates:
     local_only: bool = False
 
     def all(self) -> list[Candidate]:
-        """Return every model of the catalogue."""
-        return [self.of(self.registry.resolve(name)) for name in self.registry.list_models()]
+        """Return every model of the catalogue, and what the local server has beside it."""
+        known = [self.registry.resolve(name) for name in self.registry.list_models()]
+        return [self.of(model) for model in (*known, *self._unlisted(known))]
+
+    def _unlisted(self, known: list[ModelConfig]) -> list[ModelConfig]:
+        if self.why_unusable(LOCAL_SERVER) or (self.local_only and not self.here.on_this_machine()):
+            return []
+        listed = {name for model in known if model.provider == LOCAL_SERVER for name in (model.id, model.api_name)}
+        names = [name for name in self.here.names() if name not in listed and f"{name}:latest" not in listed]
+        return [self.registry.get_model_config(LOCAL_SERVER, name) for name in names]
 
     def of(self, model: ModelConfig) -> Candidate:
         """Return one model, with what it would cost and whether it can be called."""

@@ -1,17 +1,30 @@
-"""Chains as they stand today: what each entry resolves to, and whether it can be called from here."""
+"""Chains as they stand today, and the keeping of the user's own in config.toml."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmroute.errors import ModelRetiredError
+from llmroute.errors import LLMRouteError, ModelRetiredError, NoCandidateError, RequestError
+from llmroute.routing.chains import PREDEFINED
+from llmroute.service.known_chains import all_chains, require_chain, spelling
 from llmroute.service.local import LOCAL_SERVER
-from llmroute.service.planning import all_chains
+from llmroute.service.options import Options
+from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
     from llmroute.service.api import LLMService
     from llmroute.service.local import LocalModels
+
+TABLE = ("chains",)
+# The smallest question, and room for a model that thinks before it says anything.
+TEST_PROMPT = "hi"
+TEST_TOKENS = 256
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +36,130 @@ class ChainEntry:
     problem: str | None
 
 
-def chains_today(service: LLMService) -> dict[str, list[ChainEntry]]:
-    """Return every chain by its name."""
+def chains_today(service: LLMService, only: str | None = None) -> dict[str, list[ChainEntry]]:
+    """Return every chain by its name, or `only` one.
+
+    Raises:
+        RequestError: there is no such chain.
+    """
     here = service.local_models()
-    return {
-        name: [_entry(service, here, written) for written in entries]
-        for name, entries in all_chains(service.config).items()
-    }
+    chains = all_chains(service.config)
+    names = chains if only is None else [require_chain(service.config, only)]
+    return {name: [_entry(service, here, written) for written in chains[name]] for name in names}
 
 
 def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
-    model = service.registry.resolve(written)
     try:
-        living = service.registry.living(model)
+        living = service.registry.living(service.registry.resolve(written))
     except ModelRetiredError as error:
+        return ChainEntry(written, None, error.message)
+    except RequestError as error:
         return ChainEntry(written, None, error.message)
     problem = service.why_unusable(living.provider)
     if problem is None and living.provider == LOCAL_SERVER:
         problem = here.why_unusable(living.api_name)
     return ChainEntry(written, living.name, problem)
+
+
+def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[str]:
+    """Write a chain of the user's own into config.toml; return what a person should know of it.
+
+    Raises:
+        RequestError: the name cannot be one, or an entry is no model.
+        ConfigError: config.toml cannot be changed.
+    """
+    from llmroute.config_edit import set_value
+
+    if not _NAME.fullmatch(name):
+        raise RequestError(f"{name!r} cannot be the name of a chain: letters, digits, - and _, a letter first")
+    if not entries:
+        raise RequestError("a chain without a model tries nothing", hint=f"llmroute chains set {name} provider/model")
+    notes: list[str] = []
+    written = [_checked(service, entry, notes) for entry in entries]
+    if doubles := [entry for index, entry in enumerate(written) if entry in written[:index]]:
+        raise RequestError(f"{doubles[0]} is in the chain twice")
+    known = spelling(service.config, name) or name
+    if known in PREDEFINED and known not in service.config.chains:
+        notes.append(f"your {known} now stands before the predefined one (llmroute chains remove {known} undoes it)")
+    set_value(_config_path(service), TABLE, known, written)
+    return notes
+
+
+def remove_chain(service: LLMService, name: str) -> list[str]:
+    """Remove a chain of the user's own from config.toml; return what a person should know of it.
+
+    Raises:
+        RequestError: there is no such chain, or it is a predefined one.
+        ConfigError: config.toml cannot be changed.
+    """
+    from llmroute.config_edit import remove_key
+
+    known = require_chain(service.config, name)
+    if known not in service.config.chains:
+        raise RequestError(
+            f"{known} is predefined and cannot be removed", hint=f"llmroute chains set {known} puts yours before it"
+        )
+    remove_key(_config_path(service), TABLE, known)
+    return [f"{known} is the predefined chain again"] if known in PREDEFINED else []
+
+
+def _config_path(service: LLMService) -> Path:
+    return service.config.config_dir / "config.toml"
+
+
+def _checked(service: LLMService, entry: str, notes: list[str]) -> str:
+    """Return an entry as it is kept: as it was written, its provider in front."""
+    registry = service.registry
+    model = registry.resolve(entry, service.config.default_provider)
+    if re.search(r"\s", model.name):
+        raise RequestError(f"{entry!r} cannot be the name of a model: there is a space in it")
+    if not model.known:
+        near = [name for name in registry.near(model.id) if name.startswith(f"{model.provider}/")]
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        notes.append(f"{model.name} is not in the catalogue; it is sent as asked{meant}")
+    elif notice := registry.notice(model):
+        notes.append(notice)
+    return entry if entry.startswith(f"{model.provider}/") else model.name
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How an entry did when it was called: its answer or why there is none."""
+
+    entry: ChainEntry
+    response: LLMResponse | None
+    error: LLMRouteError | None
+
+
+def expected_test_cost_picousd(service: LLMService, entries: Sequence[ChainEntry]) -> tuple[int, int, list[str]]:
+    """Return what calling every entry is expected to cost, at most costs, and the models whose price is unknown."""
+    expected = worst = 0
+    unknown = []
+    for entry in entries:
+        if entry.problem is not None or entry.resolved is None:
+            continue
+        candidate = service.plan(_test_of(entry)).entries[0].candidate
+        if candidate.expected_cost_picousd is None or candidate.worst_cost_picousd is None:
+            unknown.append(entry.resolved)
+            continue
+        expected += candidate.expected_cost_picousd
+        worst += candidate.worst_cost_picousd
+    return expected, worst, unknown
+
+
+def try_entries(service: LLMService, entries: Sequence[ChainEntry]) -> Iterator[Tried]:
+    """Call every entry of a chain that can be called, one after the other."""
+    for entry in entries:
+        if entry.problem is not None:
+            yield Tried(entry, None, NoCandidateError(entry.problem))
+            continue
+        try:
+            pieces = list(service.answer(_test_of(entry), streaming=False))
+        except LLMRouteError as error:
+            yield Tried(entry, None, error)
+            continue
+        yield Tried(entry, next(piece for piece in pieces if isinstance(piece, LLMResponse)), None)
+
+
+def _test_of(entry: ChainEntry) -> Options:
+    return Options(prompt=TEST_PROMPT, model=entry.resolved, max_tokens=TEST_TOKENS, enable_fallback=False)

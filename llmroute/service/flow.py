@@ -5,6 +5,7 @@ The synchronous driver and the asynchronous one (`drive`) perform the same opera
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import (
@@ -13,12 +14,14 @@ from llmroute.errors import (
     BudgetExceededError,
     DeadlineError,
     IncompleteAnswerError,
+    ModelGoneError,
     RestingError,
 )
-from llmroute.routing.fallback import Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.fallback import RULES, Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
 from llmroute.service.bookkeeping import usd
+from llmroute.service.lessons import TRIPS
 from llmroute.service.operations import Blocking, Sleep
 
 if TYPE_CHECKING:
@@ -40,39 +43,39 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = call.clock()
-    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper)
+    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper, call.prompt)
     loop = attempt_loop(call.plan.entries, policy)
     records: list[AttemptRecord] = []
-    waits_s: list[float] = []
+    errors: list[AttemptError] = []
     try:
         action = next(loop)
         while True:
             if isinstance(action, Wait):
                 yield Sleep(action.seconds)
-                error, shown, retry_allowed = None, False, True
+                outcome = Outcome(call.clock() - started)
             else:
-                error, shown = yield from _try(call, action, started, records)
-                retry_allowed = error is None or (yield from _retry_allowed(call, action))
-                if isinstance(error, AttemptError) and error.retry_after_s is not None:
-                    waits_s.append(error.retry_after_s)
-            action = loop.send(Outcome(call.clock() - started, error, shown, retry_allowed))
+                attempt = yield from _try(call, action, started, records)
+                error = attempt.error
+                allowed = error is None or (yield from _retry_allowed(call, action))
+                if isinstance(error, AttemptError):
+                    errors.append(error)
+                outcome = Outcome(call.clock() - started, error, attempt.shown, allowed, attempt.adaptation)
+            action = loop.send(outcome)
     except StopIteration:
         return
     except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
-        final = _final(error, records, waits_s)
+        final = _final(error, records, errors)
         raise final from (error.__cause__ if final is error else error)
 
 
-def _try(
-    call: Call, action: Try, started: float, records: list[AttemptRecord]
-) -> Generator[Operation, Any, tuple[AttemptError | BudgetExceededError | None, bool]]:
+def _try(call: Call, action: Try, started: float, records: list[AttemptRecord]) -> Generator[Operation, Any, Attempt]:
     if action.fell_from is not None:
         _tell_fallback(call, action)
     attempt = Attempt(call, action, started, tuple(records))
-    error = yield from attempt.run()
-    if not isinstance(error, BudgetExceededError | RestingError):
+    yield from attempt.run()
+    if not isinstance(attempt.error, BudgetExceededError | RestingError):
         records.append(attempt.record())
-    return error, attempt.shown
+    return attempt
 
 
 def _retry_allowed(call: Call, action: Try) -> Generator[Operation, Any, bool]:
@@ -86,33 +89,73 @@ def _tell_fallback(call: Call, action: Try) -> None:
     assert failure is not None
     error = failure.error
     if isinstance(error, BudgetExceededError):
-        call.note(f"{error.message}; using {action.entry.model.name}")
+        call.note(f"{error.message}; using {action.entry.model.name}{_price_of_upgrade(call, action)}")
+        return
+    using = f"using {action.entry.model.name}{_price_of_upgrade(call, action)}"
+    if isinstance(error, RestingError):
+        call.note(f"{failure.entry.model.name}: {error.message}, {using}")
+        return
+    if RULES[type(error)].warn:
+        who = failure.entry.model.name if isinstance(error, ModelGoneError) else failure.entry.model.provider
+        status = f" ({error.http_status})" if error.http_status else ""
+        call.note(f"warning: {who}: {TRIPS[type(error)].reason}{status}, {using}")
         return
     what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    price = ""
-    if is_upgrade(action.entry, call.plan.entries[0]):
-        cost = usd(action.entry.candidate.expected_cost_picousd)
-        price = ", which costs nobody knows what" if cost is None else f", which costs about ${cost:.2g}"
-    call.note(f"{failure.entry.model.name}: {what} after {tries}, using {action.entry.model.name}{price}")
+    call.note(f"{failure.entry.model.name}: {what} after {tries}, {using}")
+
+
+def _price_of_upgrade(call: Call, action: Try) -> str:
+    if not is_upgrade(action.entry, call.plan.entries[0]):
+        return ""
+    cost = usd(action.entry.candidate.expected_cost_picousd)
+    return ", which costs nobody knows what" if cost is None else f", which costs about ${cost:.2g}"
 
 
 def _final(
     error: AttemptError | BudgetExceededError | IncompleteAnswerError | DeadlineError,
     records: list[AttemptRecord],
-    waits_s: list[float],
+    errors: list[AttemptError],
 ) -> Exception:
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)
+    if isinstance(error, BudgetExceededError):
+        return _after(error, records)
+    hint = error.hint
+    if isinstance(error, AttemptError) and (soonest_s := _soonest_s(errors)) is not None:
+        again = f"try again in {ceil(soonest_s)} s"
+        error.hint = hint = f"{hint}; or {again}" if hint else again
     if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
         return error
-    told = "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
-    hint = error.hint
-    if hint is None and error.exit_code == TRY_LATER:
-        hint = f"try again in {min(waits_s):.0f} s" if waits_s else "try again later"
+    told = _told(records)
     return AllProvidersFailedError(
         f"every attempt failed ({told}); last: {error.message}",
         exit_code=error.exit_code,
         hint=hint,
         attempts=records,
     )
+
+
+def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
+    """Let a refusal say which attempts went before it."""
+    if not records:
+        return refusal
+    told = f"{refusal.message}; before it {_told(records)}"
+    return BudgetExceededError(told, hint=refusal.hint, attempts=records)
+
+
+def _told(records: list[AttemptRecord]) -> str:
+    return "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
+
+
+def _soonest_s(errors: list[AttemptError]) -> float | None:
+    """Return when the first of those who may be well again by themselves is worth another try; None where none is."""
+    passing = [error for error in errors if error.exit_code == TRY_LATER]
+    return min((_rest_s(error) for error in passing), default=None)
+
+
+def _rest_s(error: AttemptError) -> float:
+    if error.retry_after_s is not None:
+        return max(error.retry_after_s, 1.0)
+    trip = TRIPS.get(type(error))
+    return 1.0 if trip is None else trip.rest_ms / 1000

@@ -15,7 +15,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.ledger.memory import Lesson, Trip
+from llmroute.ledger.memory import FOR_GOOD_MS, KEY_REFUSED, Lesson, Trip
 from llmroute.routing.learning import bucket
 
 if TYPE_CHECKING:
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
 SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
-# Until its fingerprint changes: a key that was refused does not mend by itself.
-FOR_GOOD_MS = 10 * 365 * 24 * HOUR_MS
 
 # The breaker column of the table in `routing.fallback`: what is left alone, how long, at most how long, and whether
 # it takes three failures in ten minutes.
 TRIPS: dict[type[AttemptError], Trip] = {
     RateLimitError: Trip("endpoint", "rate limit", 30 * SECOND_MS, 30 * SECOND_MS),
     QuotaError: Trip("key", "no credit", 15 * MINUTE_MS, HOUR_MS),
-    AuthenticationError: Trip("key", "key refused", FOR_GOOD_MS, FOR_GOOD_MS),
+    AuthenticationError: Trip("key", KEY_REFUSED, FOR_GOOD_MS, FOR_GOOD_MS),
     ModelGoneError: Trip("model", "model gone", 24 * HOUR_MS, 24 * HOUR_MS),
     TransientError: Trip("endpoint", "failures", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
     ProviderTimeoutError: Trip("endpoint", "time-outs", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),

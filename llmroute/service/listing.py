@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
 from llmroute.errors import RequestError
 from llmroute.registry import CAPABILITIES
 from llmroute.registry.pricing import price_on
+from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import PICO_PER_USD
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from llmroute.registry import ModelRegistry
     from llmroute.service.api import LLMService
+    from llmroute.service.remembering import Memory
     from llmroute.types import ModelConfig, Price
 
 Order = Literal["price", "quality", "latency", "context"]
@@ -47,6 +49,19 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> Listed:
         status=registry.status(model),
         expected_latency_ms=round(typical_ms) if isfinite(typical_ms) else None,
     )
+
+
+def measured(service: LLMService, found: Iterable[Listed]) -> list[Listed]:
+    """Return them with the latency that calls from this machine have taught, for a prompt and an answer as usual."""
+    memory = service.memory()
+    return [replace(one, expected_latency_ms=_learned_ms(memory, one)) for one in found]
+
+
+def _learned_ms(memory: Memory, one: Listed) -> int | None:
+    learned = memory.learned(one.model)
+    if learned.ttft_s is None:
+        return one.expected_latency_ms
+    return round((learned.ttft_s + (learned.s_per_token or 0.0) * TYPICAL_OUTPUT_TOKENS) * 1000)
 
 
 def narrowed(

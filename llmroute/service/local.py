@@ -49,6 +49,13 @@ class LocalModels:
         tag = api_name if ":" in api_name else f"{api_name}:latest"
         return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
 
+    def names(self) -> list[str]:
+        """Return the models that are pulled, by the names that people give them; none while the server is not up."""
+        if not self.is_up():
+            return []
+        assert self._pulled is not None
+        return sorted(name.removesuffix(":latest") for name in self._pulled if ":" in name)
+
     def runs_here(self, api_name: str) -> bool:
         """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
         if not self.on_this_machine():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
@@ -18,6 +18,39 @@ if TYPE_CHECKING:
 
 MAX_TEMPERATURE = 2.0
 ON_BUDGET = ("cheaper", "refuse")
+FALLBACK_ON = ("content",)
+
+
+class Choices(TypedDict, total=False):
+    """The fields of `Options` but the prompt, as keywords: what `generate` takes, for editors and type checkers."""
+
+    system: str | None
+    messages: Sequence[Mapping[str, str]] | None
+    provider: str | None
+    model: str | None
+    strategy: str | None
+    chain: str | None
+    fallback: Sequence[str]
+    fallback_on: str | None
+    task_type: str | None
+    required_capability: str | Iterable[str] | None
+    budget_remaining: float | None
+    on_budget: str
+    max_latency_ms: int | None
+    min_quality: int | None
+    temperature: float | None
+    max_tokens: int | None
+    effort: str | None
+    stop: str | Sequence[str] | None
+    timeout_s: float | None
+    workspace_id: str | None
+    execution_id: str | None
+    enable_fallback: bool | None
+    prefer_local: bool | None
+    local_only: bool
+    strict_params: bool
+    upgrade: bool | None
+    atomic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +65,7 @@ class Options:
     strategy: str | None = None
     chain: str | None = None
     fallback: Sequence[str] = ()
+    fallback_on: str | None = None
     task_type: str | None = None
     required_capability: str | Iterable[str] | None = None
     budget_remaining: float | None = None
@@ -50,6 +84,7 @@ class Options:
     local_only: bool = False
     strict_params: bool = False
     upgrade: bool | None = None
+    atomic: bool = False
 
     def __post_init__(self) -> None:
         """Keep what can be read only once."""
@@ -91,6 +126,7 @@ class Options:
 
     def _check_choices(self) -> None:
         _check_choice("on budget", self.on_budget, ON_BUDGET)
+        _check_choice("fallback on", self.fallback_on, FALLBACK_ON)
         _check_choice("strategy", self.strategy, STRATEGIES)
         _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
         _check_choice("effort", self.effort, EFFORTS)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.routing.chains import PREDEFINED
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
+from llmroute.service.known_chains import all_chains, require_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,15 +54,17 @@ class Planner:
         elif options.fallback:
             made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
         elif options.model:
-            made = self._with_others(self._of_model(options, wish), wish)
+            made = self._with_others(self._of_model(options, wish), wish, options)
         elif options.provider:
-            made = self._with_others(self._of_provider(options.provider, wish), wish)
+            made = self._with_others(self._of_provider(options.provider, wish), wish, options)
         else:
             made = self._best(wish, self.candidates.all())
         if not (wish.upgrade or options.chain or options.fallback):
             made = without_upgrades(made)
-        may_fall_back = self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
-        return made if may_fall_back else replace(made, entries=made.entries[:1])
+        return made if self._may_fall_back(options) else replace(made, entries=made.entries[:1])
+
+    def _may_fall_back(self, options: Options) -> bool:
+        return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
 
     def _wish(self, options: Options, prompt: Prompt) -> Wish:
         config = self.config
@@ -113,7 +115,7 @@ class Planner:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = replace(found, unusable=None, last_resort=False)
         only_hard = _only_hard(wish)
-        awake = replace(candidate, learned=replace(candidate.learned, open_until_ms=None))
+        awake = replace(candidate, learned=replace(candidate.learned, awake=True))
         if exclusion := exclude(awake, only_hard):
             raise RequestError(f"{model.name}: {exclusion.reason}")
         resting = exclude(candidate, only_hard)
@@ -128,7 +130,7 @@ class Planner:
         own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
         return self._best(wish, own)
 
-    def _with_others(self, made: Plan, wish: Wish) -> Plan:
+    def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
         """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
         named = {entry.model.name for entry in made.entries}
         joining = [
@@ -139,31 +141,43 @@ class Planner:
         rest = plan(wish, joining)
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
-        if resting and rest.entries and self.config.enable_fallback:
+        if resting and rest.entries and self._may_fall_back(options):
             self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
             return replace(made, entries=(*rest.entries, *made.entries), excluded=excluded)
         entries = other_provider_second([*made.entries, *rest.entries])
         return replace(made, entries=tuple(entries), excluded=excluded)
 
     def _of_chain(self, name: str, wish: Wish) -> Plan:
-        chains = all_chains(self.config)
-        known = next((chain for chain in chains if chain.lower() == name.lower()), None)
-        if known is None:
-            from difflib import get_close_matches
+        """Plan for a chain, which names intentions: whoever succeeds a retired model is meant."""
+        known = require_chain(self.config, name)
+        named = [self.registry.resolve(entry, self.config.default_provider) for entry in all_chains(self.config)[known]]
+        meant = {model.name: self._meant(model) for model in named}
+        made = self._in_order([self.candidates.of(model) for model in meant.values()], wish)
+        tried = {entry.model.name for entry in made.entries}
+        for model in named:
+            if meant[model.name].name in tried and (notice := self.registry.notice(model)):
+                self.note(notice)
+        return replace(made, strategy=None, chain=known)
 
-            near = get_close_matches(name.upper(), [chain.upper() for chain in chains], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(chains)}"
-            raise RequestError(f"no chain is called {name!r}", hint=hint)
-        return replace(self._of_named(chains[known], wish), strategy=None, chain=known)
+    def _meant(self, model: ModelConfig) -> ModelConfig:
+        return self.registry.successor(model) or model if self.registry.status(model) == "retired" else model
 
     def _of_named(self, names: Sequence[str], wish: Wish) -> Plan:
         """Plan for models in the order in which they were named, those that can be called."""
         models = [self._living(self.registry.resolve(name, self.config.default_provider)) for name in names]
-        unique = list({model.name: model for model in models}.values())
-        candidates = [replace(self.candidates.of(model), last_resort=False) for model in unique]
-        made = keep_order(wish, candidates)
+        return self._in_order([self._as_asked(model) for model in models], wish)
+
+    def _as_asked(self, model: ModelConfig) -> Candidate:
+        """Return a model that was named, whose retirement says nothing of a gateway."""
+        found = self.candidates.of(model)
+        retired = self.registry.status(model) == "retired"
+        return replace(found, unusable=self.candidates.why_unusable(model.provider)) if retired else found
+
+    def _in_order(self, candidates: Sequence[Candidate], wish: Wish) -> Plan:
+        unique = list({one.model.name: replace(one, last_resort=False) for one in candidates}.values())
+        made = keep_order(wish, unique)
         if not made.entries:
-            made = replace(soonest(wish, candidates), excluded=made.excluded)
+            made = replace(soonest(wish, unique), excluded=made.excluded)
         _require(made, wish)
         return made
 
@@ -179,12 +193,6 @@ class Planner:
             self.note(notice)
         at_home = self.config.providers[model.provider].base_url is None
         return self.registry.living(model) if at_home else model
-
-
-def all_chains(config: Config) -> dict[str, list[str]]:
-    """Return every chain by its name, the user's own before a predefined one of the same name."""
-    predefined = {name: [f"{provider}/{model}" for provider, model in pairs] for name, pairs in PREDEFINED.items()}
-    return {**predefined, **config.chains}
 
 
 def _require(made: Plan, wish: Wish) -> None:

@@ -59,6 +59,6 @@ class Memory:
             for breaker in self._recollection.breakers
             if breaker.provider == model.provider
             and breaker.model in ("", model.id)
-            and (breaker.kind in ("endpoint", "address") or breaker.fingerprint == self._fingerprint(model.provider))
+            and breaker.fingerprint == self._fingerprint(model.provider)
         ]
         return max(mine, key=lambda breaker: breaker.open_until_ms, default=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 class LLMTracker:
     """Reads the bill from a ledger; days and periods are those of the user's time zone."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        """Read from `ledger`, else from the configured one, which is opened for each question."""
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger | str | PathLike[str] | None = None) -> None:
+        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question."""
+        self._path = Path(ledger) if isinstance(ledger, str | PathLike) else None
+        self._ledger = None if isinstance(ledger, str | PathLike) else ledger
 
     async def get_workspace_costs(self, workspace: str, period: str = "month") -> dict[str, Any]:
         """Return what a workspace spent in the current day, week, month, year, or in all.
@@ -77,15 +80,15 @@ class LLMTracker:
         from llmroute.ledger.store import Ledger
         from llmroute.service.settings import load
 
-        path = load().ledger_path
+        path = self._path or load().ledger_path
         if not path.exists():
             return []
         with Ledger(path) as ledger:
             return question(ledger)
 
 
-def get_llm_tracker(ledger: Ledger | None = None) -> LLMTracker:
-    """Return a tracker over `ledger`, or over the configured one."""
+def get_llm_tracker(ledger: Ledger | str | PathLike[str] | None = None) -> LLMTracker:
+    """Return a tracker over `ledger`, open or a file's path, or over the configured one."""
     return LLMTracker(ledger)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.model_server import ModelServer
 from tests.shell import environment, run
 
 SHIPPED = Path(__file__).parents[2] / "completions"
@@ -22,10 +23,13 @@ def test_the_shipped_script_is_the_one_that_is_printed(shell: str, tmp_path: Pat
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes_commands_and_flags(tmp_path: Path) -> None:
+def test_bash_completes_commands_flags_and_values(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        run("gen", "hi", "-m", "openai/gpt-4o", "--workspace", "nightly", home=tmp_path, **server.settings)
     ask = f"""
         source {SHIPPED / "llmroute.bash"}
-        for words in "llmroute st" "llmroute gen --str"; do
+        for words in "llmroute st" "llmroute gen --str" "llmroute gen -p mi" "llmroute stream --chain HIGH" \\
+                     "llmroute gen -m builtin/" "llmroute gen --strategy lat" "llmroute gen --workspace ni"; do
             COMP_WORDS=($words) COMP_CWORD=$(( $(wc -w <<< "$words") - 1 ))
             _llmroute_completion {Path(sys.executable).parent / "llmroute"}
             echo "${{COMPREPLY[@]}}"
@@ -34,4 +38,48 @@ def test_bash_completes_commands_and_flags(tmp_path: Path) -> None:
     ended = subprocess.run(
         ["bash", "-c", ask], env=environment(tmp_path), capture_output=True, timeout=30, check=True, text=True
     )
-    assert ended.stdout.splitlines() == ["stream", "--strategy --strict-params"]
+    assert ended.stdout.splitlines() == [
+        "stream",
+        "--strategy --strict-params",
+        "mistral",
+        "HIGH_QUALITY",
+        "builtin/smollm2-135m",
+        "latency_optimized",
+        "nightly",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_and_values(tmp_path: Path) -> None:
+    def ask(line: str) -> list[str]:
+        code = f"source {SHIPPED / 'llmroute.fish'}; complete -C '{line}'"
+        env = environment(tmp_path) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+        ended = subprocess.run(
+            ["fish", "--no-config", "-c", code], env=env, capture_output=True, timeout=30, check=True, text=True
+        )
+        return [offered.partition("\t")[0] for offered in ended.stdout.splitlines()]
+
+    assert ask("llmroute st") == ["stream"]
+    assert ask("llmroute gen --strategy lat") == ["latency_optimized"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_commands_and_values(tmp_path: Path) -> None:
+    def ask(*words: str) -> str:
+        code = f"""
+            compdef() {{ :; }}
+            _arguments() {{ print -r -- "$@"; }}
+            words=({" ".join(words)}) CURRENT={len(words)}
+            source {SHIPPED / "_llmroute"}
+            _llmroute_completion
+        """
+        env = environment(tmp_path) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+        ended = subprocess.run(
+            ["zsh", "-f", "-c", code], env=env, capture_output=True, timeout=30, check=True, text=True
+        )
+        return ended.stdout
+
+    assert '"stream"' in ask("llmroute", "st")
+    offered = ask("llmroute", "gen", "--strategy", "lat")
+    assert '"latency_optimized"' in offered
+    assert "balanced" not in offered

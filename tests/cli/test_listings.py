@@ -87,8 +87,9 @@ def test_chains_tell_what_each_entry_is_today(tmp_path: Path) -> None:
     assert high["resolved"][1] != "anthropic/claude-3-opus", "it is retired"
 
 
-def test_no_command_at_all_is_help(tmp_path: Path) -> None:
+def test_no_command_at_all_says_in_five_lines_how_to_start_and_helps_who_has_a_key(tmp_path: Path) -> None:
     ran = run(home=tmp_path)
-    assert (ran.code, ran.err) == (0, "")
-    assert "gen" in ran.out
+    assert (ran.code, ran.err, len(ran.out.splitlines())) == (0, "", 5)
+    assert "API_KEY" in ran.out
+    assert "Usage:" in run(home=tmp_path, OPENAI_API_KEY="sk-test-0123456789").out
     assert run("--version", home=tmp_path).out.startswith("llmroute ")

@@ -174,6 +174,28 @@ def test_a_folder_elsewhere_that_is_not_ours_alone_is_not_used(hostile: str, tmp
     assert list(folder.iterdir()) == []
 
 
+def test_rows_that_others_have_put_elsewhere_are_not_taken_in(path: Path, tmp_path: Path) -> None:
+    place = spool.places(path, tmp_path)[1]
+    place.parent.mkdir(mode=0o700)
+    place.write_bytes(spool.line(settled(row("a"), 7)) + b"\n")
+    assert spool.waiting(path, tmp_path) == [place]
+    place.parent.chmod(0o777)
+    assert spool.waiting(path, tmp_path) == []
+
+
+def test_a_spool_that_cannot_be_read_keeps_nobody_from_the_ledger(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = spool.keep(settled(row("a"), 7), path)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    with Ledger(path) as ledger, monkeypatch.context() as patch:
+        patch.setattr("llmroute.ledger.spool.os.open", refuse)
+        ledger.tend(NOW_MS)
+    assert place.exists()
+    assert sums(path) == (1, 7)
+
+
 def test_a_link_in_the_place_of_the_spool_is_not_followed(path: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("")

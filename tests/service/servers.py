@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import config
 from llmroute.providers import PROVIDERS
+from llmroute.service import settings
 from llmroute.service.api import LLMService
 from tests.fault_server import chunk, chunked_head, closed_port, reply
 
@@ -86,7 +87,12 @@ class House:
         self.traces: list[str] = []
 
     def service(self, **environ: str) -> LLMService:
-        loaded = config.load(PROVIDERS, environ=self.environ | environ, working_directory=self.folder)
+        loaded = config.load(
+            PROVIDERS,
+            check_models=settings._check_models,
+            environ=self.environ | environ,
+            working_directory=self.folder,
+        )
         return LLMService(config=loaded, note=self.notes.append, trace=self.traces.append)
 
     def rows(self, columns: str = "provider, status, error, http_status, attempt") -> list[tuple[Any, ...]]:

@@ -86,6 +86,19 @@ def test_a_retry_has_what_the_first_attempt_left(server: ModelServer) -> None:
     assert bounds[1] < bounds[0]
 
 
+def test_a_retry_that_no_longer_fits_is_refused_and_names_the_attempt_before(server: ModelServer) -> None:
+    server.words = (" ",)
+
+    async def ask() -> None:
+        async with service(cap=None) as llm:
+            await llm.generate("hi", model=MODEL, max_tokens=20, budget_remaining=0.0003, enable_fallback=False)
+
+    with pytest.raises(BudgetExceededError, match=f"before it {MODEL}: 200 bad_output") as refusal:
+        asyncio.run(ask())
+    assert [attempt.status for attempt in refusal.value.attempts] == ["failed"]
+    assert len(server.requests) == len(attempts(settings.load().ledger_path)) == 1
+
+
 def test_a_provider_that_reports_the_impossible_is_counted_and_told(server: ModelServer) -> None:
     notes: list[str] = []
 

@@ -266,9 +266,12 @@ def test_a_tool_that_is_called_in_place_of_an_answer_is_named(
 
 @each_form
 @pytest.mark.parametrize(("down", "up"), [("openai", "anthropic"), ("mistral", "openai"), ("anthropic", "together")])
-def test_another_provider_answers_for_one_that_is_down(client: Client, down: str, up: str, *, streaming: bool) -> None:
+def test_another_provider_answers_for_one_that_is_down(
+    client: Client, down: str, up: str, tmp_path: Path, *, streaming: bool
+) -> None:
     client.mock.fail(500, times=None, provider=down)
-    here = config(client.home, {name: client.mock.base_url(name) for name in (down, up)}, client.timeouts)
+    # A ledger of its own: what other tests met with this provider is not to be remembered here.
+    here = config(tmp_path, {name: client.mock.base_url(name) for name in (down, up)}, client.timeouts)
     outcome = call(
         replace(here, enable_fallback=True),
         client.registry,

@@ -1,0 +1,80 @@
+"""What a TAB offers for the value of a flag: from local data only, never from the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def models(incomplete: str) -> list[str]:
+    """Offer the living models as provider/id."""
+    from llmroute.registry import ModelRegistry
+
+    registry = ModelRegistry()
+    names = (name for name in registry.list_models() if registry.status(registry.resolve(name)) != "retired")
+    return _starting(names, incomplete)
+
+
+def providers(incomplete: str) -> list[str]:
+    """Offer the providers."""
+    from llmroute.providers import PROVIDERS
+
+    return _starting(PROVIDERS, incomplete)
+
+
+def strategies(incomplete: str) -> list[str]:
+    """Offer the strategies."""
+    from llmroute.config import STRATEGIES
+
+    return _starting(STRATEGIES, incomplete)
+
+
+def capabilities(incomplete: str) -> list[str]:
+    """Offer the capabilities."""
+    from llmroute.routing.plan import CAPABILITIES
+
+    return _starting(CAPABILITIES, incomplete)
+
+
+def tasks(incomplete: str) -> list[str]:
+    """Offer the kinds of task."""
+    from llmroute.routing.plan import TASK_CAPABILITY
+
+    return _starting(TASK_CAPABILITY, incomplete)
+
+
+def efforts(incomplete: str) -> list[str]:
+    """Offer the efforts."""
+    from llmroute.types import EFFORTS
+
+    return _starting(EFFORTS, incomplete)
+
+
+def chains(incomplete: str) -> list[str]:
+    """Offer the chains, the user's own too."""
+    from llmroute.errors import LLMRouteError
+    from llmroute.service.known_chains import all_chains
+    from llmroute.service.settings import load
+
+    try:
+        return _starting(all_chains(load()), incomplete)
+    except LLMRouteError:
+        return []
+
+
+def workspaces(incomplete: str) -> list[str]:
+    """Offer the workspaces that the ledger has seen."""
+    from llmroute.errors import LLMRouteError
+    from llmroute.service.billing import known_workspaces
+    from llmroute.service.settings import load
+
+    try:
+        return _starting(known_workspaces(load()), incomplete)
+    except LLMRouteError:
+        return []
+
+
+def _starting(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.lower().startswith(incomplete.lower())]

@@ -1,0 +1,202 @@
+"""How much slower than an oracle are answers when the fastest model is chosen by what was learned?
+
+Each world has three to six models with log-normal latencies, and lasts four days.  The best model of each day is six
+times slower for three hours of it, and on the second day another becomes the best for good.  Models, medians, spreads,
+hours and who follows are drawn from a fixed seed; the medians lie within a factor of three, or of ten, of each other.
+Excess is of the true means of those that were chosen over those of an oracle, who knows the true means of every
+instant.  What is learned runs on the program's own formulas.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import random
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from statistics import mean, quantiles
+from typing import TYPE_CHECKING, Protocol
+
+from llmroute.ledger.memory import LogMean
+from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WORLDS = 300
+FACTORS = (3, 10)
+DAYS = 4
+DAY_S = 86_400
+EVERY_S = (30, 300, 1800)
+SLOWER = 6.0
+SLOW_S = 3 * 3600
+# What is promised: excess over the oracle at each rate.
+REACH = {30: 0.10, 300: 0.15, 1800: 0.25}
+RESAMPLES = 2000
+
+
+class Chooser(Protocol):
+    """Chooses a model and is told how long it took."""
+
+    def choose(self, now_s: float) -> int: ...
+
+    def learn(self, model: int, seconds: float, now_s: float) -> None: ...
+
+
+class Learned:
+    """The program's own: a lower confidence bound on a fading mean of logarithms."""
+
+    def __init__(self, models: int) -> None:
+        self._means: list[LogMean | None] = [None] * models
+
+    def choose(self, now_s: float) -> int:
+        prior = prior_of([one.typical() for one in self._means if one is not None])
+        if prior is None:
+            return 0
+        now_ms = round(now_s * 1000)
+        expected = [estimate(NOTHING if one is None else Evidence(*one.weighing(now_ms)), prior) for one in self._means]
+        return expected.index(min(expected))
+
+    def learn(self, model: int, seconds: float, now_s: float) -> None:
+        now_ms = round(now_s * 1000)
+        self._means[model] = (self._means[model] or LogMean(0.0, 0.0, now_ms)).joined(seconds, now_ms)
+
+
+class MeanOfTen:
+    """The mean of the last ten; what was never called comes first."""
+
+    def __init__(self, models: int) -> None:
+        self._last = [deque[float](maxlen=10) for _ in range(models)]
+        self._means = [0.0] * models
+
+    def choose(self, _now_s: float) -> int:
+        return self._means.index(min(self._means))
+
+    def learn(self, model: int, seconds: float, _now_s: float) -> None:
+        self._last[model].append(seconds)
+        self._means[model] = sum(self._last[model]) / len(self._last[model])
+
+
+class Ewma:
+    """An exponentially weighted mean, 0.3 of it the last observation; what was never called comes first."""
+
+    def __init__(self, models: int) -> None:
+        self._means = [0.0] * models
+
+    def choose(self, _now_s: float) -> int:
+        return self._means.index(min(self._means))
+
+    def learn(self, model: int, seconds: float, _now_s: float) -> None:
+        known = self._means[model]
+        self._means[model] = 0.7 * known + 0.3 * seconds if known else seconds
+
+
+CHOOSERS: dict[str, Callable[[int], Chooser]] = {"llmroute": Learned, "mean of ten": MeanOfTen, "EWMA 0.3": Ewma}
+
+
+@dataclass(frozen=True)
+class World:
+    """Medians of each day, spreads, and for each day which model is slow from when."""
+
+    medians: list[list[float]]
+    sigmas: list[float]
+    slow: list[tuple[int, float]]
+
+    def means(self, now_s: float) -> list[float]:
+        """Return the true mean latency of every model now."""
+        day = min(int(now_s // DAY_S), DAYS - 1)
+        means = [median * math.exp(sigma**2 / 2) for median, sigma in zip(self.medians[day], self.sigmas, strict=True)]
+        who, since = self.slow[day]
+        if since <= now_s < since + SLOW_S:
+            means[who] *= SLOWER
+        return means
+
+
+def world(factor: float, seed: int) -> World:
+    """Draw a world whose medians lie within a factor of each other."""
+    chance = random.Random(seed)
+    models = chance.randint(3, 6)
+    sigmas = [chance.uniform(0.3, 0.7) for _ in range(models)]
+    first = [0.5 * factor ** chance.random() for _ in range(models)]
+
+    def true_means(medians: list[float]) -> list[float]:
+        return [median * math.exp(sigma**2 / 2) for median, sigma in zip(medians, sigmas, strict=True)]
+
+    means = true_means(first)
+    best = means.index(min(means))
+    rising = chance.choice([model for model in range(models) if model != best])
+    later = list(first)
+    later[rising] *= means[best] / means[rising] * chance.uniform(0.4, 0.9)
+    medians = [first, *([later] * (DAYS - 1))]
+    slow = []
+    for day, today in enumerate(medians):
+        means = true_means(today)
+        slow.append((means.index(min(means)), day * DAY_S + chance.uniform(0, DAY_S - SLOW_S)))
+    return World(medians, sigmas, slow)
+
+
+def excesses(factor: float, every_s: int, seed: int) -> list[float]:
+    """Return the excess over the oracle of every chooser in one world; all see the same luck."""
+    here = world(factor, seed)
+    choosers = [make(len(here.sigmas)) for make in CHOOSERS.values()]
+    luck = random.Random(seed + 1_000_000)
+    taken = [0.0] * len(choosers)
+    oracle = 0.0
+    for now_s in range(0, DAYS * DAY_S, every_s):
+        means = here.means(now_s)
+        oracle += min(means)
+        # One draw for each model, whoever chooses it.
+        times = [
+            luck.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)
+            for mean, sigma in zip(means, here.sigmas, strict=True)
+        ]
+        for index, chooser in enumerate(choosers):
+            chosen = chooser.choose(now_s)
+            taken[index] += means[chosen]
+            chooser.learn(chosen, times[chosen], now_s)
+    return [each / oracle - 1 for each in taken]
+
+
+def simulate(factor: float, every_s: int, worlds: int) -> list[list[float]]:
+    """Return for every chooser its excess in every world."""
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(excesses, factor, every_s), range(worlds), chunksize=5))
+    return [list(each) for each in zip(*found, strict=True)]
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a mean."""
+    chance = random.Random(0)
+    means = sorted(mean(chance.choices(differences, k=len(differences))) for _ in range(RESAMPLES))
+    return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
+
+
+def measure(worlds: int = WORLDS) -> tuple[str, list[dict[str, object]]]:
+    """Return the table and its figures."""
+    figures: list[dict[str, object]] = []
+    lines = [f"{worlds} worlds; mean excess over the oracle (90th percentile); difference in points, 95 % interval"]
+    for factor, every_s in itertools.product(FACTORS, EVERY_S):
+        found = dict(zip(CHOOSERS, simulate(factor, every_s, worlds), strict=True))
+        ours = found["llmroute"]
+        reach = REACH[every_s]
+        within = f"within {reach:.0%}: {'yes' if mean(ours) <= reach else 'NO'}"
+        lines.append(f"\nmedians within a factor of {factor}, one request every {every_s} s; {within}")
+        for name, values in found.items():
+            differences = [mine - theirs for mine, theirs in zip(ours, values, strict=True)]
+            low, high = interval(differences)
+            p90 = quantiles(values, n=10)[-1]
+            verdict = "" if values is ours else "better" if high < 0 else "worse" if low > 0 else "tie"
+            against = "" if values is ours else f"{mean(differences):+7.1%} [{low:+.1%}, {high:+.1%}]  {verdict}"
+            lines.append(f"  {name:<12} {mean(values):6.1%} ({p90:6.1%})   {against}".rstrip())
+            row: dict[str, object] = {
+                "factor": factor,
+                "every_s": every_s,
+                "chooser": name,
+                "excess": mean(values),
+                "p90": p90,
+            }
+            figures.append({**row, "llmroute_minus_this": [mean(differences), low, high], "verdict": verdict or None})
+    return "\n".join(lines) + "\n", figures

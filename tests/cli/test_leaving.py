@@ -1,0 +1,71 @@
+"""Leaving: the first signal settles what is under way, the second one does not wait for anything."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.model_server import ModelServer
+from tests.shell import environment, run, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASK = ("gen", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
+# Holds the ledger's lock until its stdin ends.
+LOCKER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the call", "during the call"])
+def test_a_second_signal_leaves_at_once_even_while_another_process_holds_the_ledger(
+    moment: str, tmp_path: Path
+) -> None:
+    with ModelServer() as server:
+        assert run(*ASK, home=tmp_path, **server.settings).code == 0
+        ledger = tmp_path / "llmroute" / "ledger.db"
+        server.requests.clear()
+        server.pause_s = 30.0 if moment == "during the call" else 0.0
+        locker = [sys.executable, "-c", LOCKER, str(ledger)]
+
+        def lock() -> subprocess.Popen[bytes]:
+            other = subprocess.Popen(locker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path))
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"locked\n"
+            return other
+
+        other = lock() if moment == "before the call" else None
+        process = start(*ASK, home=tmp_path, **server.settings)
+        if other is None:
+            until = time.monotonic() + 20
+            while not server.requests and time.monotonic() < until:
+                time.sleep(0.01)
+            other = lock()
+        else:
+            time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits for the ledger, to settle what it has begun"
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 2
+        assert (process.returncode, out, err) == (130, b"", b"")
+        other.communicate(timeout=30)
+    # What could not be settled is given up by the next run.
+    assert run("costs", home=tmp_path).code == 0
+    with closing(sqlite3.connect(ledger)) as db:
+        left = "lost" if moment == "during the call" else "ok"
+        assert db.execute("SELECT status FROM attempts ORDER BY id DESC").fetchone() == (left,)

@@ -1,0 +1,323 @@
+"""From a request to its plan, by the real planner over the real catalogue; nothing is ever sent."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmroute.config import STRATEGIES
+from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
+from llmroute.ledger.memory import Lesson, Trip, learn
+from llmroute.ledger.store import Ledger
+from llmroute.routing.plan import CAPABILITIES
+from llmroute.routing.strategies import quality
+from llmroute.service.options import Options
+from tests.fault_server import closed_port, reply, serving
+from tests.service.servers import ANTHROPIC, KEY, OPENAI, House
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from llmroute.routing.plan import Plan
+    from llmroute.service.api import LLMService
+
+KEYS = {f"{name}_API_KEY": KEY for name in ("OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER")}
+PULLED = reply(200, json.dumps({"models": [{"name": "mistral:latest", "model": "mistral:latest"}]}).encode())
+
+
+@pytest.fixture(scope="module")
+def everyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLMService]:
+    """A service that can call all five, with a local server that has one model."""
+    with serving([PULLED]) as server:
+        service = House(tmp_path_factory.mktemp("everyone")).service(**KEYS, OLLAMA_BASE_URL=server.url)
+        yield service
+        service.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def ask(service: LLMService, **options: Any) -> Plan:
+    try:
+        return service.plan(Options(**{"prompt": "Say hello.", **options}))
+    finally:
+        service.close()
+
+
+def names(plan: Plan) -> list[str]:
+    return [entry.model.name for entry in plan.entries]
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    return {one.model.name: one.reason for one in plan.excluded}
+
+
+def configured(house: House, text: str) -> House:
+    (house.folder / "config.toml").write_text(text)
+    return house
+
+
+def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
+    provider, _, model = name.partition("/")
+    now_ms = time.time_ns() // 1_000_000
+    with Ledger(house.folder / "ledger.db") as ledger, ledger.transaction() as db:
+        learn(db, Lesson(provider, model, "", 0, now_ms, service.fingerprint(provider), **lesson))
+
+
+def rest(seconds: int = 60) -> dict[str, Any]:
+    return {"succeeded": False, "trip": Trip("endpoint", "failures", seconds * 1000, 3_600_000)}
+
+
+requests = st.fixed_dictionaries(
+    {"strategy": st.sampled_from(STRATEGIES)},
+    optional={
+        "required_capability": st.sampled_from(CAPABILITIES),
+        "min_quality": st.integers(0, 80),
+        "max_latency_ms": st.sampled_from([1500, 5000, 60_000]),
+        "budget_remaining": st.sampled_from([0.0001, 0.01, 5.0]),
+        "max_tokens": st.sampled_from([1, 500, 100_000]),
+        "prefer_local": st.booleans(),
+        "strict_params": st.booleans(),
+        "temperature": st.just(0.5),
+        "prompt": st.sampled_from(["x", "word " * 5000, "word " * 300_000]),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked=requests)
+def test_every_model_of_the_catalogue_is_ranked_or_excluded_with_a_reason(
+    everyone: LLMService, asked: dict[str, Any]
+) -> None:
+    try:
+        plan = everyone.plan(Options(**{"prompt": "Say hello.", "upgrade": True, **asked}))
+    except (NoCandidateError, BudgetExceededError):
+        return
+    told = [*names(plan), *(one.model.name for one in plan.excluded)]
+    assert sorted(told) == sorted(everyone.registry.list_models())
+    assert all(one.reason for one in plan.excluded)
+
+
+@settings(max_examples=15, deadline=None)
+@given(asked=requests)
+def test_the_same_ledger_and_the_same_request_give_the_same_plan(everyone: LLMService, asked: dict[str, Any]) -> None:
+    def told() -> object:
+        try:
+            return everyone.plan(Options(**{"prompt": "Say hello.", **asked}))
+        except (NoCandidateError, BudgetExceededError) as error:
+            return error.message, error.hint
+
+    assert told() == told()
+
+
+@settings(max_examples=15, deadline=None)
+@given(floor=st.integers(0, 100))
+def test_a_free_local_model_beats_any_that_costs_when_it_is_good_enough(everyone: LLMService, floor: int) -> None:
+    plan = everyone.plan(Options(prompt="x", strategy="cost_optimized", min_quality=floor))
+    local = everyone.registry.resolve("ollama/mistral")
+    good_enough = quality(replace(plan.entries[0].candidate, model=local)) >= floor
+    assert (names(plan)[0] == local.name) is good_enough
+    assert (local.name in reasons(plan)) is not good_enough
+
+
+def test_a_dearer_copy_never_wins_when_cost_counts(house: House) -> None:
+    best = ask(house.service(**KEYS), strategy="cost_optimized").entries[0].model
+    price = best.prices[-1]
+    assert price.input is not None
+    assert price.output is not None
+    configured(
+        house,
+        f'[models."openai/0-copy"]\ninput = {price.input * 1.01 / 1e6}\noutput = {price.output * 1.01 / 1e6}\n'
+        f"quality = 100\n",
+    )
+    plan = ask(house.service(**KEYS), strategy="cost_optimized")
+    costs = {entry.model.name: entry.candidate.expected_cost_picousd for entry in plan.entries}
+    assert names(plan)[0] == best.name
+    assert (costs["openai/0-copy"] or 0) > (costs[best.name] or 0) > 0
+
+
+def test_without_one_key_the_others_keep_their_order(house: House) -> None:
+    def unpromoted(plan: Plan) -> list[str]:
+        return [entry.model.name for entry in sorted(plan.entries, key=lambda entry: (entry.score, entry.model.name))]
+
+    whole = ask(house.service(**KEYS), strategy="balanced")
+    for left_out in KEYS:
+        keys = {name: key for name, key in KEYS.items() if name != left_out}
+        provider = left_out.removesuffix("_API_KEY").lower()
+        kept = [name for name in unpromoted(whole) if not name.startswith(f"{provider}/")]
+        plan = ask(house.service(**keys), strategy="balanced")
+        assert unpromoted(plan) == kept
+        assert all(left_out in reason for name, reason in reasons(plan).items() if name.startswith(f"{provider}/"))
+
+
+def test_a_chain_is_followed_in_its_order_whatever_the_scores_say(house: House) -> None:
+    configured(house, f'[chains]\nMine = ["{OPENAI}", "mistral/mistral-large", "{ANTHROPIC}", "{OPENAI}"]\n')
+    keys = {name: key for name, key in KEYS.items() if name != "MISTRAL_API_KEY"}
+    plan = ask(house.service(**keys), chain="mine")
+    assert names(plan) == [OPENAI, ANTHROPIC]
+    assert (plan.chain, plan.strategy) == ("Mine", None)
+    assert "MISTRAL_API_KEY" in next(iter(reasons(plan).values()))
+    assert names(ask(house.service(**keys), chain="mine", enable_fallback=False)) == [OPENAI]
+    with pytest.raises(RequestError, match="no chain is called 'mien'") as caught:
+        ask(house.service(**KEYS), chain="mien")
+    assert caught.value.hint == "did you mean Mine?"
+    with pytest.raises(RequestError, match="leave out model, provider and fallback"):
+        ask(house.service(**KEYS), chain="mine", model=OPENAI)
+
+
+def test_an_entry_that_nothing_succeeds_is_left_out_of_its_chain(house: House) -> None:
+    configured(
+        house,
+        f'[chains]\nmine = ["openai/house", "{OPENAI}"]\n[models."openai/house"]\nretires_on = 2026-01-01\n',
+    )
+    plan = ask(house.service(**KEYS), chain="mine")
+    assert names(plan) == [OPENAI]
+    assert reasons(plan) == {"openai/house": "retired on 2026-01-01"}
+
+
+def test_fallbacks_follow_the_model_that_was_named_and_nothing_else_does(house: House) -> None:
+    plan = ask(house.service(**KEYS), model=ANTHROPIC, fallback=("mistral/mistral-large", OPENAI))
+    assert names(plan)[0] == ANTHROPIC
+    assert names(plan)[-1] == OPENAI
+    assert len(plan.entries) == 3
+    assert names(ask(house.service(**KEYS), fallback=(OPENAI,))) == [OPENAI]
+
+
+def test_a_provider_that_was_named_answers_first_with_its_best(house: House) -> None:
+    alone = [name for name in names(ask(house.service(**KEYS))) if name.startswith("mistral/")]
+    plan = ask(house.service(**KEYS), provider="mistral")
+    assert names(plan)[0] == alone[0]
+    assert plan.entries[1].model.provider != "mistral"
+    with pytest.raises(RequestError, match="provider 'nobody' is none of"):
+        ask(house.service(**KEYS), provider="nobody")
+    with pytest.raises(NoCandidateError, match="MISTRAL_API_KEY"):
+        ask(house.service(OPENAI_API_KEY=KEY), provider="mistral")
+
+
+def test_a_model_that_was_named_need_not_be_good_or_fast_or_able(house: House) -> None:
+    limits: dict[str, Any] = {"min_quality": 100, "max_latency_ms": 1, "required_capability": "vision"}
+    assert names(ask(house.service(**KEYS), model="openai/unheard-of", **limits)) == ["openai/unheard-of"]
+    with pytest.raises(RequestError, match="its window of"):
+        ask(house.service(**KEYS), model=OPENAI, prompt="word " * 2_000_000)
+
+
+def test_a_first_model_that_rests_gives_way_and_is_tried_last(house: House) -> None:
+    service = house.service(**KEYS)
+    taught(house, service, OPENAI, **rest())
+    plan = ask(service, model=OPENAI)
+    assert names(plan)[0] != OPENAI
+    assert names(plan)[-1] == OPENAI
+    assert len(house.notes) == 1
+    assert "is left alone for" in house.notes[0]
+    assert f"using {names(plan)[0]}" in house.notes[0]
+
+
+def test_when_all_rest_the_soonest_is_tried_first(house: House) -> None:
+    service = house.service(**KEYS)
+    for name, seconds in ((OPENAI, 900), (ANTHROPIC, 300)):
+        taught(house, service, name, **rest(seconds))
+    plan = ask(service, fallback=(OPENAI, ANTHROPIC))
+    assert names(plan) == [ANTHROPIC, OPENAI]
+    assert all("left alone" in reason for reason in reasons(plan).values())
+
+
+def test_a_key_that_was_refused_is_not_tried_again_until_it_changes(house: House) -> None:
+    service = house.service(OPENAI_API_KEY=KEY)
+    year_ms = 365 * 86_400_000
+    taught(house, service, OPENAI, trip=Trip("key", "key refused", 10 * year_ms, 10 * year_ms))
+    with pytest.raises(NoCandidateError, match="key refused"):
+        ask(service, fallback=(OPENAI,))
+    assert names(ask(house.service(OPENAI_API_KEY=f"{KEY}-new"), fallback=(OPENAI,))) == [OPENAI]
+
+
+def test_what_was_learned_moves_the_plan(house: House) -> None:
+    service = house.service(**KEYS)
+    before = names(ask(service, strategy="latency_optimized"))
+    slow = before[0]
+    for _ in range(5):
+        taught(house, service, slow, succeeded=True, ttft_s=40.0, per_token_s=0.1)
+    plan = ask(house.service(**KEYS), strategy="latency_optimized")
+    assert names(plan)[0] != slow
+    assert max(plan.entries, key=lambda entry: entry.expected_latency_ms).model.name == slow
+
+
+def test_no_upgrade_leaves_out_what_costs_over_three_times_the_first(house: House) -> None:
+    free = ask(house.service(**KEYS), model=OPENAI)
+    first = free.entries[0].candidate.expected_cost_picousd
+    assert first
+    dear = {e.model.name for e in free.entries if (e.candidate.expected_cost_picousd or 10**15) > 3 * first}
+    assert dear
+    plan = ask(house.service(**KEYS), model=OPENAI, upgrade=False)
+    assert set(names(plan)) == set(names(free)) - dear
+    assert all("--no-upgrade forbids" in reasons(plan)[name] for name in dear)
+    configured(house, "upgrade = false\n")
+    assert names(ask(house.service(**KEYS), model=OPENAI)) == names(plan)
+
+
+def test_what_runs_here_comes_first_where_that_is_preferred(house: House) -> None:
+    with serving([PULLED]) as server:
+        here = {**KEYS, "OLLAMA_BASE_URL": server.url}
+        assert names(ask(house.service(**here), strategy="quality_optimized"))[0] != "ollama/mistral"
+        assert names(ask(house.service(**here), strategy="quality_optimized", prefer_local=True))[0] == "ollama/mistral"
+        assert names(ask(house.service(**here), strategy="local_first"))[0] == "ollama/mistral"
+        assert names(ask(house.service(**here, LLM_PREFER_LOCAL="true")))[0] == "ollama/mistral"
+
+
+def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: House) -> None:
+    plan = ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
+    assert names(plan) == ["builtin/smollm2-135m"]
+    (note,) = house.notes
+    assert "the embedded engine" in note
+    assert "OPENAI_API_KEY" in note
+    house.notes.clear()
+    assert names(ask(house.service(), local_only=True)) == ["builtin/smollm2-135m"]
+    assert names(ask(house.service(), model="builtin/smollm2-135m"))[0] == "builtin/smollm2-135m"
+    assert house.notes == [], "it was asked for"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "said", "flag"),
+    [
+        ({"min_quality": 100}, NoCandidateError, "below 100", "--min-quality"),
+        ({"max_latency_ms": 1}, NoCandidateError, "is expected to take", "--max-latency"),
+        ({"budget_remaining": 0.0, "max_tokens": 100}, BudgetExceededError, "it could cost $", "--budget"),
+    ],
+)
+def test_the_nearest_miss_is_named_with_the_flag_that_admits_it(
+    house: House, asked: dict[str, Any], kind: type[NoCandidateError], said: str, flag: str
+) -> None:
+    with pytest.raises(kind, match="no model may serve this request; the nearest is ") as caught:
+        ask(house.service(**KEYS), provider="openai", **asked)
+    assert said in caught.value.message
+    assert f"{flag} " in str(caught.value.hint)
+    assert str(caught.value.hint).endswith("would admit it")
+
+
+def test_without_a_near_miss_the_reasons_are_named(house: House) -> None:
+    with pytest.raises(NoCandidateError, match="no model with vision may serve this request: ") as caught:
+        ask(house.service(), fallback=("ollama/mistral",), required_capability="vision")
+    assert "llmroute health" in str(caught.value.hint)
+
+
+def test_the_weights_of_the_balanced_score_come_from_the_config(house: House) -> None:
+    cheapest = names(ask(house.service(**KEYS), strategy="cost_optimized"))[0]
+    configured(house, "[weights]\ncost = 100\nlatency = 0\nquality = 0\nreliability = 0\n")
+    plan = ask(house.service(**KEYS), strategy="balanced")
+    assert names(plan)[0] == cheapest
+    assert {term: value for term, value in plan.entries[0].terms.items() if value} == {
+        "cost": plan.entries[0].terms["cost"]
+    }
+
+
+def test_a_plan_makes_no_ledger(house: House) -> None:
+    ask(house.service(**KEYS))
+    assert {path.name for path in house.folder.iterdir()} <= {"config.snapshot.json"}

@@ -1,0 +1,199 @@
+"""The library as its README shows it: each snippet runs, and a user's type checker passes it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import llmroute
+from llmroute.service.options import Choices, Options
+from tests.model_server import ModelServer
+from tests.shell import environment, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+ANSWERING, STREAMING, LOOKING, TRACKING = range(4)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+def run_snippet(number: int, home: Path, server: ModelServer) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SNIPPETS[number]],
+        env=environment(home, **server.settings),
+        cwd=home,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_a_program_gets_an_answer_and_its_bill(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(ANSWERING, tmp_path, server).splitlines()
+    assert told[0] == "one two three"
+    (row,) = rows(tmp_path)
+    assert (row["workspace"], row["execution"], row["task"]) == ("workspace-123", "nightly-1", "analysis")
+    assert told[1].split()[:3] == [row["provider"], row["model"], str(row["cost_usd"])]
+    days = run_snippet(TRACKING, tmp_path, server).splitlines()
+    assert days[0] == f"{row['cost_usd']} {row['input_tokens'] + row['output_tokens']} 1"
+    assert days[1] == f"{row['provider']} {row['model']} {row['cost_usd']}"
+    assert days[2].endswith(f" {row['cost_usd']}")
+
+
+def test_what_a_provider_answers_becomes_the_error_that_the_program_catches(tmp_path: Path) -> None:
+    from tests.fault_server import serving
+    from tests.service.servers import openai_error
+
+    for status, said in ((429, "try again in"), (401, "openai ")):
+        home = tmp_path / str(status)
+        home.mkdir()
+        with serving([openai_error(status)]) as faulty:
+            settings = {"OPENAI_BASE_URL": faulty.url, "OPENAI_API_KEY": "sk-test-0123456789"}
+            code = SNIPPETS[ANSWERING].replace("enable_fallback=True", "enable_fallback=False, timeout_s=1")
+            ended = subprocess.run(
+                [sys.executable, "-c", code],
+                env=environment(home, **settings),
+                cwd=home,
+                capture_output=True,
+                timeout=60,
+                check=False,
+                text=True,
+            )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.startswith(said)
+
+
+def test_a_program_streams_and_asks_many_things_at_once(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(STREAMING, tmp_path, server).splitlines()
+    assert told[0] == "one two three"
+    assert told[2].startswith("20 answers for ")
+    assert float(told[2].split()[3]) > 0
+    assert [row["streaming"] for row in rows(tmp_path)].count(0) == 20
+    assert {row["status"] for row in rows(tmp_path)} == {"ok"}
+
+
+def test_a_program_sees_what_there_is_and_puts_its_own_calls_on_the_bill(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(LOOKING, tmp_path, server).splitlines()
+    assert "'openai'" in told[0]
+    assert "'openai': False" in told[1], "this server lists no models"
+    assert told[2].startswith("[('openai', 'gpt-5.4-mini'), ")
+    assert told[3] == "1"
+    assert told[4] == "[('openai', 'gpt-4'), ('anthropic', 'claude-3-opus'), ('mistral', 'mistral-large')]"
+    assert [(row["model"], row["cost_picousd"]) for row in rows(tmp_path)] == [("gpt-5.4-mini", 4 * 10**8)]
+
+
+def typed(tmp_path: Path, *programs: str) -> subprocess.CompletedProcess[str]:
+    files = []
+    for number, program in enumerate(programs):
+        files.append(tmp_path / f"program_{number}.py")
+        files[-1].write_text(program)
+    cache = ROOT / ".mypy_cache" / "programs"
+    strictly = ("-m", "mypy", "--strict", "--no-error-summary", "--config-file=", f"--cache-dir={cache}")
+    return subprocess.run(
+        [sys.executable, *strictly, *map(str, files)],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=300,
+        check=False,
+        text=True,
+    )
+
+
+def test_a_users_type_checker_passes_the_snippets_and_finds_wrong_arguments(tmp_path: Path) -> None:
+    wrong = """
+from llmroute import LLMService, get_llm_service, get_llm_tracker
+
+async def main(service: LLMService) -> int:
+    await service.generate("hi", temprature=0.5)
+    await service.generate("hi", max_tokens="many")
+    service.stream_generate("hi", local_only=None)
+    answer = await service.generate("hi", model="gpt-4o", fallback=["mistral/mistral-large"])
+    get_llm_service("calls.db")
+    get_llm_tracker(3)
+    return answer.cost_usd
+"""
+    checked = typed(tmp_path, *SNIPPETS, wrong)
+    found = [line for line in checked.stdout.splitlines() if ": error:" in line]
+    where = [line.split(":")[:2] for line in found]
+    name = str(tmp_path / f"program_{len(SNIPPETS)}.py")
+    assert sorted({(Path(file).name, int(line)) for file, line in where}) == [
+        (Path(name).name, line) for line in (5, 6, 7, 10, 11)
+    ], checked.stdout + checked.stderr
+
+
+def test_generate_takes_every_field_of_a_request_as_it_is_typed_there() -> None:
+    options = {field.name: field.type for field in fields(Options) if field.name != "prompt"}
+    choices = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Choices.__annotations__.items()}
+    assert choices == options
+
+
+def test_every_public_name_is_there_and_is_what_it_is_called() -> None:
+    for name in llmroute.__all__:
+        value = getattr(llmroute, name)
+        assert getattr(value, "__name__", "__version__") == name
+    issue = "get_llm_service LLMService ModelRegistry FallbackChain RoutingStrategy get_llm_tracker LLMResponse"
+    assert {*issue.split(), "AuthenticationError", "RateLimitError"} <= set(llmroute.__all__)
+    errors = {name for name in vars(llmroute.errors) if name.endswith("Error") and not name.startswith("_")}
+    assert errors <= set(llmroute.__all__) | {"LLMRouteError"}
+
+
+def test_services_and_trackers_take_the_path_of_a_ledger(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in server.settings.items():
+        monkeypatch.setenv(name, value)
+    elsewhere = tmp_path / "calls.db"
+
+    async def main(ledger: str | Path) -> None:
+        async with llmroute.get_llm_service(ledger) as service:
+            answer = await service.generate("hi", model="openai/gpt-4o", workspace_id="w")
+        costs = await llmroute.get_llm_tracker(ledger).get_workspace_costs("w")
+        assert costs["total_cost"] == pytest.approx((answer.cost_usd or 0) * costs["call_count"])
+
+    for ledger in (elsewhere, str(elsewhere)):
+        asyncio.run(main(ledger))
+    with llmroute.Ledger(elsewhere) as lent:
+        costs = asyncio.run(llmroute.get_llm_tracker(lent).get_workspace_costs("w", period="day"))
+        assert (costs["call_count"], [line["model"] for line in costs["by_model"]]) == (2, ["gpt-4o"])
+
+
+def test_hundreds_at_once_are_answered_and_those_cancelled_are_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ModelServer(pause_s=0.2) as server:
+        for name, value in server.settings.items():
+            monkeypatch.setenv(name, value)
+
+        async def main() -> int:
+            async with llmroute.get_llm_service(tmp_path / "calls.db") as service:
+                asked = [asyncio.create_task(service.generate(f"{n}", model="openai/gpt-4o")) for n in range(300)]
+                await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                for task in asked[::3]:
+                    task.cancel()
+                ended = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(one) for one in ended} <= {llmroute.LLMResponse, asyncio.CancelledError}
+            return sum(isinstance(one, llmroute.LLMResponse) for one in ended)
+
+        answers = asyncio.run(main())
+    with llmroute.Ledger(tmp_path / "calls.db") as ledger:
+        counts = dict(ledger.db.execute("SELECT status, count(*) FROM attempts GROUP BY status").fetchall())
+    assert 200 <= answers < 300
+    assert counts["ok"] >= answers
+    assert set(counts) <= {"ok", "interrupted"}
