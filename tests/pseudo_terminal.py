@@ -1,4 +1,4 @@
-"""Run the program on a terminal of 80 columns and 24 lines, as a person does."""
+"""Run the program on a terminal of 80 columns and 24 lines unless told otherwise, as a person does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.shell import LLMROUTE, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -25,13 +26,21 @@ class Seen:
     text: str
 
 
-def run_on_terminal(*arguments: str, home: Path, typed: str = "", columns: int = 80, **settings: str) -> Seen:
-    """Run `llmroute` with all three streams on a pseudo-terminal; `typed` is typed ahead."""
+def run_on_terminal(
+    *arguments: str,
+    home: Path,
+    typed: str = "",
+    columns: int = 80,
+    lines: int = 24,
+    command: Sequence[str] = LLMROUTE,
+    **settings: str,
+) -> Seen:
+    """Run `command` with all three streams on a pseudo-terminal; `typed` is typed ahead."""
     master, slave = pty.openpty()
     try:
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = environment(home, TERM="xterm-256color", **settings)
-        process = subprocess.Popen([*LLMROUTE, *arguments], env=env, cwd=home, stdin=slave, stdout=slave, stderr=slave)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        env = environment(home, **{"TERM": "xterm-256color", **settings})
+        process = subprocess.Popen([*command, *arguments], env=env, cwd=home, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         if typed:
             os.write(master, typed.encode())

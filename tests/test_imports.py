@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.ledger.rows import AttemptRow
+from llmroute.ledger.store import Ledger
 from tests.model_server import ModelServer
 from tests.shell import environment
 
@@ -67,8 +70,14 @@ def test_commands_that_send_and_store_nothing_load_nothing_heavy(arguments: tupl
     assert loaded(*arguments, home=tmp_path) == set()
 
 
-def test_costs_load_the_ledger_only(tmp_path: Path) -> None:
-    assert loaded("costs", home=tmp_path) <= {"sqlite3", "sqlite_utils"}
+@pytest.mark.parametrize("arguments", [(), ("--by", "hour", "--csv"), ("calls",)])
+def test_costs_load_the_ledger_only(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert loaded("costs", *arguments, home=tmp_path) <= {"sqlite3", "sqlite_utils"}
+    (tmp_path / "llmroute").mkdir()
+    row = AttemptRow("r", 1, time.time_ns() // 10**6, "openai", "m", streaming=False, status="ok", input_tokens=9)
+    with Ledger(tmp_path / "llmroute" / "ledger.db") as ledger:
+        ledger.settle(row)
+    assert loaded("costs", *arguments, home=tmp_path) == {"sqlite3", "sqlite_utils"}
 
 
 @pytest.mark.parametrize("command", ["budget", "check"])

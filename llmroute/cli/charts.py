@@ -40,10 +40,13 @@ def day_chart(days: Sequence[tuple[date, Line]], width: int) -> list[list[Piece]
     told = [f"{line.call_count:,}" if by_calls else cost(line) if line.call_count else "-" for _, line in days]
     most, column = max(values, default=0) or 1, max(map(len, told), default=0)
     room = min(WIDEST_BAR, width - len(LABEL) - column - 4)
-    return [
-        [(f"{day:%a %Y-%m-%d}  ", "dim"), (f"{text:>{column}}  ", ""), (bar(value / most, room), "cyan")]
-        for (day, _), text, value in zip(days, told, values, strict=True)
-    ]
+    lines = []
+    for (day, _), text, value in zip(days, told, values, strict=True):
+        drawn = bar(value / most, room)
+        lines.append(
+            [(f"{day:%a %Y-%m-%d}  ", "dim"), (f"{text:>{column}}", ""), (f"  {drawn}" if drawn else "", "cyan")]
+        )
+    return lines
 
 
 def budget_chart(found: Sequence[Standing]) -> list[list[Piece]]:
@@ -55,7 +58,7 @@ def budget_chart(found: Sequence[Standing]) -> list[list[Piece]]:
         [
             (f"{name:<{longest}}  ", "dim"),
             (f"{bar(share, BUDGET_BAR):<{BUDGET_BAR}}", _colour(share)),
-            (f"  {percent(share)} of {money(standing.cap.cap_picousd / PICO_PER_USD)}", ""),
+            (f"  {percent(share):>4} of {money(standing.cap.cap_picousd / PICO_PER_USD)}", ""),
         ]
         for name, (standing, share) in zip(names, rows, strict=True)
     ]

@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     from llmroute.service.billing import Question
 
 Form = Literal["text", "json", "csv", "md"]
+Period = Annotated[
+    str | None, typer.Option(help="The current day, week, month, year or all, in your time zone; default month.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of a period: from 24h, 7d or 2w ago, exactly that and down to a quarter of an hour,"
+        " or from the beginning of 2026-11-01 on."
+    ),
+]
+Until = Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.")]
+By = Annotated[
+    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status"] | None,
+    typer.Option(help="A line for each of these; default model."),
+]
 
 costs = typer.Typer(
     help="Show what calls cost; list them; set budgets; keep the ledger.",
@@ -38,22 +53,10 @@ for command in (calls, export, path, check, backup, prune):
 @costs.callback()
 def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    period: Annotated[
-        str | None,
-        typer.Option(help="The current day, week, month, year or all, in your time zone; default month."),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of a period: from 24h, 7d or 2w ago, exactly that and down to a quarter of an hour,"
-            " or from the beginning of 2026-11-01 on."
-        ),
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.")] = None,
-    by: Annotated[
-        Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status"] | None,
-        typer.Option(help="A line for each of these; default model."),
-    ] = None,
+    period: Period = None,
+    since: Since = None,
+    until: Until = None,
+    by: By = None,
     workspace: flags.Workspace = None,
     color: flags.Color = "auto",
     as_json_: flags.AsJSON = False,

@@ -123,7 +123,7 @@ def _sentence(told: Bill) -> str:
     whose = "" if told.workspace is None else f" in workspace {cell(told.workspace) or _NONE}"
     return (
         f"{money(total.known_cost_usd)}{whose} {_span(told)}:"
-        f" {total.call_count:,} calls ({total.failed_count:,} failed){unknown}"
+        f" {total.call_count:,} {'call' if total.call_count == 1 else 'calls'} ({total.failed_count:,} failed){unknown}"
     )
 
 

@@ -108,8 +108,8 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, wid
             broken.append(["" if at <= name_at else text for at, text in enumerate(row)])
         else:
             broken.append(row)
-    longest = max((len(row[name_at]) for row in (head, *rows)), default=0)
-    return columns(head, broken, numbers=numbers, widths={name_at: min(room, longest)})
+    longest = max(len(row[name_at]) for row in (head, *rows) if len(row[name_at]) <= room)
+    return columns(head, broken, numbers=numbers, widths={name_at: longest})
 
 
 def columns(

@@ -24,6 +24,8 @@ DEFAULT_PERIOD = "month"
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _HOUR_MS = 3_600_000
 _QUARTER_MS = 900_000
+# In the year 2286: every calendar still has room before and after.
+_END_OF_TIME_MS = 10**13
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +117,20 @@ def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | Non
 
 def _moment(flag: str, text: str, now: datetime) -> datetime:
     """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
+    at_ms = _milliseconds(text.strip(), now)
+    if at_ms is None or not 0 <= at_ms <= _END_OF_TIME_MS:
+        raise RequestError(f"{flag}: {text!r} is no time", hint="24h, 7d and 2w are (back from now), and 2026-11-01")
+    return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+
+
+def _milliseconds(text: str, now: datetime) -> int | None:
+    if found := re.fullmatch(r"(\d{1,5})([hdw])", text):
+        return milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
     try:
-        if found := re.fullmatch(r"(\d{1,5})([hdw])", text.strip()):
-            at_ms = milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
-        else:
-            told = datetime.fromisoformat(text.strip())
-            at_ms = milliseconds(told if told.tzinfo else in_zone_of(now, told))
-        return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+        told = datetime.fromisoformat(text)
+        return milliseconds(told if told.tzinfo else in_zone_of(now, told))
     except (ValueError, OverflowError, OSError):
-        raise RequestError(
-            f"{flag}: {text!r} is no time", hint="24h, 7d and 2w are (back from now), and 2026-11-01"
-        ) from None
+        return None
 
 
 def known_workspaces(config: Config) -> list[str]:

@@ -103,8 +103,8 @@ def test_every_report_equals_a_count_by_brute_force(zone: str, config: Config, r
     placed = with_wall_clock(rows, ZoneInfo(zone))
     for moment in NOWS:
         now = moment.astimezone(ZoneInfo(zone))
-        everything = [Case(Question("all"), None, floor(now) + QUARTER)] if moment is NOWS[0] else []
-        for case in cases(now) + everything:
+        everything = Case(Question("all"), None, floor(now) + QUARTER)
+        for case in [*cases(now), everything] if moment is NOWS[0] else cases(now)[:3]:
             own = inside(placed, case)
             whole = count(own, None)[()]
             expected = whole.as_told()
