@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import (
@@ -57,7 +57,7 @@ class Faults:
     """One provider's errors.  `rules` are its own, asked before the common table; `api_key` never leaves."""
 
     provider: str
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     rules: tuple[Rule, ...] = ()
 
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:

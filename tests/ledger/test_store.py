@@ -365,6 +365,50 @@ def test_sixteen_processes_lose_no_row(path: Path) -> None:
     assert sound(path)
 
 
+FIFTY = """
+import os, sys
+from pathlib import Path
+from llmroute.ledger.rows import AttemptRow
+from llmroute.ledger.store import Ledger
+
+def first_run(path, worker):
+    with Ledger(path) as ledger:
+        row = AttemptRow(f"r{worker}", 1, 1_790_000_000_000, "openai", "m", False)
+        ledger.begin(row)
+        row.status, row.cost_picousd = "ok", 3
+        ledger.settle(row)
+
+for turn in range(20):
+    path = Path(sys.argv[1]) / str(turn) / "ledger.db"
+    reader, writer = os.pipe()
+    children = []
+    for worker in range(50):
+        child = os.fork()
+        if child == 0:
+            os.close(writer)
+            os.read(reader, 1)  # all begin when the last one is there
+            code = 1
+            try:
+                first_run(path, worker)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    os.close(writer)
+    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+    os.close(reader)
+"""
+
+
+def test_fifty_first_runs_at_once_are_fifty_rows_twenty_times_running(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FIFTY, str(tmp_path)], check=True, timeout=120)
+    for turn in range(20):
+        path = tmp_path / str(turn) / "ledger.db"
+        assert rows(path, "count(*), sum(status = 'ok'), sum(cost_picousd)") == [(50, 50, 150)]
+        assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
+        assert sound(path)
+
+
 def test_fifty_processes_that_make_the_ledger_at_once_make_one(path: Path) -> None:
     run_writers(path, 50, 1)
     assert rows(path, "count(*), sum(status = 'ok')") == [(50, 50)]
