@@ -88,9 +88,9 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Plan as Plan
     from llmroute.routing.strategies import RoutingStrategy as RoutingStrategy
     from llmroute.service.api import LLMService as LLMService
-    from llmroute.service.api import Stream as Stream
     from llmroute.service.api import get_llm_service as get_llm_service
     from llmroute.service.options import Options as Options
+    from llmroute.service.stream import Stream as Stream
     from llmroute.service.tracker import LLMTracker as LLMTracker
     from llmroute.service.tracker import get_llm_tracker as get_llm_tracker
     from llmroute.types import (
@@ -142,7 +142,7 @@ _HOMES = {
     "RequestError": "llmroute.errors",
     "RestingError": "llmroute.errors",
     "RoutingStrategy": "llmroute.routing.strategies",
-    "Stream": "llmroute.service.api",
+    "Stream": "llmroute.service.stream",
     "TransientError": "llmroute.errors",
     "UnreachableError": "llmroute.errors",
     "Usage": "llmroute.types",

@@ -85,15 +85,17 @@ class FaultServer:
             with self._lock:
                 self.connections += 1
                 self.open_connections += 1
+                thread.start()
                 self._threads.append(thread)
-            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for thread in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(PATIENCE_S)
 
     def wait_until_idle(self) -> bool:

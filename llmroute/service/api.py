@@ -9,8 +9,6 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from llmroute.errors import LLMRouteError
-from llmroute.providers import PROVIDERS, Endpoint, connect
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
 from llmroute.service import settings
@@ -18,6 +16,7 @@ from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.call import Call, Labels
 from llmroute.service.candidates import Candidates
 from llmroute.service.drive import drive, drive_async
+from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.options import Choices, Options
@@ -25,6 +24,7 @@ from llmroute.service.planning import Planner
 from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
 from llmroute.service.router import Router
+from llmroute.service.stream import Stream
 from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.ledger.store import Ledger
-    from llmroute.providers import Provider
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.transport import AsyncSender, Sender
@@ -76,7 +75,7 @@ class LLMService:
             limits=self.config.limits,
             wait_s=self.config.timeouts.ledger_s,
         )
-        self._providers: dict[str, Provider] = {}
+        self.endpoints = Endpoints(self.config)
         self._sender: Sender | None = None
         self._async_sender: AsyncSender | None = None
         # Concurrent requests are planned in threads of their own.
@@ -166,20 +165,6 @@ class LLMService:
         """
         return usage_stats(self._books.ledger(), provider)
 
-    def why_unusable(self, provider: str) -> str | None:
-        """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
-        here = self.config.providers[provider]
-        if here.problem:
-            return f"{provider}: {here.problem}"
-        row = PROVIDERS[provider]
-        if row.needs_key and not here.api_key:
-            return f"{provider}: no API key (set {here.key_variable})"
-        if provider == "builtin":
-            from llmroute.providers import builtin
-
-            return builtin.why_unavailable(self._endpoint(provider))
-        return None
-
     async def health_check(self) -> dict[str, bool]:
         """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""
         import asyncio
@@ -194,7 +179,7 @@ class LLMService:
 
         Asks the local server whether it is up; nothing leaves this machine.
         """
-        usable = [name for name in self.config.providers if self.why_unusable(name) is None]
+        usable = [name for name in self.config.providers if self.endpoints.why_unusable(name) is None]
         here = self.local_models()
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
@@ -204,7 +189,7 @@ class LLMService:
             self.registry,
             prompt,
             self.memory(expected_input_tokens(prompt), prompt.effort),
-            self.why_unusable,
+            self.endpoints.why_unusable,
             self.local_models(),
             local_only=options.local_only,
         )
@@ -213,14 +198,7 @@ class LLMService:
     def memory(self, input_tokens: int = 0, effort: str | None = None) -> Memory:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
         told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=_now_ms())
-        return Memory(told, self.fingerprint)
-
-    def fingerprint(self, provider: str) -> str:
-        """Tell one key and address of a provider from another, without telling the key."""
-        from hashlib import sha256
-
-        here = self.config.providers[provider]
-        return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
+        return Memory(told, self.endpoints.fingerprint)
 
     def resting_until_ms(self) -> dict[str, int]:
         """Return the providers that are left alone as a whole for what they did, and until when (UTC milliseconds)."""
@@ -229,7 +207,7 @@ class LLMService:
         return {
             one.provider: one.open_until_ms
             for one in sorted(whole, key=lambda one: one.open_until_ms)
-            if one.fingerprint in (None, self.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
+            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
         }
 
     def reset_breakers(self, provider: str) -> int:
@@ -242,7 +220,7 @@ class LLMService:
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
-        return LocalModels(lambda: self.connect(LOCAL_SERVER), self._blocking_sender)
+        return LocalModels(lambda: self.endpoints.connect(LOCAL_SERVER), self._blocking_sender)
 
     def _call(self, options: Options, *, streaming: bool) -> Call:
         from dataclasses import replace
@@ -258,8 +236,8 @@ class LLMService:
             plan=plan,
             timeouts=timeouts,
             labels=Labels(options.task_type, options.workspace_id or self.config.workspace, options.execution_id),
-            connect=self.connect,
-            fingerprint=self.fingerprint,
+            connect=self.endpoints.connect,
+            fingerprint=self.endpoints.fingerprint,
             books=self._books,
             note=self._note,
             trace=self._trace,
@@ -285,27 +263,6 @@ class LLMService:
         async with aclosing(drive_async(run(call), self._async_sender, asyncio.sleep)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    def connect(self, name: str) -> Provider:
-        """Return a provider, importing its module and starting the embedded engine when first needed.
-
-        Raises:
-            EngineUnavailableError: the engine or its weights are not installed.
-        """
-        with self._lock:
-            if name not in self._providers:
-                self._providers[name] = connect(name, self._endpoint(name))
-            return self._providers[name]
-
-    def _endpoint(self, name: str) -> Endpoint:
-        here = self.config.providers[name]
-        return Endpoint(
-            api_key=here.api_key,
-            base_url=here.base_url,
-            organization=here.organization,
-            weights=self.config.local_model,
-            config_dir=self.config.config_dir,
-        )
 
     def _blocking_sender(self) -> Sender:
         with self._lock:
@@ -336,39 +293,6 @@ class LLMService:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-class Stream:
-    """The pieces of a streamed answer; `response` is the whole once they have ended."""
-
-    def __init__(self, pieces: AsyncIterator[str | LLMResponse]) -> None:
-        self._pieces = pieces
-        self._response: LLMResponse | None = None
-
-    @property
-    def response(self) -> LLMResponse:
-        """The whole answer with usage and cost.
-
-        Raises:
-            LLMRouteError: the stream has not ended yet.
-        """
-        if self._response is None:
-            raise LLMRouteError("the response of a stream is there when the stream has ended")
-        return self._response
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        async for piece in self._pieces:
-            if isinstance(piece, str):
-                return piece
-            self._response = piece
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Break the answer off; the attempt is settled as interrupted."""
-        await self._pieces.aclose()  # type: ignore[attr-defined]
 
 
 def get_llm_service(ledger: Ledger | str | PathLike[str] | None = None) -> LLMService:

@@ -55,7 +55,7 @@ def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
         return ChainEntry(written, None, error.message)
     except RequestError as error:
         return ChainEntry(written, None, error.message)
-    problem = service.why_unusable(living.provider)
+    problem = service.endpoints.why_unusable(living.provider)
     if problem is None and living.provider == LOCAL_SERVER:
         problem = here.why_unusable(living.api_name)
     return ChainEntry(written, living.name, problem)

@@ -70,13 +70,13 @@ def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: flo
 
 
 def _probe(service: LLMService, sender: Sender, name: str, until: float) -> Health:
-    if problem := service.why_unusable(name):
+    if problem := service.endpoints.why_unusable(name):
         return _out_of_the_question(service, name, problem)
     if name == "builtin":
         return Health(ok=True, status="ok", configured=False, models=1, detail="starts when it is needed")
     started = time.monotonic()
     try:
-        count = len(fetch_models(sender, service.connect(name), until))
+        count = len(fetch_models(sender, service.endpoints.connect(name), until))
     except LLMRouteError as error:
         answered = isinstance(error, AttemptError) and error.http_status is not None
         return replace(_ill(service, name, error), latency_ms=_since(started) if answered else None)

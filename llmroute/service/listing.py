@@ -116,7 +116,7 @@ def available(service: LLMService, found: Iterable[Listed]) -> frozenset[str]:
 
 def why_unavailable(service: LLMService, found: Iterable[Listed]) -> dict[str, str | None]:
     """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
-    why = {name: service.why_unusable(name) for name in service.config.providers}
+    why = {name: service.endpoints.why_unusable(name) for name in service.config.providers}
     here = service.local_models()
 
     def problem(one: Listed) -> str | None:

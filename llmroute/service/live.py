@@ -37,9 +37,9 @@ def live(service: LLMService, provider: str | None = None) -> Live:
     Raises:
         NoCandidateError: the provider that was named is not set up.
     """
-    if provider and (problem := service.why_unusable(provider)):
+    if provider and (problem := service.endpoints.why_unusable(provider)):
         raise NoCandidateError(problem)
-    asked = [provider] if provider else [name for name in PROVIDERS if service.why_unusable(name) is None]
+    asked = [provider] if provider else [name for name in PROVIDERS if service.endpoints.why_unusable(name) is None]
     answers = fetch_lists(service, [name for name in asked if name != ENGINE])
     lists = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
     failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
@@ -62,7 +62,7 @@ def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[Li
 
     sender = Sender()
     try:
-        return side_by_side(lambda name, until: fetch_models(sender, service.connect(name), until), names)
+        return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
     finally:
         sender.close()
 

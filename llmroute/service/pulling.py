@@ -41,7 +41,7 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
     from llmroute.providers.ollama import Ollama
     from llmroute.transport import Sender
 
-    provider = service.connect(LOCAL_SERVER)
+    provider = service.endpoints.connect(LOCAL_SERVER)
     assert isinstance(provider, Ollama)
     timeouts = service.config.timeouts
     # Between two lines a layer of many gigabytes may be verified.

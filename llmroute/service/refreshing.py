@@ -93,7 +93,7 @@ def prepare(service: LLMService, source: str = DATA_URL) -> Refresh:
 
 def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any], today: date) -> Refresh:
     """Ask the providers that have a key.  What runs on the user's machine has neither prices nor ends."""
-    asked = [name for name, row in PROVIDERS.items() if row.needs_key and service.why_unusable(name) is None]
+    asked = [name for name, row in PROVIDERS.items() if row.needs_key and service.endpoints.why_unusable(name) is None]
     served: list[Change] = []
     failures: dict[str, LLMRouteError] = {}
     for name, answer in fetch_lists(service, asked).items():

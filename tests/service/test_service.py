@@ -28,6 +28,7 @@ from llmroute.errors import (
 )
 from llmroute.ledger.store import Ledger
 from llmroute.service.api import LLMService, get_llm_service
+from llmroute.service.endpoints import Endpoints
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse
 from tests.fault_server import Drip, Pause, Received, Reset, Script, chunk, chunked_head, reply, serving
@@ -461,9 +462,9 @@ def test_a_signal_in_the_middle_of_a_read_settles_the_row_and_passes_on(
 
 
 def test_a_signal_before_anything_was_sent_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = LLMService.connect
+    connect = Endpoints.connect
 
-    def interrupted(self: LLMService, name: str) -> object:
+    def interrupted(self: Endpoints, name: str) -> object:
         if name == "openai":
             raise Signalled
         return connect(self, name)
@@ -471,7 +472,7 @@ def test_a_signal_before_anything_was_sent_costs_nothing(tmp_path: Path, monkeyp
     with serving([openai_answer()]) as server:
         house = House(tmp_path, openai=server)
         service = house.service()
-        monkeypatch.setattr(LLMService, "connect", interrupted)
+        monkeypatch.setattr(Endpoints, "connect", interrupted)
         with pytest.raises(Signalled):
             list(service.answer(Options(prompt="x", model=OPENAI), streaming=False))
         service.close()

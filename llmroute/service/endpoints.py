@@ -1,0 +1,64 @@
+"""Where each provider is called from here, and with what."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from llmroute.providers import PROVIDERS, Endpoint, connect
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.providers import Provider
+
+
+class Endpoints:
+    """The providers as one configuration sets them up; safe to share between threads."""
+
+    def __init__(self, config: Config) -> None:
+        """Import nothing and start nothing yet."""
+        self._config = config
+        self._providers: dict[str, Provider] = {}
+        self._lock = threading.RLock()
+
+    def why_unusable(self, provider: str) -> str | None:
+        """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
+        here = self._config.providers[provider]
+        if here.problem:
+            return f"{provider}: {here.problem}"
+        row = PROVIDERS[provider]
+        if row.needs_key and not here.api_key:
+            return f"{provider}: no API key (set {here.key_variable})"
+        if provider == "builtin":
+            from llmroute.providers import builtin
+
+            return builtin.why_unavailable(self._endpoint(provider))
+        return None
+
+    def connect(self, name: str) -> Provider:
+        """Return a provider, importing its module and starting the embedded engine when first needed.
+
+        Raises:
+            EngineUnavailableError: the engine or its weights are not installed.
+        """
+        with self._lock:
+            if name not in self._providers:
+                self._providers[name] = connect(name, self._endpoint(name))
+            return self._providers[name]
+
+    def _endpoint(self, name: str) -> Endpoint:
+        here = self._config.providers[name]
+        return Endpoint(
+            api_key=here.api_key,
+            base_url=here.base_url,
+            organization=here.organization,
+            weights=self._config.local_model,
+            config_dir=self._config.config_dir,
+        )
+
+    def fingerprint(self, provider: str) -> str:
+        """Tell one key and address of a provider from another, without telling the key."""
+        from hashlib import sha256
+
+        here = self._config.providers[provider]
+        return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
