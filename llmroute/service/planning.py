@@ -59,7 +59,7 @@ class Planner:
             made = self._with_others(self._of_provider(options.provider, wish), wish, options)
         else:
             made = self._best(wish, self.candidates.all())
-        if not (wish.upgrade or options.chain or options.fallback):
+        if not wish.upgrade:
             made = without_upgrades(made)
         return made if self._may_fall_back(options) else replace(made, entries=made.entries[:1])
 

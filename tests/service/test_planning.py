@@ -258,6 +258,12 @@ def test_what_was_learned_moves_the_plan(house: House) -> None:
     assert max(plan.entries, key=lambda entry: entry.expected_latency_ms).model.name == slow
 
 
+def test_no_upgrade_holds_for_models_that_were_named_too(house: House) -> None:
+    plan = ask(house.service(**KEYS), fallback=("openai/gpt-5-nano", "anthropic/claude-opus-5-5"), upgrade=False)
+    assert [entry.model.name for entry in plan.entries] == ["openai/gpt-5-nano"]
+    assert "--no-upgrade forbids" in reasons(plan)["anthropic/claude-opus-5-5"]
+
+
 def test_no_upgrade_leaves_out_what_costs_over_three_times_the_first(house: House) -> None:
     free = ask(house.service(**KEYS), model=OPENAI)
     first = free.entries[0].candidate.expected_cost_picousd
