@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 TEXT = "The first one said all of this."
 OTHER = "The other one said all of this."
-SHORT = Timeouts(total_s=10, connect_s=1, first_token_s=0.25, slow_first_token_s=0.25, stall_s=0.25)
+SHORT = Timeouts(total_s=10, connect_s=1, first_token_s=0.5, slow_first_token_s=0.5, stall_s=0.5)
 PAUSE_S = fallback.RETRY_PAUSE_S
 # CI is noisy.
 SLACK = 3.0

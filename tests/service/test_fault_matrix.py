@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 TEXT = "Whole and from the other one."
 BOUNDED_S = 20.0
-TIMEOUTS = Timeouts(total_s=8, connect_s=1, first_token_s=0.3, slow_first_token_s=0.3, stall_s=0.3)
+TIMEOUTS = Timeouts(total_s=20, connect_s=3, first_token_s=3, slow_first_token_s=3, stall_s=3)
 WORKERS = 12
 
 # The class of a failure to what comes of it while another model with a larger window is left: its text, or an exit.
