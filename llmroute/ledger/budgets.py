@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
 from llmroute.types import PICO_PER_USD
@@ -22,8 +21,7 @@ _RESERVED = "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status 
 _OF_WORKSPACE = " AND workspace = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(NamedTuple):
     """A cap in its current window.  `workspace` is empty for all calls; `end_ms` is None for a window without end."""
 
     period: str
@@ -33,8 +31,7 @@ class Cap:
     end_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a cap has to set against: what was spent, and what calls under way may still cost."""
 
     cap: Cap

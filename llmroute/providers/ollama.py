@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
@@ -70,7 +69,7 @@ class Ollama:
         if not {"message", "response", "done"} & told.keys():
             raise self._faults.unreadable("the answer has no message")
         completion = parse_answer(told)
-        return replace(completion, warning=cut_warning(sent, completion.usage) or completion.warning)
+        return completion._replace(warning=cut_warning(sent, completion.usage) or completion.warning)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
         """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""

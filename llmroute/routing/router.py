@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.plan import Entry, Exclusion, Plan
@@ -70,7 +69,7 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
-    return keep_order(wish, [replace(one, learned=replace(one.learned, awake=True)) for one in resting])
+    return keep_order(wish, [one._replace(learned=one.learned._replace(awake=True)) for one in resting])
 
 
 def without_upgrades(made: Plan) -> Plan:
@@ -78,7 +77,7 @@ def without_upgrades(made: Plan) -> Plan:
     kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
     reason = "it costs more than the first choice, and --no-upgrade forbids that"
     dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
-    return replace(made, entries=kept, excluded=made.excluded + dearer)
+    return made._replace(entries=kept, excluded=made.excluded + dearer)
 
 
 def is_upgrade(entry: Entry, first: Entry) -> bool:

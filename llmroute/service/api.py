@@ -223,13 +223,11 @@ class LLMService:
         return LocalModels(lambda: self.endpoints.connect(LOCAL_SERVER), self._blocking_sender)
 
     def _call(self, options: Options, *, streaming: bool) -> Call:
-        from dataclasses import replace
-
         prompt = options.rendered_prompt(streaming=streaming)
         plan = self._plan(options, prompt)
         timeouts = self.config.timeouts
         if options.timeout_s is not None:
-            timeouts = replace(timeouts, total_s=options.timeout_s)
+            timeouts = timeouts._replace(total_s=options.timeout_s)
         return Call(
             id=_new_id(),
             prompt=prompt,

@@ -240,7 +240,7 @@ class Attempt:
         prompt = fitted(call.prompt, model.parameters)
         lowered = self._adapted.max_tokens if self._adapted else None
         limits = [limit for limit in (self._cut, lowered) if limit is not None]
-        return replace(prompt, max_tokens=min(limits)) if limits else prompt
+        return prompt._replace(max_tokens=min(limits)) if limits else prompt
 
     def _put_otherwise(self, request: HTTPRequest) -> HTTPRequest:
         """Rename or drop what the model has just refused."""
@@ -248,7 +248,7 @@ class Attempt:
             return request
         body = self._adapted.apply(json.loads(request.body or b"{}"))
         self._call.trace(f"{self._entry.model.name}: sent again with {', '.join(body)}")
-        return replace(request, body=json.dumps(body, ensure_ascii=False).encode())
+        return request._replace(body=json.dumps(body, ensure_ascii=False).encode())
 
     def _find_adaptation(self, error: AttemptError, request: HTTPRequest) -> None:
         if isinstance(error, ParameterError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError, LedgerError
@@ -204,7 +203,8 @@ def price_as_json(price: Price | None) -> str | None:
     """Return the price as the ledger keeps it: pico-USD per token, without what is unknown."""
     if price is None:
         return None
-    return json.dumps({key: value for key, value in asdict(price).items() if value not in (None, ())})
+    told = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers]}
+    return json.dumps({key: value for key, value in told.items() if value not in (None, [])})
 
 
 def estimated_usage(expected_input_tokens: int, completion: Completion | None) -> Usage:

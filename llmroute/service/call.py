@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from llmroute.types import Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(NamedTuple):
     """What the user wants to find the request under in the ledger."""
 
     task: str | None = None
@@ -25,8 +23,7 @@ class Labels:
     execution: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request that has its plan: everything that the flow needs and nothing that it must look up.
 
     `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.

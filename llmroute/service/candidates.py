@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_picousd, price_on, worst_rates
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 LAST_RESORT = "builtin"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """The models that might serve one prompt.
 
     `why_unusable` says why a provider cannot be called from here, None when it can; `here` what the local server has.

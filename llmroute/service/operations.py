@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest, LLMResponse
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Send a request; answered with the driver's exchange once the head of the reply is there."""
 
     request: HTTPRequest
@@ -20,41 +18,35 @@ class Open:
     answer_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Read on in the open exchange; answered with bytes, empty at the end."""
 
     within_s: float
 
 
-@dataclass(frozen=True, slots=True)
 class Close:
     """Let go of the open exchange; a driver that is left does so by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Sleep so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Blocking:
+class Blocking(NamedTuple):
     """Do what may block: the disk, the start of the embedded engine; answered with what the call returns."""
 
     call: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """Hand a piece of a streamed answer to the caller."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """Hand the whole answer to the caller; it is settled in the ledger when the caller comes back."""
 
     response: LLMResponse

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
@@ -28,11 +27,10 @@ KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one"
 
 def _only_hard(wish: Wish) -> Wish:
     """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
-    return replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
+    return wish._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Planner:
+class Planner(NamedTuple):
     """Makes the plan of one request.  `note` receives what a person should know of it."""
 
     config: Config
@@ -61,7 +59,7 @@ class Planner:
             made = self._best(wish, self.candidates.all())
         if not wish.upgrade:
             made = without_upgrades(made)
-        return made if self._may_fall_back(options) else replace(made, entries=made.entries[:1])
+        return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
 
     def _may_fall_back(self, options: Options) -> bool:
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
@@ -94,7 +92,7 @@ class Planner:
     def _best(self, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
         made = plan(wish, candidates)
         if not made.entries:
-            made = replace(soonest(wish, candidates), excluded=made.excluded)
+            made = soonest(wish, candidates)._replace(excluded=made.excluded)
         _require(made, wish)
         first = made.entries[0]
         if first.candidate.last_resort and not wish.local_only:
@@ -113,21 +111,21 @@ class Planner:
         # What does not answer cannot say where it runs its models.
         if wish.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
-        candidate = replace(found, unusable=None, last_resort=False)
+        candidate = found._replace(unusable=None, last_resort=False)
         only_hard = _only_hard(wish)
-        awake = replace(candidate, learned=replace(candidate.learned, awake=True))
+        awake = candidate._replace(learned=candidate.learned._replace(awake=True))
         if exclusion := exclude(awake, only_hard):
             raise RequestError(f"{model.name}: {exclusion.reason}")
         resting = exclude(candidate, only_hard)
         made = keep_order(only_hard, [awake])
-        return made if resting is None else replace(made, excluded=(*made.excluded, resting))
+        return made if resting is None else made._replace(excluded=(*made.excluded, resting))
 
     def _of_provider(self, provider: str, wish: Wish) -> Plan:
         if provider not in PROVIDERS:
             raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
         if problem := self.candidates.why_unusable(provider):
             raise NoCandidateError(problem)
-        own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
+        own = [one._replace(last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
         return self._best(wish, own)
 
     def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
@@ -143,9 +141,9 @@ class Planner:
         excluded = made.excluded + rest.excluded
         if resting and rest.entries and self._may_fall_back(options):
             self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
-            return replace(made, entries=(*rest.entries, *made.entries), excluded=excluded)
+            return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded)
         entries = other_provider_second([*made.entries, *rest.entries])
-        return replace(made, entries=tuple(entries), excluded=excluded)
+        return made._replace(entries=tuple(entries), excluded=excluded)
 
     def _of_chain(self, name: str, wish: Wish) -> Plan:
         """Plan for a chain, which names intentions: whoever succeeds a retired model is meant."""
@@ -157,7 +155,7 @@ class Planner:
         for model in named:
             if meant[model.name].name in tried and (notice := self.registry.notice(model)):
                 self.note(notice)
-        return replace(made, strategy=None, chain=known)
+        return made._replace(strategy=None, chain=known)
 
     def _meant(self, model: ModelConfig) -> ModelConfig:
         return self.registry.successor(model) or model if self.registry.status(model) == "retired" else model
@@ -171,13 +169,13 @@ class Planner:
         """Return a model that was named, whose retirement says nothing of a gateway."""
         found = self.candidates.of(model)
         retired = self.registry.status(model) == "retired"
-        return replace(found, unusable=self.candidates.why_unusable(model.provider)) if retired else found
+        return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
 
     def _in_order(self, candidates: Sequence[Candidate], wish: Wish) -> Plan:
-        unique = list({one.model.name: replace(one, last_resort=False) for one in candidates}.values())
+        unique = list({one.model.name: one._replace(last_resort=False) for one in candidates}.values())
         made = keep_order(wish, unique)
         if not made.entries:
-            made = replace(soonest(wish, unique), excluded=made.excluded)
+            made = soonest(wish, unique)._replace(excluded=made.excluded)
         _require(made, wish)
         return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 ANY_PRICE = 10**30
 
 
-@dataclass(slots=True)
 class Purse:
     """What is left for the request in pico-USD, None when nobody has bounded it."""
 
-    left_picousd: int | None = None
+    def __init__(self, left_picousd: int | None = None) -> None:
+        self.left_picousd = left_picousd
 
     def pay(self, row: AttemptRow) -> None:
         """Take out what an attempt came to; one whose cost nobody knows has cost its worst."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any]
         if isinstance(answer, LLMRouteError):
             failures[name] = answer
             continue
-        listed = [asdict(model) for model in answer]
+        listed = [model._asdict() for model in answer]
         try:
             merged = merge_live(merged, name, listed, today)
         except RequestError as error:

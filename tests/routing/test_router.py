@@ -135,7 +135,7 @@ def test_the_engine_of_last_resort_is_used_only_when_nothing_else_can_be() -> No
     made = plan(wish(), [engine, other])
     assert names(made.entries) == ["openai/m"]
     assert [(each.model.name, "last resort" in each.reason) for each in made.excluded] == [("builtin/small", True)]
-    made = plan(wish(), [engine, replace(other, unusable="no key")])
+    made = plan(wish(), [engine, other._replace(unusable="no key")])
     assert names(made.entries) == ["builtin/small"]
 
 
@@ -210,8 +210,7 @@ def test_the_flags_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -
             continue
         words = told.admitted_by.split()
         flags = dict(zip(words[::2], words[1::2], strict=True))
-        relaxed = replace(
-            wanted,
+        relaxed = wanted._replace(
             min_quality=int(flags.get("--min-quality", wanted.min_quality)),
             max_latency_ms=int(flags["--max-latency"]) if "--max-latency" in flags else wanted.max_latency_ms,
             budget_picousd=round(float(flags["--budget"]) * 10**12) if "--budget" in flags else wanted.budget_picousd,
@@ -280,8 +279,7 @@ def test_a_dearer_copy_never_wins_when_cost_counts(pool: list[Candidate], extra:
     best = plan(wish("cost_optimized"), pool).entries[0].candidate
     if best.expected_cost_picousd is None:
         return
-    copy = replace(
-        best,
+    copy = best._replace(
         model=replace(best.model, id="0-copy"),
         expected_cost_picousd=best.expected_cost_picousd + extra,
     )

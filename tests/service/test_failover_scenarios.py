@@ -152,7 +152,7 @@ def test_02_a_rate_limit_for_ever_is_left_to_another(stage: Stage) -> None:
     outcome = stage.ask()
     stage.assert_text(outcome, OTHER)
     assert len(outcome.rows) == 2
-    alone = stage.ask(alone=True, timeouts=replace(SHORT, total_s=0.4))
+    alone = stage.ask(alone=True, timeouts=SHORT._replace(total_s=0.4))
     assert isinstance(alone.error, RateLimitError)
     assert alone.error.exit_code == 4
     assert "try again in 30 s" in str(alone.error.hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -132,7 +131,7 @@ def test_the_same_ledger_and_the_same_request_give_the_same_plan(everyone: LLMSe
 def test_a_free_local_model_beats_any_that_costs_when_it_is_good_enough(everyone: LLMService, floor: int) -> None:
     plan = everyone.plan(Options(prompt="x", strategy="cost_optimized", min_quality=floor))
     local = everyone.registry.resolve("ollama/mistral")
-    good_enough = quality(replace(plan.entries[0].candidate, model=local)) >= floor
+    good_enough = quality(plan.entries[0].candidate._replace(model=local)) >= floor
     assert (names(plan)[0] == local.name) is good_enough
     assert (local.name in reasons(plan)) is not good_enough
 
