@@ -8,18 +8,14 @@ from typing import Annotated
 import typer
 
 from llmroute.cli import signals
-from llmroute.cli.chains import chains
-from llmroute.cli.costs import costs
+from llmroute.cli.commands import Commands
 from llmroute.cli.failures import report_bug, report_usage
-from llmroute.cli.gen import gen
-from llmroute.cli.health import health
-from llmroute.cli.helping import EXIT_CODES, START, GroupedCommand, epilog
-from llmroute.cli.models import models
-from llmroute.cli.stream import stream
+from llmroute.cli.helping import EXIT_CODES, START
 from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",
+    cls=Commands,
     help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
     epilog=EXIT_CODES,
     invoke_without_command=True,
@@ -27,10 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, stream, health):
-    app.command(cls=GroupedCommand, epilog=epilog(command.__name__))(command)
-for name, group in (("models", models), ("costs", costs), ("chains", chains)):
-    app.add_typer(group, name=name, epilog=epilog(name))
 
 
 def _print_version(asked: bool) -> None:

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.cli.commands import SUMMARIES, called
 from llmroute.cli.helping import EXAMPLES
 from tests.shell import run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself(name: str) -> None:
+    told = called(name)
+    assert told.name == name
+    assert told.help.startswith(SUMMARIES[name].rstrip("."))
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
