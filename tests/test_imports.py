@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAVY = {
+    "httpcore",
     "httpx",
     "pydantic",
     "rich",
@@ -27,7 +28,6 @@ HEAVY = {
     "dotenv",
     "xllamacpp",
     "tomllib",
-    "httpx._main",
 }
 TELL = f"""
 import sys
@@ -87,14 +87,14 @@ def test_the_keeping_of_the_ledger_loads_nothing_else(command: str, tmp_path: Pa
 
 @pytest.mark.parametrize("arguments", [("health",), ("chains",), ("models", "--available")])
 def test_commands_that_ask_the_local_server_load_the_transport_only(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    assert loaded(*arguments, home=tmp_path) == {"httpx"}
+    assert loaded(*arguments, home=tmp_path) == {"httpcore"}
 
 
 @pytest.mark.parametrize("command", ["gen", "stream"])
 def test_an_answer_loads_the_transport_and_the_ledger_only(command: str, tmp_path: Path) -> None:
     with ModelServer() as server:
         found = loaded(command, "hi", "-m", "openai/gpt-4o", "--no-fallback", home=tmp_path, **server.settings)
-    assert found == {"httpx", "sqlite3"}
+    assert found == {"httpcore", "sqlite3"}
 
 
 def test_settings_load_their_readers_once(tmp_path: Path) -> None:
