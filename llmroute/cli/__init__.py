@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -53,7 +53,7 @@ def _is_set_up() -> bool:
         return True
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
     signals.install()
     try:

@@ -62,8 +62,13 @@ def leave(number: int) -> NoReturn:
     """Exit as a shell reports a program that ended by a signal; a hang-up counts as a termination."""
     if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write("\n")
+    exit_now(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+
+
+def exit_now(code: int) -> NoReturn:
+    """Exit when what was written is out; nothing else is waited for."""
     _drop_output()
-    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+    os._exit(code)
 
 
 def leave_quietly() -> NoReturn:
