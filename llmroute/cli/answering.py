@@ -75,7 +75,7 @@ def answering(asked: Asked) -> Iterator[Answering]:
                 raise typer.Exit
             yield under_way
         finally:
-            under_way.service.close()
+            under_way.service.leave()
     except LLMRouteError as error:
         _write_meta(meta, error_as_json(error))
         fail(error, as_json=asked.as_json)

@@ -277,6 +277,10 @@ class LLMService:
             self._sender = None
         self._books.close()
 
+    def leave(self) -> None:
+        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        self._books.leave()
+
     async def aclose(self) -> None:
         """Close everything."""
         if self._async_sender is not None:

@@ -436,3 +436,16 @@ def test_a_writer_that_is_killed_leaves_a_sound_ledger(path: Path) -> None:
     assert sound(path)
     [(settled, counted)] = rows(path, "sum(status = 'ok'), (SELECT sum(call_count) FROM rollups)")
     assert settled == counted >= 10
+
+
+def test_a_ledger_that_is_left_keeps_what_was_written_in_its_log_for_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.settle(AttemptRow("r", 1, 1_000, "openai", "m", streaming=False, status="ok"))
+    file = path.read_bytes()
+    ledger.leave()
+    del ledger
+    assert path.read_bytes() == file, "nothing waits for the file"
+    assert path.with_name("ledger.db-wal").stat().st_size > 0
+    with Ledger(path) as another:
+        assert another.db.execute("SELECT request_id FROM attempts").fetchall() == [("r",)]
