@@ -130,6 +130,8 @@ class Planner(NamedTuple):
 
     def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
         """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
+        if not self._may_fall_back(options):
+            return made
         named = {entry.model.name for entry in made.entries}
         joining = [
             one
@@ -139,7 +141,7 @@ class Planner(NamedTuple):
         rest = plan(wish, joining)
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
-        if resting and rest.entries and self._may_fall_back(options):
+        if resting and rest.entries:
             self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
             return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded)
         entries = other_provider_second([*made.entries, *rest.entries])
