@@ -188,23 +188,23 @@ class Attempt:
                 break
             for chunk in reader.feed(data):
                 alive = True
-                if chunk.text:
-                    yield from self._show(chunk.text)
+                if chunk.text and self._may_show(chunk.text):
+                    yield from self._let_out()
         completion = reader.finish()
-        if rest := completion.text[self._shown_length :]:
-            yield from self._show(rest)
+        if (rest := completion.text[self._shown_length :]) and self._may_show(rest):
+            yield from self._let_out()
         return completion
 
-    def _show(self, text: str) -> Generator[Operation, Any, None]:
+    def _may_show(self, text: str) -> bool:
+        """Hold the next piece, and say whether what is held may be let out."""
         if not self._begun_to_answer:
             self._begun_to_answer = True
             self._account.mark_first_token()
         self._shown_length += len(text)
         self._held.append(text)
         # Blank lines are no answer yet.
-        if not self._call.atomic and (self.shown or not text.isspace()):
-            self.shown = True
-            yield from self._let_out()
+        self.shown = self.shown or not (self._call.atomic or text.isspace())
+        return self.shown
 
     def _let_out(self) -> Generator[Operation, Any, None]:
         while self._held:

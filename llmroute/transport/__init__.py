@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,12 +20,22 @@ from llmroute.version import __version__
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
+    from llmroute.errors import AttemptError
     from llmroute.types import HTTPRequest
 
 WRITE_BYTES = 64 * 1024
 KEPT_S = 5.0
+FAULTS = (
+    httpcore.TimeoutException,
+    TimeoutError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    ValueError,
+)
 _HEADERS = {"user-agent": f"llmroute/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
 
 
@@ -45,9 +54,11 @@ class Sender:
             UnreachableError: DNS, refused, reset, TLS.
         """
         self._reading.until = time.monotonic() + connect_s + answer_s
-        with _translated(connect_s, connect_s + answer_s):
+        try:
             built = _build(request, {"connect": connect_s, "pool": connect_s + answer_s})
             response = self._pools.find(built.url).handle_request(built)
+        except FAULTS as fault:
+            raise _translated(fault, connect_s, connect_s + answer_s) from fault
         return Exchange(response, self._reading)
 
     def _new_pool(self, context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> httpcore.ConnectionPool:
@@ -82,11 +93,13 @@ class Exchange:
             BadOutputError: the body is larger than MAX_BODY_BYTES, or is encoded otherwise than was asked for.
         """
         self._reading.until = time.monotonic() + within_s
-        with _translated(within_s, within_s):
+        try:
             while raw := next(self._pieces, b""):
                 if piece := self._body.take(raw):
                     return piece
-            return self._body.end()
+        except FAULTS as fault:
+            raise _translated(fault, within_s, within_s) from fault
+        return self._body.end()
 
     def close(self) -> None:
         """Let go of the connection; a body that is not at its end closes it."""
@@ -103,10 +116,12 @@ class AsyncSender:
         """As `Sender.open`."""
         import asyncio
 
-        with _translated(connect_s, connect_s + answer_s):
+        try:
             built = _build(request, {"connect": connect_s})
             async with asyncio.timeout(connect_s + answer_s):
                 response = await self._pools.find(built.url).handle_async_request(built)
+        except FAULTS as fault:
+            raise _translated(fault, connect_s, connect_s + answer_s) from fault
         return AsyncExchange(response)
 
     def _new_pool(self, context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> httpcore.AsyncConnectionPool:
@@ -134,12 +149,14 @@ class AsyncExchange:
         """As `Exchange.read`."""
         import asyncio
 
-        with _translated(within_s, within_s):
+        try:
             async with asyncio.timeout(within_s):
                 while raw := await anext(self._pieces, b""):
                     if piece := self._body.take(raw):
                         return piece
-            return self._body.end()
+        except FAULTS as fault:
+            raise _translated(fault, within_s, within_s) from fault
+        return self._body.end()
 
     async def close(self) -> None:
         """As `Exchange.close`."""
@@ -168,23 +185,20 @@ def _headers(response: httpcore.Response) -> dict[str, str]:
     return joined
 
 
-@contextmanager
-def _translated(connect_s: float, answer_s: float) -> Iterator[None]:
-    """Translate what httpcore raises: this is the boundary at which its errors end."""
-    try:
-        yield
-    except httpcore.ConnectTimeout as error:
-        raise ProviderTimeoutError(f"no connection within {connect_s:.3g} s") from error
-    except (httpcore.TimeoutException, TimeoutError) as error:
-        raise ProviderTimeoutError(f"nothing came for {answer_s:.3g} s") from error
-    except httpcore.ConnectError as error:
-        raise UnreachableError(f"no connection: {_told(error)}") from error
-    except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
-        raise _broken_off(error) from error
-    except httpcore.ProxyError as error:
-        raise UnreachableError(f"the proxy refused: {_told(error)}") from error
-    except (httpcore.ProtocolError, httpcore.UnsupportedProtocol, ValueError) as error:
-        raise BadRequestError(f"the request cannot be sent: {_told(error)}") from error
+def _translated(fault: Exception, connect_s: float, answer_s: float) -> AttemptError:
+    """Translate one of FAULTS: this is the boundary at which the errors of httpcore end."""
+    match fault:
+        case httpcore.ConnectTimeout():
+            return ProviderTimeoutError(f"no connection within {connect_s:.3g} s")
+        case httpcore.TimeoutException() | TimeoutError():
+            return ProviderTimeoutError(f"nothing came for {answer_s:.3g} s")
+        case httpcore.ConnectError():
+            return UnreachableError(f"no connection: {_told(fault)}")
+        case httpcore.NetworkError() | httpcore.RemoteProtocolError():
+            return _broken_off(fault)
+        case httpcore.ProxyError():
+            return UnreachableError(f"the proxy refused: {_told(fault)}")
+    return BadRequestError(f"the request cannot be sent: {_told(fault)}")
 
 
 def _broken_off(error: Exception) -> UnreachableError:
@@ -204,8 +218,9 @@ class _TimedBackend:
         self._inner = inner
         self._reading = reading
 
-    def connect_tcp(self, *args: Any, **kwargs: Any) -> _TimedStream:
-        return _TimedStream(self._inner.connect_tcp(*args, **kwargs), self._reading)
+    def connect_tcp(self, host: str, *args: Any, **kwargs: Any) -> _TimedStream:
+        # A host as text would be looked up by way of a codec that takes 2 ms to import; it is ASCII already.
+        return _TimedStream(self._inner.connect_tcp(host.encode(), *args, **kwargs), self._reading)
 
 
 class _TimedStream:
