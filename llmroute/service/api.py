@@ -185,12 +185,11 @@ class LLMService:
 
     def _plan(self, options: Options, prompt: Prompt) -> Plan:
         candidates = Candidates(
-            self.config,
             self.registry,
             prompt,
-            self.memory(expected_input_tokens(prompt), prompt.effort),
-            self.endpoints.why_unusable,
-            self.local_models(),
+            memory=self.memory(expected_input_tokens(prompt), prompt.effort),
+            why_unusable=self.endpoints.why_unusable,
+            here=self.local_models(),
             local_only=options.local_only,
         )
         return Planner(self.config, self.registry, candidates, _now_ms(), self._note).plan(options, prompt)
