@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fault_server import reply, serving
 from tests.model_server import USAGE, ModelServer
 from tests.shell import LLMROUTE, environment, rows, run, start
 
@@ -249,3 +250,12 @@ def test_a_ledger_from_the_future_costs_no_answer(server: ModelServer, tmp_path:
     bill = run("costs", home=tmp_path)
     assert (bill.code, bill.out) == (3, "")
     assert "version 99" in bill.err
+
+
+def test_the_local_server_is_asked_only_where_another_model_may_stand_in(server: ModelServer, tmp_path: Path) -> None:
+    with serving([reply(200, b'{"models": []}')]) as ollama:
+        settings = {**server.settings, "OLLAMA_BASE_URL": ollama.url}
+        assert run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", home=tmp_path, **settings).code == 0
+        assert ollama.received == []
+        assert run("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **settings).code == 0
+        assert [received.path for received in ollama.received] == ["/api/tags"]
