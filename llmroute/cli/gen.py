@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from llmroute.cli.answering import answering
 from llmroute.cli.asked import Asked, takes_a_request
@@ -10,7 +11,9 @@ from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
 from llmroute.cli.spinner import spinning
 from llmroute.cli.writers import writer_for
-from llmroute.types import LLMResponse
+
+if TYPE_CHECKING:
+    from llmroute.types import LLMResponse
 
 
 @takes_a_request
@@ -22,7 +25,7 @@ def gen(asked: Asked) -> None:
         with spinning(quiet=asked.quiet):
             first = next(pieces)
         for piece in chain([first], pieces):
-            if isinstance(piece, LLMResponse):
+            if not isinstance(piece, str):
                 answered = piece
                 if asked.as_json:
                     write_json(response_as_json(piece))

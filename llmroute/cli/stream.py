@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.answering import answering
@@ -11,7 +12,9 @@ from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
 from llmroute.cli.writers import writer_for
 from llmroute.errors import LLMRouteError
-from llmroute.types import LLMResponse
+
+if TYPE_CHECKING:
+    from llmroute.types import LLMResponse
 
 
 @takes_a_request
@@ -26,7 +29,7 @@ def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
                 if writer is None and not begun:
                     write_json({"type": "start"})
                 begun = True
-                if isinstance(piece, LLMResponse):
+                if not isinstance(piece, str):
                     answered = piece
                     if writer is None:
                         write_json({"type": "end", **response_as_json(piece)})
