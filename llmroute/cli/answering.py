@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -41,9 +40,7 @@ class Answering:
 
     def finish(self, response: LLMResponse) -> None:
         """Tell on the side what the answer took; exit with 6 when the answer was cut short unasked."""
-        if self._meta is not None:
-            json.dump(response_as_json(response), self._meta, ensure_ascii=False)
-            self._meta.write("\n")
+        _write_meta(self._meta, response_as_json(response))
         if self.asked.usage:
             say(usage_line(response))
 
@@ -86,6 +83,8 @@ def answering(asked: Asked) -> Iterator[Answering]:
 
 def _write_meta(meta: IO[str] | None, value: dict[str, Any]) -> None:
     if meta is not None:
+        import json
+
         json.dump(value, meta, ensure_ascii=False)
         meta.write("\n")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -40,6 +39,8 @@ class AnswerWriter:
 
 def write_json(value: Any) -> None:
     """Write one JSON value on a line of its own."""
+    import json
+
     _write(json.dumps(value, ensure_ascii=False) + "\n")
 
 

@@ -57,7 +57,7 @@ with httpx.stream("POST", url, headers=headers, json=body | {"stream": True}) as
                 json.loads(event[6:])
 """
 )
-ONE_MODEL = ("hi", "-m", "openai/gpt-4o", "--no-fallback")
+ONE_MODEL = ("hi", "-m", "openai/gpt-4o")
 SETTINGS = """
 strategy = "balanced"
 workspace = "bench"
