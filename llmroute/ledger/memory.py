@@ -7,10 +7,13 @@ taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back co
 from __future__ import annotations
 
 from math import exp, log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+Key = TypeVar("Key")
 
 LATENCY_HALF_LIFE_MS = 7_200_000
 RELIABILITY_HALF_LIFE_MS = 6 * 3_600_000
@@ -180,24 +183,31 @@ def win_probe(db: sqlite3.Connection, provider: str, model: str, prober: Prober)
     return True
 
 
-def learn(db: sqlite3.Connection, lesson: Lesson) -> None:
-    """Take in what an attempt taught."""
-    for metric, seconds in (("ttft", lesson.ttft_s), ("per_token", lesson.per_token_s)):
-        if seconds is not None:
-            _learn_latency(db, lesson, metric, max(seconds, 1e-6))
-    if lesson.succeeded is not None:
-        _learn_reliability(db, lesson)
-    if lesson.succeeded:
-        _close(db, lesson)
-        _earn_tokens(db, lesson.provider, lesson.at_ms)
-    elif lesson.answered:
+def learn(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    """Take in what attempts taught, in their order; what many say of one thing is read once and written once."""
+    _learn_latencies(db, lessons)
+    _learn_reliabilities(db, lessons)
+    # Models that are known to be well: nothing has been left to close since.
+    well: set[tuple[str, str]] = set()
+    for lesson in lessons:
+        about = (lesson.provider, lesson.model)
+        if not lesson.succeeded:
+            well = {other for other in well if other[0] != lesson.provider}
+            _learn_failure(db, lesson)
+        elif about not in well:
+            well.add(about)
+            _close(db, lesson)
+    _earn_tokens(db, [lesson for lesson in lessons if lesson.succeeded])
+
+
+def _learn_failure(db: sqlite3.Connection, lesson: Lesson) -> None:
+    if lesson.answered:
         # Whatever it said, it could be reached.
         db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (lesson.provider,))
-    if not lesson.succeeded:
-        db.execute(
-            "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
-            (lesson.provider, lesson.model),
-        )
+    db.execute(
+        "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
+        (lesson.provider, lesson.model),
+    )
     if lesson.trip is not None:
         _trip(db, lesson, lesson.trip)
 
@@ -218,10 +228,12 @@ def reset_breakers(db: sqlite3.Connection, provider: str) -> int:
     return db.execute("DELETE FROM breakers WHERE provider = ?", (provider,)).rowcount
 
 
-def _earn_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
-    tokens = retry_tokens(db, provider, now_ms)
-    if tokens < RETRY_TOKENS:
-        _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS, RETRY_TOKENS), now_ms)
+def _earn_tokens(db: sqlite3.Connection, successes: Sequence[Lesson]) -> None:
+    for (provider,), own in _by(lambda lesson: (lesson.provider,), successes):
+        now_ms = own[-1].at_ms
+        tokens = retry_tokens(db, provider, now_ms)
+        if tokens < RETRY_TOKENS:
+            _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS * len(own), RETRY_TOKENS), now_ms)
 
 
 def _set_tokens(db: sqlite3.Connection, provider: str, tokens: float, now_ms: int) -> None:
@@ -232,26 +244,46 @@ def _kept(elapsed_ms: int, half_life_ms: int) -> float:
     return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
 
 
-def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds: float) -> None:
-    key = (lesson.provider, lesson.model, lesson.effort, lesson.bucket, metric)
+def _by(key: Callable[[Lesson], Key], lessons: Iterable[Lesson]) -> Iterable[tuple[Key, list[Lesson]]]:
+    """Tell lessons apart by what they are about; their order is kept."""
+    found: dict[Key, list[Lesson]] = {}
+    for lesson in lessons:
+        found.setdefault(key(lesson), []).append(lesson)
+    return found.items()
+
+
+def _learn_latencies(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    for about, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.bucket), lessons):
+        _learn_latency(db, (*about, "ttft"), [(lesson.ttft_s, lesson.at_ms) for lesson in own])
+        _learn_latency(db, (*about, "per_token"), [(lesson.per_token_s, lesson.at_ms) for lesson in own])
+
+
+def _learn_latency(
+    db: sqlite3.Connection, key: tuple[str, str, str, int, str], observed: Iterable[tuple[float | None, int]]
+) -> None:
+    told = [(seconds, at_ms) for seconds, at_ms in observed if seconds is not None]
+    if not told:
+        return
     row = db.execute(
         "SELECT weight, log_sum, at_ms FROM latencies"
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
-    mean = LogMean(*(row or (0.0, 0.0, lesson.at_ms))).joined(seconds, lesson.at_ms)
+    mean = LogMean(*(row or (0.0, 0.0, told[0][1])))
+    for seconds, at_ms in told:
+        mean = mean.joined(max(seconds, 1e-6), at_ms)
     db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *mean))
 
 
-def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
-    key = (lesson.provider, lesson.model)
-    row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
-    ok, calls, at_ms = row or (0.0, 0.0, lesson.at_ms)
-    kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
-    db.execute(
-        "INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)",
-        (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms),
-    )
+def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    telling = (lesson for lesson in lessons if lesson.succeeded is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model), telling):
+        row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
+        ok, calls, at_ms = row or (0.0, 0.0, own[0].at_ms)
+        for lesson in own:
+            kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+            ok, calls, at_ms = ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms
+        db.execute("INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)", (*key, ok, calls, at_ms))
 
 
 def _close(db: sqlite3.Connection, lesson: Lesson) -> None:

@@ -54,7 +54,9 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
     db = sqlite3.connect(":memory:", isolation_level=None)
     migrate(db, fresh=True)
     for value, at_ms in samples:
-        memory.learn(db, Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100))
+        memory.learn(
+            db, [Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
+        )
     now_ms = samples[-1][1] + later_ms
     told = memory.recall(db, bucket=2, effort="", now_ms=now_ms)
     for metric, scale in (("ttft", 1.0), ("per_token", 0.01)):

@@ -78,7 +78,7 @@ def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
     provider, _, model = name.partition("/")
     now_ms = time.time_ns() // 1_000_000
     with Ledger(house.folder / "ledger.db") as ledger, ledger.transaction() as db:
-        learn(db, Lesson(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson))
+        learn(db, [Lesson(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson)])
 
 
 def rest(seconds: int = 60) -> dict[str, Any]:
