@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 10.0
 _HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
 
+# From one to the next by the index, instead of through all quarters; rollups only as far as those are not summed yet.
+_WORKSPACES = """
+WITH RECURSIVE names (name) AS (
+    SELECT min(workspace) FROM quarters WHERE workspace > ''
+    UNION ALL SELECT (SELECT min(workspace) FROM quarters WHERE workspace > name) FROM names WHERE name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL
+UNION SELECT workspace FROM rollups WHERE quarter < (SELECT since_day * 96 FROM coarse) AND workspace > ''
+"""
 # What is wrong with one row and says nothing of the others.
 _OF_ONE_ROW = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError)
 
@@ -116,7 +125,7 @@ class Ledger:
             LedgerError: it cannot be read.
         """
         with self.reading() as db:
-            return [name for (name,) in db.execute("SELECT DISTINCT workspace FROM rollups WHERE workspace <> ''")]
+            return [name for (name,) in db.execute(_WORKSPACES)]
 
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left.

@@ -91,12 +91,14 @@ def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
     if not (config.ledger_path.exists() or waiting(config.ledger_path)):
         yield None
         return
+    from llmroute.ledger.coarse import fill
     from llmroute.ledger.store import Ledger
 
     with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
         with suppress(LedgerError):
             # A ledger that cannot be written can still be read.
             ledger.tend(milliseconds(now))
+            fill(ledger)
         yield ledger
 
 

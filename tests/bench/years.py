@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.coarse import fill, forget
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
@@ -62,8 +63,9 @@ def write(path: Path, attempts: int, now_ms: int) -> None:
                 db.executemany(insert, (row.values() for row in rows(first, attempts, now_ms)))
         with ledger.transaction():
             sum_up(db)
-            for _, sql in triggers:
-                db.execute(sql)
+        fill(ledger)
+        for _, sql in triggers:
+            db.execute(sql)
 
 
 def rows(first: int, attempts: int, now_ms: int) -> Iterator[AttemptRow]:
@@ -116,6 +118,7 @@ def rows(first: int, attempts: int, now_ms: int) -> Iterator[AttemptRow]:
 
 
 def sum_up(db: sqlite3.Connection) -> None:
-    """Make of all rows what the triggers make of each."""
+    """Make of all rows the rollups that the triggers make of each; the coarser sums are lacking then."""
     sums = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
     db.execute(f"INSERT INTO rollups SELECT {ROLLUP_KEY}, {sums} FROM ({ROLLUP_OF_ROW}) GROUP BY {ROLLUP_KEY}")
+    forget(db)
