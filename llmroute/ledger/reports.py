@@ -41,7 +41,7 @@ COUNTERS: Final = (
 )
 
 
-_LAST = "SELECT * FROM attempts WHERE {where} ORDER BY started_ms DESC, id DESC LIMIT :last"
+_LAST = "SELECT * FROM attempts{whose} ORDER BY started_ms DESC, id DESC LIMIT :last"
 # Settled attempts are found by way of the quarters in which their workspace had any.
 _LAST_OF_WORKSPACE = """
     SELECT * FROM (
@@ -186,15 +186,17 @@ def attempts(ledger: Ledger, last: int | None = None, workspace: str | None = No
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    values = {"last": -1 if last is None else last, "workspace": workspace}
+    ordered = "SELECT * FROM {} ORDER BY started_ms, id"
+    whose = "" if workspace is None else " WHERE ifnull(workspace, '') = :workspace"
     with ledger.reading() as db:
-        if workspace is None:
-            inner = _LAST.format(where="true")
-        elif coarse.lacking(db):
-            inner = _LAST.format(where="ifnull(workspace, '') = :workspace")
+        if last is None:
+            # As the index has them: nothing is kept to be sorted, however many there are.
+            sql = ordered.format(f"attempts{whose}")
+        elif workspace is None or coarse.lacking(db):
+            sql = ordered.format(f"({_LAST.format(whose=whose)})")
         else:
-            inner = _LAST_OF_WORKSPACE
-        yield from Database(db).query(f"SELECT * FROM ({inner}) ORDER BY started_ms, id", values)  # noqa: S608
+            sql = ordered.format(f"({_LAST_OF_WORKSPACE})")
+        yield from Database(db).query(sql, {"last": last, "workspace": workspace})
 
 
 def attempt_columns(ledger: Ledger) -> list[str]:
