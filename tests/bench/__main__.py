@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Each is a module here with `measure(*sizes: int) -> Measured`; the sizes have defaults.
 BENCHES = {
     "call": "whole processes: one call beside a bare script and beside llm",
+    "scale": "a ledger of ten million attempts beside one of a thousand",
     "plan": "the time of ranking 100 and 2,000 candidates",
     "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",
 }

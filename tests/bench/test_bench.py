@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger.checks import check
-from tests.bench import call, ledgers, peers
+from tests.bench import call, ledgers, peers, scale
 from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, world
 from tests.bench.process import Command
@@ -77,6 +77,13 @@ def test_a_made_ledger_is_one_that_the_program_kept(tmp_path: Path) -> None:
     report = check(tmp_path / "ledger.db", time.time_ns() // 10**6)
     assert report.sound, report.faults
     assert report.attempts == 1000
+
+
+def test_a_ledger_of_years_is_measured_beside_a_young_one() -> None:
+    found = scale.measure(rows=2_000, repeats=1, writes=2)
+    assert [promise.reach for promise in found.promises] == [1.3, 1.3, 150]
+    assert all(promise.measured is not None and promise.measured > 0 for promise in found.promises)
+    assert "2,000 attempts" in found.details
 
 
 @pytest.mark.parametrize("every_s", [300, 1800])

@@ -68,10 +68,10 @@ def write(path: Path, attempts: int, now_ms: int) -> None:
             db.execute(sql)
 
 
-def rows(first: int, attempts: int, now_ms: int) -> Iterator[AttemptRow]:
-    """Draw a chunk of the attempts, of so many in all; always the same."""
+def rows(first: int, attempts: int, now_ms: int, seed: int = 0) -> Iterator[AttemptRow]:
+    """Draw a chunk of the attempts, of so many in all; always the same for a seed."""
     count = min(CHUNK, attempts - first)
-    chance = random.Random(first)
+    chance = random.Random(first + seed)
     me = this_process()
 
     def drawn(weights: Mapping[Any, int]) -> list[Any]:
