@@ -140,7 +140,7 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
             kept = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
             wrong[table] += len({row[0] for row in kept ^ made})
-    found = {"quarter-hour": len(quarters), "day": wrong["days"], "quarter-hour by workspace": wrong["quarters"]}
+    found = {"quarter-hour": len(quarters), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
     return tuple(
         f"the sums of {_many(count, what)} are not those of the rows" for what, count in found.items() if count
     )
