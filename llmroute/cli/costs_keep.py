@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llmroute.service.upkeep import Repaired
 
 UNSOUND = 3
+# About a million rows.
+LONG_BYTES = 500_000_000
 
 
 def check(
@@ -28,6 +30,8 @@ def check(
         from llmroute.service.settings import load
 
         config = load()
+        if config.ledger_path.exists() and (size := config.ledger_path.stat().st_size) > LONG_BYTES:
+            say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
         mended = upkeep.repair(config) if repair else None
         report = mended.after if mended else upkeep.check(config)
         if as_json:

@@ -22,7 +22,7 @@ MOST_WORDS = 3
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 # What is compared, or summed anew, at once: so that memory stays small and nobody waits long for the ledger.
-DAYS_AT_ONCE = 7
+DAYS_AT_ONCE = 1
 
 _KEPT = (
     f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups"  # noqa: S608 (own names)
