@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from llmroute.cli import signals
+from llmroute import exit_codes
+from llmroute.cli import completion_scripts, signals
 from llmroute.cli.chains import chains
 from llmroute.cli.costs import costs
 from llmroute.cli.failures import report_bug, report_usage
 from llmroute.cli.gen import gen
 from llmroute.cli.health import health
-from llmroute.cli.helping import EXIT_CODES, START, GroupedCommand, epilog
+from llmroute.cli.helping import START, GroupedCommand, GroupedGroup, epilog, told_codes
 from llmroute.cli.models import models
 from llmroute.cli.stream import stream
 from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",
-    help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
-    epilog=EXIT_CODES,
+    help="Answer prompts from the model that suits them; keep an honest bill.",
+    epilog=told_codes(),
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -30,7 +31,7 @@ app = typer.Typer(
 for command in (gen, stream, health):
     app.command(cls=GroupedCommand, epilog=epilog(command.__name__))(command)
 for name, group in (("models", models), ("costs", costs), ("chains", chains)):
-    app.add_typer(group, name=name, epilog=epilog(name))
+    app.add_typer(group, name=name, cls=GroupedGroup, epilog=epilog(name))
 
 
 def _print_version(asked: bool) -> None:
@@ -64,6 +65,7 @@ def _is_set_up() -> bool:
 def main() -> None:
     """Run the command line and exit with the documented code."""
     signals.install()
+    completion_scripts.use()
     try:
         code = app(standalone_mode=False, prog_name="llmroute")
     except signals.Interrupted as interruption:
@@ -71,7 +73,7 @@ def main() -> None:
     except signals.ReaderGone:
         signals.leave_quietly()
     except typer.Abort:
-        sys.exit(130)
+        sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
         sys.exit(report_usage(error) or report_bug(error))
     sys.exit(code if isinstance(code, int) else 0)

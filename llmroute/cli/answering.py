@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli.failures import error_as_json, fail, say
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.errors import LLMRouteError, RequestError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from llmroute.cli.asked import Asked
     from llmroute.types import LLMResponse
-
-INCOMPLETE = 6
 
 
 class Answering:
@@ -53,7 +52,7 @@ class Answering:
             return
         if self.asked.max_tokens is None:
             say("the answer was cut short at the model's limit (--max-tokens allows more)")
-            raise typer.Exit(INCOMPLETE)
+            raise typer.Exit(exit_codes.INCOMPLETE)
         if not self.asked.quiet:
             say(f"the answer was cut short at --max-tokens {self.asked.max_tokens}")
 

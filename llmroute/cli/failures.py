@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli.spinner import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
@@ -72,8 +74,20 @@ def report_usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "llmroute")
     text = message().rstrip(".")
-    say(f"{text[:1].lower()}{text[1:]} (see {path} --help)")
-    return int(getattr(error, "exit_code", 2))
+    say(f"{text[:1].lower()}{text[1:]} ({_meant(error, text)}see {path} --help)")
+    return int(getattr(error, "exit_code", exit_codes.USAGE))
+
+
+def _meant(error: Exception, text: str) -> str:
+    """Return the choice that was nearly written, where a flag takes one of some words."""
+    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", ())
+    written = re.search(r"'([^']*)' is not one of ", text)
+    if not (choices and written):
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(written[1].lower(), choices, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def report_bug(error: Exception) -> int:
@@ -84,4 +98,4 @@ def report_bug(error: Exception) -> int:
         traceback.print_exception(error)
     else:
         say(f"a bug: {type(error).__name__}: {error} (--debug shows where)")
-    return 1
+    return exit_codes.BUG

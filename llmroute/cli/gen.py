@@ -15,7 +15,10 @@ from llmroute.types import LLMResponse
 
 @takes_a_request
 def gen(asked: Asked) -> None:
-    """Answer a prompt, whole: it may fall back to another model until the end."""
+    """Answer a prompt, whole.
+
+    It may fall back to another model until the end.
+    """
     with answering(asked) as under_way:
         answered: LLMResponse | None = None
         pieces = under_way.service.answer(asked.options(), streaming=False)

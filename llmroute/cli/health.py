@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
-from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     from llmroute.service.health import Health
-
-ILL = 4
 
 
 def health(
@@ -27,19 +25,26 @@ def health(
     ] = None,
     reset: Annotated[
         list[str] | None,
-        typer.Option("--reset", help="Let calls go to this provider again, and ask nobody; repeatable."),
+        typer.Option(
+            "--reset",
+            help="Let calls go to this provider again, and ask nobody; repeatable.",
+            autocompletion=completing.providers,
+        ),
     ] = None,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Ask every provider at once whether it is well; sends nothing that costs."""
+    """Tell what is set up, and how each provider is.
+
+    All are asked at once, with requests that cost nothing.
+    """
     with failures(as_json=as_json):
         from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
         from llmroute.service.health import probe_all
+        from llmroute.service.options import require_one_of
 
         for name in (*(provider or ()), *(reset or ())):
-            if name not in PROVIDERS:
-                raise RequestError(f"provider {name!r} is none of {', '.join(PROVIDERS)}")
+            require_one_of("provider", name, PROVIDERS)
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
@@ -49,7 +54,7 @@ def health(
         else:
             write_text(_as_text(found))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
-            raise typer.Exit(ILL)
+            raise typer.Exit(exit_codes.TRY_LATER)
 
 
 def _reset(names: tuple[str, ...], *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmroute.cli import completing
 from llmroute.cli.failures import failures
 from llmroute.cli.terminal import harmless
 
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
     from llmroute.providers.ollama_pull import PullProgress
 
 
-def pull(name: Annotated[str, typer.Argument(help="ollama/NAME, or NAME alone; a tag after a colon.")]) -> None:
-    """Have Ollama fetch a model; on a terminal a bar shows how far it is."""
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ollama/NAME, or NAME alone; a tag after a colon.", autocompletion=completing.pulled_by_ollama
+        ),
+    ],
+) -> None:
+    """Have Ollama fetch a model.
+
+    On a terminal a bar shows how far it is.
+    """
     with failures():
         from llmroute.service.api import LLMService
         from llmroute.service.pulling import pull as pulled

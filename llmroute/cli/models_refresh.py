@@ -32,7 +32,10 @@ def refresh(
     force: Annotated[bool, typer.Option("--force", help="Even when a price moves more than 20-fold.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Show what has changed in prices and lives since the catalogue was made, and take it when told to."""
+    """Bring prices and lives of models up to date.
+
+    What has changed is shown, and taken when you say so.
+    """
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
         from llmroute.service.refreshing import prepare

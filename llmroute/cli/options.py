@@ -57,7 +57,10 @@ Fallback = Annotated[
 FallbackOn = Annotated[
     str | None,
     typer.Option(
-        "--fallback-on", help="content: ask another model when one refuses or filters, too.", rich_help_panel="Model"
+        "--fallback-on",
+        help="content: ask another model when one refuses or filters, too.",
+        autocompletion=completing.fallback_on,
+        rich_help_panel="Model",
     ),
 ]
 Atomic = Annotated[
@@ -124,6 +127,7 @@ OnBudget = Annotated[
     typer.Option(
         "--on-budget",
         help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.",
+        autocompletion=completing.on_budget,
         rich_help_panel="Limits",
     ),
 ]

@@ -12,6 +12,8 @@ import signal
 import sys
 from typing import NoReturn
 
+from llmroute import exit_codes
+
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
@@ -63,7 +65,7 @@ def leave(number: int) -> NoReturn:
     if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write("\n")
     _drop_output()
-    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+    os._exit(exit_codes.INTERRUPTED if number == signal.SIGINT else exit_codes.TERMINATED)
 
 
 def leave_quietly() -> NoReturn:

@@ -16,7 +16,10 @@ from llmroute.types import LLMResponse
 
 @takes_a_request
 def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
-    """Answer a prompt piece by piece; it may fall back until the first is shown."""
+    """Answer a prompt, piece by piece.
+
+    It may fall back to another model until the first piece is shown.
+    """
     with answering(asked) as under_way:
         writer = None if asked.as_json else writer_for(asked)
         answered: LLMResponse | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from llmroute import exit_codes
 from llmroute.errors import (
     AllProvidersFailedError,
     AttemptError,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from llmroute.service.call import Call
     from llmroute.service.operations import Operation
     from llmroute.types import AttemptRecord
-
-TRY_LATER = AttemptError.exit_code
 
 
 def run(call: Call) -> Generator[Operation, Any, None]:
@@ -150,7 +149,7 @@ def _told(records: list[AttemptRecord]) -> str:
 
 def _soonest_s(errors: list[AttemptError]) -> float | None:
     """Return when the first of those who may be well again by themselves is worth another try; None where none is."""
-    passing = [error for error in errors if error.exit_code == TRY_LATER]
+    passing = [error for error in errors if error.exit_code == exit_codes.TRY_LATER]
     return min((_rest_s(error) for error in passing), default=None)
 
 

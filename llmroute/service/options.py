@@ -125,14 +125,14 @@ class Options:
         return None if self.budget_remaining is None else math.floor(self.budget_remaining * PICO_PER_USD)
 
     def _check_choices(self) -> None:
-        _check_choice("on budget", self.on_budget, ON_BUDGET)
-        _check_choice("fallback on", self.fallback_on, FALLBACK_ON)
-        _check_choice("strategy", self.strategy, STRATEGIES)
-        _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
-        _check_choice("effort", self.effort, EFFORTS)
+        require_one_of("on budget", self.on_budget, ON_BUDGET)
+        require_one_of("fallback on", self.fallback_on, FALLBACK_ON)
+        require_one_of("strategy", self.strategy, STRATEGIES)
+        require_one_of("task", self.task_type, tuple(TASK_CAPABILITY))
+        require_one_of("effort", self.effort, EFFORTS)
         asked = self.required_capability or ()
         for capability in (asked,) if isinstance(asked, str) else asked:
-            _check_choice("capability", capability, CAPABILITIES)
+            require_one_of("capability", capability, CAPABILITIES)
 
     def _check_ranges(self) -> None:
         _check_range("temperature", self.temperature, 0, MAX_TEMPERATURE)
@@ -177,14 +177,20 @@ def _effort(effort: str | None) -> Effort | None:
     return next((known for known in EFFORTS if known == effort), None)
 
 
-def _check_choice(what: str, value: str | None, allowed: Sequence[str]) -> None:
-    if value is None or value in allowed:
+def require_one_of(what: str, value: str | None, allowed: Iterable[str]) -> None:
+    """Let a word pass that is one of those allowed, or none at all.
+
+    Raises:
+        RequestError: it is another; the hint says which is called nearly so.
+    """
+    words = tuple(allowed)
+    if value is None or value in words:
         return
     from difflib import get_close_matches
 
-    near = get_close_matches(str(value), allowed, n=1)
+    near = get_close_matches(str(value).lower(), words, n=1)
     raise RequestError(
-        f"{what} {value!r} is none of {', '.join(allowed)}", hint=f"did you mean {near[0]}?" if near else None
+        f"{what} {value!r} is none of {', '.join(words)}", hint=f"did you mean {near[0]}?" if near else None
     )
 
 

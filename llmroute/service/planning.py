@@ -12,6 +12,7 @@ from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
 from llmroute.service.known_chains import all_chains, require_chain
+from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,8 +124,7 @@ class Planner:
         return made if resting is None else replace(made, excluded=(*made.excluded, resting))
 
     def _of_provider(self, provider: str, wish: Wish) -> Plan:
-        if provider not in PROVIDERS:
-            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
+        require_one_of("provider", provider, PROVIDERS)
         if problem := self.candidates.why_unusable(provider):
             raise NoCandidateError(problem)
         own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
