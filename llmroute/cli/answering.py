@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli.failures import error_as_json, fail, say
+from llmroute.cli.failures import error_as_json, fail, say, tell
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.errors import LLMRouteError, RequestError
 
@@ -44,7 +44,7 @@ class Answering:
             json.dump(response_as_json(response), self._meta, ensure_ascii=False)
             self._meta.write("\n")
         if self.asked.usage:
-            say(usage_line(response))
+            tell(usage_line(response))
 
     def conclude(self, response: LLMResponse) -> None:
         """Exit with 6 when the answer was cut short and nobody had asked for that."""

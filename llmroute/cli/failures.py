@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli.spinner import clear
+from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
 
@@ -55,12 +55,17 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Print one line about the work on stderr."""
+    """Print one line about the work on stderr, in the name of the program."""
+    tell(f"llmroute: {text}")
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr."""
     if sys.stderr is None:
         return
     clear()
     try:
-        sys.stderr.write(f"llmroute: {harmless(text)}\n")
+        sys.stderr.write(f"{harmless(text)}\n")
         sys.stderr.flush()
     except OSError:
         return

@@ -47,7 +47,7 @@ PAGES: Final = {
     "health": Page("llmroute health", "llmroute health --provider anthropic --json", (0, 2, 3, 4)),
     "models": Page("llmroute models --capability vision --sort price", "llmroute models --live --json", _ASKS),
     "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
-    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull mistral:7b", _ASKS),
+    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull mistral:7b -q", _ASKS),
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
     "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _LEDGER),
     "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _LEDGER),

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from llmroute.cli.signals import ReaderGone
+from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 
 
@@ -50,6 +51,7 @@ def write_text(text: str) -> None:
 
 def _write(text: str) -> None:
     # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
+    clear()
     try:
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.cells import cells, left, right
 from llmroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -99,16 +100,16 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, wid
 
     A name that leaves no room stands on a line of its own above its facts.
     """
-    others = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
+    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST_NAME)
     broken: list[Sequence[str]] = []
     for row in rows:
-        if len(row[name_at]) > room:
+        if cells(row[name_at]) > room:
             broken.append([text if at <= name_at else "" for at, text in enumerate(row)])
             broken.append(["" if at <= name_at else text for at, text in enumerate(row)])
         else:
             broken.append(row)
-    longest = max(len(row[name_at]) for row in (head, *rows) if len(row[name_at]) <= room)
+    longest = max(wide for row in (head, *rows) if (wide := cells(row[name_at])) <= room)
     return columns(head, broken, numbers=numbers, widths={name_at: longest})
 
 
@@ -124,12 +125,12 @@ def columns(
     """
     table = [head, *rows]
     fixed = widths or {}
-    spans = [fixed.get(column) or max(len(row[column]) for row in table) for column in range(len(head))]
+    spans = [fixed.get(column) or max(cells(row[column]) for row in table) for column in range(len(head))]
     lines = []
     for row in table:
-        cells = [
-            cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, spans, strict=True))
+        padded = [
+            right(text, width) if column in numbers else left(text, width)
+            for column, (text, width) in enumerate(zip(row, spans, strict=True))
         ]
-        lines.append(_GAP.join(cells).rstrip())
+        lines.append(_GAP.join(padded).rstrip())
     return "\n".join(lines) + "\n"
