@@ -30,7 +30,7 @@ class Answering:
         from llmroute.service.api import LLMService
 
         self.service = LLMService(
-            note=(lambda _text: None) if asked.quiet else say,
+            note=None if asked.quiet else say,
             trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,
         )
         if not asked.quiet:

@@ -50,6 +50,7 @@ class Asked:
     dry_run: flags.DryRun = False
     extract: flags.Extract = False
     render: flags.Render = False
+    color: flags.Color = "auto"
     usage: flags.UsageLine = False
     quiet: flags.Quiet = False
     debug: flags.Debug = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,16 @@ from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.render import columns
+from llmroute.cli.render import cell, flowing, money
+from llmroute.cli.terminal import width
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from llmroute.config import Config
     from llmroute.service.health import Health
+
+
+_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
 def health(
@@ -48,11 +55,12 @@ def health(
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
-        found = probe_all(LLMService(), tuple(provider or ()))
+        service = LLMService()
+        found = probe_all(service, tuple(provider or ()))
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
         else:
-            write_text(_as_text(found))
+            write_text(_as_text(found) + ("" if provider else f"\n{_tour(service.config)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
             raise typer.Exit(exit_codes.TRY_LATER)
 
@@ -92,4 +100,29 @@ def _as_text(found: dict[str, Health]) -> str:
         ]
         for name, one in found.items()
     ]
-    return columns(("provider", "status", "latency", "models", ""), rows, numbers=(2, 3))
+    return flowing(("provider", "status", "latency", "models", ""), rows, _fits(), numbers=(2, 3))
+
+
+def _fits() -> int | None:
+    return width() if sys.stdout.isatty() else None
+
+
+def _tour(config: Config) -> str:
+    """Return where settings and calls are kept, how models are chosen, and what bounds the bill."""
+    stored = config.config_dir / "config.toml"
+    caps = [
+        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
+        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
+        for limit in config.limits
+    ]
+    first = f", {config.default_provider} first among equals" if config.default_provider else ""
+    rows = [
+        ["settings", f"{stored}{'' if stored.exists() else ' (none yet)'}"],
+        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (no call yet)'}"],
+        ["strategy", config.strategy + first],
+        ["workspace", cell(config.workspace) if config.workspace else "none"],
+        ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
+    ]
+    if not any(settings.api_key for settings in config.providers.values()):
+        rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
+    return flowing(("", ""), rows, _fits()).lstrip("\n")

@@ -41,8 +41,9 @@ def refresh(
         from llmroute.cli.bar import Bar, Progress
         from llmroute.service.api import LLMService
         from llmroute.service.refreshing import prepare
+        from llmroute.service.telling import nobody
 
-        note = (lambda _text: None) if quiet else say
+        note = nobody if quiet else say
         service = LLMService(note=note)
         with Bar(quiet=quiet) as bar:
             found = prepare(

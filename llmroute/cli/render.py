@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.cells import cells, left, right
+from llmroute.cli.cells import cells, left, right, wrapped
 from llmroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.types import AttemptRecord, LLMResponse, Usage
 
 _NARROWEST_NAME = 20
+_NARROWEST_TEXT = 12
 _GAP = "  "
 
 
@@ -111,6 +112,24 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, wid
             broken.append(row)
     longest = max(wide for row in (head, *rows) if (wide := cells(row[name_at])) <= room)
     return columns(head, broken, numbers=numbers, widths={name_at: longest})
+
+
+def flowing(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, numbers: Sequence[int] = ()) -> str:
+    """Return aligned plain text whose last column is broken into lines, so that none is longer than `width`.
+
+    Without a width, and where the other columns leave it no room, it stays whole.
+    """
+    if width is None:
+        return columns(head, rows, numbers)
+    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head) - 1)]
+    room = width - sum(others) - len(_GAP) * len(others)
+    if room < _NARROWEST_TEXT:
+        return columns(head, rows, numbers)
+    broken = []
+    for *first, last in rows:
+        line, *more = wrapped(last, room)
+        broken += [[*first, line], *([*[""] * len(first), rest] for rest in more)]
+    return columns(head, broken, numbers)
 
 
 def columns(

@@ -25,6 +25,7 @@ from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream
+from llmroute.service.telling import nobody
 from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
@@ -65,7 +66,7 @@ class LLMService:
             ConfigError: a setting does not parse or does not fit.
         """
         self.config = config or settings.load()
-        self._note = note or (lambda _text: None)
+        self._note = note or nobody
         self._trace = trace or (lambda _text: None)
         self._registry = registry
         self._books = Bookkeeper(

@@ -13,6 +13,7 @@ from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
 from llmroute.service.known_chains import all_chains, require_chain
 from llmroute.service.options import require_one_of
+from llmroute.service.telling import tell_daily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from llmroute.service.options import Options
     from llmroute.types import ModelConfig, Prompt
 
-KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one"
+KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one (llmroute health tells what is set up)"
+ENGINE_TOLD = "engine.told"
+"""The file in the config directory that holds the day on which a person was told that the embedded engine answers."""
 
 
 def _only_hard(wish: Wish) -> Wish:
@@ -99,7 +102,8 @@ class Planner:
         _require(made, wish)
         first = made.entries[0]
         if first.candidate.last_resort and not wish.local_only:
-            self.note(f"answering with {first.model.name}, the embedded engine: {KEYS}")
+            told = f"answering with {first.model.name}, the embedded engine: {KEYS}"
+            tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
         return made
 
     def _full_name(self, options: Options) -> str:

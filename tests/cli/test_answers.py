@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -69,7 +70,7 @@ def test_every_flag_reaches_the_model(server: ModelServer, tmp_path: Path) -> No
     assert sent["messages"] == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
     assert (sent["temperature"], sent["stop"]) == (0.5, ["A", "B"])
     assert 9 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
-    assert "openai/gpt-4o · 7 in · 3 out · $" in ran.err
+    assert re.fullmatch(r"openai/gpt-4o · 7 in · 3 out · \$\S+ · \d+\.\d s\n", ran.err)
 
 
 def test_the_side_channel_leaves_stdout_alone(server: ModelServer, tmp_path: Path) -> None:

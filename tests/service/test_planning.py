@@ -17,7 +17,9 @@ from llmroute.ledger.memory import Lesson, Trip, learn
 from llmroute.ledger.store import Ledger
 from llmroute.routing.plan import CAPABILITIES
 from llmroute.routing.strategies import quality
+from llmroute.service.api import LLMService
 from llmroute.service.options import Options
+from llmroute.service.planning import ENGINE_TOLD
 from tests.fault_server import closed_port, reply, serving
 from tests.service.servers import ANTHROPIC, KEY, OPENAI, House
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.routing.plan import Plan
-    from llmroute.service.api import LLMService
 
 KEYS = {f"{name}_API_KEY": KEY for name in ("OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER")}
 PULLED = reply(200, json.dumps({"models": [{"name": "mistral:latest", "model": "mistral:latest"}]}).encode())
@@ -293,6 +294,16 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     assert "the embedded engine" in note
     assert "OPENAI_API_KEY" in note
     house.notes.clear()
+    ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
+    assert house.notes == [], "it was told today"
+    memory = house.service().config.config_dir / ENGINE_TOLD
+    memory.write_text("2026-01-01\n")
+    ask(LLMService(config=house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config))
+    assert memory.read_text() == "2026-01-01\n", "nobody heard it"
+    ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
+    assert len(house.notes) == 1
+    house.notes.clear()
+    memory.unlink()
     assert names(ask(house.service(), local_only=True)) == ["builtin/smollm2-135m"]
     assert names(ask(house.service(), model="builtin/smollm2-135m"))[0] == "builtin/smollm2-135m"
     assert house.notes == [], "it was asked for"
