@@ -13,7 +13,7 @@ from llmroute.cli.costs_budget import budget
 from llmroute.cli.costs_keep import backup, check, prune
 from llmroute.cli.costs_records import calls, export, path
 from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
-from llmroute.cli.failures import failures
+from llmroute.cli.failures import failures, say
 from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import fancy, width
@@ -82,7 +82,23 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if len(asked) > 1:
             raise RequestError(f"--{' and --'.join(asked)} exclude each other")
         question = Question(period, since, until, by, workspace)
-        show(load(), question, asked[0] if asked else "text", color=color)
+        config = load()
+        show(config, question, asked[0] if asked else "text", color=color)
+        if workspace:
+            _tell_if_unknown(config, workspace)
+
+
+def _tell_if_unknown(config: Config, workspace: str) -> None:
+    """Say so when no call was ever on the bill of a workspace: it may be mistyped."""
+    from llmroute.service.billing import known_workspaces
+
+    known = known_workspaces(config)
+    if workspace in known:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(workspace, known, n=1)
+    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near[0]}?)" if near else ""))
 
 
 def show(

@@ -193,9 +193,11 @@ class Planner:
 
     def _living(self, model: ModelConfig) -> ModelConfig:
         """Replace a retired model by its successor; a gateway at another address may still serve it."""
-        if notice := self.registry.notice(model):
-            self.note(notice)
         at_home = self.config.providers[model.provider].base_url is None
+        # What a gateway or a server of the user's own calls its models is theirs to say.
+        mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
+        if notice := mistyped or self.registry.notice(model):
+            self.note(notice)
         return self.registry.living(model) if at_home else model
 
 

@@ -287,6 +287,16 @@ def test_what_runs_here_comes_first_where_that_is_preferred(house: House) -> Non
         assert names(ask(house.service(**here, LLM_PREFER_LOCAL="true")))[0] == "ollama/mistral"
 
 
+def test_a_model_that_is_not_listed_is_sent_as_asked_and_those_called_nearly_so_are_told(house: House) -> None:
+    assert names(ask(house.service(OPENAI_API_KEY=KEY), model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"
+    (note,) = house.notes
+    assert note.startswith("openai/gpt-5.4-mni is not in the catalogue; it is sent as asked (did you mean openai/gpt-5")
+    house.notes.clear()
+    gateway = house.service(OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert names(ask(gateway, model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"
+    assert house.notes == [], "a gateway calls its models as it likes"
+
+
 def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: House) -> None:
     plan = ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
     assert names(plan) == ["builtin/smollm2-135m"]
