@@ -26,7 +26,7 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "color": False},
 )
 for command in (gen, stream, health):
     app.command(cls=GroupedCommand, epilog=epilog(command.__name__))(command)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.answering import answering
 from llmroute.cli.asked import Asked, takes_a_request
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
+from llmroute.cli.spinner import spinning
 from llmroute.cli.writers import writer_for
 from llmroute.errors import LLMRouteError
 from llmroute.types import LLMResponse
@@ -25,7 +27,10 @@ def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
         answered: LLMResponse | None = None
         begun = False
         try:
-            for piece in under_way.service.answer(replace(asked.options(), atomic=atomic), streaming=True):
+            pieces = under_way.service.answer(replace(asked.options(), atomic=atomic), streaming=True)
+            with spinning(quiet=asked.quiet):
+                first = next(pieces)
+            for piece in chain([first], pieces):
                 if writer is None and not begun:
                     write_json({"type": "start"})
                 begun = True

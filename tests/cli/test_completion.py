@@ -15,6 +15,7 @@ import pytest
 
 from llmroute.ledger.rows import AttemptRow
 from llmroute.ledger.store import Ledger
+from tests.pseudo_terminal import run_on_terminal
 from tests.shell import environment, run
 
 SHIPPED = Path(__file__).parents[2] / "completions"
@@ -198,6 +199,11 @@ def test_install_completion_puts_the_script_where_the_shell_finds_it(
     for _ in range(2):
         ran = run("--install-completion", shell, home=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
         assert ran.code == 0, ran.err
+    seen = run_on_terminal(
+        "--install-completion", shell, home=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+    assert "completion installed in" in seen.text
+    assert "\x1b" not in seen.text
     script = (SHIPPED / PRINTED[shell]).read_text().strip()
     installed = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_text().strip() == script]
     assert len(installed) == 1

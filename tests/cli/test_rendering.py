@@ -130,12 +130,16 @@ def test_the_usage_line_tells_all_in_one_line() -> None:
     )
 
 
-def test_a_long_wait_is_shown_in_seconds_and_leaves_nothing_behind(server: ModelServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["gen", "stream"])
+def test_a_long_wait_is_shown_in_seconds_and_leaves_nothing_behind(
+    command: str, server: ModelServer, tmp_path: Path
+) -> None:
     server.pause_s = 1.8
-    screen = on_terminal(server, tmp_path, "gen", "hi", "-m", MODEL)
+    server.words = ("one two three",)
+    screen = on_terminal(server, tmp_path, command, "hi", "-m", MODEL)
     assert " 1 s" in screen
     assert screen.endswith("\r     \rone two three\n")
     assert "\x1b" not in screen
-    quiet = on_terminal(server, tmp_path, "gen", "hi", "-m", MODEL, "-q")
+    quiet = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "-q")
     assert quiet == "one two three\n"
-    assert run("gen", "hi", "-m", MODEL, home=tmp_path, **server.settings).err == ""
+    assert run(command, "hi", "-m", MODEL, home=tmp_path, **server.settings).err == ""
