@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import chain
 
 from llmroute.cli.answering import answering
@@ -21,18 +22,18 @@ def gen(asked: Asked) -> None:
     """
     with answering(asked) as under_way:
         answered: LLMResponse | None = None
-        pieces = under_way.service.answer(asked.options(), streaming=False)
-        with spinning(quiet=asked.quiet):
-            first = next(pieces)
-        for piece in chain([first], pieces):
-            if isinstance(piece, LLMResponse):
-                answered = piece
-                if asked.as_json:
-                    write_json(response_as_json(piece))
-                else:
-                    writer = writer_for(asked)
-                    writer.write(piece.content)
-                    writer.end()
-                under_way.finish(piece)
+        with closing(under_way.service.answer(asked.options(), streaming=False)) as pieces:
+            with spinning(quiet=asked.quiet):
+                first = next(pieces)
+            for piece in chain([first], pieces):
+                if isinstance(piece, LLMResponse):
+                    answered = piece
+                    if asked.as_json:
+                        write_json(response_as_json(piece))
+                    else:
+                        writer = writer_for(asked)
+                        writer.write(piece.content)
+                        writer.end()
+                    under_way.finish(piece)
         assert answered is not None
         under_way.conclude(answered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 
@@ -27,24 +28,25 @@ def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
         answered: LLMResponse | None = None
         begun = False
         try:
-            pieces = under_way.service.answer(replace(asked.options(), atomic=atomic), streaming=True)
-            with spinning(quiet=asked.quiet):
-                first = next(pieces)
-            for piece in chain([first], pieces):
-                if writer is None and not begun:
-                    write_json({"type": "start"})
-                begun = True
-                if isinstance(piece, LLMResponse):
-                    answered = piece
-                    if writer is None:
-                        write_json({"type": "end", **response_as_json(piece)})
+            options = replace(asked.options(), atomic=atomic)
+            with closing(under_way.service.answer(options, streaming=True)) as pieces:
+                with spinning(quiet=asked.quiet):
+                    first = next(pieces)
+                for piece in chain([first], pieces):
+                    if writer is None and not begun:
+                        write_json({"type": "start"})
+                    begun = True
+                    if isinstance(piece, LLMResponse):
+                        answered = piece
+                        if writer is None:
+                            write_json({"type": "end", **response_as_json(piece)})
+                        else:
+                            writer.end()
+                        under_way.finish(piece)
+                    elif writer is None:
+                        write_json({"type": "delta", "text": piece})
                     else:
-                        writer.end()
-                    under_way.finish(piece)
-                elif writer is None:
-                    write_json({"type": "delta", "text": piece})
-                else:
-                    writer.write(piece)
+                        writer.write(piece)
         except LLMRouteError:
             if writer is not None and begun:
                 writer.end()

@@ -30,7 +30,7 @@ from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
@@ -101,7 +101,7 @@ class LLMService:
                     self._note(self._registry.warning)
             return self._registry
 
-    def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
+    def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
 
         The response comes before it is settled in the ledger: exhaust the iterator, or close it.

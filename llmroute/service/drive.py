@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from llmroute.transport import AsyncExchange, AsyncSender, Exchange, Sender
     from llmroute.types import LLMResponse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def drive(
     flow: Generator[Operation, Any, None], sender: Callable[[], Sender], sleep: Callable[[float], None]
-) -> Iterator[str | LLMResponse]:
+) -> Generator[str | LLMResponse, None, None]:
     """Drive a flow by blocking: yield the pieces of a streamed answer, then the whole response.
 
     The response comes before it is settled in the ledger: exhaust the iterator, or close it.

@@ -168,9 +168,10 @@ def test_no_first_word_within_the_timeout_is_the_deadline(server: ModelServer, t
     assert (ran.code, ran.out) == (7, "")
 
 
-def test_a_reader_that_leaves_ends_it_quietly(server: ModelServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "status"), [("stream", "interrupted"), ("gen", "ok")])
+def test_a_reader_that_leaves_ends_it_quietly(command: str, status: str, server: ModelServer, tmp_path: Path) -> None:
     server.words, server.pause_s = ("word " * 1000,) * 100, 0.02
-    command = f"{' '.join(LLMROUTE)} stream hi -m {MODEL} | head -c 1"
+    command = f"{' '.join(LLMROUTE)} {command} hi -m {MODEL} | head -c 1"
     ended = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         env=environment(tmp_path, **server.settings),
@@ -181,7 +182,7 @@ def test_a_reader_that_leaves_ends_it_quietly(server: ModelServer, tmp_path: Pat
     )
     assert (ended.stdout, ended.stderr) == (b"w", b"")
     assert ended.returncode == 128 + signal.SIGPIPE
-    assert rows(tmp_path)[0]["status"] == "interrupted"
+    assert rows(tmp_path)[0]["status"] == status
 
 
 @pytest.mark.parametrize(
