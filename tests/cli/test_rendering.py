@@ -69,15 +69,14 @@ def test_render_shows_markdown_on_a_terminal_and_leaves_a_pipe_alone(
 
 @pytest.mark.parametrize("command", ["gen", "stream"])
 def test_rendered_blocks_stand_once_however_long_they_are(command: str, server: ModelServer, tmp_path: Path) -> None:
-    server.words = ("# Head\n\n1. one\n\n2. two\n\n", *(f"- item {number}.\n" for number in range(1, 61)), "\nend")
+    server.words = ("# Head\n\n1. one\n\n2. two\n\n", *(f"- item {number}.\n" for number in range(1, 61)))
     screen = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "--render")
     last = screen.rpartition("\x1b[2K")[2]
     assert screen.count("item 60.") == 1, "what is longer than the screen is not shown twice"
     plain = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "--render", "--color", "never")
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    assert lines == ["Head", "1 one", "2 two", *(f"• item {number}." for number in range(1, 61)), "end"]
-    assert last.strip().endswith("end")
-    assert screen.endswith("end" + " " * 77 + "\n")
+    assert lines == ["Head", "1 one", "2 two", *(f"• item {number}." for number in range(1, 61))]
+    assert "item 60." in last
 
 
 @pytest.mark.parametrize(
