@@ -6,13 +6,14 @@ taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back co
 
 from __future__ import annotations
 
-from math import exp, log
+from math import log
 from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.ledger.latencies import Latency, faded, first
 
 if TYPE_CHECKING:
     import sqlite3
 
-LATENCY_HALF_LIFE_MS = 7_200_000
 RELIABILITY_HALF_LIFE_MS = 6 * 3_600_000
 # Three failures within this long open a breaker that counts.
 COUNTING_WINDOW_MS = 600_000
@@ -73,51 +74,49 @@ class Breaker(NamedTuple):
 
 
 class Recollection(NamedTuple):
-    """What is known now.  Latencies are (weight, sum of logarithms) by (provider, model, metric)."""
+    """What is known now.
 
-    latencies: dict[tuple[str, str, str], tuple[float, float]]
-    all_latencies: dict[str, list[float]]
+    Latencies are what `Latency.evidence` says, by (provider, model, metric); `typical_latencies` are the seconds of
+    every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
+    """
+
+    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float]]
+    typical_latencies: dict[str, list[float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
 
-
-class LogMean(NamedTuple):
-    """A mean of logarithms whose evidence fades: how much it weighed at `at_ms`, and the weighted sum."""
-
-    weight: float
-    log_sum: float
-    at_ms: int
-
-    def weighing(self, now_ms: int) -> tuple[float, float]:
-        """Return weight and sum as they are now; their ratio does not fade."""
-        kept = _kept(now_ms - self.at_ms, LATENCY_HALF_LIFE_MS)
-        return self.weight * kept, self.log_sum * kept
-
-    def typical(self) -> float:
-        """Return what was last known, however long ago."""
-        return exp(self.log_sum / self.weight)
-
-    def joined(self, seconds: float, at_ms: int) -> LogMean:
-        """Return the mean with one more observation."""
-        weight, log_sum = self.weighing(at_ms)
-        return LogMean(weight + 1, log_sum + log(seconds), at_ms)
+    @property
+    def calls_per_h(self) -> float:
+        """How many calls an hour there were lately, of all models."""
+        return calls_per_h(sum(calls for _, calls in self.reliabilities.values()))
 
 
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
     """Read what is known of calls of this size and effort, decayed to now."""
-    latencies = {}
-    everything: dict[str, list[float]] = {}
-    sql = "SELECT provider, model, metric, effort, weight, log_sum, at_ms FROM latencies WHERE bucket = ?"
-    for provider, model, metric, of_effort, weight, log_sum, at_ms in db.execute(sql, (bucket,)):
-        mean = LogMean(weight, log_sum, at_ms)
-        everything.setdefault(metric, []).append(mean.typical())
-        if of_effort == effort:
-            latencies[provider, model, metric] = mean.weighing(now_ms)
+    known: dict[str, list[tuple[str, str, str, Latency]]] = {}
+    columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble"
+    for metric, provider, model, of_effort, *told in db.execute(
+        f"SELECT {columns} FROM latencies WHERE bucket = ?",  # noqa: S608 (own names)
+        (bucket,),
+    ):
+        known.setdefault(metric, []).append((provider, model, of_effort, Latency(*told)))
+    latencies = {
+        (provider, model, metric): latency.evidence(now_ms, len(every))
+        for metric, every in known.items()
+        for provider, model, of_effort, latency in every
+        if of_effort == effort
+    }
+    typical = {metric: [latency.typical() for *_, latency in every] for metric, every in known.items()}
     reliabilities = {}
     for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
-        kept = _kept(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+        kept = faded(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
         reliabilities[provider, model] = (ok * kept, calls * kept)
-    return Recollection(latencies, everything, reliabilities, breakers(db, now_ms))
+    return Recollection(latencies, typical, reliabilities, breakers(db, now_ms))
+
+
+def calls_per_h(calls: float) -> float:
+    """Return how many calls an hour make up a decayed count."""
+    return calls * log(2) * HOUR_MS / RELIABILITY_HALF_LIFE_MS
 
 
 def breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
@@ -228,26 +227,22 @@ def _set_tokens(db: sqlite3.Connection, provider: str, tokens: float, now_ms: in
     db.execute("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (provider, tokens, now_ms))
 
 
-def _kept(elapsed_ms: int, half_life_ms: int) -> float:
-    return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
-
-
 def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds: float) -> None:
     key = (lesson.provider, lesson.model, lesson.effort, lesson.bucket, metric)
     row = db.execute(
-        "SELECT weight, log_sum, at_ms FROM latencies"
+        "SELECT weight, log_sum, at_ms, spread, trouble FROM latencies"
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
-    mean = LogMean(*(row or (0.0, 0.0, lesson.at_ms))).joined(seconds, lesson.at_ms)
-    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *mean))
+    known = Latency(*row).joined(seconds, lesson.at_ms) if row else first(seconds, lesson.at_ms)
+    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
 def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
     key = (lesson.provider, lesson.model)
     row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
     ok, calls, at_ms = row or (0.0, 0.0, lesson.at_ms)
-    kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+    kept = faded(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
     db.execute(
         "INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)",
         (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms),

@@ -100,7 +100,7 @@ END;
 
 _MEMORY = """
 CREATE TABLE latencies (
-    -- What calls have taken, by prompt size, as a decayed mean of logarithms: routing.learning has the formulas.
+    -- What calls have taken, by prompt size, as a decayed mean of logarithms: ledger.latencies has the formulas.
     provider TEXT NOT NULL,
     model TEXT NOT NULL,
     effort TEXT NOT NULL,
@@ -194,8 +194,14 @@ CREATE TRIGGER budgets_changed AFTER UPDATE ON attempts BEGIN
 END;
 """
 
+_TROUBLE = """
+-- How far logarithms scatter around their mean, as a variance, and how far above it they were when last seen.
+ALTER TABLE latencies ADD COLUMN spread REAL NOT NULL DEFAULT 0.3;
+ALTER TABLE latencies ADD COLUMN trouble REAL NOT NULL DEFAULT 0;
+"""
+
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS)
+MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS, _TROUBLE)
 
 # The columns of rollups, and the row that one attempt adds to them.
 ROLLUP_KEY = "quarter, provider, model, workspace, task, strategy, status"

@@ -24,7 +24,8 @@ class Memory:
     def __init__(self, recollection: Recollection | None, fingerprint: Callable[[str], str]) -> None:
         self._recollection = recollection
         self._fingerprint = fingerprint
-        known = recollection.all_latencies if recollection else {}
+        known = recollection.typical_latencies if recollection else {}
+        self._calls_per_h = recollection.calls_per_h if recollection else 0.0
         self._ttft_prior = prior_of(known.get("ttft", []))
         self._per_token_prior = prior_of(known.get("per_token", []))
 
@@ -49,7 +50,7 @@ class Memory:
         evidence = self._recollection.latencies.get((model.provider, model.id, metric))
         if prior is None:
             return None
-        return estimate(Evidence(*evidence) if evidence else NOTHING, prior)
+        return estimate(Evidence(*evidence) if evidence else NOTHING, prior, self._calls_per_h)
 
     def _breaker(self, model: ModelConfig) -> Breaker | None:
         """Return the breaker that keeps a model out longest."""

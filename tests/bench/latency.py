@@ -20,7 +20,7 @@ from functools import partial
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Protocol
 
-from llmroute.ledger.memory import LogMean
+from llmroute.ledger import latencies, memory
 from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of
 
 if TYPE_CHECKING:
@@ -47,22 +47,35 @@ class Chooser(Protocol):
 
 
 class Learned:
-    """The program's own: a lower confidence bound on a fading mean of logarithms."""
+    """The program's own."""
 
     def __init__(self, models: int) -> None:
-        self._means: list[LogMean | None] = [None] * models
+        self._known: list[latencies.Latency | None] = [None] * models
+        self._calls = 0.0
+        self._last_ms = 0
 
     def choose(self, now_s: float) -> int:
-        prior = prior_of([one.typical() for one in self._means if one is not None])
+        known = [one for one in self._known if one is not None]
+        prior = prior_of([one.typical() for one in known])
         if prior is None:
             return 0
         now_ms = round(now_s * 1000)
-        expected = [estimate(NOTHING if one is None else Evidence(*one.weighing(now_ms)), prior) for one in self._means]
+        rate = memory.calls_per_h(self._calls_left(now_ms))
+        expected = [
+            estimate(NOTHING if one is None else Evidence(*one.evidence(now_ms, len(known))), prior, rate)
+            for one in self._known
+        ]
         return expected.index(min(expected))
 
     def learn(self, model: int, seconds: float, now_s: float) -> None:
         now_ms = round(now_s * 1000)
-        self._means[model] = (self._means[model] or LogMean(0.0, 0.0, now_ms)).joined(seconds, now_ms)
+        known = self._known[model]
+        self._known[model] = known.joined(seconds, now_ms) if known else latencies.first(seconds, now_ms)
+        self._calls = self._calls_left(now_ms) + 1
+        self._last_ms = now_ms
+
+    def _calls_left(self, now_ms: int) -> float:
+        return self._calls * latencies.faded(now_ms - self._last_ms, memory.RELIABILITY_HALF_LIFE_MS)
 
 
 class MeanOfTen:

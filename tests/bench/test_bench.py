@@ -28,13 +28,13 @@ def test_a_bench_prints_its_table_and_writes_its_figures(tmp_path: Path, capsys:
     assert {"date", "python", "cores"} <= set(told)
 
 
-@pytest.mark.parametrize("every_s", [300, 1800])
-def test_what_is_learned_beats_both_baselines_and_never_the_oracle(every_s: int) -> None:
+@pytest.mark.parametrize(("every_s", "share"), [(300, 0.4), (1800, 0.75)])
+def test_what_is_learned_beats_both_baselines_by_far_and_never_the_oracle(every_s: int, share: float) -> None:
     found = dict(zip(CHOOSERS, zip(*(excesses(3, every_s, seed) for seed in range(40)), strict=True), strict=True))
     ours = found.pop("llmroute")
     assert min(ours) >= 0
     for values in found.values():
-        assert mean(ours) < mean(values)
+        assert mean(ours) < share * mean(values)
 
 
 def test_a_world_is_as_it_is_described_and_the_same_each_time() -> None:

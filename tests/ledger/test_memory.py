@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import memory
+from llmroute.ledger import latencies, memory
 from llmroute.ledger.memory import FOR_GOOD_MS, HOUR_MS, LONGEST_REST_MS, RETRY_TOKENS, Lesson, Prober
 from llmroute.ledger.store import Ledger
 from llmroute.routing.learning import Evidence, estimate
@@ -75,10 +75,10 @@ def test_what_is_remembered_is_finite_and_bounded(
         assert 0 <= memory.retry_tokens(db, "openai", now_ms) <= RETRY_TOKENS
         for bucket in range(3):
             told = memory.recall(db, bucket=bucket, effort="", now_ms=now_ms)
-            for weight, log_sum in told.latencies.values():
-                assert 0 <= weight <= len(taught)
-                assert math.isfinite(estimate(Evidence(weight, log_sum), 1.0))
-            assert all(0 <= value < math.inf for known in told.all_latencies.values() for value in known)
+            for evidence in map(Evidence._make, told.latencies.values()):
+                assert 0 <= evidence.weight <= len(taught)
+                assert math.isfinite(estimate(evidence, 1.0, told.calls_per_h))
+            assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
                 longest_ms = FOR_GOOD_MS if breaker.reason == memory.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
@@ -112,8 +112,8 @@ def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_an
     slow = lesson(NOW + FAR)._replace(ttft_s=50.0, trip=None)
     memory.learn(db, slow)
     memory.learn(db, slow._replace(at_ms=NOW, ttft_s=0.5))
-    later = memory.recall(db, bucket=0, effort="", now_ms=NOW + 20 * memory.LATENCY_HALF_LIFE_MS)
-    assert later.latencies["openai", "a", "ttft"][0] < 0.001
+    later = memory.recall(db, bucket=0, effort="", now_ms=NOW + 20 * latencies.HALF_LIFE_MS)
+    assert Evidence(*later.latencies["openai", "a", "ttft"]).weight < 0.001
 
 
 def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connection) -> None:
