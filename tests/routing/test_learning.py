@@ -106,6 +106,20 @@ def test_ordinary_scatter_is_no_trouble() -> None:
     assert known.trouble < 0.1
 
 
+def test_who_answers_like_a_clock_is_not_left_for_a_third_more() -> None:
+    known = taught(*[1.0] * 200)
+    assert known.spread == 0.04
+    assert taught(1.33, known=known).trouble < 0.05
+
+
+def test_who_scatters_ever_wider_still_has_a_finite_mean() -> None:
+    known = taught(1.0)
+    for sign in (1, -1) * 200:
+        known = taught(exp(known.level + sign * 2.9 * sqrt(known.spread)), every_ms=0, known=known)
+    assert known.spread == 4
+    assert expected(known) < 10**6
+
+
 def test_who_has_become_faster_while_nobody_looked_is_believed_at_once() -> None:
     before = taught(*[3.0, 3.6, 2.6] * 4)
     assert expected(taught(0.6, every_ms=24 * HOUR_MS, known=before)) < 0.9
