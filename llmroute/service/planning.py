@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
-    from llmroute.routing.plan import Candidate
+    from llmroute.routing.plan import Candidate, Exclusion
     from llmroute.service.candidates import Candidates
     from llmroute.service.options import Options
     from llmroute.types import ModelConfig, Prompt
@@ -98,7 +98,9 @@ class Planner:
         _require(made, wish)
         first = made.entries[0]
         if first.candidate.last_resort and not wish.local_only:
-            self.note(f"answering with {first.model.name}, the embedded engine: {KEYS}")
+            near = _nearest(made)
+            why = f"{_told(near)} ({near.admitted_by} would admit it)" if near else KEYS
+            self.note(f"answering with {first.model.name}, the embedded engine: {why}")
         return made
 
     def _full_name(self, options: Options) -> str:
@@ -199,18 +201,23 @@ def _require(made: Plan, wish: Wish) -> None:
     """Raise what tells the nearest miss and what would admit it when a plan is empty."""
     if made.entries:
         return
-    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
-    if misses:
-        nearest = min(misses, key=lambda exclusion: exclusion.distance)
-        over_budget = (nearest.admitted_by or "").startswith("--budget")
+    if near := _nearest(made):
+        over_budget = (near.admitted_by or "").startswith("--budget")
         kind = BudgetExceededError if over_budget else NoCandidateError
-        raise kind(
-            f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
-            hint=f"{nearest.admitted_by} would admit it",
-        )
+        raise kind(f"no model may serve this request; {_told(near)}", hint=f"{near.admitted_by} would admit it")
     reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
     wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
     raise NoCandidateError(
         f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
         hint="llmroute health shows what is set up, llmroute models what there is",
     )
+
+
+def _nearest(made: Plan) -> Exclusion | None:
+    """Return the nearest of those that a flag would admit."""
+    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
+    return min(misses, key=lambda exclusion: exclusion.distance, default=None)
+
+
+def _told(near: Exclusion) -> str:
+    return f"the nearest is {near.model.name}, but {near.reason}"

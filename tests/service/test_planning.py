@@ -298,6 +298,15 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     assert house.notes == [], "it was asked for"
 
 
+def test_the_engine_of_last_resort_names_the_flag_that_keeps_the_others_out(house: House) -> None:
+    plan = ask(house.service(OPENAI_API_KEY="sk-secret-0123456789"), budget_remaining=1e-9)
+    assert names(plan) == ["builtin/smollm2-135m"]
+    (note,) = house.notes
+    assert "the nearest is openai/" in note
+    assert "--budget" in note
+    assert "OPENAI_API_KEY" not in note, "there is one"
+
+
 @pytest.mark.parametrize(
     ("asked", "kind", "said", "flag"),
     [
