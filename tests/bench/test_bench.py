@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bench.__main__ import BENCHES, main
-from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, world
+from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ def test_a_bench_prints_its_table_and_writes_its_figures(tmp_path: Path, capsys:
 def test_what_is_learned_beats_both_baselines_by_far_and_never_the_oracle(every_s: int, share: float) -> None:
     found = dict(zip(CHOOSERS, zip(*(excesses(3, every_s, seed) for seed in range(40)), strict=True), strict=True))
     ours = found.pop("llmroute")
+    assert mean(ours) > mean(floor(3, every_s, seed) for seed in range(40)) > 0
     assert min(ours) >= 0
     for values in found.values():
         assert mean(ours) < share * mean(values)
