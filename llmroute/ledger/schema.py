@@ -100,7 +100,7 @@ END;
 
 _MEMORY = """
 CREATE TABLE latencies (
-    -- What calls have taken, by prompt size, as a decayed mean of logarithms: ledger.latencies has the formulas.
+    -- What calls have taken, by prompt size, as a decayed mean of logarithms: routing.learning has the formulas.
     provider TEXT NOT NULL,
     model TEXT NOT NULL,
     effort TEXT NOT NULL,
