@@ -1,10 +1,14 @@
 _llmroute_completion() {
-    local IFS=$'
-'
-    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
-                   COMP_CWORD=$COMP_CWORD \
-                   _LLMROUTE_COMPLETE=complete_bash $1 ) )
-    return 0
+    local typed="${COMP_LINE:0:COMP_POINT}" IFS=$'\n' word cut quoted
+    # Bash replaces only what stands behind the last : or = of the word.
+    word="${typed##*[[:space:]]}"
+    cut="${word%"${word##*[:=]}"}"
+    [ -n "$word" ] || typed="$typed''"
+    COMPREPLY=()
+    for word in $(COMP_WORDS="$typed" COMP_CWORD=-1 _LLMROUTE_COMPLETE=complete_bash llmroute 2>/dev/null); do
+        printf -v quoted '%q' "${word#"$cut"}"
+        COMPREPLY+=("$quoted")
+    done
 }
 
 complete -o default -F _llmroute_completion llmroute

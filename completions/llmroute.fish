@@ -1,1 +1,14 @@
-complete --command llmroute --no-files --arguments "(env _LLMROUTE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) llmroute)" --condition "env _LLMROUTE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) llmroute"
+function _llmroute_complete
+    set -l typed (commandline -cp)
+    set -l word (commandline -ct)
+    test -n "$word"; or set typed "$typed''"
+    set -l cut (string match -r '^--[^=]+=' -- $word)
+    set -l offered (env COMP_WORDS="$typed" COMP_CWORD=-1 _LLMROUTE_COMPLETE=complete_bash llmroute 2>/dev/null)
+    if test (count $offered) -gt 0
+        printf '%s\n' "$cut"$offered
+    else
+        __fish_complete_path $word
+    end
+end
+
+complete --command llmroute --no-files --arguments '(_llmroute_complete)'

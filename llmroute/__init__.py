@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy as RoutingStrategy
     from llmroute.service.api import LLMService as LLMService
     from llmroute.service.api import get_llm_service as get_llm_service
+    from llmroute.service.many import BatchResult as BatchResult
     from llmroute.service.options import Options as Options
     from llmroute.service.stream import Stream as Stream
     from llmroute.service.tracker import LLMTracker as LLMTracker
@@ -114,6 +115,7 @@ _HOMES = {
     "AuthenticationError": "llmroute.errors",
     "BadOutputError": "llmroute.errors",
     "BadRequestError": "llmroute.errors",
+    "BatchResult": "llmroute.service.many",
     "BudgetExceededError": "llmroute.errors",
     "ConfigError": "llmroute.errors",
     "ContentError": "llmroute.errors",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-_BASE_URL = re.compile(
-    r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s?#\\\x00-\x1f\x7f-\U0010ffff]*)?",
-    re.IGNORECASE | re.ASCII,
-)
+_BASE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
 
 
 def is_loopback_host(host: str) -> bool:
@@ -42,7 +39,7 @@ def is_base_url(text: str) -> bool:
     """
     from urllib.parse import urlsplit
 
-    if not _BASE_URL.fullmatch(text):
+    if not (text.isascii() and text.isprintable() and re.fullmatch(_BASE_URL, text)):
         return False
     try:
         parts = urlsplit(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from llmroute import config_file
 from llmroute.addresses import is_base_url, is_loopback
@@ -33,29 +33,34 @@ OLLAMA_PORT: Final = "11434"
 ENVIRONMENT: Final = "the environment"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value as it was written, and the place that it was written in."""
 
     name: str
-    value: str = field(repr=False)
+    value: str
     place: str
     from_working_directory: bool = False
 
+    def __repr__(self) -> str:
+        """Tell everything but the value, which may be a key."""
+        return f"Setting({self.name!r}, {self.place!r})"
 
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
+
+class ProviderSettings(NamedTuple):
     """Where to call a provider and with what.  `problem` says why it must not be called, in words for a person."""
 
     key_variable: str
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = None
     base_url: str | None = None
     organization: str | None = None
     problem: str | None = None
 
+    def __repr__(self) -> str:
+        """Tell everything but the key."""
+        return f"ProviderSettings({self.key_variable!r}, base_url={self.base_url!r}, problem={self.problem!r})"
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+
+class Timeouts(NamedTuple):
     """Seconds.  `total_s` bounds the whole request, attempts and waits together."""
 
     total_s: float = 300.0
@@ -66,8 +71,7 @@ class Timeouts:
     ledger_s: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A cap from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls."""
 
     period: str
@@ -95,7 +99,7 @@ class Config:
     chains: dict[str, list[str]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     local_model: Path | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = Timeouts()  # noqa: RUF009 (a tuple)
     models: dict[str, Any] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
 

@@ -33,6 +33,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute import exit_codes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 class LLMRouteError(Exception):
     """The base of all: a message in lower case (what and where), and a hint (what to do next)."""
 
-    exit_code = 1
+    exit_code = exit_codes.BUG
     kind = "error"
 
     def __init__(
@@ -61,21 +63,21 @@ class LLMRouteError(Exception):
 class RequestError(LLMRouteError):
     """The caller asked for what cannot be."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
     kind = "usage"
 
 
 class ConfigError(LLMRouteError):
     """A setting does not parse or does not fit."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
     kind = "config"
 
 
 class NoCandidateError(LLMRouteError):
     """No model is left that could answer this request."""
 
-    exit_code = 3
+    exit_code = exit_codes.NEEDS_A_PERSON
     kind = "no_candidate"
 
 
@@ -94,25 +96,27 @@ class ModelRetiredError(NoCandidateError):
 class LedgerError(LLMRouteError):
     """The ledger cannot be read or written."""
 
-    exit_code = 3
+    exit_code = exit_codes.NEEDS_A_PERSON
     kind = "ledger"
 
 
 class BudgetExceededError(LLMRouteError):
     """The worst case of the request does not fit the budget; nothing was sent.
 
-    `headroom_picousd` is what a cheaper candidate would have to fit into; None where no other can help.
+    `headroom_picousd` is what a cheaper candidate would have to fit into; None where no other can help.  `of_request`
+    says that it was the request's own budget, or its price: the next request may well fit.
     """
 
-    exit_code = 5
+    exit_code = exit_codes.BUDGET
     kind = "budget"
     headroom_picousd: int | None = None
+    of_request: bool = False
 
 
 class DeadlineError(LLMRouteError):
     """The time for the whole request is over."""
 
-    exit_code = 7
+    exit_code = exit_codes.DEADLINE
     kind = "deadline"
 
 
@@ -123,7 +127,7 @@ class AttemptError(LLMRouteError):
     `should_retry` is `x-should-retry` where it was sent; `usage`, where known, was billed all the same.
     """
 
-    exit_code = 4
+    exit_code = exit_codes.TRY_LATER
     kind = "attempt"
 
     def __init__(  # noqa: PLR0913 (an error carries what the table needs)
@@ -159,21 +163,21 @@ class RateLimitError(AttemptError):
 class QuotaError(AttemptError):
     """The account has no credit left; waiting does not help."""
 
-    exit_code = 3
+    exit_code = exit_codes.NEEDS_A_PERSON
     kind = "quota"
 
 
 class AuthenticationError(AttemptError):
     """The key is missing, wrong, or not allowed to do this."""
 
-    exit_code = 3
+    exit_code = exit_codes.NEEDS_A_PERSON
     kind = "auth"
 
 
 class ModelGoneError(AttemptError):
     """The provider does not know, or no longer serves, the model."""
 
-    exit_code = 3
+    exit_code = exit_codes.NEEDS_A_PERSON
     kind = "model_gone"
 
 
@@ -202,35 +206,35 @@ class UnreachableError(AttemptError):
 class ContextLengthError(AttemptError):
     """The prompt does not fit the model's window."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
     kind = "context"
 
 
 class ContentError(AttemptError):
     """The provider refused or filtered the content."""
 
-    exit_code = 6
+    exit_code = exit_codes.INCOMPLETE
     kind = "content"
 
 
 class ParameterError(AttemptError):
     """The model does not take a parameter or a value; `code` names it where the provider did."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
     kind = "parameter"
 
 
 class BadRequestError(AttemptError):
     """The provider calls the request wrong; another provider would too."""
 
-    exit_code = 2
+    exit_code = exit_codes.USAGE
     kind = "caller"
 
 
 class BadOutputError(AttemptError):
     """The answer is empty, cannot be decoded, or ended without its end."""
 
-    exit_code = 6
+    exit_code = exit_codes.INCOMPLETE
     kind = "bad_output"
 
 
@@ -260,5 +264,5 @@ class AllProvidersFailedError(LLMRouteError):
 class IncompleteAnswerError(LLMRouteError):
     """The answer broke off after text of it was shown."""
 
-    exit_code = 6
+    exit_code = exit_codes.INCOMPLETE
     kind = "incomplete"

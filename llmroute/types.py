@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
@@ -13,16 +13,14 @@ EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
 PICO_PER_USD = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One turn of a conversation; the system prompt is apart, in `Prompt.system`."""
 
     role: Role
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What is asked of a model, before anybody chose the model.
 
     `None` means "not said": the provider's default holds.  `temperature` is 0 to 2,
@@ -38,8 +36,7 @@ class Prompt:
     streaming: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one attempt.  None is "not told", never zero.
 
     `input_tokens` is the whole prompt: what was read from a cache and what was written
@@ -56,8 +53,7 @@ class Usage:
     source: UsageSource = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A whole answer, or what a stream had told of it when it ended.
 
     `finish_reason` is the field's common word (`stop`, `length`, `content_filter`, `tool_calls`) where the
@@ -76,26 +72,27 @@ class Completion:
     warning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of a streamed answer: new text, or news about the whole (its last word wins)."""
 
     text: str = ""
     thinking: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HTTPRequest:
+class HTTPRequest(NamedTuple):
     """A request as a provider renders it.  `body` is JSON text, ready to be sent."""
 
     method: Literal["GET", "POST"]
     url: str
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, str]
     body: bytes | None = None
 
+    def __repr__(self) -> str:
+        """Tell everything but the headers, which hold the key."""
+        return f"HTTPRequest({self.method!r}, {self.url!r}, body={self.body!r})"
 
-@dataclass(frozen=True, slots=True)
-class PriceTier:
+
+class PriceTier(NamedTuple):
     """Prices that hold for the whole request when its prompt is above `above` tokens."""
 
     above: int
@@ -106,8 +103,7 @@ class PriceTier:
     cache_write_1h: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """Pico-USD per token: the same number as millionths of a USD per million tokens.
 
     None is an unknown price; zero is a real one.  `valid_from` and `valid_until` are ISO dates (until is included).
@@ -123,8 +119,7 @@ class Price:
     valid_until: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterLimits:
+class ParameterLimits(NamedTuple):
     """What a model takes and refuses.
 
     `efforts` are the provider's own words for how hard the model may think; empty means that it takes none.
@@ -161,7 +156,7 @@ class ModelConfig:
     prices: tuple[Price, ...] = ()
     capabilities: frozenset[str] = frozenset()
     quality: int | None = None
-    parameters: ParameterLimits = ParameterLimits()
+    parameters: ParameterLimits = ParameterLimits()  # noqa: RUF009 (a tuple)
     deprecated_on: str | None = None
     retires_on: str | None = None
     successor: str | None = None
@@ -195,8 +190,7 @@ def _per_1k(picousd_per_token: int | None) -> float | None:
     return None if picousd_per_token is None else picousd_per_token * 1000 / PICO_PER_USD
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(NamedTuple):
     """One call to one provider as it is told in `gen --json` and kept in the ledger."""
 
     provider: str
@@ -208,8 +202,7 @@ class AttemptRecord:
     cost_usd: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LLMResponse:
+class LLMResponse(NamedTuple):
     """A whole answer and what it took.
 
     Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
@@ -228,3 +221,11 @@ class LLMResponse:
     request_id: str
     strategy: str | None = None
     chain: str | None = None
+
+    def after(self, before: tuple[AttemptRecord, ...]) -> LLMResponse:
+        """Return the answer with attempts that were made before its own, and what they cost."""
+        if not before:
+            return self
+        costs = [self.cost_usd, *(attempt.cost_usd for attempt in before)]
+        cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
+        return self._replace(attempts=(*before, *self.attempts), cost_usd=cost_usd)

@@ -29,12 +29,26 @@ class ModelServer:
     finish_reason: str = "stop"
     usage: dict[str, int] = field(default_factory=lambda: dict(USAGE))
     requests: list[dict[str, Any]] = field(default_factory=list)
+    # How many connections were ever taken, how many are open, and how many were at once.
+    connections: int = 0
+    open_connections: int = 0
+    most_connections: int = 0
 
     def __enter__(self) -> Self:
         told = self
+        counting = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def handle(self) -> None:
+                with counting:
+                    told.connections += 1
+                    told.open_connections += 1
+                    told.most_connections = max(told.most_connections, told.open_connections)
+                super().handle()
+                with counting:
+                    told.open_connections -= 1
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))

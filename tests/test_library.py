@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-ANSWERING, STREAMING, LOOKING, TRACKING = range(4)
+ANSWERING, STREAMING, IN_BULK, LOOKING, TRACKING = range(5)
 
 
 @pytest.fixture
@@ -86,6 +87,14 @@ def test_a_program_streams_and_asks_many_things_at_once(server: ModelServer, tmp
     assert told[2].startswith("20 answers for ")
     assert float(told[2].split()[3]) > 0
     assert [row["streaming"] for row in rows(tmp_path)].count(0) == 20
+    assert {row["status"] for row in rows(tmp_path)} == {"ok"}
+
+
+def test_a_program_asks_for_many_at_once(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(IN_BULK, tmp_path, server).splitlines()
+    assert [line.partition(". ")[0] for line in told] == [f"Say {number}" for number in range(20)]
+    assert all("one two three" in line for line in told)
+    assert len(server.requests) == 20
     assert {row["status"] for row in rows(tmp_path)} == {"ok"}
 
 
@@ -197,3 +206,36 @@ def test_hundreds_at_once_are_answered_and_those_cancelled_are_settled(
     assert 200 <= answers < 300
     assert counts["ok"] >= answers
     assert set(counts) <= {"ok", "interrupted"}
+
+
+def test_one_pool_of_connections_serves_every_request_until_the_service_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = 10
+    with ModelServer(pause_s=0.02) as server:
+        for name, value in server.settings.items():
+            monkeypatch.setenv(name, value)
+
+        async def main() -> None:
+            service = llmroute.get_llm_service(tmp_path / "calls.db")
+            gate = asyncio.Semaphore(at_once)
+
+            async def ask(number: int) -> None:
+                async with gate:
+                    await service.generate(f"{number}", model="openai/gpt-4o")
+
+            for number in range(3):
+                await ask(number)
+            assert server.connections == 1, "one after the other share a connection"
+            await asyncio.gather(*map(ask, range(100)))
+            # What idles for five seconds is closed, so a busy machine may see a few more than are needed at once.
+            assert 1 < server.connections <= 3 * at_once, "none is opened for each request"
+            assert server.most_connections <= at_once + 1, "no more than are needed at once"
+            await service.aclose()
+
+        asyncio.run(main())
+        assert len(server.requests) == 103
+        until = time.monotonic() + 10
+        while server.open_connections and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.open_connections == 0

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import subprocess
-import sys
+import ssl
 import threading
 import time
 import tracemalloc
 import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
+import certifi
 import pytest
 
-from llmroute import transport
 from llmroute.errors import (
     AttemptError,
     BadOutputError,
@@ -27,13 +27,12 @@ from llmroute.errors import (
     ProviderTimeoutError,
     UnreachableError,
 )
-from llmroute.transport import AsyncSender, Sender
+from llmroute.transport import AsyncSender, Sender, ways
+from llmroute.transport import body as bodies
 from llmroute.types import HTTPRequest
 from tests.fault_server import Drip, Endless, Pause, Reset, Script, chunk, chunked_head, closed_port, reply, serving
 
 if TYPE_CHECKING:
-    import ssl
-
     from tests.fault_server import Received
 
 # Far above every limit that is set here, far below what a hang would take.
@@ -156,6 +155,39 @@ def test_a_limit_holds_for_each_read_even_when_gzip_yields_nothing_for_many_byte
     assert isinstance(error, ProviderTimeoutError)
 
 
+def test_a_read_brings_all_that_has_come_and_waits_for_no_more() -> None:
+    burst = b"".join(chunk(b"%03d;" % number) for number in range(500))
+    last = [chunk(b"end"), chunk(b"")]
+    with serving([chunked_head(), Pause(0.1), burst, Pause(0.3), *last]) as server:
+        sender = Sender()
+        exchange = sender.open(request(server.url), connect_s=2, answer_s=2)
+        pieces = list(iter(lambda: exchange.read(2.0), b""))
+        exchange.close()
+        sender.close()
+    assert b"".join(pieces) == b"".join(b"%03d;" % number for number in range(500)) + b"end"
+    assert pieces[-1].endswith(b"end")
+    assert pieces[-1] == b"end", "what had come was not held back for it"
+    assert len(pieces) < 50
+
+
+def test_a_fault_behind_what_has_come_is_told_after_it() -> None:
+    burst = b"".join(chunk(b"%03d;" % number) for number in range(100)) + b"no chunk at all\r\n" * 20
+    with serving([chunked_head(), Pause(0.1), burst]) as server:
+        sender = Sender()
+        exchange = sender.open(request(server.url), connect_s=2, answer_s=2)
+        told = []
+
+        def read_on() -> None:
+            while piece := exchange.read(2.0):
+                told.append(piece)
+
+        with pytest.raises(UnreachableError):
+            read_on()
+        exchange.close()
+        sender.close()
+    assert b"".join(told) == b"".join(b"%03d;" % number for number in range(100))
+
+
 def test_a_limit_that_shrinks_from_read_to_read_is_obeyed() -> None:
     with serving([chunked_head(), Drip(chunk(b"x") * 200, 0.05)]) as server:
         sender = Sender()
@@ -271,18 +303,18 @@ def bounded(fetch: Fetch, script: Script) -> BadOutputError:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert peak < 4 * transport.MAX_BODY_BYTES
+    assert peak < 4 * bodies.MAX_BODY_BYTES
     return caught.value
 
 
 def test_an_endless_body_is_refused_with_bounded_memory(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 2**20)
     error = bounded(fetch, [chunked_head(), Endless(chunk(b"x" * 65536))])
     assert "larger than 1 MiB" in error.message
 
 
 def test_a_gzip_bomb_is_refused_with_bounded_memory(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 2**20)
     body = gzip.compress(b"\0" * 2**26)
     error = bounded(fetch, [reply(200, body, headers={"content-encoding": "gzip"})])
     assert "larger than 1 MiB" in error.message
@@ -296,7 +328,7 @@ def test_a_gzip_bomb_within_a_gzip_bomb_is_refused_unopened(fetch: Fetch) -> Non
 
 
 def test_a_body_of_just_the_limit_is_taken(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 2**16)
+    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 2**16)
     with serving([reply(200, b"x" * 2**16)]) as server:
         assert len(fetch(server.url)[2]) == 2**16
 
@@ -443,14 +475,13 @@ def test_cancelling_lets_go_of_the_connection() -> None:
 
 def test_one_tls_context_serves_every_https_address_and_none_is_made_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    create = httpx.create_ssl_context
+    create = ssl.create_default_context
 
-    def counted() -> ssl.SSLContext:
+    def counted(*, cafile: str | None, capath: str | None) -> ssl.SSLContext:
         made.append(1)
-        context: ssl.SSLContext = create()
-        return context
+        return create(cafile=cafile, capath=capath)
 
-    monkeypatch.setattr(httpx, "create_ssl_context", counted)
+    monkeypatch.setattr(ssl, "create_default_context", counted)
     sender = Sender()
     with serving([reply()]) as server:
         sender.open(request(server.url), connect_s=1, answer_s=1).close()
@@ -460,6 +491,20 @@ def test_one_tls_context_serves_every_https_address_and_none_is_made_for_http(mo
                 sender.open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=1, answer_s=1)
     sender.close()
     assert made == [1]
+
+
+def test_the_environment_may_name_whom_to_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Path(certifi.where()).read_text(encoding="utf-8")
+    assert len(ways.tls_context().get_ca_certs()) > 50
+    (tmp_path / "one.pem").write_text(usual.partition("END CERTIFICATE-----")[0] + "END CERTIFICATE-----\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one.pem"))
+    assert len(ways.tls_context().get_ca_certs()) == 1
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(UnreachableError, match="No such file"):
+        Sender().open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=1, answer_s=1)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert ways.tls_context().get_ca_certs() == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -480,7 +525,22 @@ def test_a_proxy_is_used_for_others_unless_no_proxy_names_them(fetch: Fetch, mon
         assert fetch("http://models.example/v1")[2] == b"via proxy"
         assert proxy.received[0].line.startswith("POST http://models.example/v1 ")
         monkeypatch.setenv("no_proxy", "models.example")
-        assert transport._proxy(httpx.URL("http://models.example/v1")) is None
+        assert ways.proxy_for(ways.address("http://models.example/v1")) is None
+
+
+def test_what_a_proxy_is_named_with_reaches_it_and_no_name_of_another_host(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving([reply(200, b"via proxy")]) as proxy:
+        for named in (f"127.0.0.1:{proxy.port}", f"http://us%40er:geheim@127.0.0.1:{proxy.port}/"):
+            monkeypatch.setenv("http_proxy", named)
+            assert fetch("http://models.example:8080/v1;x=1?y=2")[2] == b"via proxy"
+        plain, known = proxy.received
+    assert known.line == "POST http://models.example:8080/v1;x=1?y=2 HTTP/1.1"
+    assert known.headers["host"] == "models.example:8080"
+    assert "proxy-authorization" not in plain.headers
+    assert known.headers["proxy-authorization"] == "Basic " + b64encode(b"us@er:geheim").decode()
 
 
 def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
@@ -491,13 +551,3 @@ def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     with pytest.raises(UnreachableError, match="gopher") as caught:
         fetch("http://models.example/v1")
     assert "geheim" not in str(caught.value) + str(caught.value.hint)
-
-
-def test_the_command_line_of_httpx_is_not_imported() -> None:
-    code = (
-        "import sys, llmroute.transport; "
-        "assert 'httpx._main' not in sys.modules and 'click' not in sys.modules and 'rich' not in sys.modules; "
-        "import httpx._main"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or "No module named 'click'" in done.stderr, done.stderr

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from llmroute.cli import signals
-from llmroute.cli.chains import chains
-from llmroute.cli.costs import costs
+from llmroute import exit_codes
+from llmroute.cli import completion_scripts, signals
+from llmroute.cli.commands import Commands
 from llmroute.cli.failures import report_bug, report_usage
-from llmroute.cli.gen import gen
-from llmroute.cli.health import health
-from llmroute.cli.helping import EXIT_CODES, START, GroupedCommand, epilog
-from llmroute.cli.models import models
-from llmroute.cli.stream import stream
+from llmroute.cli.helping import START, told_codes
 from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",
-    help="Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together; keep an honest bill.",
-    epilog=EXIT_CODES,
+    cls=Commands,
+    help="Answer prompts from the model that suits them; keep an honest bill.",
+    epilog=told_codes(),
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "color": False},
 )
-for command in (gen, stream, health):
-    app.command(cls=GroupedCommand, epilog=epilog(command.__name__))(command)
-for name, group in (("models", models), ("costs", costs), ("chains", chains)):
-    app.add_typer(group, name=name, epilog=epilog(name))
 
 
 def _print_version(asked: bool) -> None:
@@ -61,9 +54,10 @@ def _is_set_up() -> bool:
         return True
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
     signals.install()
+    completion_scripts.use()
     try:
         code = app(standalone_mode=False, prog_name="llmroute")
     except signals.Interrupted as interruption:
@@ -71,7 +65,7 @@ def main() -> None:
     except signals.ReaderGone:
         signals.leave_quietly()
     except typer.Abort:
-        sys.exit(130)
+        sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
         sys.exit(report_usage(error) or report_bug(error))
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from llmroute.cli.failures import error_as_json, fail, say
+from llmroute import exit_codes
+from llmroute.cli.failures import error_as_json, fail, say, tell
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.errors import LLMRouteError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from llmroute.cli.asked import Asked
     from llmroute.types import LLMResponse
 
-INCOMPLETE = 6
-
 
 class Answering:
     """One request under way on the command line."""
 
-    def __init__(self, asked: Asked, meta: IO[str] | None) -> None:
+    def __init__(self, asked: Asked, meta: IO[str] | None, note: Callable[[str], None]) -> None:
         self.asked = asked
         self._meta = meta
         from llmroute.service.api import LLMService
 
         self.service = LLMService(
-            note=(lambda _text: None) if asked.quiet else say,
+            note=None if asked.quiet else note,
             trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,
         )
         if not asked.quiet:
@@ -40,12 +38,18 @@ class Answering:
             warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 
     def finish(self, response: LLMResponse) -> None:
-        """Tell on the side what the answer took; exit with 6 when the answer was cut short unasked."""
-        if self._meta is not None:
-            json.dump(response_as_json(response), self._meta, ensure_ascii=False)
-            self._meta.write("\n")
+        """Tell on the side what the answer took."""
+        self.tell_aside(response_as_json(response))
         if self.asked.usage:
-            say(usage_line(response))
+            tell(usage_line(response))
+
+    def tell_aside(self, value: dict[str, Any]) -> None:
+        """Write what --meta asks for."""
+        if self._meta is not None:
+            import json
+
+            json.dump(value, self._meta, ensure_ascii=False)
+            self._meta.write("\n")
 
     def conclude(self, response: LLMResponse) -> None:
         """Exit with 6 when the answer was cut short and nobody had asked for that."""
@@ -53,41 +57,43 @@ class Answering:
             return
         if self.asked.max_tokens is None:
             say("the answer was cut short at the model's limit (--max-tokens allows more)")
-            raise typer.Exit(INCOMPLETE)
+            raise typer.Exit(exit_codes.INCOMPLETE)
         if not self.asked.quiet:
             say(f"the answer was cut short at --max-tokens {self.asked.max_tokens}")
 
 
 @contextmanager
 def answering(asked: Asked) -> Iterator[Answering]:
-    """Open what a request needs; what fails is told, on the side channel too, and exits with its code."""
+    """Open what one request needs; with --dry-run its plan is shown instead."""
+    with opened(asked, note=say) as under_way:
+        if asked.dry_run:
+            from llmroute.cli.dry_run import show_plan
+
+            show_plan(under_way.service.plan(asked.options()), as_json=asked.as_json)
+            raise typer.Exit
+        yield under_way
+
+
+@contextmanager
+def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
+    """Open what requests need; what fails is told, on the side channel too, and exits with its code."""
     try:
         meta = _open_meta(asked.meta)
     except RequestError as error:
         fail(error, as_json=asked.as_json)
+    under_way: Answering | None = None
     try:
-        under_way = Answering(asked, meta)
-        try:
-            if asked.dry_run:
-                from llmroute.cli.dry_run import show_plan
-
-                show_plan(under_way.service.plan(asked.options()), as_json=asked.as_json)
-                raise typer.Exit
-            yield under_way
-        finally:
-            under_way.service.close()
+        under_way = Answering(asked, meta, note)
+        yield under_way
     except LLMRouteError as error:
-        _write_meta(meta, error_as_json(error))
+        if under_way is not None:
+            under_way.tell_aside(error_as_json(error))
         fail(error, as_json=asked.as_json)
     finally:
+        if under_way is not None:
+            under_way.service.leave()
         if meta is not None:
             meta.close()
-
-
-def _write_meta(meta: IO[str] | None, value: dict[str, Any]) -> None:
-    if meta is not None:
-        json.dump(value, meta, ensure_ascii=False)
-        meta.write("\n")
 
 
 def _open_meta(path: Path | None) -> IO[str] | None:

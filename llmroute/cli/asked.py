@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.stdin import read_prompt
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from llmroute.service.options import Options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """What was typed after `gen` or `stream`; each field is a flag, in the order in which help shows it."""
 
     prompt: flags.Prompt = None
@@ -50,6 +48,7 @@ class Asked:
     dry_run: flags.DryRun = False
     extract: flags.Extract = False
     render: flags.Render = False
+    color: flags.Color = "auto"
     usage: flags.UsageLine = False
     quiet: flags.Quiet = False
     debug: flags.Debug = False
@@ -61,10 +60,18 @@ class Asked:
         Raises:
             RequestError: stdin cannot be read.
         """
+        return self._request(read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet), self.budget)
+
+    def defaults(self) -> Options:
+        """Return what each request of a batch asks for, but its prompt; the budget is that of all together."""
+        return self._request(None, None)
+
+    def _request(self, prompt: str | None, budget_usd: float | None) -> Options:
         from llmroute.service.options import Options
 
         return Options(
-            prompt=read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet),
+            prompt=prompt,
+            budget_remaining=budget_usd,
             system=self.system,
             provider=self.provider,
             model=self.model,
@@ -75,7 +82,6 @@ class Asked:
             upgrade=False if self.no_upgrade else None,
             task_type=self.task,
             required_capability=self.capability,
-            budget_remaining=self.budget,
             on_budget=self.on_budget,
             max_latency_ms=self.max_latency,
             min_quality=self.min_quality,
@@ -99,15 +105,14 @@ def takes_a_request(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(Asked, include_extras=True)
     kind = inspect.Parameter.KEYWORD_ONLY
     shared = [
-        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
-        for field in fields(Asked)
+        inspect.Parameter(name, kind, default=default, annotation=hints[name])
+        for name, default in Asked._field_defaults.items()
     ]
 
     def typed(**values: Any) -> None:
-        command(Asked(**{field.name: values.pop(field.name) for field in shared}), **values)
+        command(Asked(**{name: values.pop(name) for name in Asked._fields}), **values)
 
     typed.__name__, typed.__doc__ = command.__name__, command.__doc__
     parameters = [*shared, *(parameter.replace(kind=kind) for parameter in own)]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    typed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return typed

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute import exit_codes
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say, told_error
+from llmroute.cli.helping import GroupedCommand, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
 from llmroute.cli.terminal import harmless
@@ -20,32 +23,44 @@ if TYPE_CHECKING:
     from llmroute.service.api import LLMService
     from llmroute.service.chains import ChainEntry, Tried
 
-FAILED = 4
+chains = typer.Typer(invoke_without_command=True)
 
-chains = typer.Typer(help="List the fallback chains; keep and test your own.", invoke_without_command=True)
-
-Name = Annotated[str, typer.Argument(help="The chain, in any case of letters.")]
+Name = Annotated[str, typer.Argument(help="The chain, in any case of letters.", autocompletion=completing.chains)]
 
 
 @chains.callback()
 def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
-    """List the chains, what each entry resolves to today, and whether it can be called from here."""
+    """List the fallback chains; keep and test your own.
+
+    Shown is what each entry is today, and whether it can be called from here.
+    """
     if context.invoked_subcommand is None:
         _write(None, as_json=as_json)
 
 
-@chains.command()
+@chains.command(cls=GroupedCommand, epilog=epilog("chains show"))
 def show(name: Name, as_json: flags.AsJSON = False) -> None:
     """Show one chain."""
     _write(name, as_json=as_json)
 
 
-@chains.command("set")
+@chains.command("set", cls=GroupedCommand, epilog=epilog("chains set"))
 def set_(
-    name: Annotated[str, typer.Argument(help="Letters, digits, - and _; one that there is is replaced.")],
-    models: Annotated[list[str], typer.Argument(help="provider/model, in the order in which they are tried.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Letters, digits, - and _; one that there is is replaced.", autocompletion=completing.chains
+        ),
+    ],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="provider/model, in the order in which they are tried.", autocompletion=completing.models),
+    ],
 ) -> None:
-    """Write a chain of your own into config.toml; all else in it stays as it is."""
+    """Write a chain of your own into config.toml.
+
+    All else in it stays as it is.
+    """
     with failures():
         from llmroute.service.api import LLMService
         from llmroute.service.chains import set_chain
@@ -54,7 +69,7 @@ def set_(
             say(note)
 
 
-@chains.command()
+@chains.command(cls=GroupedCommand, epilog=epilog("chains remove"))
 def remove(name: Name) -> None:
     """Remove a chain of your own from config.toml."""
     with failures():
@@ -65,13 +80,16 @@ def remove(name: Name) -> None:
             say(note)
 
 
-@chains.command("test")
+@chains.command("test", cls=GroupedCommand, epilog=epilog("chains test"))
 def call_each(
     name: Name,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Call them without asking.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Really call each entry with a one-token prompt; what that costs is shown first.  Exit 4 when one fails."""
+    """Call each entry with a one-token prompt.
+
+    What that costs is shown first; exit 4 when one fails.
+    """
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
         from llmroute.service.chains import chains_today, try_entries
@@ -92,7 +110,7 @@ def call_each(
         finally:
             service.close()
         if failed:
-            raise typer.Exit(FAILED)
+            raise typer.Exit(exit_codes.TRY_LATER)
 
 
 def _write(name: str | None, *, as_json: bool) -> None:
@@ -125,8 +143,8 @@ def _as_text(found: dict[str, list[ChainEntry]]) -> str:
 
 
 def _price(service: LLMService, name: str, entries: Sequence[ChainEntry]) -> str:
-    from llmroute.service.bookkeeping import usd
     from llmroute.service.chains import expected_test_cost_picousd
+    from llmroute.service.costing import usd
 
     expected, worst, unknown = expected_test_cost_picousd(service, entries)
     calls = sum(entry.problem is None for entry in entries)

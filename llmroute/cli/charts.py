@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.cli.cells import cells, cut, left
 from llmroute.cli.render import cell, money
 from llmroute.types import PICO_PER_USD
 
@@ -49,18 +50,20 @@ def day_chart(days: Sequence[tuple[date, Line]], width: int) -> list[list[Piece]
     return lines
 
 
-def budget_chart(found: Sequence[Standing]) -> list[list[Piece]]:
-    """Return a line for each cap: how much of it is spent or reserved."""
+def budget_chart(found: Sequence[Standing], width: int) -> list[list[Piece]]:
+    """Return a line for each cap: how much of it is spent or reserved.  A name that leaves no room is cut."""
     rows = [(standing, _share(standing)) for standing in found]
-    names = [_name(standing) for standing in found]
-    longest = max(map(len, names), default=0)
+    told = [f"  {percent(share):>4} of {money(standing.cap.cap_picousd / PICO_PER_USD)}" for standing, share in rows]
+    room = width - BUDGET_BAR - 2 - max(map(len, told), default=0)
+    names = [cut(_name(standing), room) for standing in found]
+    longest = max(map(cells, names), default=0)
     return [
         [
-            (f"{name:<{longest}}  ", "dim"),
+            (left(name, longest) + "  ", "dim"),
             (f"{bar(share, BUDGET_BAR):<{BUDGET_BAR}}", _colour(share)),
-            (f"  {percent(share):>4} of {money(standing.cap.cap_picousd / PICO_PER_USD)}", ""),
+            (text, ""),
         ]
-        for name, (standing, share) in zip(names, rows, strict=True)
+        for name, (_, share), text in zip(names, rows, told, strict=True)
     ]
 
 

@@ -52,6 +52,32 @@ def efforts(incomplete: str) -> list[str]:
     return _starting(EFFORTS, incomplete)
 
 
+def on_budget(incomplete: str) -> list[str]:
+    """Offer what may be done when a budget is too small."""
+    from llmroute.service.options import ON_BUDGET
+
+    return _starting(ON_BUDGET, incomplete)
+
+
+def fallback_on(incomplete: str) -> list[str]:
+    """Offer what else may be a reason to fall back."""
+    from llmroute.service.options import FALLBACK_ON
+
+    return _starting(FALLBACK_ON, incomplete)
+
+
+def periods(incomplete: str) -> list[str]:
+    """Offer the periods of the bill."""
+    from llmroute.service.billing import PERIODS
+
+    return _starting(PERIODS, incomplete)
+
+
+def pulled_by_ollama(incomplete: str) -> list[str]:
+    """Offer the catalogue's models that Ollama can fetch."""
+    return [name for name in models(incomplete) if name.startswith("ollama/")]
+
+
 def chains(incomplete: str) -> list[str]:
     """Offer the chains, the user's own too."""
     from llmroute.errors import LLMRouteError

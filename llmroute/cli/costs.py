@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.costs_budget import budget
 from llmroute.cli.costs_keep import backup, check, prune
 from llmroute.cli.costs_records import calls, export, path
 from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
-from llmroute.cli.failures import failures
+from llmroute.cli.failures import failures, say
+from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import fancy, width
 from llmroute.errors import RequestError
@@ -25,29 +27,34 @@ if TYPE_CHECKING:
 
 Form = Literal["text", "json", "csv", "md"]
 Period = Annotated[
-    str | None, typer.Option(help="The current day, week, month, year or all, in your time zone; default month.")
+    str | None,
+    typer.Option(
+        help="The current day, week, month, year or all, in your time zone; default month.",
+        autocompletion=completing.periods,
+        rich_help_panel="Span",
+    ),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
         help="Instead of a period: from 24h, 7d or 2w ago, exactly that and down to a quarter of an hour,"
-        " or from the beginning of 2026-11-01 on."
+        " or from the beginning of 2026-11-01 on.",
+        rich_help_panel="Span",
     ),
 ]
-Until = Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.")]
+Until = Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.", rich_help_panel="Span")]
 By = Annotated[
     Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status"] | None,
-    typer.Option(help="A line for each of these; default model."),
+    typer.Option(help="A line for each of these; default model.", rich_help_panel="Output"),
 ]
 
 costs = typer.Typer(
-    help="Show what calls cost; list them; set budgets; keep the ledger.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-costs.add_typer(budget, name="budget")
+costs.add_typer(budget, name="budget", cls=GroupedGroup, epilog=epilog("costs budget"))
 for command in (calls, export, path, check, backup, prune):
-    costs.command()(command)
+    costs.command(cls=GroupedCommand, epilog=epilog(f"costs {command.__name__}"))(command)
 
 
 @costs.callback()
@@ -60,10 +67,10 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     workspace: flags.Workspace = None,
     color: flags.Color = "auto",
     as_json_: flags.AsJSON = False,
-    as_csv_: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
-    as_md: Annotated[bool, typer.Option("--md", help="The table as Markdown.")] = False,
+    as_csv_: Annotated[bool, typer.Option("--csv", help="The table as CSV.", rich_help_panel="Output")] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="The table as Markdown.", rich_help_panel="Output")] = False,
 ) -> None:
-    """Show what calls cost, from the ledger."""
+    """Show what calls cost; list them; set budgets; keep the ledger."""
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json_):
@@ -75,7 +82,23 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if len(asked) > 1:
             raise RequestError(f"--{' and --'.join(asked)} exclude each other")
         question = Question(period, since, until, by, workspace)
-        show(load(), question, asked[0] if asked else "text", color=color)
+        config = load()
+        show(config, question, asked[0] if asked else "text", color=color)
+        if workspace:
+            _tell_if_unknown(config, workspace)
+
+
+def _tell_if_unknown(config: Config, workspace: str) -> None:
+    """Say so when no call was ever on the bill of a workspace: it may be mistyped."""
+    from llmroute.service.billing import known_workspaces
+
+    known = known_workspaces(config)
+    if workspace in known:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(workspace, known, n=1)
+    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near[0]}?)" if near else ""))
 
 
 def show(

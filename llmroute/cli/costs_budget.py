@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
+from llmroute.cli.helping import GroupedCommand, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
 from llmroute.errors import RequestError
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
 LIFTED = "none"
 MOST_USD = 1_000_000
 
-budget = typer.Typer(help="Show or set caps on what calls may cost.", invoke_without_command=True)
+budget = typer.Typer(invoke_without_command=True)
 
 
 @budget.callback()
 def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
-    """Show each cap, what is spent and reserved in its window, and what is left."""
+    """Show or set caps on what calls may cost.
+
+    Shown are each cap, what is spent and reserved in its window, and what is left.
+    """
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
@@ -44,15 +49,20 @@ def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
 Amount = Annotated[str | None, typer.Option(metavar="USD", help="USD; none lifts the cap.")]
 
 
-@budget.command("set")
+@budget.command("set", cls=GroupedCommand, epilog=epilog("costs budget set"))
 def set_(
     day: Amount = None,
     week: Amount = None,
     month: Amount = None,
     total: Amount = None,
-    workspace: Annotated[str | None, typer.Option("--workspace", help="Cap this workspace only.")] = None,
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", help="Cap this workspace only.", autocompletion=completing.workspaces)
+    ] = None,
 ) -> None:
-    """Set caps in config.toml, for all calls or for one workspace; they bind from the next call on."""
+    """Set caps, for all calls or for one workspace.
+
+    They are kept in config.toml and bind from the next call on.
+    """
     with failures():
         from llmroute.config_edit import remove_key, set_value
         from llmroute.service.settings import load

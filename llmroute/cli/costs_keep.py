@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli import options as flags  # noqa: TC001 (as above)
 from llmroute.cli.failures import failures, say
 from llmroute.cli.output import write_json, write_text
@@ -15,19 +16,25 @@ if TYPE_CHECKING:
     from llmroute.ledger.checks import Report
     from llmroute.service.upkeep import Repaired
 
-UNSOUND = 3
+# About a million rows.
+LONG_BYTES = 500_000_000
 
 
 def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Verify the ledger: the file, the sums against the rows, what is reserved, what waits; exit 3 if it is unsound."""
+    """Verify the ledger, or mend it.
+
+    The file, the sums against the rows, what is reserved and what waits; exit 3 when something is wrong.
+    """
     with failures(as_json=as_json):
         from llmroute.service import upkeep
         from llmroute.service.settings import load
 
         config = load()
+        if config.ledger_path.exists() and (size := config.ledger_path.stat().st_size) > LONG_BYTES:
+            say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
         mended = upkeep.repair(config) if repair else None
         report = mended.after if mended else upkeep.check(config)
         if as_json:
@@ -46,7 +53,7 @@ def check(
                 write_text(_mended(mended))
             write_text(_told(report, str(config.ledger_path)))
         if not report.sound:
-            raise typer.Exit(UNSOUND)
+            raise typer.Exit(exit_codes.NEEDS_A_PERSON)
 
 
 def _mended(mended: Repaired) -> str:
@@ -65,7 +72,7 @@ def _told(report: Report, path: str) -> str:
 
 
 def backup(file: Annotated[Path, typer.Argument(help="A file that is not there yet.")]) -> None:
-    """Copy the ledger into one file, whole even while others write."""
+    """Copy the ledger, whole even while others write."""
     with failures():
         from llmroute.service import upkeep
         from llmroute.service.settings import load
@@ -74,7 +81,10 @@ def backup(file: Annotated[Path, typer.Argument(help="A file that is not there y
 
 
 def prune(older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")]) -> None:
-    """Delete old attempts; the bill keeps what they came to, and the current week and month stay whole."""
+    """Delete old attempts; the bill keeps their sums.
+
+    The current week and month stay whole, and the file keeps its size.
+    """
     with failures():
         from llmroute.service import upkeep
         from llmroute.service.settings import load

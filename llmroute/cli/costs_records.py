@@ -44,7 +44,7 @@ def calls(
 
 
 def export(file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl", help="Replaced where it is.")]) -> None:
-    """Write every attempt, with all that is known of it, into a file."""
+    """Write every attempt, with all that is known of it, to a file."""
     with failures():
         from llmroute.service import records
         from llmroute.service.settings import load

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.cells import wrapped
 from llmroute.cli.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.render import cell, columns, fitted, money
+from llmroute.cli.terminal import DEFAULT_WIDTH
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,9 +108,9 @@ def lines_of(told: Bill, seen: Picture, width: int | None, *, bars: bool) -> lis
     """Return what a person sees; no line is longer than `width`, and there are no bars unless they are wanted."""
     shown = [[(text, style)] for text, style in _headline(told, seen.before, width)]
     if bars and seen.budgets:
-        shown += [[], [("budgets", "bold")], *budget_chart(seen.budgets)]
+        shown += [[], [("budgets", "bold")], *budget_chart(seen.budgets, width or DEFAULT_WIDTH)]
     if bars and len(seen.days) > 1 and told.total.call_count:
-        shown += [[], [("per day", "bold")], *day_chart(seen.days, width or 80)]
+        shown += [[], [("per day", "bold")], *day_chart(seen.days, width or DEFAULT_WIDTH)]
     if told.total.call_count:
         head, *rest = _text_table(told, width).splitlines()
         shown += [[], [(head, "bold")], *([(text, "")] for text in rest)]
@@ -204,6 +206,4 @@ def _text_table(told: Bill, width: int | None) -> str:
 def _wrapped(text: str, width: int | None) -> list[str]:
     if width is None:
         return [text]
-    import textwrap
-
-    return textwrap.wrap(text, width)
+    return wrapped(text, width)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.cells import cells
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.render import columns, money
-from llmroute.cli.terminal import harmless
-from llmroute.service.bookkeeping import usd
+from llmroute.cli.render import columns, fitted, flowing, money
+from llmroute.cli.terminal import harmless, width
+from llmroute.service.costing import usd
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Entry, Plan
@@ -18,7 +20,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         write_json(_as_json(plan))
     else:
-        write_text(harmless(_as_text(plan)))
+        write_text(harmless(_as_text(plan, width() if sys.stdout.isatty() else None)))
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _entry_as_json(rank: int, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _as_text(plan: Plan) -> str:
+def _as_text(plan: Plan, fits: int | None) -> str:
     rows = [
         [
             str(rank),
@@ -62,6 +64,23 @@ def _as_text(plan: Plan) -> str:
     ]
     head = ("", "model", "expected", "worst", "latency", "quality", "score", "terms")
     how = f"chain {plan.chain}" if plan.chain else f"strategy {plan.strategy}"
-    out = [[one.model.name, one.reason] for one in plan.excluded]
-    told = f"{how}; nothing is sent\n\n" + columns(head, rows, numbers=(0, 2, 3, 4, 5, 6))
-    return told + ("\n" + columns(("out", "because"), out) if out else "")
+    numbers = (0, 2, 3, 4, 5, 6)
+    table = columns(head, rows, numbers)
+    if fits is not None and any(cells(line) > fits for line in table.splitlines()):
+        # The terms stand by themselves where the line has no room for them.
+        table = fitted(head[:-1], [row[:-1] for row in rows], 1, fits, numbers)
+        table += "\n" + flowing(("", "terms"), [[row[0], row[-1]] for row in rows], fits, numbers=(0,))
+    told = f"{how}; nothing is sent\n\n{table}"
+    out = _left_out(plan)
+    return told + ("\n" + flowing(("out", "because"), out, fits) if out else "")
+
+
+def _left_out(plan: Plan) -> list[list[str]]:
+    """Return a line for each model that is out; one for all of a provider that are out for the same reason."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in plan.excluded:
+        alike.setdefault((one.model.provider, one.reason), []).append(one.model.name)
+    return [
+        [names[0] if len(names) == 1 else f"{provider}: {len(names)} models", reason]
+        for (provider, reason), names in alike.items()
+    ]

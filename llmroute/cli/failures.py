@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from llmroute.cli.spinner import clear
+from llmroute import exit_codes
+from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
 
@@ -53,12 +55,17 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Print one line about the work on stderr."""
+    """Print one line about the work on stderr, in the name of the program."""
+    tell(f"llmroute: {text}")
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr."""
     if sys.stderr is None:
         return
     clear()
     try:
-        sys.stderr.write(f"llmroute: {harmless(text)}\n")
+        sys.stderr.write(f"{harmless(text)}\n")
         sys.stderr.flush()
     except OSError:
         return
@@ -72,8 +79,20 @@ def report_usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "llmroute")
     text = message().rstrip(".")
-    say(f"{text[:1].lower()}{text[1:]} (see {path} --help)")
-    return int(getattr(error, "exit_code", 2))
+    say(f"{text[:1].lower()}{text[1:]} ({_meant(error, text)}see {path} --help)")
+    return int(getattr(error, "exit_code", exit_codes.USAGE))
+
+
+def _meant(error: Exception, text: str) -> str:
+    """Return the choice that was nearly written, where a flag takes one of some words."""
+    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", ())
+    written = re.search(r"'([^']*)' is not one of ", text)
+    if not (choices and written):
+        return ""
+    from difflib import get_close_matches
+
+    near = get_close_matches(written[1].lower(), choices, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def report_bug(error: Exception) -> int:
@@ -84,4 +103,4 @@ def report_bug(error: Exception) -> int:
         traceback.print_exception(error)
     else:
         say(f"a bug: {type(error).__name__}: {error} (--debug shows where)")
-    return 1
+    return exit_codes.BUG

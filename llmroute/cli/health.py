@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.render import columns
-from llmroute.errors import RequestError
+from llmroute.cli.render import cell, flowing, money
+from llmroute.cli.terminal import width
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from llmroute.config import Config
     from llmroute.service.health import Health
 
-ILL = 4
+
+_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
 def health(
@@ -27,29 +32,37 @@ def health(
     ] = None,
     reset: Annotated[
         list[str] | None,
-        typer.Option("--reset", help="Let calls go to this provider again, and ask nobody; repeatable."),
+        typer.Option(
+            "--reset",
+            help="Let calls go to this provider again, and ask nobody; repeatable.",
+            autocompletion=completing.providers,
+        ),
     ] = None,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Ask every provider at once whether it is well; sends nothing that costs."""
+    """Tell what is set up, and how each provider is.
+
+    All are asked at once, with requests that cost nothing.
+    """
     with failures(as_json=as_json):
         from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
         from llmroute.service.health import probe_all
+        from llmroute.service.options import require_one_of
 
         for name in (*(provider or ()), *(reset or ())):
-            if name not in PROVIDERS:
-                raise RequestError(f"provider {name!r} is none of {', '.join(PROVIDERS)}")
+            require_one_of("provider", name, PROVIDERS)
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
-        found = probe_all(LLMService(), tuple(provider or ()))
+        service = LLMService()
+        found = probe_all(service, tuple(provider or ()))
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
         else:
-            write_text(_as_text(found))
+            write_text(_as_text(found) + ("" if provider else f"\n{_tour(service.config)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
-            raise typer.Exit(ILL)
+            raise typer.Exit(exit_codes.TRY_LATER)
 
 
 def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
@@ -87,4 +100,29 @@ def _as_text(found: dict[str, Health]) -> str:
         ]
         for name, one in found.items()
     ]
-    return columns(("provider", "status", "latency", "models", ""), rows, numbers=(2, 3))
+    return flowing(("provider", "status", "latency", "models", ""), rows, _fits(), numbers=(2, 3))
+
+
+def _fits() -> int | None:
+    return width() if sys.stdout.isatty() else None
+
+
+def _tour(config: Config) -> str:
+    """Return where settings and calls are kept, how models are chosen, and what bounds the bill."""
+    stored = config.config_dir / "config.toml"
+    caps = [
+        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
+        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
+        for limit in config.limits
+    ]
+    first = f", {config.default_provider} first among equals" if config.default_provider else ""
+    rows = [
+        ["settings", f"{stored}{'' if stored.exists() else ' (none yet)'}"],
+        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (no call yet)'}"],
+        ["strategy", config.strategy + first],
+        ["workspace", cell(config.workspace) if config.workspace else "none"],
+        ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
+    ]
+    if not any(settings.api_key for settings in config.providers.values()):
+        rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
+    return flowing(("", ""), rows, _fits()).lstrip("\n")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-EXIT_CODES = (
-    "Exit codes: 0 ok; 1 a bug; 2 usage, or a request no model can serve; 3 needs a person (provider, key, credit, "
-    "model); 4 every provider failed, try later; 5 budget; 6 incomplete or refused answer; 7 deadline; "
-    "130, 143 signals."
-)
+from llmroute import exit_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 START = """\
 llmroute answers prompts from the best model that your keys, your budget and today's outages allow.
@@ -20,38 +19,100 @@ Look:          llmroute health says what is set up, llmroute costs what it has c
 All commands:  llmroute --help
 """
 
-EXAMPLES = {
-    "gen": (
+
+class Page(NamedTuple):
+    """What the help of a command says below its flags: two examples, and the exit codes beside a bug and signals."""
+
+    first: str
+    second: str
+    codes: tuple[int, ...]
+
+
+_ANY = tuple(exit_codes.MEANINGS)
+_READS = (0, 2)
+_LEDGER = (0, 2, 3)
+_ASKS = (0, 2, 3, 4, 6)
+
+PAGES: Final = {
+    "gen": Page(
         'llmroute gen "Why is the sky blue?" --strategy cost_optimized',
-        'git diff | llmroute gen "Write a commit message." -m anthropic/claude-haiku-4-5 --budget 0.01',
+        'git diff --staged | llmroute gen "Write a commit message." --budget 0.01',
+        _ANY,
     ),
-    "stream": (
+    "stream": Page(
         'llmroute stream "Tell me a story." -m openai/gpt-5.4-mini',
         'llmroute stream "Explain this log." --atomic < error.log',
+        _ANY,
     ),
-    "models": ("llmroute models --capability vision --sort price", "llmroute models show claude-haiku-4-5"),
-    "health": ("llmroute health", "llmroute health --provider anthropic --json"),
-    "costs": ("llmroute costs --period month", "llmroute costs --json | jq .total_cost_usd"),
-    "chains": ("llmroute chains", "llmroute gen hello --chain COST_OPTIMIZED"),
+    "health": Page("llmroute health", "llmroute health --provider anthropic --json", (0, 2, 3, 4)),
+    "models": Page("llmroute models --capability vision --sort price", "llmroute models --live --json", _ASKS),
+    "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
+    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull mistral:7b -q", _ASKS),
+    "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
+    "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _LEDGER),
+    "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _LEDGER),
+    "costs export": Page("llmroute costs export bill.csv", "llmroute costs export calls.jsonl", _LEDGER),
+    "costs path": Page("llmroute costs path", 'ls -lh "$(llmroute costs path)"', _READS),
+    "costs check": Page("llmroute costs check", "llmroute costs check --repair", _LEDGER),
+    "costs backup": Page(
+        "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _LEDGER
+    ),
+    "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y", _LEDGER),
+    "costs budget": Page("llmroute costs budget", "llmroute costs budget --json", _LEDGER),
+    "costs budget set": Page(
+        "llmroute costs budget set --month 20 --day 2",
+        "llmroute costs budget set --workspace nightly --month none",
+        _READS,
+    ),
+    "chains": Page("llmroute chains", "llmroute gen hello --chain COST_OPTIMIZED", _READS),
+    "chains show": Page("llmroute chains show HIGH_QUALITY", "llmroute chains show mine --json", _READS),
+    "chains set": Page(
+        "llmroute chains set mine anthropic/claude-haiku-4-5 ollama/qwen3",
+        "llmroute chains set LOCAL_ONLY ollama/qwen3",
+        _READS,
+    ),
+    "chains remove": Page("llmroute chains remove mine", "llmroute chains remove LOCAL_ONLY", _READS),
+    "chains test": Page("llmroute chains test mine", "llmroute chains test FAST_LATENCY --yes --json", (0, 2, 3, 4)),
 }
+
+
+def told_codes(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
+    """Return exit codes with their meanings, in one line."""
+    return f"Exit codes: {'; '.join(f'{code} {exit_codes.MEANINGS[code]}' for code in codes)}."
 
 
 def epilog(command: str) -> str:
     """Return what stands under the flags of a command; the mark keeps its lines as they are."""
-    examples = "\n".join(f"  {example}" for example in EXAMPLES[command])
-    return f"\b\nExamples:\n{examples}\n\n{EXIT_CODES}"
+    page = PAGES[command]
+    everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
+    return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{told_codes(sorted({*page.codes, *everywhere}))}"
 
 
 class GroupedCommand(TyperCommand):
     """A command whose help shows flags in groups, as plain text."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group, in the order in which the groups first appear."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
-        for name, records in groups.items():
-            with formatter.section(name):
-                formatter.write_dl(records)
+        """Write a section for each group of flags."""
+        _write_in_groups(self, ctx, formatter)
+
+
+class GroupedGroup(TyperGroup):
+    """The same for a command that has commands of its own."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group of flags, then the commands."""
+        _write_in_groups(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_in_groups(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
+    """Write the groups in the order in which they first appear; what belongs to none comes last."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            usual = "Options" if parameter.param_type_name == "option" else "Arguments"
+            groups.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+    for name in sorted(groups, key=lambda name: name == "Options"):
+        with formatter.section(name):
+            formatter.write_dl(groups[name])

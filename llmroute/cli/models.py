@@ -10,13 +10,13 @@ import typer
 from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say, told_error
+from llmroute.cli.helping import GroupedCommand, epilog
 from llmroute.cli.model_render import model_as_json, model_table
 from llmroute.cli.models_pull import pull
 from llmroute.cli.models_refresh import refresh
 from llmroute.cli.models_show import show
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import harmless, width
-from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,45 +25,69 @@ if TYPE_CHECKING:
     from llmroute.service.listing import Listed
 
 models = typer.Typer(
-    help="List models, and look after what is known of them.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 for command in (show, pull, refresh):
-    models.command()(command)
+    models.command(cls=GroupedCommand, epilog=epilog(f"models {command.__name__}"))(command)
 
 
 @models.callback()
 def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
     provider: Annotated[
-        str | None, typer.Option("-p", "--provider", help="Only this provider's.", autocompletion=completing.providers)
+        str | None,
+        typer.Option(
+            "-p",
+            "--provider",
+            help="Only this provider's.",
+            autocompletion=completing.providers,
+            rich_help_panel="Model",
+        ),
     ] = None,
     capability: flags.Capability = None,
     max_cost: Annotated[
         float | None,
-        typer.Option("--max-cost", min=0, help="USD per million tokens that neither input nor output may exceed."),
+        typer.Option(
+            "--max-cost",
+            min=0,
+            help="USD per million tokens that neither input nor output may exceed.",
+            rich_help_panel="Model",
+        ),
     ] = None,
     sort: Annotated[
-        Literal["price", "quality", "latency", "context"] | None, typer.Option("--sort", help="Best first.")
+        Literal["price", "quality", "latency", "context"] | None,
+        typer.Option("--sort", help="Best first.", rich_help_panel="Output"),
     ] = None,
-    only_available: Annotated[bool, typer.Option("--available", help="Only what can be called from here.")] = False,
-    live: Annotated[
-        bool, typer.Option("--live", help="Ask the providers what your keys can really call, instead of the catalogue.")
+    only_available: Annotated[
+        bool, typer.Option("--available", help="Only what can be called from here.", rich_help_panel="Model")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Retired models too.")] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Ask the providers what your keys can really call, instead of the catalogue.",
+            rich_help_panel="Model",
+        ),
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retired models too.", rich_help_panel="Model")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """List models: a table on a terminal, one provider/id a line in a pipe."""
+    """List models, and look after what is known of them.
+
+    The list is a table on a terminal, and one provider/id a line in a pipe.
+    """
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
+        from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
         from llmroute.service.freshness import warn_when_stale
         from llmroute.service.listing import available, listed, measured, narrowed, ordered
+        from llmroute.service.options import require_one_of
 
         service = LLMService(note=say)
-        _require_provider(provider)
+        require_one_of("provider", provider, PROVIDERS)
         warn_when_stale(service.registry, service.config.config_dir, say)
         if live:
             found = _live(service, provider)
@@ -78,13 +102,6 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if only_available:
             found = [one for one in found if one.model.name in callable_here]
         _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)
-
-
-def _require_provider(provider: str | None) -> None:
-    from llmroute.providers import PROVIDERS
-
-    if provider is not None and provider not in PROVIDERS:
-        raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
 
 
 def _live(service: LLMService, provider: str | None) -> list[Listed]:

@@ -31,26 +31,38 @@ def refresh(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Take it without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even when a price moves more than 20-fold.")] = False,
     as_json: flags.AsJSON = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Show what has changed in prices and lives since the catalogue was made, and take it when told to."""
+    """Bring prices and lives of models up to date.
+
+    What has changed is shown, and taken when you say so.
+    """
     with failures(as_json=as_json):
+        from llmroute.cli.bar import Bar, Progress
         from llmroute.service.api import LLMService
         from llmroute.service.refreshing import prepare
+        from llmroute.service.telling import nobody
 
-        service = LLMService(note=say)
-        found = prepare(service, source) if source else prepare(service)
+        note = nobody if quiet else say
+        service = LLMService(note=note)
+        with Bar(quiet=quiet) as bar:
+            found = prepare(
+                service,
+                source,
+                watch=lambda what, done, total: bar.show(Progress(what, done, total, "bytes")),
+            )
         for name, error in found.failures.items():
             told = told_error(error)
-            say(f"{'' if told.startswith(name) else f'{name}: '}{told}; its list is left out")
+            note(f"{'' if told.startswith(name) else f'{name}: '}{told}; its list is left out")
         if not as_json:
             write_text(harmless(_as_text(found)))
         found.check(force=force)
         taken = yes or _agreed(found)
         if taken:
             previous = found.take()
-            say(f"taken: {found.path}" + (f" (the previous one: {previous})" if previous else ""))
+            note(f"taken: {found.path}" + (f" (the previous one: {previous})" if previous else ""))
         else:
-            say("nothing is taken (--yes takes it)")
+            note("nothing is taken (--yes takes it)")
         if as_json:
             write_json(_as_json(found, taken=taken))
 

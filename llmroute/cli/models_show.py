@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import completing
+from llmroute.cli import options as flags
 from llmroute.cli.failures import failures
 from llmroute.cli.model_render import sheet, sheet_as_json
 from llmroute.cli.output import write_json, write_text
@@ -16,10 +17,12 @@ from llmroute.errors import RequestError
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="provider/model, a bare model, or an alias.")],
+    name: Annotated[
+        str, typer.Argument(help="provider/model, a bare model, or an alias.", autocompletion=completing.models)
+    ],
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Tell everything that is known of a model, and where it is known from."""
+    """Tell all that is known of a model, and where from."""
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
         from llmroute.service.listing import as_listed, measured, why_unavailable

@@ -57,7 +57,10 @@ Fallback = Annotated[
 FallbackOn = Annotated[
     str | None,
     typer.Option(
-        "--fallback-on", help="content: ask another model when one refuses or filters, too.", rich_help_panel="Model"
+        "--fallback-on",
+        help="content: ask another model when one refuses or filters, too.",
+        autocompletion=completing.fallback_on,
+        rich_help_panel="Model",
     ),
 ]
 Atomic = Annotated[
@@ -124,6 +127,7 @@ OnBudget = Annotated[
     typer.Option(
         "--on-budget",
         help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.",
+        autocompletion=completing.on_budget,
         rich_help_panel="Limits",
     ),
 ]
@@ -180,5 +184,49 @@ Color = Annotated[
     Literal["auto", "always", "never"],
     typer.Option(
         "--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb.", rich_help_panel="Output"
+    ),
+]
+
+Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="FILE",
+        help='Answer each line of this file, {"id": ..., "prompt": "...", any option}; - is stdin.',
+        rich_help_panel="Batch",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the results here instead of stdout; what fails is listed in FILE.failed.",
+        rich_help_panel="Batch",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on: what is answered in -o FILE is not asked again.", rich_help_panel="Batch"),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, max=1024, help="How many requests at once; default 8.", rich_help_panel="Batch"),
+]
+Unordered = Annotated[
+    bool, typer.Option("--unordered", help="Results as they come, not in the input's order.", rich_help_panel="Batch")
+]
+Lines = Annotated[bool, typer.Option("--lines", help="Each line of the file is a prompt.", rich_help_panel="Batch")]
+Column = Annotated[
+    str | None,
+    typer.Option("--column", help="The file is CSV, and this column holds the prompts.", rich_help_panel="Batch"),
+]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        help="'Translate: {text}': the prompt, with {text} for the line's and {name} for any of its fields.",
+        rich_help_panel="Batch",
     ),
 ]

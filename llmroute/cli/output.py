@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 from llmroute.cli.signals import ReaderGone
+from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 
 
@@ -40,6 +40,8 @@ class AnswerWriter:
 
 def write_json(value: Any) -> None:
     """Write one JSON value on a line of its own."""
+    import json
+
     _write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
@@ -50,6 +52,7 @@ def write_text(text: str) -> None:
 
 def _write(text: str) -> None:
     # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
+    clear()
     try:
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()

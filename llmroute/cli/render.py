@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.cells import cells, left, right, wrapped
 from llmroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.types import AttemptRecord, LLMResponse, Usage
 
 _NARROWEST_NAME = 20
+_NARROWEST_TEXT = 12
 _GAP = "  "
 
 
@@ -99,17 +101,35 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, wid
 
     A name that leaves no room stands on a line of its own above its facts.
     """
-    others = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
+    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST_NAME)
     broken: list[Sequence[str]] = []
     for row in rows:
-        if len(row[name_at]) > room:
+        if cells(row[name_at]) > room:
             broken.append([text if at <= name_at else "" for at, text in enumerate(row)])
             broken.append(["" if at <= name_at else text for at, text in enumerate(row)])
         else:
             broken.append(row)
-    longest = max(len(row[name_at]) for row in (head, *rows) if len(row[name_at]) <= room)
+    longest = max(wide for row in (head, *rows) if (wide := cells(row[name_at])) <= room)
     return columns(head, broken, numbers=numbers, widths={name_at: longest})
+
+
+def flowing(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, numbers: Sequence[int] = ()) -> str:
+    """Return aligned plain text whose last column is broken into lines, so that none is longer than `width`.
+
+    Without a width, and where the other columns leave it no room, it stays whole.
+    """
+    if width is None:
+        return columns(head, rows, numbers)
+    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head) - 1)]
+    room = width - sum(others) - len(_GAP) * len(others)
+    if room < _NARROWEST_TEXT:
+        return columns(head, rows, numbers)
+    broken = []
+    for *first, last in rows:
+        line, *more = wrapped(last, room)
+        broken += [[*first, line], *([*[""] * len(first), rest] for rest in more)]
+    return columns(head, broken, numbers)
 
 
 def columns(
@@ -124,12 +144,12 @@ def columns(
     """
     table = [head, *rows]
     fixed = widths or {}
-    spans = [fixed.get(column) or max(len(row[column]) for row in table) for column in range(len(head))]
+    spans = [fixed.get(column) or max(cells(row[column]) for row in table) for column in range(len(head))]
     lines = []
     for row in table:
-        cells = [
-            cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, spans, strict=True))
+        padded = [
+            right(text, width) if column in numbers else left(text, width)
+            for column, (text, width) in enumerate(zip(row, spans, strict=True))
         ]
-        lines.append(_GAP.join(cells).rstrip())
+        lines.append(_GAP.join(padded).rstrip())
     return "\n".join(lines) + "\n"

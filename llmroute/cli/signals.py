@@ -10,7 +10,12 @@ import _thread
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+from llmroute import exit_codes
 
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
@@ -38,6 +43,44 @@ def install() -> None:
     _thread.start_new_thread(_leave_at_the_second, (told,))
 
 
+def run_until_signal(work: Coroutine[Any, Any, None]) -> int | None:
+    """Run what awaits; return the signal that ended it, None when it has ended by itself.
+
+    A handler that raises would raise anywhere in the event loop: here the first signal cancels the work, which then
+    settles what it has begun, and the second one leaves at once.
+    """
+    import asyncio
+
+    ended_by: list[int] = []
+
+    async def watched() -> None:
+        loop = asyncio.get_running_loop()
+        working = asyncio.ensure_future(work)
+
+        def end(number: int) -> None:
+            if ended_by:
+                os._exit(128 + number)
+            ended_by.append(number)
+            working.cancel()
+
+        for number in taken:
+            loop.add_signal_handler(number, end, number)
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not ended_by:
+                raise
+
+    taken = [number for number in _ENDING if signal.getsignal(number) is _first]
+    try:
+        asyncio.run(watched())
+    finally:
+        # The loop has given the signals back to the system.
+        for number in taken:
+            signal.signal(number, _second if ended_by else _first)
+    return ended_by[0] if ended_by else None
+
+
 def _first(number: int, _frame: object) -> None:
     for other in _ENDING:
         if signal.getsignal(other) is _first:
@@ -62,8 +105,13 @@ def leave(number: int) -> NoReturn:
     """Exit as a shell reports a program that ended by a signal; a hang-up counts as a termination."""
     if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write("\n")
+    exit_now(exit_codes.INTERRUPTED if number == signal.SIGINT else exit_codes.TERMINATED)
+
+
+def exit_now(code: int) -> NoReturn:
+    """Exit when what was written is out; nothing else is waited for."""
     _drop_output()
-    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
+    os._exit(code)
 
 
 def leave_quietly() -> NoReturn:

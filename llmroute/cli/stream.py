@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
 from llmroute.cli.answering import answering
 from llmroute.cli.asked import Asked, takes_a_request
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
+from llmroute.cli.spinner import spinning
 from llmroute.cli.writers import writer_for
 from llmroute.errors import LLMRouteError
-from llmroute.types import LLMResponse
+
+if TYPE_CHECKING:
+    from llmroute.types import LLMResponse
 
 
 @takes_a_request
 def stream(asked: Asked, atomic: flags.Atomic = False) -> None:
-    """Answer a prompt piece by piece; it may fall back until the first is shown."""
+    """Answer a prompt, piece by piece.
+
+    It may fall back to another model until the first piece is shown.
+    """
     with answering(asked) as under_way:
         writer = None if asked.as_json else writer_for(asked)
         answered: LLMResponse | None = None
         begun = False
         try:
-            for piece in under_way.service.answer(replace(asked.options(), atomic=atomic), streaming=True):
-                if writer is None and not begun:
-                    write_json({"type": "start"})
-                begun = True
-                if isinstance(piece, LLMResponse):
-                    answered = piece
-                    if writer is None:
-                        write_json({"type": "end", **response_as_json(piece)})
+            options = replace(asked.options(), atomic=atomic)
+            with closing(under_way.service.answer(options, streaming=True)) as pieces:
+                with spinning(quiet=asked.quiet):
+                    first = next(pieces)
+                for piece in chain([first], pieces):
+                    if writer is None and not begun:
+                        write_json({"type": "start"})
+                    begun = True
+                    if not isinstance(piece, str):
+                        answered = piece
+                        if writer is None:
+                            write_json({"type": "end", **response_as_json(piece)})
+                        else:
+                            writer.end()
+                        under_way.finish(piece)
+                    elif writer is None:
+                        write_json({"type": "delta", "text": piece})
                     else:
-                        writer.end()
-                    under_way.finish(piece)
-                elif writer is None:
-                    write_json({"type": "delta", "text": piece})
-                else:
-                    writer.write(piece)
+                        writer.write(piece)
         except LLMRouteError:
             if writer is not None and begun:
                 writer.end()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 DEFAULT_WIDTH = 80
 
@@ -17,10 +21,10 @@ def harmless(text: str) -> str:
     return _STEERING.sub("\ufffd", text)
 
 
-def width() -> int:
-    """Return how many columns the terminal that stdout is has; 80 where nobody says."""
+def width(stream: TextIO | None = None) -> int:
+    """Return how many columns the terminal has that `stream` is, stdout unless told; 80 where nobody says."""
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH
+        return os.get_terminal_size((stream or sys.stdout).fileno()).columns or DEFAULT_WIDTH
     except (OSError, ValueError):
         return DEFAULT_WIDTH
 

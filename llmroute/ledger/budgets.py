@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
 from llmroute.types import PICO_PER_USD
@@ -17,13 +16,20 @@ if TYPE_CHECKING:
 QUARTER_MS = 900_000
 EVERY_WORKSPACE = ""
 
-_SPENT = "SELECT ifnull(sum(cost_picousd), 0) FROM rollups WHERE quarter >= ?"
-_RESERVED = "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status = 'pending' AND started_ms >= ?"
-_OF_WORKSPACE = " AND workspace = ?"
+_SPENT = """
+SELECT ifnull(sum(cost_picousd), 0) FROM (
+    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, (SELECT since_day * 96 FROM coarse)){own}
+    UNION ALL
+    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < (SELECT since_day * 96 FROM coarse){own}
+)
+"""
+_RESERVED = (
+    "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status = 'pending' AND started_ms >= :since_ms{own}"
+)
+_OF_WORKSPACE = " AND workspace = :workspace"
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(NamedTuple):
     """A cap in its current window.  `workspace` is empty for all calls; `end_ms` is None for a window without end."""
 
     period: str
@@ -33,8 +39,7 @@ class Cap:
     end_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a cap has to set against: what was spent, and what calls under way may still cost."""
 
     cap: Cap
@@ -74,10 +79,10 @@ def admit(
 
 def standing(db: sqlite3.Connection, cap: Cap) -> Standing:
     """Return how a cap stands, summed anew: what was spent from the rollups, what is reserved from pending rows."""
-    own = () if cap.workspace == EVERY_WORKSPACE else (cap.workspace,)
-    where = _OF_WORKSPACE if own else ""
-    (spent,) = db.execute(_SPENT + where, (cap.start_ms // QUARTER_MS, *own)).fetchone()
-    (reserved,) = db.execute(_RESERVED + where, (cap.start_ms, *own)).fetchone()
+    own = "" if cap.workspace == EVERY_WORKSPACE else _OF_WORKSPACE
+    values = {"since_ms": cap.start_ms, "since": cap.start_ms // QUARTER_MS, "workspace": cap.workspace}
+    (spent,) = db.execute(_SPENT.format(own=own), values).fetchone()
+    (reserved,) = db.execute(_RESERVED.format(own=own), values).fetchone()
     return Standing(cap, spent, reserved)
 
 

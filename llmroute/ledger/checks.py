@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
 from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
+from llmroute.ledger.coarse import SPANS, fill, forget, of_rollups
 from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.ledger.schema import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.store import Ledger, translated
 
 if TYPE_CHECKING:
@@ -20,11 +21,18 @@ MOST_WORDS = 3
 # A table that is missing is an SQLITE_ERROR.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
-_KEPT = f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups WHERE quarter >= :from AND call_count <> 0"  # noqa: S608 (own names)
+# What is compared, or summed anew, at once: so that memory stays small and nobody waits long for the ledger.
+DAYS_AT_ONCE = 1
+
+_KEPT = (
+    f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups"  # noqa: S608 (own names)
+    " WHERE quarter >= :first * 96 AND quarter < :end * 96 AND quarter >= :from AND call_count <> 0"
+)
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
 _FROM_ROWS = f"""
-    SELECT {ROLLUP_KEY}, {_SUMS} FROM ({ROLLUP_OF_ROW})
-    WHERE quarter >= :from GROUP BY {ROLLUP_KEY}
+    SELECT {ROLLUP_KEY}, {_SUMS} FROM (
+        {ROLLUP_OF_ROW} AND started_ms >= max(:first * 96, :from) * 900000 AND started_ms < :end * 96 * 900000
+    ) GROUP BY {ROLLUP_KEY}
 """  # noqa: S608
 
 
@@ -70,9 +78,13 @@ def repair_sums(ledger: Ledger, now_ms: int) -> None:
     ledger.tend(now_ms)
     with ledger.transaction() as db:
         lose(db, dead_rows(db, now_ms), now_ms)
-        since = {"from": first_whole_quarter(db)}
-        db.execute("DELETE FROM rollups WHERE quarter >= :from", since)
-        db.execute(f"INSERT INTO rollups {_FROM_ROWS}", since)
+        forget(db)
+    for span in _spans(ledger.db):
+        with ledger.transaction() as db:
+            db.execute("DELETE FROM rollups WHERE quarter >= max(:first * 96, :from) AND quarter < :end * 96", span)
+            db.execute(f"INSERT INTO rollups {_FROM_ROWS}", span)
+    fill(ledger)
+    with ledger.transaction() as db:
         for cap, _, _ in _hot_rows(db):
             now = standing(db, cap)
             db.execute(
@@ -87,6 +99,17 @@ def first_whole_quarter(db: sqlite3.Connection) -> int:
     return 0 if row is None else int(-(-row[0] // QUARTER_MS))
 
 
+def _spans(db: sqlite3.Connection) -> list[dict[str, int]]:
+    """Cut the time of which the ledger tells into pieces: UTC days from `first` to before `end`, quarters `from` on."""
+    times = "SELECT started_ms / 86400000 AS day FROM attempts UNION ALL SELECT quarter / 96 FROM rollups"
+    (oldest, newest) = db.execute(f"SELECT min(day), max(day) FROM ({times})").fetchone()  # noqa: S608 (own names)
+    if oldest is None:
+        return []
+    whole = first_whole_quarter(db)
+    days = range(oldest, newest + 1, DAYS_AT_ONCE)
+    return [{"first": day, "end": day + DAYS_AT_ONCE, "from": whole} for day in days]
+
+
 def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
     db = ledger.db
     broken = [row[0] for row in db.execute("PRAGMA integrity_check(10)").fetchall() if row[0] != "ok"]
@@ -95,7 +118,7 @@ def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
     db.execute("BEGIN")
     try:
         (attempts,) = db.execute("SELECT count(*) FROM attempts").fetchone()
-        faults = (*_wrong_rollups(db), *_wrong_budgets(db))
+        faults = (*_wrong_sums(db), *_wrong_budgets(db))
         dead = len(dead_rows(db, now_ms))
     finally:
         db.execute("ROLLBACK")
@@ -104,11 +127,23 @@ def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
     return Report(attempts, faults, notes)
 
 
-def _wrong_rollups(db: sqlite3.Connection) -> tuple[str, ...]:
-    since = {"from": first_whole_quarter(db)}
-    kept, counted = set(db.execute(_KEPT, since)), set(db.execute(_FROM_ROWS, since))
-    wrong = {row[0] for row in kept ^ counted}
-    return (f"the sums of {_many(len(wrong), 'quarter-hour')} are not those of the rows",) if wrong else ()
+def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
+    (since_day,) = db.execute("SELECT since_day FROM coarse").fetchone()
+    quarters: set[int] = set()
+    wrong = dict.fromkeys(COARSE, 0)
+    for span in _spans(db):
+        kept, counted = set(db.execute(_KEPT, span)), set(db.execute(_FROM_ROWS, span))
+        quarters |= {row[0] for row in kept ^ counted}
+        # What is not summed yet is read from the rollups.
+        summed = {**span, "first": max(span["first"], since_day)}
+        for table, within in SPANS.items():
+            kept = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
+            made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
+            wrong[table] += len({row[0] for row in kept ^ made})
+    found = {"quarter-hour": len(quarters), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
+    return tuple(
+        f"the sums of {_many(count, what)} are not those of the rows" for what, count in found.items() if count
+    )
 
 
 def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:

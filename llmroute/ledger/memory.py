@@ -6,13 +6,17 @@ taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back co
 
 from __future__ import annotations
 
-from math import exp, log
-from typing import TYPE_CHECKING, NamedTuple
+from math import log
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from llmroute.ledger.latencies import Latency, faded, first
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
 
-LATENCY_HALF_LIFE_MS = 7_200_000
+Key = TypeVar("Key")
+
 RELIABILITY_HALF_LIFE_MS = 6 * 3_600_000
 # Three failures within this long open a breaker that counts.
 COUNTING_WINDOW_MS = 600_000
@@ -73,51 +77,49 @@ class Breaker(NamedTuple):
 
 
 class Recollection(NamedTuple):
-    """What is known now.  Latencies are (weight, sum of logarithms) by (provider, model, metric)."""
+    """What is known now.
 
-    latencies: dict[tuple[str, str, str], tuple[float, float]]
-    all_latencies: dict[str, list[float]]
+    Latencies are what `Latency.evidence` says, by (provider, model, metric); `typical_latencies` are the seconds of
+    every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
+    """
+
+    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float]]
+    typical_latencies: dict[str, list[float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
 
-
-class LogMean(NamedTuple):
-    """A mean of logarithms whose evidence fades: how much it weighed at `at_ms`, and the weighted sum."""
-
-    weight: float
-    log_sum: float
-    at_ms: int
-
-    def weighing(self, now_ms: int) -> tuple[float, float]:
-        """Return weight and sum as they are now; their ratio does not fade."""
-        kept = _kept(now_ms - self.at_ms, LATENCY_HALF_LIFE_MS)
-        return self.weight * kept, self.log_sum * kept
-
-    def typical(self) -> float:
-        """Return what was last known, however long ago."""
-        return exp(self.log_sum / self.weight)
-
-    def joined(self, seconds: float, at_ms: int) -> LogMean:
-        """Return the mean with one more observation."""
-        weight, log_sum = self.weighing(at_ms)
-        return LogMean(weight + 1, log_sum + log(seconds), at_ms)
+    @property
+    def calls_per_h(self) -> float:
+        """How many calls an hour there were lately, of all models."""
+        return calls_per_h(sum(calls for _, calls in self.reliabilities.values()))
 
 
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
     """Read what is known of calls of this size and effort, decayed to now."""
-    latencies = {}
-    everything: dict[str, list[float]] = {}
-    sql = "SELECT provider, model, metric, effort, weight, log_sum, at_ms FROM latencies WHERE bucket = ?"
-    for provider, model, metric, of_effort, weight, log_sum, at_ms in db.execute(sql, (bucket,)):
-        mean = LogMean(weight, log_sum, at_ms)
-        everything.setdefault(metric, []).append(mean.typical())
-        if of_effort == effort:
-            latencies[provider, model, metric] = mean.weighing(now_ms)
+    known: dict[str, list[tuple[str, str, str, Latency]]] = {}
+    columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble"
+    for metric, provider, model, of_effort, *told in db.execute(
+        f"SELECT {columns} FROM latencies WHERE bucket = ?",  # noqa: S608 (own names)
+        (bucket,),
+    ):
+        known.setdefault(metric, []).append((provider, model, of_effort, Latency(*told)))
+    latencies = {
+        (provider, model, metric): latency.evidence(now_ms, len(every))
+        for metric, every in known.items()
+        for provider, model, of_effort, latency in every
+        if of_effort == effort
+    }
+    typical = {metric: [latency.typical() for *_, latency in every] for metric, every in known.items()}
     reliabilities = {}
     for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
-        kept = _kept(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+        kept = faded(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
         reliabilities[provider, model] = (ok * kept, calls * kept)
-    return Recollection(latencies, everything, reliabilities, breakers(db, now_ms))
+    return Recollection(latencies, typical, reliabilities, breakers(db, now_ms))
+
+
+def calls_per_h(calls: float) -> float:
+    """Return how many calls an hour make up a decayed count."""
+    return calls * log(2) * HOUR_MS / RELIABILITY_HALF_LIFE_MS
 
 
 def breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
@@ -180,24 +182,31 @@ def win_probe(db: sqlite3.Connection, provider: str, model: str, prober: Prober)
     return True
 
 
-def learn(db: sqlite3.Connection, lesson: Lesson) -> None:
-    """Take in what an attempt taught."""
-    for metric, seconds in (("ttft", lesson.ttft_s), ("per_token", lesson.per_token_s)):
-        if seconds is not None:
-            _learn_latency(db, lesson, metric, max(seconds, 1e-6))
-    if lesson.succeeded is not None:
-        _learn_reliability(db, lesson)
-    if lesson.succeeded:
-        _close(db, lesson)
-        _earn_tokens(db, lesson.provider, lesson.at_ms)
-    elif lesson.answered:
+def learn(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    """Take in what attempts taught, in their order; what many say of one thing is read once and written once."""
+    _learn_latencies(db, lessons)
+    _learn_reliabilities(db, lessons)
+    # Models that are known to be well: nothing has been left to close since.
+    well: set[tuple[str, str]] = set()
+    for lesson in lessons:
+        about = (lesson.provider, lesson.model)
+        if not lesson.succeeded:
+            well = {other for other in well if other[0] != lesson.provider}
+            _learn_failure(db, lesson)
+        elif about not in well:
+            well.add(about)
+            _close(db, lesson)
+    _earn_tokens(db, [lesson for lesson in lessons if lesson.succeeded])
+
+
+def _learn_failure(db: sqlite3.Connection, lesson: Lesson) -> None:
+    if lesson.answered:
         # Whatever it said, it could be reached.
         db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (lesson.provider,))
-    if not lesson.succeeded:
-        db.execute(
-            "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
-            (lesson.provider, lesson.model),
-        )
+    db.execute(
+        "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
+        (lesson.provider, lesson.model),
+    )
     if lesson.trip is not None:
         _trip(db, lesson, lesson.trip)
 
@@ -218,40 +227,59 @@ def reset_breakers(db: sqlite3.Connection, provider: str) -> int:
     return db.execute("DELETE FROM breakers WHERE provider = ?", (provider,)).rowcount
 
 
-def _earn_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
-    tokens = retry_tokens(db, provider, now_ms)
-    if tokens < RETRY_TOKENS:
-        _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS, RETRY_TOKENS), now_ms)
+def _earn_tokens(db: sqlite3.Connection, successes: Sequence[Lesson]) -> None:
+    for (provider,), own in _by(lambda lesson: (lesson.provider,), successes):
+        now_ms = own[-1].at_ms
+        tokens = retry_tokens(db, provider, now_ms)
+        if tokens < RETRY_TOKENS:
+            _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS * len(own), RETRY_TOKENS), now_ms)
 
 
 def _set_tokens(db: sqlite3.Connection, provider: str, tokens: float, now_ms: int) -> None:
     db.execute("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (provider, tokens, now_ms))
 
 
-def _kept(elapsed_ms: int, half_life_ms: int) -> float:
-    return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
+def _by(key: Callable[[Lesson], Key], lessons: Iterable[Lesson]) -> Iterable[tuple[Key, list[Lesson]]]:
+    """Tell lessons apart by what they are about; their order is kept."""
+    found: dict[Key, list[Lesson]] = {}
+    for lesson in lessons:
+        found.setdefault(key(lesson), []).append(lesson)
+    return found.items()
 
 
-def _learn_latency(db: sqlite3.Connection, lesson: Lesson, metric: str, seconds: float) -> None:
-    key = (lesson.provider, lesson.model, lesson.effort, lesson.bucket, metric)
+def _learn_latencies(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    for about, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.bucket), lessons):
+        _learn_latency(db, (*about, "ttft"), [(lesson.ttft_s, lesson.at_ms) for lesson in own])
+        _learn_latency(db, (*about, "per_token"), [(lesson.per_token_s, lesson.at_ms) for lesson in own])
+
+
+def _learn_latency(
+    db: sqlite3.Connection, key: tuple[str, str, str, int, str], observed: Iterable[tuple[float | None, int]]
+) -> None:
+    told = [(max(seconds, 1e-6), at_ms) for seconds, at_ms in observed if seconds is not None]
+    if not told:
+        return
     row = db.execute(
-        "SELECT weight, log_sum, at_ms FROM latencies"
+        "SELECT weight, log_sum, at_ms, spread, trouble FROM latencies"
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
-    mean = LogMean(*(row or (0.0, 0.0, lesson.at_ms))).joined(seconds, lesson.at_ms)
-    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *mean))
+    known = Latency(*row) if row else None
+    for seconds, at_ms in told:
+        known = known.joined(seconds, at_ms) if known else first(seconds, at_ms)
+    assert known is not None
+    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
-def _learn_reliability(db: sqlite3.Connection, lesson: Lesson) -> None:
-    key = (lesson.provider, lesson.model)
-    row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
-    ok, calls, at_ms = row or (0.0, 0.0, lesson.at_ms)
-    kept = _kept(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
-    db.execute(
-        "INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)",
-        (*key, ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms),
-    )
+def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:
+    telling = (lesson for lesson in lessons if lesson.succeeded is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model), telling):
+        row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
+        ok, calls, at_ms = row or (0.0, 0.0, own[0].at_ms)
+        for lesson in own:
+            kept = faded(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
+            ok, calls, at_ms = ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms
+        db.execute("INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)", (*key, ok, calls, at_ms))
 
 
 def _close(db: sqlite3.Connection, lesson: Lesson) -> None:

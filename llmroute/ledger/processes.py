@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 _PROC = Path("/proc")
 _STATE, _STARTED = 0, 19
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process as a row names it.  `mark` is the boot, the pid namespace and the start time, None where unknown."""
 
     pid: int

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlite_utils import Database
 
+from llmroute.ledger import coarse
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ COUNTERS: Final = (
     "reasoning_tokens",
     "latency_ms",
 )
+
+
+_LAST = "SELECT * FROM attempts{whose} ORDER BY started_ms DESC, id DESC LIMIT :last"
+# Settled attempts are found by way of the quarters in which their workspace had any.
+_LAST_OF_WORKSPACE = """
+    SELECT * FROM (
+        SELECT attempts.* FROM quarters AS busy CROSS JOIN attempts
+            ON started_ms >= busy.quarter * 900000 AND started_ms < (busy.quarter + 1) * 900000
+            AND ifnull(attempts.workspace, '') = busy.workspace AND attempts.status = busy.status
+        WHERE busy.workspace = :workspace ORDER BY busy.quarter DESC, started_ms DESC, id DESC LIMIT :last
+    )
+    UNION ALL SELECT * FROM attempts WHERE ifnull(workspace, '') = :workspace AND status = 'pending'
+    ORDER BY started_ms DESC, id DESC LIMIT :last
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +131,47 @@ def _by_clock(ledger: Ledger, by: str, span: Span, local: Callable[[int], dateti
 
 
 def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
-    where, values = _where(span)
+    """Sum the span by keys: one statement, so that what is written meanwhile is in it once or not at all."""
     columns = ", ".join(keys)
-    sql = f"SELECT {columns}, {_SUMS} FROM rollups WHERE {where} GROUP BY {columns} ORDER BY {columns}"  # noqa: S608
+    sql = _select(keys, "" if span.workspace is None else " AND workspace = :workspace")
+    values = {
+        "since": 0 if span.since_ms is None else span.since_ms // QUARTER_MS,
+        "until": -(-span.until_ms // QUARTER_MS),
+        "workspace": span.workspace,
+    }
+    found: dict[tuple[str, ...], list[Line]] = {}
     with ledger.reading() as db:
-        return [
-            Line({key: str(row[key]) for key in keys}, *(row[name] for name in COUNTERS))
-            for row in Database(db).query(sql, values)
+        for row in Database(db).query(f"{sql} ORDER BY {columns}", values):
+            key = {name: str(row[name]) for name in keys}
+            found.setdefault(tuple(key.values()), []).append(Line(key, *(row[name] for name in COUNTERS)))
+    return [lines[0] if len(lines) == 1 else total(lines, lines[0].key) for lines in found.values()]
+
+
+def _select(keys: tuple[str, ...], own: str) -> str:
+    """Return the SQL that reads the fewest rows: coarse tables as far as they are whole, rollups for the rest."""
+    columns = ", ".join(keys)
+
+    def part(table: str, where: str) -> str:
+        return f"SELECT {columns}, {_SUMS} FROM {table} WHERE call_count > 0 AND {where}{own} GROUP BY {columns}"  # noqa: S608 (own names)
+
+    if {"quarter", "workspace", "status"}.issuperset(keys):
+        whole = "(SELECT since_day * 96 FROM coarse)"
+        parts = [
+            part("rollups", f"quarter >= :since AND quarter < min(:until, {whole})"),
+            part("quarters", f"quarter >= max(:since, {whole}) AND quarter < :until"),
         ]
+    elif {"provider", "model", "workspace", "status"}.issuperset(keys):
+        # The whole days; both ends are the same where there is none.
+        end = ":until / 96"
+        first = f"(SELECT min({end}, max((:since + 95) / 96, since_day)) FROM coarse)"  # noqa: S608 (own names)
+        parts = [
+            part("rollups", f"quarter >= :since AND quarter < {first} * 96"),
+            part("days", f"day >= {first} AND day < {end}"),
+            part("rollups", f"quarter >= max(:since, {end} * 96) AND quarter < :until"),
+        ]
+    else:
+        parts = [part("rollups", "quarter >= :since AND quarter < :until")]
+    return " UNION ALL ".join(parts)
 
 
 def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:
@@ -138,11 +186,17 @@ def attempts(ledger: Ledger, last: int | None = None, workspace: str | None = No
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    where = "" if workspace is None else "WHERE ifnull(workspace, '') = :workspace"
-    inner = f"SELECT * FROM attempts {where} ORDER BY started_ms DESC, id DESC LIMIT :last"  # noqa: S608
-    values = {"last": -1 if last is None else last, "workspace": workspace}
+    ordered = "SELECT * FROM {} ORDER BY started_ms, id"
+    whose = "" if workspace is None else " WHERE ifnull(workspace, '') = :workspace"
     with ledger.reading() as db:
-        yield from Database(db).query(f"SELECT * FROM ({inner}) ORDER BY started_ms, id", values)  # noqa: S608
+        if last is None:
+            # As the index has them: nothing is kept to be sorted, however many there are.
+            sql = ordered.format(f"attempts{whose}")
+        elif workspace is None or coarse.lacking(db):
+            sql = ordered.format(f"({_LAST.format(whose=whose)})")
+        else:
+            sql = ordered.format(f"({_LAST_OF_WORKSPACE})")
+        yield from Database(db).query(sql, {"last": last, "workspace": workspace})
 
 
 def attempt_columns(ledger: Ledger) -> list[str]:
@@ -153,15 +207,3 @@ def attempt_columns(ledger: Ledger) -> list[str]:
     """
     with ledger.reading() as db:
         return [column[0] for column in Database(db).execute("SELECT * FROM attempts LIMIT 0").description]
-
-
-def _where(span: Span) -> tuple[str, dict[str, Any]]:
-    parts = ["call_count > 0", "quarter < :until"]
-    values: dict[str, Any] = {"until": -(-span.until_ms // QUARTER_MS)}
-    if span.since_ms is not None:
-        parts.append("quarter >= :since")
-        values["since"] = span.since_ms // QUARTER_MS
-    if span.workspace is not None:
-        parts.append("workspace = :workspace")
-        values["workspace"] = span.workspace
-    return " AND ".join(parts), values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 
@@ -48,7 +49,9 @@ class AttemptRow:
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""
-        return tuple(getattr(self, column) for column in COLUMNS)
+        told: tuple[Any, ...] = _values(self)
+        return told
 
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(AttemptRow))
+_values = attrgetter(*COLUMNS)

@@ -194,8 +194,58 @@ CREATE TRIGGER budgets_changed AFTER UPDATE ON attempts BEGIN
 END;
 """
 
+_COARSE = """
+CREATE TABLE days (
+    -- Rollups of whole UTC days without task and strategy, so that a long period is few rows.
+    day INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {counters},
+    PRIMARY KEY (day, provider, model, workspace, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quarters (
+    -- Rollups by workspace and status alone, for days and hours on the user's wall, and for budgets.
+    quarter INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {counters},
+    PRIMARY KEY (quarter, workspace, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX quarters_by_workspace ON quarters (workspace);
+
+CREATE TABLE coarse (
+    -- One row: `days` and `quarters` are whole from this UTC day on.  `coarse.fill` brings it down to 0.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    since_day INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO coarse SELECT 1, iif(EXISTS (SELECT 1 FROM rollups), 48038396025285290, 0);
+
+CREATE TRIGGER rollups_entered AFTER INSERT ON rollups BEGIN
+    {coarse_of_new}
+END;
+
+CREATE TRIGGER rollups_changed AFTER UPDATE ON rollups BEGIN
+    {coarse_of_change}
+END;
+
+CREATE TRIGGER rollups_removed AFTER DELETE ON rollups BEGIN
+    {coarse_of_old}
+END;
+"""
+
+_TROUBLE = """
+-- How far logarithms scatter around their mean, as a variance, and how far above it they were when last seen.
+ALTER TABLE latencies ADD COLUMN spread REAL NOT NULL DEFAULT 0.3;
+ALTER TABLE latencies ADD COLUMN trouble REAL NOT NULL DEFAULT 0;
+"""
+
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS)
+MIGRATIONS: tuple[str, ...] = (_ATTEMPTS, _MEMORY, _BUDGETS, _COARSE, _TROUBLE)
 
 # The columns of rollups, and the row that one attempt adds to them.
 ROLLUP_KEY = "quarter, provider, model, workspace, task, strategy, status"
@@ -220,12 +270,33 @@ ROLLUP_OF_ROW = (
     f"SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} FROM attempts WHERE status <> 'pending'".format(row="", sign="+")  # noqa: S608
 )
 
-_ROLL = f"""INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW}
-    WHERE true ON CONFLICT DO UPDATE SET
-        {", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS.split(", "))};"""
+_NAMES = COUNTERS.split(", ")
+_ADDED = f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)};"
+_ROLL = f"INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} {_ADDED}"
 
-_ADD_NEW = _ROLL.format(row="new.", sign="+")
-_SUBTRACT_OLD = _ROLL.format(row="old.", sign="-")
+# The coarser tables, and the keys that a rollup has there.
+COARSE = {
+    "days": "{row}quarter / 96 AS day, {row}provider, {row}model, {row}workspace, {row}status",
+    "quarters": "{row}quarter, {row}workspace, {row}status",
+}
+
+
+def _coarse(row: str, told: str) -> str:
+    """Add a changed rollup to the coarser tables; `told` is how much of each counter."""
+    counters = ", ".join(told.format(name=name) for name in _NAMES)
+    return "\n".join(
+        f"INSERT INTO {table} SELECT {key.format(row=row)}, {counters} {_ADDED}" for table, key in COARSE.items()
+    )
+
+
+_WORDS = {
+    "add_new": _ROLL.format(row="new.", sign="+"),
+    "subtract_old": _ROLL.format(row="old.", sign="-"),
+    "counters": ",\n    ".join(f"{name} INTEGER NOT NULL" for name in _NAMES),
+    "coarse_of_new": _coarse("new.", "new.{name}"),
+    "coarse_of_change": _coarse("new.", "new.{name} - old.{name}"),
+    "coarse_of_old": _coarse("old.", "- old.{name}"),
+}
 
 
 def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
@@ -250,7 +321,7 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
         version = _version(db)
         _refuse_foreign(db, version)
         for migration in MIGRATIONS[version:]:
-            for statement in _statements(migration.format(add_new=_ADD_NEW, subtract_old=_SUBTRACT_OLD)):
+            for statement in _statements(migration.format(**_WORDS)):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")

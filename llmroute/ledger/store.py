@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from llmroute.errors import LedgerError, RestingError
+from llmroute.errors import LedgerError
 from llmroute.ledger import memory, spool
-from llmroute.ledger.budgets import admit
+from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
 from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
@@ -22,19 +21,27 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.entries import Entry, Refusal
+    from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
 _HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
 
-_INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
-# Whoever is cancelled while a thread begins the row may settle it first.
-_INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
-# A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told.
-_SETTLE = (
-    f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
-    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
-    + " WHERE attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'"
+# From one to the next by the index, instead of through all quarters; rollups only as far as those are not summed yet.
+_WORKSPACES = """
+WITH RECURSIVE names (name) AS (
+    SELECT min(workspace) FROM quarters WHERE workspace > ''
+    UNION ALL SELECT (SELECT min(workspace) FROM quarters WHERE workspace > name) FROM names WHERE name IS NOT NULL
 )
+SELECT name FROM names WHERE name IS NOT NULL
+UNION SELECT workspace FROM rollups WHERE quarter < (SELECT since_day * 96 FROM coarse) AND workspace > ''
+"""
+# What is wrong with one row and says nothing of the others.
+_OF_ONE_ROW = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError)
+
+
+# What a process that ends has left open: the last reference to a connection would close it.
+_left_open: list[sqlite3.Connection] = []
 
 
 class Ledger:
@@ -47,7 +54,9 @@ class Ledger:
             LedgerError: it cannot be opened, made or understood; says why and what to do.
         """
         self.path = path
-        self._lock = threading.Lock()
+        # Held again by whoever writes at once.
+        self._lock = threading.RLock()
+        self._busy_timeout_s = busy_timeout_s
         with translated(path):
             if not path.exists():
                 _create(path)
@@ -81,15 +90,7 @@ class Ledger:
             LedgerError: the row cannot be written.
             RestingError: another caller is trying just now.
         """
-        with self.transaction():
-            if prober is not None and not memory.win_probe(self.db, row.provider, row.model, prober):
-                raise RestingError("it is left alone while another call tries whether it is well again")
-            if retry:
-                memory.spend_retry_token(self.db, row.provider, row.started_ms)
-            if fit is not None:
-                admit(self.db, row, caps, fit)
-            self.db.execute(_INSERT_ONCE, row.values())
-        self._check_place()
+        _raise(self.write([Pending(row, caps, fit, prober, retry)]))
 
     def settle(self, row: AttemptRow, lesson: memory.Lesson | None = None) -> None:
         """Write how an attempt ended and what it taught.  What is settled already is left as it is.
@@ -97,11 +98,44 @@ class Ledger:
         Raises:
             LedgerError: the row cannot be written.
         """
-        with self.transaction():
-            self.db.execute(_SETTLE, row.values())
-            if lesson is not None:
-                memory.learn(self.db, lesson)
-        self._check_place()
+        _raise(self.write([Settled(row, lesson)]))
+
+    def write(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+        """Write entries in their order in one transaction; return of each what kept it out, None of what is written.
+
+        What is wrong with one entry keeps none of the others out.
+        """
+        try:
+            return self._written(entries)
+        except LedgerError as error:
+            return [_again(error) for _ in entries]
+
+    def write_at_once(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None] | None:
+        """As `write`, but without waiting for anybody; None, and nothing is written, where that cannot be done."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            with translated(self.path):
+                self.db.execute("PRAGMA busy_timeout = 0")
+            try:
+                return self._written(entries)
+            finally:
+                self.db.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
+        except LedgerError:
+            return None
+        finally:
+            self._lock.release()
+
+    def _written(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+        try:
+            with self.transaction() as db:
+                outcomes = write(db, entries)
+            self._check_place()
+        except LedgerError as error:
+            if len(entries) > 1 and isinstance(error.__cause__, _OF_ONE_ROW):
+                return [outcome for entry in entries for outcome in self.write([entry])]
+            raise
+        return list(outcomes)
 
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> memory.Recollection:
         """Read what calls of this size and effort have taught.
@@ -119,7 +153,7 @@ class Ledger:
             LedgerError: it cannot be read.
         """
         with self.reading() as db:
-            return [name for (name,) in db.execute("SELECT DISTINCT workspace FROM rollups WHERE workspace <> ''")]
+            return [name for (name,) in db.execute(_WORKSPACES)]
 
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left.
@@ -169,7 +203,7 @@ class Ledger:
         with translated(self.path), spool.taken(place) as (rows, strange), self.transaction():
             for row in rows:
                 try:
-                    self.db.execute(_INSERT_ONCE if row.status == "pending" else _SETTLE, row.values())
+                    self.db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
                 except sqlite3.IntegrityError:
                     # A value that no column takes.
                     strange.append(spool.line(row))
@@ -209,11 +243,34 @@ class Ledger:
         with self._lock:
             self.db.close()
 
+    def leave(self) -> None:
+        """Leave the ledger open until the process ends, which must be soon.
+
+        Whoever closes last moves what was written from the write-ahead log into the file and waits for the disk three
+        times, which takes longer than all else in a short run.  Once committed it is as safe in the log; another run
+        reads it there, and moves it when there are a thousand pages of it.
+        """
+        with self._lock:
+            _left_open.append(self.db)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _raise(outcomes: list[LedgerError | Refusal | None]) -> None:
+    for error in outcomes:
+        if error is not None:
+            raise error
+
+
+def _again(error: LedgerError) -> LedgerError:
+    """Return the error for one more caller, who adds a trace of its own to it."""
+    told = LedgerError(error.message, hint=error.hint)
+    told.__cause__ = error.__cause__
+    return told
 
 
 def _create(path: Path) -> None:

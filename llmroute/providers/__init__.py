@@ -5,9 +5,8 @@ A provider does no I/O: it turns a prompt into an HTTP request, and bytes into c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from llmroute.types import Chunk, Completion, HTTPRequest, ModelConfig, Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One provider: the module that speaks its language, and what it needs."""
 
     module: str
@@ -36,22 +34,24 @@ PROVIDERS: dict[str, Row] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a provider is called and with what; `base_url` None is the provider's own address.
 
     `weights` is the model file that the user names for the embedded engine, `config_dir` where else to look for one.
     """
 
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = None
     base_url: str | None = None
     organization: str | None = None
     weights: Path | None = None
     config_dir: Path | None = None
 
+    def __repr__(self) -> str:
+        """Tell everything but the key."""
+        return f"Endpoint(base_url={self.base_url!r}, organization={self.organization!r}, weights={self.weights!r})"
 
-@dataclass(frozen=True, slots=True)
-class LiveModel:
+
+class LiveModel(NamedTuple):
     """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok.
 
     `local` is False for a model that a server on this machine passes on to another; None where nothing was said.
@@ -70,8 +70,7 @@ class LiveModel:
     local: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPage:
+class ModelPage(NamedTuple):
     """A page of a provider's model list, and the request for the next one."""
 
     models: tuple[LiveModel, ...]

@@ -87,7 +87,7 @@ class Answer:
 
     def identify(self, model: object, request_id: object) -> None:
         """Keep the model's name and the first id that the answer carried."""
-        if isinstance(model, str) and model:
+        if model != self.model and isinstance(model, str) and model:
             self.model = sound(model)
         if self.request_id is None and isinstance(request_id, str) and request_id:
             self.request_id = sound(request_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,7 @@ def connect(endpoint: Endpoint) -> ChatCompletions:
         if weights not in _engines:
             _engines[weights] = _start(weights)
         server, key = _engines[weights]
-    here = replace(endpoint, base_url=server.listening_address, api_key=key, organization=None)
+    here = endpoint._replace(base_url=server.listening_address, api_key=key, organization=None)
     return ChatCompletions(_DIALECT, here)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.providers import LiveModel, ModelPage, loose_json
 from llmroute.providers.address import stays_here, versioned
@@ -29,8 +28,7 @@ def _name_only(row: dict[str, Any]) -> LiveModel | None:
     return LiveModel(name) if name else None
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """Who speaks the format, where, and in what they differ.
 
     `max_completion_tokens` says that the provider's own address takes the limit under that name for every model; behind

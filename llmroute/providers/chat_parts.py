@@ -42,8 +42,7 @@ def add_tools(answer: Answer, message: dict[str, Any], *, whole: bool = False) -
         index = call.get("index")
         name = loose_json.text(loose_json.mapping(call.get("function")).get("name"))
         answer.add_tool(index if isinstance(index, int) and not whole else None, name)
-    legacy = loose_json.mapping(message.get("function_call"))
-    if legacy:
+    if legacy := loose_json.mapping(message.get("function_call")):
         answer.add_tool("function_call", loose_json.text(legacy.get("name")))
 
 

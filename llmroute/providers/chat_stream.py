@@ -74,8 +74,7 @@ class ChatStreamReader:
             raise self._faults.in_band(body)
         answer = self._answer
         answer.identify(body.get("model"), body.get("id"))
-        usage = parse_usage(body.get("usage"))
-        if usage.source == "reported":
+        if (told := body.get("usage")) and (usage := parse_usage(told)).source == "reported":
             answer.usage = usage
         text = thinking = ""
         for choice in loose_json.objects(body.get("choices")):
@@ -84,8 +83,11 @@ class ChatStreamReader:
             delta = loose_json.mapping(choice.get("delta"))
             words, thought = split_content(delta.get("content") if "delta" in choice else choice.get("text"))
             text += words
-            thinking += thought + thoughts(delta)
-            answer.refusal.add(loose_json.text(delta.get("refusal")))
-            add_tools(answer, delta)
+            thinking += thought
+            # Nearly every delta is content alone.
+            if len(delta) > 1 or "content" not in delta:
+                thinking += thoughts(delta)
+                answer.refusal.add(loose_json.text(delta.get("refusal")))
+                add_tools(answer, delta)
             answer.finish(choice.get("finish_reason"))
         return answer.add(text, thinking)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import (
@@ -52,13 +51,13 @@ _KEYLIKE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Faults:
     """One provider's errors.  `rules` are its own, asked before the common table; `api_key` never leaves."""
 
-    provider: str
-    api_key: str | None = field(default=None, repr=False)
-    rules: tuple[Rule, ...] = ()
+    def __init__(self, provider: str, api_key: str | None = None, rules: tuple[Rule, ...] = ()) -> None:
+        self.provider = provider
+        self.api_key = api_key
+        self.rules = rules
 
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""

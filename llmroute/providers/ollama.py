@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
@@ -13,7 +12,6 @@ from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
-from llmroute.providers.ollama_pull import PullReader
 from llmroute.providers.ollama_reader import LineReader, parse_answer
 from llmroute.providers.ollama_window import context_for, cut_warning
 from llmroute.types import HTTPRequest
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import AttemptError
     from llmroute.providers import Endpoint
+    from llmroute.providers.ollama_pull import PullReader
     from llmroute.types import Completion, ModelConfig, Prompt
 
 BASE_URL = "http://127.0.0.1:11434"
@@ -70,7 +69,7 @@ class Ollama:
         if not {"message", "response", "done"} & told.keys():
             raise self._faults.unreadable("the answer has no message")
         completion = parse_answer(told)
-        return replace(completion, warning=cut_warning(sent, completion.usage) or completion.warning)
+        return completion._replace(warning=cut_warning(sent, completion.usage) or completion.warning)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
         """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
@@ -128,6 +127,8 @@ class Ollama:
 
     def open_pull(self) -> PullReader:
         """Start to read how the pull goes on."""
+        from llmroute.providers.ollama_pull import PullReader
+
         return PullReader(self._faults)
 
     def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:

@@ -203,6 +203,14 @@ class ModelRegistry:
         """Say what a person who names the model must know: that it is retired, or is within 30 days."""
         return lifecycle.notice(model, self.today, self.successor(model))
 
+    def unlisted_notice(self, model: ModelConfig) -> str | None:
+        """Say that a model is not listed, and which of its provider's are called nearly so; None when it is listed."""
+        if model.known:
+            return None
+        near = [name for name in self.near(model.id) if name.startswith(f"{model.provider}/")]
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        return f"{model.name} is not in the catalogue; it is sent as asked{meant}"
+
     def living(self, model: ModelConfig) -> ModelConfig:
         """Return the model, or who succeeds it when it is retired.
 

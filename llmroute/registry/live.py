@@ -1,6 +1,6 @@
 """What a provider's own list says of its models: the last word on limits, dates and successors.
 
-A listed model is a mapping of what `providers.LiveModel` holds (`dataclasses.asdict` makes one): `api_name` and, where
+A listed model is a mapping of what `providers.LiveModel` holds (`_asdict` makes one): `api_name` and, where
 the provider says them, `aliases`, `context_window`, `max_output`, `capabilities`, `deprecated_on`, `retires_on`,
 `successor`, `price_input` and `price_output`, the dates ISO and the prices USD per million tokens.
 """

@@ -79,7 +79,14 @@ def unlisted(provider: str, model: str, *, local: bool) -> ModelConfig:
 
 def unknown_provider(provider: str, providers: Iterable[str]) -> RequestError:
     """Say that nobody is called so, and who there is."""
-    return RequestError(f"no provider is called {provider!r}", hint=f"there are {', '.join(providers)}")
+    from difflib import get_close_matches
+
+    names = tuple(providers)
+    near = get_close_matches(provider.lower(), names, n=1)
+    return RequestError(
+        f"no provider is called {provider!r}",
+        hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}",
+    )
 
 
 def unknown_model(name: str, near: Sequence[str], providers: Collection[str]) -> RequestError:

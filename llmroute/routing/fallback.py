@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from llmroute.errors import (
     AttemptError,
@@ -46,8 +45,7 @@ Again = Literal["never", "once", "when told", "when broken off", "adapted"]
 Next = Literal["any", "other provider", "larger window", "that takes it", "when allowed", "never"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What is done about one class of failure: whether the same endpoint is asked again, and who is asked next."""
 
     again: Again
@@ -72,8 +70,7 @@ RULES: dict[type[AttemptError], Rule] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What the caller allows.  `jitter` is a random number from 0 to 1, drawn once for the request."""
 
     deadline_s: float
@@ -85,8 +82,7 @@ class Policy:
     """What is asked: who refuses a parameter of it is followed by one that takes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A candidate that was given up: after how many calls, and for what."""
 
     entry: Entry
@@ -94,8 +90,7 @@ class Failure:
     calls: int
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
 
     `alone` says that nobody else will be called: it may take all the time that is left.  `retry` says that this
@@ -110,15 +105,13 @@ class Try:
     adaptation: Adaptation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Sleep so many seconds before the same candidate is called again."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
 
     `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a

@@ -1,17 +1,31 @@
-"""From what calls have taken to what the next one will take.  Pure."""
+"""From what calls have taken to what the next one will take.  Pure.
+
+With n calls of a usual level m, variance v and trouble d on top (in natural logarithms of seconds; `ledger.latencies`),
+the last of them a hours ago, the prior p, and q calls an hour of all models:
+
+    w = n + 0.05
+    estimate = exp((n (m + v / 2) + 0.05 ln p) / w + d - 0.5 sqrt(v / w) - min(ln(1 + q a^2 (0.0004 + 0.003 d)), ln 4))
+
+m + v / 2 is the mean of a log-normal distribution.  The first that is taken off is a lower confidence bound, so that
+what is hardly known gets tried; the second is what another look is worth: what may have been missed meanwhile grows
+with the square of the time, the look costs one call among many, and who was in trouble is likely to be out of it.
+"""
 
 from __future__ import annotations
 
-from math import exp, log, sqrt
+from math import exp, log, log1p, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A prior counts as one observation; the bound is one standard deviation below the mean of logarithms that vary by 0.6.
-PRIOR_WEIGHT = 1.0
-CONFIDENCE = 1.0
-SPREAD = 0.6
+PRIOR_WEIGHT = 0.05
+CONFIDENCE = 0.5
+UNSEEN_SPREAD = 0.3
+# What a second look is worth, by hours squared and calls an hour, and more of it for each unit of trouble.
+LOOK = 0.0004
+LOOK_IN_TROUBLE = 0.003
+MOST_WORTH = log(4)
 # A model that nobody has called succeeds 95 times in 100.
 PRIOR_OK = 9.5
 PRIOR_CALLS = 10.0
@@ -19,13 +33,16 @@ BUCKET_LIMITS = (1_000, 4_000, 16_000)
 
 
 class Evidence(NamedTuple):
-    """A decayed mean of logarithms: how much it weighs today, and the weighted sum."""
+    """What is known of one model today, in natural logarithms of seconds: `spread` is a variance."""
 
-    weight: float
-    log_sum: float
+    weight: float = 0.0
+    level: float = 0.0
+    spread: float = UNSEEN_SPREAD
+    trouble: float = 0.0
+    unseen_h: float = 0.0
 
 
-NOTHING = Evidence(0.0, 0.0)
+NOTHING = Evidence()
 
 
 def bucket(input_tokens: int) -> int:
@@ -33,10 +50,14 @@ def bucket(input_tokens: int) -> int:
     return sum(input_tokens > limit for limit in BUCKET_LIMITS)
 
 
-def estimate(evidence: Evidence, prior: float) -> float:
-    """Return what to expect, in the unit of `prior`: a lower confidence bound, so that what is unknown gets tried."""
-    weight = evidence.weight + PRIOR_WEIGHT
-    return exp((evidence.log_sum + PRIOR_WEIGHT * log(prior)) / weight - CONFIDENCE * SPREAD / sqrt(weight))
+def estimate(evidence: Evidence, prior: float, calls_per_h: float) -> float:
+    """Return what to expect, in the unit of `prior`: less than the mean, the more so the less is known today."""
+    known, level, spread, trouble, unseen_h = evidence
+    weight = known + PRIOR_WEIGHT
+    mean = (known * (level + spread / 2) + PRIOR_WEIGHT * log(prior)) / weight
+    doubt = CONFIDENCE * sqrt(spread / weight)
+    worth = log1p(calls_per_h * unseen_h**2 * (LOOK + LOOK_IN_TROUBLE * trouble))
+    return exp(mean + trouble - doubt - min(worth, MOST_WORTH))
 
 
 def prior_of(known: Sequence[float]) -> float | None:

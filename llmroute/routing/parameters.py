@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def fitted(prompt: Prompt, limits: ParameterLimits) -> Prompt:
     """Return the prompt without what the model refuses."""
     nothing = {"temperature": None, "effort": None, "stop": ()}
     changes = {name: nothing[name] for name in refused(prompt, limits)}
-    return replace(prompt, **changes) if changes else prompt  # type: ignore[arg-type]
+    return prompt._replace(**changes) if changes else prompt  # type: ignore[arg-type]
 
 
 class Adaptation(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmroute.routing.worst import WorstCase
     from llmroute.types import ModelConfig, Price
 
@@ -29,8 +31,7 @@ CAPABILITIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """The weights of the balanced score; each term is weighted and summed."""
 
     cost: float = 0.35
@@ -39,8 +40,7 @@ class Weights:
     reliability: float = 0.10
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(NamedTuple):
     """What this machine has learned of a model.
 
     `ttft_s` seconds to the first token and `s_per_token` seconds per output token, both already estimated from the
@@ -59,8 +59,7 @@ class Learned:
     fails_open: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model that might be called: its facts, its price today, and whether it can be called from here at all.
 
     Costs are integer pico-USD for this request, None where the price is unknown.
@@ -86,8 +85,7 @@ class Candidate:
         return self.worst_cost_picousd if self.worst is None else self.worst.least_picousd
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What the request asks of the router.  Tokens are estimated before; money is integer pico-USD."""
 
     strategy: str
@@ -101,7 +99,7 @@ class Wish:
     min_quality: int = 0
     budget_picousd: int | None = None
     default_provider: str | None = None
-    unsupported: dict[str, str] = field(default_factory=dict)
+    unsupported: Mapping[str, str] = MappingProxyType({})
     """Model name to the parameter it refuses, where that must keep it out (`--strict-params`)."""
     weights: Weights = Weights()
     upgrade: bool = True
@@ -134,11 +132,14 @@ class Exclusion(NamedTuple):
     distance: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Models in the order in which they are tried, and every exclusion with its reason."""
 
     entries: tuple[Entry, ...]
     excluded: tuple[Exclusion, ...]
     strategy: str | None
     chain: str | None = None
+
+    def led_by(self, entry: Entry) -> Plan:
+        """Return the plan with one of its entries before all others."""
+        return self._replace(entries=(entry, *(other for other in self.entries if other is not entry)))

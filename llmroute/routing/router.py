@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.plan import Entry, Exclusion, Plan
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 # No failure is remembered for so long; only a refusal of the key is.
 LONG_S = 7 * 86_400
 
-_Keyed: TypeAlias = "tuple[tuple[bool, Score, bool, str], Entry]"
+_Keyed: TypeAlias = "tuple[tuple[bool, bool, Score, bool, str], Entry]"
 
 
 def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
@@ -47,7 +46,8 @@ def _sift(wish: Wish, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], li
             continue
         rank, terms = score(candidate, wish)
         provider = candidate.model.provider
-        key = (prefer_local and not candidate.local, rank, provider != default_provider, candidate.model.name)
+        far = prefer_local and not candidate.local
+        key = (candidate.last_resort, far, rank, provider != default_provider, candidate.model.name)
         entry = Entry(candidate, round(expected_latency_s(candidate, wish) * 1000), rank[-1], terms)
         (last_resort if candidate.last_resort and not wish.local_only else entries).append((key, entry))
     if not entries:
@@ -70,7 +70,7 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
-    return keep_order(wish, [replace(one, learned=replace(one.learned, awake=True)) for one in resting])
+    return keep_order(wish, [one._replace(learned=one.learned._replace(awake=True)) for one in resting])
 
 
 def without_upgrades(made: Plan) -> Plan:
@@ -78,7 +78,7 @@ def without_upgrades(made: Plan) -> Plan:
     kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
     reason = "it costs more than the first choice, and --no-upgrade forbids that"
     dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
-    return replace(made, entries=kept, excluded=made.excluded + dearer)
+    return made._replace(entries=kept, excluded=made.excluded + dearer)
 
 
 def is_upgrade(entry: Entry, first: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Below this an answer is not worth its prompt.
 LEAST_ANSWER_TOKENS = 16
@@ -11,8 +11,7 @@ LEAST_ANSWER_TOKENS = 16
 BUDGETED_ANSWER_TOKENS = 32_000
 
 
-@dataclass(frozen=True, slots=True)
-class WorstCase:
+class WorstCase(NamedTuple):
     """Integer pico-USD.  The answer may be cut down from `most_tokens` to `least_tokens`, where they differ."""
 
     prompt_picousd: int

@@ -8,7 +8,7 @@ from llmroute.errors import AttemptError, BadOutputError, ContentError, Provider
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.rows import AttemptRow
 from llmroute.routing.estimate import expected_input_tokens
-from llmroute.service.bookkeeping import cost_of, estimated_usage, price_as_json, usd
+from llmroute.service.costing import cost_of, estimated_usage, price_as_json, usd
 from llmroute.types import PICO_PER_USD, AttemptRecord, Completion, LLMResponse, Usage
 
 if TYPE_CHECKING:
@@ -99,7 +99,6 @@ class Account:
 
     def _settle(self, status: str, usage: Usage, cost: int | None, completion: Completion | None) -> None:
         row = self.row
-        row.status = status
         row.settled_ms = self._call.now_ms()
         row.latency_ms = self._elapsed_ms()
         row.input_tokens = usage.input_tokens
@@ -113,6 +112,8 @@ class Account:
             row.served_model = completion.model
             row.provider_request_id = completion.request_id
             row.finish_reason = completion.finish_reason
+        # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
+        row.status = status
 
     def _within_reservation(self, cost: int | None, usage: Usage) -> int | None:
         """Cut an estimate down to what was possible; what a provider reports is counted, and told when it is not."""

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from llmroute.routing.estimate import expected_input_tokens
-from llmroute.routing.learning import bucket
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
-from llmroute.service.call import Call, Labels
-from llmroute.service.candidates import Candidates
+from llmroute.service.calls import Calls, new_id, now_ms
 from llmroute.service.drive import drive, drive_async
 from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
-from llmroute.service.local import LOCAL_SERVER, LocalModels
-from llmroute.service.options import Choices, Options
-from llmroute.service.planning import Planner
-from llmroute.service.purse import Purse
-from llmroute.service.remembering import Memory
+from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.options import MOST_USD, Choices, Options, as_picousd, check_range
+from llmroute.service.purse import Pot
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream
+from llmroute.service.telling import nobody
 from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
@@ -38,8 +33,12 @@ if TYPE_CHECKING:
     from llmroute.ledger.store import Ledger
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
+    from llmroute.service.bulk import Bulk
+    from llmroute.service.grouped import GroupedBooks
+    from llmroute.service.local import LocalModels
+    from llmroute.service.many import BatchResult
+    from llmroute.service.remembering import Memory
     from llmroute.transport import AsyncSender, Sender
-    from llmroute.types import Prompt
 
 
 class LLMService:
@@ -65,9 +64,7 @@ class LLMService:
             ConfigError: a setting does not parse or does not fit.
         """
         self.config = config or settings.load()
-        self._note = note or (lambda _text: None)
-        self._trace = trace or (lambda _text: None)
-        self._registry = registry
+        self._note = note or nobody
         self._books = Bookkeeper(
             self.config.ledger_path,
             self._note,
@@ -76,31 +73,31 @@ class LLMService:
             wait_s=self.config.timeouts.ledger_s,
         )
         self.endpoints = Endpoints(self.config)
+        self._calls = Calls(
+            self.config,
+            self.endpoints,
+            self._books,
+            self._note,
+            trace or (lambda _text: None),
+            registry=registry,
+            sender=self._blocking_sender,
+        )
         self._sender: Sender | None = None
         self._async_sender: AsyncSender | None = None
-        # Concurrent requests are planned in threads of their own.
-        self._lock = threading.RLock()
+        self._grouped: GroupedBooks | None = None
+        self._lock = threading.Lock()
 
     @property
     def catalogue_path(self) -> Path:
         """Where a refreshed catalogue is kept."""
-        return self.config.config_dir / "catalogue.json"
+        return self._calls.catalogue_path
 
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        with self._lock:
-            if self._registry is None:
-                from llmroute.registry import ModelRegistry
+        return self._calls.registry
 
-                self._registry = ModelRegistry(
-                    user_models=self.config.models, user_models_checked=True, catalogue_path=self.catalogue_path
-                )
-                if self._registry.warning:
-                    self._note(self._registry.warning)
-            return self._registry
-
-    def answer(self, options: Options, *, streaming: bool) -> Iterator[str | LLMResponse]:
+    def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
 
         The response comes before it is settled in the ledger: exhaust the iterator, or close it.
@@ -108,7 +105,8 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        return drive(run(self._call(options, streaming=streaming)), self._blocking_sender, time.sleep)
+        call = self._calls.ready(options, streaming=streaming)
+        return drive(run(call), self._blocking_sender, time.sleep, self._books)
 
     async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """Answer a prompt whole.  Takes the fields of `Options`.
@@ -131,13 +129,54 @@ class LLMService:
         """
         return Stream(self._answer_async(Options(prompt=prompt, **options), streaming=True))
 
+    def generate_many(
+        self,
+        requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
+        *,
+        jobs: int = 8,
+        in_order: bool = True,
+        budget_usd: float | None = None,
+    ) -> AsyncIterator[BatchResult]:
+        """Answer many requests, `jobs` at once; yield a response or an error for each, in order unless told not to.
+
+        A request is a prompt, the fields of `Options`, or an `Options`.  They are taken as they are needed and may be
+        endless.  Each provider gets fewer at once when it says "too many", and more again when it does not; what failed
+        for what passes by itself is made again.  All together cost at most `budget_usd`: when it is spent, the last
+        results are errors, and no more requests are taken.
+
+        Raises:
+            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+        """
+        from llmroute.service.bulk import generate_many
+
+        return generate_many(self.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
+
+    def bulk(self, *, jobs: int, budget_usd: float | None = None) -> Bulk:
+        """Return what makes many requests; see `generate_many`.
+
+        Raises:
+            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+        """
+        from llmroute.service.bulk import MOST_JOBS, Bulk
+
+        check_range("jobs", jobs, 1, MOST_JOBS)
+        check_range("budget", budget_usd, 0, MOST_USD, "USD")
+        pot = None if budget_usd is None else Pot(as_picousd(budget_usd))
+        return Bulk(
+            self._calls,
+            self._awaiting_sender(),
+            self._books_of_loop(),
+            jobs=jobs,
+            pot=pot,
+        )
+
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self._plan(options, options.rendered_prompt(streaming=streaming))
+        return self._calls.plan(options, options.rendered_prompt(streaming=streaming))
 
     @property
     def router(self) -> Router:
@@ -155,7 +194,7 @@ class LLMService:
         """
         name = self.registry.get_model_config(provider, model).id
         call = OutsideCall(provider, name, success, latency_ms, cost_usd)
-        track_usage(self._books.ledger(), call, _new_id(), _now_ms())
+        track_usage(self._books.ledger(), call, new_id(), now_ms())
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
         """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
@@ -183,31 +222,18 @@ class LLMService:
         here = self.local_models()
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
-    def _plan(self, options: Options, prompt: Prompt) -> Plan:
-        candidates = Candidates(
-            self.config,
-            self.registry,
-            prompt,
-            self.memory(expected_input_tokens(prompt), prompt.effort),
-            self.endpoints.why_unusable,
-            self.local_models(),
-            local_only=options.local_only,
-        )
-        return Planner(self.config, self.registry, candidates, _now_ms(), self._note).plan(options, prompt)
-
-    def memory(self, input_tokens: int = 0, effort: str | None = None) -> Memory:
-        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=_now_ms())
-        return Memory(told, self.endpoints.fingerprint)
+    def memory(self) -> Memory:
+        """Return what calls have taught; nothing where there is no ledger yet."""
+        return self._calls.memory()
 
     def resting_until_ms(self) -> dict[str, int]:
         """Return the providers that are left alone as a whole for what they did, and until when (UTC milliseconds)."""
-        told = self._books.recall(bucket=0, effort="", now_ms=_now_ms())
+        told = self._books.recall(bucket=0, effort="", now_ms=now_ms())
         whole = [one for one in (told.breakers if told else ()) if not one.model]
         return {
             one.provider: one.open_until_ms
             for one in sorted(whole, key=lambda one: one.open_until_ms)
-            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > _now_ms()
+            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > now_ms()
         }
 
     def reset_breakers(self, provider: str) -> int:
@@ -220,49 +246,32 @@ class LLMService:
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
-        return LocalModels(lambda: self.endpoints.connect(LOCAL_SERVER), self._blocking_sender)
-
-    def _call(self, options: Options, *, streaming: bool) -> Call:
-        from dataclasses import replace
-
-        prompt = options.rendered_prompt(streaming=streaming)
-        plan = self._plan(options, prompt)
-        timeouts = self.config.timeouts
-        if options.timeout_s is not None:
-            timeouts = replace(timeouts, total_s=options.timeout_s)
-        return Call(
-            id=_new_id(),
-            prompt=prompt,
-            plan=plan,
-            timeouts=timeouts,
-            labels=Labels(options.task_type, options.workspace_id or self.config.workspace, options.execution_id),
-            connect=self.endpoints.connect,
-            fingerprint=self.endpoints.fingerprint,
-            books=self._books,
-            note=self._note,
-            trace=self._trace,
-            clock=time.monotonic,
-            now_ms=_now_ms,
-            purse=Purse(options.budget_picousd),
-            fallback_on_content=options.fallback_on == "content",
-            atomic=options.atomic,
-            cheaper=options.on_budget == "cheaper",
-            jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
-        )
+        return self._calls.local_models()
 
     async def _answer_async(self, options: Options, *, streaming: bool) -> AsyncIterator[str | LLMResponse]:
         import asyncio
 
-        from llmroute.transport import AsyncSender
-
-        if self._async_sender is None:
-            self._async_sender = AsyncSender()
         # Planning may ask the local server what it has, which blocks.
-        call = await asyncio.to_thread(self._call, options, streaming=streaming)
+        call = await asyncio.to_thread(self._calls.ready, options, streaming=streaming)
         # Whoever leaves in the middle waits until the attempt is settled.
-        async with aclosing(drive_async(run(call), self._async_sender, asyncio.sleep)) as pieces:
+        flow = drive_async(run(call), self._awaiting_sender(), asyncio.sleep, self._books_of_loop())
+        async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def _awaiting_sender(self) -> AsyncSender:
+        if self._async_sender is None:
+            from llmroute.transport import AsyncSender
+
+            self._async_sender = AsyncSender()
+        return self._async_sender
+
+    def _books_of_loop(self) -> GroupedBooks:
+        if self._grouped is None:
+            from llmroute.service.grouped import GroupedBooks
+
+            self._grouped = GroupedBooks(self._books)
+        return self._grouped
 
     def _blocking_sender(self) -> Sender:
         with self._lock:
@@ -278,6 +287,10 @@ class LLMService:
             self._sender.close()
             self._sender = None
         self._books.close()
+
+    def leave(self) -> None:
+        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        self._books.leave()
 
     async def aclose(self) -> None:
         """Close everything."""
@@ -309,12 +322,3 @@ def get_llm_service(ledger: Ledger | str | PathLike[str] | None = None) -> LLMSe
 
         return LLMService(config=replace(settings.load(), ledger_path=Path(ledger)))
     return LLMService(ledger=ledger)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _new_id() -> str:
-    """Return an id that sorts by time, so that the ledger grows at its end."""
-    return f"{_now_ms():012x}{os.urandom(8).hex()}"

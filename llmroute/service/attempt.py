@@ -18,9 +18,9 @@ from llmroute.errors import (
 from llmroute.ledger.memory import Lesson, Prober
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
-from llmroute.service.bookkeeping import Beginning
+from llmroute.service.bookkeeping import Admission
 from llmroute.service.lessons import lesson_of
-from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read
+from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -66,10 +66,10 @@ class Attempt:
 
     def run(self) -> Generator[Operation, Any, None]:
         """Make the attempt; its failure is in `error` then, None when the answer is out and settled."""
-        account, books = self._account, self._call.books
+        account = self._account
         try:
             try:
-                self._cut = yield Blocking(self._begin)
+                self._cut = yield Begin(account.row, self._admission())
             except (BudgetExceededError, RestingError) as refusal:
                 self.error = refusal
                 return
@@ -80,29 +80,22 @@ class Attempt:
                 account.close_failed(error, self._seen(), shown=self.shown)
                 self._call.purse.pay(account.row)
                 yield Close()
-                lesson = self._lesson(error)
-                yield Blocking(lambda: books.settle(account.row, lesson))
+                yield Settle(account.row, self._lesson(error), error)
                 self.error = error
                 return
             account.close_answered(completion)
             yield from self._let_out()
             yield Done(account.response(completion))
-            lesson = self._lesson(None)
-            yield Blocking(lambda: books.settle(account.row, lesson))
+            yield Settle(account.row, self._lesson(None))
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
                 account.close_interrupted(self._seen(), sent=self._sent)
-            books.settle(account.row, self._lesson(None))
+            self._call.books.settle(account.row, self._lesson(None))
             raise
 
-    def _begin(self) -> int | None:
-        if self._account.closed:
-            # Cancelled while this waited for its thread.
-            return None
-        candidate = self._entry.candidate
-        begin = Beginning(candidate.worst, self._call.purse, self._prober(), retry=self._retry)
-        return self._call.books.begin(self._account.row, begin)
+    def _admission(self) -> Admission:
+        return Admission(self._entry.candidate.worst, self._call.purse, self._prober(), retry=self._retry)
 
     def _prober(self) -> Prober | None:
         """Who tries again what was left alone; with nobody to fall back to, it is tried whatever happens."""
@@ -110,8 +103,8 @@ class Attempt:
         until_ms = now_ms + round(self._call.timeouts.total_s * 1000)
         if self._alone:
             return None
-        mark = self._call.fingerprint(self._entry.model.provider)
-        awake = self._again or self._entry.candidate.learned.awake
+        mark = self._call.endpoints.fingerprint(self._entry.model.provider)
+        awake = self._again or self._entry.candidate.learned.awake or self._call.paced
         return Prober(self._call.id, now_ms, until_ms, mark, awake)
 
     def _lesson(self, error: AttemptError | None) -> Lesson:
@@ -120,7 +113,7 @@ class Attempt:
         return lesson_of(
             self._account.row,
             error,
-            fingerprint=self._call.fingerprint(self._entry.model.provider),
+            fingerprint=self._call.endpoints.fingerprint(self._entry.model.provider),
             first_token_s=timeouts.slow_first_token_s if local else timeouts.first_token_s,
             per_token_s=self._entry.candidate.learned.s_per_token,
         )
@@ -132,7 +125,9 @@ class Attempt:
     def _exchange(self) -> Generator[Operation, Any, Completion]:
         call = self._call
         model = self._entry.model
-        provider: Provider = yield Blocking(lambda: call.connect(model.provider))
+        provider: Provider = call.endpoints.connected(model.provider) or (
+            yield Blocking(lambda: call.endpoints.connect(model.provider))
+        )
         self._provider = provider
         if (show := provider.render_show(model)) is not None:
             model = yield from self._shown(provider, show, model)
@@ -188,23 +183,23 @@ class Attempt:
                 break
             for chunk in reader.feed(data):
                 alive = True
-                if chunk.text:
-                    yield from self._show(chunk.text)
+                if chunk.text and self._may_show(chunk.text):
+                    yield from self._let_out()
         completion = reader.finish()
-        if rest := completion.text[self._shown_length :]:
-            yield from self._show(rest)
+        if (rest := completion.text[self._shown_length :]) and self._may_show(rest):
+            yield from self._let_out()
         return completion
 
-    def _show(self, text: str) -> Generator[Operation, Any, None]:
+    def _may_show(self, text: str) -> bool:
+        """Hold the next piece, and say whether what is held may be let out."""
         if not self._begun_to_answer:
             self._begun_to_answer = True
             self._account.mark_first_token()
         self._shown_length += len(text)
         self._held.append(text)
         # Blank lines are no answer yet.
-        if not self._call.atomic and (self.shown or not text.isspace()):
-            self.shown = True
-            yield from self._let_out()
+        self.shown = self.shown or not (self._call.atomic or text.isspace())
+        return self.shown
 
     def _let_out(self) -> Generator[Operation, Any, None]:
         while self._held:
@@ -240,7 +235,7 @@ class Attempt:
         prompt = fitted(call.prompt, model.parameters)
         lowered = self._adapted.max_tokens if self._adapted else None
         limits = [limit for limit in (self._cut, lowered) if limit is not None]
-        return replace(prompt, max_tokens=min(limits)) if limits else prompt
+        return prompt._replace(max_tokens=min(limits)) if limits else prompt
 
     def _put_otherwise(self, request: HTTPRequest) -> HTTPRequest:
         """Rename or drop what the model has just refused."""
@@ -248,7 +243,7 @@ class Attempt:
             return request
         body = self._adapted.apply(json.loads(request.body or b"{}"))
         self._call.trace(f"{self._entry.model.name}: sent again with {', '.join(body)}")
-        return replace(request, body=json.dumps(body, ensure_ascii=False).encode())
+        return request._replace(body=json.dumps(body, ensure_ascii=False).encode())
 
     def _find_adaptation(self, error: AttemptError, request: HTTPRequest) -> None:
         if isinstance(error, ParameterError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.periods import PERIODS, clock_of, in_zone_of, milliseconds, start_of
+from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,20 +92,21 @@ def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
     if not (config.ledger_path.exists() or waiting(config.ledger_path)):
         yield None
         return
+    from llmroute.ledger.coarse import fill
     from llmroute.ledger.store import Ledger
 
     with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
         with suppress(LedgerError):
             # A ledger that cannot be written can still be read.
             ledger.tend(milliseconds(now))
+            fill(ledger)
         yield ledger
 
 
 def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | None, datetime]:
     if question.since is None and question.until is None:
         period = question.period or DEFAULT_PERIOD
-        if period not in PERIODS:
-            raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
+        require_one_of("period", period, PERIODS)
         return period, start_of(period, now), now
     if question.period is not None:
         raise RequestError("a period and a span were given", hint="either --period, or --since and --until")

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from llmroute.errors import BudgetExceededError, LedgerError
-from llmroute.registry.pricing import cost_picousd
-from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS, estimated_tokens
+from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
+from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Fitting
-from llmroute.types import PICO_PER_USD, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from llmroute.config import Limit
+    from llmroute.errors import RestingError
     from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.entries import Entry, Refusal
     from llmroute.ledger.memory import Lesson, Prober, Recollection
     from llmroute.ledger.rows import AttemptRow
     from llmroute.ledger.store import Ledger
     from llmroute.routing.worst import WorstCase
     from llmroute.service.purse import Purse
-    from llmroute.types import Completion, Price
 
 
-class Beginning(NamedTuple):
-    """What an attempt must be admitted by before it begins: the budget, and those who try again what was left alone."""
+class Admission(NamedTuple):
+    """What an attempt must be admitted by before it begins: the budget, and those who try again what was left alone.
+
+    With `whole` its answer is not cut down because of what others may still cost.
+    """
 
     worst: WorstCase | None
     purse: Purse
     prober: Prober | None = None
     retry: bool = False
+    whole: bool = False
+
+
+Outcome: TypeAlias = "int | BudgetExceededError | RestingError | None"
+
+
+class _Draft(NamedTuple):
+    """An operation as the ledger gets it, and what makes it fit a budget."""
+
+    operation: Begin | Settle
+    entry: Entry
+    fitting: Fitting | None = None
 
 
 class Bookkeeper:
@@ -60,46 +72,94 @@ class Bookkeeper:
         self._limits = tuple(limits)
         self._wait_s = wait_s
         self._warned = False
-        # Attempts whose beginning is in the spool: their end must come after it.
         self._spooled: set[tuple[str, int]] = set()
 
-    def begin(self, row: AttemptRow, how: Beginning) -> int | None:
+    def begin(self, row: AttemptRow, how: Admission) -> int | None:
         """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.
 
         Raises:
             BudgetExceededError: its worst case does not fit, or a budget binds and the ledger cannot be written.
             RestingError: another caller is trying just now whether the model is well again.
         """
-        limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
-        if not limits and how.purse.left_picousd is None:
-            try:
-                self.ledger().begin(row, prober=how.prober, retry=how.retry)
-            except LedgerError as error:
-                self._spool(row, error)
-            return None
-        fitting = Fitting(f"{row.provider}/{row.model}", how.worst, how.purse)
-        caps = current_caps(limits, row.started_ms)
-        try:
-            self.ledger().begin(row, caps, fitting.fit, prober=how.prober, retry=how.retry)
-        except BudgetExceededError as refusal:
-            raise fitting.refused(refusal) from None
-        except LedgerError as error:
-            self._let_go()
-            raise BudgetExceededError(
-                f"a budget is in force and cannot be kept: {error.message}; nothing was sent", hint=error.hint
-            ) from error
-        return fitting.max_tokens
+        return answer_of(self.write([Begin(row, how)])[0])
 
     def settle(self, row: AttemptRow, lesson: Lesson | None = None) -> None:
         """Write how an attempt ended and what it taught."""
-        if (row.request_id, row.attempt) in self._spooled:
-            self._spooled.discard((row.request_id, row.attempt))
-            self._spool(row, None)
-            return
+        self.write([Settle(row, lesson)])
+
+    def write(self, operations: Sequence[Begin | Settle]) -> list[Outcome]:
+        """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each."""
+        outcomes = self._write(operations, lambda entries: self.ledger().write(entries))
+        assert outcomes is not None
+        return outcomes
+
+    def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[Outcome] | None:
+        """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
+        return None if self._ledger is None else self._write(operations, self._ledger.write_at_once)
+
+    def _write(
+        self,
+        operations: Sequence[Begin | Settle],
+        write: Callable[[Sequence[Entry]], Sequence[LedgerError | Refusal | None] | None],
+    ) -> list[Outcome] | None:
+        drafts = [self._draft(operation) for operation in operations]
+        entries = [draft.entry for draft in drafts if not self._is_spooled(draft.operation)]
         try:
-            self.ledger().settle(row, lesson)
+            outcomes = write(entries) if entries else []
         except LedgerError as error:
-            self._spool(row, error)
+            outcomes = [error] * len(entries)
+        if outcomes is None:
+            return None
+        written = iter(outcomes)
+        return [None if self._settled_in_spool(draft) else self._conclude(draft, next(written)) for draft in drafts]
+
+    def _draft(self, operation: Begin | Settle) -> _Draft:
+        from llmroute.ledger.entries import Pending, Settled
+
+        row = operation.row
+        if isinstance(operation, Settle):
+            return _Draft(operation, Settled(row, operation.lesson))
+        how = operation.how
+        limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
+        if not limits and not how.purse.bounded:
+            return _Draft(operation, Pending(row, prober=how.prober, retry=how.retry))
+        fitting = Fitting(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+        caps = current_caps(limits, row.started_ms)
+        return _Draft(operation, Pending(row, caps, fitting.fit, how.prober, how.retry), fitting)
+
+    def _conclude(self, draft: _Draft, outcome: LedgerError | Refusal | None) -> Outcome:
+        """Say what came of an operation; what the ledger could not take is kept elsewhere, unless a budget binds."""
+        fitting, row = draft.fitting, draft.operation.row
+        if outcome is None:
+            return fitting.max_tokens if fitting else None
+        if fitting is None:
+            if not isinstance(outcome, LedgerError):
+                return outcome
+            self._spool(row, outcome)
+            return None
+        fitting.let_go()
+        if isinstance(outcome, BudgetExceededError):
+            return fitting.refused(outcome)
+        if isinstance(outcome, LedgerError):
+            self._let_go()
+            refusal = BudgetExceededError(
+                f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
+            )
+            refusal.__cause__ = outcome
+            return refusal
+        return outcome
+
+    def _is_spooled(self, operation: Begin | Settle) -> bool:
+        """Whether the beginning of what ends is in the spool: its end must come after it."""
+        return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._spooled
+
+    def _settled_in_spool(self, draft: _Draft) -> bool:
+        if not self._is_spooled(draft.operation):
+            return False
+        row = draft.operation.row
+        self._spooled.discard((row.request_id, row.attempt))
+        self._spool(row, None)
+        return True
 
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> Recollection | None:
         """Return what calls have taught, None where there is no ledger to read."""
@@ -174,6 +234,18 @@ class Bookkeeper:
         if ledger is not None and self._given is None:
             ledger.close()
 
+    def leave(self) -> None:
+        """As `close`, in a process that ends now."""
+        if self._ledger is not None and self._given is None:
+            self._ledger.leave()
+
+
+def answer_of(outcome: Outcome) -> int | None:
+    """Return what an operation came to, or raise what refused it."""
+    if isinstance(outcome, LLMRouteError):
+        raise outcome
+    return outcome
+
 
 def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
     """Return the caps in their windows of the user's own time zone."""
@@ -198,41 +270,3 @@ def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
             )
         )
     return caps
-
-
-def price_as_json(price: Price | None) -> str | None:
-    """Return the price as the ledger keeps it: pico-USD per token, without what is unknown."""
-    if price is None:
-        return None
-    return json.dumps({key: value for key, value in asdict(price).items() if value not in (None, ())})
-
-
-def estimated_usage(expected_input_tokens: int, completion: Completion | None) -> Usage:
-    """Return what a call has probably used when nobody told.
-
-    `completion` is what came of it, None if nothing is known of that: an answer that was never seen is taken to have
-    been written, since it may have to be paid for.
-    """
-    if completion is None:
-        return Usage(input_tokens=expected_input_tokens, output_tokens=TYPICAL_OUTPUT_TOKENS, source="estimated")
-    told = completion.usage
-    written = estimated_tokens(completion.text + completion.thinking)
-    return Usage(
-        input_tokens=expected_input_tokens if told.input_tokens is None else told.input_tokens,
-        cached_input_tokens=told.cached_input_tokens,
-        cache_write_tokens=told.cache_write_tokens,
-        output_tokens=max(written, told.output_tokens or 0),
-        reasoning_tokens=told.reasoning_tokens,
-        cache_write_1h_tokens=told.cache_write_1h_tokens,
-        source="estimated",
-    )
-
-
-def cost_of(usage: Usage, price: Price | None) -> int | None:
-    """Return pico-USD, None where the price or the usage is unknown."""
-    return None if price is None else cost_picousd(usage, price)
-
-
-def usd(picousd: int | None) -> float | None:
-    """Return pico-USD as USD."""
-    return None if picousd is None else picousd / PICO_PER_USD

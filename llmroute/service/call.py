@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.config import Timeouts
-    from llmroute.providers import Provider
     from llmroute.routing.plan import Plan
     from llmroute.service.bookkeeping import Bookkeeper
+    from llmroute.service.endpoints import Endpoints
     from llmroute.service.purse import Purse
     from llmroute.types import Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(NamedTuple):
     """What the user wants to find the request under in the ledger."""
 
     task: str | None = None
@@ -25,12 +23,12 @@ class Labels:
     execution: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request that has its plan: everything that the flow needs and nothing that it must look up.
 
     `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.
-    `fingerprint` tells one key and address of a provider from another.  `jitter` is a random number from 0 to 1.
+    `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
+    at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     """
 
@@ -39,8 +37,7 @@ class Call:
     plan: Plan
     timeouts: Timeouts
     labels: Labels
-    connect: Callable[[str], Provider]
-    fingerprint: Callable[[str], str]
+    endpoints: Endpoints
     books: Bookkeeper
     note: Callable[[str], None]
     trace: Callable[[str], None]
@@ -51,3 +48,4 @@ class Call:
     fallback_on_content: bool = False
     atomic: bool = False
     cheaper: bool = True
+    paced: bool = False

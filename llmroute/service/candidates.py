@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_picousd, price_on, worst_rates
@@ -16,7 +15,6 @@ from llmroute.types import Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.config import Config
     from llmroute.registry import ModelRegistry
     from llmroute.service.local import LocalModels
     from llmroute.service.remembering import Memory
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 LAST_RESORT = "builtin"
 
 
-@dataclass(frozen=True, slots=True)
 class Candidates:
     """The models that might serve one prompt.
 
@@ -33,72 +30,110 @@ class Candidates:
     With `local_only` not even a question leaves the machine.
     """
 
-    config: Config
-    registry: ModelRegistry
-    prompt: Prompt
-    memory: Memory
-    why_unusable: Callable[[str], str | None]
-    here: LocalModels
-    local_only: bool = False
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        registry: ModelRegistry,
+        prompt: Prompt,
+        *,
+        memory: Memory,
+        why_unusable: Callable[[str], str | None],
+        here: LocalModels,
+        local_only: bool = False,
+    ) -> None:
+        self.why_unusable = why_unusable
+        self._registry = registry
+        # A prompt may be long, and there are a hundred models.
+        self._size = size_of(prompt)
+        self._memory = memory
+        self._here = here
+        self._local_only = local_only
 
     def all(self) -> list[Candidate]:
         """Return every model of the catalogue, and what the local server has beside it."""
-        known = [self.registry.resolve(name) for name in self.registry.list_models()]
-        return [self.of(model) for model in (*known, *self._unlisted(known))]
+        known = [self._registry.resolve(name) for name in self._registry.list_models()]
+        return [self._weighed(model) for model in (*known, *self._unlisted(known))]
 
     def _unlisted(self, known: list[ModelConfig]) -> list[ModelConfig]:
-        if self.why_unusable(LOCAL_SERVER) or (self.local_only and not self.here.on_this_machine()):
+        if self.why_unusable(LOCAL_SERVER) or (self._local_only and not self._here.on_this_machine()):
             return []
         listed = {name for model in known if model.provider == LOCAL_SERVER for name in (model.id, model.api_name)}
-        names = [name for name in self.here.names() if name not in listed and f"{name}:latest" not in listed]
-        return [self.registry.get_model_config(LOCAL_SERVER, name) for name in names]
+        names = [name for name in self._here.names() if name not in listed and f"{name}:latest" not in listed]
+        return [self._registry.get_model_config(LOCAL_SERVER, name) for name in names]
 
     def of(self, model: ModelConfig) -> Candidate:
         """Return one model, with what it would cost and whether it can be called."""
-        price = price_on(model, self.registry.today)
-        expected = worst = cut = None
-        if price is not None:
-            output = expected_output_tokens(self.prompt)
-            expected = cost_picousd(Usage(expected_input_tokens(self.prompt), output_tokens=output), price)
-            longest = self.prompt.max_tokens or model.max_output or model.context_window
-            if longest is not None:
-                worst = cost_picousd(Usage(worst_input_tokens(self.prompt), output_tokens=longest), price)
-            cut = _worst_case(model, self.prompt, price)
-        return Candidate(
+        candidate = Candidate(
             model=model,
-            price=price,
-            expected_cost_picousd=expected,
-            worst_cost_picousd=worst,
+            price=price_on(model, self._registry.today),
+            expected_cost_picousd=None,
+            worst_cost_picousd=None,
             local=self._is_local(model),
-            typical_s=self.registry.typical_latency_ms(model.provider) / 1000,
-            learned=self.memory.learned(model),
+            typical_s=self._registry.typical_latency_ms(model.provider) / 1000,
+            learned=self._memory.learned(model),
             unusable=self._why_unusable(model),
             last_resort=model.provider == LAST_RESORT,
-            worst=cut,
         )
+        return sized(candidate, self._size)
+
+    def _weighed(self, model: ModelConfig) -> Candidate:
+        """As `of`; what cannot be called, as most of the catalogue for want of a key, is not weighed."""
+        if (problem := self._why_unusable(model)) is None:
+            return self.of(model)
+        return Candidate(model, None, None, None, local=False, typical_s=0.0, unusable=problem)
 
     def _why_unusable(self, model: ModelConfig) -> str | None:
         if problem := self.why_unusable(model.provider):
             return problem
-        if self.registry.status(model) == "retired":
+        if self._registry.status(model) == "retired":
             return f"retired on {model.retires_on}"
-        if model.provider != LOCAL_SERVER or (self.local_only and not self.here.on_this_machine()):
+        if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
             return None
-        return self.here.why_unusable(model.api_name)
+        return self._here.why_unusable(model.api_name)
 
     def _is_local(self, model: ModelConfig) -> bool:
-        if not PROVIDERS[model.provider].local or not self.registry.is_local(model.provider, model.id):
+        if not PROVIDERS[model.provider].local or not self._registry.is_local(model.provider, model.id):
             return False
-        return model.provider != LOCAL_SERVER or self.here.runs_here(model.api_name)
+        return model.provider != LOCAL_SERVER or self._here.runs_here(model.api_name)
 
 
-def _worst_case(model: ModelConfig, prompt: Prompt, price: Price) -> WorstCase | None:
+class Size(NamedTuple):
+    """How many tokens a prompt is expected to be, and can be at most; those of its answer; a limit its caller said."""
+
+    expected_input: int
+    worst_input: int
+    expected_output: int
+    max_tokens: int | None
+
+
+def size_of(prompt: Prompt) -> Size:
+    """Measure a prompt."""
+    return Size(
+        expected_input_tokens(prompt), worst_input_tokens(prompt), expected_output_tokens(prompt), prompt.max_tokens
+    )
+
+
+def sized(candidate: Candidate, size: Size) -> Candidate:
+    """Return a candidate with what a prompt of such a size would cost."""
+    model, price = candidate.model, candidate.price
+    if price is None:
+        return candidate
+    worst = None
+    longest = size.max_tokens or model.max_output or model.context_window
+    if longest is not None:
+        worst = cost_picousd(Usage(size.worst_input, output_tokens=longest), price)
+    return candidate._replace(
+        expected_cost_picousd=cost_picousd(Usage(size.expected_input, output_tokens=size.expected_output), price),
+        worst_cost_picousd=worst,
+        worst=_worst_case(model, size, price),
+    )
+
+
+def _worst_case(model: ModelConfig, size: Size, price: Price) -> WorstCase | None:
     """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
-    most_input = worst_input_tokens(prompt)
-    bound = worst_rates(price, most_input)
+    bound = worst_rates(price, size.worst_input)
     if bound is None:
         return None
-    if (said := prompt.max_tokens) is not None:
-        return WorstCase(most_input * bound[0], bound[1], said, said)
-    most = longest_answer(model.max_output, model.context_window, most_input, expected_input_tokens(prompt))
-    return WorstCase(most_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))
+    if (said := size.max_tokens) is not None:
+        return WorstCase(size.worst_input * bound[0], bound[1], said, said)
+    most = longest_answer(model.max_output, model.context_window, size.worst_input, size.expected_input)
+    return WorstCase(size.worst_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))

@@ -113,11 +113,7 @@ def _checked(service: LLMService, entry: str, notes: list[str]) -> str:
     model = registry.resolve(entry, service.config.default_provider)
     if re.search(r"\s", model.name):
         raise RequestError(f"{entry!r} cannot be the name of a model: there is a space in it")
-    if not model.known:
-        near = [name for name in registry.near(model.id) if name.startswith(f"{model.provider}/")]
-        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-        notes.append(f"{model.name} is not in the catalogue; it is sent as asked{meant}")
-    elif notice := registry.notice(model):
+    if notice := registry.unlisted_notice(model) or registry.notice(model):
         notes.append(notice)
     return entry if entry.startswith(f"{model.provider}/") else model.name
 

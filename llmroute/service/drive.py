@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from llmroute.service.operations import Blocking, Close, Done, Emit, Open, Operation, Read, Sleep
+from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
+    from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.transport import AsyncExchange, AsyncSender, Exchange, Sender
     from llmroute.types import LLMResponse
 
 
+class AsyncBooks(Protocol):
+    """What writes attempts into the ledger for those who await."""
+
+    async def begin(self, beginning: Begin) -> int | None:
+        """Write an attempt as pending; return the longest answer that a budget leaves it."""
+
+    async def settle(self, settlement: Settle) -> None:
+        """Write how an attempt ended and what it taught."""
+
+
 def drive(
-    flow: Generator[Operation, Any, None], sender: Callable[[], Sender], sleep: Callable[[float], None]
-) -> Iterator[str | LLMResponse]:
+    flow: Generator[Operation, Any, None],
+    sender: Callable[[], Sender],
+    sleep: Callable[[float], None],
+    books: Bookkeeper,
+) -> Generator[str | LLMResponse, None, None]:
     """Drive a flow by blocking: yield the pieces of a streamed answer, then the whole response.
 
     The response comes before it is settled in the ledger: exhaust the iterator, or close it.
@@ -39,6 +53,10 @@ def drive(
                     case Close():
                         _close(exchange)
                         exchange = None
+                    case Begin(row, how):
+                        result = books.begin(row, how)
+                    case Settle(row, lesson):
+                        books.settle(row, lesson)
                     case Blocking(call):
                         result = call()
                     case Sleep(seconds):
@@ -65,7 +83,10 @@ def _close(exchange: Exchange | None) -> None:
 
 
 async def drive_async(
-    flow: Generator[Operation, Any, None], sender: AsyncSender, sleep: Callable[[float], Awaitable[None]]
+    flow: Generator[Operation, Any, None],
+    sender: AsyncSender,
+    sleep: Callable[[float], Awaitable[None]],
+    books: AsyncBooks,
 ) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
     import asyncio
@@ -89,6 +110,10 @@ async def drive_async(
                     case Close():
                         await _close_async(exchange)
                         exchange = None
+                    case Begin():
+                        result = await books.begin(operation)
+                    case Settle():
+                        await books.settle(operation)
                     case Blocking(call):
                         result = await asyncio.to_thread(call)
                     case Sleep(seconds):

@@ -19,6 +19,7 @@ class Endpoints:
         """Import nothing and start nothing yet."""
         self._config = config
         self._providers: dict[str, Provider] = {}
+        self._fingerprints: dict[str, str] = {}
         self._lock = threading.RLock()
 
     def why_unusable(self, provider: str) -> str | None:
@@ -34,6 +35,10 @@ class Endpoints:
 
             return builtin.why_unavailable(self._endpoint(provider))
         return None
+
+    def connected(self, name: str) -> Provider | None:
+        """Return a provider that is connected already."""
+        return self._providers.get(name)
 
     def connect(self, name: str) -> Provider:
         """Return a provider, importing its module and starting the embedded engine when first needed.
@@ -58,7 +63,9 @@ class Endpoints:
 
     def fingerprint(self, provider: str) -> str:
         """Tell one key and address of a provider from another, without telling the key."""
-        from hashlib import sha256
+        if provider not in self._fingerprints:
+            from hashlib import sha256
 
-        here = self._config.providers[provider]
-        return sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
+            here = self._config.providers[provider]
+            self._fingerprints[provider] = sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
+        return self._fingerprints[provider]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from llmroute import exit_codes
 from llmroute.errors import (
     AllProvidersFailedError,
     AttemptError,
@@ -20,7 +21,7 @@ from llmroute.errors import (
 from llmroute.routing.fallback import RULES, Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
-from llmroute.service.bookkeeping import usd
+from llmroute.service.costing import usd
 from llmroute.service.lessons import TRIPS
 from llmroute.service.operations import Blocking, Sleep
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from llmroute.service.call import Call
     from llmroute.service.operations import Operation
     from llmroute.types import AttemptRecord
-
-TRY_LATER = AttemptError.exit_code
 
 
 def run(call: Call) -> Generator[Operation, Any, None]:
@@ -141,7 +140,9 @@ def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> Budget
     if not records:
         return refusal
     told = f"{refusal.message}; before it {_told(records)}"
-    return BudgetExceededError(told, hint=refusal.hint, attempts=records)
+    after = BudgetExceededError(told, hint=refusal.hint, attempts=records)
+    after.of_request = refusal.of_request
+    return after
 
 
 def _told(records: list[AttemptRecord]) -> str:
@@ -150,7 +151,7 @@ def _told(records: list[AttemptRecord]) -> str:
 
 def _soonest_s(errors: list[AttemptError]) -> float | None:
     """Return when the first of those who may be well again by themselves is worth another try; None where none is."""
-    passing = [error for error in errors if error.exit_code == TRY_LATER]
+    passing = [error for error in errors if error.exit_code == exit_codes.TRY_LATER]
     return min((_rest_s(error) for error in passing), default=None)
 
 

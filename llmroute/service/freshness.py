@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import date
 from typing import TYPE_CHECKING
+
+from llmroute.service.telling import last_told, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +21,8 @@ def warn_when_stale(registry: ModelRegistry, config_dir: Path, note: Callable[[s
     if registry.stale_warning(None) is None:
         return
     memory = config_dir / MEMORY
-    warning = registry.stale_warning(_last_warned(memory, registry.today))
+    warning = registry.stale_warning(last_told(memory, registry.today))
     if warning is None:
         return
     note(warning)
-    with suppress(OSError):  # then it is told again
-        config_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        memory.write_text(f"{registry.today.isoformat()}\n", encoding="utf-8")
-
-
-def _last_warned(memory: Path, today: date) -> date | None:
-    """Return the day of the last warning; a day that is yet to come was told by a clock that was wrong."""
-    try:
-        day = date.fromisoformat(memory.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
-        return None
-    return day if day <= today else None
+    remember(memory, registry.today)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
@@ -76,7 +76,7 @@ def _merged(service: LLMService, lists: dict[str, tuple[LiveModel, ...]]) -> Mod
     catalogue, _ = load(service.catalogue_path)
     for name, models in lists.items():
         try:
-            catalogue = merge_live(catalogue, name, map(asdict, models), service.registry.today)
+            catalogue = merge_live(catalogue, name, [model._asdict() for model in models], service.registry.today)
         except RequestError:  # a limit or a date that cannot be: the catalogue's stands
             continue
     return ModelRegistry(

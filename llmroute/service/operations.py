@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.errors import AttemptError
+    from llmroute.ledger.memory import Lesson
+    from llmroute.ledger.rows import AttemptRow
+    from llmroute.service.bookkeeping import Admission
     from llmroute.types import HTTPRequest, LLMResponse
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Begin(NamedTuple):
+    """Write an attempt as pending; answered with the longest answer that a budget leaves it, None when none cuts it."""
+
+    row: AttemptRow
+    how: Admission
+
+    def among_others(self, *, whole: bool) -> Begin:
+        """Return the same, for an answer that is, or is not, to be cut down because of what others may still cost."""
+        return Begin(self.row, self.how._replace(whole=whole))
+
+
+class Settle(NamedTuple):
+    """Write how an attempt ended, and what it taught; `error` is what it ended with, None for an answer."""
+
+    row: AttemptRow
+    lesson: Lesson | None
+    error: AttemptError | None = None
+
+
+class Open(NamedTuple):
     """Send a request; answered with the driver's exchange once the head of the reply is there."""
 
     request: HTTPRequest
@@ -20,44 +41,38 @@ class Open:
     answer_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Read on in the open exchange; answered with bytes, empty at the end."""
 
     within_s: float
 
 
-@dataclass(frozen=True, slots=True)
 class Close:
     """Let go of the open exchange; a driver that is left does so by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Sleep so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Blocking:
+class Blocking(NamedTuple):
     """Do what may block: the disk, the start of the embedded engine; answered with what the call returns."""
 
     call: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """Hand a piece of a streamed answer to the caller."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """Hand the whole answer to the caller; it is settled in the ledger when the caller comes back."""
 
     response: LLMResponse
 
 
-Operation = Open | Read | Close | Sleep | Blocking | Emit | Done
+Operation = Begin | Settle | Open | Read | Close | Sleep | Blocking | Emit | Done

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmroute.types import Effort, Role
 
 MAX_TEMPERATURE = 2.0
+MOST_USD = 10**6
 ON_BUDGET = ("cheaper", "refuse")
 FALLBACK_ON = ("content",)
 
@@ -122,25 +123,25 @@ class Options:
     @property
     def budget_picousd(self) -> int | None:
         """What all attempts together may cost."""
-        return None if self.budget_remaining is None else math.floor(self.budget_remaining * PICO_PER_USD)
+        return None if self.budget_remaining is None else as_picousd(self.budget_remaining)
 
     def _check_choices(self) -> None:
-        _check_choice("on budget", self.on_budget, ON_BUDGET)
-        _check_choice("fallback on", self.fallback_on, FALLBACK_ON)
-        _check_choice("strategy", self.strategy, STRATEGIES)
-        _check_choice("task", self.task_type, tuple(TASK_CAPABILITY))
-        _check_choice("effort", self.effort, EFFORTS)
+        require_one_of("on budget", self.on_budget, ON_BUDGET)
+        require_one_of("fallback on", self.fallback_on, FALLBACK_ON)
+        require_one_of("strategy", self.strategy, STRATEGIES)
+        require_one_of("task", self.task_type, tuple(TASK_CAPABILITY))
+        require_one_of("effort", self.effort, EFFORTS)
         asked = self.required_capability or ()
         for capability in (asked,) if isinstance(asked, str) else asked:
-            _check_choice("capability", capability, CAPABILITIES)
+            require_one_of("capability", capability, CAPABILITIES)
 
     def _check_ranges(self) -> None:
-        _check_range("temperature", self.temperature, 0, MAX_TEMPERATURE)
-        _check_range("max tokens", self.max_tokens, 1, 10**8)
-        _check_range("budget", self.budget_remaining, 0, 10**6, "USD")
-        _check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds")
-        _check_range("min quality", self.min_quality, 0, 100)
-        _check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds")
+        check_range("temperature", self.temperature, 0, MAX_TEMPERATURE)
+        check_range("max tokens", self.max_tokens, 1, 10**8)
+        check_range("budget", self.budget_remaining, 0, MOST_USD, "USD")
+        check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds")
+        check_range("min quality", self.min_quality, 0, 100)
+        check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds")
 
     def _messages(self) -> tuple[Message, ...]:
         if self.messages is not None and self.prompt:
@@ -153,6 +154,11 @@ class Options:
         if not self.prompt or not self.prompt.strip():
             raise RequestError("the prompt is empty", hint='give it as an argument or on stdin: llmroute gen "..."')
         return (Message("user", self.prompt),)
+
+
+def as_picousd(usd: float) -> int:
+    """Return a budget as pico-USD, rounded down."""
+    return math.floor(usd * PICO_PER_USD)
 
 
 def _message(message: Mapping[str, Any]) -> Message:
@@ -177,17 +183,28 @@ def _effort(effort: str | None) -> Effort | None:
     return next((known for known in EFFORTS if known == effort), None)
 
 
-def _check_choice(what: str, value: str | None, allowed: Sequence[str]) -> None:
-    if value is None or value in allowed:
+def require_one_of(what: str, value: str | None, allowed: Iterable[str]) -> None:
+    """Let a word pass that is one of those allowed, or none at all.
+
+    Raises:
+        RequestError: it is another; the hint says which is called nearly so.
+    """
+    words = tuple(allowed)
+    if value is None or value in words:
         return
     from difflib import get_close_matches
 
-    near = get_close_matches(str(value), allowed, n=1)
+    near = get_close_matches(str(value).lower(), words, n=1)
     raise RequestError(
-        f"{what} {value!r} is none of {', '.join(allowed)}", hint=f"did you mean {near[0]}?" if near else None
+        f"{what} {value!r} is none of {', '.join(words)}", hint=f"did you mean {near[0]}?" if near else None
     )
 
 
-def _check_range(what: str, value: float | None, least: float, most: float, unit: str = "") -> None:
+def check_range(what: str, value: float | None, least: float, most: float, unit: str = "") -> None:
+    """Refuse a number outside of its range; None is none.
+
+    Raises:
+        RequestError: says what was expected.
+    """
     if value is not None and not least <= value <= most:
         raise RequestError(f"{what} {value:g} is not between {least:g} and {most:g}{' ' if unit else ''}{unit}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,7 @@ def what_if(config: Config, told: Bill, registry: ModelRegistry) -> WhatIf | Non
         return None
     total = told.total
     usage = Usage(total.input_tokens, total.cached_input_tokens, None, total.output_tokens)
-    cost = cost_picousd(usage, replace(price, tiers=()))
+    cost = cost_picousd(usage, price._replace(tiers=()))
     if cost is None:
         return None
     return WhatIf(provider, best.id, config.default_provider is None, cost / PICO_PER_USD)

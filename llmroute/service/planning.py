@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
@@ -12,27 +11,30 @@ from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
 from llmroute.service.known_chains import all_chains, require_chain
+from llmroute.service.options import require_one_of
+from llmroute.service.telling import tell_daily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
-    from llmroute.routing.plan import Candidate
+    from llmroute.routing.plan import Candidate, Exclusion
     from llmroute.service.candidates import Candidates
     from llmroute.service.options import Options
     from llmroute.types import ModelConfig, Prompt
 
-KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one"
+KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one (llmroute health tells what is set up)"
+ENGINE_TOLD = "engine.told"
+"""The file in the config directory that holds the day on which a person was told that the embedded engine answers."""
 
 
 def _only_hard(wish: Wish) -> Wish:
     """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
-    return replace(wish, capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
+    return wish._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Planner:
+class Planner(NamedTuple):
     """Makes the plan of one request.  `note` receives what a person should know of it."""
 
     config: Config
@@ -61,10 +63,14 @@ class Planner:
             made = self._best(wish, self.candidates.all())
         if not wish.upgrade:
             made = without_upgrades(made)
-        return made if self._may_fall_back(options) else replace(made, entries=made.entries[:1])
+        return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
 
     def _may_fall_back(self, options: Options) -> bool:
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
+
+    def only_hard(self, options: Options, prompt: Prompt) -> Wish:
+        """Return what binds every model of the plan of a request, however it came into it."""
+        return _only_hard(self._wish(options, prompt))
 
     def _wish(self, options: Options, prompt: Prompt) -> Wish:
         config = self.config
@@ -94,11 +100,14 @@ class Planner:
     def _best(self, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
         made = plan(wish, candidates)
         if not made.entries:
-            made = replace(soonest(wish, candidates), excluded=made.excluded)
+            made = soonest(wish, candidates)._replace(excluded=made.excluded)
         _require(made, wish)
         first = made.entries[0]
         if first.candidate.last_resort and not wish.local_only:
-            self.note(f"answering with {first.model.name}, the embedded engine: {KEYS}")
+            near = _nearest(made)
+            why = f"{_told(near)} ({near.admitted_by} would admit it)" if near else KEYS
+            told = f"answering with {first.model.name}, the embedded engine: {why}"
+            tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
         return made
 
     def _full_name(self, options: Options) -> str:
@@ -113,25 +122,26 @@ class Planner:
         # What does not answer cannot say where it runs its models.
         if wish.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
-        candidate = replace(found, unusable=None, last_resort=False)
+        candidate = found._replace(unusable=None, last_resort=False)
         only_hard = _only_hard(wish)
-        awake = replace(candidate, learned=replace(candidate.learned, awake=True))
+        awake = candidate._replace(learned=candidate.learned._replace(awake=True))
         if exclusion := exclude(awake, only_hard):
             raise RequestError(f"{model.name}: {exclusion.reason}")
         resting = exclude(candidate, only_hard)
         made = keep_order(only_hard, [awake])
-        return made if resting is None else replace(made, excluded=(*made.excluded, resting))
+        return made if resting is None else made._replace(excluded=(*made.excluded, resting))
 
     def _of_provider(self, provider: str, wish: Wish) -> Plan:
-        if provider not in PROVIDERS:
-            raise RequestError(f"provider {provider!r} is none of {', '.join(PROVIDERS)}")
+        require_one_of("provider", provider, PROVIDERS)
         if problem := self.candidates.why_unusable(provider):
             raise NoCandidateError(problem)
-        own = [replace(one, last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
+        own = [one._replace(last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
         return self._best(wish, own)
 
     def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
         """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
+        if not self._may_fall_back(options):
+            return made
         named = {entry.model.name for entry in made.entries}
         joining = [
             one
@@ -141,11 +151,11 @@ class Planner:
         rest = plan(wish, joining)
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
-        if resting and rest.entries and self._may_fall_back(options):
+        if resting and rest.entries:
             self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
-            return replace(made, entries=(*rest.entries, *made.entries), excluded=excluded)
+            return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded)
         entries = other_provider_second([*made.entries, *rest.entries])
-        return replace(made, entries=tuple(entries), excluded=excluded)
+        return made._replace(entries=tuple(entries), excluded=excluded)
 
     def _of_chain(self, name: str, wish: Wish) -> Plan:
         """Plan for a chain, which names intentions: whoever succeeds a retired model is meant."""
@@ -157,7 +167,7 @@ class Planner:
         for model in named:
             if meant[model.name].name in tried and (notice := self.registry.notice(model)):
                 self.note(notice)
-        return replace(made, strategy=None, chain=known)
+        return made._replace(strategy=None, chain=known)
 
     def _meant(self, model: ModelConfig) -> ModelConfig:
         return self.registry.successor(model) or model if self.registry.status(model) == "retired" else model
@@ -171,13 +181,13 @@ class Planner:
         """Return a model that was named, whose retirement says nothing of a gateway."""
         found = self.candidates.of(model)
         retired = self.registry.status(model) == "retired"
-        return replace(found, unusable=self.candidates.why_unusable(model.provider)) if retired else found
+        return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
 
     def _in_order(self, candidates: Sequence[Candidate], wish: Wish) -> Plan:
-        unique = list({one.model.name: replace(one, last_resort=False) for one in candidates}.values())
+        unique = list({one.model.name: one._replace(last_resort=False) for one in candidates}.values())
         made = keep_order(wish, unique)
         if not made.entries:
-            made = replace(soonest(wish, unique), excluded=made.excluded)
+            made = soonest(wish, unique)._replace(excluded=made.excluded)
         _require(made, wish)
         return made
 
@@ -189,9 +199,11 @@ class Planner:
 
     def _living(self, model: ModelConfig) -> ModelConfig:
         """Replace a retired model by its successor; a gateway at another address may still serve it."""
-        if notice := self.registry.notice(model):
-            self.note(notice)
         at_home = self.config.providers[model.provider].base_url is None
+        # What a gateway or a server of the user's own calls its models is theirs to say.
+        mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
+        if notice := mistyped or self.registry.notice(model):
+            self.note(notice)
         return self.registry.living(model) if at_home else model
 
 
@@ -199,18 +211,26 @@ def _require(made: Plan, wish: Wish) -> None:
     """Raise what tells the nearest miss and what would admit it when a plan is empty."""
     if made.entries:
         return
-    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
-    if misses:
-        nearest = min(misses, key=lambda exclusion: exclusion.distance)
-        over_budget = (nearest.admitted_by or "").startswith("--budget")
-        kind = BudgetExceededError if over_budget else NoCandidateError
-        raise kind(
-            f"no model may serve this request; the nearest is {nearest.model.name}, but {nearest.reason}",
-            hint=f"{nearest.admitted_by} would admit it",
-        )
+    if near := _nearest(made):
+        told, hint = f"no model may serve this request; {_told(near)}", f"{near.admitted_by} would admit it"
+        if not (near.admitted_by or "").startswith("--budget"):
+            raise NoCandidateError(told, hint=hint)
+        refusal = BudgetExceededError(told, hint=hint)
+        refusal.of_request = True
+        raise refusal
     reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
     wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
     raise NoCandidateError(
         f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
         hint="llmroute health shows what is set up, llmroute models what there is",
     )
+
+
+def _nearest(made: Plan) -> Exclusion | None:
+    """Return the nearest of those that a flag would admit."""
+    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
+    return min(misses, key=lambda exclusion: exclusion.distance, default=None)
+
+
+def _told(near: Exclusion) -> str:
+    return f"the nearest is {near.model.name}, but {near.reason}"

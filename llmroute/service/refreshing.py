@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from llmroute.service.live import fetch_lists
 from llmroute.types import HTTPRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from llmroute.registry.refresh import Change
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 FETCH_S = 60.0
 OK = 200
+_MOST_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +71,33 @@ class Refresh:
         return self.path.with_name(PREVIOUS) if existed else None
 
 
-def prepare(service: LLMService, source: str = DATA_URL) -> Refresh:
+def prepare(
+    service: LLMService,
+    source: str | None = None,
+    *,
+    watch: Callable[[str, int, int | None], None] = lambda _what, _done, _total: None,
+) -> Refresh:
     """Return the catalogue with new prices from `source`, and with what the providers' own lists say.
 
-    `source` is an address, or a file: then nothing is sent to anybody.
+    `source` is an address, or a file: then nothing is sent to anybody.  `watch` is told what is being fetched, the
+    bytes that are here, and of how many, None where nobody says.
 
     Raises:
         RequestError: the data cannot be read or is not sound.
         AttemptError: the address did not answer with data.
     """
+    source = source or DATA_URL
     today = service.registry.today
     old, _ = load(service.catalogue_path)
     remote = source.startswith(("http://", "https://"))
-    data = _fetched(source) if remote else _read(source)
+    data = _fetched(source, watch) if remote else _read(source)
     try:
         merged = refresh.merge_file(old, data, today)
     except RequestError as error:
         raise RequestError(f"{source}: {error.message}", hint=error.hint) from error
     if not remote:
         return Refresh(service.catalogue_path, old, merged, refresh.diff(old, merged))
+    watch("the providers' lists", 0, None)
     return _with_lists(service, old, merged, today)
 
 
@@ -100,7 +110,7 @@ def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any]
         if isinstance(answer, LLMRouteError):
             failures[name] = answer
             continue
-        listed = [asdict(model) for model in answer]
+        listed = [model._asdict() for model in answer]
         try:
             merged = merge_live(merged, name, listed, today)
         except RequestError as error:
@@ -122,7 +132,7 @@ def _read(name: str) -> bytes:
         raise RequestError(f"{name} cannot be read: {error.strerror}") from error
 
 
-def _fetched(url: str) -> bytes:
+def _fetched(url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
     from llmroute.addresses import is_loopback
     from llmroute.transport import Sender
 
@@ -133,11 +143,16 @@ def _fetched(url: str) -> bytes:
     try:
         exchange = sender.open(HTTPRequest("GET", url, {}), connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S)
         try:
-            body = b"".join(iter(lambda: exchange.read(max(until - time.monotonic(), 0.001)), b""))
+            length = exchange.headers.get("content-length", "")
+            known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
+            body = bytearray()
+            while piece := exchange.read(max(until - time.monotonic(), 0.001)):
+                body += piece
+                watch("prices", len(body), int(length) if known else None)
         finally:
             exchange.close()
     finally:
         sender.close()
     if exchange.status != OK:
         raise TransientError(f"{url} answers {exchange.status}", hint="--from names a file or another address")
-    return body
+    return bytes(body)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.errors import RateLimitError
 from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of, success_probability
 from llmroute.routing.plan import Learned
+from llmroute.service.lessons import TRIPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,15 +20,22 @@ class Memory:
     """What this machine has learned of each model, for prompts of one size and one effort.
 
     `fingerprint` tells one key and address of a provider from another: what rests because of one does not because of
-    the next.
+    the next.  With `paced` nothing rests because it has had too many calls: somebody sees to it that it has fewer.
     """
 
-    def __init__(self, recollection: Recollection | None, fingerprint: Callable[[str], str]) -> None:
+    def __init__(
+        self, recollection: Recollection | None, fingerprint: Callable[[str], str], *, paced: bool = False
+    ) -> None:
+        if paced and recollection is not None:
+            heeded = [one for one in recollection.breakers if one.reason != TRIPS[RateLimitError].reason]
+            recollection = recollection._replace(breakers=heeded)
         self._recollection = recollection
         self._fingerprint = fingerprint
-        known = recollection.all_latencies if recollection else {}
-        self._ttft_prior = prior_of(known.get("ttft", []))
-        self._per_token_prior = prior_of(known.get("per_token", []))
+        known = recollection.typical_latencies if recollection else {}
+        self._calls_per_h = recollection.calls_per_h if recollection else 0.0
+        self._priors = {metric: prior for metric, every in known.items() if (prior := prior_of(every)) is not None}
+        # What is expected of every model that nobody has called.
+        self._unseen = {metric: estimate(NOTHING, prior, self._calls_per_h) for metric, prior in self._priors.items()}
 
     def learned(self, model: ModelConfig) -> Learned:
         """Return what is known of a model."""
@@ -36,20 +45,20 @@ class Memory:
         ok, calls = told.reliabilities.get((model.provider, model.id), (0.0, 0.0))
         breaker = self._breaker(model)
         return Learned(
-            ttft_s=self._estimate(model, "ttft", self._ttft_prior),
-            s_per_token=self._estimate(model, "per_token", self._per_token_prior),
+            ttft_s=self._estimate(model, "ttft"),
+            s_per_token=self._estimate(model, "per_token"),
             success=success_probability(ok, calls),
             open_until_ms=breaker.open_until_ms if breaker else None,
             open_because=breaker.reason if breaker else None,
             fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
         )
 
-    def _estimate(self, model: ModelConfig, metric: str, prior: float | None) -> float | None:
+    def _estimate(self, model: ModelConfig, metric: str) -> float | None:
         assert self._recollection is not None
         evidence = self._recollection.latencies.get((model.provider, model.id, metric))
-        if prior is None:
-            return None
-        return estimate(Evidence(*evidence) if evidence else NOTHING, prior)
+        if evidence is None:
+            return self._unseen.get(metric)
+        return estimate(Evidence(*evidence), self._priors[metric], self._calls_per_h)
 
     def _breaker(self, model: ModelConfig) -> Breaker | None:
         """Return the breaker that keeps a model out longest."""

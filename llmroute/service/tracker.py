@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
 from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,7 @@ class LLMTracker:
             RequestError: there is no such period.
             LedgerError: the ledger cannot be read.
         """
-        if period not in PERIODS:
-            raise RequestError(f"period {period!r} is none of {', '.join(PERIODS)}")
+        require_one_of("period", period, PERIODS)
         now = datetime.now().astimezone()
         since = start_of(period, now)
         lines = await self._ask(

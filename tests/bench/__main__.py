@@ -1,4 +1,4 @@
-"""List the benches, or run one: `python -m tests.bench NAME [--json FILE]`."""
+"""Run every bench, or one: `python -m tests.bench [NAME [SIZE ...]] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -10,31 +10,54 @@ import sys
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tests.bench.promise import table
+
+if TYPE_CHECKING:
+    from tests.bench.promise import Measured
+
+# Each is a module here with `measure(*sizes: int) -> Measured`; the sizes have defaults.
 BENCHES = {
-    "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",
+    "call": "whole processes: one call beside a bare script and beside llm",
+    "batch": "five thousand prompts at once beside a bare client and litellm; memory of a hundred thousand",
+    "scale": "a ledger of ten million attempts beside one of a thousand",
     "plan": "the time of ranking 100 and 2,000 candidates",
+    "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Run a bench: its table on stdout, and its figures into a file where one is named."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what is promised.")
-    parser.add_argument("name", nargs="?", choices=BENCHES)
+    """Run a bench, or all: what they found on stdout, and the figures into a file where one is named."""
+    listed = "\n".join(f"  {name:<10}{what}" for name, what in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure what is promised.",
+        epilog=f"benches:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", choices=BENCHES, help="which one; all of them unless given")
+    parser.add_argument("sizes", nargs="*", type=int, help="how large, in the order of its measure()")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    asked, rest = parser.parse_known_args(arguments)
-    if asked.name is None:
-        for name, what in BENCHES.items():
-            sys.stdout.write(f"{name:<10}{what}\n")
-        return 0
-    bench = import_module(f"tests.bench.{asked.name}")
-    table, figures = bench.measure(*map(int, rest))
-    sys.stdout.write(table)
+    asked = parser.parse_args(arguments)
+    found: dict[str, Measured] = {}
+    for name in [asked.name] if asked.name else BENCHES:
+        found[name] = import_module(f"tests.bench.{name}").measure(*asked.sizes)
+        sys.stdout.write(found[name].details)
+    sys.stdout.write(table([promise for one in found.values() for promise in one.promises]))
     if asked.json:
-        about = {"bench": asked.name, "date": date.today().isoformat()}  # noqa: DTZ011 (for people)
-        machine = {"python": platform.python_version(), "cores": os.cpu_count()}
-        asked.json.write_text(json.dumps({**about, **machine, "figures": figures}, indent=1) + "\n")
+        asked.json.write_text(json.dumps(_as_json(found), indent=1) + "\n")
     return 0
+
+
+def _as_json(found: dict[str, Measured]) -> dict[str, object]:
+    about = {"date": date.today().isoformat(), "python": platform.python_version(), "cores": os.cpu_count()}  # noqa: DTZ011 (for people)
+    promises = [
+        {**vars(promise), "kept": promise.kept, "bench": name}
+        for name, one in found.items()
+        for promise in one.promises
+    ]
+    return {**about, "promises": promises, "figures": {name: one.figures for name, one in found.items()}}
 
 
 if __name__ == "__main__":

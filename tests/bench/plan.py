@@ -8,6 +8,7 @@ from time import process_time
 from llmroute.config import STRATEGIES
 from llmroute.routing.plan import Candidate, Learned
 from llmroute.routing.router import plan
+from tests.bench.promise import Measured, Promise
 from tests.routing.models import PROVIDERS, candidate, wish
 
 # What is promised: milliseconds for so many candidates.
@@ -31,17 +32,15 @@ def pool(count: int) -> list[Candidate]:
     ]
 
 
-def measure(repeats: int = REPEATS) -> tuple[str, list[dict[str, object]]]:
-    """Return the table and its figures: the best of the repeats, for the slowest strategy."""
-    figures: list[dict[str, object]] = []
-    lines = []
+def measure(repeats: int = REPEATS) -> Measured:
+    """Take the best of the repeats, for the slowest strategy."""
+    found = Measured()
     for count, reach_ms in REACH_MS.items():
         candidates = pool(count)
         slowest_ms, which = max((_best_ms(strategy, candidates, repeats), strategy) for strategy in STRATEGIES)
-        within = "yes" if slowest_ms < reach_ms else "NO"
-        lines.append(f"{count:>5} candidates: {slowest_ms:6.2f} ms ({which}); below {reach_ms:g} ms: {within}\n")
-        figures.append({"candidates": count, "ms": slowest_ms, "strategy": which, "reach_ms": reach_ms})
-    return "".join(lines), figures
+        found.promises.append(Promise(f"plan over {count} models, CPU", "", reach_ms, slowest_ms, "ms", note=which))
+        found.figures.append({"candidates": count, "ms": slowest_ms, "strategy": which, "reach_ms": reach_ms})
+    return found
 
 
 def _best_ms(strategy: str, candidates: list[Candidate], repeats: int) -> float:

@@ -3,38 +3,97 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from statistics import mean
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.ledger.checks import check
+from tests.bench import call, ledgers, peers, scale
 from tests.bench.__main__ import BENCHES, main
-from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, world
+from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
+from tests.bench.process import Command
+from tests.bench.promise import Promise, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_the_benches_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(BENCHES)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in BENCHES)
 
 
 def test_a_bench_prints_its_table_and_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "1", "--json", str(tmp_path / "plan.json")]) == 0
-    assert "2000 candidates" in capsys.readouterr().out
+    assert "plan over 2000 models" in capsys.readouterr().out
     told = json.loads((tmp_path / "plan.json").read_text())
-    assert [row["candidates"] for row in told["figures"]] == [100, 2000]
+    assert [row["candidates"] for row in told["figures"]["plan"]] == [100, 2000]
+    assert [(row["bench"], row["reach"]) for row in told["promises"]] == [("plan", 1.0), ("plan", 10.0)]
     assert {"date", "python", "cores"} <= set(told)
 
 
-@pytest.mark.parametrize("every_s", [300, 1800])
-def test_what_is_learned_beats_both_baselines_and_never_the_oracle(every_s: int) -> None:
+def test_a_promise_is_kept_broken_or_could_not_be_measured() -> None:
+    assert [Promise("a", "b", 2, measured).kept for measured in (1.9, 2.1, None)] == [True, False, None]
+    assert [Promise("a", "b", 2, measured, at_least=True).kept for measured in (1.9, 2.1)] == [False, True]
+    shown = table([Promise("a", "b", 2, 2.04, "ms"), Promise("c", "d", 5, None, at_least=True, note="no registry")])
+    assert shown.splitlines()[1:] == [
+        "a     b       <= 2 ms  2.04 ms   NO",
+        "c     d       >= 5     -         skipped  no registry",
+    ]
+
+
+def test_whole_processes_are_measured_in_turns_and_a_peer_that_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere(package: str, _folder: Path) -> Path:
+        raise peers.MissingError(f"{package} could not be installed: no registry")
+
+    monkeypatch.setattr(peers, "install", nowhere)
+    found = call.measure(repeats=1, chunks=50, rows=100)
+    skipped = [promise for promise in found.promises if promise.measured is None]
+    assert [promise.note for promise in skipped] == ["llm could not be installed: no registry"]
+    assert len(found.promises) == 9
+    took = {name: one for row in found.figures for name, one in row.items()}
+    assert {"gen", "bare gen", "stream all", "TAB"} <= set(took)
+    for one in took.values():
+        assert 0 < one["first_byte_s"] <= one["wall_s"]
+        assert 0 < one["cpu_s"] < 60
+        assert 5e6 < one["peak_bytes"] < 5e8
+
+
+def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    failing = Command((sys.executable, "-c", "raise SystemExit('it said why')"), tmp_path, {})
+    with pytest.raises(RuntimeError, match="ended with 1: it said why"):
+        failing.run()
+
+
+def test_a_made_ledger_is_one_that_the_program_kept(tmp_path: Path) -> None:
+    ledgers.fill(tmp_path / "ledger.db", 1000)
+    report = check(tmp_path / "ledger.db", time.time_ns() // 10**6)
+    assert report.sound, report.faults
+    assert report.attempts == 1000
+
+
+def test_a_ledger_of_years_is_measured_beside_a_young_one() -> None:
+    found = scale.measure(rows=2_000, repeats=1, writes=2)
+    assert [promise.reach for promise in found.promises] == [1.3, 1.3, 150]
+    assert all(promise.measured is not None and promise.measured > 0 for promise in found.promises)
+    assert "2,000 attempts" in found.details
+
+
+@pytest.mark.parametrize(("every_s", "share"), [(300, 0.4), (1800, 0.75)])
+def test_what_is_learned_beats_both_baselines_by_far_and_never_the_oracle(every_s: int, share: float) -> None:
     found = dict(zip(CHOOSERS, zip(*(excesses(3, every_s, seed) for seed in range(40)), strict=True), strict=True))
     ours = found.pop("llmroute")
+    assert mean(ours) > mean(floor(3, every_s, seed) for seed in range(40)) > 0
     assert min(ours) >= 0
     for values in found.values():
-        assert mean(ours) < mean(values)
+        assert mean(ours) < share * mean(values)
 
 
 def test_a_world_is_as_it_is_described_and_the_same_each_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fault_server import reply, serving
 from tests.model_server import USAGE, ModelServer
 from tests.shell import LLMROUTE, environment, rows, run, start
 
@@ -69,7 +71,7 @@ def test_every_flag_reaches_the_model(server: ModelServer, tmp_path: Path) -> No
     assert sent["messages"] == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
     assert (sent["temperature"], sent["stop"]) == (0.5, ["A", "B"])
     assert 9 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
-    assert "openai/gpt-4o · 7 in · 3 out · $" in ran.err
+    assert re.fullmatch(r"openai/gpt-4o · 7 in · 3 out · \$\S+ · \d+\.\d s\n", ran.err)
 
 
 def test_the_side_channel_leaves_stdout_alone(server: ModelServer, tmp_path: Path) -> None:
@@ -167,9 +169,10 @@ def test_no_first_word_within_the_timeout_is_the_deadline(server: ModelServer, t
     assert (ran.code, ran.out) == (7, "")
 
 
-def test_a_reader_that_leaves_ends_it_quietly(server: ModelServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "status"), [("stream", "interrupted"), ("gen", "ok")])
+def test_a_reader_that_leaves_ends_it_quietly(command: str, status: str, server: ModelServer, tmp_path: Path) -> None:
     server.words, server.pause_s = ("word " * 1000,) * 100, 0.02
-    command = f"{' '.join(LLMROUTE)} stream hi -m {MODEL} | head -c 1"
+    command = f"{' '.join(LLMROUTE)} {command} hi -m {MODEL} | head -c 1"
     ended = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         env=environment(tmp_path, **server.settings),
@@ -180,7 +183,7 @@ def test_a_reader_that_leaves_ends_it_quietly(server: ModelServer, tmp_path: Pat
     )
     assert (ended.stdout, ended.stderr) == (b"w", b"")
     assert ended.returncode == 128 + signal.SIGPIPE
-    assert rows(tmp_path)[0]["status"] == "interrupted"
+    assert rows(tmp_path)[0]["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -249,3 +252,12 @@ def test_a_ledger_from_the_future_costs_no_answer(server: ModelServer, tmp_path:
     bill = run("costs", home=tmp_path)
     assert (bill.code, bill.out) == (3, "")
     assert "version 99" in bill.err
+
+
+def test_the_local_server_is_asked_only_where_another_model_may_stand_in(server: ModelServer, tmp_path: Path) -> None:
+    with serving([reply(200, b'{"models": []}')]) as ollama:
+        settings = {**server.settings, "OLLAMA_BASE_URL": ollama.url}
+        assert run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", home=tmp_path, **settings).code == 0
+        assert ollama.received == []
+        assert run("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **settings).code == 0
+        assert [received.path for received in ollama.received] == ["/api/tags"]

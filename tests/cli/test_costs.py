@@ -208,3 +208,12 @@ def test_nobody_can_say_what_nothing_would_have_cost(tmp_path: Path) -> None:
     home = tmp_path / "other"
     home.mkdir()
     assert elsewhere(config, write(home, {"provider": "a-house-of-its-own"}), None) is None
+
+
+def test_a_workspace_that_no_call_was_made_for_is_told_with_who_may_be_meant(tmp_path: Path) -> None:
+    home = home_with(tmp_path, {"workspace": "nightly"})
+    ran = run("costs", "--workspace", "nihgtly", home=home)
+    assert ran.code == 0
+    assert ran.out.startswith("$0.00 in workspace nihgtly")
+    assert ran.err == "llmroute: no call was ever made for workspace 'nihgtly' (did you mean nightly?)\n"
+    assert run("costs", "--workspace", "nightly", "--period", "day", home=home).err == ""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
+from rich.cells import cell_len
 
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.rows import AttemptRow
@@ -53,6 +54,11 @@ MODELS = (
     ("together", "meta-llama/a-model-with-a-name-that-leaves-no-room-for-its-facts-123B", 1_000_000),
     ("anthropic", "claude-x", None),
 )
+WIDE_MODELS = (
+    ("openai", "通義千問-大型語言模型", 3_000_000),
+    ("together", "모델/이름이-아주-길어서-같은-줄에-숫자를-쓸-자리가-없는-모델-🚀-123B", 1_000_000),
+    ("anthropic", "claude-❤️-x", None),
+)
 
 
 class Screen(NamedTuple):
@@ -64,6 +70,7 @@ class Screen(NamedTuple):
     asked: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     calls: int = 59
+    wide: bool = False
 
 
 SCREENS = (
@@ -76,18 +83,21 @@ SCREENS = (
     Screen("no-color", 80, 24, (), (("NO_COLOR", "1"),)),
     Screen("unknown-costs", 80, 24, (), (), calls=-4),
     Screen("nothing", 80, 24, (), (), calls=0),
+    Screen("wide-names", 80, 24, ("period=year", "by=workspace"), (), calls=40, wide=True),
+    Screen("wide-models", 80, 24, ("period=year",), (), calls=40, wide=True),
 )
 
 
-def fill(home: Path, calls: int) -> None:
+def fill(home: Path, calls: int, *, wide: bool) -> None:
     """Write a small ledger; a negative count is of calls of unknown cost."""
+    names, nightly = (WIDE_MODELS, "夜間バッチ処理") if wide else (MODELS, "nightly")
     folder = home / "llmroute"
     folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(CONFIG)
+    (folder / "config.toml").write_text(CONFIG.replace("nightly", f'"{nightly}"'))
     first = milliseconds(datetime(2026, 9, 29, 8, tzinfo=ZoneInfo(ZONE)))
     with Ledger(folder / "ledger.db") as ledger:
         for number in range(abs(calls)):
-            provider, model, rate = MODELS[0 if number % 2 else number % 3] if calls > 0 else MODELS[2]
+            provider, model, rate = names[0 if number % 2 else number % 3] if calls > 0 else names[2]
             tokens = 1_000 + 37 * number
             at_ms = first + number * 14 * 3_600_000 + number * number * 60_000
             if calls < 0:
@@ -101,7 +111,7 @@ def fill(home: Path, calls: int) -> None:
                     model=model,
                     streaming=False,
                     status="ok" if number % 7 else "failed",
-                    workspace="nightly" if number % 5 == 0 else None,
+                    workspace=nightly if number % 5 == 0 else "🦊 naïve" if wide and number % 3 == 0 else None,
                     input_tokens=tokens,
                     cached_input_tokens=tokens // 4,
                     output_tokens=tokens // 3,
@@ -113,7 +123,7 @@ def fill(home: Path, calls: int) -> None:
 
 def taken(screen: Screen, home: Path) -> str:
     """Run the command on a terminal of that size; escapes are told as `cat -v` tells them."""
-    fill(home, screen.calls)
+    fill(home, screen.calls, wide=screen.wide)
     seen = run_on_terminal(
         *screen.asked,
         home=home,
@@ -135,9 +145,9 @@ def test_a_terminal_shows_the_kept_screen(screen: Screen, tmp_path: Path) -> Non
     shown = taken(screen, tmp_path)
     assert shown == kept(screen).read_text(encoding="utf-8")
     # A name is never cut: what is longer than the line has one of its own.
-    names = {f"{provider}/{model}" for provider, model, _ in MODELS}
+    names = {f"{provider}/{model}" for provider, model, _ in MODELS + WIDE_MODELS}
     lines = [re.sub(r"\^\[\[[0-9;]*m", "", line) for line in shown.splitlines()]
-    assert [line for line in lines if len(line) > screen.columns and line not in names] == []
+    assert [line for line in lines if cell_len(line) > screen.columns and line not in names] == []
 
 
 @pytest.mark.parametrize("told", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"asked": "color=never"}])

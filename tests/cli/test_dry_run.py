@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,9 +86,13 @@ def test_the_table_names_each_candidate_with_its_terms_and_each_exclusion_with_i
         ]
         assert f"{one['expected_latency_ms']} ms" in line
         assert all(term in line for term in one["terms"])
+    alike = Counter((one["provider"], one["reason"]) for one in told["excluded"])
+    assert max(alike.values()) > 1
+    assert min(alike.values()) == 1
     for one in told["excluded"]:
-        (line,) = [line for line in lines if line.split()[:1] == [f"{one['provider']}/{one['model']}"]]
-        assert line.endswith(one["reason"])
+        count = alike[one["provider"], one["reason"]]
+        name = f"{one['provider']}/{one['model']}" if count == 1 else f"{one['provider']}: {count} models"
+        (line,) = [line for line in lines if line.startswith(f"{name} ") and line.endswith(one["reason"])]
     assert "\x1b" not in ran.out
 
 

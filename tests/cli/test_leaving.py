@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.model_server import ModelServer
 from tests.shell import environment, run, start
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ASK = ("gen", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
 # Holds the ledger's lock until its stdin ends.
@@ -27,6 +25,11 @@ db.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
 sys.stdin.read()
 """
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    open_files = Path(f"/proc/{pid}/fd")
+    return not open_files.exists() or any(os.path.realpath(each) == str(path) for each in open_files.iterdir())
 
 
 @pytest.mark.parametrize("moment", ["before the call", "during the call"])
@@ -48,13 +51,15 @@ def test_a_second_signal_leaves_at_once_even_while_another_process_holds_the_led
 
         other = lock() if moment == "before the call" else None
         process = start(*ASK, home=tmp_path, **server.settings)
+        until = time.monotonic() + 20
         if other is None:
-            until = time.monotonic() + 20
             while not server.requests and time.monotonic() < until:
                 time.sleep(0.01)
             other = lock()
         else:
-            time.sleep(2)
+            while not _has_open(process.pid, ledger) and time.monotonic() < until:
+                time.sleep(0.01)
+            time.sleep(1)
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         assert process.poll() is None, "it waits for the ledger, to settle what it has begun"

@@ -39,16 +39,19 @@ def test_it_asks_ollama_for_the_model_and_is_quiet_without_a_terminal(tmp_path: 
     with WebServer({"/api/pull": lines(*STEPS)}) as server:
         for name in ("ollama/llama3.2:3b", "llama3.2:3b"):
             ran = run("models", "pull", name, home=tmp_path, OLLAMA_BASE_URL=server.url)
-            assert (ran.code, ran.out, ran.err) == (0, "", "")
+            assert (ran.code, ran.out, ran.err) == (0, "", "llmroute: ollama/llama3.2:3b is there\n")
     assert [json.loads(body) for _, _, body in server.asked] == [{"model": "llama3.2:3b", "stream": True}] * 2
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
     with WebServer({"/api/pull": lines(*STEPS)}) as server:
         seen = run_on_terminal("models", "pull", "ollama/llama3.2", home=tmp_path, OLLAMA_BASE_URL=server.url)
+        quiet = run_on_terminal("models", "pull", "ollama/llama3.2", "-q", home=tmp_path, OLLAMA_BASE_URL=server.url)
     assert seen.code == 0
-    assert "2.0/2.0 MB" in seen.text
-    assert "success" in seen.text
+    assert "\rpulling manifest  0 B" in seen.text
+    assert seen.text.endswith("\rllmroute: ollama/llama3.2 is there\n")
+    assert "\x1b" not in seen.text
+    assert (quiet.code, quiet.text) == (0, "")
 
 
 def test_what_ollama_does_not_find_is_3(tmp_path: Path) -> None:

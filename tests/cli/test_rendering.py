@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.cli.render import usage_line
 from llmroute.cli.writers import first_block
+from llmroute.types import AttemptRecord, LLMResponse, Usage
 from tests.model_server import ModelServer
 from tests.pseudo_terminal import run_on_terminal
 from tests.shell import run
@@ -25,14 +27,8 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def on_terminal(server: ModelServer, home: Path, *arguments: str) -> str:
-    settings = server.settings
-    return run_on_terminal(
-        *arguments,
-        home=home,
-        OPENAI_BASE_URL=settings["OPENAI_BASE_URL"],
-        OPENAI_API_KEY=settings["OPENAI_API_KEY"],
-    ).text
+def on_terminal(server: ModelServer, home: Path, *arguments: str, **settings: str) -> str:
+    return run_on_terminal(*arguments, home=home, columns=80, lines=24, **{**server.settings, **settings}).text
 
 
 @pytest.mark.parametrize("command", ["gen", "stream"])
@@ -71,6 +67,45 @@ def test_render_shows_markdown_on_a_terminal_and_leaves_a_pipe_alone(
     assert "some **bold** words" in verbatim
 
 
+@pytest.mark.parametrize("command", ["gen", "stream"])
+def test_rendered_blocks_stand_once_however_long_they_are(command: str, server: ModelServer, tmp_path: Path) -> None:
+    server.words = ("# Head\n\n1. one\n\n2. two\n\n", *(f"- item {number}.\n" for number in range(1, 61)))
+    screen = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "--render")
+    last = screen.rpartition("\x1b[2K")[2]
+    assert screen.count("item 60.") == 1, "what is longer than the screen is not shown twice"
+    plain = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "--render", "--color", "never")
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    assert lines == ["Head", "1 one", "2 two", *(f"• item {number}." for number in range(1, 61))]
+    assert "item 60." in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"), [((), {"NO_COLOR": "1"}), ((), {"TERM": "dumb"}), (("--color", "never"), {})]
+)
+def test_where_no_colour_is_wanted_rendering_writes_not_one_escape(
+    arguments: tuple[str, ...], settings: dict[str, str], server: ModelServer, tmp_path: Path
+) -> None:
+    server.words = ("**bold** `code`\n\n", "```python\nx = 1\n```\n")
+    screen = on_terminal(server, tmp_path, "stream", "hi", "-m", MODEL, "--render", *arguments, **settings)
+    assert "\x1b" not in screen
+    assert "**" not in screen
+    assert "bold code" in screen
+    assert "x = 1" in screen
+
+
+def test_hostile_markdown_steers_nothing(server: ModelServer, tmp_path: Path) -> None:
+    hostile = (
+        "[safe](http://evil.example)\n\na\x1b]0;title\x07b\x1b[2Jc\x9b1mq\u202ed <b>[red]x[/red]</b>\n\n`\x1b[31m`\n"
+    )
+    server.words = (hostile[:35], hostile[35:])
+    screen = on_terminal(server, tmp_path, "stream", "hi", "-m", MODEL, "--render")
+    assert not set("\x07\u202e\x9b") & set(screen)
+    assert "\x1b]" not in screen, "no title, and no link whose address is hidden"
+    assert "\x1b[2J" not in screen
+    assert "http://evil.example" in screen
+    assert "[red]x[/red]" in screen
+
+
 def test_what_would_steer_the_terminal_is_made_harmless_there_and_only_there(
     server: ModelServer, tmp_path: Path
 ) -> None:
@@ -82,12 +117,28 @@ def test_what_would_steer_the_terminal_is_made_harmless_there_and_only_there(
     assert "a\ufffd]0;title\ufffdb" in screen
 
 
-def test_a_long_wait_is_shown_in_seconds_and_leaves_nothing_behind(server: ModelServer, tmp_path: Path) -> None:
+def test_the_usage_line_tells_all_in_one_line() -> None:
+    failed = AttemptRecord("openai", "gpt-y", "failed", "transient", 503, 80, None)
+    answered = AttemptRecord("anthropic", "claude-x", "ok", None, 200, 1_800, 0.0031)
+    usage = Usage(1204, 1024, None, 310, source="reported")
+    response = LLMResponse(
+        "hi", "anthropic", "claude-x", usage, 0.0031, 1_900, 400, "stop", (failed, answered), "r", "balanced", None
+    )
+    assert usage_line(response) == (
+        "anthropic/claude-x · 1,204 in (1,024 cached) · 310 out · $0.0031 · 1.9 s · fallback from openai/gpt-y"
+    )
+
+
+@pytest.mark.parametrize("command", ["gen", "stream"])
+def test_a_long_wait_is_shown_in_seconds_and_leaves_nothing_behind(
+    command: str, server: ModelServer, tmp_path: Path
+) -> None:
     server.pause_s = 1.8
-    screen = on_terminal(server, tmp_path, "gen", "hi", "-m", MODEL)
+    server.words = ("one two three",)
+    screen = on_terminal(server, tmp_path, command, "hi", "-m", MODEL)
     assert " 1 s" in screen
     assert screen.endswith("\r     \rone two three\n")
     assert "\x1b" not in screen
-    quiet = on_terminal(server, tmp_path, "gen", "hi", "-m", MODEL, "-q")
+    quiet = on_terminal(server, tmp_path, command, "hi", "-m", MODEL, "-q")
     assert quiet == "one two three\n"
-    assert run("gen", "hi", "-m", MODEL, home=tmp_path, **server.settings).err == ""
+    assert run(command, "hi", "-m", MODEL, home=tmp_path, **server.settings).err == ""

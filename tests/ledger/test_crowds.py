@@ -129,12 +129,12 @@ def test_rows_that_many_spool_while_many_take_in_are_there_once(tmp_path: Path) 
     assert spool.waiting(path) == []
 
 
-def test_a_transaction_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_attempt_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
         with pytest.raises(BudgetExceededError):
             ledger.begin(row("a"), [cap(99)], fixed(100))
         assert ledger.db.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
-        assert ledger.db.execute("SELECT count(*) FROM budgets").fetchone() == (0,)
+        assert standing(ledger.db, cap(99)).left_picousd == 99
         ledger.db.execute(ALARM)
         ledger.begin(row("b"), [cap(100)], fixed(100))
         with pytest.raises(sqlite3.IntegrityError):

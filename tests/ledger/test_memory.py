@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import memory
+from llmroute.ledger import latencies, memory
 from llmroute.ledger.memory import FOR_GOOD_MS, HOUR_MS, LONGEST_REST_MS, RETRY_TOKENS, Lesson, Prober
 from llmroute.ledger.store import Ledger
 from llmroute.routing.learning import Evidence, estimate
@@ -69,16 +69,16 @@ def test_what_is_remembered_is_finite_and_bounded(
     db.execute("BEGIN")
     try:
         for one in taught:
-            memory.learn(db, one)
+            memory.learn(db, [one])
         for _ in range(spent):
             memory.spend_retry_token(db, "openai", now_ms)
         assert 0 <= memory.retry_tokens(db, "openai", now_ms) <= RETRY_TOKENS
         for bucket in range(3):
             told = memory.recall(db, bucket=bucket, effort="", now_ms=now_ms)
-            for weight, log_sum in told.latencies.values():
-                assert 0 <= weight <= len(taught)
-                assert math.isfinite(estimate(Evidence(weight, log_sum), 1.0))
-            assert all(0 <= value < math.inf for known in told.all_latencies.values() for value in known)
+            for evidence in map(Evidence._make, told.latencies.values()):
+                assert 0 <= evidence.weight <= len(taught)
+                assert math.isfinite(estimate(evidence, 1.0, told.calls_per_h))
+            assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
                 longest_ms = FOR_GOOD_MS if breaker.reason == memory.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
@@ -87,20 +87,47 @@ def test_what_is_remembered_is_finite_and_bounded(
         db.execute("ROLLBACK")
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taught=st.lists(lessons, max_size=12), spent=st.integers(0, 30), apart_ms=st.integers(0, HOUR_MS))
+def test_lessons_that_are_taken_in_at_once_are_what_each_is_by_itself(
+    db: sqlite3.Connection, taught: list[Lesson], spent: int, apart_ms: int
+) -> None:
+    taught = [one._replace(at_ms=NOW + number * apart_ms) for number, one in enumerate(taught)]
+
+    def state(groups: list[list[Lesson]]) -> list[tuple[object, ...]]:
+        db.execute("BEGIN")
+        try:
+            for _ in range(spent):
+                memory.spend_retry_token(db, "openai", NOW)
+            for group in groups:
+                memory.learn(db, group)
+            tables = ("latencies", "reliabilities", "breakers")
+            found = [row for table in tables for row in db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 5")]
+            tokens = [
+                (name, round(memory.retry_tokens(db, name, NOW + len(taught) * apart_ms), 6))
+                for name in ("openai", "mistral")
+            ]
+            return [*found, *tokens]
+        finally:
+            db.execute("ROLLBACK")
+
+    assert state([taught]) == state([[one] for one in taught])
+
+
 def test_a_clock_that_was_far_ahead_keeps_nobody_out(db: sqlite3.Connection) -> None:
     for name in ("UnreachableError", "QuotaError", "ModelGoneError", "RateLimitError"):
-        memory.learn(db, lesson(NOW + FAR, name))
+        memory.learn(db, [lesson(NOW + FAR, name)])
     assert len(open_until(db, NOW + FAR)) == 4
     assert open_until(db, NOW) == []
     prober = Prober("me", NOW, NOW + HOUR_MS, "old")
     assert memory.win_probe(db, "openai", "a", prober)
-    memory.learn(db, lesson(NOW, "UnreachableError"))
+    memory.learn(db, [lesson(NOW, "UnreachableError")])
     [until_ms] = open_until(db, NOW)
     assert until_ms <= NOW + 60_000, "what is learned now counts from now"
 
 
 def test_a_clock_that_jumps_back_by_a_moment_still_lets_in_within_the_hour(db: sqlite3.Connection) -> None:
-    memory.learn(db, lesson(NOW, "UnreachableError"))
+    memory.learn(db, [lesson(NOW, "UnreachableError")])
     back = NOW - 600_000
     assert all(until_ms <= back + HOUR_MS for until_ms in open_until(db, back))
     assert open_until(db, NOW + 31_000) == []
@@ -110,28 +137,28 @@ def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_an
     db: sqlite3.Connection,
 ) -> None:
     slow = lesson(NOW + FAR)._replace(ttft_s=50.0, trip=None)
-    memory.learn(db, slow)
-    memory.learn(db, slow._replace(at_ms=NOW, ttft_s=0.5))
-    later = memory.recall(db, bucket=0, effort="", now_ms=NOW + 20 * memory.LATENCY_HALF_LIFE_MS)
-    assert later.latencies["openai", "a", "ttft"][0] < 0.001
+    memory.learn(db, [slow])
+    memory.learn(db, [slow._replace(at_ms=NOW, ttft_s=0.5)])
+    later = memory.recall(db, bucket=0, effort="", now_ms=NOW + 20 * latencies.HALF_LIFE_MS)
+    assert Evidence(*later.latencies["openai", "a", "ttft"]).weight < 0.001
 
 
 def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connection) -> None:
     now_ms, rests = NOW, []
     for _ in range(8):
-        memory.learn(db, lesson(now_ms, "UnreachableError"))
+        memory.learn(db, [lesson(now_ms, "UnreachableError")])
         [until_ms] = open_until(db, now_ms)
         rests.append((until_ms - now_ms) // 1000)
         now_ms = until_ms + 1
     assert rests == [30, 60, 120, 240, 480, 900, 900, 900]
-    memory.learn(db, Lesson("openai", "b", "", 0, now_ms, "old", succeeded=True))
-    memory.learn(db, lesson(now_ms, "UnreachableError"))
+    memory.learn(db, [Lesson("openai", "b", "", 0, now_ms, "old", succeeded=True)])
+    memory.learn(db, [lesson(now_ms, "UnreachableError")])
     assert open_until(db, now_ms) == [now_ms + 30_000]
 
 
 def test_a_new_key_does_not_inherit_what_the_old_one_did(db: sqlite3.Connection) -> None:
-    memory.learn(db, lesson(NOW, "AuthenticationError"))
-    memory.learn(db, lesson(NOW, "QuotaError", fingerprint="new"))
+    memory.learn(db, [lesson(NOW, "AuthenticationError")])
+    memory.learn(db, [lesson(NOW, "QuotaError", fingerprint="new")])
     [breaker] = memory.breakers(db, NOW)
     assert (breaker.reason, breaker.open_until_ms) == ("no credit", NOW + 15 * 60_000)
     assert memory.win_probe(db, "openai", "a", Prober("me", NOW, NOW + 1, "third"))
@@ -140,7 +167,7 @@ def test_a_new_key_does_not_inherit_what_the_old_one_did(db: sqlite3.Connection)
 def test_one_wins_the_probe_until_it_is_dead_and_who_planned_before_a_failure_does_not_call(
     db: sqlite3.Connection,
 ) -> None:
-    memory.learn(db, lesson(NOW, "UnreachableError"))
+    memory.learn(db, [lesson(NOW, "UnreachableError")])
     assert not memory.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old"))
     assert memory.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old", awake=True))
     half = NOW + 31_000
@@ -157,7 +184,7 @@ def test_retries_run_out_and_come_back(db: sqlite3.Connection) -> None:
     assert memory.retry_tokens(db, "openai", NOW) == 0
     assert memory.retry_tokens(db, "openai", NOW + 60_000) == pytest.approx(1)
     for _ in range(10):
-        memory.learn(db, Lesson("openai", "a", "", 0, NOW, "old", succeeded=True))
+        memory.learn(db, [Lesson("openai", "a", "", 0, NOW, "old", succeeded=True)])
     assert memory.retry_tokens(db, "openai", NOW) == pytest.approx(2)
     assert memory.retry_tokens(db, "openai", NOW + FAR) == RETRY_TOKENS
     assert memory.retry_tokens(db, "mistral", NOW) == RETRY_TOKENS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -178,6 +179,16 @@ def test_a_migration_keeps_the_rows_of_an_older_ledger(path: Path, monkeypatch: 
     )
     with Ledger(path):
         assert rows(path, "request_id, mood") == [("r1", None)]
+
+
+def test_an_older_ledger_keeps_what_it_knew_of_latencies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmroute.ledger.schema.MIGRATIONS", MIGRATIONS[:3])
+    with Ledger(path) as ledger:
+        ledger.db.execute("INSERT INTO latencies VALUES ('openai', 'm', '', 0, 'ttft', 40.0, 40 * ln(2.0), 1000)")
+    monkeypatch.undo()
+    with Ledger(path) as ledger:
+        told = ledger.recall(bucket=0, effort="", now_ms=1000)
+        assert told.latencies["openai", "m", "ttft"] == pytest.approx((40.0, math.log(2), 0.3, 0.0, 0.0))
 
 
 def test_a_folder_in_the_ledgers_place_is_told(tmp_path: Path) -> None:
@@ -436,3 +447,16 @@ def test_a_writer_that_is_killed_leaves_a_sound_ledger(path: Path) -> None:
     assert sound(path)
     [(settled, counted)] = rows(path, "sum(status = 'ok'), (SELECT sum(call_count) FROM rollups)")
     assert settled == counted >= 10
+
+
+def test_a_ledger_that_is_left_keeps_what_was_written_in_its_log_for_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.settle(AttemptRow("r", 1, 1_000, "openai", "m", streaming=False, status="ok"))
+    file = path.read_bytes()
+    ledger.leave()
+    del ledger
+    assert path.read_bytes() == file, "nothing waits for the file"
+    assert path.with_name("ledger.db-wal").stat().st_size > 0
+    with Ledger(path) as another:
+        assert another.db.execute("SELECT request_id FROM attempts").fetchall() == [("r",)]

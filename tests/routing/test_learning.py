@@ -1,17 +1,21 @@
-"""What is learned, checked by arithmetic of its own: powers of two for what fades, products of roots for means."""
+"""What is learned of latency: the published formulas by numbers worked out by hand, and what they are for."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from math import e, prod
+from math import e, exp, log, sqrt
+from statistics import mean
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import memory
-from llmroute.ledger.memory import Lesson, LogMean
+from llmroute.ledger import latencies, memory
+from llmroute.ledger.latencies import Latency
+from llmroute.ledger.memory import Lesson
 from llmroute.ledger.schema import migrate
+from llmroute.routing import learning
 from llmroute.routing.learning import (
     NOTHING,
     Evidence,
@@ -21,30 +25,137 @@ from llmroute.routing.learning import (
     success_probability,
 )
 
+MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 seconds = st.floats(0.01, 300)
 observed = st.lists(st.tuples(seconds, st.integers(0, 30 * HOUR_MS)), min_size=1, max_size=8)
 
 
-def expected(samples: list[tuple[float, int]], prior: float, now_ms: int) -> float:
-    """Return the weighted geometric mean of the samples and of the prior, less one deviation of it."""
-    weights = [2.0 ** -((now_ms - at_ms) / (2 * HOUR_MS)) for _, at_ms in samples]
-    whole = sum(weights) + 1
-    mean = prod(value ** (weight / whole) for (value, _), weight in zip(samples, weights, strict=True))
-    return float(mean * prior ** (1 / whole) / e ** (0.6 / whole**0.5))
+def taught(*samples: float, every_ms: int = 30 * MINUTE_MS, known: Latency | None = None) -> Latency:
+    """Return what is known after answers of so many seconds, one every half hour."""
+    for value in samples:
+        at_ms = 0 if known is None else known.at_ms + every_ms
+        known = latencies.first(value, at_ms) if known is None else known.joined(value, at_ms)
+    assert known is not None
+    return known
 
 
-@settings(max_examples=100, deadline=None)
-@given(samples=observed, prior=seconds, later_ms=st.integers(0, 48 * HOUR_MS))
-def test_an_estimate_is_the_fading_geometric_mean_with_the_prior_less_one_deviation(
-    samples: list[tuple[float, int]], prior: float, later_ms: int
+def expected(known: Latency, *, after_h: float = 0.0, prior: float = 1.0, calls_per_h: float = 2.0) -> float:
+    """Return what the next call is expected to take."""
+    return estimate(Evidence(*known.evidence(known.at_ms + round(after_h * HOUR_MS), 1)), prior, calls_per_h)
+
+
+def test_what_is_known_follows_the_published_formula() -> None:
+    known = latencies.first(1.0, 0).joined(e, HOUR_MS)
+    # r = 1, o = 0.08 exp(0.4 / 0.3) = 0.30349, g = 0.23283, n = 2^(-1/8) + 1
+    assert known.weight == pytest.approx(1.917004)
+    assert known.trouble == pytest.approx(0.232829, rel=1e-4)
+    assert known.level == pytest.approx(0.400193, rel=1e-4)
+    assert known.spread == pytest.approx(0.3 + 0.767171 * 0.7 / 6.917004, rel=1e-4)
+    sunk = latencies.first(1.0, 0).joined(1 / e, HOUR_MS)
+    # The same surprise the other way: d = -g goes into the level, and n is (1 - g) 2^(-1/8) + 1.
+    assert sunk.trouble == 0
+    assert sunk.weight == pytest.approx(1.703499, rel=1e-4)
+    assert sunk.level == pytest.approx(-0.232829 - 0.767171 / 1.703499, rel=1e-4)
+
+
+def test_what_is_expected_follows_the_published_formula() -> None:
+    known = Latency(4.0, 4 * log(3.0), 0, spread=0.5, trouble=0.8)
+    # After five hours: n = 4 2^(-5/8), d = 0.8 e^-2, w = n + 0.05
+    weight, trouble = 2.593679, 0.108268
+    level = (weight * (log(3.0) + 0.25) + 0.05 * log(2.0)) / 2.643679
+    worth = log(1 + 6 * 25 * (0.0004 + 0.003 * trouble))
+    hoped = exp(level + trouble - 0.5 * sqrt(0.5 / 2.643679) - worth)
+    assert expected(known, after_h=5, prior=2.0, calls_per_h=6) == pytest.approx(hoped, rel=1e-4)
+    # Long ago nothing but the prior is left, and another look is worth a factor of four at most.
+    assert expected(known, after_h=10**4, prior=2.0) == pytest.approx(2.0 * exp(-0.5 * sqrt(0.5 / 0.05)) / 4)
+
+
+def test_what_nobody_called_is_tried_sooner_than_the_typical() -> None:
+    assert estimate(NOTHING, 2.0, 10.0) == pytest.approx(2.0 / exp(0.5 * sqrt(6)))
+    assert latencies.TYPICAL_SPREAD == learning.UNSEEN_SPREAD
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.4, 0.7])
+def test_what_is_well_known_is_expected_at_its_mean_whatever_it_scatters(sigma: float) -> None:
+    luck = random.Random(7)
+    samples = [luck.lognormvariate(0.5, sigma) for _ in range(400)]
+    found = [expected(taught(*samples[:count], every_ms=5 * MINUTE_MS)) for count in range(200, 400)]
+    assert mean(found) == pytest.approx(exp(0.5 + sigma**2 / 2), rel=0.15)
+
+
+def test_one_bad_answer_in_half_an_hour_is_enough_to_leave_and_one_good_one_to_come_back() -> None:
+    before = taught(*[1.0, 1.3, 0.8, 1.1] * 5)
+    bad = taught(6.0, known=before)
+    assert expected(bad) > 3 * expected(before)
+    assert expected(taught(1.0, known=bad)) < 1.5 * expected(before)
+
+
+def test_trouble_passes_and_what_was_known_before_it_holds_again() -> None:
+    before = taught(*[1.0, 1.3, 0.8, 1.1] * 5)
+    bad = taught(6.0, 7.0, 6.5, known=before)
+    assert bad.level == pytest.approx(before.level, abs=0.15)
+    left = [expected(bad, after_h=hours) for hours in (0, 2, 4, 8)]
+    assert left == sorted(left, reverse=True)
+    assert left[0] > 4
+    assert left[-1] < 1.2
+
+
+def test_ordinary_scatter_is_no_trouble() -> None:
+    known = taught(*[1.0, 1.6, 0.7, 1.2, 0.6, 1.9] * 5, every_ms=MINUTE_MS)
+    assert known.trouble < 0.1
+
+
+def test_who_answers_like_a_clock_is_not_left_for_a_third_more() -> None:
+    known = taught(*[1.0] * 200)
+    assert known.spread == 0.04
+    assert taught(1.33, known=known).trouble < 0.05
+
+
+def test_who_scatters_ever_wider_still_has_a_finite_mean() -> None:
+    known = taught(1.0)
+    for sign in (1, -1) * 200:
+        known = taught(exp(known.level + sign * 2.9 * sqrt(known.spread)), every_ms=0, known=known)
+    assert known.spread == 4
+    assert expected(known) < 10**6
+
+
+def test_who_has_become_faster_while_nobody_looked_is_believed_at_once() -> None:
+    before = taught(*[3.0, 3.6, 2.6] * 4)
+    assert expected(taught(0.6, every_ms=24 * HOUR_MS, known=before)) < 0.9
+
+
+def test_a_failure_that_took_minutes_counts_in_a_crowd_too() -> None:
+    before = taught(*[1.0, 1.3, 0.8, 1.1] * 5)
+    assert expected(taught(60.0, every_ms=0, known=before)) > 20
+
+
+def test_the_more_models_there_are_the_longer_each_is_left() -> None:
+    known = taught(1.0, 1.2)
+    day_ms = known.at_ms + 24 * HOUR_MS
+    found = [estimate(Evidence(*known.evidence(day_ms, models)), 1.0, 5.0) for models in (1, 5, 10, 30)]
+    assert found[0] == found[1] < found[2] < found[3]
+
+
+@given(samples=observed, prior=seconds, later_ms=st.integers(0, 48 * HOUR_MS), calls_per_h=st.floats(0, 1e4))
+def test_what_is_expected_lies_between_what_was_seen_and_what_is_hoped_for(
+    samples: list[tuple[float, int]], prior: float, later_ms: int, calls_per_h: float
 ) -> None:
     samples.sort(key=lambda sample: sample[1])
-    mean = LogMean(0.0, 0.0, samples[0][1])
-    for value, at_ms in samples:
-        mean = mean.joined(value, at_ms)
-    now_ms = samples[-1][1] + later_ms
-    assert estimate(Evidence(*mean.weighing(now_ms)), prior) == pytest.approx(expected(samples, prior, now_ms))
+    known = latencies.first(*samples[0])
+    for value, at_ms in samples[1:]:
+        known = known.joined(value, at_ms)
+    assert 0.04 <= known.spread <= 4
+    assert 0 <= known.weight <= 30
+    assert known.trouble >= 0
+    values = [value for value, _ in samples]
+    assert min(values) <= exp(known.level) * (1 + 1e-9)
+    assert exp(known.level + known.trouble) <= max(values) * (1 + 1e-9)
+    evidence = Evidence(*known.evidence(known.at_ms + later_ms, 1))
+    found = estimate(evidence, prior, calls_per_h)
+    hoped = exp(-0.5 * sqrt(known.spread / 0.05)) / 4
+    feared = max(*values, prior * exp(evidence.trouble)) * exp(known.spread / 2)
+    assert min(*values, prior) * hoped * (1 - 1e-9) <= found <= feared * (1 + 1e-9)
 
 
 @settings(max_examples=30, deadline=None)
@@ -54,36 +165,24 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
     db = sqlite3.connect(":memory:", isolation_level=None)
     migrate(db, fresh=True)
     for value, at_ms in samples:
-        memory.learn(db, Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100))
+        memory.learn(
+            db, [Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
+        )
     now_ms = samples[-1][1] + later_ms
     told = memory.recall(db, bucket=2, effort="", now_ms=now_ms)
     for metric, scale in (("ttft", 1.0), ("per_token", 0.01)):
-        scaled = [(value * scale, at_ms) for value, at_ms in samples]
-        found = estimate(Evidence(*told.latencies["openai", "m", metric]), 2.0)
-        assert found == pytest.approx(expected(scaled, 2.0, now_ms))
+        known = latencies.first(samples[0][0] * scale, samples[0][1])
+        for value, at_ms in samples[1:]:
+            known = known.joined(value * scale, at_ms)
+        assert told.latencies["openai", "m", metric] == pytest.approx(known.evidence(now_ms, 1))
+        assert told.typical_latencies[metric] == pytest.approx([exp(known.level + known.spread / 2)])
     calls = sum(2.0 ** -((now_ms - at_ms) / (6 * HOUR_MS)) for _, at_ms in samples)
     assert told.reliabilities["openai", "m"] == pytest.approx((calls, calls))
-    for other in (memory.recall(db, bucket=1, effort="", now_ms=now_ms),):
-        assert (other.latencies, other.all_latencies) == ({}, {}), "prompts of another size teach nothing here"
+    assert told.calls_per_h == pytest.approx(calls * log(2) / 6)
+    other = memory.recall(db, bucket=1, effort="", now_ms=now_ms)
+    assert (other.latencies, other.typical_latencies) == ({}, {}), "prompts of another size teach nothing here"
     assert memory.recall(db, bucket=2, effort="high", now_ms=now_ms).latencies == {}
     db.close()
-
-
-def test_what_nobody_called_is_tried_a_little_sooner_than_the_typical() -> None:
-    assert estimate(NOTHING, 2.0) == pytest.approx(2.0 / e**0.6)
-
-
-@given(value=seconds, prior=seconds, count=st.integers(1, 50))
-def test_the_more_is_known_the_nearer_the_estimate_is_to_it(value: float, prior: float, count: int) -> None:
-    assume(abs(value - prior) > 0.001)
-    known = LogMean(0.0, 0.0, 0)
-    for _ in range(count):
-        known = known.joined(value, 0)
-    more = known.joined(value, 0)
-    unbiased = [
-        estimate(Evidence(*one.weighing(0)), prior) * e ** (0.6 / (one.weight + 1) ** 0.5) for one in (known, more)
-    ]
-    assert abs(unbiased[1] - value) < abs(unbiased[0] - value)
 
 
 @given(values=st.lists(seconds, min_size=1, max_size=9))

@@ -135,14 +135,15 @@ def test_the_engine_of_last_resort_is_used_only_when_nothing_else_can_be() -> No
     made = plan(wish(), [engine, other])
     assert names(made.entries) == ["openai/m"]
     assert [(each.model.name, "last resort" in each.reason) for each in made.excluded] == [("builtin/small", True)]
-    made = plan(wish(), [engine, replace(other, unusable="no key")])
+    made = plan(wish(), [engine, other._replace(unusable="no key")])
     assert names(made.entries) == ["builtin/small"]
 
 
-def test_under_local_only_the_engine_of_last_resort_is_one_of_the_candidates() -> None:
-    engine = candidate("builtin/small", last_resort=True, local=True, cost=0)
-    server = candidate("ollama/big", local=True, cost=0, quality=90)
-    assert order(wish(local_only=True), engine, server, candidate("openai/m")) == ["big", "small"]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_under_local_only_the_engine_of_last_resort_is_a_candidate_and_the_last_one(strategy: str) -> None:
+    engine = candidate("builtin/small", last_resort=True, local=True, cost=0, typical_s=0.1)
+    server = candidate("ollama/big", local=True, cost=0, quality=50, typical_s=9.5)
+    assert order(wish(strategy, local_only=True), engine, server, candidate("openai/m")) == ["big", "small"]
 
 
 EXCLUDING = [
@@ -210,8 +211,7 @@ def test_the_flags_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -
             continue
         words = told.admitted_by.split()
         flags = dict(zip(words[::2], words[1::2], strict=True))
-        relaxed = replace(
-            wanted,
+        relaxed = wanted._replace(
             min_quality=int(flags.get("--min-quality", wanted.min_quality)),
             max_latency_ms=int(flags["--max-latency"]) if "--max-latency" in flags else wanted.max_latency_ms,
             budget_picousd=round(float(flags["--budget"]) * 10**12) if "--budget" in flags else wanted.budget_picousd,
@@ -280,8 +280,7 @@ def test_a_dearer_copy_never_wins_when_cost_counts(pool: list[Candidate], extra:
     best = plan(wish("cost_optimized"), pool).entries[0].candidate
     if best.expected_cost_picousd is None:
         return
-    copy = replace(
-        best,
+    copy = best._replace(
         model=replace(best.model, id="0-copy"),
         expected_cost_picousd=best.expected_cost_picousd + extra,
     )

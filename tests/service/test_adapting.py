@@ -224,7 +224,7 @@ def test_an_atomic_stream_that_its_reader_leaves_is_paid_for_whole(tmp_path: Pat
         service = house.service()
         pieces = service.answer(Options(prompt="x", model=OPENAI, atomic=True), streaming=True)
         assert next(pieces) == "all"
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         service.close()
     assert house.rows("status, usage_source") == [("ok", "reported")]
 

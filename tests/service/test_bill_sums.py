@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from llmroute.cli.charts import cost, unpainted
 from llmroute.cli.costs import report
-from llmroute.cli.costs_render import as_csv, as_json, as_markdown
+from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.reports import DIMENSIONS
 from llmroute.service.billing import Question, bill
-from llmroute.service.picture import picture
+from llmroute.service.picture import Picture, picture
 from llmroute.service.records import export
 from tests.service.generated import ATTEMPTS, WORKSPACES, count, generate, read, with_wall_clock
 from tests.service.servers import House
@@ -193,6 +194,26 @@ def test_each_form_reads_back_to_the_same_figures(by: str | None, config: Config
     names, _, *cells = [markdown_cells(line) for line in table]
     assert names == head
     assert [dict(zip(names, map(value_of, row), strict=True)) for row in cells] == [comparable(line) for line in lines]
+
+
+@pytest.mark.parametrize("by", DIMENSIONS)
+@pytest.mark.parametrize("width", [None, 80])
+def test_the_table_for_people_tells_the_same_figures(width: int | None, by: str, config: Config) -> None:
+    now = NOWS[0].astimezone(ZoneInfo("Europe/Berlin"))
+    told = bill(config, Question("month", by=by), now=now)
+    text = unpainted(lines_of(told, Picture(None, [], [], None), width, bars=False))
+    head, *table = text.partition("\n\n")[2].splitlines()
+    assert head.split() == [by, "cost", "calls", "failed", "in", "out"]
+    figures = [line.rsplit(maxsplit=5)[-5:] for line in table if len(line.split()) > 4]
+    expected = [
+        [
+            cost(line),
+            *(f"{value:,}" for value in (line.call_count, line.failed_count, line.input_tokens, line.output_tokens)),
+        ]
+        for line in told.groups
+    ]
+    assert figures == expected
+    assert width is None or max(map(len, text.splitlines())) <= width
 
 
 def value_of(text: str) -> object:

@@ -16,7 +16,7 @@ import pytest
 from llmroute.config import Timeouts
 from llmroute.errors import ContentError, ContextLengthError, IncompleteAnswerError, RateLimitError
 from llmroute.routing import fallback
-from llmroute.service import api
+from llmroute.service import calls
 from tests.fault_server import Pause, Reset, Script, chunk
 from tests.service.formats import (
     BACKUP,
@@ -152,7 +152,7 @@ def test_02_a_rate_limit_for_ever_is_left_to_another(stage: Stage) -> None:
     outcome = stage.ask()
     stage.assert_text(outcome, OTHER)
     assert len(outcome.rows) == 2
-    alone = stage.ask(alone=True, timeouts=replace(SHORT, total_s=0.4))
+    alone = stage.ask(alone=True, timeouts=SHORT._replace(total_s=0.4))
     assert isinstance(alone.error, RateLimitError)
     assert alone.error.exit_code == 4
     assert "try again in 30 s" in str(alone.error.hint)
@@ -285,16 +285,16 @@ def test_14_who_stands_in_gets_the_prompt_and_nothing_of_the_broken_answer(stage
 def test_15_one_that_flaps_is_left_alone_and_then_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.town is not None
     stage.first = [error(stage.name, 503, "unavailable")]
-    clock_ms = api._now_ms
+    clock_ms = calls.now_ms
     for _ in range(2):
         stage.assert_text(stage.ask(), OTHER)
     stage.town.forget()
     stage.assert_text(stage.ask(), OTHER)
     assert stage.town.bodies(stage.name) == [], "it failed three times and is left alone"
     stage.first = [stage.well()]
-    monkeypatch.setattr(api, "_now_ms", lambda: clock_ms() + 61_000)
+    monkeypatch.setattr(calls, "now_ms", lambda: clock_ms() + 61_000)
     stage.assert_text(stage.ask(), TEXT)
-    monkeypatch.setattr(api, "_now_ms", clock_ms)
+    monkeypatch.setattr(calls, "now_ms", clock_ms)
     stage.assert_text(stage.ask(), TEXT)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +16,9 @@ from llmroute.ledger.memory import Lesson, Trip, learn
 from llmroute.ledger.store import Ledger
 from llmroute.routing.plan import CAPABILITIES
 from llmroute.routing.strategies import quality
+from llmroute.service.api import LLMService
 from llmroute.service.options import Options
+from llmroute.service.planning import ENGINE_TOLD
 from tests.fault_server import closed_port, reply, serving
 from tests.service.servers import ANTHROPIC, KEY, OPENAI, House
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.routing.plan import Plan
-    from llmroute.service.api import LLMService
 
 KEYS = {f"{name}_API_KEY": KEY for name in ("OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER")}
 PULLED = reply(200, json.dumps({"models": [{"name": "mistral:latest", "model": "mistral:latest"}]}).encode())
@@ -78,7 +78,7 @@ def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
     provider, _, model = name.partition("/")
     now_ms = time.time_ns() // 1_000_000
     with Ledger(house.folder / "ledger.db") as ledger, ledger.transaction() as db:
-        learn(db, Lesson(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson))
+        learn(db, [Lesson(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson)])
 
 
 def rest(seconds: int = 60) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_the_same_ledger_and_the_same_request_give_the_same_plan(everyone: LLMSe
 def test_a_free_local_model_beats_any_that_costs_when_it_is_good_enough(everyone: LLMService, floor: int) -> None:
     plan = everyone.plan(Options(prompt="x", strategy="cost_optimized", min_quality=floor))
     local = everyone.registry.resolve("ollama/mistral")
-    good_enough = quality(replace(plan.entries[0].candidate, model=local)) >= floor
+    good_enough = quality(plan.entries[0].candidate._replace(model=local)) >= floor
     assert (names(plan)[0] == local.name) is good_enough
     assert (local.name in reasons(plan)) is not good_enough
 
@@ -286,6 +286,16 @@ def test_what_runs_here_comes_first_where_that_is_preferred(house: House) -> Non
         assert names(ask(house.service(**here, LLM_PREFER_LOCAL="true")))[0] == "ollama/mistral"
 
 
+def test_a_model_that_is_not_listed_is_sent_as_asked_and_those_called_nearly_so_are_told(house: House) -> None:
+    assert names(ask(house.service(OPENAI_API_KEY=KEY), model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"
+    (note,) = house.notes
+    assert note.startswith("openai/gpt-5.4-mni is not in the catalogue; it is sent as asked (did you mean openai/gpt-5")
+    house.notes.clear()
+    gateway = house.service(OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert names(ask(gateway, model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"
+    assert house.notes == [], "a gateway calls its models as it likes"
+
+
 def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: House) -> None:
     plan = ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
     assert names(plan) == ["builtin/smollm2-135m"]
@@ -293,9 +303,28 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     assert "the embedded engine" in note
     assert "OPENAI_API_KEY" in note
     house.notes.clear()
+    ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
+    assert house.notes == [], "it was told today"
+    memory = house.service().config.config_dir / ENGINE_TOLD
+    memory.write_text("2026-01-01\n")
+    ask(LLMService(config=house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config))
+    assert memory.read_text() == "2026-01-01\n", "nobody heard it"
+    ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
+    assert len(house.notes) == 1
+    house.notes.clear()
+    memory.unlink()
     assert names(ask(house.service(), local_only=True)) == ["builtin/smollm2-135m"]
     assert names(ask(house.service(), model="builtin/smollm2-135m"))[0] == "builtin/smollm2-135m"
     assert house.notes == [], "it was asked for"
+
+
+def test_the_engine_of_last_resort_names_the_flag_that_keeps_the_others_out(house: House) -> None:
+    plan = ask(house.service(OPENAI_API_KEY="sk-secret-0123456789"), budget_remaining=1e-9)
+    assert names(plan) == ["builtin/smollm2-135m"]
+    (note,) = house.notes
+    assert "the nearest is openai/" in note
+    assert "--budget" in note
+    assert "OPENAI_API_KEY" not in note, "there is one"
 
 
 @pytest.mark.parametrize(

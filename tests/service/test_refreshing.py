@@ -261,3 +261,19 @@ def test_gen_stream_and_models_tell_it_on_stderr_and_quiet_does_not(tmp_path: Pa
             assert "llmroute models refresh" in first.err
             assert again.err == ""
             memory.unlink()
+
+
+def test_a_terminal_shows_how_much_is_here_unless_it_is_to_be_quiet(tmp_path: Path) -> None:
+    data = json.dumps(published(input=0.2, output=0.4)).encode()
+    page = Page((data[:20], data[20:]), headers={"content-length": str(len(data))})
+    with WebServer({"/prices.json": page}) as server:
+        asked = ("models", "refresh", "--from", f"{server.url}/prices.json", "--yes")
+        seen = run_on_terminal(*asked, home=tmp_path)
+        quiet = run_on_terminal(*asked, "-q", home=tmp_path)
+        piped = run(*asked, home=tmp_path)
+    assert seen.code == quiet.code == piped.code == 0
+    assert f" of {len(data)} B" in seen.text.partition("\r")[2]
+    assert "llmroute: taken: " in seen.text
+    assert "\x1b" not in seen.text
+    assert "\r" not in quiet.text + piped.err
+    assert "taken" not in quiet.text

@@ -415,7 +415,7 @@ def test_leaving_a_stream_in_the_middle_settles_it_as_interrupted(tmp_path: Path
         answer = service.answer(Options(prompt="x", model=OPENAI), streaming=True)
         assert next(answer) == "Half an answer"
         assert house.rows("status") == [("pending",)]
-        answer.close()  # type: ignore[attr-defined]
+        answer.close()
         assert house.rows("status, usage_source, output_tokens") == [("interrupted", "estimated", 4)]
         assert server.wait_until_idle()
         service.close()
@@ -486,7 +486,7 @@ def test_a_reader_who_leaves_after_the_response_finds_it_settled(tmp_path: Path)
         service = house.service()
         answer = service.answer(Options(prompt="x", model=OPENAI), streaming=False)
         assert isinstance(next(answer), LLMResponse)
-        answer.close()  # type: ignore[attr-defined]
+        answer.close()
         service.close()
     assert house.rows("status, usage_source") == [("ok", "reported")]
 

@@ -1,0 +1,144 @@
+"""Read requests from a file, one at a time: JSON lines, plain lines, or a column of CSV."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.batch.template import Template
+    from llmroute.service.options import Options
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+# What a line says of which models are tried stands in place of all that the command line says of it.
+_CHOICES = ("model", "provider", "chain", "fallback")
+
+
+class Request(NamedTuple):
+    """One request of a batch, or why a line is none.
+
+    `line` is its number in the input, from 1.  `source` is a JSON line that asks for the same again.
+    """
+
+    line: int
+    id: str | int
+    asked: Options | RequestError
+    source: dict[str, Any]
+
+
+class Form(NamedTuple):
+    """How the input is to be read: JSON lines, unless `lines` or a CSV `column` says otherwise."""
+
+    lines: bool = False
+    column: str | None = None
+    template: Template | None = None
+
+
+def requests(file: IO[bytes], form: Form, defaults: Options) -> Iterator[Request]:
+    """Yield a request for each line, those that are none too.
+
+    Raises:
+        RequestError: the file is no CSV with that column.
+        OSError: it cannot be read.
+    """
+    if form.column is not None:
+        yield from _of_csv(file, form.column, form.template, defaults)
+        return
+    for number, raw in _lines(file):
+        if isinstance(raw, RequestError):
+            yield Request(number, number, raw, {})
+        elif form.lines:
+            yield _of_text(number, raw.decode("utf-8", "replace"), {}, form.template, defaults)
+        else:
+            yield _of_json(number, raw, form.template, defaults)
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
+    """Yield the lines that are not blank, without their ends, by their numbers."""
+    number = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            while raw and not raw.endswith(b"\n"):
+                raw = file.readline(MAX_LINE_BYTES)
+            yield number, RequestError(f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
+            continue
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        if line.strip():
+            yield number, line.rstrip(b"\r\n")
+
+
+def _of_text(number: int, text: str, fields: dict[str, Any], template: Template | None, defaults: Options) -> Request:
+    asked_id = fields.get("id") or number
+    try:
+        prompt = text if template is None else template.fill({"text": text, **fields})
+    except RequestError as error:
+        return Request(number, asked_id, error, {})
+    return Request(number, asked_id, replace(defaults, prompt=prompt), {"id": asked_id, "prompt": prompt})
+
+
+def _of_json(number: int, raw: bytes, template: Template | None, defaults: Options) -> Request:
+    asked_id: str | int = number
+    try:
+        said = json.loads(raw)
+        if not isinstance(said, dict):
+            return Request(number, number, RequestError('the line is no object like {"id": ..., "prompt": "..."}'), {})
+        if isinstance(said.get("id"), str | int) and said["id"] != "":
+            asked_id = said["id"]
+        from llmroute.batch import line
+
+        options = said
+        if template is not None:
+            prompt = template.fill({"text": said.get("prompt"), **said} if "prompt" in said else said)
+            options = {**{name: value for name, value in said.items() if name in line.NAMES}, "prompt": prompt}
+        return Request(number, asked_id, _joined(defaults, line.read(options).options()), {**options, "id": asked_id})
+    except RequestError as error:
+        return Request(number, asked_id, error, {})
+    except (ValueError, RecursionError) as error:
+        told = str(error).partition("\n")[0][:120]
+        return Request(number, number, RequestError(f"the line is not JSON: {told}"), {})
+
+
+def _joined(defaults: Options, said: dict[str, Any]) -> Options:
+    if any(name in said for name in _CHOICES):
+        defaults = replace(defaults, model=None, provider=None, chain=None, fallback=())
+    return replace(defaults, **said)
+
+
+def _of_csv(file: IO[bytes], column: str, template: Template | None, defaults: Options) -> Iterator[Request]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+    rows = csv.reader(text, strict=True)
+    try:
+        head = next(rows, [])
+    except csv.Error as error:
+        raise RequestError(f"the first line is no head of a CSV file: {error}") from None
+    if column not in head:
+        from difflib import get_close_matches
+
+        near = get_close_matches(column, head, n=1)
+        raise RequestError(
+            f"the file has no column {column!r}, only {', '.join(head) or 'none'}",
+            hint=f"did you mean {near[0]}?" if near else None,
+        )
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Request(rows.line_num, rows.line_num, RequestError(f"the row is not CSV: {error}"), {})
+            continue
+        fields = dict(zip(head, row, strict=False))
+        if column in fields:
+            yield _of_text(rows.line_num, fields[column], fields, template, defaults)
+        elif row:
+            yield Request(rows.line_num, rows.line_num, RequestError(f"the row has no {column!r}"), {})

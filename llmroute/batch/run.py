@@ -1,0 +1,180 @@
+"""Run a batch: each line of the input is made a request, and what comes of it goes where results go."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from llmroute.errors import BudgetExceededError, RequestError
+from llmroute.service.many import Many, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from llmroute.batch.reading import Request
+    from llmroute.errors import LLMRouteError
+    from llmroute.service.api import LLMService
+    from llmroute.service.many import BatchResult
+
+
+class Pace(NamedTuple):
+    """How many requests at once, whether results wait for those before them, and what all may cost together."""
+
+    jobs: int
+    in_order: bool
+    budget_usd: float | None
+
+
+class Results(Protocol):
+    """Where results go."""
+
+    def meet(self, place: int, key: str | int) -> bool:
+        """Take note of a request; return whether it is answered already.
+
+        Raises:
+            RequestError: its id has been used before.
+        """
+
+    def write(self, place: int, record: dict[str, Any]) -> None:
+        """Write what came of the request at a place of the input."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch has come to so far.  `earlier` were answered by an earlier run; `cut_short` are answered too."""
+
+    answered: int = 0
+    failed: int = 0
+    bad: int = 0
+    earlier: int = 0
+    not_run: int = 0
+    cut_short: int = 0
+    cost_usd: float = 0.0
+    unknown_costs: int = 0
+    stopped_by: LLMRouteError | None = None
+
+    @property
+    def done(self) -> int:
+        """How many lines are dealt with."""
+        return self.answered + self.failed + self.bad + self.earlier + self.not_run
+
+    def count_cost(self, cost_usd: float | None) -> None:
+        """Add what a request has cost; an unknown cost is counted as one."""
+        if cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.cost_usd += cost_usd
+
+
+class Batch:
+    """One run over an input.
+
+    `as_record` makes a result the object that is written; `fail` takes what is to be run again, `complain` the number
+    of a bad line and what is wrong with it; `progress` hears the tally after each line.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        *,
+        as_record: Callable[[BatchResult], dict[str, Any]],
+        fail: Callable[[dict[str, Any]], None],
+        complain: Callable[[int, LLMRouteError], None],
+        progress: Callable[[Tally], None],
+    ) -> None:
+        self.tally = Tally()
+        self._results = results
+        self._as_record = as_record
+        self._fail = fail
+        self._complain = complain
+        self._progress = progress
+        self._places = 0
+        self._many: Many | None = None
+
+    async def run(self, service: LLMService, requests: Iterator[Request], pace: Pace, *, blocking: bool) -> None:
+        """See every request through; `blocking` says that the next line may have to be waited for.
+
+        What is left when the budget is spent, or nobody answers any more, is not run, and goes to those that failed.
+
+        Raises:
+            RequestError: jobs or budget cannot be, or the input is not what it was said to be.
+            OSError: the input cannot be read.
+        """
+        bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
+        self._many = many = Many(bulk.answer, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
+
+        async def take() -> Task | None:
+            while True:
+                request = await asyncio.to_thread(next, requests, None) if blocking else next(requests, None)
+                if request is None:
+                    return None
+                if (task := self._task(request)) is not None:
+                    return task
+
+        await many.run(take)
+        self.tally.stopped_by = many.stopped_by
+        if many.stopped_by is not None:
+            while (request := await asyncio.to_thread(next, requests, None)) is not None:
+                self._pass_over(request)
+
+    def stop(self, why: LLMRouteError) -> None:
+        """Take no more requests; those under way are seen through."""
+        if self._many is not None:
+            self._many.stop(why)
+
+    def _task(self, request: Request) -> Task | None:
+        """Return what is to be done about a line; None where it is answered already."""
+        place = self._places
+        self._places += 1
+        asked = request.asked
+        if not isinstance(asked, RequestError):
+            try:
+                if self._results.meet(place, request.id):
+                    self.tally.earlier += 1
+                    self._progress(self.tally)
+                    return None
+            except RequestError as error:
+                asked = error
+                request = request._replace(asked=error)
+        return Task(asked, (place, request))
+
+    def _pass_over(self, request: Request) -> None:
+        task = self._task(request)
+        if task is None:
+            return
+        self.tally.not_run += 1
+        if request.source and not isinstance(task.asked, RequestError):
+            self._fail(request.source)
+
+    async def _deliver(self, result: BatchResult) -> None:
+        place, request = result.request
+        tally, response, error = self.tally, result.response, result.error
+        if response is not None:
+            tally.answered += 1
+            tally.cut_short += response.finish_reason == "length" and request.asked.max_tokens is None
+            tally.count_cost(response.cost_usd)
+            self._write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})
+        else:
+            assert error is not None
+            for attempt in error.attempts:
+                tally.count_cost(attempt.cost_usd)
+            self._deliver_error(place, request, result, error)
+        self._progress(tally)
+
+    def _deliver_error(self, place: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
+        if error is request.asked:
+            self.tally.bad += 1
+            self._complain(request.line, error)
+            self._write(place, {"id": request.id, "line": request.line, **self._as_record(result)})
+            return
+        self._fail(request.source)
+        if isinstance(error, BudgetExceededError) and not error.of_request:
+            # It was not sent, nor will the rest be.
+            self.tally.not_run += 1
+            return
+        self.tally.failed += 1
+        self._write(place, {"id": request.id, **self._as_record(result)})
+
+    def _write(self, place: int, record: dict[str, Any]) -> None:
+        self._results.write(place, record)

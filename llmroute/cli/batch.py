@@ -1,0 +1,112 @@
+"""`llmroute gen --batch`: many requests from a file, with results that survive whatever happens."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+import typer
+
+from llmroute.batch.reading import Form, requests
+from llmroute.batch.template import Template
+from llmroute.cli.answering import opened
+from llmroute.cli.batch_running import Running
+from llmroute.cli.failures import say
+from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.cli.asked import Asked
+
+JOBS = 8
+_CHUNK_BYTES = 1 << 20
+
+
+class Batching(NamedTuple):
+    """The flags of a batch; see `cli.options`."""
+
+    file: str
+    output: Path | None
+    resume: bool
+    jobs: int
+    unordered: bool
+    lines: bool
+    column: str | None
+    template: str | None
+
+    def form(self) -> Form:
+        """Return how the input is read.
+
+        Raises:
+            RequestError: the flags contradict each other, or the template is none.
+        """
+        if self.lines and self.column is not None:
+            raise RequestError("--lines and --column were both given: the input is plain lines, or it is CSV")
+        if self.resume and self.output is None:
+            raise RequestError("--resume goes on with a file of results: name it with -o FILE")
+        return Form(self.lines, self.column, None if self.template is None else Template(self.template))
+
+
+def run_batch(asked: Asked, how: Batching) -> None:
+    """Run a batch, tell what came of it on stderr, and exit with 0, 4 (some failed), 5 (budget) or 6 (cut short)."""
+    with opened(asked, note=_once(say)) as under_way, ExitStack() as closing:
+        if asked.prompt is not None:
+            raise RequestError(
+                "the prompts are in the file of --batch", hint="--template 'Translate: {text}' frames them"
+            )
+        if asked.render:
+            raise RequestError("--render shows one answer; a batch writes JSON lines")
+        form = how.form()
+        file = closing.enter_context(_input(how.file))
+        if asked.dry_run:
+            from llmroute.cli.batch_dry_run import show_batch_plan
+
+            show_batch_plan(under_way.service, requests(file, form, asked.defaults()), as_json=asked.as_json)
+            raise typer.Exit
+        running = Running(asked, how, under_way, _total(file, form, asked))
+        closing.callback(running.results.close)
+        code = running.run(requests(file, form, asked.defaults()), blocking=not _is_regular(file))
+    raise typer.Exit(code)
+
+
+def _input(name: str) -> IO[bytes]:
+    if name == "-":
+        if sys.stdin is None:
+            raise RequestError("--batch -: there is no stdin")
+        return sys.stdin.buffer
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
+
+
+def _is_regular(file: IO[bytes]) -> bool:
+    import os
+    import stat
+
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _total(file: IO[bytes], form: Form, asked: Asked) -> int | None:
+    """Count the lines for the bar, where there is one and the input can be read twice."""
+    if form.column is not None or asked.quiet or not sys.stderr.isatty() or not _is_regular(file):
+        return None
+    begin = file.tell()
+    total = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
+    file.seek(begin)
+    return total
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tell each thing once: ten thousand requests would say the same ten thousand times."""
+    told: set[str] = set()
+
+    def tell_once(text: str) -> None:
+        if text not in told and len(told) < 1000:  # noqa: PLR2004 (and no more than anybody would read)
+            told.add(text)
+            tell(text)
+
+    return tell_once

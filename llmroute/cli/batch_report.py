@@ -1,0 +1,47 @@
+"""What a batch tells when it has ended: one line for people, the figures for --meta."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.cli.failures import error_as_json
+from llmroute.cli.render import money
+
+if TYPE_CHECKING:
+    from llmroute.batch.results import FailedFile
+    from llmroute.batch.run import Tally
+
+
+def summary(tally: Tally, seconds: float, failed: FailedFile | None) -> str:
+    """Return what the batch came to, in one line."""
+    counts = (
+        (tally.answered, "answered"),
+        (tally.earlier, "answered before"),
+        (tally.failed, "failed"),
+        (tally.bad, "bad lines"),
+        (tally.not_run, "not run"),
+        (tally.cut_short, "cut short at the model's limit (--max-tokens allows more)"),
+    )
+    parts = [f"{count:,} {what}" for count, what in counts if count or what == "answered"]
+    unknown = f" and {tally.unknown_costs:,} unknown costs" if tally.unknown_costs else ""
+    told = f"{', '.join(parts)}; {money(tally.cost_usd)}{unknown}, {seconds:.1f} s"
+    if failed is not None and failed.count:
+        told += f"; run {failed.path} for the {failed.count:,} without an answer"
+    return told
+
+
+def as_json(tally: Tally, earlier_usd: float, seconds: float) -> dict[str, Any]:
+    """Return the figures for --meta."""
+    return {
+        "answered": tally.answered,
+        "answered_before": tally.earlier,
+        "failed": tally.failed,
+        "bad_lines": tally.bad,
+        "not_run": tally.not_run,
+        "cut_short": tally.cut_short,
+        "cost_usd": tally.cost_usd,
+        "cost_before_usd": earlier_usd,
+        "unknown_cost_count": tally.unknown_costs,
+        "seconds": round(seconds, 3),
+        "stopped_by": None if tally.stopped_by is None else error_as_json(tally.stopped_by)["error"],
+    }

@@ -1,0 +1,182 @@
+"""One batch under way on the command line: where results go, what is told meanwhile, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from llmroute import exit_codes
+from llmroute.batch.results import FailedFile, ResultsFile
+from llmroute.batch.run import Batch, Pace
+from llmroute.cli import signals
+from llmroute.cli.bar import Bar, Progress
+from llmroute.cli.batch_report import as_json, summary
+from llmroute.cli.failures import error_as_json, say, told_error
+from llmroute.cli.output import write_json
+from llmroute.cli.render import response_as_json
+from llmroute.cli.writers import first_block
+from llmroute.errors import LedgerError, RequestError
+from llmroute.service.options import MOST_USD, check_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.batch.reading import Request
+    from llmroute.batch.run import Tally
+    from llmroute.cli.answering import Answering
+    from llmroute.cli.asked import Asked
+    from llmroute.cli.batch import Batching
+    from llmroute.errors import LLMRouteError
+    from llmroute.service.many import BatchResult
+
+# Each bad line is in the results; a file that is bad as a whole need not be told on stderr line by line.
+MOST_COMPLAINTS = 50
+
+
+class _ToStdout:
+    """Results on stdout; ids are watched all the same, since a result is known by its id."""
+
+    def __init__(self) -> None:
+        from llmroute.batch.ids import IdTable
+
+        self._ids = IdTable()
+
+    def meet(self, _place: int, key: str | int) -> bool:
+        if self._ids.get(key) is not None:
+            raise RequestError(f"the id {key!r} has been used before in this input")
+        self._ids.put(key, 1)
+        return False
+
+    def write(self, _place: int, record: dict[str, Any]) -> None:
+        write_json(record)
+
+    def close(self) -> None:
+        """Leave stdout open."""
+
+
+class Running:
+    """One batch on the command line."""
+
+    def __init__(self, asked: Asked, how: Batching, under_way: Answering, total: int | None) -> None:
+        self._asked = asked
+        self._how = how
+        self._under_way = under_way
+        self._total = total
+        self._complaints = 0
+        self.results = _ToStdout() if how.output is None else ResultsFile(how.output, resume=how.resume)
+        self._failed = None if how.output is None else FailedFile(how.output.with_name(f"{how.output.name}.failed"))
+        self._broken: OSError | None = None
+        self._earlier_usd = self.results.found.cost_usd if isinstance(self.results, ResultsFile) else 0.0
+        self._bar = Bar(quiet=asked.quiet)
+        self._batch = Batch(
+            self, as_record=self._as_record, fail=self._fail, complain=self._complain, progress=self._show
+        )
+
+    def run(self, requested: Iterator[Request], *, blocking: bool) -> int:
+        """See the batch through, and return its exit code; `blocking` says that the next line may be waited for.
+
+        Raises:
+            RequestError: the budget or the number of jobs cannot be, or the input is not what it was said to be.
+            Interrupted: a signal has ended it; what was under way is settled, and the files are whole.
+        """
+        started_s = time.monotonic()
+        budget_usd = self._asked.budget
+        check_range("budget", budget_usd, 0, MOST_USD, "USD")
+        left_usd = None if budget_usd is None else max(budget_usd - self._earlier_usd, 0.0)
+        work = self._batch.run(
+            self._under_way.service,
+            requested,
+            Pace(self._how.jobs, self._how.output is None and not self._how.unordered, left_usd),
+            blocking=blocking,
+        )
+        try:
+            with self._bar:
+                ended_by = signals.run_until_signal(self._and_close(work))
+        finally:
+            self._finish_files()
+        self._tell(time.monotonic() - started_s)
+        if ended_by is not None:
+            raise signals.Interrupted(ended_by)
+        return self._exit_code()
+
+    async def _and_close(self, work: Any) -> None:
+        async with self._under_way.service:
+            await work
+
+    def meet(self, place: int, key: str | int) -> bool:
+        """As `Results.meet`."""
+        return self.results.meet(place, key)
+
+    def write(self, place: int, record: dict[str, Any]) -> None:
+        """Write a result; where the file takes no more, what was paid for goes to stdout and no more is asked."""
+        if self._broken is None:
+            try:
+                self.results.write(place, record)
+            except OSError as error:
+                self._broken = error
+                told = f"{self._how.output} cannot be written ({error.strerror}): answers still under way go to stdout"
+                self._batch.stop(LedgerError(told))
+                say(f"warning: {told}")
+            else:
+                return
+        write_json(record)
+
+    def _as_record(self, result: BatchResult) -> dict[str, Any]:
+        if result.response is None:
+            assert result.error is not None
+            return error_as_json(result.error)
+        record = response_as_json(result.response)
+        return {**record, "content": first_block(record["content"])} if self._asked.extract else record
+
+    def _fail(self, source: dict[str, Any]) -> None:
+        if self._failed is not None and self._broken is None:
+            try:
+                self._failed.write(source)
+            except OSError as error:
+                self._broken = error
+                say(f"warning: {self._failed.path} cannot be written ({error.strerror})")
+
+    def _complain(self, line: int, error: LLMRouteError) -> None:
+        self._complaints += 1
+        if self._complaints <= MOST_COMPLAINTS:
+            say(f"line {line}: {told_error(error)}" + (f" ({error.hint})" if error.hint else ""))
+        elif self._complaints == MOST_COMPLAINTS + 1:
+            say("more bad lines are in the results only")
+
+    def _show(self, tally: Tally) -> None:
+        spent_usd = self._earlier_usd + tally.cost_usd
+        failed = tally.failed + tally.bad
+        budget_usd = self._asked.budget
+        self._bar.show(
+            Progress("batch", tally.done, self._total, failed=failed, cost_usd=spent_usd, budget_usd=budget_usd)
+        )
+
+    def _finish_files(self) -> None:
+        if isinstance(self.results, ResultsFile):
+            try:
+                self.results.finish(in_order=not self._how.unordered)
+            except OSError as error:
+                say(f"warning: {self._how.output} keeps the order in which answers came ({error.strerror})")
+        if self._failed is not None:
+            with suppress(OSError):
+                self._failed.finish()
+
+    def _tell(self, seconds: float) -> None:
+        tally = self._batch.tally
+        self._under_way.tell_aside(as_json(tally, self._earlier_usd, seconds))
+        if tally.stopped_by is not None:
+            hint = f" ({tally.stopped_by.hint})" if tally.stopped_by.hint else ""
+            say(f"stopped: {told_error(tally.stopped_by)}{hint}")
+        if not self._asked.quiet:
+            say(summary(tally, seconds, self._failed))
+
+    def _exit_code(self) -> int:
+        tally = self._batch.tally
+        if self._broken is not None:
+            return exit_codes.NEEDS_A_PERSON
+        if tally.stopped_by is not None:
+            return tally.stopped_by.exit_code
+        if tally.failed or tally.bad or tally.not_run:
+            return exit_codes.TRY_LATER
+        return exit_codes.INCOMPLETE if tally.cut_short else exit_codes.OK

@@ -1,0 +1,76 @@
+"""The coarser sums: made of the rollups by triggers, and for the time before there were any by `fill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.ledger.schema import COARSE, COUNTERS
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from llmroute.ledger.store import Ledger
+
+QUARTERS_A_DAY = 96
+# Nobody waits longer for the ledger than it takes to sum so many days.
+DAYS_AT_ONCE = 7
+# A day that never comes, and whose quarters can still be counted.
+FOREVER = 2**62 // QUARTERS_A_DAY
+
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS.split(", "))
+# What of each table lies between two days.
+SPANS = {
+    "days": "day >= :first AND day < :end",
+    "quarters": "quarter >= :first * 96 AND quarter < :end * 96",
+}
+
+
+def of_rollups(table: str) -> str:
+    """Return the SQL that makes of the rollups from day `:first` to before day `:end` what `table` has of them."""
+    key = COARSE[table].format(row="")
+    names = ", ".join(word.rpartition(" ")[2] for word in key.split(", "))
+    return (
+        f"SELECT {key}, {_SUMS} FROM rollups WHERE quarter >= :first * 96 AND quarter < :end * 96"  # noqa: S608 (own names)
+        f" GROUP BY {names}"
+    )
+
+
+def fill(ledger: Ledger) -> None:
+    """Sum the days that the coarser tables lack, the newest first, in transactions that keep nobody waiting.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    while True:
+        with ledger.reading() as db:
+            if not lacking(db):
+                return
+        with ledger.transaction() as db:
+            _sum_days(db)
+
+
+def forget(db: sqlite3.Connection) -> None:
+    """Have the coarser tables made anew by the next `fill`, in the open transaction."""
+    for table in COARSE:
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
+    db.execute("UPDATE coarse SET since_day = ?", (FOREVER,))
+
+
+def lacking(db: sqlite3.Connection) -> bool:
+    """Whether there are days that the coarser tables do not have whole."""
+    return bool(db.execute("SELECT since_day > 0 FROM coarse").fetchone()[0])
+
+
+def _sum_days(db: sqlite3.Connection) -> None:
+    (since_day,) = db.execute("SELECT since_day FROM coarse").fetchone()
+    before = since_day
+    (last,) = db.execute("SELECT max(quarter) FROM rollups WHERE quarter < ?", (before * QUARTERS_A_DAY,)).fetchone()
+    if last is None:
+        db.execute("UPDATE coarse SET since_day = 0")
+        return
+    first = last // QUARTERS_A_DAY - DAYS_AT_ONCE + 1
+    span = {"first": first, "end": before}
+    for table, within in SPANS.items():
+        db.execute(f"DELETE FROM {table} WHERE {within}", span)  # noqa: S608 (own names)
+        db.execute(f"INSERT INTO {table} {of_rollups(table)}", span)
+    db.execute("UPDATE coarse SET since_day = ?", (first,))

@@ -1,0 +1,136 @@
+"""Many requests of one service: what they share, and the library's way of asking for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import RequestError
+from llmroute.providers import PROVIDERS
+from llmroute.routing.router import is_upgrade
+from llmroute.service.drive import drive_async
+from llmroute.service.flow import run
+from llmroute.service.gate import Gate
+from llmroute.service.many import BatchResult, Many, Task
+from llmroute.service.options import Options
+from llmroute.service.paced import PacedBooks
+from llmroute.service.purse import Purse
+from llmroute.service.shared_plans import SharedPlans
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from llmroute.routing.plan import Plan
+    from llmroute.service.calls import Calls
+    from llmroute.service.grouped import GroupedBooks
+    from llmroute.service.purse import Pot
+    from llmroute.transport import AsyncSender
+    from llmroute.types import LLMResponse
+
+MOST_JOBS = 1024
+
+
+class Bulk:
+    """Makes each of many requests: plans are shared, calls to a provider are paced, money comes from one pot."""
+
+    def __init__(self, calls: Calls, sender: AsyncSender, books: GroupedBooks, *, jobs: int, pot: Pot | None) -> None:
+        self._calls = calls
+        self._sender = sender
+        self._pot = pot
+        self._plans = SharedPlans(calls, bounded=calls.capped or pot is not None)
+        self._gate = Gate(jobs, lambda provider: PROVIDERS[provider].local)
+        self._books = PacedBooks(books, self._gate, pot, self._plans.note_failure, capped=calls.capped)
+
+    async def plan(self, options: Options) -> Plan:
+        """Return the plan of a request; nothing is sent.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        return await self._plans.plan(options, options.rendered_prompt(streaming=False))
+
+    async def answer(self, options: Options) -> AsyncIterator[str | LLMResponse]:
+        """Make a request: yield its response, then settle it.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        prompt = options.rendered_prompt(streaming=False)
+        plan = await self._plans.plan(options, prompt)
+        if not (options.model or options.provider or options.chain or options.fallback):
+            plan = self._spread(plan)
+        call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd, self._pot), paced=True)
+        async with aclosing(drive_async(run(call), self._sender, asyncio.sleep, self._books)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _spread(self, plan: Plan) -> Plan:
+        """Begin with the best model whose provider has room, unless it costs more than the best may be replaced by."""
+        first = plan.entries[0]
+        if self._gate.has_room(first.model.provider):
+            return plan
+        for entry in plan.entries[1:]:
+            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry, first):
+                return plan.led_by(entry)
+        return plan
+
+
+async def generate_many(
+    bulk: Bulk,
+    requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
+    *,
+    jobs: int,
+    in_order: bool,
+) -> AsyncIterator[BatchResult]:
+    """Yield what comes of each request; whoever reads slowly lets no more be made."""
+    results: asyncio.Queue[BatchResult | Exception | None] = asyncio.Queue(maxsize=jobs)
+    many = Many(bulk.answer, results.put, jobs=jobs, in_order=in_order)
+
+    async def produce() -> None:
+        try:
+            await many.run(_taker(requests))
+        except Exception as error:  # noqa: BLE001 (whoever reads gets it)
+            await results.put(error)
+        else:
+            await results.put(None)
+
+    producing = asyncio.ensure_future(produce())
+    try:
+        while (result := await results.get()) is not None:
+            if isinstance(result, Exception):
+                raise result
+            yield result
+    finally:
+        producing.cancel()
+        await asyncio.gather(producing, return_exceptions=True)
+
+
+def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[Task | None]]:
+    """Return what takes one request after the other, and None at their end."""
+    if isinstance(requests, AsyncIterable):
+        later = aiter(requests)
+
+        async def await_one() -> Task | None:
+            request = await anext(later, None)
+            return None if request is None else _task(request)
+
+        return await_one
+    now = iter(requests)
+
+    async def take_one() -> Task | None:
+        request = next(now, None)
+        return None if request is None else _task(request)
+
+    return take_one
+
+
+def _task(request: Any) -> Task:
+    if isinstance(request, Options):
+        return Task(request, request)
+    try:
+        asked = Options(**request) if isinstance(request, Mapping) else Options(prompt=request)
+    except TypeError as error:
+        return Task(RequestError(f"the request holds what no option is called: {error}"), request)
+    return Task(asked, request)

@@ -1,0 +1,159 @@
+"""From what a caller asks to a call that is ready to be made: its prompt, its plan, and all that the flow needs."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from llmroute.routing.estimate import expected_input_tokens
+from llmroute.routing.learning import bucket
+from llmroute.service.call import Call, Labels
+from llmroute.service.candidates import Candidates
+from llmroute.service.local import LOCAL_SERVER, LocalModels
+from llmroute.service.planning import Planner
+from llmroute.service.purse import Purse
+from llmroute.service.remembering import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from llmroute.config import Config
+    from llmroute.registry import ModelRegistry
+    from llmroute.routing.plan import Plan
+    from llmroute.service.bookkeeping import Bookkeeper
+    from llmroute.service.endpoints import Endpoints
+    from llmroute.service.options import Options
+    from llmroute.transport import Sender
+    from llmroute.types import Prompt
+
+
+class Calls:
+    """Makes calls ready; nothing is sent but a question to the local server, which has models that come and go.
+
+    `note` and `trace` are those of the service.  Safe to share between threads.
+    """
+
+    def __init__(  # noqa: PLR0913 (all that a call takes)
+        self,
+        config: Config,
+        endpoints: Endpoints,
+        books: Bookkeeper,
+        note: Callable[[str], None],
+        trace: Callable[[str], None],
+        *,
+        registry: ModelRegistry | None,
+        sender: Callable[[], Sender],
+    ) -> None:
+        self._config = config
+        self._endpoints = endpoints
+        self._books = books
+        self._note = note
+        self._trace = trace
+        self._registry = registry
+        self._sender = sender
+        # Concurrent requests are planned in threads of their own.
+        self._lock = threading.Lock()
+
+    @property
+    def capped(self) -> bool:
+        """Whether caps bind every call."""
+        return bool(self._config.limits)
+
+    @property
+    def catalogue_path(self) -> Path:
+        """Where a refreshed catalogue is kept."""
+        return self._config.config_dir / "catalogue.json"
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The catalogue, read when it is first needed."""
+        with self._lock:
+            if self._registry is None:
+                from llmroute.registry import ModelRegistry
+
+                self._registry = ModelRegistry(
+                    user_models=self._config.models, user_models_checked=True, catalogue_path=self.catalogue_path
+                )
+                if self._registry.warning:
+                    self._note(self._registry.warning)
+            return self._registry
+
+    def local_models(self) -> LocalModels:
+        """Return what can tell which models the local server has now."""
+        return LocalModels(lambda: self._endpoints.connect(LOCAL_SERVER), self._sender)
+
+    def memory(self, input_tokens: int = 0, effort: str | None = None, *, paced: bool = False) -> Memory:
+        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms())
+        return Memory(told, self._endpoints.fingerprint, paced=paced)
+
+    def candidates(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Candidates:
+        """Gather what might serve a request; with `paced`, what has said "too many" is among it."""
+        return Candidates(
+            self.registry,
+            prompt,
+            memory=self.memory(expected_input_tokens(prompt), prompt.effort, paced=paced),
+            why_unusable=self._endpoints.why_unusable,
+            here=self.local_models(),
+            local_only=options.local_only,
+        )
+
+    def planner(self, candidates: Candidates) -> Planner:
+        """Return what makes a plan of candidates as of now."""
+        return Planner(self._config, self.registry, candidates, now_ms(), self._note)
+
+    def plan(self, options: Options, prompt: Prompt) -> Plan:
+        """Return the models that would be tried.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        return self.planner(self.candidates(options, prompt)).plan(options, prompt)
+
+    def ready(self, options: Options, *, streaming: bool) -> Call:
+        """Plan a request by itself and make it ready.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        prompt = options.rendered_prompt(streaming=streaming)
+        return self.call(options, prompt, self.plan(options, prompt), Purse(options.budget_picousd))
+
+    def call(self, options: Options, prompt: Prompt, plan: Plan, purse: Purse, *, paced: bool = False) -> Call:
+        """Make a request that has its plan ready."""
+        timeouts = self._config.timeouts
+        if options.timeout_s is not None:
+            timeouts = timeouts._replace(total_s=options.timeout_s)
+        return Call(
+            id=new_id(),
+            prompt=prompt,
+            plan=plan,
+            timeouts=timeouts,
+            labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),
+            endpoints=self._endpoints,
+            books=self._books,
+            note=self._note,
+            trace=self._trace,
+            clock=time.monotonic,
+            now_ms=now_ms,
+            purse=purse,
+            fallback_on_content=options.fallback_on == "content",
+            atomic=options.atomic,
+            cheaper=options.on_budget == "cheaper",
+            jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
+            paced=paced,
+        )
+
+
+def now_ms() -> int:
+    """Return the time of day in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """Return an id that sorts by time, so that the ledger grows at its end."""
+    return f"{now_ms():012x}{os.urandom(8).hex()}"

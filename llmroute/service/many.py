@@ -1,0 +1,179 @@
+"""Many requests at once, with constant memory: so many workers, each of which sees one request after another through.
+
+A request that failed for what passes by itself (exit code 4: rate limits, outages, time-outs) is made again after a
+pause that grows.  When nothing has been answered for a whole deadline, or the money is spent, no more are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.errors import AttemptError, BudgetExceededError, LLMRouteError
+from llmroute.types import LLMResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from llmroute.service.options import Options
+    from llmroute.types import AttemptRecord
+
+TRY_LATER = AttemptError.exit_code
+PAUSES_S = (2.0, 4.0, 8.0, 16.0, 30.0)
+# When all that is asked fails for so long, the rest would too.
+PATIENCE_S = 300.0
+# In order, answers wait for those before them: so many times the workers, and so much text, at most.
+AHEAD = 16
+HELD_CHARACTERS = 16 * 1024 * 1024
+
+
+class Task(NamedTuple):
+    """One of many requests: what is asked, or why it cannot be; `request` is what the caller knows it by."""
+
+    asked: Options | LLMRouteError
+    request: Any
+
+
+class BatchResult(NamedTuple):
+    """What came of one of many requests: a response or an error.  `request` is the request as it was given."""
+
+    request: Any
+    response: LLMResponse | None
+    error: LLMRouteError | None
+
+
+class Many:
+    """Sees tasks through, `jobs` at once.
+
+    `answer` makes one request: it yields its response, and goes on to settle it in the ledger when it is resumed.
+    `deliver` takes each result, one at a time and an answer before it is settled; while it waits, so do the workers.
+    With `in_order` results are delivered in the order of their tasks, else as they come.
+    """
+
+    def __init__(  # noqa: PLR0913 (two of them are how time and chance come in)
+        self,
+        answer: Callable[[Options], AsyncIterator[str | LLMResponse]],
+        deliver: Callable[[BatchResult], Awaitable[None]],
+        *,
+        jobs: int,
+        in_order: bool,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._answer = answer
+        self._deliver = deliver
+        self._jobs = jobs
+        self._in_order = in_order
+        self._sleep = sleep
+        self._jitter = jitter
+        self._delivering = asyncio.Lock()
+        self._taken = 0
+        self._next_out = 0
+        self._held: dict[int, BatchResult] = {}
+        self._held_characters = 0
+        self._behind: deque[asyncio.Future[None]] = deque()
+        self._answered_at_s = 0.0
+        self.stopped_by: LLMRouteError | None = None
+
+    async def run(self, take: Callable[[], Awaitable[Task | None]]) -> None:
+        """See every task through that `take` returns, until it returns None or `stopped_by` is set.
+
+        Raises:
+            BaseException: whatever `take` or `deliver` raises; what is under way is broken off and settled.
+        """
+        self._answered_at_s = asyncio.get_running_loop().time()
+        taking = asyncio.Lock()
+        await _together(self._work(take, taking) for _ in range(self._jobs))
+
+    def stop(self, why: LLMRouteError) -> None:
+        """Take no more tasks; what is under way is seen through."""
+        self.stopped_by = self.stopped_by or why
+
+    async def _work(self, take: Callable[[], Awaitable[Task | None]], taking: asyncio.Lock) -> None:
+        while True:
+            async with taking:
+                if self.stopped_by is not None or (task := await take()) is None:
+                    return
+                number = self._taken
+                self._taken += 1
+            await self._keep_near(number)
+            await self._see_through(number, task)
+
+    async def _see_through(self, number: int, task: Task) -> None:
+        asked = task.asked
+        if isinstance(asked, LLMRouteError):
+            await self._hand_over(number, BatchResult(task.request, None, asked))
+            return
+        before: tuple[AttemptRecord, ...] = ()
+        for pause_s in (*PAUSES_S, None):
+            try:
+                async for piece in self._answer(asked):
+                    if isinstance(piece, LLMResponse):
+                        self._answered_at_s = asyncio.get_running_loop().time()
+                        await self._hand_over(number, BatchResult(task.request, piece.after(before), None))
+            except LLMRouteError as error:
+                error.attempts = before = (*before, *error.attempts)
+                if pause_s is None or error.exit_code != TRY_LATER or self.stopped_by is not None:
+                    self._judge(error)
+                    await self._hand_over(number, BatchResult(task.request, None, error))
+                    return
+                told_s = getattr(error, "retry_after_s", None) or 0.0
+                await self._sleep(max(pause_s * (0.8 + 0.4 * self._jitter()), told_s))
+            else:
+                return
+
+    def _judge(self, error: LLMRouteError) -> None:
+        """Stop where the next request would fail as this one has."""
+        if (isinstance(error, BudgetExceededError) and not error.of_request) or (
+            error.exit_code == TRY_LATER and asyncio.get_running_loop().time() - self._answered_at_s > PATIENCE_S
+        ):
+            self.stop(error)
+
+    async def _hand_over(self, number: int, result: BatchResult) -> None:
+        if not self._in_order:
+            async with self._delivering:
+                await self._deliver(result)
+            return
+        self._held[number] = result
+        self._held_characters += _size(result)
+        async with self._delivering:
+            while (ready := self._held.pop(self._next_out, None)) is not None:
+                self._held_characters -= _size(ready)
+                self._next_out += 1
+                await self._deliver(ready)
+        self._let_on()
+
+    async def _keep_near(self, number: int) -> None:
+        """Wait while a result would have to be held for too long; the first in the row never waits."""
+        while self._in_order and number != self._next_out and self._is_far(number):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._behind.append(turn)
+            await turn
+
+    def _is_far(self, number: int) -> bool:
+        return number - self._next_out >= AHEAD * self._jobs or self._held_characters > HELD_CHARACTERS
+
+    def _let_on(self) -> None:
+        while self._behind:
+            turn = self._behind.popleft()
+            if not turn.done():
+                turn.set_result(None)
+
+
+def _size(result: BatchResult) -> int:
+    return 0 if result.response is None else len(result.response.content)
+
+
+async def _together(works: Any) -> None:
+    """Run coroutines until all have ended; when one fails, or this is cancelled, the others are ended first."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        await task

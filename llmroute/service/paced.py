@@ -1,0 +1,78 @@
+"""The books of many requests at once: an attempt begins when its provider has room for it, and the budget has too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llmroute.errors import BudgetExceededError, RateLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.service.gate import Gate
+    from llmroute.service.grouped import GroupedBooks
+    from llmroute.service.operations import Begin, Settle
+    from llmroute.service.purse import Pot
+
+
+class PacedBooks:
+    """Paces the attempts that begin by those that end; `note_failure` hears of each other failure.
+
+    Under a budget an attempt whose longest answer does not fit waits for others to end, and to cost less than they
+    might have; only one that is alone is cut down to what is left, or refused.
+    """
+
+    def __init__(
+        self, books: GroupedBooks, gate: Gate, pot: Pot | None, note_failure: Callable[[], None], *, capped: bool
+    ) -> None:
+        self._books = books
+        self._gate = gate
+        self._pot = pot
+        self._note_failure = note_failure
+        self._bounded = capped or pot is not None
+        self._began_s: dict[tuple[str, int], float] = {}
+        self._admitting = asyncio.Lock()
+        self._ended = asyncio.Event()
+
+    async def begin(self, beginning: Begin) -> int | None:
+        """Write an attempt as pending when it is its turn; see `Bookkeeper.begin`."""
+        row = beginning.row
+        await self._gate.enter(row.provider)
+        try:
+            longest = await (self._admitted(beginning) if self._bounded else self._books.begin(beginning))
+        except BaseException:
+            self._gate.leave(row.provider)
+            raise
+        self._began_s[row.request_id, row.attempt] = asyncio.get_running_loop().time()
+        return longest
+
+    async def _admitted(self, beginning: Begin) -> int | None:
+        async with self._admitting:
+            while True:
+                alone = not self._began_s
+                self._ended.clear()
+                try:
+                    return await self._books.begin(beginning.among_others(whole=not alone))
+                except BudgetExceededError as refusal:
+                    if alone or refusal.of_request:
+                        raise
+                await self._ended.wait()
+
+    async def settle(self, settlement: Settle) -> None:
+        """Write how an attempt ended, and let the next one begin."""
+        row, error = settlement.row, settlement.error
+        began_s = self._began_s.pop((row.request_id, row.attempt), 0.0)
+        if self._pot is not None:
+            self._pot.pay(row)
+        if error is None:
+            self._gate.praise(row.provider)
+        elif isinstance(error, RateLimitError):
+            self._gate.blame(row.provider, began_s, error.retry_after_s)
+        else:
+            self._note_failure()
+        self._gate.leave(row.provider)
+        try:
+            await self._books.settle(settlement)
+        finally:
+            self._ended.set()

@@ -1,0 +1,121 @@
+"""Plans for many requests that are alike: which models come in which order is asked once for a second's worth of them.
+
+What a plan says of a request's own size, its costs and whether it fits a window, is worked out for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from math import log2
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import LLMRouteError
+from llmroute.routing.estimate import expected_input_tokens
+from llmroute.routing.fallback import MAX_ATTEMPTS
+from llmroute.routing.router import exclude
+from llmroute.service.candidates import size_of, sized
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from llmroute.routing.plan import Entry, Plan
+    from llmroute.service.calls import Calls
+    from llmroute.service.options import Options
+    from llmroute.service.planning import Planner
+    from llmroute.types import Prompt
+
+FRESH_S = 1.0
+# After a failure, which may have changed what is left alone.
+STALE_AFTER_FAILURE_S = 0.25
+# Prompts whose sizes differ by less than this power of two share a plan.
+SIZE_STEP = 0.25
+MOST_KEPT = 64
+_OWN = ("prompt", "system", "messages")
+
+
+class _Kept(NamedTuple):
+    plan: Plan | LLMRouteError
+    planner: Planner
+    made_s: float
+
+
+class SharedPlans:
+    """Makes plans for the requests of one event loop; `bounded` says whether a budget may pass over any model."""
+
+    def __init__(self, calls: Calls, *, bounded: bool) -> None:
+        self._calls = calls
+        self._bounded = bounded
+        self._kept: dict[Hashable, _Kept] = {}
+        self._making: dict[Hashable, asyncio.Task[_Kept]] = {}
+        self._failed_s = float("-inf")
+
+    def note_failure(self) -> None:
+        """Let plans be made anew soon: what has failed may be left alone now."""
+        self._failed_s = asyncio.get_running_loop().time()
+
+    async def plan(self, options: Options, prompt: Prompt) -> Plan:
+        """Return the plan of a request.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        key = _key(options, prompt)
+        kept = self._kept.get(key)
+        if kept is None or self._is_old(kept):
+            kept = await self._anew(key, options, prompt)
+        if isinstance(kept.plan, LLMRouteError):
+            raise type(kept.plan)(kept.plan.message, hint=kept.plan.hint)
+        entries = self._sized(kept, options, prompt)
+        # Too large for all that come first: it is a case of its own.
+        return kept.plan._replace(entries=entries) if entries else await asyncio.to_thread(self._alone, options, prompt)
+
+    def _is_old(self, kept: _Kept) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        age_s = now_s - kept.made_s
+        return age_s > FRESH_S or (self._failed_s >= kept.made_s and age_s > STALE_AFTER_FAILURE_S)
+
+    async def _anew(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
+        """Make a plan in a thread, for the local server may have to be asked; who wants the same waits for it."""
+        making = self._making.get(key)
+        if making is None:
+            now_s = asyncio.get_running_loop().time()
+            making = asyncio.ensure_future(asyncio.to_thread(self._make, options, prompt, now_s))
+            self._making[key] = making
+            making.add_done_callback(lambda _done: self._making.pop(key))
+        kept = await asyncio.shield(making)
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = kept
+        return kept
+
+    def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
+        planner = self._calls.planner(self._calls.candidates(options, prompt, paced=True))
+        try:
+            return _Kept(planner.plan(options, prompt), planner, now_s)
+        except LLMRouteError as error:
+            return _Kept(error, planner, now_s)
+
+    def _alone(self, options: Options, prompt: Prompt) -> Plan:
+        candidates = self._calls.candidates(options, prompt, paced=True)
+        return self._calls.planner(candidates).plan(options, prompt)
+
+    def _sized(self, kept: _Kept, options: Options, prompt: Prompt) -> tuple[Entry, ...]:
+        """Return the entries that are tried, at most, with the costs of this prompt; those that it does not fit go."""
+        assert not isinstance(kept.plan, LLMRouteError)
+        size = size_of(prompt)
+        wish = kept.planner.only_hard(options, prompt)
+        entries: list[Entry] = []
+        for entry in kept.plan.entries:
+            candidate = sized(entry.candidate, size)
+            if exclude(candidate, wish) is None:
+                entries.append(entry._replace(candidate=candidate))
+            if len(entries) == MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
+                break
+        return tuple(entries)
+
+
+def _key(options: Options, prompt: Prompt) -> Hashable:
+    said = (getattr(options, field.name) for field in fields(options) if field.name not in _OWN)
+    frozen = tuple(tuple(value) if isinstance(value, list) else value for value in said)
+    return frozen, int(log2(expected_input_tokens(prompt)) / SIZE_STEP)

@@ -1,0 +1,45 @@
+"""A template is filled with what a line holds, and evaluates nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmroute.batch.template import Template
+from llmroute.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    ("template", "fields", "filled"),
+    [
+        ("Translate: {text}", {"text": "Hallo"}, "Translate: Hallo"),
+        ("{a}{b}", {"a": "1", "b": 2}, "12"),
+        ("Is {{this}} {text}?", {"text": "json"}, "Is {this} json?"),
+        ("{tags}", {"tags": ["a", "ö"]}, '["a", "ö"]'),
+        ("{text}", {"text": "{text} {0.__class__}"}, "{text} {0.__class__}"),
+    ],
+)
+def test_names_are_replaced_by_what_the_line_holds(template: str, fields: dict[str, Any], filled: str) -> None:
+    assert Template(template).fill(fields) == filled
+
+
+@pytest.mark.parametrize(
+    "template", ["no name", "{", "{text!r}", "{text:>9}", "{text.upper}", "{text[0]}", "{0}", "{}", "{{text}}"]
+)
+def test_what_is_no_template_is_refused(template: str) -> None:
+    with pytest.raises(RequestError, match="template"):
+        Template(template)
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    with pytest.raises(RequestError, match=r"wants \{name\}"):
+        Template("{name}").fill({"text": "x"})
+
+
+@given(st.text(), st.text())
+def test_text_around_a_name_stays_as_it_is(before: str, text: str) -> None:
+    doubled = before.replace("{", "{{").replace("}", "}}")
+    assert Template(doubled + "{text}").fill({"text": text}) == before + text

@@ -1,0 +1,435 @@
+"""`gen --batch` as a shell meets it: real processes, a real server, files, pipes and kills."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fault_server import Pause, serving
+from tests.model_server import ModelServer
+from tests.service.servers import openai_answer, openai_error
+from tests.shell import LLMROUTE, environment, rows, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.fault_server import FaultServer, Received, Script
+
+MODEL = "openai/gpt-5.4-mini"
+GEN = ("gen", "-m", MODEL, "--no-fallback")
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+def settings(server: FaultServer) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "sk-test-0123456789"}
+
+
+def prompt_of(received: Received) -> str:
+    prompt: str = json.loads(received.body)["messages"][-1]["content"]
+    return prompt
+
+
+def write(path: Path, lines: Sequence[Any]) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def numbered(path: Path, count: int) -> Path:
+    return write(path, [{"id": f"r{number}", "prompt": str(number)} for number in range(count)])
+
+
+def told(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    return told(path.read_text())
+
+
+def echo(received: Received) -> Script:
+    return [openai_answer(f"answer {prompt_of(received)}")]
+
+
+def shuffled(received: Received) -> Script:
+    return [Pause(random.Random(prompt_of(received)).random() / 20), *echo(received)]
+
+
+def test_each_line_is_answered_in_order_with_the_fields_of_gen_json(server: ModelServer, tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 20)
+    ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
+    assert ran.code == 0
+    assert ran.err.startswith("llmroute: 20 answered; $")
+    found = told(ran.out)
+    assert [one["id"] for one in found] == [f"r{number}" for number in range(20)]
+    single = told(run(*GEN, "hi", "--json", home=tmp_path, **server.settings).out)[0]
+    assert set(found[0]) == {*single, "request_id"}
+    assert {one["content"] for one in found} == {"one two three"}
+    ledger = [row for row in rows(tmp_path) if row["request_id"] != single["id"]]
+    assert {row["request_id"] for row in ledger} == {one["request_id"] for one in found}
+    assert sum(row["cost_picousd"] for row in ledger) == round(sum(one["cost_usd"] for one in found) * 10**12)
+
+
+def test_results_keep_the_order_of_the_input_or_come_as_they_come(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 40)
+    with serving(shuffled) as server:
+        flags = (*GEN, "--batch", "in.jsonl", "--jobs", "16", "-q")
+        ordered = run(*flags, home=tmp_path, **settings(server))
+        loose = run(*flags, "--unordered", home=tmp_path, **settings(server))
+    assert [one["content"] for one in told(ordered.out)] == [f"answer {number}" for number in range(40)]
+    came = [one["id"] for one in told(loose.out)]
+    assert sorted(came) == sorted(f"r{number}" for number in range(40))
+    assert came != sorted(came, key=lambda key: int(key[1:]))
+    assert ordered.err == loose.err == ""
+
+
+def test_no_more_calls_are_under_way_than_jobs(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 40)
+    lock, inside, most = threading.Lock(), 0, 0
+
+    def answer(received: Received) -> Script:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return echo(received)
+
+    with serving(answer) as server:
+        assert run(*GEN, "--batch", "in.jsonl", "--jobs", "5", home=tmp_path, **settings(server)).code == 0
+        assert server.connections <= 5, "connections are used again"
+    assert 2 <= most <= 5
+
+
+def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelServer, tmp_path: Path) -> None:
+    lines = [
+        {"prompt": "a"},
+        "nonsense",
+        {"prompt": "b", "temprature": 1},
+        {"id": 1, "prompt": "twice"},
+        {"prompt": ""},
+    ]
+    write(tmp_path / "in.jsonl", lines)
+    ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
+    assert ran.code == 4
+    assert len(server.requests) == 1
+    for number, why in ((2, "not JSON"), (3, "did you mean temperature"), (4, "id 1 has been used before")):
+        assert any(line.startswith(f"llmroute: line {number}: ") and why in line for line in ran.err.splitlines())
+    found = told(ran.out)
+    assert [(one["id"], "content" in one) for one in found] == [
+        (1, True),
+        (2, False),
+        (3, False),
+        (1, False),
+        (5, False),
+    ]
+    assert found[1]["line"] == 2
+    assert "1 answered, 1 failed, 3 bad lines" in ran.err
+
+
+def test_plain_lines_csv_and_templates_come_from_a_pipe_too(server: ModelServer, tmp_path: Path) -> None:
+    piped = run(
+        *GEN, "--batch", "-", "--lines", "--template", "Say {text}!", stdin="a\nb\n", home=tmp_path, **server.settings
+    )
+    assert [one["id"] for one in told(piped.out)] == [1, 2]
+    table = 'name,comment\nAnn,"good, cheap"\nBob,bad\n'
+    flags = ("--column", "comment", "--template", "{name}: {text}")
+    assert run(*GEN, "--batch", "-", *flags, stdin=table, home=tmp_path, **server.settings).code == 0
+    sent = {request["messages"][-1]["content"] for request in server.requests}
+    assert sent == {"Say a!", "Say b!", "Ann: good, cheap", "Bob: bad"}
+
+
+def test_the_first_result_is_there_before_the_input_ends(server: ModelServer, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*LLMROUTE, *GEN, "--batch", "-", "--lines"],
+        env=environment(tmp_path, **server.settings),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"first\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["id"] == 1
+    process.stdin.write(b"second\n")
+    process.stdin.close()
+    assert json.loads(process.stdout.readline())["id"] == 2
+    assert process.wait(30) == 0
+    process.stdout.close()
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 10)
+    broken = {"3", "7"}
+    asked: Counter[str] = Counter()
+
+    def answer(received: Received) -> Script:
+        prompt = prompt_of(received)
+        asked[prompt] += 1
+        return [openai_error(400, "strange")] if prompt in broken else echo(received)
+
+    with serving(answer) as server:
+        flags = (*GEN, "-o", "out.jsonl")
+        ran = run(*flags, "--batch", "in.jsonl", home=tmp_path, **settings(server))
+        assert ran.code == 4
+        assert "8 answered, 2 failed" in ran.err
+        assert sorted(one["id"] for one in results(tmp_path / "out.jsonl.failed")) == ["r3", "r7"]
+        assert [one["id"] for one in results(tmp_path / "out.jsonl")] == [f"r{number}" for number in range(10)]
+        broken.clear()
+        again = run(*flags, "--batch", "out.jsonl.failed", "--resume", home=tmp_path, **settings(server))
+        assert (again.code, again.out) == (0, "")
+        whole = run(*flags, "--batch", "in.jsonl", "--resume", home=tmp_path, **settings(server))
+        assert whole.code == 0
+        assert "0 answered, 10 answered before" in whole.err
+    assert not (tmp_path / "out.jsonl.failed").exists()
+    assert [one["content"] for one in results(tmp_path / "out.jsonl")] == [f"answer {number}" for number in range(10)]
+    assert asked == {str(number): 2 if number in (3, 7) else 1 for number in range(10)}
+
+
+def test_a_batch_that_is_killed_again_and_again_pays_for_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
+    count, jobs = 300, 8
+    numbered(tmp_path / "in.jsonl", count)
+    out = tmp_path / "out.jsonl"
+    asked: Counter[str] = Counter()
+    chance = random.Random(7)
+
+    def answer(received: Received) -> Script:
+        prompt = prompt_of(received)
+        asked[prompt] += 1
+        roll = chance.random()
+        error = openai_error(429, retry_after="0") if roll < 0.05 else openai_error(500) if roll < 0.07 else None
+        if error is not None:
+            asked[prompt] -= 1
+        return [Pause(0.02), error] if error is not None else [Pause(0.02), *echo(received)]
+
+    kills = 0
+    with serving(answer) as server:
+        command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume", "--jobs", str(jobs))
+        for number in range(20):
+            process = start(*command, home=tmp_path, **settings(server))
+            wanted = (number + 1) * count // 25
+            until = time.monotonic() + 30
+            while process.poll() is None and time.monotonic() < until:
+                if out.exists() and out.read_bytes().count(b"\n") >= wanted:
+                    break
+                time.sleep(0.01)
+            kills += process.poll() is None
+            process.kill()
+            process.communicate()
+        done = run(*command, home=tmp_path, **settings(server))
+    assert done.code == 0
+    assert kills >= 15
+    found = results(out)
+    assert [one["id"] for one in found] == [f"r{number}" for number in range(count)]
+    assert [one["content"] for one in found] == [f"answer {number}" for number in range(count)]
+    # Only what was under way when it was killed may have been asked again.
+    assert sum(asked.values()) <= count + kills * jobs
+    run("costs", home=tmp_path)
+    ledger = rows(tmp_path)
+    answered = {row["request_id"]: row["cost_picousd"] for row in ledger if row["status"] == "ok"}
+    told_costs = {one["request_id"]: round(one["cost_usd"] * 10**12) for one in found}
+    lost = {row["request_id"] for row in ledger if row["status"] == "lost"}
+    assert set(told_costs) <= set(answered) | lost
+    assert all(answered[key] <= cost for key, cost in told_costs.items() if key in answered)
+    assert not [row for row in ledger if row["status"] == "pending"]
+
+
+def test_a_signal_settles_what_is_under_way_and_the_rest_is_run_later(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 60)
+    out = tmp_path / "out.jsonl"
+    with serving(lambda received: [Pause(0.1), *echo(received)]) as server:
+        command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
+        process = start(*command, home=tmp_path, **settings(server))
+        until = time.monotonic() + 30
+        while not (out.exists() and out.read_bytes().count(b"\n") >= 10) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert b" answered" in err
+        statuses = Counter(row["status"] for row in rows(tmp_path))
+        assert set(statuses) == {"ok", "interrupted"}
+        assert statuses["ok"] == len(results(out))
+        keys = [int(one["id"][1:]) for one in results(out)]
+        assert keys == sorted(keys)
+        assert run(*command, home=tmp_path, **settings(server)).code == 0
+    assert [one["content"] for one in results(out)] == [f"answer {number}" for number in range(60)]
+
+
+def test_a_provider_that_says_too_many_is_asked_less_and_every_answer_comes(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 120)
+    lock, inside, refused = threading.Lock(), 0, 0
+
+    def answer(received: Received) -> Script:
+        nonlocal inside, refused
+        with lock:
+            inside += 1
+            crowded = inside > 4
+            refused += crowded
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return [openai_error(429, retry_after_ms="100")] if crowded else echo(received)
+
+    with serving(answer) as server:
+        ran = run(*GEN, "--batch", "in.jsonl", "--jobs", "32", home=tmp_path, **settings(server))
+    assert ran.code == 0, ran.err
+    assert len(told(ran.out)) == 120
+    assert refused < 120
+
+
+class TestBudgets:
+    """What all requests of a batch may cost together."""
+
+    def test_it_stops_when_the_budget_is_spent_and_goes_on_with_a_larger_one(self, tmp_path: Path) -> None:
+        count = 30
+        lines = [{"id": number, "prompt": "x" * 100, "max_tokens": 100} for number in range(count)]
+        write(tmp_path / "in.jsonl", lines)
+        with serving(lambda _received: [openai_answer()]) as server:
+            command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
+            one = told(run(*GEN, "x", "--json", home=tmp_path, **settings(server)).out)[0]["cost_usd"]
+            budget = 0.001 + 10 * one
+            ran = run(*command, "--budget", f"{budget:.9f}", home=tmp_path, **settings(server))
+            assert ran.code == 5
+            found = results(tmp_path / "out.jsonl")
+            assert 8 <= len(found) < count
+            assert sum(line["cost_usd"] for line in found) <= budget
+            assert "stopped: " in ran.err
+            assert f"{len(found)} answered, {count - len(found)} not run" in ran.err
+            failed = results(tmp_path / "out.jsonl.failed")
+            assert len(failed) == count - len(found)
+            asked = len(server.received)
+            spent = run(*command, "--budget", f"{one:.9f}", home=tmp_path, **settings(server))
+            assert spent.code == 5
+            assert len(server.received) == asked, "what earlier runs have cost counts"
+            assert run(*command, "--budget", "1", home=tmp_path, **settings(server)).code == 0
+        assert [line["id"] for line in results(tmp_path / "out.jsonl")] == list(range(count))
+
+    def test_answers_are_not_cut_down_because_of_what_others_may_still_cost(self, tmp_path: Path) -> None:
+        numbered(tmp_path / "in.jsonl", 24)
+        with serving(lambda _received: [Pause(0.01), openai_answer()]) as server:
+            ran = run(*GEN, "--batch", "in.jsonl", "--jobs", "12", "--budget", "0.5", home=tmp_path, **settings(server))
+            limits = {json.loads(one.body)["max_completion_tokens"] for one in server.received}
+        assert ran.code == 0
+        assert limits == {32_000}
+
+    def test_a_cap_holds_for_a_batch_too(self, server: ModelServer, tmp_path: Path) -> None:
+        numbered(tmp_path / "in.jsonl", 5)
+        (tmp_path / "llmroute").mkdir()
+        (tmp_path / "llmroute" / "config.toml").write_text("[budgets]\nday = 0.0\n")
+        ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
+        assert (ran.code, ran.out, server.requests) == (5, "", [])
+
+    def test_the_budget_of_one_line_is_its_own(self, server: ModelServer, tmp_path: Path) -> None:
+        write(tmp_path / "in.jsonl", [{"prompt": "a", "budget": 0.0}, {"prompt": "b"}])
+        ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
+        assert ran.code == 4
+        assert ["content" in one for one in told(ran.out)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--batch", "gone.jsonl"), "gone.jsonl cannot be read"),
+        (("--batch", "in.jsonl", "--resume"), "-o FILE"),
+        (("--batch", "in.jsonl", "--lines", "--column", "x"), "--lines and --column"),
+        (("--batch", "in.jsonl", "--template", "none"), "names nothing"),
+        (("--batch", "in.jsonl", "--column", "x"), "no column 'x'"),
+        (("--batch", "in.jsonl", "-o", "no/such/dir.jsonl"), "cannot be written"),
+        (("--batch", "in.jsonl", "-o", "full.jsonl"), "--resume goes on"),
+        (("--batch", "in.jsonl", "--render"), "--render"),
+        (("--batch", "in.jsonl", "a prompt"), "in the file of --batch"),
+        (("--batch", "in.jsonl", "--jobs", "0"), "0"),
+        (("--batch", "in.jsonl", "--budget", "-1"), "budget -1"),
+        (("a prompt", "--jobs", "3"), "go with --batch"),
+        (("a prompt", "-o", "x"), "go with --batch"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_2_before_anything_is_sent(
+    flags: tuple[str, ...], reason: str, server: ModelServer, tmp_path: Path
+) -> None:
+    numbered(tmp_path / "in.jsonl", 1)
+    (tmp_path / "full.jsonl").write_text("{}\n")
+    ran = run(*GEN, *flags, home=tmp_path, **server.settings)
+    assert (ran.code, ran.out, server.requests) == (2, "", [])
+    assert reason in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_when_the_results_file_takes_no_more_what_was_paid_for_goes_to_stdout(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    numbered(tmp_path / "in.jsonl", 50)
+    (tmp_path / "out.jsonl").symlink_to("/dev/full")
+    ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **server.settings)
+    assert ran.code == 3
+    assert "cannot be written (No space left on device)" in ran.err
+    assert len(told(ran.out)) == len(server.requests) < 50
+
+
+def test_a_reader_that_goes_away_ends_the_batch_quietly_and_settles_it(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 200)
+    with serving(lambda received: [Pause(0.01), *echo(received)]) as server:
+        command = " ".join((sys.executable, "-m", "llmroute", *GEN, "--batch", "in.jsonl", "-q"))
+        ended = subprocess.run(
+            ["bash", "-c", f"{command} | head -n 2; exit ${{PIPESTATUS[0]}}"],
+            env=environment(tmp_path, **settings(server)),
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 128 + signal.SIGPIPE
+        assert ended.stderr == b""
+        assert ended.stdout.count(b"\n") == 2
+        assert len(server.received) < 100
+    assert "pending" not in {row["status"] for row in rows(tmp_path)}
+
+
+def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(server: ModelServer, tmp_path: Path) -> None:
+    write(tmp_path / "in.jsonl", [*({"prompt": f"say {number}"} for number in range(7)), "nonsense"])
+    ran = run(*GEN, "--batch", "in.jsonl", "--dry-run", home=tmp_path, **server.settings)
+    assert (ran.code, server.requests) == (0, [])
+    (line,) = (line for line in ran.out.splitlines() if line.startswith(MODEL))
+    assert line.split()[1] == "7"
+    made = json.loads(run(*GEN, "--batch", "in.jsonl", "--dry-run", "--json", home=tmp_path, **server.settings).out)
+    (share,) = made["models"]
+    assert 0 < share["expected_cost_usd"] < share["worst_cost_usd"]
+    assert [one["requests"] for one in made["excluded"]] == [1]
+    assert not (tmp_path / "llmroute" / "ledger.db").exists()
+
+
+def test_meta_holds_the_figures_of_the_run(server: ModelServer, tmp_path: Path) -> None:
+    write(tmp_path / "in.jsonl", [{"prompt": "a"}, "nonsense"])
+    run(*GEN, "--batch", "in.jsonl", "--meta", "meta.json", home=tmp_path, **server.settings)
+    figures = json.loads((tmp_path / "meta.json").read_text())
+    assert (figures["answered"], figures["failed"], figures["bad_lines"], figures["stopped_by"]) == (1, 0, 1, None)
+    assert figures["cost_usd"] > 0
+
+
+def test_an_answer_that_was_cut_short_unasked_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "in.jsonl", [{"prompt": "a"}, {"prompt": "b", "max_tokens": 5}])
+    with ModelServer(finish_reason="length") as server:
+        ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
+    assert ran.code == 6
+    assert "2 answered, 1 cut short" in ran.err
