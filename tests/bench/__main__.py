@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BENCHES = {
     "call": "whole processes: one call beside a bare script and beside llm",
     "batch": "five thousand prompts at once beside a bare client and litellm; memory of a hundred thousand",
+    "faults": "ten thousand prompts through a provider that fails at random, whole and killed twenty times",
     "scale": "a ledger of ten million attempts beside one of a thousand",
     "plan": "the time of ranking 100 and 2,000 candidates",
     "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger.checks import check
-from tests.bench import call, ledgers, peers, scale
+from tests.bench import batch, call, faults, ledgers, peers, scale
 from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 from tests.bench.process import Command
@@ -77,6 +77,23 @@ def test_a_made_ledger_is_one_that_the_program_kept(tmp_path: Path) -> None:
     report = check(tmp_path / "ledger.db", time.time_ns() // 10**6)
     assert report.sound, report.faults
     assert report.attempts == 1000
+
+
+def test_a_batch_through_faults_and_kills_keeps_every_promise() -> None:
+    found = faults.measure(prompts=80, kills=3)
+    assert [promise.kept for promise in found.promises] == [True] * 8, found.promises
+
+
+def test_a_batch_is_measured_beside_a_bare_client_and_a_peer_that_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere(package: str, _folder: Path) -> Path:
+        raise peers.MissingError(f"{package} could not be installed: no registry")
+
+    monkeypatch.setattr(peers, "install", nowhere)
+    found = batch.measure(prompts=20, few=5, many=10, repeats=1)
+    assert [promise.measured is None for promise in found.promises] == [False, True, False]
+    assert {name for row in found.figures for name in row} >= {"batch", "bare gather"}
 
 
 def test_a_ledger_of_years_is_measured_beside_a_young_one() -> None:
