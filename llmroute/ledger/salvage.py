@@ -8,9 +8,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.making import alone_in, beside
 from llmroute.ledger.rows import COLUMNS
 from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, migrate
-from llmroute.ledger.store import alone_in, beside, translated
+from llmroute.ledger.store import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

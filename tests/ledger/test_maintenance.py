@@ -9,8 +9,9 @@ import pytest
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger import spool
 from llmroute.ledger.checks import check, repair_sums
+from llmroute.ledger.making import beside
 from llmroute.ledger.salvage import salvage
-from llmroute.ledger.store import Ledger, beside
+from llmroute.ledger.store import Ledger
 from llmroute.ledger.upkeep import backup, prune
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
