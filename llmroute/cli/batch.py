@@ -17,8 +17,9 @@ from llmroute.cli.failures import say
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from llmroute.batch.reading import Request
     from llmroute.cli.asked import Asked
 
 JOBS = 8
@@ -68,7 +69,8 @@ def run_batch(asked: Asked, how: Batching) -> None:
             raise typer.Exit
         running = Running(asked, how, under_way, _total(file, form, asked))
         closing.callback(running.results.close)
-        code = running.run(requests(file, form, asked.defaults()), blocking=not _is_regular(file))
+        requested = _readable(requests(file, form, asked.defaults()), how.file)
+        code = running.run(requested, blocking=not _is_regular(file))
     raise typer.Exit(code)
 
 
@@ -81,6 +83,13 @@ def _input(name: str) -> IO[bytes]:
         return Path(name).open("rb")
     except OSError as error:
         raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
+
+
+def _readable(requested: Iterator[Request], name: str) -> Iterator[Request]:
+    try:
+        yield from requested
+    except OSError as error:
+        raise RequestError(f"--batch: {name} cannot be read on: {error.strerror}") from error
 
 
 def _is_regular(file: IO[bytes]) -> bool:

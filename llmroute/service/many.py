@@ -75,17 +75,21 @@ class Many:
         self._held_characters = 0
         self._behind: deque[asyncio.Future[None]] = deque()
         self._answered_at_s = 0.0
+        self._cannot_take: Exception | None = None
         self.stopped_by: LLMRouteError | None = None
 
     async def run(self, take: Callable[[], Awaitable[Task | None]]) -> None:
         """See every task through that `take` returns, until it returns None or `stopped_by` is set.
 
         Raises:
-            BaseException: whatever `take` or `deliver` raises; what is under way is broken off and settled.
+            Exception: what `take` has raised, when what was under way is seen through; what `deliver` raises, at once:
+                what is under way is broken off and settled then.
         """
         self._answered_at_s = asyncio.get_running_loop().time()
         taking = asyncio.Lock()
         await _together(self._work(take, taking) for _ in range(self._jobs))
+        if self._cannot_take is not None:
+            raise self._cannot_take
 
     def stop(self, why: LLMRouteError) -> None:
         """Take no more tasks; what is under way is seen through."""
@@ -94,7 +98,14 @@ class Many:
     async def _work(self, take: Callable[[], Awaitable[Task | None]], taking: asyncio.Lock) -> None:
         while True:
             async with taking:
-                if self.stopped_by is not None or (task := await take()) is None:
+                if self.stopped_by is not None or self._cannot_take is not None:
+                    return
+                try:
+                    task = await take()
+                except Exception as error:  # noqa: BLE001 (whoever runs this gets it)
+                    self._cannot_take = error
+                    return
+                if task is None:
                     return
                 number = self._taken
                 self._taken += 1

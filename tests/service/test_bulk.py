@@ -1,0 +1,161 @@
+"""`generate_many` as programs use it: real servers, a real ledger, and readers that leave early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llmroute.errors import BudgetExceededError, RequestError
+from llmroute.service.options import Options
+from tests.fault_server import Pause, serving
+from tests.service.servers import OPENAI, House, anthropic_answer, openai_answer, openai_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+    from llmroute.service.many import BatchResult
+    from tests.fault_server import Received, Script
+
+
+def echo(received: Received) -> Script:
+    return [openai_answer(json.loads(received.body)["messages"][-1]["content"])]
+
+
+async def gathered(house: House, requests: Any, **how: Any) -> list[BatchResult]:
+    async with house.service() as service:
+        return [result async for result in service.generate_many(requests, **how)]
+
+
+def contents(results: Iterable[BatchResult]) -> list[str | None]:
+    return [result.response.content if result.response else None for result in results]
+
+
+def test_prompts_keywords_and_options_are_answered_in_order_and_known_again(tmp_path: Path) -> None:
+    requests = ["one", {"prompt": "two", "max_tokens": 5}, Options(prompt="three", workspace_id="w")]
+    with serving(echo) as server:
+        house = House(tmp_path, openai=server)
+        results = asyncio.run(gathered(house, requests, jobs=2))
+        sent = [json.loads(one.body) for one in server.received]
+    assert contents(results) == ["one", "two", "three"]
+    assert [result.request for result in results] == requests
+    assert sum("max_completion_tokens" in one or "max_tokens" in one for one in sent) == 1
+    assert house.rows("workspace, status") == [(None, "ok"), (None, "ok"), ("w", "ok")]
+
+
+def test_requests_may_come_one_by_one_and_never_more_than_are_needed(tmp_path: Path) -> None:
+    asked = 0
+
+    async def endless() -> AsyncIterator[str]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield str(asked)
+
+    async def work(house: House) -> list[str | None]:
+        async with house.service() as service:
+            results = service.generate_many(endless(), jobs=4)
+            found = []
+            async for result in results:
+                found.append(result)
+                if len(found) == 5:
+                    break
+            await results.aclose()  # type: ignore[attr-defined]
+        return contents(found)
+
+    with serving(echo) as server:
+        house = House(tmp_path, openai=server)
+        assert asyncio.run(work(house)) == ["1", "2", "3", "4", "5"]
+    assert asked < 40
+    assert {status for (status,) in house.rows("status")} <= {"ok", "interrupted"}
+
+
+def test_what_cannot_be_asked_is_an_error_in_its_place_and_stops_nothing(tmp_path: Path) -> None:
+    requests = ["a", {"prompt": "b", "temprature": 1}, "", {"prompt": "c", "temperature": 9}, "d"]
+    with serving(echo) as server:
+        results = asyncio.run(gathered(House(tmp_path, openai=server), requests))
+    assert contents(results) == ["a", None, None, None, "d"]
+    assert all(isinstance(result.error, RequestError) for result in results[1:4])
+    assert "temprature" in str(results[1].error)
+
+
+def test_what_the_iterable_raises_reaches_the_reader_after_what_was_begun_is_answered(tmp_path: Path) -> None:
+    def broken() -> Iterable[str]:
+        yield from ("a", "b", "c")
+        raise ZeroDivisionError
+
+    found: list[BatchResult] = []
+
+    async def work(house: House) -> None:
+        async with house.service() as service:
+            async for result in service.generate_many(broken(), jobs=4):
+                found.append(result)  # noqa: PERF401 (what came before the error is looked at)
+
+    with serving(echo) as server:
+        house = House(tmp_path, openai=server)
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(work(house))
+    assert contents(found) == ["a", "b", "c"]
+    assert house.rows("status") == [("ok",)] * 3
+
+
+def test_a_budget_holds_for_all_together(tmp_path: Path) -> None:
+    request = {"prompt": "x", "model": OPENAI, "max_tokens": 100, "enable_fallback": False}
+    with serving(lambda _received: [Pause(0.01), openai_answer()]) as server:
+        house = House(tmp_path, openai=server)
+        (one,) = asyncio.run(gathered(house, [request]))
+        assert one.response is not None
+        assert one.response.cost_usd is not None
+        budget_usd = 0.0005 + 10 * one.response.cost_usd
+        results = asyncio.run(gathered(house, [request] * 1000, jobs=8, budget_usd=budget_usd))
+    spent = sum(result.response.cost_usd or 0 for result in results if result.response)
+    assert 0 < spent <= budget_usd
+    assert isinstance(results[-1].error, BudgetExceededError)
+    assert len(results) < 200
+
+
+@pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 5000}, {"budget_usd": -1.0}])
+def test_what_cannot_be_is_refused_before_anything_is_asked(how: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        asyncio.run(gathered(House(tmp_path), ["a"], **how))
+
+
+def test_a_provider_that_has_no_room_lets_the_next_of_the_strategy_answer(tmp_path: Path) -> None:
+    lock, inside = threading.Lock(), 0
+
+    def crowded(_received: Received) -> Script:
+        nonlocal inside
+        with lock:
+            inside += 1
+            refused = inside > 2
+        time.sleep(0.05)
+        with lock:
+            inside -= 1
+        return [openai_error(429, retry_after="1")] if refused else [anthropic_answer("anthropic")]
+
+    with serving(crowded) as narrow, serving(lambda _received: [Pause(0.05), openai_answer("openai")]) as wide:
+        house = House(tmp_path, openai=wide, anthropic=narrow)
+        requests = [{"prompt": f"{n}", "strategy": "quality_optimized"} for n in range(80)]
+        results = asyncio.run(gathered(house, requests, jobs=16))
+    answered = Counter(contents(results))
+    assert set(answered) == {"openai", "anthropic"}
+    assert sum(answered.values()) == 80
+    # Who waits for its turn at one provider goes to the other, instead of being refused first.
+    refused = sum(row[0] == "rate_limit" for row in house.rows("error"))
+    assert refused < answered["openai"]
+
+
+def test_requests_beside_each_other_share_a_plan_and_are_priced_by_themselves(tmp_path: Path) -> None:
+    with serving(echo) as server:
+        house = House(tmp_path, openai=server)
+        requests = [{"prompt": "x" * size, "model": OPENAI, "enable_fallback": False} for size in (100, 101, 102)]
+        results = asyncio.run(gathered(house, requests))
+    assert all(result.response for result in results)
+    reserved = house.rows("reserved_picousd")
+    assert len(set(reserved)) == 3, "each prompt's own worst case"
