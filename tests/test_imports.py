@@ -73,6 +73,8 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "gen hi -m openai/gpt-4o": SENDS | KEEPS,
     "gen hi -m openai/gpt-4o --no-fallback --json": SENDS | KEEPS,
     "gen hi -m openai/gpt-4o --no-fallback --dry-run": KEEPS,
+    "gen --batch prompts -m openai/gpt-4o": SENDS | KEEPS | {"asyncio", "pydantic"},
+    "gen --batch prompts --lines -m openai/gpt-4o": SENDS | KEEPS | {"asyncio"},
     "stream hi -m openai/gpt-4o": SENDS | KEEPS,
     "health": (4, SENDS | KEEPS),
     "models": set(),
@@ -112,6 +114,7 @@ def test_a_command_loads_what_it_needs_and_nothing_else(line: str, server: Model
     row = AttemptRow("r", 1, time.time_ns() // 10**6, "openai", "m", streaming=False, status="ok", input_tokens=9)
     with Ledger(tmp_path / "llmroute" / "ledger.db") as ledger:
         ledger.settle(row)
+    (tmp_path / "prompts").write_text('{"prompt": "hi"}\n')
     if line == "chains remove MINE":
         assert run("chains", "set", "MINE", "openai/gpt-4o", home=tmp_path).code == 0
     told = LOADS[line]

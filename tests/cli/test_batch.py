@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from tests.fault_server import Pause, serving
 from tests.model_server import ModelServer
+from tests.pseudo_terminal import run_on_terminal
 from tests.service.servers import openai_answer, openai_error
 from tests.shell import LLMROUTE, environment, rows, run, start
 
@@ -417,6 +419,27 @@ def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(server: ModelServer
     assert 0 < share["expected_cost_usd"] < share["worst_cost_usd"]
     assert [one["requests"] for one in made["excluded"]] == [1]
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 60)
+    with serving(lambda received: [Pause(0.2), *echo(received)]) as server:
+        seen = run_on_terminal(
+            *GEN,
+            *("--batch", "in.jsonl", "-o", "out.jsonl", "--budget", "5"),
+            home=tmp_path,
+            columns=columns,
+            **settings(server),
+        )
+    assert seen.code == 0
+    drawn = [part for part in seen.text.split("\r") if " of 60" in part]
+    assert drawn
+    assert re.search(r"batch .*\b\d+ of 60 · .*\d/s · \$0\.\d+ of \$5\.00 · \d+:\d\d left", drawn[-1]), drawn[-1]
+    assert all(len(part.rstrip()) < columns for part in drawn)
+    assert "\x1b" not in seen.text
+    last = seen.text.rpartition("\r")[2]
+    assert last.startswith("llmroute: 60 answered"), "the bar is gone"
 
 
 def test_meta_holds_the_figures_of_the_run(server: ModelServer, tmp_path: Path) -> None:
