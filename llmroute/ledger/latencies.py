@@ -1,22 +1,23 @@
-"""What calls have taken: a level, how far answers scatter around it, and trouble on top of it that passes.
+"""What calls have taken: a level, how far answers scatter around it, and how likely there is trouble that passes.
 
-In natural logarithms of seconds, with a level m that rests on n calls, a variance v and trouble d, and an answer x that
-comes a hours after the one before:
+In natural logarithms of seconds, with a level m that rests on n calls, a variance v and a chance p of trouble that has
+lasted s hours and adds d, and an answer x that comes a hours after the one before:
 
-    n <- n 2^(-a / 8)           what is known fades
-    d <- d e^(-a / 2.5)         trouble passes
-    r  = x - m - d              what was not expected
-    o  = 0.08 a e^(0.4 r^2 / v),  g = o / (1 + o)
-    d <- d + g r                below zero it is no trouble: then m <- m + d, n <- (1 - g) n, d <- 0
-    n <- min(n + 1, 30)
-    m <- m + (1 - g) s / n      with s = r above m + d, x - m below m, and 0 between
-    v <- v + (1 - g) (min(r^2, 9 v) - v) / (n + 5), from 0.04 to 4
+    q  = p e^(-a (a + 2 s) / 4),  q <- q + (1 - q) 0.02 n / (n + 0.1) (1 - e^(-a / 2))      in trouble now?
+    n <- n 2^(-a / 24),  r = x - m,  w = v (1 + 1 / (n + 0.2))
+    p, g = the shares, among the three explanations of r, of the last two:
+           as usual (1 - q) N(r; 0, w),  trouble q N(r; d, w + 0.6),  changed for good 0.08 a N(r; 0, w + 0.16)
+    n <- min((1 - g) n + 1 - p, 16)
+    m <- m + (1 - p) r / n
+    v <- v + (1 - p - g) (min(r^2, 9 v) - v) / (n + 25), from 0.04 to 4
+    d <- d + (r - d) 0.6 / (0.6 + v), from 0.5, while p is a half or more; else d = 1.6 and s = 0
 
-g is how likely it is that something has changed: the odds grow with the time since the last answer, and with how
-unlikely such an answer would be if nothing had.  So a model that is well known is left after one bad answer, or after a
-few that come close upon each other, and what was known of it holds again when the trouble is over.
-Source: Hamilton's filter of a process that changes its regime (Econometrica 57, 1989), with the trouble kept as one
-fading mean; the constants were fitted on random worlds that `tests/bench/latency.py` does not use.
+N(r; c, w) is the normal density of r around c with variance w.  So a model that is well known is left after one bad
+answer, or after a few that come close upon each other; what was known of it holds again when the trouble is likely to
+be over, which it is the sooner the longer it has lasted (a Weibull distribution of shape 2: some two hours); and what
+goes on for longer than trouble does is taken for what is usual now.
+Source: Hamilton's filter of a process that changes its regime (Econometrica 57, 1989); the constants were fitted on
+random worlds that `tests/bench/latency.py` does not use.
 """
 
 from __future__ import annotations
@@ -25,20 +26,32 @@ from math import exp, log
 from typing import NamedTuple
 
 HOUR_MS = 3_600_000
-HALF_LIFE_MS = 8 * HOUR_MS
-TROUBLE_MS = 2.5 * HOUR_MS
+HALF_LIFE_MS = 24 * HOUR_MS
 # Answers at once, or of a clock that jumped back, say as much of a change as answers half a minute apart.
 LEAST_APART_H = 1 / 120
-CHANGES_PER_H = 0.08
-SURPRISE = 0.4
-MOST_SURPRISING = 40.0
-MOST_CALLS = 30.0
-# How far answers scatter, as a variance, before that was seen; it counts as five calls.
-TYPICAL_SPREAD = 0.3
-SPREAD_CALLS = 5.0
+MOST_CALLS = 16.0
+# How far answers scatter, as a variance, before that was seen, and how many calls it counts as.
+TYPICAL_SPREAD = 0.2
+SPREAD_CALLS = 25.0
 LEAST_SPREAD = 0.04
 MOST_SPREAD = 4.0
 OUTLIER = 9.0
+# What little keeps a level from being divided by nothing, and a logarithm from being that of nothing.
+LEAST_WEIGHT = 0.001
+TINY = 1e-300
+# How often a model that is well known is in trouble, how long that lasts, and how much slower it then is (e^1.6 = 5).
+IN_TROUBLE = 0.02
+TROUBLE_H = 2
+TYPICALLY_SLOWER = 1.6
+LEAST_SLOWER = 0.5
+# From here on it is taken to be in trouble: when that began and how much slower it is are kept.
+LIKELY = 0.5
+SLOWER_SPREAD = 0.6
+FAMILIAR_CALLS = 0.1
+CHANGES_PER_H = 0.08
+CHANGE_SPREAD = 0.16
+# A level that rests on nothing is off by this many answers.
+VAGUE_CALLS = 0.2
 # From here on, the more models there are to keep an eye on, the longer each is left.
 FEW_MODELS = 5
 
@@ -46,7 +59,8 @@ FEW_MODELS = 5
 class Latency(NamedTuple):
     """What is known of one model's seconds.
 
-    `weight` is how many calls the level rests on at `at_ms`, `log_sum` that times the level.
+    `weight` is how many calls the level rests on at `at_ms`, `log_sum` that times the level; `trouble` is how likely
+    the last answer came of trouble, which began at `since_ms` at the latest and adds `slower` to the level.
     """
 
     weight: float
@@ -54,6 +68,8 @@ class Latency(NamedTuple):
     at_ms: int
     spread: float = TYPICAL_SPREAD
     trouble: float = 0.0
+    slower: float = TYPICALLY_SLOWER
+    since_ms: int = 0
 
     @property
     def level(self) -> float:
@@ -64,40 +80,57 @@ class Latency(NamedTuple):
         """Return the mean of what is usual, in seconds, however long ago: that of a log-normal distribution."""
         return exp(self.level + self.spread / 2)
 
-    def evidence(self, now_ms: int, models: int) -> tuple[float, float, float, float, float]:
-        """Return weight, level, spread and trouble as they are now, and hours since the last call.
+    def evidence(self, now_ms: int, models: int) -> tuple[float, float, float, float, float, float]:
+        """Return weight, level, spread, trouble and how much slower it makes, all as of now, and hours since a call.
 
         `models` is how many are known: beyond a few, time passes more slowly for what is not being called.
         """
         elapsed_ms = max(now_ms - self.at_ms, 0)
         unseen_ms = elapsed_ms / max(models / FEW_MODELS, 1)
         weight = self.weight * faded(unseen_ms, HALF_LIFE_MS)
-        trouble = self.trouble * exp(-elapsed_ms / TROUBLE_MS)
-        return weight, self.level, self.spread, trouble, unseen_ms / HOUR_MS
+        return weight, self.level, self.spread, self._in_trouble(elapsed_ms), self.slower, unseen_ms / HOUR_MS
 
     def joined(self, seconds: float, at_ms: int) -> Latency:
         """Return what is known after one more call."""
-        elapsed_ms = max(at_ms - self.at_ms, 0)
+        elapsed_ms = max(at_ms - self.at_ms, LEAST_APART_H * HOUR_MS)
         weight = self.weight * faded(elapsed_ms, HALF_LIFE_MS)
-        trouble = self.trouble * exp(-elapsed_ms / TROUBLE_MS)
-        above = log(seconds) - self.level
-        surprise = above - trouble
-        changed = _changed(surprise**2 / self.spread, elapsed_ms)
-        trouble += changed * surprise
-        level = self.level
-        if trouble < 0:
-            level, weight, trouble = level + trouble, weight * (1 - changed), 0.0
-        weight = min(weight + 1, MOST_CALLS)
-        level += (1 - changed) * (surprise if surprise > 0 else min(above, 0.0)) / weight
+        surprise = log(seconds) - self.level
+        usual, trouble, changed = self._explained(surprise, weight, elapsed_ms)
+        weight = min(max((1 - changed) * weight + 1 - trouble, LEAST_WEIGHT), MOST_CALLS)
+        level = self.level + (1 - trouble) * surprise / weight
         scatter = min(surprise**2, OUTLIER * self.spread)
-        spread = self.spread + (1 - changed) * (scatter - self.spread) / (weight + SPREAD_CALLS)
+        spread = self.spread + usual * (scatter - self.spread) / (weight + SPREAD_CALLS)
         spread = min(max(spread, LEAST_SPREAD), MOST_SPREAD)
-        return Latency(weight, weight * level, at_ms, spread, trouble)
+        if trouble < LIKELY:
+            return Latency(weight, weight * level, at_ms, spread, trouble, since_ms=at_ms)
+        slower = self.slower + SLOWER_SPREAD / (SLOWER_SPREAD + self.spread) * (surprise - self.slower)
+        since_ms = self.since_ms if self.trouble >= LIKELY else at_ms
+        return Latency(weight, weight * level, at_ms, spread, trouble, max(slower, LEAST_SLOWER), since_ms)
+
+    def _in_trouble(self, elapsed_ms: float) -> float:
+        """Return how likely it is in trouble after a while."""
+        elapsed, lasted = elapsed_ms / HOUR_MS / TROUBLE_H, max(self.at_ms - self.since_ms, 0) / HOUR_MS / TROUBLE_H
+        still = self.trouble * exp(-elapsed * (elapsed + 2 * lasted))
+        often = IN_TROUBLE * self.weight / (self.weight + FAMILIAR_CALLS)
+        return still + (1 - still) * often * (1 - exp(-elapsed))
+
+    def _explained(self, surprise: float, weight: float, elapsed_ms: float) -> tuple[float, float, float]:
+        """Return how likely such an answer is usual, comes of trouble, or of a change for good."""
+        expected = self._in_trouble(elapsed_ms)
+        variance = self.spread * (1 + 1 / (weight + VAGUE_CALLS))
+        usual = _likelihood(1 - expected, surprise, variance)
+        trouble = _likelihood(expected, surprise - self.slower, variance + SLOWER_SPREAD)
+        changed = _likelihood(CHANGES_PER_H * elapsed_ms / HOUR_MS, surprise, variance + CHANGE_SPREAD)
+        # The likeliest counts as one, so that none of them gets lost among the very small.
+        most = max(usual, trouble, changed)
+        odds = exp(usual - most), exp(trouble - most), exp(changed - most)
+        total = sum(odds)
+        return odds[0] / total, odds[1] / total, odds[2] / total
 
 
 def first(seconds: float, at_ms: int) -> Latency:
     """Return what is known after a first call."""
-    return Latency(1.0, log(seconds), at_ms)
+    return Latency(1.0, log(seconds), at_ms, since_ms=at_ms)
 
 
 def faded(elapsed_ms: float, half_life_ms: float) -> float:
@@ -105,8 +138,6 @@ def faded(elapsed_ms: float, half_life_ms: float) -> float:
     return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
 
 
-def _changed(surprise: float, elapsed_ms: int) -> float:
-    """Return how likely it is that something has changed, given the square of the surprise in units of the spread."""
-    apart_h = max(elapsed_ms / HOUR_MS, LEAST_APART_H)
-    odds = CHANGES_PER_H * apart_h * exp(SURPRISE * min(surprise, MOST_SURPRISING))
-    return odds / (1 + odds)
+def _likelihood(prior: float, off: float, variance: float) -> float:
+    """Return the logarithm of a prior chance times a normal density, but for a constant."""
+    return log(max(prior, TINY)) - off**2 / (2 * variance) - log(variance) / 2

@@ -83,7 +83,7 @@ class Recollection(NamedTuple):
     every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
     """
 
-    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float]]
+    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]
     typical_latencies: dict[str, list[float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
@@ -97,7 +97,7 @@ class Recollection(NamedTuple):
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> Recollection:
     """Read what is known of calls of this size and effort, decayed to now."""
     known: dict[str, list[tuple[str, str, str, Latency]]] = {}
-    columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble"
+    columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble, slower, since_ms"
     for metric, provider, model, of_effort, *told in db.execute(
         f"SELECT {columns} FROM latencies WHERE bucket = ?",  # noqa: S608 (own names)
         (bucket,),
@@ -260,7 +260,7 @@ def _learn_latency(
     if not told:
         return
     row = db.execute(
-        "SELECT weight, log_sum, at_ms, spread, trouble FROM latencies"
+        "SELECT weight, log_sum, at_ms, spread, trouble, slower, since_ms FROM latencies"
         " WHERE provider = ? AND model = ? AND effort = ? AND bucket = ? AND metric = ?",
         key,
     ).fetchone()
@@ -268,7 +268,7 @@ def _learn_latency(
     for seconds, at_ms in told:
         known = known.joined(seconds, at_ms) if known else first(seconds, at_ms)
     assert known is not None
-    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
+    db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
 def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Lesson]) -> None:

@@ -239,9 +239,12 @@ END;
 """
 
 _TROUBLE = """
--- How far logarithms scatter around their mean, as a variance, and how far above it they were when last seen.
-ALTER TABLE latencies ADD COLUMN spread REAL NOT NULL DEFAULT 0.3;
+-- How far logarithms scatter around their mean, as a variance; how likely the last answer came of trouble that passes,
+-- what that adds to the mean, and when it began at the latest.
+ALTER TABLE latencies ADD COLUMN spread REAL NOT NULL DEFAULT 0.2;
 ALTER TABLE latencies ADD COLUMN trouble REAL NOT NULL DEFAULT 0;
+ALTER TABLE latencies ADD COLUMN slower REAL NOT NULL DEFAULT 1.6;
+ALTER TABLE latencies ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 """
 
 # Each entry brings a ledger one version further and is never edited once released.

@@ -1,31 +1,34 @@
 """From what calls have taken to what the next one will take.  Pure.
 
-With n calls of a usual level m, variance v and trouble d on top (in natural logarithms of seconds; `ledger.latencies`),
-the last of them a hours ago, the prior p, and q calls an hour of all models:
+With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.latencies`), the last of them
+a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour of all
+models:
 
     w = n + 0.05
-    estimate = exp((n (m + v / 2) + 0.05 ln p) / w + d - 0.5 sqrt(v / w) - min(ln(1 + q a^2 (0.0004 + 0.003 d)), ln 4))
+    mean = (n (m + v / 2) + 0.05 ln p) / w + ln(1 + q (e^d - 1))
+    estimate = exp(mean - sqrt(v / w) - min(ln(1 + c a^2 (0.0007 + 0.0015 q)), ln 8))
 
-m + v / 2 is the mean of a log-normal distribution.  The first that is taken off is a lower confidence bound, so that
-what is hardly known gets tried; the second is what another look is worth: what may have been missed meanwhile grows
-with the square of the time, the look costs one call among many, and who was in trouble is likely to be out of it.
+m + v / 2 is the mean of a log-normal distribution, and what trouble adds is the mean over being in it and not.  The
+first that is taken off is a lower confidence bound, so that what is hardly known gets tried; the second is what another
+look is worth: what may have been missed meanwhile grows with the square of the time, the look costs one call among
+many, and who was in trouble may be out of it.
 """
 
 from __future__ import annotations
 
-from math import exp, log, log1p, sqrt
+from math import exp, expm1, log, log1p, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PRIOR_WEIGHT = 0.05
-CONFIDENCE = 0.5
-UNSEEN_SPREAD = 0.3
-# What a second look is worth, by hours squared and calls an hour, and more of it for each unit of trouble.
-LOOK = 0.0004
-LOOK_IN_TROUBLE = 0.003
-MOST_WORTH = log(4)
+CONFIDENCE = 1.0
+UNSEEN_SPREAD = 0.2
+# What a second look is worth, by hours squared and calls an hour, and more of it the likelier it is in trouble.
+LOOK = 0.0007
+LOOK_IN_TROUBLE = 0.0015
+MOST_WORTH = log(8)
 # A model that nobody has called succeeds 95 times in 100.
 PRIOR_OK = 9.5
 PRIOR_CALLS = 10.0
@@ -33,12 +36,16 @@ BUCKET_LIMITS = (1_000, 4_000, 16_000)
 
 
 class Evidence(NamedTuple):
-    """What is known of one model today, in natural logarithms of seconds: `spread` is a variance."""
+    """What is known of one model today, in natural logarithms of seconds.
+
+    `spread` is a variance, `trouble` how likely it is in trouble now, and `slower` what that adds.
+    """
 
     weight: float = 0.0
     level: float = 0.0
     spread: float = UNSEEN_SPREAD
     trouble: float = 0.0
+    slower: float = 0.0
     unseen_h: float = 0.0
 
 
@@ -52,12 +59,12 @@ def bucket(input_tokens: int) -> int:
 
 def estimate(evidence: Evidence, prior: float, calls_per_h: float) -> float:
     """Return what to expect, in the unit of `prior`: less than the mean, the more so the less is known today."""
-    known, level, spread, trouble, unseen_h = evidence
+    known, level, spread, trouble, slower, unseen_h = evidence
     weight = known + PRIOR_WEIGHT
-    mean = (known * (level + spread / 2) + PRIOR_WEIGHT * log(prior)) / weight
+    mean = (known * (level + spread / 2) + PRIOR_WEIGHT * log(prior)) / weight + log1p(trouble * expm1(slower))
     doubt = CONFIDENCE * sqrt(spread / weight)
     worth = log1p(calls_per_h * unseen_h**2 * (LOOK + LOOK_IN_TROUBLE * trouble))
-    return exp(mean + trouble - doubt - min(worth, MOST_WORTH))
+    return exp(mean - doubt - min(worth, MOST_WORTH))
 
 
 def prior_of(known: Sequence[float]) -> float | None:

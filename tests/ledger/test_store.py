@@ -188,7 +188,7 @@ def test_an_older_ledger_keeps_what_it_knew_of_latencies(path: Path, monkeypatch
     monkeypatch.undo()
     with Ledger(path) as ledger:
         told = ledger.recall(bucket=0, effort="", now_ms=1000)
-        assert told.latencies["openai", "m", "ttft"] == pytest.approx((40.0, math.log(2), 0.3, 0.0, 0.0))
+        assert told.latencies["openai", "m", "ttft"] == pytest.approx((40.0, math.log(2), 0.2, 0.0, 1.6, 0.0))
 
 
 def test_a_folder_in_the_ledgers_place_is_told(tmp_path: Path) -> None:

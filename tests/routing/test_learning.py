@@ -47,32 +47,48 @@ def expected(known: Latency, *, after_h: float = 0.0, prior: float = 1.0, calls_
 
 def test_what_is_known_follows_the_published_formula() -> None:
     known = latencies.first(1.0, 0).joined(e, HOUR_MS)
-    # r = 1, o = 0.08 exp(0.4 / 0.3) = 0.30349, g = 0.23283, n = 2^(-1/8) + 1
-    assert known.weight == pytest.approx(1.917004)
-    assert known.trouble == pytest.approx(0.232829, rel=1e-4)
-    assert known.level == pytest.approx(0.400193, rel=1e-4)
-    assert known.spread == pytest.approx(0.3 + 0.767171 * 0.7 / 6.917004, rel=1e-4)
-    sunk = latencies.first(1.0, 0).joined(1 / e, HOUR_MS)
-    # The same surprise the other way: d = -g goes into the level, and n is (1 - g) 2^(-1/8) + 1.
-    assert sunk.trouble == 0
-    assert sunk.weight == pytest.approx(1.703499, rel=1e-4)
-    assert sunk.level == pytest.approx(-0.232829 - 0.767171 / 1.703499, rel=1e-4)
+    # r = 1, q = 0.02 / 1.1 (1 - e^-0.5), n = 2^(-1/24), w = 0.2 (1 + 1 / (n + 0.2)); the explanations weigh
+    q, n, w = 0.00715398, 0.971532, 0.370712
+    usual = (1 - q) * exp(-1 / 2 / w) / sqrt(w)
+    trouble = q * exp(-(0.6**2) / 2 / (w + 0.6)) / sqrt(w + 0.6)
+    changed = 0.08 * exp(-1 / 2 / (w + 0.16)) / sqrt(w + 0.16)
+    total = usual + trouble + changed
+    p, g = trouble / total, changed / total
+    assert known.trouble == pytest.approx(p, rel=1e-4)
+    n = (1 - g) * n + 1 - p
+    assert known.weight == pytest.approx(n, rel=1e-4)
+    assert known.level == pytest.approx((1 - p) / n, rel=1e-4)
+    assert known.spread == pytest.approx(0.2 + (1 - p - g) * 0.8 / (n + 25), rel=1e-4)
+    assert (known.slower, known.since_ms) == (1.6, HOUR_MS)
+
+
+def test_trouble_is_measured_while_it_lasts_and_passes_the_sooner_the_longer_it_has_lasted() -> None:
+    troubled = Latency(10.0, 0.0, 3 * HOUR_MS, spread=0.2, trouble=0.9, slower=2.0, since_ms=2 * HOUR_MS)
+    *_, trouble, slower, unseen_h = troubled.evidence(5 * HOUR_MS, 1)
+    # q = 0.9 e^(-2 (2 + 2) / 4), and 0.02 10 / 10.1 (1 - e^-1) of the rest
+    assert trouble == pytest.approx(0.121802 + 0.878198 * 0.019802 * 0.632121, rel=1e-4)
+    assert (slower, unseen_h) == (2.0, 2.0)
+    again = troubled.joined(exp(2.8), 4 * HOUR_MS)
+    # It is in trouble still: d is 2 + (2.8 - 2) 0.6 / (0.6 + v), and when it began stays.
+    assert again.slower == pytest.approx(2 + 0.8 * 0.6 / (0.6 + again.spread))
+    assert again.since_ms == 2 * HOUR_MS
+    over = troubled.joined(1.0, 5 * HOUR_MS)
+    assert (over.slower, over.since_ms) == (1.6, 5 * HOUR_MS)
 
 
 def test_what_is_expected_follows_the_published_formula() -> None:
-    known = Latency(4.0, 4 * log(3.0), 0, spread=0.5, trouble=0.8)
-    # After five hours: n = 4 2^(-5/8), d = 0.8 e^-2, w = n + 0.05
-    weight, trouble = 2.593679, 0.108268
-    level = (weight * (log(3.0) + 0.25) + 0.05 * log(2.0)) / 2.643679
-    worth = log(1 + 6 * 25 * (0.0004 + 0.003 * trouble))
-    hoped = exp(level + trouble - 0.5 * sqrt(0.5 / 2.643679) - worth)
-    assert expected(known, after_h=5, prior=2.0, calls_per_h=6) == pytest.approx(hoped, rel=1e-4)
-    # Long ago nothing but the prior is left, and another look is worth a factor of four at most.
-    assert expected(known, after_h=10**4, prior=2.0) == pytest.approx(2.0 * exp(-0.5 * sqrt(0.5 / 0.05)) / 4)
+    evidence = Evidence(weight=2.5, level=log(3.0), spread=0.5, trouble=0.3, slower=1.6, unseen_h=5.0)
+    level = (2.5 * (log(3.0) + 0.25) + 0.05 * log(2.0)) / 2.55
+    worth = log(1 + 6 * 25 * (0.0007 + 0.0015 * 0.3))
+    hoped = exp(level - sqrt(0.5 / 2.55) - worth) * (0.7 + 0.3 * exp(1.6))
+    assert estimate(evidence, 2.0, 6.0) == pytest.approx(hoped)
+    # Long ago nothing but the prior is left, q is 0.02 4 / 4.1, and another look is worth a factor of eight at most.
+    forgotten = 2.0 * exp(-sqrt(0.5 / 0.05)) / 8 * (1 + 0.02 * 4 / 4.1 * (exp(1.6) - 1))
+    assert expected(Latency(4.0, 4.0, 0, spread=0.5), after_h=10**4, prior=2.0) == pytest.approx(forgotten)
 
 
 def test_what_nobody_called_is_tried_sooner_than_the_typical() -> None:
-    assert estimate(NOTHING, 2.0, 10.0) == pytest.approx(2.0 / exp(0.5 * sqrt(6)))
+    assert estimate(NOTHING, 2.0, 10.0) == pytest.approx(2.0 / exp(2))
     assert latencies.TYPICAL_SPREAD == learning.UNSEEN_SPREAD
 
 
@@ -80,15 +96,18 @@ def test_what_nobody_called_is_tried_sooner_than_the_typical() -> None:
 def test_what_is_well_known_is_expected_at_its_mean_whatever_it_scatters(sigma: float) -> None:
     luck = random.Random(7)
     samples = [luck.lognormvariate(0.5, sigma) for _ in range(400)]
-    found = [expected(taught(*samples[:count], every_ms=5 * MINUTE_MS)) for count in range(200, 400)]
-    assert mean(found) == pytest.approx(exp(0.5 + sigma**2 / 2), rel=0.15)
+    known = [taught(*samples[:count], every_ms=5 * MINUTE_MS) for count in range(200, 400)]
+    found = [expected(one) * exp(sqrt(one.spread / (one.weight + 0.05))) for one in known]
+    assert mean(found) == pytest.approx(exp(0.5 + sigma**2 / 2), rel=0.1)
+    assert all(one.weight == 16 for one in known)
 
 
-def test_one_bad_answer_in_half_an_hour_is_enough_to_leave_and_one_good_one_to_come_back() -> None:
+def test_one_bad_answer_in_half_an_hour_is_enough_to_leave_and_two_good_ones_are_to_come_back() -> None:
     before = taught(*[1.0, 1.3, 0.8, 1.1] * 5)
     bad = taught(6.0, known=before)
     assert expected(bad) > 3 * expected(before)
-    assert expected(taught(1.0, known=bad)) < 1.5 * expected(before)
+    assert expected(taught(1.0, known=bad)) < 2 * expected(before)
+    assert expected(taught(1.0, 1.0, known=bad)) < 1.1 * expected(before)
 
 
 def test_trouble_passes_and_what_was_known_before_it_holds_again() -> None:
@@ -99,6 +118,14 @@ def test_trouble_passes_and_what_was_known_before_it_holds_again() -> None:
     assert left == sorted(left, reverse=True)
     assert left[0] > 4
     assert left[-1] < 1.2
+
+
+@pytest.mark.parametrize("every_ms", [MINUTE_MS // 2, 30 * MINUTE_MS, 150 * MINUTE_MS])
+def test_what_is_slower_for_good_becomes_what_is_usual(every_ms: int) -> None:
+    before = taught(*[1.0, 1.3, 0.8, 1.1] * 5)
+    slower = taught(*[3.0] * (24 * HOUR_MS // every_ms), known=before, every_ms=every_ms)
+    assert slower.trouble < 0.01
+    assert expected(slower) == pytest.approx(3.0, rel=0.25)
 
 
 def test_ordinary_scatter_is_no_trouble() -> None:
@@ -146,15 +173,16 @@ def test_what_is_expected_lies_between_what_was_seen_and_what_is_hoped_for(
     for value, at_ms in samples[1:]:
         known = known.joined(value, at_ms)
     assert 0.04 <= known.spread <= 4
-    assert 0 <= known.weight <= 30
-    assert known.trouble >= 0
+    assert 0 < known.weight <= 16
+    assert 0 <= known.trouble <= 1
     values = [value for value, _ in samples]
-    assert min(values) <= exp(known.level) * (1 + 1e-9)
-    assert exp(known.level + known.trouble) <= max(values) * (1 + 1e-9)
+    assert min(values) * (1 - 1e-9) <= exp(known.level) <= max(values) * (1 + 1e-9)
+    assert 0.5 <= known.slower <= max(1.6, log(max(values) / min(values))) + 1e-9
+    assert known.since_ms <= known.at_ms
     evidence = Evidence(*known.evidence(known.at_ms + later_ms, 1))
     found = estimate(evidence, prior, calls_per_h)
-    hoped = exp(-0.5 * sqrt(known.spread / 0.05)) / 4
-    feared = max(*values, prior * exp(evidence.trouble)) * exp(known.spread / 2)
+    hoped = exp(-sqrt(known.spread / 0.05)) / 8
+    feared = max(*values, prior) * exp(known.spread / 2 + known.slower)
     assert min(*values, prior) * hoped * (1 - 1e-9) <= found <= feared * (1 + 1e-9)
 
 

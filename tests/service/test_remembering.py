@@ -35,17 +35,20 @@ def test_while_no_latency_is_known_at_all_none_is_guessed() -> None:
 
 def test_what_was_measured_and_what_was_not_meet_at_the_prior() -> None:
     known = memory(
-        latencies={("openai", "m", "ttft"): (0.05, log(4.0), 0.2, 0.0, 0.0)},
+        latencies={("openai", "m", "ttft"): (0.05, log(4.0), 0.2, 0.0, 1.6, 0.0)},
         typical_latencies={"ttft": [4.0, 1.0, 9.0, 2.0]},
     )
     # The mean of a log-normal answer is 4 e^0.1; it weighs as much as the lower median, 2.
-    assert known.learned(model()).ttft_s == pytest.approx((4.0 * exp(0.1) * 2.0) ** 0.5 * exp(-0.5 * 2**0.5))
-    assert known.learned(model("mistral/other")).ttft_s == pytest.approx(2.0 * exp(-0.5 * 6**0.5))
+    assert known.learned(model()).ttft_s == pytest.approx((4.0 * exp(0.1) * 2.0) ** 0.5 * exp(-(2**0.5)))
+    assert known.learned(model("mistral/other")).ttft_s == pytest.approx(2.0 * exp(-2))
     assert known.learned(model()).s_per_token is None
 
 
 def test_the_busier_the_ledger_the_sooner_another_look_is_worth_it() -> None:
-    told = {"latencies": {("openai", "m", "ttft"): (1.0, 0.0, 0.3, 0.0, 5.0)}, "typical_latencies": {"ttft": [1.0]}}
+    told = {
+        "latencies": {("openai", "m", "ttft"): (1.0, 0.0, 0.3, 0.0, 1.6, 5.0)},
+        "typical_latencies": {"ttft": [1.0]},
+    }
     quiet, busy = (
         memory(**told, reliabilities={("openai", "m"): (calls, calls)}).learned(model()).ttft_s
         for calls in (9.0, 900.0)
