@@ -36,21 +36,22 @@ SPREAD_CALLS = 25.0
 LEAST_SPREAD = 0.04
 MOST_SPREAD = 4.0
 OUTLIER = 9.0
-# What little keeps a level from being divided by nothing, and a logarithm from being that of nothing.
+# Next to nothing, where nothing cannot be divided by or has no logarithm.
 LEAST_WEIGHT = 0.001
 TINY = 1e-300
-# How often a model that is well known is in trouble, how long that lasts, and how much slower it then is (e^1.6 = 5).
+# In what share of its time a well-known model is in trouble, how long that lasts, and what it adds (e^1.6 = 5).
 IN_TROUBLE = 0.02
 TROUBLE_H = 2
 TYPICALLY_SLOWER = 1.6
 LEAST_SLOWER = 0.5
+SLOWER_SPREAD = 0.6
 # From here on it is taken to be in trouble: when that began and how much slower it is are kept.
 LIKELY = 0.5
-SLOWER_SPREAD = 0.6
 FAMILIAR_CALLS = 0.1
+# How often it changes for good, and by how much, as a variance.
 CHANGES_PER_H = 0.08
 CHANGE_SPREAD = 0.16
-# A level that rests on nothing is off by this many answers.
+# Even a level that rests on nothing is worth a fifth of an answer.
 VAGUE_CALLS = 0.2
 # From here on, the more models there are to keep an eye on, the longer each is left.
 FEW_MODELS = 5
