@@ -430,7 +430,7 @@ def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tm
             *("--batch", "in.jsonl", "-o", "out.jsonl", "--budget", "5"),
             home=tmp_path,
             columns=columns,
-            **settings(server),
+            **settings(server),  # type: ignore[arg-type]
         )
     assert seen.code == 0
     drawn = [part for part in seen.text.split("\r") if " of 60" in part]
