@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError, RestingError
-from llmroute.ledger import memory
+from llmroute.ledger import breakers, memory
 from llmroute.ledger.budgets import admit
 from llmroute.ledger.rows import COLUMNS
 
@@ -37,7 +37,7 @@ class Pending(NamedTuple):
     row: AttemptRow
     caps: Sequence[Cap] = ()
     fit: Callable[[int | None], int | None] | None = None
-    prober: memory.Prober | None = None
+    prober: breakers.Prober | None = None
     retry: bool = False
 
 
@@ -76,7 +76,7 @@ def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
             admit(db, row, entry.caps, entry.fit)
         except BudgetExceededError as refusal:
             return refusal
-    if prober is not None and not memory.win_probe(db, row.provider, row.model, prober):
+    if prober is not None and not breakers.win_probe(db, row.provider, row.model, prober):
         return RestingError("it is left alone while another call tries whether it is well again")
     if entry.retry:
         memory.spend_retry_token(db, row.provider, row.started_ms)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError
-from llmroute.ledger import memory, spool
+from llmroute.ledger import breakers, memory, spool
 from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
 from llmroute.ledger.making import create
 from llmroute.ledger.reaping import dead_rows, lose
@@ -76,7 +76,7 @@ class Ledger:
         caps: Sequence[Cap] = (),
         fit: Callable[[int | None], int | None] | None = None,
         *,
-        prober: memory.Prober | None = None,
+        prober: breakers.Prober | None = None,
         retry: bool = False,
     ) -> None:
         """Write an attempt as pending, its worst case reserved; the first byte is sent only after this.
@@ -171,7 +171,7 @@ class Ledger:
             LedgerError: it cannot be written.
         """
         with self.transaction() as db:
-            return memory.reset_breakers(db, provider)
+            return breakers.reset_breakers(db, provider)
 
     def tend(self, now_ms: int) -> None:
         """Take in what other runs had to leave beside the ledger, then give up the rows of those that died.

@@ -15,7 +15,7 @@ from llmroute.errors import (
     RestingError,
     UnreachableError,
 )
-from llmroute.ledger.memory import Lesson, Prober
+from llmroute.ledger.breakers import Prober
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.bookkeeping import Admission
@@ -25,6 +25,7 @@ from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from llmroute.ledger.memory import Lesson
     from llmroute.providers import Provider, StreamReader
     from llmroute.routing.fallback import Try
     from llmroute.routing.parameters import Adaptation

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import RestingError
+    from llmroute.ledger.breakers import Prober
     from llmroute.ledger.budgets import Cap
     from llmroute.ledger.entries import Entry, Refusal
-    from llmroute.ledger.memory import Lesson, Prober, Recollection
+    from llmroute.ledger.memory import Lesson, Recollection
     from llmroute.ledger.rows import AttemptRow
     from llmroute.ledger.store import Ledger
     from llmroute.routing.worst import WorstCase

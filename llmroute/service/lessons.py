@@ -15,7 +15,8 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.ledger.memory import FOR_GOOD_MS, KEY_REFUSED, Lesson, Trip
+from llmroute.ledger.breakers import FOR_GOOD_MS, KEY_REFUSED, Trip
+from llmroute.ledger.memory import Lesson
 from llmroute.routing.learning import bucket
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from llmroute.service.lessons import TRIPS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.ledger.memory import Breaker, Recollection
+    from llmroute.ledger.breakers import Breaker
+    from llmroute.ledger.memory import Recollection
     from llmroute.types import ModelConfig
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError, RestingError
-from llmroute.ledger import memory
+from llmroute.ledger import breakers, memory
 from llmroute.ledger.budgets import standing
 from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.store import Ledger
@@ -32,7 +32,7 @@ def statuses(ledger: Ledger) -> dict[str, str]:
     return dict(ledger.db.execute("SELECT request_id, status FROM attempts").fetchall())
 
 
-def lesson(model: str = "gpt", *, succeeded: bool = True, trip: memory.Trip | None = None) -> memory.Lesson:
+def lesson(model: str = "gpt", *, succeeded: bool = True, trip: breakers.Trip | None = None) -> memory.Lesson:
     return memory.Lesson("openai", model, "", 0, NOW_MS, "", succeeded=succeeded, ttft_s=1.0, trip=trip, answered=True)
 
 
@@ -57,11 +57,11 @@ def test_what_an_attempt_leaves_of_its_reservation_admits_the_next_in_the_same_g
 
 
 def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:
-    rest = memory.Trip("endpoint", "rate limit", 1000, 1000)
+    rest = breakers.Trip("endpoint", "rate limit", 1000, 1000)
     ledger.settle(settled(row("limited"), 0, "failed"), lesson(succeeded=False, trip=rest))
     after = NOW_MS + 1001
     outcomes = ledger.write(
-        [Pending(row(who), prober=memory.Prober(who, after, after + 60_000)) for who in ("one", "two")]
+        [Pending(row(who), prober=breakers.Prober(who, after, after + 60_000)) for who in ("one", "two")]
     )
     assert outcomes[0] is None
     assert isinstance(outcomes[1], RestingError)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import latencies, memory
-from llmroute.ledger.memory import FOR_GOOD_MS, HOUR_MS, LONGEST_REST_MS, RETRY_TOKENS, Lesson, Prober
+from llmroute.ledger import breakers, latencies, memory
+from llmroute.ledger.breakers import FOR_GOOD_MS, HOUR_MS, LONGEST_REST_MS, Prober
+from llmroute.ledger.memory import RETRY_TOKENS, Lesson
 from llmroute.ledger.store import Ledger
 from llmroute.routing.learning import Evidence, estimate
 from llmroute.service.lessons import TRIPS
@@ -54,7 +55,7 @@ def lesson(at_ms: int = NOW, name: str = "TransientError", **values: object) -> 
 
 
 def open_until(db: sqlite3.Connection, now_ms: int) -> list[int]:
-    return [breaker.open_until_ms for breaker in memory.breakers(db, now_ms)]
+    return [breaker.open_until_ms for breaker in breakers.open_breakers(db, now_ms)]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,7 +82,7 @@ def test_what_is_remembered_is_finite_and_bounded(
             assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
-                longest_ms = FOR_GOOD_MS if breaker.reason == memory.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
+                longest_ms = FOR_GOOD_MS if breaker.reason == breakers.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
                 assert now_ms < breaker.open_until_ms <= now_ms + longest_ms
     finally:
         db.execute("ROLLBACK")
@@ -120,7 +121,7 @@ def test_a_clock_that_was_far_ahead_keeps_nobody_out(db: sqlite3.Connection) -> 
     assert len(open_until(db, NOW + FAR)) == 4
     assert open_until(db, NOW) == []
     prober = Prober("me", NOW, NOW + HOUR_MS, "old")
-    assert memory.win_probe(db, "openai", "a", prober)
+    assert breakers.win_probe(db, "openai", "a", prober)
     memory.learn(db, [lesson(NOW, "UnreachableError")])
     [until_ms] = open_until(db, NOW)
     assert until_ms <= NOW + 60_000, "what is learned now counts from now"
@@ -159,23 +160,23 @@ def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connect
 def test_a_new_key_does_not_inherit_what_the_old_one_did(db: sqlite3.Connection) -> None:
     memory.learn(db, [lesson(NOW, "AuthenticationError")])
     memory.learn(db, [lesson(NOW, "QuotaError", fingerprint="new")])
-    [breaker] = memory.breakers(db, NOW)
+    [breaker] = breakers.open_breakers(db, NOW)
     assert (breaker.reason, breaker.open_until_ms) == ("no credit", NOW + 15 * 60_000)
-    assert memory.win_probe(db, "openai", "a", Prober("me", NOW, NOW + 1, "third"))
+    assert breakers.win_probe(db, "openai", "a", Prober("me", NOW, NOW + 1, "third"))
 
 
 def test_one_wins_the_probe_until_it_is_dead_and_who_planned_before_a_failure_does_not_call(
     db: sqlite3.Connection,
 ) -> None:
     memory.learn(db, [lesson(NOW, "UnreachableError")])
-    assert not memory.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old"))
-    assert memory.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old", awake=True))
+    assert not breakers.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old"))
+    assert breakers.win_probe(db, "openai", "a", Prober("early", NOW + 1, NOW + 9_000, "old", awake=True))
     half = NOW + 31_000
-    assert memory.win_probe(db, "openai", "a", Prober("one", half, half + 5_000, "old"))
-    assert memory.win_probe(db, "openai", "a", Prober("one", half + 1, half + 5_000, "old")), "it asks once more"
-    assert not memory.win_probe(db, "openai", "a", Prober("two", half + 1, half + 5_000, "old"))
-    assert [breaker.probing for breaker in memory.breakers(db, half + 1)] == [True]
-    assert memory.win_probe(db, "openai", "a", Prober("two", half + 5_001, half + 9_000, "old")), "it has died"
+    assert breakers.win_probe(db, "openai", "a", Prober("one", half, half + 5_000, "old"))
+    assert breakers.win_probe(db, "openai", "a", Prober("one", half + 1, half + 5_000, "old")), "it asks once more"
+    assert not breakers.win_probe(db, "openai", "a", Prober("two", half + 1, half + 5_000, "old"))
+    assert [breaker.probing for breaker in breakers.open_breakers(db, half + 1)] == [True]
+    assert breakers.win_probe(db, "openai", "a", Prober("two", half + 5_001, half + 9_000, "old")), "it has died"
 
 
 def test_retries_run_out_and_come_back(db: sqlite3.Connection) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
-from llmroute.ledger.memory import Lesson, Trip, learn
+from llmroute.ledger.breakers import Trip
+from llmroute.ledger.memory import Lesson, learn
 from llmroute.ledger.store import Ledger
 from llmroute.routing.plan import CAPABILITIES
 from llmroute.routing.strategies import quality

@@ -6,7 +6,8 @@ from math import exp, log
 
 import pytest
 
-from llmroute.ledger.memory import Breaker, Recollection
+from llmroute.ledger.breakers import Breaker
+from llmroute.ledger.memory import Recollection
 from llmroute.routing.plan import Learned
 from llmroute.service.remembering import Memory
 from tests.routing.models import model
