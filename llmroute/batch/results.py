@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import stat
 import sys
 from array import array
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.ids import IdTable
 from llmroute.errors import RequestError
@@ -25,77 +26,80 @@ _NOWHERE = 2**64 - 1
 # What the table says of an id: that this run has met it, or where its line of an earlier run is, and of which kind.
 _MET = _NOWHERE
 _ANSWERED, _FAILED = 0, 1
-
-
-class Found(NamedTuple):
-    """What an earlier run has left: how many answers, and what all its lines cost in USD."""
-
-    answers: int
-    cost_usd: float
+# How each line of this program begins.
+_BEGINNING = b'{"id":'
 
 
 class ResultsFile:
     """A file of results that is being written; only one run writes it at a time."""
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
+    def __init__(self, path: Path, *, resume: bool, source: int | None = None) -> None:
         """Open or make the file; with `resume` the answers in it are kept and its last line is mended.
 
+        `source` is the descriptor of the input.  `earlier_usd` is what all lines of earlier runs say that they cost.
+
         Raises:
-            RequestError: it cannot be written, another run writes it, or it holds something and is not resumed.
+            RequestError: it cannot be written, another run writes it, it is the input, or it holds something and is
+                not resumed.
         """
         self.path = path
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+        self._fd = _open_alone(path)
         self._ids = IdTable()
         # The offset of each request's line, by its place in the input; then lines of others, which stay in front.
         self._by_place = array("Q")
         self._others = array("Q")
+        # What a request has cost in earlier runs that did not answer it, by its place.
+        self._spent_usd: dict[int, float] = {}
         self._lines = 0
         try:
-            _lock(self._fd, path)
-            self.found = self._scan() if resume else self._refuse_content()
+            self._refuse_to_be(source)
+            self.earlier_usd = self._scan() if resume else self._refuse_content()
         except BaseException:
             os.close(self._fd)
             raise
 
-    def _refuse_content(self) -> Found:
+    def _refuse_to_be(self, source: int | None) -> None:
+        if source is not None and os.path.samestat(os.fstat(source), os.fstat(self._fd)):
+            raise RequestError(f"{self.path} is the input: results need a file of their own")
+
+    def _refuse_content(self) -> float:
         if os.fstat(self._fd).st_size:
             raise RequestError(
                 f"{self.path} holds something already",
                 hint="--resume goes on with it and asks nothing twice; or name a file that is not there",
             )
-        return Found(0, 0.0)
+        return 0.0
 
-    def _scan(self) -> Found:
-        """Learn which ids are answered, and cut off what a crash has left of a last line."""
-        answers, cost_usd, end = 0, 0.0, 0
+    def _scan(self) -> float:
+        """Learn which ids are answered, and cut off what a crash has left of a last line; return what all have cost."""
+        cost_usd, end = 0.0, 0
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
             file.seek(0)
             for raw in file:
                 told = _told(raw)
                 if not raw.endswith(b"\n"):
-                    if told is None:
+                    if told is None and (raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)):
                         os.ftruncate(self._fd, end)
                         break
                     os.write(self._fd, b"\n")
-                answered = told is not None and "content" in told
-                self._learn(end, told, answered=answered)
-                answers += answered
+                self._learn(end, told)
                 cost_usd += _cost_usd(told)
                 end += len(raw)
-        return Found(answers, cost_usd)
+        return cost_usd
 
-    def _learn(self, offset: int, told: dict[str, Any] | None, *, answered: bool) -> None:
+    def _learn(self, offset: int, told: dict[str, Any] | None) -> None:
         self._lines += 1
         key = told.get("id") if told else None
-        if isinstance(key, str | int):
-            if answered or (known := self._ids.get(key)) is None or known & 1 == _FAILED:
-                self._ids.put(key, offset << 1 | (_ANSWERED if answered else _FAILED))
-        elif told is None or "line" not in told:
+        if told is not None and "line" in told:
+            # Of a line that was no request, which is told anew if it still is none.
+            return
+        if told is None or not isinstance(key, str | int):
             # Not of this program's making: it is left alone.
             self._others.append(offset)
+        elif "content" in told:
+            self._ids.put(key, offset << 1 | _ANSWERED)
+        elif (known := self._ids.get(key)) is None or known & 1 == _FAILED:
+            self._ids.put(key, offset << 1 | _FAILED)
 
     def meet(self, place: int, key: str | int) -> bool:
         """Take note of a request of the input; return whether an earlier run has answered it.
@@ -105,12 +109,23 @@ class ResultsFile:
         """
         known = self._ids.get(key)
         if known == _MET:
-            raise RequestError(f"the id {json.dumps(key)} has been used before in this input")
+            raise used_before(key)
         self._ids.put(key, _MET)
-        if known is None or known & 1 == _FAILED:
+        if known is None:
             return False
+        # An older failure stands until there is news.
         self._set(place, known >> 1)
-        return True
+        if known & 1 == _ANSWERED:
+            return True
+        spent_usd = _cost_usd(_told(self._line(known >> 1)))
+        if spent_usd:
+            self._spent_usd[place] = spent_usd
+        return False
+
+    def _line(self, offset: int) -> bytes:
+        with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
+            file.seek(offset)
+            return file.readline()
 
     def write(self, place: int, record: dict[str, Any]) -> None:
         """Append a result; it is in the file, whole, when this returns.
@@ -119,6 +134,8 @@ class ResultsFile:
             OSError: it is not, and nothing of it is.
         """
         offset = os.fstat(self._fd).st_size
+        if spent_usd := self._spent_usd.get(place):
+            record = {**record, "cost_before_usd": spent_usd}
         data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             rest = data
@@ -144,6 +161,8 @@ class ResultsFile:
             OSError: the file cannot be written anew; all lines are in it, in the order in which they came.
         """
         try:
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                return
             os.fsync(self._fd)
             offsets = self._kept()
             if not in_order:
@@ -158,7 +177,8 @@ class ResultsFile:
         return array("Q", [*earlier, *(offset for offset in self._by_place if offset != _NOWHERE)])
 
     def _write_anew(self, offsets: array[int]) -> None:
-        new = self.path.with_name(f"{self.path.name}.new-{os.getpid()}")
+        path = self.path.resolve()
+        new = path.with_name(f"{path.name}.new-{os.getpid()}")
         mode = os.fstat(self._fd).st_mode & 0o777
         try:
             with (
@@ -170,7 +190,7 @@ class ResultsFile:
                     file.write(old.readline())
                 file.flush()
                 os.fsync(file.fileno())
-            new.replace(self.path)
+            new.replace(path)
         finally:
             new.unlink(missing_ok=True)
 
@@ -181,38 +201,9 @@ class ResultsFile:
             self._fd = -1
 
 
-class FailedFile:
-    """The requests that got no answer, ready to be run again; it takes the place of an older one when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        """Nothing is written before the first failure."""
-        self.path = path
-        self._new = path.with_name(f"{path.name}.new-{os.getpid()}")
-        self._file: IO[str] | None = None
-        self.count = 0
-
-    def write(self, source: dict[str, Any]) -> None:
-        """Add a request.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        if self._file is None:
-            self._file = self._new.open("w", encoding="utf-8", errors="replace")
-        self._file.write(json.dumps(source, ensure_ascii=False) + "\n")
-        self.count += 1
-
-    def finish(self) -> None:
-        """Put the file in its place; without failures there is none.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        if self._file is None:
-            self.path.unlink(missing_ok=True)
-            return
-        self._file.close()
-        self._new.replace(self.path)
+def used_before(key: str | int) -> RequestError:
+    """Return what is said of an id that comes twice in one input."""
+    return RequestError(f"the id {json.dumps(key, ensure_ascii=False)} has been used before in this input")
 
 
 def _told(raw: bytes) -> dict[str, Any] | None:
@@ -224,15 +215,15 @@ def _told(raw: bytes) -> dict[str, Any] | None:
 
 
 def _cost_usd(told: dict[str, Any] | None) -> float:
-    """Return what a line says that it has cost, all its attempts together."""
+    """Return what a line says that its request has cost, all its attempts of all runs together."""
     if told is None:
         return 0.0
-    cost = told.get("cost_usd")
+    before, cost = told.get("cost_before_usd"), told.get("cost_usd")
+    spent = float(before) if isinstance(before, int | float) else 0.0
     if isinstance(cost, int | float):
-        return float(cost)
+        return spent + cost
     error = told.get("error")
-    attempts = error.get("attempts") if isinstance(error, dict) else told.get("attempts")
-    return sum(_costs(attempts))
+    return spent + sum(_costs(error.get("attempts") if isinstance(error, dict) else told.get("attempts")))
 
 
 def _costs(attempts: object) -> Iterator[float]:
@@ -242,13 +233,28 @@ def _costs(attempts: object) -> Iterator[float]:
             yield float(cost)
 
 
-def _lock(fd: int, path: Path) -> None:
-    """Be the only run that writes the file; the lock goes when it is closed."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
+def _open_alone(path: Path) -> int:
+    """Open a file as the only run that writes it, until it is closed."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            if _lock(fd) and os.path.samestat(os.fstat(fd), path.stat()):
+                return fd
+            # The run that had it has put it in order meanwhile: that is another file.
+            os.close(fd)
     except BlockingIOError:
         raise RequestError(f"{path} is being written by another run") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _lock(fd: int) -> bool:
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(fd)
+            raise
+    return True

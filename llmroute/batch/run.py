@@ -6,16 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from llmroute.errors import BudgetExceededError, RequestError
-from llmroute.service.many import Many, Task
+from llmroute.batch.waiting import Waiting
+from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
+from llmroute.service.many import BatchResult, Many, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from llmroute.batch.reading import Request
-    from llmroute.errors import LLMRouteError
     from llmroute.service.api import LLMService
-    from llmroute.service.many import BatchResult
 
 
 class Pace(NamedTuple):
@@ -95,7 +94,8 @@ class Batch:
     async def run(self, service: LLMService, requests: Iterator[Request], pace: Pace, *, blocking: bool) -> None:
         """See every request through; `blocking` says that the next line may have to be waited for.
 
-        What is left when the budget is spent, or nobody answers any more, is not run, and goes to those that failed.
+        What is left of a file when the budget is spent, or nobody answers any more, is not run, and goes to those that
+        failed; what a pipe might bring yet is not waited for.
 
         Raises:
             RequestError: jobs or budget cannot be, or the input is not what it was said to be.
@@ -104,19 +104,27 @@ class Batch:
         bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
         self._many = many = Many(bulk.answer, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
 
+        waiting = Waiting(requests) if blocking else None
+
         async def take() -> Task | None:
             while True:
-                request = await asyncio.to_thread(next, requests, None) if blocking else next(requests, None)
+                request = await waiting.take() if waiting else next(requests, None)
                 if request is None:
                     return None
                 if (task := self._task(request)) is not None:
                     return task
 
-        await many.run(take)
+        try:
+            await many.run(take)
+        except asyncio.CancelledError:
+            # What waited for those before it was paid for.
+            for result in many.held():
+                await self._deliver(result)
+            raise
         self.tally.stopped_by = many.stopped_by
-        if many.stopped_by is not None:
-            while (request := await asyncio.to_thread(next, requests, None)) is not None:
-                self._pass_over(request)
+        if many.stopped_by is not None and not blocking:
+            for request in requests:
+                await self._pass_over(request)
 
     def stop(self, why: LLMRouteError) -> None:
         """Take no more requests; those under way are seen through."""
@@ -139,13 +147,15 @@ class Batch:
                 request = request._replace(asked=error)
         return Task(asked, (place, request))
 
-    def _pass_over(self, request: Request) -> None:
+    async def _pass_over(self, request: Request) -> None:
         task = self._task(request)
         if task is None:
             return
+        if isinstance(task.asked, LLMRouteError):
+            await self._deliver(BatchResult(task.request, None, task.asked))
+            return
         self.tally.not_run += 1
-        if request.source and not isinstance(task.asked, RequestError):
-            self._fail(request.source)
+        self._fail(request.source)
 
     async def _deliver(self, result: BatchResult) -> None:
         place, request = result.request
@@ -154,7 +164,7 @@ class Batch:
             tally.answered += 1
             tally.cut_short += response.finish_reason == "length" and request.asked.max_tokens is None
             tally.count_cost(response.cost_usd)
-            self._write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})
+            self._results.write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})
         else:
             assert error is not None
             for attempt in error.attempts:
@@ -166,15 +176,12 @@ class Batch:
         if error is request.asked:
             self.tally.bad += 1
             self._complain(request.line, error)
-            self._write(place, {"id": request.id, "line": request.line, **self._as_record(result)})
+            self._results.write(place, {"id": request.id, "line": request.line, **self._as_record(result)})
             return
         self._fail(request.source)
-        if isinstance(error, BudgetExceededError) and not error.of_request:
+        if isinstance(error, BudgetExceededError) and not error.of_request and not error.attempts:
             # It was not sent, nor will the rest be.
             self.tally.not_run += 1
             return
         self.tally.failed += 1
-        self._write(place, {"id": request.id, **self._as_record(result)})
-
-    def _write(self, place: int, record: dict[str, Any]) -> None:
-        self._results.write(place, record)
+        self._results.write(place, {"id": request.id, **self._as_record(result)})

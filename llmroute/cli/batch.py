@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from llmroute.cli.asked import Asked
 
 JOBS = 8
-_CHUNK_BYTES = 1 << 20
 
 
 class Batching(NamedTuple):
@@ -67,7 +66,7 @@ def run_batch(asked: Asked, how: Batching) -> None:
 
             show_batch_plan(under_way.service, requests(file, form, asked.defaults()), as_json=asked.as_json)
             raise typer.Exit
-        running = Running(asked, how, under_way, _total(file, form, asked))
+        running = Running(asked, how, under_way, _total(file, form, asked), file.fileno())
         closing.callback(running.results.close)
         requested = _readable(requests(file, form, asked.defaults()), how.file)
         code = running.run(requested, blocking=not _is_regular(file))
@@ -104,7 +103,7 @@ def _total(file: IO[bytes], form: Form, asked: Asked) -> int | None:
     if form.column is not None or asked.quiet or not sys.stderr.isatty() or not _is_regular(file):
         return None
     begin = file.tell()
-    total = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
+    total = sum(1 for line in file if line.strip())
     file.seek(begin)
     return total
 

@@ -8,7 +8,7 @@ from llmroute.cli.failures import error_as_json
 from llmroute.cli.render import money
 
 if TYPE_CHECKING:
-    from llmroute.batch.results import FailedFile
+    from llmroute.batch.failed import FailedFile
     from llmroute.batch.run import Tally
 
 

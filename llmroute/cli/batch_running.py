@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
-from llmroute.batch.results import FailedFile, ResultsFile
+from llmroute.batch.failed import FailedFile
+from llmroute.batch.results import ResultsFile, used_before
 from llmroute.batch.run import Batch, Pace
 from llmroute.cli import signals
 from llmroute.cli.bar import Bar, Progress
 from llmroute.cli.batch_report import as_json, summary
-from llmroute.cli.failures import error_as_json, say, told_error
+from llmroute.cli.failures import error_as_json, say, told_with_hint
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
 from llmroute.cli.writers import first_block
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import LedgerError
 from llmroute.service.options import MOST_USD, check_range
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class _ToStdout:
 
     def meet(self, _place: int, key: str | int) -> bool:
         if self._ids.get(key) is not None:
-            raise RequestError(f"the id {key!r} has been used before in this input")
+            raise used_before(key)
         self._ids.put(key, 1)
         return False
 
@@ -58,16 +59,21 @@ class _ToStdout:
 class Running:
     """One batch on the command line."""
 
-    def __init__(self, asked: Asked, how: Batching, under_way: Answering, total: int | None) -> None:
+    def __init__(self, asked: Asked, how: Batching, under_way: Answering, total: int | None, source: int) -> None:
+        """`total` is how many lines there are, None where nobody knows; `source` the descriptor of the input.
+
+        Raises:
+            RequestError: the results cannot be written where they were to go.
+        """
         self._asked = asked
         self._how = how
         self._under_way = under_way
         self._total = total
         self._complaints = 0
-        self.results = _ToStdout() if how.output is None else ResultsFile(how.output, resume=how.resume)
+        self.results = _ToStdout() if how.output is None else ResultsFile(how.output, resume=how.resume, source=source)
         self._failed = None if how.output is None else FailedFile(how.output.with_name(f"{how.output.name}.failed"))
-        self._broken: OSError | None = None
-        self._earlier_usd = self.results.found.cost_usd if isinstance(self.results, ResultsFile) else 0.0
+        self._broken = False
+        self._earlier_usd = self.results.earlier_usd if isinstance(self.results, ResultsFile) else 0.0
         self._bar = Bar(quiet=asked.quiet)
         self._batch = Batch(
             self, as_record=self._as_record, fail=self._fail, complain=self._complain, progress=self._show
@@ -90,11 +96,13 @@ class Running:
             Pace(self._how.jobs, self._how.output is None and not self._how.unordered, left_usd),
             blocking=blocking,
         )
+        ended_by: int | None = signal.SIGTERM  # until it is known otherwise
         try:
             with self._bar:
                 ended_by = signals.run_until_signal(self._and_close(work))
         finally:
-            self._finish_files()
+            self._finish_results()
+            self._finish_failed(whole=ended_by is None)
         self._tell(time.monotonic() - started_s)
         if ended_by is not None:
             raise signals.Interrupted(ended_by)
@@ -110,11 +118,11 @@ class Running:
 
     def write(self, place: int, record: dict[str, Any]) -> None:
         """Write a result; where the file takes no more, what was paid for goes to stdout and no more is asked."""
-        if self._broken is None:
+        if not self._broken:
             try:
                 self.results.write(place, record)
             except OSError as error:
-                self._broken = error
+                self._broken = True
                 told = f"{self._how.output} cannot be written ({error.strerror}): answers still under way go to stdout"
                 self._batch.stop(LedgerError(told))
                 say(f"warning: {told}")
@@ -130,17 +138,16 @@ class Running:
         return {**record, "content": first_block(record["content"])} if self._asked.extract else record
 
     def _fail(self, source: dict[str, Any]) -> None:
-        if self._failed is not None and self._broken is None:
+        if self._failed is not None:
             try:
                 self._failed.write(source)
             except OSError as error:
-                self._broken = error
-                say(f"warning: {self._failed.path} cannot be written ({error.strerror})")
+                self._give_up_failed(error)
 
     def _complain(self, line: int, error: LLMRouteError) -> None:
         self._complaints += 1
         if self._complaints <= MOST_COMPLAINTS:
-            say(f"line {line}: {told_error(error)}" + (f" ({error.hint})" if error.hint else ""))
+            say(f"line {line}: {told_with_hint(error)}")
         elif self._complaints == MOST_COMPLAINTS + 1:
             say("more bad lines are in the results only")
 
@@ -152,28 +159,43 @@ class Running:
             Progress("batch", tally.done, self._total, failed=failed, cost_usd=spent_usd, budget_usd=budget_usd)
         )
 
-    def _finish_files(self) -> None:
-        if isinstance(self.results, ResultsFile):
+    def _finish_results(self) -> None:
+        if isinstance(self.results, ResultsFile) and not self._broken:
             try:
                 self.results.finish(in_order=not self._how.unordered)
             except OSError as error:
-                say(f"warning: {self._how.output} keeps the order in which answers came ({error.strerror})")
-        if self._failed is not None:
-            with suppress(OSError):
-                self._failed.finish()
+                say(f"warning: {self._how.output} is as the answers came, and could not be finished: {error.strerror}")
+
+    def _finish_failed(self, *, whole: bool) -> None:
+        if self._failed is None:
+            return
+        if not whole:
+            self._failed.drop()
+            self._failed = None
+            return
+        try:
+            self._failed.finish()
+        except OSError as error:
+            self._give_up_failed(error)
+
+    def _give_up_failed(self, error: OSError) -> None:
+        """Say once that nobody lists what fails; it stands in the results, and --resume asks for it again."""
+        assert self._failed is not None
+        say(f"warning: {self._failed.path} cannot be written ({error.strerror}); --resume asks again for what fails")
+        self._failed.drop()
+        self._failed = None
 
     def _tell(self, seconds: float) -> None:
         tally = self._batch.tally
         self._under_way.tell_aside(as_json(tally, self._earlier_usd, seconds))
         if tally.stopped_by is not None:
-            hint = f" ({tally.stopped_by.hint})" if tally.stopped_by.hint else ""
-            say(f"stopped: {told_error(tally.stopped_by)}{hint}")
+            say(f"stopped: {told_with_hint(tally.stopped_by)}")
         if not self._asked.quiet:
             say(summary(tally, seconds, self._failed))
 
     def _exit_code(self) -> int:
         tally = self._batch.tally
-        if self._broken is not None:
+        if self._broken:
             return exit_codes.NEEDS_A_PERSON
         if tally.stopped_by is not None:
             return tally.stopped_by.exit_code

@@ -33,8 +33,7 @@ def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
         from llmroute.cli.output import write_json
 
         write_json(error_as_json(error))
-    told = told_error(error)
-    say(told + (f" ({error.hint})" if error.hint and error.hint not in told else ""))
+    say(told_with_hint(error))
     raise typer.Exit(error.exit_code)
 
 
@@ -44,6 +43,12 @@ def told_error(error: LLMRouteError) -> str:
         return error.message
     who = f"{error.provider}/{error.model}" if error.model else error.provider
     return f"{who}: {f'{error.http_status} ' if error.http_status else ''}{error.message}"
+
+
+def told_with_hint(error: LLMRouteError) -> str:
+    """Return the error in one line, with what to do about it."""
+    told = told_error(error)
+    return told + (f" ({error.hint})" if error.hint and error.hint not in told else "")
 
 
 def error_as_json(error: LLMRouteError) -> dict[str, Any]:

@@ -72,10 +72,12 @@ def run_until_signal(work: Coroutine[Any, Any, None]) -> int | None:
                 raise
 
     taken = [number for number in _ENDING if signal.getsignal(number) is _first]
+    listening = signal.set_wakeup_fd(-1)
     try:
         asyncio.run(watched())
     finally:
         # The loop has given the signals back to the system.
+        signal.set_wakeup_fd(listening, warn_on_full_buffer=False)
         for number in taken:
             signal.signal(number, _second if ended_by else _first)
     return ended_by[0] if ended_by else None

@@ -70,7 +70,7 @@ class Attempt:
         account = self._account
         try:
             try:
-                self._cut = yield Begin(account.row, self._admission())
+                self._cut = yield Begin(account.row, self._admission(), self._call.clock)
             except (BudgetExceededError, RestingError) as refusal:
                 self.error = refusal
                 return

@@ -75,14 +75,14 @@ class Bookkeeper:
         self._warned = False
         self._spooled: set[tuple[str, int]] = set()
 
-    def begin(self, row: AttemptRow, how: Admission) -> int | None:
+    def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.
 
         Raises:
             BudgetExceededError: its worst case does not fit, or a budget binds and the ledger cannot be written.
             RestingError: another caller is trying just now whether the model is well again.
         """
-        return answer_of(self.write([Begin(row, how)])[0])
+        return answer_of(self.write([beginning])[0])
 
     def settle(self, row: AttemptRow, lesson: Lesson | None = None) -> None:
         """Write how an attempt ended and what it taught."""
@@ -110,6 +110,9 @@ class Bookkeeper:
         except LedgerError as error:
             outcomes = [error] * len(entries)
         if outcomes is None:
+            for draft in drafts:
+                if draft.fitting is not None:
+                    draft.fitting.let_go()
             return None
         written = iter(outcomes)
         return [None if self._settled_in_spool(draft) else self._conclude(draft, next(written)) for draft in drafts]

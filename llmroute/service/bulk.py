@@ -20,7 +20,7 @@ from llmroute.service.purse import Purse
 from llmroute.service.shared_plans import SharedPlans
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 
     from llmroute.routing.plan import Plan
     from llmroute.service.calls import Calls
@@ -51,14 +51,17 @@ class Bulk:
         """
         return await self._plans.plan(options, options.rendered_prompt(streaming=False))
 
-    async def answer(self, options: Options) -> AsyncIterator[str | LLMResponse]:
+    async def answer(self, options: Options) -> AsyncGenerator[str | LLMResponse]:
         """Make a request: yield its response, then settle it.
 
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        prompt = options.rendered_prompt(streaming=False)
-        plan = await self._plans.plan(options, prompt)
+        try:
+            prompt = options.rendered_prompt(streaming=False)
+            plan = await self._plans.plan(options, prompt)
+        except TypeError as error:
+            raise RequestError(f"the request holds a value of the wrong kind: {error}") from error
         if not (options.model or options.provider or options.chain or options.fallback):
             plan = self._spread(plan)
         call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd, self._pot), paced=True)

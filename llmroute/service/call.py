@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,10 +24,26 @@ class Labels(NamedTuple):
     execution: str | None = None
 
 
+class Clock:
+    """Counts the seconds of one request and never goes back; what it waited for its turn does not count."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._left_out_s = 0.0
+
+    def __call__(self) -> float:
+        """Return seconds since some moment."""
+        return self._monotonic() - self._left_out_s
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave out of the count what has just passed."""
+        self._left_out_s += seconds
+
+
 class Call(NamedTuple):
     """A request that has its plan: everything that the flow needs and nothing that it must look up.
 
-    `clock` counts seconds and never goes back; `now_ms` is the time of day in UTC milliseconds.
+    `now_ms` is the time of day in UTC milliseconds.
     `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
@@ -41,7 +58,7 @@ class Call(NamedTuple):
     books: Bookkeeper
     note: Callable[[str], None]
     trace: Callable[[str], None]
-    clock: Callable[[], float]
+    clock: Clock
     now_ms: Callable[[], int]
     purse: Purse
     jitter: float = 0.5

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
-from llmroute.service.call import Call, Labels
+from llmroute.service.call import Call, Clock, Labels
 from llmroute.service.candidates import Candidates
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.planning import Planner
@@ -138,7 +138,7 @@ class Calls:
             books=self._books,
             note=self._note,
             trace=self._trace,
-            clock=time.monotonic,
+            clock=Clock(),
             now_ms=now_ms,
             purse=purse,
             fallback_on_content=options.fallback_on == "content",

@@ -53,8 +53,8 @@ def drive(
                     case Close():
                         _close(exchange)
                         exchange = None
-                    case Begin(row, how):
-                        result = books.begin(row, how)
+                    case Begin():
+                        result = books.begin(operation)
                     case Settle(row, lesson):
                         books.settle(row, lesson)
                     case Blocking(call):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import AttemptError, BudgetExceededError, LLMRouteError
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from llmroute.service.options import Options
     from llmroute.types import AttemptRecord
@@ -54,7 +55,7 @@ class Many:
 
     def __init__(  # noqa: PLR0913 (two of them are how time and chance come in)
         self,
-        answer: Callable[[Options], AsyncIterator[str | LLMResponse]],
+        answer: Callable[[Options], AsyncGenerator[str | LLMResponse]],
         deliver: Callable[[BatchResult], Awaitable[None]],
         *,
         jobs: int,
@@ -75,6 +76,8 @@ class Many:
         self._held_characters = 0
         self._behind: deque[asyncio.Future[None]] = deque()
         self._answered_at_s = 0.0
+        self._under_way = 0
+        self._idle_since_s = 0.0
         self._cannot_take: Exception | None = None
         self.stopped_by: LLMRouteError | None = None
 
@@ -85,11 +88,17 @@ class Many:
             Exception: what `take` has raised, when what was under way is seen through; what `deliver` raises, at once:
                 what is under way is broken off and settled then.
         """
-        self._answered_at_s = asyncio.get_running_loop().time()
+        self._answered_at_s = self._idle_since_s = asyncio.get_running_loop().time()
         taking = asyncio.Lock()
         await _together(self._work(take, taking) for _ in range(self._jobs))
         if self._cannot_take is not None:
             raise self._cannot_take
+
+    def held(self) -> list[BatchResult]:
+        """Return the results that wait for others, in the order of their tasks: for when those will not come."""
+        held = [self._held[number] for number in sorted(self._held)]
+        self._held.clear()
+        return held
 
     def stop(self, why: LLMRouteError) -> None:
         """Take no more tasks; what is under way is seen through."""
@@ -117,23 +126,41 @@ class Many:
         if isinstance(asked, LLMRouteError):
             await self._hand_over(number, BatchResult(task.request, None, asked))
             return
+        loop = asyncio.get_running_loop()
+        if not self._under_way:
+            # While nobody was asked, nobody could answer.
+            self._answered_at_s += loop.time() - self._idle_since_s
+        self._under_way += 1
+        try:
+            await self._ask(number, task.request, asked)
+        finally:
+            self._under_way -= 1
+            self._idle_since_s = loop.time()
+
+    async def _ask(self, number: int, request: Any, asked: Options) -> None:
+        """Make a request until it is answered, or fails for good."""
         before: tuple[AttemptRecord, ...] = ()
         for pause_s in (*PAUSES_S, None):
             try:
-                async for piece in self._answer(asked):
-                    if isinstance(piece, LLMResponse):
-                        self._answered_at_s = asyncio.get_running_loop().time()
-                        await self._hand_over(number, BatchResult(task.request, piece.after(before), None))
+                await self._once(number, request, asked, before)
             except LLMRouteError as error:
                 error.attempts = before = (*before, *error.attempts)
                 if pause_s is None or error.exit_code != TRY_LATER or self.stopped_by is not None:
                     self._judge(error)
-                    await self._hand_over(number, BatchResult(task.request, None, error))
+                    await self._hand_over(number, BatchResult(request, None, error))
                     return
                 told_s = getattr(error, "retry_after_s", None) or 0.0
                 await self._sleep(max(pause_s * (0.8 + 0.4 * self._jitter()), told_s))
             else:
                 return
+
+    async def _once(self, number: int, request: Any, asked: Options, before: tuple[AttemptRecord, ...]) -> None:
+        # Whoever leaves in the middle waits until the attempt is settled.
+        async with aclosing(self._answer(asked)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, LLMResponse):
+                    self._answered_at_s = asyncio.get_running_loop().time()
+                    await self._hand_over(number, BatchResult(request, piece.after(before), None))
 
     def _judge(self, error: LLMRouteError) -> None:
         """Stop where the next request would fail as this one has."""

@@ -11,18 +11,23 @@ if TYPE_CHECKING:
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
     from llmroute.service.bookkeeping import Admission
+    from llmroute.service.call import Clock
     from llmroute.types import HTTPRequest, LLMResponse
 
 
 class Begin(NamedTuple):
-    """Write an attempt as pending; answered with the longest answer that a budget leaves it, None when none cuts it."""
+    """Write an attempt as pending; answered with the longest answer that a budget leaves it, None when none cuts it.
+
+    Who has to wait for its turn first tells the `clock` of the request.
+    """
 
     row: AttemptRow
     how: Admission
+    clock: Clock
 
     def among_others(self, *, whole: bool) -> Begin:
         """Return the same, for an answer that is, or is not, to be cut down because of what others may still cost."""
-        return Begin(self.row, self.how._replace(whole=whole))
+        return self._replace(how=self.how._replace(whole=whole))
 
 
 class Settle(NamedTuple):

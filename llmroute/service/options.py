@@ -206,5 +206,7 @@ def check_range(what: str, value: float | None, least: float, most: float, unit:
     Raises:
         RequestError: says what was expected.
     """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise RequestError(f"{what} {value!r} is no number")
     if value is not None and not least <= value <= most:
         raise RequestError(f"{what} {value:g} is not between {least:g} and {most:g}{' ' if unit else ''}{unit}")

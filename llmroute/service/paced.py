@@ -37,21 +37,27 @@ class PacedBooks:
 
     async def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending when it is its turn; see `Bookkeeper.begin`."""
-        row = beginning.row
+        row, loop = beginning.row, asyncio.get_running_loop()
+        came_s = loop.time()
         await self._gate.enter(row.provider)
         try:
+            _leave_out(beginning, loop.time() - came_s)
             longest = await (self._admitted(beginning) if self._bounded else self._books.begin(beginning))
         except BaseException:
             self._gate.leave(row.provider)
             raise
-        self._began_s[row.request_id, row.attempt] = asyncio.get_running_loop().time()
+        self._began_s[row.request_id, row.attempt] = loop.time()
         return longest
 
     async def _admitted(self, beginning: Begin) -> int | None:
+        loop = asyncio.get_running_loop()
+        came_s = loop.time()
         async with self._admitting:
             while True:
                 alone = not self._began_s
                 self._ended.clear()
+                _leave_out(beginning, loop.time() - came_s)
+                came_s = loop.time()
                 try:
                     return await self._books.begin(beginning.among_others(whole=not alone))
                 except BudgetExceededError as refusal:
@@ -76,3 +82,12 @@ class PacedBooks:
             await self._books.settle(settlement)
         finally:
             self._ended.set()
+
+
+def _leave_out(beginning: Begin, seconds: float) -> None:
+    """Let the attempt begin when its turn has come: neither its deadline nor what is learned of it counts the queue."""
+    beginning.clock.leave_out(seconds)
+    milliseconds = round(seconds * 1000)
+    row = beginning.row
+    row.started_ms += milliseconds
+    row.deadline_ms = None if row.deadline_ms is None else row.deadline_ms + milliseconds

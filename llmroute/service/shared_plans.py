@@ -35,7 +35,7 @@ _OWN = ("prompt", "system", "messages")
 
 
 class _Kept(NamedTuple):
-    plan: Plan | LLMRouteError
+    plan: Plan
     planner: Planner
     made_s: float
 
@@ -60,15 +60,18 @@ class SharedPlans:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        key = _key(options, prompt)
-        kept = self._kept.get(key)
-        if kept is None or self._is_old(kept):
-            kept = await self._anew(key, options, prompt)
-        if isinstance(kept.plan, LLMRouteError):
-            raise type(kept.plan)(kept.plan.message, hint=kept.plan.hint)
+        try:
+            kept = await self._shared(_key(options, prompt), options, prompt)
+        except LLMRouteError:
+            # Of its neighbour, perhaps: what is wrong with one size need not be with another.
+            return await asyncio.to_thread(self._alone, options, prompt)
         entries = self._sized(kept, options, prompt)
         # Too large for all that come first: it is a case of its own.
         return kept.plan._replace(entries=entries) if entries else await asyncio.to_thread(self._alone, options, prompt)
+
+    async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
+        kept = self._kept.get(key)
+        return await self._anew(key, options, prompt) if kept is None or self._is_old(kept) else kept
 
     def _is_old(self, kept: _Kept) -> bool:
         now_s = asyncio.get_running_loop().time()
@@ -91,10 +94,7 @@ class SharedPlans:
 
     def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
         planner = self._calls.planner(self._calls.candidates(options, prompt, paced=True))
-        try:
-            return _Kept(planner.plan(options, prompt), planner, now_s)
-        except LLMRouteError as error:
-            return _Kept(error, planner, now_s)
+        return _Kept(planner.plan(options, prompt), planner, now_s)
 
     def _alone(self, options: Options, prompt: Prompt) -> Plan:
         candidates = self._calls.candidates(options, prompt, paced=True)
@@ -102,7 +102,6 @@ class SharedPlans:
 
     def _sized(self, kept: _Kept, options: Options, prompt: Prompt) -> tuple[Entry, ...]:
         """Return the entries that are tried, at most, with the costs of this prompt; those that it does not fit go."""
-        assert not isinstance(kept.plan, LLMRouteError)
         size = size_of(prompt)
         wish = kept.planner.only_hard(options, prompt)
         entries: list[Entry] = []

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmroute.batch.results import FailedFile, ResultsFile
+from llmroute.batch.failed import FailedFile
+from llmroute.batch.results import ResultsFile
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
@@ -78,12 +79,34 @@ def test_a_failure_is_asked_again_and_its_line_gives_way(tmp_path: Path) -> None
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"), failure("c"))))
     results = ResultsFile(path, resume=True)
-    assert (results.found.answers, results.found.cost_usd) == (1, 1.0)
+    assert results.earlier_usd == 1.0
     assert [results.meet(place, key) for place, key in enumerate("abc")] == [False, True, False]
     results.write(2, failure("c"))
     results.write(0, answer("a"))
     results.finish(in_order=False)
-    assert lines(path) == [answer("b"), failure("c"), answer("a")]
+    again = [{**failure("c"), "cost_before_usd": 0.25}, {**answer("a"), "cost_before_usd": 0.25}]
+    assert lines(path) == [answer("b"), *again]
+    later = ResultsFile(path, resume=True)
+    assert later.earlier_usd == 1.5, "what failed was paid for too, whenever it is counted"
+    later.close()
+
+
+def test_a_failure_that_is_not_asked_again_stands(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"))))
+    assert run(path, ["a", "b"], []) == ["a"]
+    assert lines(path) == [failure("a"), answer("b")]
+
+
+def test_a_bad_line_is_told_once_however_often_it_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    bad = {"id": 2, "line": 2, "error": {"type": "usage"}}
+    path.write_text("".join(json.dumps(line) + "\n" for line in (answer("a"), bad)))
+    results = ResultsFile(path, resume=True)
+    assert results.meet(0, "a")
+    results.write(1, bad)
+    results.finish(in_order=True)
+    assert lines(path) == [answer("a"), bad]
 
 
 def test_an_answer_is_never_forgotten_for_a_later_failure(tmp_path: Path) -> None:
@@ -100,6 +123,28 @@ def test_what_belongs_to_another_input_or_another_program_stays_in_front(tmp_pat
     found = path.read_text().splitlines()
     assert found[:2] == ['{"mine": 1}', "noise"]
     assert [json.loads(line)["id"] for line in found[2:]] == ["old", "gone", "b", "a"]
+
+
+def test_a_last_line_of_another_program_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("first\nsecond, without an end")
+    assert run(path, ["a"], [0]) == ["a"]
+    assert path.read_text().startswith("first\nsecond, without an end\n")
+
+
+def test_the_input_is_no_place_for_results(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "precious"}\n')
+    with path.open("rb") as source, pytest.raises(RequestError, match="is the input"):
+        ResultsFile(path, resume=True, source=source.fileno())
+    assert path.read_text() == '{"prompt": "precious"}\n'
+
+
+def test_a_link_stays_a_link_to_the_file_that_is_put_in_order(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    run(tmp_path / "out.jsonl", ["a", "b"], [1, 0])
+    assert (tmp_path / "out.jsonl").is_symlink()
+    assert [line["id"] for line in lines(tmp_path / "elsewhere.jsonl")] == ["a", "b"]
 
 
 def test_an_id_that_comes_twice_in_one_input_is_refused(tmp_path: Path) -> None:
@@ -169,5 +214,9 @@ def test_what_failed_takes_the_place_of_what_failed_before(tmp_path: Path) -> No
     assert path.read_text() == "older\n", "it may be what is being read"
     failed.finish()
     assert lines(path) == [{"id": "ä", "prompt": "x"}]
+    dropped = FailedFile(path)
+    dropped.write({"id": 1})
+    dropped.drop()
+    assert lines(path) == [{"id": "ä", "prompt": "x"}], "a run that was broken off leaves the older list"
     FailedFile(path).finish()
-    assert not path.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == []

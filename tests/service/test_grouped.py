@@ -17,6 +17,7 @@ from llmroute.ledger.checks import check
 from llmroute.ledger.store import Ledger
 from llmroute.routing.worst import WorstCase
 from llmroute.service.bookkeeping import Admission, Bookkeeper
+from llmroute.service.call import Clock
 from llmroute.service.grouped import GroupedBooks
 from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Purse
@@ -40,7 +41,7 @@ def test_requests_that_wait_are_written_together_and_each_goes_on_when_it_is_com
 
     async def call(group: GroupedBooks, number: int) -> None:
         made = row(f"r{number}")
-        await group.begin(Begin(made, HUNDRED))
+        await group.begin(Begin(made, HUNDRED, Clock()))
         assert statuses(path)[made.request_id] == "pending"
         await group.settle(Settle(settled(made, 100), None))
         assert statuses(path)[made.request_id] == "ok"
@@ -65,11 +66,11 @@ def test_a_ledger_that_another_process_has_locked_is_waited_for_without_stopping
     async def calls() -> None:
         nonlocal turns
         group = GroupedBooks(Bookkeeper(path, pytest.fail))
-        await group.begin(Begin(row("first"), FREE))
+        await group.begin(Begin(row("first"), FREE, Clock()))
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         threading.Timer(0.5, other.rollback).start()
-        waiting = asyncio.gather(*(group.begin(Begin(row(f"r{number}"), FREE)) for number in range(8)))
+        waiting = asyncio.gather(*(group.begin(Begin(row(f"r{number}"), FREE, Clock())) for number in range(8)))
         until = time.monotonic() + 20
         while not waiting.done() and time.monotonic() < until:
             await asyncio.sleep(0.01)
@@ -87,7 +88,7 @@ def test_who_is_cancelled_before_its_turn_is_not_written_and_keeps_nobody_waitin
 
     async def calls() -> None:
         group = GroupedBooks(Bookkeeper(path, pytest.fail))
-        tasks = [asyncio.create_task(group.begin(Begin(row(name), FREE))) for name in ("a", "gone", "b")]
+        tasks = [asyncio.create_task(group.begin(Begin(row(name), FREE, Clock()))) for name in ("a", "gone", "b")]
         await asyncio.sleep(0)
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -104,10 +105,12 @@ def test_a_bug_reaches_every_caller_and_the_next_is_written(tmp_path: Path) -> N
     async def calls() -> None:
         group = GroupedBooks(Bookkeeper(path, pytest.fail, limits=[Limit("total", "", 100)]))
         told = await asyncio.gather(
-            group.begin(Begin(row("a"), broken)), group.begin(Begin(row("b"), HUNDRED)), return_exceptions=True
+            group.begin(Begin(row("a"), broken, Clock())),
+            group.begin(Begin(row("b"), HUNDRED, Clock())),
+            return_exceptions=True,
         )
         assert [type(one) for one in told] == [TypeError] * 2
-        await group.begin(Begin(row("c"), HUNDRED))
+        await group.begin(Begin(row("c"), HUNDRED, Clock()))
 
     asyncio.run(calls())
     assert set(statuses(path)) == {"c"}
@@ -121,7 +124,7 @@ def test_what_the_ledger_cannot_take_is_kept_beside_it_and_nobody_fails(tmp_path
     async def calls() -> None:
         group = GroupedBooks(Bookkeeper(path, warnings.append))
         made = [row(f"r{number}") for number in range(3)]
-        await asyncio.gather(*(group.begin(Begin(one, FREE)) for one in made))
+        await asyncio.gather(*(group.begin(Begin(one, FREE, Clock())) for one in made))
         await asyncio.gather(*(group.settle(Settle(settled(one, 5), None)) for one in made))
 
     asyncio.run(calls())

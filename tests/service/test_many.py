@@ -16,7 +16,7 @@ from llmroute.service.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 
 def response(text: str) -> LLMResponse:
@@ -37,7 +37,7 @@ class World:
         self.slept: list[float] = []
         self.delivered: list[BatchResult] = []
 
-    async def answer(self, asked: Options) -> AsyncIterator[str | LLMResponse]:
+    async def answer(self, asked: Options) -> AsyncGenerator[str | LLMResponse]:
         number = int(asked.prompt or "")
         self.calls.append(number)
         self.inside += 1
@@ -159,7 +159,7 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
     async def work() -> None:
         first = asyncio.Event()
 
-        async def answer(asked: Options) -> AsyncIterator[str | LLMResponse]:
+        async def answer(asked: Options) -> AsyncGenerator[str | LLMResponse]:
             started.append(int(asked.prompt or ""))
             if started[-1] == 0:
                 await first.wait()
