@@ -50,8 +50,21 @@ def requests(file: IO[bytes], form: Form, defaults: Options) -> Iterator[Request
         OSError: it cannot be read.
     """
     if form.column is not None:
-        yield from _of_csv(file, form.column, form.template, defaults)
-        return
+        return map(_checked, _of_csv(file, form.column, form.template, defaults))
+    return map(_checked, _of_lines(file, form, defaults))
+
+
+def _checked(request: Request) -> Request:
+    """Say of a request that could be made of nobody that it is none."""
+    try:
+        if not isinstance(request.asked, RequestError):
+            request.asked.rendered_prompt(streaming=False)
+    except RequestError as error:
+        return request._replace(asked=error, source={})
+    return request
+
+
+def _of_lines(file: IO[bytes], form: Form, defaults: Options) -> Iterator[Request]:
     for number, raw in _lines(file):
         if isinstance(raw, RequestError):
             yield Request(number, number, raw, {})
@@ -79,7 +92,7 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
 def _of_text(number: int, text: str, fields: dict[str, Any], template: Template | None, defaults: Options) -> Request:
     asked_id = fields.get("id") or number
     try:
-        prompt = text if template is None else template.fill({"text": text, **fields})
+        prompt = text if template is None else template.fill({**fields, "text": text})
     except RequestError as error:
         return Request(number, asked_id, error, {})
     return Request(number, asked_id, replace(defaults, prompt=prompt), {"id": asked_id, "prompt": prompt})

@@ -6,6 +6,7 @@ input, unless that is not wanted.
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import os
@@ -53,6 +54,10 @@ class ResultsFile:
         self._lines = 0
         try:
             self._refuse_to_be(source)
+            # Of runs that were killed while they put the file in order.
+            for name in (path.resolve().name, f"{path.name}.failed"):
+                for leftover in path.resolve().parent.glob(f"{glob.escape(name)}.new-*"):
+                    leftover.unlink(missing_ok=True)
             self.earlier_usd = self._scan() if resume else self._refuse_content()
         except BaseException:
             os.close(self._fd)

@@ -102,7 +102,7 @@ class Batch:
             OSError: the input cannot be read.
         """
         bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
-        self._many = many = Many(bulk.answer, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
+        self._many = many = Many(bulk.asking, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
 
         waiting = Waiting(requests) if blocking else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from llmroute.batch.reading import Request
     from llmroute.cli.asked import Asked
-
-JOBS = 8
 
 
 class Batching(NamedTuple):
@@ -60,7 +59,10 @@ def run_batch(asked: Asked, how: Batching) -> None:
         if asked.render:
             raise RequestError("--render shows one answer; a batch writes JSON lines")
         form = how.form()
-        file = closing.enter_context(_input(how.file))
+        file = _input(how.file)
+        regular = _is_regular(file)
+        if regular:  # a pipe is left to the thread that may be waiting for it
+            closing.callback(file.close)
         if asked.dry_run:
             from llmroute.cli.batch_dry_run import show_batch_plan
 
@@ -69,7 +71,7 @@ def run_batch(asked: Asked, how: Batching) -> None:
         running = Running(asked, how, under_way, _total(file, form, asked), file.fileno())
         closing.callback(running.results.close)
         requested = _readable(requests(file, form, asked.defaults()), how.file)
-        code = running.run(requested, blocking=not _is_regular(file))
+        code = running.run(requested, blocking=not regular)
     raise typer.Exit(code)
 
 
@@ -109,12 +111,13 @@ def _total(file: IO[bytes], form: Form, asked: Asked) -> int | None:
 
 
 def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Tell each thing once: ten thousand requests would say the same ten thousand times."""
+    """Tell each thing once: ten thousand requests would say the same ten thousand times, but for the figures in it."""
     told: set[str] = set()
 
     def tell_once(text: str) -> None:
-        if text not in told and len(told) < 1000:  # noqa: PLR2004 (and no more than anybody would read)
-            told.add(text)
+        sense = re.sub(r"\d+", "", text)
+        if sense not in told and len(told) < 1000:  # noqa: PLR2004 (and no more than anybody would read)
+            told.add(sense)
             tell(text)
 
     return tell_once

@@ -37,7 +37,8 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     It may fall back to another model until the end.  With --batch, answer many.
     """
     if batch is not None:
-        from llmroute.cli.batch import JOBS, Batching, run_batch
+        from llmroute.cli.batch import Batching, run_batch
+        from llmroute.service.options import JOBS
 
         run_batch(asked, Batching(batch, output, resume, jobs or JOBS, unordered, lines, column, template))
     elif output or resume or jobs or unordered or lines or column is not None or template is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmroute.cli.signals import ReaderGone
 from llmroute.cli.status_line import clear
-from llmroute.cli.terminal import harmless
+from llmroute.cli.terminal import escaped, harmless
 
 
 class AnswerWriter:
@@ -42,7 +42,8 @@ def write_json(value: Any) -> None:
     """Write one JSON value on a line of its own."""
     import json
 
-    _write(json.dumps(value, ensure_ascii=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False)
+    _write((escaped(text) if sys.stdout.isatty() else text) + "\n")
 
 
 def write_text(text: str) -> None:

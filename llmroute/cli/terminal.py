@@ -21,6 +21,11 @@ def harmless(text: str) -> str:
     return _STEERING.sub("\ufffd", text)
 
 
+def escaped(text: str) -> str:
+    """Return JSON text with what could steer a terminal as its escapes, which say the same to a program."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def width(stream: TextIO | None = None) -> int:
     """Return how many columns the terminal has that `stream` is, stdout unless told; 80 where nobody says."""
     try:

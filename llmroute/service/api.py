@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from llmroute.errors import RequestError
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.calls import Calls, new_id, now_ms
@@ -15,7 +17,7 @@ from llmroute.service.drive import drive, drive_async
 from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
-from llmroute.service.options import MOST_USD, Choices, Options, as_picousd, check_range
+from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Choices, Options, as_picousd, check_range
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream
@@ -24,7 +26,7 @@ from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
@@ -133,7 +135,7 @@ class LLMService:
         self,
         requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
         *,
-        jobs: int = 8,
+        jobs: int = JOBS,
         in_order: bool = True,
         budget_usd: float | None = None,
     ) -> AsyncIterator[BatchResult]:
@@ -149,6 +151,8 @@ class LLMService:
         """
         from llmroute.service.bulk import generate_many
 
+        if isinstance(requests, str | bytes | Mapping):
+            raise RequestError("the requests are one request: give a list of them")
         return generate_many(self.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
 
     def bulk(self, *, jobs: int, budget_usd: float | None = None) -> Bulk:
@@ -157,8 +161,10 @@ class LLMService:
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
         """
-        from llmroute.service.bulk import MOST_JOBS, Bulk
+        from llmroute.service.bulk import Bulk
 
+        if not isinstance(jobs, int):
+            raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
         check_range("budget", budget_usd, 0, MOST_USD, "USD")
         pot = None if budget_usd is None else Pot(as_picousd(budget_usd))

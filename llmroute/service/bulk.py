@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmroute.transport import AsyncSender
     from llmroute.types import LLMResponse
 
-MOST_JOBS = 1024
+_END = object()
 
 
 class Bulk:
@@ -51,7 +51,12 @@ class Bulk:
         """
         return await self._plans.plan(options, options.rendered_prompt(streaming=False))
 
-    async def answer(self, options: Options) -> AsyncGenerator[str | LLMResponse]:
+    def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
+        """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
+        purse = Purse(options.budget_picousd, self._pot)
+        return lambda: self._answer(options, purse)
+
+    async def _answer(self, options: Options, purse: Purse) -> AsyncGenerator[str | LLMResponse]:
         """Make a request: yield its response, then settle it.
 
         Raises:
@@ -60,11 +65,11 @@ class Bulk:
         try:
             prompt = options.rendered_prompt(streaming=False)
             plan = await self._plans.plan(options, prompt)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise RequestError(f"the request holds a value of the wrong kind: {error}") from error
         if not (options.model or options.provider or options.chain or options.fallback):
             plan = self._spread(plan)
-        call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd, self._pot), paced=True)
+        call = self._calls.call(options, prompt, plan, purse, paced=True)
         async with aclosing(drive_async(run(call), self._sender, asyncio.sleep, self._books)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -88,23 +93,16 @@ async def generate_many(
     in_order: bool,
 ) -> AsyncIterator[BatchResult]:
     """Yield what comes of each request; whoever reads slowly lets no more be made."""
-    results: asyncio.Queue[BatchResult | Exception | None] = asyncio.Queue(maxsize=jobs)
-    many = Many(bulk.answer, results.put, jobs=jobs, in_order=in_order)
-
-    async def produce() -> None:
-        try:
-            await many.run(_taker(requests))
-        except Exception as error:  # noqa: BLE001 (whoever reads gets it)
-            await results.put(error)
-        else:
-            await results.put(None)
-
-    producing = asyncio.ensure_future(produce())
+    results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=jobs)
+    many = Many(bulk.asking, results.put, jobs=jobs, in_order=in_order)
+    producing = asyncio.ensure_future(many.run(_taker(requests)))
+    # Whoever waits for a result hears that there will be none; a queue that is full has nobody waiting.
+    producing.add_done_callback(lambda _done: None if results.full() else results.put_nowait(None))
     try:
-        while (result := await results.get()) is not None:
-            if isinstance(result, Exception):
-                raise result
-            yield result
+        while not (producing.done() and results.empty()):
+            if (result := await results.get()) is not None:
+                yield result
+        await producing
     finally:
         producing.cancel()
         await asyncio.gather(producing, return_exceptions=True)
@@ -116,15 +114,15 @@ def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitab
         later = aiter(requests)
 
         async def await_one() -> Task | None:
-            request = await anext(later, None)
-            return None if request is None else _task(request)
+            request = await anext(later, _END)
+            return None if request is _END else _task(request)
 
         return await_one
     now = iter(requests)
 
     async def take_one() -> Task | None:
-        request = next(now, None)
-        return None if request is None else _task(request)
+        request = next(now, _END)
+        return None if request is _END else _task(request)
 
     return take_one
 

@@ -6,12 +6,16 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from llmroute.errors import RestingError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # A queue on this machine gains nothing from being long; it may still grow to the limit.
 FIRST_LOCAL = 4
 ROUNDS_TO_MOST = 8
+# Who is told to wait longer asks somebody else, or gives up.
+LONGEST_PAUSE_S = 300.0
 
 
 class Lane:
@@ -77,7 +81,12 @@ class Gate:
         return self.lane(provider).has_room(asyncio.get_running_loop().time())
 
     async def enter(self, provider: str) -> None:
-        """Wait until one more call to the provider may begin, and count it."""
+        """Wait until one more call to the provider may begin, and count it.
+
+        Raises:
+            RestingError: the provider wants to be left alone for longer than anybody would wait.
+        """
+        self._refuse_long_pause(provider)
         lane, loop = self.lane(provider), asyncio.get_running_loop()
         waiting = self._waiting[provider]
         if not waiting and lane.has_room(loop.time()):
@@ -92,6 +101,11 @@ class Gate:
                 self.leave(provider)
             raise
 
+    def _refuse_long_pause(self, provider: str) -> None:
+        pause_s = self.lane(provider).paused_until_s - asyncio.get_running_loop().time()
+        if pause_s > LONGEST_PAUSE_S:
+            raise _resting(pause_s)
+
     def leave(self, provider: str) -> None:
         """Count a call that has ended, and let the next one in."""
         self.lane(provider).leave()
@@ -105,6 +119,11 @@ class Gate:
         """Learn that a call to the provider, begun at a time of the loop's clock, was one too many."""
         lane, loop = self.lane(provider), asyncio.get_running_loop()
         lane.blame(began_s, loop.time(), retry_after_s)
+        if lane.paused_until_s - loop.time() > LONGEST_PAUSE_S:
+            for turn in self._waiting[provider]:
+                if not turn.done():
+                    turn.set_exception(_resting(lane.paused_until_s - loop.time()))
+            self._waiting[provider].clear()
         # A moment later, for timers may fire a moment early.
         loop.call_at(lane.paused_until_s + 0.001, self._let_in, provider)
 
@@ -117,3 +136,9 @@ class Gate:
             if not turn.done():
                 lane.enter()
                 turn.set_result(None)
+
+
+def _resting(pause_s: float) -> RestingError:
+    error = RestingError(f"it wants to be left alone for {pause_s:.0f} s")
+    error.retry_after_s = pause_s
+    return error

@@ -12,7 +12,8 @@ from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.errors import AttemptError, BudgetExceededError, LLMRouteError
+from llmroute.errors import BudgetExceededError, LLMRouteError
+from llmroute.exit_codes import NEEDS_A_PERSON, TRY_LATER
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from llmroute.service.options import Options
     from llmroute.types import AttemptRecord
 
-TRY_LATER = AttemptError.exit_code
 PAUSES_S = (2.0, 4.0, 8.0, 16.0, 30.0)
 # When all that is asked fails for so long, the rest would too.
 PATIENCE_S = 300.0
+# So many in a row that need a person (a key, credit, a model), and no answer between: the next will need one too.
+HOPELESS = 20
 # In order, answers wait for those before them: so many times the workers, and so much text, at most.
 AHEAD = 16
 HELD_CHARACTERS = 16 * 1024 * 1024
@@ -48,14 +50,15 @@ class BatchResult(NamedTuple):
 class Many:
     """Sees tasks through, `jobs` at once.
 
-    `answer` makes one request: it yields its response, and goes on to settle it in the ledger when it is resumed.
+    `asking` returns what makes one request as often as it is called: it yields the response, and goes on to settle it
+    in the ledger when it is resumed.
     `deliver` takes each result, one at a time and an answer before it is settled; while it waits, so do the workers.
     With `in_order` results are delivered in the order of their tasks, else as they come.
     """
 
     def __init__(  # noqa: PLR0913 (two of them are how time and chance come in)
         self,
-        answer: Callable[[Options], AsyncGenerator[str | LLMResponse]],
+        asking: Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]],
         deliver: Callable[[BatchResult], Awaitable[None]],
         *,
         jobs: int,
@@ -63,7 +66,7 @@ class Many:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._answer = answer
+        self._asking = asking
         self._deliver = deliver
         self._jobs = jobs
         self._in_order = in_order
@@ -77,6 +80,7 @@ class Many:
         self._behind: deque[asyncio.Future[None]] = deque()
         self._answered_at_s = 0.0
         self._under_way = 0
+        self._hopeless = 0
         self._idle_since_s = 0.0
         self._cannot_take: Exception | None = None
         self.stopped_by: LLMRouteError | None = None
@@ -140,32 +144,44 @@ class Many:
     async def _ask(self, number: int, request: Any, asked: Options) -> None:
         """Make a request until it is answered, or fails for good."""
         before: tuple[AttemptRecord, ...] = ()
+        ask = self._asking(asked)
         for pause_s in (*PAUSES_S, None):
             try:
-                await self._once(number, request, asked, before)
+                await self._once(number, request, ask(), before)
             except LLMRouteError as error:
                 error.attempts = before = (*before, *error.attempts)
-                if pause_s is None or error.exit_code != TRY_LATER or self.stopped_by is not None:
+                passes = error.exit_code == TRY_LATER and _told_s(error) <= PATIENCE_S
+                if pause_s is None or not passes or self.stopped_by is not None:
                     self._judge(error)
                     await self._hand_over(number, BatchResult(request, None, error))
                     return
-                told_s = getattr(error, "retry_after_s", None) or 0.0
-                await self._sleep(max(pause_s * (0.8 + 0.4 * self._jitter()), told_s))
+                await self._sleep(max(pause_s * (0.8 + 0.4 * self._jitter()), _told_s(error)))
             else:
                 return
 
-    async def _once(self, number: int, request: Any, asked: Options, before: tuple[AttemptRecord, ...]) -> None:
+    async def _once(
+        self,
+        number: int,
+        request: Any,
+        answer: AsyncGenerator[str | LLMResponse],
+        before: tuple[AttemptRecord, ...],
+    ) -> None:
         # Whoever leaves in the middle waits until the attempt is settled.
-        async with aclosing(self._answer(asked)) as pieces:
+        async with aclosing(answer) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LLMResponse):
                     self._answered_at_s = asyncio.get_running_loop().time()
+                    self._hopeless = 0
                     await self._hand_over(number, BatchResult(request, piece.after(before), None))
 
     def _judge(self, error: LLMRouteError) -> None:
         """Stop where the next request would fail as this one has."""
-        if (isinstance(error, BudgetExceededError) and not error.of_request) or (
-            error.exit_code == TRY_LATER and asyncio.get_running_loop().time() - self._answered_at_s > PATIENCE_S
+        self._hopeless += error.exit_code == NEEDS_A_PERSON
+        waited_s = asyncio.get_running_loop().time() - self._answered_at_s
+        if (
+            self._hopeless >= HOPELESS
+            or (isinstance(error, BudgetExceededError) and not error.of_request)
+            or (error.exit_code == TRY_LATER and max(waited_s, _told_s(error)) > PATIENCE_S)
         ):
             self.stop(error)
 
@@ -198,6 +214,11 @@ class Many:
             turn = self._behind.popleft()
             if not turn.done():
                 turn.set_result(None)
+
+
+def _told_s(error: LLMRouteError) -> float:
+    """Return in how many seconds a provider wants to be asked again."""
+    return getattr(error, "retry_after_s", None) or 0.0
 
 
 def _size(result: BatchResult) -> int:

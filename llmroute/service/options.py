@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_TEMPERATURE = 2.0
 MOST_USD = 10**6
+# How many requests at once, unless told otherwise, and at most.
+JOBS = 8
+MOST_JOBS = 1024
 ON_BUDGET = ("cheaper", "refuse")
 FALLBACK_ON = ("content",)
 
@@ -101,6 +104,8 @@ class Options:
         """
         self._check_choices()
         self._check_ranges()
+        _check_label("workspace", self.workspace_id)
+        _check_label("execution", self.execution_id)
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain says itself which models are tried: leave out model, provider and fallback")
         return Prompt(
@@ -154,6 +159,16 @@ class Options:
         if not self.prompt or not self.prompt.strip():
             raise RequestError("the prompt is empty", hint='give it as an argument or on stdin: llmroute gen "..."')
         return (Message("user", self.prompt),)
+
+
+def _check_label(what: str, label: str | None) -> None:
+    """Refuse what the ledger could not keep."""
+    if label is None:
+        return
+    try:
+        label.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise RequestError(f"the {what} {label!r} is no text that can be kept") from None
 
 
 def as_picousd(usd: float) -> int:

@@ -61,7 +61,8 @@ def test_a_line_is_a_request_with_what_the_command_line_says_of_all() -> None:
     ],
 )
 def test_a_line_takes_every_option_by_the_name_of_its_flag(said: dict[str, Any], field: str, value: object) -> None:
-    assert getattr(asked(read(json.dumps(said))[0]), field) == value
+    line = said if "messages" in said else {"prompt": "x", **said}
+    assert getattr(asked(read(json.dumps(line))[0]), field) == value
 
 
 def test_every_option_of_a_request_can_be_said_on_a_line() -> None:
@@ -155,8 +156,8 @@ def test_no_bytes_whatever_stop_the_reading(lines: list[bytes]) -> None:
     assert all(isinstance(one.asked, RequestError) or one.asked.prompt for one in read(data, Form(lines=True)))
 
 
-@given(st.dictionaries(st.sampled_from(["id", "prompt", "system"]), st.text(min_size=1), min_size=1))
-def test_what_is_to_be_run_again_asks_for_the_same(said: dict[str, str]) -> None:
-    (first,) = read(json.dumps(said))
+@given(st.dictionaries(st.sampled_from(["id", "system"]), st.text(min_size=1)), st.text(min_size=1))
+def test_what_is_to_be_run_again_asks_for_the_same(said: dict[str, str], prompt: str) -> None:
+    (first,) = read(json.dumps({**said, "prompt": f"{prompt}."}))
     (again,) = read(json.dumps(first.source))
     assert (again.id, again.asked) == (first.id, first.asked)

@@ -87,7 +87,7 @@ def test_a_failure_is_asked_again_and_its_line_gives_way(tmp_path: Path) -> None
     again = [{**failure("c"), "cost_before_usd": 0.25}, {**answer("a"), "cost_before_usd": 0.25}]
     assert lines(path) == [answer("b"), *again]
     later = ResultsFile(path, resume=True)
-    assert later.earlier_usd == 1.5, "what failed was paid for too, whenever it is counted"
+    assert later.earlier_usd == 1.75, "what failed was paid for too, whenever it is counted"
     later.close()
 
 

@@ -141,8 +141,8 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
         (1, False),
         (5, False),
     ]
-    assert found[1]["line"] == 2
-    assert "1 answered, 1 failed, 3 bad lines" in ran.err
+    assert [one["line"] for one in found[1:]] == [2, 3, 4, 5]
+    assert "1 answered, 4 bad lines" in ran.err
 
 
 def test_plain_lines_csv_and_templates_come_from_a_pipe_too(server: ModelServer, tmp_path: Path) -> None:
@@ -313,6 +313,24 @@ def test_a_signal_ends_a_batch_whose_pipe_is_silent(server: ModelServer, tmp_pat
     process.stdout.close()
 
 
+def test_a_key_that_is_refused_ends_the_batch_and_says_who_is_needed(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 200)
+    with serving([openai_error(401, "invalid_api_key")]) as server:
+        ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
+        assert ran.code == 3
+        assert len(server.received) < 50
+    assert "stopped: openai/" in ran.err
+    assert len(results(tmp_path / "out.jsonl.failed")) == 200
+
+
+def test_a_provider_that_wants_to_be_asked_tomorrow_ends_the_batch_today(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 40)
+    with serving([openai_error(429, retry_after="3000")]) as server:
+        ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
+    assert ran.code == 4
+    assert "left alone for" in ran.err or "429" in ran.err
+
+
 def test_the_time_in_the_queue_is_not_the_time_of_the_request(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 6)
     first = threading.Event()
@@ -422,7 +440,7 @@ class TestBudgets:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
         assert (ran.code, ran.out, server.requests) == (5, "", [])
 
-    @pytest.mark.parametrize("asked", [("-m", MODEL), ("-p", "openai"), ()])
+    @pytest.mark.parametrize("asked", [("-m", MODEL), ("-p", "openai")])
     def test_the_budget_of_one_line_is_its_own(
         self, asked: tuple[str, ...], server: ModelServer, tmp_path: Path
     ) -> None:

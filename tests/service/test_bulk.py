@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import BudgetExceededError, RequestError
+from llmroute.service import many
 from llmroute.service.options import Options
-from tests.fault_server import Pause, serving
+from tests.fault_server import Pause, Reset, serving
 from tests.service.servers import OPENAI, House, anthropic_answer, openai_answer, openai_error
 
 if TYPE_CHECKING:
@@ -83,6 +84,43 @@ def test_what_cannot_be_asked_is_an_error_in_its_place_and_stops_nothing(tmp_pat
     assert contents(results) == ["a", None, None, None, "d"]
     assert all(isinstance(result.error, RequestError) for result in results[1:4])
     assert "temprature" in str(results[1].error)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": "hot"}, {"stop": 5}, {"model": 5}, {"messages": "abc"}, {"workspace_id": ["x"]}]
+)
+def test_a_value_of_the_wrong_kind_is_an_error_in_its_place(wrong: dict[str, Any], tmp_path: Path) -> None:
+    requests = ["a", {"prompt": "b", **wrong}, None, "c"]
+    with serving(echo) as server:
+        results = asyncio.run(gathered(House(tmp_path, openai=server), requests))
+    assert contents(results) == ["a", None, None, "c"]
+    assert all(isinstance(result.error, RequestError) for result in results[1:3])
+
+
+@pytest.mark.parametrize("one", ["hello", {"prompt": "hello"}, b"hello"])
+def test_one_request_is_no_list_of_them(one: Any, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="a list of them"):
+        asyncio.run(gathered(House(tmp_path), one))
+
+
+def test_an_iterable_that_ends_in_a_cancellation_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def cancelled() -> AsyncIterator[str]:
+        yield "a"
+        raise asyncio.CancelledError
+
+    with serving(echo) as server, pytest.raises(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(gathered(House(tmp_path, openai=server), cancelled()), 20))
+
+
+def test_the_budget_of_one_request_holds_for_all_its_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "PAUSES_S", (0.0,) * 5)
+    half = openai_answer("x" * 400)[:-200]
+    request = {"prompt": "x", "model": OPENAI, "max_tokens": 1000, "budget_remaining": 0.003, "enable_fallback": False}
+    with serving([half, Reset()]) as server:
+        house = House(tmp_path, openai=server)
+        (result,) = asyncio.run(gathered(house, [request]))
+    assert result.error is not None
+    assert sum(cost for (cost,) in house.rows("cost_picousd")) <= 0.003 * 10**12
 
 
 def test_what_the_iterable_raises_reaches_the_reader_after_what_was_begun_is_answered(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,13 +16,17 @@ from llmroute.service.many import BatchResult, Many, Task
 from llmroute.service.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
 
 def response(text: str) -> LLMResponse:
     attempt = AttemptRecord("p", "m", "ok", cost_usd=0.5)
     return LLMResponse(text, "p", "m", Usage(), 0.5, 1, None, "stop", (attempt,), "r")
+
+
+Answer = Callable[[Options], AsyncGenerator[str | LLMResponse]]
+
+
+def asking(answer: Answer) -> Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]]:
+    return lambda asked: lambda: answer(asked)
 
 
 class World:
@@ -64,7 +69,9 @@ class World:
 
     def run(self, count: int, *, jobs: int = 4, in_order: bool = True) -> Many:
         async def work() -> Many:
-            engine = Many(self.answer, self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5)
+            engine = Many(
+                asking(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
+            )
             tasks = iter([Task(Options(prompt=str(number)), number) for number in range(count)])
 
             async def take() -> Task | None:
@@ -118,6 +125,21 @@ def test_a_longer_wish_to_wait_is_kept_and_patience_ends() -> None:
     world.run(1)
     assert world.slept == [20.0, 20.0, 20.0, 20.0, 30.0]
     assert isinstance(world.delivered[0].error, RateLimitError)
+
+
+def test_a_wish_beyond_all_patience_is_not_waited_for() -> None:
+    world = World(lambda _number, _call: RateLimitError("tomorrow", retry_after_s=3600.0))
+    world.run(1)
+    assert (len(world.calls), world.slept) == (1, [])
+
+
+def test_when_one_after_the_other_needs_a_person_no_more_are_taken() -> None:
+    world = World(lambda _number, _call: AuthenticationError("no"))
+    engine = world.run(1000)
+    assert isinstance(engine.stopped_by, AuthenticationError)
+    assert many.HOPELESS <= len(world.calls) < many.HOPELESS + 10
+    mixed = World(lambda number, _call: AuthenticationError("no") if number % 2 else None)
+    assert mixed.run(200).stopped_by is None
 
 
 def test_what_needs_a_person_is_not_made_again() -> None:
@@ -176,7 +198,7 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
             number = next(numbers, None)
             return None if number is None else Task(Options(prompt=str(number)), number)
 
-        running = asyncio.ensure_future(Many(answer, deliver, jobs=4, in_order=True).run(take))
+        running = asyncio.ensure_future(Many(asking(answer), deliver, jobs=4, in_order=True).run(take))
         for _ in range(2000):
             await asyncio.sleep(0)
         assert delivered == []
@@ -207,7 +229,7 @@ def test_when_results_cannot_be_taken_all_is_broken_off_and_settled() -> None:
             return Task(Options(prompt=str(number)), number)
 
         with pytest.raises(BrokenError):
-            await asyncio.wait_for(Many(world.answer, deliver, jobs=4, in_order=False).run(take), 30)
+            await asyncio.wait_for(Many(asking(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
 
     asyncio.run(work())
     assert world.inside == 0
@@ -226,7 +248,7 @@ def test_a_request_that_cannot_be_made_has_its_place_in_the_order() -> None:
         async def deliver(result: BatchResult) -> None:
             delivered.append(result)
 
-        await Many(World().answer, deliver, jobs=3, in_order=True).run(take)
+        await Many(asking(World().answer), deliver, jobs=3, in_order=True).run(take)
 
     asyncio.run(work())
     assert [result.request for result in delivered] == ["a", "b", "c"]
