@@ -50,7 +50,7 @@ class Batching(NamedTuple):
 
 
 def run_batch(asked: Asked, how: Batching) -> None:
-    """Run a batch, tell what came of it on stderr, and exit with 0, 4 (some failed), 5 (budget) or 6 (cut short)."""
+    """Run a batch, tell what came of it on stderr, and exit with its code: see `Running.run`."""
     with opened(asked, note=_once(say)) as under_way, ExitStack() as closing:
         if asked.prompt is not None:
             raise RequestError(

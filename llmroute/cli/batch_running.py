@@ -80,7 +80,10 @@ class Running:
         )
 
     def run(self, requested: Iterator[Request], *, blocking: bool) -> int:
-        """See the batch through, and return its exit code; `blocking` says that the next line may be waited for.
+        """See the batch through; `blocking` says that the next line may have to be waited for.
+
+        Returns its exit code: 0, 4 (some failed), that of what stopped it, 3 (the results cannot be written), or 6 (all
+        were answered, some cut short).
 
         Raises:
             RequestError: the budget or the number of jobs cannot be, or the input is not what it was said to be.
