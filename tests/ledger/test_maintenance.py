@@ -50,6 +50,7 @@ def test_a_sound_ledger_is_found_sound(path: Path) -> None:
     ("harm", "named"),
     [
         ("UPDATE rollups SET cost_picousd = cost_picousd + 1 WHERE workspace = 'w1'", "sums of 133 quarter-hours"),
+        ("UPDATE days SET day = day + 1000", "sums of 10 days"),
         ("DELETE FROM rollups", "sums of 400 quarter-hours"),
         ("UPDATE budgets SET spent_picousd = 0", "budget per total"),
         ("UPDATE budgets SET reserved_picousd = 0", "budget per total"),
@@ -63,6 +64,22 @@ def test_sums_that_are_not_those_of_the_rows_are_found_and_built_anew(harm: str,
     assert named in found.faults[0]
     with Ledger(path) as ledger:
         repair_sums(ledger, NOW_MS)
+    assert check(path, NOW_MS).faults == ()
+    assert bill(path) == whole
+
+
+def test_rows_of_a_clock_that_was_wrong_are_checked_and_cost_no_step_for_each_day_between(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for request, at_ms in (("long ago", 5), ("far ahead", 4 * NOW_MS), ("beyond", 2**62)):
+            ledger.settle(settled(row(request, at_ms=at_ms), 7))
+        whole = bill(path)
+        for wrong in (0, "(SELECT max(quarter) FROM rollups)"):
+            ledger.db.execute(f"UPDATE rollups SET cost_picousd = 0 WHERE quarter = {wrong}")
+        assert "sums of 2 quarter-hours" in check(path, NOW_MS).faults[0]
+        begun: list[str] = []
+        ledger.db.set_trace_callback(lambda statement: begun.append(statement) if statement[:5] == "BEGIN" else None)
+        repair_sums(ledger, NOW_MS)
+    assert len(begun) < 50
     assert check(path, NOW_MS).faults == ()
     assert bill(path) == whole
 
