@@ -116,26 +116,44 @@ class Ledger:
             return None
         try:
             with translated(self.path):
-                self.db.execute("PRAGMA busy_timeout = 0")
-            try:
-                return self._written(entries)
-            finally:
-                self.db.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
+                try:
+                    self.db.execute("PRAGMA busy_timeout = 0")
+                    return self._written(entries)
+                finally:
+                    self.db.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
         except LedgerError:
             return None
         finally:
             self._lock.release()
 
     def _written(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+        """Write all that can be written, or nothing."""
+        outcomes: list[LedgerError | Refusal | None]
         try:
             with self.transaction() as db:
-                outcomes = write(db, entries)
-            self._check_place()
+                outcomes = [*write(db, entries)]
         except LedgerError as error:
-            if len(entries) > 1 and isinstance(error.__cause__, _OF_ONE_ROW):
-                return [outcome for entry in entries for outcome in self.write([entry])]
-            raise
-        return list(outcomes)
+            if len(entries) == 1 or not isinstance(error.__cause__, _OF_ONE_ROW):
+                raise
+            with self.transaction():
+                outcomes = [self._alone(entry) for entry in entries]
+        self._check_place()
+        return outcomes
+
+    def _alone(self, entry: Entry) -> LedgerError | Refusal | None:
+        """Write one entry in the open transaction, which goes on when something is wrong with the entry."""
+        outcome: LedgerError | Refusal | None
+        self.db.execute("SAVEPOINT entry")
+        try:
+            with translated(self.path):
+                (outcome,) = write(self.db, [entry])
+        except LedgerError as error:
+            if not isinstance(error.__cause__, _OF_ONE_ROW):
+                raise
+            self.db.execute("ROLLBACK TO entry")
+            outcome = error
+        self.db.execute("RELEASE entry")
+        return outcome
 
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> memory.Recollection:
         """Read what calls of this size and effort have taught.

@@ -110,3 +110,27 @@ def test_who_does_not_wait_writes_where_nobody_else_does_and_nothing_where_someb
         assert set(statuses(ledger)) == {"a"}
         assert ledger.write_at_once([Pending(row("b"))]) == [None]
         assert ledger.db.execute("PRAGMA busy_timeout").fetchone() == (10_000,), "whoever waits waits as long as before"
+
+
+def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_group_out(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    bad = Pending(row("bad", model=None), retry=True)
+    entries: list[Entry] = [Settled(settled(row("a"), 1), lesson()), bad, Pending(row("b"))]
+    with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        tokens = memory.retry_tokens(ledger.db, "openai", NOW_MS)
+        begun: list[str] = []
+
+        def lock_before_the_second(statement: str) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                begun.append(statement)
+                if len(begun) == 2:
+                    other.execute(statement)
+
+        ledger.db.set_trace_callback(lock_before_the_second)
+        assert ledger.write_at_once(entries) is None
+        other.execute("ROLLBACK")
+        assert statuses(ledger) == {}
+        assert [type(one) for one in ledger.write(entries)] == [type(None), LedgerError, type(None)]
+        assert statuses(ledger) == {"a": "ok", "b": "pending"}
+        assert ledger.recall(bucket=0, effort="", now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
+        assert memory.retry_tokens(ledger.db, "openai", NOW_MS) == tokens, "what is refused takes none"
