@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class Answering:
     """One request under way on the command line."""
 
-    def __init__(self, asked: Asked, meta: IO[str] | None, note: Callable[[str], None]) -> None:
+    def __init__(self, asked: Asked, note: Callable[[str], None]) -> None:
         self.asked = asked
-        self._meta = meta
+        # What is written to --meta in the end.
+        self.aside = ""
         from llmroute.service.api import LLMService
 
         self.service = LLMService(
@@ -44,12 +45,11 @@ class Answering:
             tell(usage_line(response))
 
     def tell_aside(self, value: dict[str, Any]) -> None:
-        """Write what --meta asks for."""
-        if self._meta is not None:
+        """Keep what --meta asks for until the end."""
+        if self.asked.meta is not None:
             import json
 
-            json.dump(value, self._meta, ensure_ascii=False)
-            self._meta.write("\n")
+            self.aside += json.dumps(value, ensure_ascii=False) + "\n"
 
     def conclude(self, response: LLMResponse) -> None:
         """Exit with 6 when the answer was cut short and nobody had asked for that."""
@@ -83,7 +83,7 @@ def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
         fail(error, as_json=asked.as_json)
     under_way: Answering | None = None
     try:
-        under_way = Answering(asked, meta, note)
+        under_way = Answering(asked, note)
         yield under_way
     except LLMRouteError as error:
         if under_way is not None:
@@ -93,7 +93,7 @@ def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
         if under_way is not None:
             under_way.service.leave()
         if meta is not None:
-            meta.close()
+            _write_meta(meta, under_way.aside if under_way is not None else "")
 
 
 def _open_meta(path: Path | None) -> IO[str] | None:
@@ -101,6 +101,16 @@ def _open_meta(path: Path | None) -> IO[str] | None:
     if path is None:
         return None
     try:
-        return path.open("w", encoding="utf-8")
+        # What is not UTF-8 on the command line is half characters here, and in JSON an escape.
+        return path.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RequestError(f"--meta: {path} cannot be written: {error.strerror}") from error
+
+
+def _write_meta(meta: IO[str], text: str) -> None:
+    """Write the side channel and close it; where that fails, the answer is none the worse for it."""
+    try:
+        with meta:
+            meta.write(text)
+    except OSError as error:
+        say(f"--meta: {meta.name} could not be written: {error.strerror or error}")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from tests.shell import LLMROUTE, environment, rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 GEN_FIELDS = {
     "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "usage", "cost_usd", "latency_ms",
@@ -78,6 +78,26 @@ def test_the_side_channel_leaves_stdout_alone(server: ModelServer, tmp_path: Pat
     ran = run("stream", "hi", "-m", MODEL, "--meta", "told.json", home=tmp_path, **server.settings)
     assert ran.out == "one two three\n"
     assert set(json.loads((tmp_path / "told.json").read_text())) == GEN_FIELDS
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize(("command", "words"), [("gen", ("one", " two")), ("stream", ("long " * 20_000,))])
+def test_a_side_channel_on_a_full_disk_is_warned_of_and_costs_no_answer(
+    command: str, words: tuple[str, ...], server: ModelServer, tmp_path: Path
+) -> None:
+    server.words = words
+    ran = run(command, "hi", "-m", MODEL, "-q", "--meta", "/dev/full", home=tmp_path, **server.settings)
+    assert (ran.code, ran.out) == (0, "".join(words) + "\n")
+    assert ran.err == "llmroute: --meta: /dev/full could not be written: No space left on device\n"
+    failed = run(command, "hi", "-p", "anthropic", "--meta", "/dev/full", home=tmp_path, **server.settings)
+    assert (failed.code, failed.out) == (3, "")
+    assert "ANTHROPIC_API_KEY" in failed.err
+
+
+def test_a_name_that_is_not_utf8_is_told_on_the_side_as_json_escapes_it(server: ModelServer, tmp_path: Path) -> None:
+    ran = run("gen", "hi", "-m", "nobody/\udcff", "--meta", "told.json", home=tmp_path, **server.settings)
+    assert ran.code == 2
+    assert "together/nobody/\udcff" in json.loads((tmp_path / "told.json").read_text())["error"]["hint"]
 
 
 @pytest.mark.parametrize(
