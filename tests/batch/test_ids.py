@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.batch.ids import IdTable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEYS = st.one_of(st.integers(), st.text())
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(KEYS, st.integers(0, 2**64 - 1))))
 def test_the_last_number_of_an_id_is_kept_and_no_other_id_has_it(pairs: Sequence[tuple[str | int, int]]) -> None:
     table, model = IdTable(), {}
