@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import cells, left, right, wrapped
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _NARROWEST_NAME = 20
 _NARROWEST_TEXT = 12
 _GAP = "  "
+_FOUR_DECIMALS_USD = 0.0001
+_LEAST_USD = 0.0000001
 
 
 def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
@@ -84,7 +87,10 @@ def money(usd: float | None) -> str:
         return "cost unknown"
     if usd == 0 or usd >= 1:
         return f"${usd:,.2f}"
-    return f"${usd:.4f}" if usd >= 0.0001 else f"${usd:.2g}"  # noqa: PLR2004 (four decimals show it)
+    if usd < _LEAST_USD:
+        return f"under ${_LEAST_USD:.7f}"
+    # Four decimals, or two digits that are not 0.
+    return f"${usd:.4f}" if usd >= _FOUR_DECIMALS_USD else f"${usd:.{1 - floor(log10(usd))}f}".rstrip("0")
 
 
 def _count(tokens: int | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.cli.render import usage_line
+from llmroute.cli.render import money, usage_line
 from llmroute.cli.writers import first_block
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 from tests.model_server import ModelServer
@@ -51,6 +51,26 @@ def test_extract_writes_the_first_fenced_block_only(command: str, server: ModelS
 )
 def test_a_block_ends_with_its_own_fence(text: str, block: str) -> None:
     assert first_block(text) == block
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [
+        (None, "cost unknown"),
+        (0.0, "$0.00"),
+        (1234.5, "$1,234.50"),
+        (0.25, "$0.2500"),
+        (0.0001, "$0.0001"),
+        (0.00009996, "$0.0001"),
+        (0.00009, "$0.00009"),
+        (0.0000123, "$0.000012"),
+        (0.00000012, "$0.00000012"),
+        (0.0000001, "$0.0000001"),
+        (1e-12, "under $0.0000001"),
+    ],
+)
+def test_money_is_shown_in_plain_decimals_however_little_it_is(usd: float | None, shown: str) -> None:
+    assert money(usd) == shown
 
 
 @pytest.mark.parametrize("command", ["gen", "stream"])
