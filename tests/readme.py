@@ -59,7 +59,7 @@ def _ledger() -> str:
         others = [f"`{name}`" for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         db.close()
     rest = ", ".join(name for name in others if name not in ("`attempts`", "`sqlite_sequence`"))
-    return f"```sql\n{attempts};\n```\n\nBeside it: {rest}. `llmroute/ledger/schema.py` has them all.\n"
+    return f"```sql\n{attempts};\n```\n\nBeside it: {rest}. `llmroute/ledger/tables.py` has them all.\n"
 
 
 GENERATED: dict[str, Callable[[], str]] = {

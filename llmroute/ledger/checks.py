@@ -11,8 +11,8 @@ from llmroute.ledger import spool
 from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
 from llmroute.ledger.coarse import SPANS, fill, forget, of_rollups
 from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.schema import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.store import Ledger, translated
+from llmroute.ledger.sums import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

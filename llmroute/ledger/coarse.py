@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.schema import COARSE, COUNTERS
+from llmroute.ledger.sums import COARSE, COUNTERS
 
 if TYPE_CHECKING:
     import sqlite3

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.making import alone_in, beside
 from llmroute.ledger.rows import COLUMNS
-from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, migrate
+from llmroute.ledger.schema import migrate
 from llmroute.ledger.store import translated
+from llmroute.ledger.sums import COUNTERS, ROLLUP_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from llmroute.ledger.coarse import fill, forget
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.rows import COLUMNS, AttemptRow
-from llmroute.ledger.schema import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.store import Ledger
+from llmroute.ledger.sums import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 
 if TYPE_CHECKING:
     import sqlite3

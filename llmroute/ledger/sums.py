@@ -1,0 +1,55 @@
+"""The SQL that sums attempts up by quarter of an hour, and those sums by coarser keys."""
+
+from __future__ import annotations
+
+# The columns of rollups, and the row that one attempt adds to them.
+ROLLUP_KEY = "quarter, provider, model, workspace, task, strategy, status"
+COUNTERS = (
+    "call_count, unknown_cost_count, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, "
+    "cost_picousd, fallback_cost_picousd, latency_ms"
+)
+_KEY_OF_ROW = """
+        {row}started_ms / 900000 AS quarter, {row}provider AS provider, {row}model AS model,
+        ifnull({row}workspace, '') AS workspace, ifnull({row}task, '') AS task,
+        ifnull({row}strategy, '') AS strategy, {row}status AS status"""
+_COUNTERS_OF_ROW = """
+        {sign} 1 AS call_count, {sign} ({row}cost_picousd IS NULL) AS unknown_cost_count,
+        {sign} ifnull({row}input_tokens, 0) AS input_tokens,
+        {sign} ifnull({row}cached_input_tokens, 0) AS cached_input_tokens,
+        {sign} ifnull({row}output_tokens, 0) AS output_tokens,
+        {sign} ifnull({row}reasoning_tokens, 0) AS reasoning_tokens,
+        {sign} ifnull({row}cost_picousd, 0) AS cost_picousd,
+        {sign} iif({row}attempt > 1, ifnull({row}cost_picousd, 0), 0) AS fallback_cost_picousd,
+        {sign} ifnull({row}latency_ms, 0) AS latency_ms"""
+ROLLUP_OF_ROW = (
+    f"SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} FROM attempts WHERE status <> 'pending'".format(row="", sign="+")  # noqa: S608
+)
+
+_NAMES = COUNTERS.split(", ")
+_ADDED = f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)};"
+_ROLL = f"INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} {_ADDED}"
+
+# The coarser tables, and the keys that a rollup has there.
+COARSE = {
+    "days": "{row}quarter / 96 AS day, {row}provider, {row}model, {row}workspace, {row}status",
+    "quarters": "{row}quarter, {row}workspace, {row}status",
+}
+
+
+def _coarse(row: str, told: str) -> str:
+    """Add a changed rollup to the coarser tables; `told` is how much of each counter."""
+    counters = ", ".join(told.format(name=name) for name in _NAMES)
+    return "\n".join(
+        f"INSERT INTO {table} SELECT {key.format(row=row)}, {counters} {_ADDED}" for table, key in COARSE.items()
+    )
+
+
+# What stands in braces in `tables`.
+WORDS = {
+    "add_new": _ROLL.format(row="new.", sign="+"),
+    "subtract_old": _ROLL.format(row="old.", sign="-"),
+    "counters": ",\n    ".join(f"{name} INTEGER NOT NULL" for name in _NAMES),
+    "coarse_of_new": _coarse("new.", "new.{name}"),
+    "coarse_of_change": _coarse("new.", "new.{name} - old.{name}"),
+    "coarse_of_old": _coarse("old.", "- old.{name}"),
+}

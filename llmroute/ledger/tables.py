@@ -1,0 +1,244 @@
+"""The tables of the ledger, written to be read.  What stands in braces is of `sums.WORDS`."""
+
+from __future__ import annotations
+
+ATTEMPTS = """
+CREATE TABLE attempts (
+    -- One row for each call to one provider, failed calls included.
+    id INTEGER PRIMARY KEY,
+    -- Attempts that served one request share its id, and are counted from 1.
+    request_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    -- pending until settled, then once and for all:
+    -- ok, failed, partial (broke off after text was shown), interrupted (by the user), lost (the process died)
+    status TEXT NOT NULL,
+    -- The class of the failure, and what the provider's HTTP status was.
+    error TEXT,
+    http_status INTEGER,
+    -- UTC milliseconds.
+    started_ms INTEGER NOT NULL,
+    settled_ms INTEGER,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- What the provider says answered, and the provider's id of the exchange.
+    served_model TEXT,
+    provider_request_id TEXT,
+    strategy TEXT,
+    chain TEXT,
+    task TEXT,
+    workspace TEXT,
+    execution TEXT,
+    effort TEXT,
+    streaming INTEGER NOT NULL,
+    -- Tokens; NULL is "not told".  Input is the whole prompt, output includes reasoning.
+    input_tokens INTEGER,
+    cached_input_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    output_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    -- reported by the provider, estimated here, or none
+    usage_source TEXT NOT NULL,
+    -- The price used, as JSON in pico-USD per token, and its date.
+    price TEXT,
+    price_as_of TEXT,
+    -- Integer pico-USD; NULL where the price is unknown.
+    reserved_picousd INTEGER,
+    cost_picousd INTEGER,
+    cost_usd REAL GENERATED ALWAYS AS (cost_picousd / 1e12) VIRTUAL,
+    latency_ms INTEGER,
+    ttft_ms INTEGER,
+    finish_reason TEXT,
+    -- Who is making the call, so that a pending row of a dead process can be told from one of a living.
+    pid INTEGER,
+    host TEXT,
+    UNIQUE (request_id, attempt)
+) STRICT;
+
+CREATE INDEX attempts_by_time ON attempts (started_ms);
+CREATE INDEX attempts_pending ON attempts (started_ms) WHERE status = 'pending';
+
+CREATE TABLE rollups (
+    -- Settled attempts summed by quarter of an hour, so that a report costs what its period is long.
+    -- Every time zone in use is a whole number of quarters away from UTC.
+    quarter INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    task TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    status TEXT NOT NULL,
+    call_count INTEGER NOT NULL,
+    unknown_cost_count INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    cost_picousd INTEGER NOT NULL,
+    -- What attempts after the first of their request cost.
+    fallback_cost_picousd INTEGER NOT NULL,
+    latency_ms INTEGER NOT NULL,
+    PRIMARY KEY (quarter, provider, model, workspace, task, strategy, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER attempts_settled_at_once AFTER INSERT ON attempts WHEN new.status <> 'pending' BEGIN
+    {add_new}
+END;
+
+CREATE TRIGGER attempts_settled AFTER UPDATE ON attempts WHEN old.status = 'pending' AND new.status <> 'pending' BEGIN
+    {add_new}
+END;
+
+CREATE TRIGGER attempts_corrected AFTER UPDATE ON attempts WHEN old.status <> 'pending' BEGIN
+    {subtract_old}
+    {add_new}
+END;
+"""
+
+MEMORY = """
+CREATE TABLE latencies (
+    -- What calls have taken, by prompt size, as a decayed mean of logarithms: routing.learning has the formulas.
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    effort TEXT NOT NULL,
+    -- Input tokens up to 1k, 4k, 16k, more: 0 to 3.
+    bucket INTEGER NOT NULL,
+    -- ttft (seconds to the first token) or per_token (seconds for each output token)
+    metric TEXT NOT NULL,
+    weight REAL NOT NULL,
+    log_sum REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model, effort, bucket, metric)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reliabilities (
+    -- How many calls succeeded, and how many there were, both decayed.
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    ok REAL NOT NULL,
+    calls REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE breakers (
+    -- What is left alone for a while: a provider's key, an endpoint, or one model (the others have an empty model).
+    kind TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- The class of the failure, failures in a row and when the first of them was.
+    reason TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    -- How often it has opened without a success between.
+    trips INTEGER NOT NULL,
+    open_until_ms INTEGER NOT NULL,
+    -- What the key or the configuration was when it opened: another one closes it.
+    fingerprint TEXT,
+    -- One caller tries again when the time is up; one that died lets go by itself.
+    probe_owner TEXT,
+    probe_until_ms INTEGER,
+    PRIMARY KEY (kind, provider, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE retry_tokens (
+    -- What is left of a provider's allowance of retries.
+    provider TEXT NOT NULL PRIMARY KEY,
+    tokens REAL NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+BUDGETS = """
+-- Which process makes the call (the pid alone is used again), and when the row has lost it for certain.
+ALTER TABLE attempts ADD COLUMN process TEXT;
+ALTER TABLE attempts ADD COLUMN deadline_ms INTEGER;
+
+CREATE TABLE budgets (
+    -- What a cap has to set against in its current window, kept by triggers in the transaction that changes an attempt.
+    -- An attempt counts in the window it was started in.
+    period TEXT NOT NULL,
+    -- Empty for the cap on all calls.
+    workspace TEXT NOT NULL,
+    window_start_ms INTEGER NOT NULL,
+    cap_picousd INTEGER NOT NULL,
+    spent_picousd INTEGER NOT NULL,
+    -- The worst cases of the attempts that are pending: a pending row is its own reservation.
+    reserved_picousd INTEGER NOT NULL,
+    PRIMARY KEY (period, workspace)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pruned (
+    -- One row: attempts started before this are gone, and only the rollups tell of them.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    before_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER budgets_entered AFTER INSERT ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+
+CREATE TRIGGER budgets_changed AFTER UPDATE ON attempts BEGIN
+    UPDATE budgets SET
+        spent_picousd = spent_picousd - iif(old.status = 'pending', 0, ifnull(old.cost_picousd, 0))
+            + iif(new.status = 'pending', 0, ifnull(new.cost_picousd, 0)),
+        reserved_picousd = reserved_picousd - iif(old.status = 'pending', ifnull(old.reserved_picousd, 0), 0)
+            + iif(new.status = 'pending', ifnull(new.reserved_picousd, 0), 0)
+    WHERE workspace IN ('', ifnull(new.workspace, '')) AND window_start_ms <= new.started_ms;
+END;
+"""
+
+COARSE = """
+CREATE TABLE days (
+    -- Rollups of whole UTC days without task and strategy, so that a long period is few rows.
+    day INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {counters},
+    PRIMARY KEY (day, provider, model, workspace, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quarters (
+    -- Rollups by workspace and status alone, for days and hours on the user's wall, and for budgets.
+    quarter INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {counters},
+    PRIMARY KEY (quarter, workspace, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX quarters_by_workspace ON quarters (workspace);
+
+CREATE TABLE coarse (
+    -- One row: `days` and `quarters` are whole from this UTC day on.  `coarse.fill` brings it down to 0.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    since_day INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO coarse SELECT 1, iif(EXISTS (SELECT 1 FROM rollups), 48038396025285290, 0);
+
+CREATE TRIGGER rollups_entered AFTER INSERT ON rollups BEGIN
+    {coarse_of_new}
+END;
+
+CREATE TRIGGER rollups_changed AFTER UPDATE ON rollups BEGIN
+    {coarse_of_change}
+END;
+
+CREATE TRIGGER rollups_removed AFTER DELETE ON rollups BEGIN
+    {coarse_of_old}
+END;
+"""
+
+TROUBLE = """
+-- How far logarithms scatter around their mean, as a variance; how likely the last answer came of trouble that passes,
+-- what that adds to the mean, and when it began at the latest.
+ALTER TABLE latencies ADD COLUMN spread REAL NOT NULL DEFAULT 0.2;
+ALTER TABLE latencies ADD COLUMN trouble REAL NOT NULL DEFAULT 0;
+ALTER TABLE latencies ADD COLUMN slower REAL NOT NULL DEFAULT 1.6;
+ALTER TABLE latencies ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+"""
