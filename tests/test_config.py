@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute import config, config_file, config_schema
+from llmroute import config, config_file, config_schema, config_sources
 from llmroute.addresses import is_base_url, is_loopback, is_loopback_host
 from llmroute.errors import ConfigError
 
@@ -473,7 +473,7 @@ def test_keys_are_in_no_repr(places: Places) -> None:
     loaded = places.load(OPENAI_API_KEY=KEY)
     assert loaded.providers["openai"].api_key == KEY
     assert KEY not in repr(loaded)
-    assert KEY not in repr(config.Setting("OPENAI_API_KEY", KEY, "the environment"))
+    assert KEY not in repr(config_sources.Setting("OPENAI_API_KEY", KEY, "the environment"))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.0.3", "::1", "[::1]", "0:0:0:0:0:0:0:1"])

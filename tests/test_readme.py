@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.config import _VARIABLES
 from llmroute.config_schema import Document
+from llmroute.config_sources import VARIABLES
 from llmroute.providers import PROVIDERS
 from tests.model_server import ModelServer
 from tests.readme import BLOCK, GENERATED, README, anew
@@ -42,7 +42,7 @@ def names(text: str) -> set[str]:
 
 def test_every_setting_is_in_the_readme_and_those_of_env_files_in_the_example() -> None:
     keyed = [name for name, row in PROVIDERS.items() if row.needs_key]
-    read = {*_VARIABLES, *(f"{name.upper()}_API_KEY" for name in keyed)}
+    read = {*VARIABLES, *(f"{name.upper()}_API_KEY" for name in keyed)}
     read |= {f"{name.upper()}_BASE_URL" for name in (*keyed, "ollama")}
     own = {"LLMROUTE_LEDGER", "LLMROUTE_CONFIG_DIR", "LLMROUTE_LOCAL_MODEL"}
     section = TEXT.partition("\n## Settings\n")[2].partition("\n## ")[0]

@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmroute.config import Config, ProviderSettings, Timeouts
+from llmroute.config import Config, Timeouts
+from llmroute.config_sources import ProviderSettings
 from llmroute.errors import IncompleteAnswerError, LLMRouteError
 from llmroute.providers import PROVIDERS
 from llmroute.service.api import LLMService
