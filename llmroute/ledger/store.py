@@ -37,7 +37,14 @@ SELECT name FROM names WHERE name IS NOT NULL
 UNION SELECT workspace FROM rollups WHERE quarter < (SELECT since_day * 96 FROM coarse) AND workspace > ''
 """
 # What is wrong with one row and says nothing of the others.
-_OF_ONE_ROW = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError)
+_OF_ONE_ROW = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    OverflowError,
+    UnicodeError,
+)
 
 
 # What a process that ends has left open: the last reference to a connection would close it.
@@ -222,7 +229,7 @@ class Ledger:
             for row in rows:
                 try:
                     self.db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
-                except sqlite3.IntegrityError:
+                except _OF_ONE_ROW:
                     # A value that no column takes.
                     strange.append(spool.line(row))
         return len(rows)

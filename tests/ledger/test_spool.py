@@ -117,6 +117,15 @@ def test_a_value_that_no_column_takes_is_kept_aside(path: Path) -> None:
     assert b"seven" in spool.bad(place).read_bytes()
 
 
+@pytest.mark.parametrize("label", ["\udcff", ["x"], 2**70])
+def test_a_label_that_can_be_kept_nowhere_keeps_no_other_row_from_the_ledger(label: Any, path: Path) -> None:
+    place = spool.keep(settled(row("bad", workspace=label), 5), path)
+    spool.keep(settled(row("good"), 7), path)
+    assert sums(path) == (1, 7)
+    assert b"bad" in spool.bad(place).read_bytes()
+    assert not place.exists()
+
+
 def test_a_row_of_a_newer_llmroute_loses_only_what_is_unknown(path: Path) -> None:
     place = spool.keep(settled(row("a"), 7), path)
     place.write_bytes(place.read_bytes().replace(b"{", b'{"mood":"fine",', 1))
