@@ -1,4 +1,4 @@
-"""Where the line of each id is, in sixteen bytes an entry: a million ids as Python objects take 150 MB."""
+"""Where the line of each id is, in twenty to forty bytes an entry: a million ids as Python objects take 150 MB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MASK = 2**64 - 1
 
 
 class IdTable:
-    """Maps ids to whole numbers from 0 to 2**64 - 1: a hash table of two arrays, at most two thirds full.
+    """Maps ids to whole numbers from 0 to 2**64 - 1: a hash table of two arrays, at most four fifths full.
 
     Ids are known by their 64-bit hash: of ten million, two are taken for one another with a chance of 1 in 370,000.
     """
@@ -36,7 +36,7 @@ class IdTable:
 
     def put(self, key: str | int, value: int) -> None:
         """Set the number of an id."""
-        if 3 * self._count >= 2 * len(self._hashes):
+        if 5 * self._count >= 4 * len(self._hashes):
             self._grow()
         self._put(_hash(key), value)
 

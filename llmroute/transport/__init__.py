@@ -155,8 +155,12 @@ class AsyncSender:
 
     def _new_pool(self, context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> KeptConnections:
         from llmroute.transport.kept import KeptConnections
+        from llmroute.transport.streams import AsyncioBackend
 
-        return KeptConnections(httpcore.AsyncConnectionPool(context, proxy, keepalive_expiry=KEPT_S))
+        backend = AsyncioBackend()
+        return KeptConnections(
+            httpcore.AsyncConnectionPool(context, proxy, keepalive_expiry=KEPT_S, network_backend=backend)
+        )
 
     async def close(self) -> None:
         """Close every connection."""
