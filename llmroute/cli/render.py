@@ -88,7 +88,7 @@ def money(usd: float | None) -> str:
     if usd == 0 or usd >= 1:
         return f"${usd:,.2f}"
     if usd < _LEAST_USD:
-        return f"under ${_LEAST_USD:.7f}"
+        return f"<${_LEAST_USD:.7f}"
     # Four decimals, or two digits that are not 0.
     return f"${usd:.4f}" if usd >= _FOUR_DECIMALS_USD else f"${usd:.{1 - floor(log10(usd))}f}".rstrip("0")
 

@@ -66,7 +66,7 @@ def test_a_block_ends_with_its_own_fence(text: str, block: str) -> None:
         (0.0000123, "$0.000012"),
         (0.00000012, "$0.00000012"),
         (0.0000001, "$0.0000001"),
-        (1e-12, "under $0.0000001"),
+        (1e-12, "<$0.0000001"),
     ],
 )
 def test_money_is_shown_in_plain_decimals_however_little_it_is(usd: float | None, shown: str) -> None:

@@ -559,8 +559,19 @@ def test_a_ledger_that_cannot_be_written_costs_a_warning_and_not_the_answer(tmp_
 def test_a_label_that_no_column_holds_costs_a_warning_and_not_the_answer(tmp_path: Path, ask: Ask) -> None:
     with serving([openai_answer("Hello!")]) as server:
         house = House(tmp_path, openai=server)
-        assert ask(house.service(), model=OPENAI, workspace_id="\udcff")[1].content == "Hello!"
+        assert ask(house.service(LLM_WORKSPACE="\udcff"), model=OPENAI)[1].content == "Hello!"
     assert len(house.notes) == 1
+
+
+@pytest.mark.parametrize("label", ["\udcff", ["x"], 7])
+def test_a_label_that_is_asked_for_and_cannot_be_kept_is_refused_before_anything_is_sent(
+    label: Any, tmp_path: Path, ask: Ask
+) -> None:
+    with serving([openai_answer("Hello!")]) as server:
+        house = House(tmp_path, openai=server)
+        with pytest.raises(RequestError, match="no text that can be kept"):
+            ask(house.service(), model=OPENAI, execution_id=label)
+        assert server.received == []
 
 
 def test_a_lent_ledger_is_used_and_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
