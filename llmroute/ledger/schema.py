@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.sums import WORDS
@@ -10,6 +11,8 @@ from llmroute.ledger.tables import ATTEMPTS, BUDGETS, COARSE, MEMORY, TROUBLE
 
 # Each entry brings a ledger one version further and is never edited once released.
 MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE)
+
+_SWITCH_AGAIN_S = 0.005
 
 
 def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
@@ -27,7 +30,7 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
             hint="update llmroute, or point LLMROUTE_LEDGER to another file",
         )
     if not fresh:
-        db.execute("PRAGMA journal_mode = WAL")
+        _keep_a_log_of_writes(db)
     db.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated while this one waited for the lock.
@@ -41,6 +44,24 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def _keep_a_log_of_writes(db: sqlite3.Connection) -> None:
+    """Switch the file to its write-ahead log.
+
+    Two that switch at once are told "busy" at once, as neither could go on: so wait here, as long as for a lock.
+    """
+    (busy_timeout_ms,) = db.execute("PRAGMA busy_timeout").fetchone()
+    until_s = time.monotonic() + busy_timeout_ms / 1000
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until_s:
+                raise
+            time.sleep(_SWITCH_AGAIN_S)
+        else:
+            return
 
 
 def _refuse_foreign(db: sqlite3.Connection, version: int) -> None:

@@ -364,9 +364,8 @@ def run_writers(path: Path, processes: int, count: int) -> None:
         )
         for worker in range(processes)
     ]
-    for writer in writers:
-        _, told = writer.communicate()
-        assert writer.returncode == 0, told.decode()
+    told = [writer.communicate()[1].decode() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * processes, "".join(told)
 
 
 def test_sixteen_processes_lose_no_row(path: Path) -> None:
