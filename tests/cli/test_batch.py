@@ -157,27 +157,32 @@ def test_plain_lines_csv_and_templates_come_from_a_pipe_too(server: ModelServer,
     assert sent == {"Say a!", "Say b!", "Ann: good, cheap", "Bob: bad"}
 
 
-def test_the_first_result_is_there_before_the_input_ends(server: ModelServer, tmp_path: Path) -> None:
+def answered_once_from_a_pipe(server: ModelServer, home: Path) -> subprocess.Popen[bytes]:
+    """Start a batch whose input stays open, and see its first line answered."""
     process = subprocess.Popen(
         [*LLMROUTE, *GEN, "--batch", "-", "--lines"],
-        env=environment(tmp_path, **server.settings),
-        cwd=tmp_path,
+        env=environment(home, **server.settings),
+        cwd=home,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
     )
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(b"first\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == 1
+    return process
+
+
+def test_the_first_result_is_there_before_the_input_ends(server: ModelServer, tmp_path: Path) -> None:
+    process = answered_once_from_a_pipe(server, tmp_path)
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(b"second\n")
     process.stdin.close()
     assert json.loads(process.stdout.readline())["id"] == 2
     assert process.wait(30) == 0
     process.stdout.close()
-    assert process.stderr is not None
-    process.stderr.close()
 
 
 def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tmp_path: Path) -> None:
@@ -295,18 +300,9 @@ def test_a_signal_lets_out_what_waited_for_those_before_it(tmp_path: Path) -> No
 
 
 def test_a_signal_ends_a_batch_whose_pipe_is_silent(server: ModelServer, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*LLMROUTE, *GEN, "--batch", "-", "--lines"],
-        env=environment(tmp_path, **server.settings),
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+    process = answered_once_from_a_pipe(server, tmp_path)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(b"first\n")
-    process.stdin.flush()
-    assert json.loads(process.stdout.readline())["id"] == 1
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     process.stdin.close()
