@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 
 
 def _also(*names: str) -> Any:
@@ -83,10 +84,8 @@ def read(said: dict[str, Any]) -> Line:
         name = str(first["loc"][0])
         if first["type"] != "extra_forbidden":
             raise RequestError(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, NAMES, n=1)
+        near = nearest(name, NAMES)
         raise RequestError(
-            f"{name!r} is no option of a request" + (f" (did you mean {near[0]}?)" if near else ""),
+            f"{name!r} is no option of a request" + (f" (did you mean {near}?)" if near else ""),
             hint="a line may hold other fields where --template puts them into the prompt",
         ) from None

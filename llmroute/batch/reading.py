@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,12 +136,10 @@ def _of_csv(file: IO[bytes], column: str, template: Template | None, defaults: O
     except csv.Error as error:
         raise RequestError(f"the first line is no head of a CSV file: {error}") from None
     if column not in head:
-        from difflib import get_close_matches
-
-        near = get_close_matches(column, head, n=1)
+        near = nearest(column, head)
         raise RequestError(
             f"the file has no column {column!r}, only {', '.join(head) or 'none'}",
-            hint=f"did you mean {near[0]}?" if near else None,
+            hint=f"did you mean {near}?" if near else None,
         )
     while True:
         try:

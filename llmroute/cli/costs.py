@@ -18,6 +18,7 @@ from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import fancy, width
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -95,10 +96,8 @@ def _tell_if_unknown(config: Config, workspace: str) -> None:
     known = known_workspaces(config)
     if workspace in known:
         return
-    from difflib import get_close_matches
-
-    near = get_close_matches(workspace, known, n=1)
-    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+    near = nearest(workspace, known)
+    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
 
 
 def show(

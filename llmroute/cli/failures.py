@@ -13,6 +13,7 @@ from llmroute import exit_codes
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AttemptError, LLMRouteError
+from llmroute.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,10 +95,8 @@ def _meant(error: Exception, text: str) -> str:
     written = re.search(r"'([^']*)' is not one of ", text)
     if not (choices and written):
         return ""
-    from difflib import get_close_matches
-
-    near = get_close_matches(written[1].lower(), choices, n=1)
-    return f"did you mean {near[0]}? " if near else ""
+    near = nearest(written[1].lower(), choices)
+    return f"did you mean {near}? " if near else ""
 
 
 def report_bug(error: Exception) -> int:

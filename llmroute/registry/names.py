@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 from llmroute.types import ModelConfig, Price
 
 if TYPE_CHECKING:
@@ -79,13 +80,11 @@ def unlisted(provider: str, model: str, *, local: bool) -> ModelConfig:
 
 def unknown_provider(provider: str, providers: Iterable[str]) -> RequestError:
     """Say that nobody is called so, and who there is."""
-    from difflib import get_close_matches
-
     names = tuple(providers)
-    near = get_close_matches(provider.lower(), names, n=1)
+    near = nearest(provider.lower(), names)
     return RequestError(
         f"no provider is called {provider!r}",
-        hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}",
+        hint=f"did you mean {near}?" if near else f"there are {', '.join(names)}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 from llmroute.routing.chains import PREDEFINED
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def require_chain(config: Config, name: str) -> str:
     """
     if (known := spelling(config, name)) is not None:
         return known
-    from difflib import get_close_matches
-
     chains = {chain.lower(): chain for chain in all_chains(config)}
-    near = get_close_matches(name.lower(), chains, n=1)
-    hint = f"did you mean {chains[near[0]]}?" if near else f"there are {', '.join(chains.values())}"
+    near = nearest(name.lower(), chains)
+    hint = f"did you mean {chains[near]}?" if near else f"there are {', '.join(chains.values())}"
     raise RequestError(f"no chain is called {name!r}", hint=hint)

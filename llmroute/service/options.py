@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY
 from llmroute.types import EFFORTS, PICO_PER_USD, Message, Prompt
 
@@ -207,11 +208,9 @@ def require_one_of(what: str, value: str | None, allowed: Iterable[str]) -> None
     words = tuple(allowed)
     if value is None or value in words:
         return
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(value).lower(), words, n=1)
+    near = nearest(str(value).lower(), words)
     raise RequestError(
-        f"{what} {value!r} is none of {', '.join(words)}", hint=f"did you mean {near[0]}?" if near else None
+        f"{what} {value!r} is none of {', '.join(words)}", hint=f"did you mean {near}?" if near else None
     )
 
 
