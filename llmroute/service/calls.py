@@ -91,9 +91,9 @@ class Calls:
         told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms())
         return Memory(told, self._endpoints.fingerprint, paced=paced)
 
-    def candidates(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Candidates:
-        """Gather what might serve a request; with `paced`, what has said "too many" is among it."""
-        return Candidates(
+    def planner(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Planner:
+        """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
+        candidates = Candidates(
             self.registry,
             prompt,
             memory=self.memory(expected_input_tokens(prompt), prompt.effort, paced=paced),
@@ -101,18 +101,15 @@ class Calls:
             here=self.local_models(),
             local_only=options.local_only,
         )
-
-    def planner(self, candidates: Candidates) -> Planner:
-        """Return what makes a plan of candidates as of now."""
         return Planner(self._config, self.registry, candidates, now_ms(), self._note)
 
-    def plan(self, options: Options, prompt: Prompt) -> Plan:
-        """Return the models that would be tried.
+    def plan(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Plan:
+        """Return the models that would be tried; `paced` as for `planner`.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self.planner(self.candidates(options, prompt)).plan(options, prompt)
+        return self.planner(options, prompt, paced=paced).plan(options, prompt)
 
     def ready(self, options: Options, *, streaming: bool) -> Call:
         """Plan a request by itself and make it ready.

@@ -64,10 +64,10 @@ class SharedPlans:
             kept = await self._shared(_key(options, prompt), options, prompt)
         except LLMRouteError:
             # Of its neighbour, perhaps: what is wrong with one size need not be with another.
-            return await asyncio.to_thread(self._alone, options, prompt)
+            return await self._alone(options, prompt)
         entries = self._sized(kept, options, prompt)
         # Too large for all that come first: it is a case of its own.
-        return kept.plan._replace(entries=entries) if entries else await asyncio.to_thread(self._alone, options, prompt)
+        return kept.plan._replace(entries=entries) if entries else await self._alone(options, prompt)
 
     async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         kept = self._kept.get(key)
@@ -93,12 +93,11 @@ class SharedPlans:
         return kept
 
     def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
-        planner = self._calls.planner(self._calls.candidates(options, prompt, paced=True))
+        planner = self._calls.planner(options, prompt, paced=True)
         return _Kept(planner.plan(options, prompt), planner, now_s)
 
-    def _alone(self, options: Options, prompt: Prompt) -> Plan:
-        candidates = self._calls.candidates(options, prompt, paced=True)
-        return self._calls.planner(candidates).plan(options, prompt)
+    async def _alone(self, options: Options, prompt: Prompt) -> Plan:
+        return await asyncio.to_thread(self._calls.plan, options, prompt, paced=True)
 
     def _sized(self, kept: _Kept, options: Options, prompt: Prompt) -> tuple[Entry, ...]:
         """Return the entries that are tried, at most, with the costs of this prompt; those that it does not fit go."""
