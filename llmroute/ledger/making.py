@@ -23,8 +23,7 @@ def create(path: Path) -> None:
     try:
         db = sqlite3.connect(new, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            migrate(db, fresh=True)
+            migrate(db)
         finally:
             db.close()
         with alone_in(path.parent):

@@ -43,8 +43,7 @@ def salvage(path: Path, stamp: str) -> Salvage:
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as db:
-                db.execute("PRAGMA journal_mode = WAL")
-                migrate(db, fresh=True)
+                migrate(db)
                 rows = _copy(path, db)
             path.rename(aside)
             for old, kept in zip(beside(path), beside(aside), strict=True):

@@ -15,7 +15,7 @@ MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE)
 _SWITCH_AGAIN_S = 0.005
 
 
-def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
+def migrate(db: sqlite3.Connection) -> None:
     """Bring the tables up to date in one transaction; does nothing when they already are.
 
     Raises:
@@ -29,8 +29,7 @@ def migrate(db: sqlite3.Connection, *, fresh: bool = False) -> None:
             f"the ledger is of version {version} and this llmroute knows only {len(MIGRATIONS)}",
             hint="update llmroute, or point LLMROUTE_LEDGER to another file",
         )
-    if not fresh:
-        _keep_a_log_of_writes(db)
+    _keep_a_log_of_writes(db)
     db.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated while this one waited for the lock.

@@ -191,7 +191,7 @@ def test_what_is_expected_lies_between_what_was_seen_and_what_is_hoped_for(
 def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]], later_ms: int) -> None:
     samples.sort(key=lambda sample: sample[1])
     db = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(db, fresh=True)
+    migrate(db)
     for value, at_ms in samples:
         memory.learn(
             db, [Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
