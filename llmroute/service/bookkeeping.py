@@ -165,9 +165,12 @@ class Bookkeeper:
         self._spool(row, None)
         return True
 
+    def _has_ledger(self) -> bool:
+        return self._ledger is not None or self._given is not None or self._path.exists()
+
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> Recollection | None:
         """Return what calls have taught, None where there is no ledger to read."""
-        if self._ledger is None and self._given is None and not self._path.exists():
+        if not self._has_ledger():
             return None
         try:
             return self.ledger().recall(bucket=bucket, effort=effort, now_ms=now_ms)
@@ -181,7 +184,7 @@ class Bookkeeper:
         Raises:
             LedgerError: the ledger cannot be written.
         """
-        if self._ledger is None and self._given is None and not self._path.exists():
+        if not self._has_ledger():
             return 0
         return self.ledger().reset_breakers(provider)
 
