@@ -68,7 +68,7 @@ def run_batch(asked: Asked, how: Batching) -> None:
 
             show_batch_plan(under_way.service, requests(file, form, asked.defaults()), as_json=asked.as_json)
             raise typer.Exit
-        running = Running(asked, how, under_way, _total(file, form, asked), file.fileno())
+        running = Running(asked, how, under_way, _total(file, form, asked) if regular else None, file.fileno())
         closing.callback(running.results.close)
         requested = _readable(requests(file, form, asked.defaults()), how.file)
         code = running.run(requested, blocking=not regular)
@@ -101,8 +101,8 @@ def _is_regular(file: IO[bytes]) -> bool:
 
 
 def _total(file: IO[bytes], form: Form, asked: Asked) -> int | None:
-    """Count the lines for the bar, where there is one and the input can be read twice."""
-    if form.column is not None or asked.quiet or not sys.stderr.isatty() or not _is_regular(file):
+    """Count the lines of a file for the bar, where there is one; it is read twice."""
+    if form.column is not None or asked.quiet or not sys.stderr.isatty():
         return None
     begin = file.tell()
     total = sum(1 for line in file if line.strip())

@@ -37,6 +37,16 @@ def test_a_bench_prints_its_table_and_writes_its_figures(tmp_path: Path, capsys:
     assert {"date", "python", "cores"} <= set(told)
 
 
+@pytest.fixture
+def no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no peer be installed."""
+
+    def nowhere(package: str, _folder: Path) -> Path:
+        raise peers.MissingError(f"{package} could not be installed: no registry")
+
+    monkeypatch.setattr(peers, "install", nowhere)
+
+
 def test_a_promise_is_kept_broken_or_could_not_be_measured() -> None:
     assert [Promise("a", "b", 2, measured).kept for measured in (1.9, 2.1, None)] == [True, False, None]
     assert [Promise("a", "b", 2, measured, at_least=True).kept for measured in (1.9, 2.1)] == [False, True]
@@ -47,13 +57,8 @@ def test_a_promise_is_kept_broken_or_could_not_be_measured() -> None:
     ]
 
 
-def test_whole_processes_are_measured_in_turns_and_a_peer_that_is_missing_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def nowhere(package: str, _folder: Path) -> Path:
-        raise peers.MissingError(f"{package} could not be installed: no registry")
-
-    monkeypatch.setattr(peers, "install", nowhere)
+@pytest.mark.usefixtures("no_registry")
+def test_whole_processes_are_measured_in_turns_and_a_peer_that_is_missing_is_told() -> None:
     found = call.measure(repeats=1, chunks=50, rows=100)
     skipped = [promise for promise in found.promises if promise.measured is None]
     assert [promise.note for promise in skipped] == ["llm could not be installed: no registry"]
@@ -84,13 +89,8 @@ def test_a_batch_through_faults_and_kills_keeps_every_promise() -> None:
     assert [promise.kept for promise in found.promises] == [True] * 8, found.promises
 
 
-def test_a_batch_is_measured_beside_a_bare_client_and_a_peer_that_is_missing_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def nowhere(package: str, _folder: Path) -> Path:
-        raise peers.MissingError(f"{package} could not be installed: no registry")
-
-    monkeypatch.setattr(peers, "install", nowhere)
+@pytest.mark.usefixtures("no_registry")
+def test_a_batch_is_measured_beside_a_bare_client_and_a_peer_that_is_missing_is_told() -> None:
     found = batch.measure(prompts=20, few=5, many=10, repeats=1)
     assert [promise.measured is None for promise in found.promises] == [False, True, False]
     assert {name for row in found.figures for name in row} >= {"batch", "bare gather"}
