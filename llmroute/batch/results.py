@@ -214,7 +214,7 @@ def used_before(key: str | int) -> RequestError:
 def _told(raw: bytes) -> dict[str, Any] | None:
     try:
         told = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
 

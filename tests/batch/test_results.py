@@ -125,6 +125,15 @@ def test_what_belongs_to_another_input_or_another_program_stays_in_front(tmp_pat
     assert [json.loads(line)["id"] for line in found[2:]] == ["old", "gone", "b", "a"]
 
 
+def test_a_line_that_is_nested_too_deeply_to_be_read_stays_in_front(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    strange = "[" * 100_000
+    path.write_text(f"{strange}\n")
+    assert run(path, ["a"], [0]) == ["a"]
+    first, second = path.read_text().splitlines()
+    assert (first, json.loads(second)["id"]) == (strange, "a")
+
+
 def test_a_last_line_of_another_program_is_not_cut(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("first\nsecond, without an end")
