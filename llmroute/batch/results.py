@@ -170,16 +170,19 @@ class ResultsFile:
                 return
             os.fsync(self._fd)
             offsets = self._kept()
-            if not in_order:
-                offsets = array("Q", sorted(offsets))
-            if len(offsets) < self._lines or any(here > after for here, after in itertools.pairwise(offsets)):
+            dropped = len(offsets) < self._lines
+            if in_order and (dropped or any(here > after for here, after in itertools.pairwise(offsets))):
                 self._write_anew(offsets)
+            elif dropped:
+                self._write_anew(array("Q", sorted(offsets)))
         finally:
             self.close()
 
     def _kept(self) -> array[int]:
-        earlier = sorted([*self._others, *(value >> 1 for value in self._ids.values() if value != _MET)])
-        return array("Q", [*earlier, *(offset for offset in self._by_place if offset != _NOWHERE)])
+        # Never a list of all of them: numbers as Python objects take five times the room.
+        kept = array("Q", sorted([*self._others, *(value >> 1 for value in self._ids.values() if value != _MET)]))
+        kept.extend(offset for offset in self._by_place if offset != _NOWHERE)
+        return kept
 
     def _write_anew(self, offsets: array[int]) -> None:
         path = self.path.resolve()
