@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _BASE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
 
 
+@lru_cache(maxsize=64)
 def is_loopback_host(host: str) -> bool:
     """Whether a host is this machine."""
     if host == "localhost":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmroute.registry.pricing import cost_picousd
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, Price
 
 
+@lru_cache(maxsize=64)
 def price_as_json(price: Price | None) -> str | None:
     """Return the price as the ledger keeps it: pico-USD per token, without what is unknown."""
     if price is None:

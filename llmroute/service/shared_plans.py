@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import fields
 from math import log2
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
@@ -15,13 +16,13 @@ from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.fallback import MAX_ATTEMPTS
 from llmroute.routing.router import exclude
 from llmroute.service.candidates import size_of, sized
+from llmroute.service.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from llmroute.routing.plan import Entry, Plan
     from llmroute.service.calls import Calls
-    from llmroute.service.options import Options
     from llmroute.service.planning import Planner
     from llmroute.types import Prompt
 
@@ -31,7 +32,9 @@ STALE_AFTER_FAILURE_S = 0.25
 # Prompts whose sizes differ by less than this power of two share a plan.
 SIZE_STEP = 0.25
 MOST_KEPT = 64
-_OWN = ("prompt", "system", "messages")
+# What requests that are alike say alike, beside their lists; their texts are their own.
+_LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
+_ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not in _LISTS_AND_TEXTS))
 
 
 class _Kept(NamedTuple):
@@ -114,6 +117,9 @@ class SharedPlans:
 
 
 def _key(options: Options, prompt: Prompt) -> Hashable:
-    said = (getattr(options, field.name) for field in fields(options) if field.name not in _OWN)
-    frozen = tuple(tuple(value) if isinstance(value, list) else value for value in said)
-    return frozen, int(log2(expected_input_tokens(prompt)) / SIZE_STEP)
+    size_step = int(log2(expected_input_tokens(prompt)) / SIZE_STEP)
+    return _ALIKE(options), _frozen(options.fallback), _frozen(options.stop), size_step
+
+
+def _frozen(said: str | Sequence[str] | None) -> Hashable:
+    return tuple(said) if isinstance(said, list) else said

@@ -7,6 +7,7 @@ import ssl
 import sys
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -50,6 +51,7 @@ class Pools(Generic[Pool]):
         return list(self._by_way.values())
 
 
+@lru_cache(maxsize=64)
 def address(text: str) -> httpcore.URL:
     """Return an address as it is called.
 
