@@ -81,9 +81,10 @@ def measure(prompts: int = PROMPTS, few: int = LINES[0], many: int = LINES[1], r
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = stack.enter_context(serving())
         file = _prompts(folder, prompts)
+        batch = _batch(folder, settings, file)
         took = in_turns(
             {
-                "batch": _batch(folder, settings, file),
+                "batch": batch,
                 "bare gather": Command((sys.executable, "-c", BARE, str(file), str(JOBS)), folder, settings),
             },
             repeats,
@@ -99,7 +100,7 @@ def measure(prompts: int = PROMPTS, few: int = LINES[0], many: int = LINES[1], r
                 at_least=True,
                 note=f"{prompts / ours.wall_s:,.0f}/s and {prompts / bare.wall_s:,.0f}/s",
             ),
-            _beside_litellm(found, folder, settings, file, prompts),
+            _beside_litellm(found, batch, file, prompts, min(repeats, 3)),
             _memory(found, folder, settings, few, many),
         ]
     return found
@@ -119,16 +120,16 @@ def _prompts(folder: Path, count: int) -> Path:
     return file
 
 
-def _beside_litellm(found: Measured, folder: Path, settings: Mapping[str, str], file: Path, prompts: int) -> Promise:
-    """Run both once: litellm takes its time.  It must not fetch its price map, for nothing leaves the machine."""
+def _beside_litellm(found: Measured, batch: Command, file: Path, prompts: int, repeats: int) -> Promise:
+    """Measure beside litellm, which must not fetch its price map, for nothing leaves the machine."""
     what, beside = f"batch of {prompts:,}, {JOBS} at once, throughput", "litellm acompletion"
     try:
-        programs = peers.install("litellm", folder)
+        programs = peers.install("litellm", batch.home)
     except peers.MissingError as error:
         return Promise(what, beside, 5.0, None, at_least=True, note=str(error))
     arguments = (str(programs / "python"), "-c", LITELLM, str(file), str(JOBS))
-    own = {**settings, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    took = in_turns({"batch": _batch(folder, settings, file), "litellm": Command(arguments, folder, own)}, 1)
+    own = {**batch.settings, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    took = in_turns({"batch": batch, "litellm": Command(arguments, batch.home, own)}, repeats)
     found.figures.append({name: one._asdict() for name, one in took.items()})
     ours, theirs = took["batch"], took["litellm"]
     note = f"{prompts / ours.wall_s:,.0f}/s and {prompts / theirs.wall_s:,.0f}/s"
