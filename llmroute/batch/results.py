@@ -16,17 +16,13 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.ids import IdTable
+from llmroute.batch.known import Known, cost_usd, read
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _NOWHERE = 2**64 - 1
-# What the table says of an id: that this run has met it, or where its line of an earlier run is, and of which kind.
-_MET = _NOWHERE
-_ANSWERED, _FAILED = 0, 1
 # How each line of this program begins.
 _BEGINNING = b'{"id":'
 
@@ -37,7 +33,7 @@ class ResultsFile:
     def __init__(self, path: Path, *, resume: bool, source: int | None = None) -> None:
         """Open or make the file; with `resume` the answers in it are kept and its last line is mended.
 
-        `source` is the descriptor of the input.  `earlier_usd` is what all lines of earlier runs say that they cost.
+        `source` is the descriptor of the input.
 
         Raises:
             RequestError: it cannot be written, another run writes it, it is the input, or it holds something and is
@@ -45,10 +41,9 @@ class ResultsFile:
         """
         self.path = path
         self._fd = _open_alone(path)
-        self._ids = IdTable()
-        # The offset of each request's line, by its place in the input; then lines of others, which stay in front.
+        self._known = Known()
+        # The offset of each request's line, by its place in the input.
         self._by_place = array("Q")
-        self._others = array("Q")
         # What a request has cost in earlier runs that did not answer it, by its place.
         self._spent_usd: dict[int, float] = {}
         self._lines = 0
@@ -58,53 +53,45 @@ class ResultsFile:
             for name in (path.resolve().name, f"{path.name}.failed"):
                 for leftover in path.resolve().parent.glob(f"{glob.escape(name)}.new-*"):
                     leftover.unlink(missing_ok=True)
-            self.earlier_usd = self._scan() if resume else self._refuse_content()
+            if resume:
+                self._scan()
+            else:
+                self._refuse_content()
         except BaseException:
             os.close(self._fd)
             raise
+
+    @property
+    def earlier_usd(self) -> float:
+        """What all lines of earlier runs say that they cost."""
+        return self._known.cost_usd
 
     def _refuse_to_be(self, source: int | None) -> None:
         if source is not None and os.path.samestat(os.fstat(source), os.fstat(self._fd)):
             raise RequestError(f"{self.path} is the input: results need a file of their own")
 
-    def _refuse_content(self) -> float:
+    def _refuse_content(self) -> None:
         if os.fstat(self._fd).st_size:
             raise RequestError(
                 f"{self.path} holds something already",
                 hint="--resume goes on with it and asks nothing twice; or name a file that is not there",
             )
-        return 0.0
 
-    def _scan(self) -> float:
-        """Learn which ids are answered, and cut off what a crash has left of a last line; return what all have cost."""
-        cost_usd, end = 0.0, 0
+    def _scan(self) -> None:
+        """Learn what earlier runs have left, and cut off what a crash has left of a last line."""
+        end = 0
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
             file.seek(0)
             for raw in file:
-                told = _told(raw)
+                told = read(raw)
                 if not raw.endswith(b"\n"):
                     if told is None and (raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)):
                         os.ftruncate(self._fd, end)
                         break
                     os.write(self._fd, b"\n")
-                self._learn(end, told)
-                cost_usd += _cost_usd(told)
+                self._known.learn(end, told)
+                self._lines += 1
                 end += len(raw)
-        return cost_usd
-
-    def _learn(self, offset: int, told: dict[str, Any] | None) -> None:
-        self._lines += 1
-        key = told.get("id") if told else None
-        if told is not None and "line" in told:
-            # Of a line that was no request, which is told anew if it still is none.
-            return
-        if told is None or not isinstance(key, str | int):
-            # Not of this program's making: it is left alone.
-            self._others.append(offset)
-        elif "content" in told:
-            self._ids.put(key, offset << 1 | _ANSWERED)
-        elif (known := self._ids.get(key)) is None or known & 1 == _FAILED:
-            self._ids.put(key, offset << 1 | _FAILED)
 
     def meet(self, place: int, key: str | int) -> bool:
         """Take note of a request of the input; return whether an earlier run has answered it.
@@ -112,20 +99,14 @@ class ResultsFile:
         Raises:
             RequestError: this input has had that id before.
         """
-        known = self._ids.get(key)
-        if known == _MET:
-            raise used_before(key)
-        self._ids.put(key, _MET)
-        if known is None:
+        left = self._known.meet(key)
+        if left is None:
             return False
         # An older failure stands until there is news.
-        self._set(place, known >> 1)
-        if known & 1 == _ANSWERED:
-            return True
-        spent_usd = _cost_usd(_told(self._line(known >> 1)))
-        if spent_usd:
+        self._set(place, left.offset)
+        if not left.answered and (spent_usd := cost_usd(read(self._line(left.offset)))):
             self._spent_usd[place] = spent_usd
-        return False
+        return left.answered
 
     def _line(self, offset: int) -> bytes:
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
@@ -180,7 +161,7 @@ class ResultsFile:
 
     def _kept(self) -> array[int]:
         # Never a list of all of them: numbers as Python objects take five times the room.
-        kept = array("Q", sorted([*self._others, *(value >> 1 for value in self._ids.values() if value != _MET)]))
+        kept = array("Q", self._known.unmet())
         kept.extend(offset for offset in self._by_place if offset != _NOWHERE)
         return kept
 
@@ -207,38 +188,6 @@ class ResultsFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def used_before(key: str | int) -> RequestError:
-    """Return what is said of an id that comes twice in one input."""
-    return RequestError(f"the id {json.dumps(key, ensure_ascii=False)} has been used before in this input")
-
-
-def _told(raw: bytes) -> dict[str, Any] | None:
-    try:
-        told = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) else None
-
-
-def _cost_usd(told: dict[str, Any] | None) -> float:
-    """Return what a line says that its request has cost, all its attempts of all runs together."""
-    if told is None:
-        return 0.0
-    before, cost = told.get("cost_before_usd"), told.get("cost_usd")
-    spent = float(before) if isinstance(before, int | float) else 0.0
-    if isinstance(cost, int | float):
-        return spent + cost
-    error = told.get("error")
-    return spent + sum(_costs(error.get("attempts") if isinstance(error, dict) else told.get("attempts")))
-
-
-def _costs(attempts: object) -> Iterator[float]:
-    for attempt in attempts if isinstance(attempts, list) else ():
-        cost = attempt.get("cost_usd") if isinstance(attempt, dict) else None
-        if isinstance(cost, int | float):
-            yield float(cost)
 
 
 def _open_alone(path: Path) -> int:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import typer
 
+from llmroute.batch.known import Known, left_in
 from llmroute.batch.reading import Form, requests
 from llmroute.batch.template import Template
 from llmroute.cli.answering import opened
@@ -66,7 +67,13 @@ def run_batch(asked: Asked, how: Batching) -> None:
         if asked.dry_run:
             from llmroute.cli.batch_dry_run import show_batch_plan
 
-            show_batch_plan(under_way.service, requests(file, form, asked.defaults()), as_json=asked.as_json)
+            show_batch_plan(
+                under_way.service,
+                requests(file, form, asked.defaults()),
+                left_in(how.output) if how.resume and how.output is not None else Known(),
+                budget_usd=asked.budget,
+                as_json=asked.as_json,
+            )
             raise typer.Exit
         running = Running(asked, how, under_way, _total(file, form, asked) if regular else None, file.fileno())
         closing.callback(running.results.close)

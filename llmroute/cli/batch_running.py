@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
 from llmroute.batch.failed import FailedFile
-from llmroute.batch.results import ResultsFile, used_before
+from llmroute.batch.known import Known
+from llmroute.batch.results import ResultsFile
 from llmroute.batch.run import Batch, Pace
 from llmroute.cli import signals
 from llmroute.cli.bar import Bar, Progress
@@ -39,14 +40,10 @@ class _ToStdout:
     """Results on stdout; ids are watched all the same, since a result is known by its id."""
 
     def __init__(self) -> None:
-        from llmroute.batch.ids import IdTable
-
-        self._ids = IdTable()
+        self._known = Known()
 
     def meet(self, _place: int, key: str | int) -> bool:
-        if self._ids.get(key) is not None:
-            raise used_before(key)
-        self._ids.put(key, 1)
+        self._known.meet(key)
         return False
 
     def write(self, _place: int, record: dict[str, Any]) -> None:

@@ -518,6 +518,33 @@ def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(server: ModelServer
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
 
 
+def test_a_dry_run_of_what_is_left_counts_no_answer_again_and_says_whether_the_budget_is_enough(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    numbered(tmp_path / "few.jsonl", 3)
+    flags = (*GEN, "-o", "out.jsonl", "--resume")
+    assert run(*flags, "--batch", "few.jsonl", home=tmp_path, **server.settings).code == 0
+    before, asked = (tmp_path / "out.jsonl").read_bytes(), len(server.requests)
+    write(tmp_path / "in.jsonl", [*({"id": f"r{number}", "prompt": "hi"} for number in range(7)), {"id": "r6"}])
+
+    def planned(budget: str) -> tuple[dict[str, Any], str]:
+        dry = (*flags, "--batch", "in.jsonl", "--dry-run", "--budget", budget)
+        shown = run(*dry, home=tmp_path, **server.settings).out
+        return json.loads(run(*dry, "--json", home=tmp_path, **server.settings).out), shown.splitlines()[-1]
+
+    made, told = planned("1000")
+    assert ([one["requests"] for one in made["models"]], made["answered_before"]) == ([4], 3)
+    assert made["cost_before_usd"] == sum(one["cost_usd"] for one in results(tmp_path / "out.jsonl"))
+    assert made["budget_left_usd"] == 1000 - made["cost_before_usd"]
+    assert told.endswith("enough for all, whatever they cost")
+    (share,) = made["models"]
+    middling = made["cost_before_usd"] + (share["expected_cost_usd"] + share["worst_cost_usd"]) / 2
+    assert planned(f"{middling:.9f}")[1].endswith("enough if they cost what is expected")
+    half = made["cost_before_usd"] + share["expected_cost_usd"] / 2
+    assert planned(f"{half:.9f}")[1].endswith("enough for about 50% of what is expected")
+    assert (before, asked) == ((tmp_path / "out.jsonl").read_bytes(), len(server.requests))
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 60)
