@@ -118,9 +118,9 @@ def show(
         write_text(as_csv(told) if form == "csv" else as_markdown(told))
     else:
         from llmroute.cli.charts import painted, unpainted
-        from llmroute.service.picture import picture
+        from llmroute.service.picture import bars, picture
 
         seen = picture(config, told, now=now)
-        bars = fancy(color)
-        lines = lines_of(told, seen, width() if bars or sys.stdout.isatty() else None, bars=bars)
-        write_text(painted(lines, width()) if bars else unpainted(lines))
+        drawn = bars(config, told, now=now) if fancy(color) else None
+        lines = lines_of(told, seen, drawn, width() if drawn or sys.stdout.isatty() else None)
+        write_text(painted(lines, width()) if drawn else unpainted(lines))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmroute.cli.charts import Piece
     from llmroute.ledger.reports import Line
     from llmroute.service.billing import Bill
-    from llmroute.service.picture import Before, Picture, WhatIf
+    from llmroute.service.picture import Bars, Before, Picture, WhatIf
 
 # Dimensions that an attempt may have no value of.
 _OPTIONAL = ("workspace", "task", "strategy")
@@ -104,13 +104,13 @@ def _exact(value: Any) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def lines_of(told: Bill, seen: Picture, width: int | None, *, bars: bool) -> list[list[Piece]]:
-    """Return what a person sees; no line is longer than `width`, and there are no bars unless they are wanted."""
+def lines_of(told: Bill, seen: Picture, bars: Bars | None, width: int | None) -> list[list[Piece]]:
+    """Return what a person sees; no line is longer than `width`, and there are no bars unless they are given."""
     shown = [[(text, style)] for text, style in _headline(told, seen.before, width)]
-    if bars and seen.budgets:
-        shown += [[], [("budgets", "bold")], *budget_chart(seen.budgets, width or DEFAULT_WIDTH)]
-    if bars and len(seen.days) > 1 and told.total.call_count:
-        shown += [[], [("per day", "bold")], *day_chart(seen.days, width or DEFAULT_WIDTH)]
+    if bars and bars.budgets:
+        shown += [[], [("budgets", "bold")], *budget_chart(bars.budgets, width or DEFAULT_WIDTH)]
+    if bars and len(bars.days) > 1 and told.total.call_count:
+        shown += [[], [("per day", "bold")], *day_chart(bars.days, width or DEFAULT_WIDTH)]
     if told.total.call_count:
         head, *rest = _text_table(told, width).splitlines()
         shown += [[], [(head, "bold")], *([(text, "")] for text in rest)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from operator import add
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlite_utils import Database
 
@@ -11,15 +12,18 @@ from llmroute.ledger import coarse
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from llmroute.ledger.store import Ledger
 
+Key = TypeVar("Key")
+
 QUARTER_MS = 900_000
 DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status")
-_CLOCK: Final = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
+_CLOCK: Final = ("day", "hour")
 
+# In the order of COUNTERS.
 _SUMS = """
     sum(cost_picousd) AS cost_picousd, sum(fallback_cost_picousd) AS fallback_cost_picousd,
     sum(call_count) AS call_count, sum(unknown_cost_count) AS unknown_cost_count,
@@ -120,18 +124,31 @@ def grouped(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime
 
 def _by_clock(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
     """Sum the quarters of each day or hour on the user's wall; an hour that comes twice has two offsets."""
-    found: dict[str, list[Line]] = {}
-    for line in _lines(ledger, ("quarter",), span):
-        moment = local(int(line.key["quarter"]) * QUARTER_MS)
-        label = moment.strftime(_CLOCK[by])
-        if by == "hour":
-            label += moment.isoformat()[19:]
-        found.setdefault(label, []).append(line)
-    return [total(lines, {by: label}) for label, lines in found.items()]
+    found: dict[str, Sequence[int]] = {}
+    for (quarter,), counts in _counted(ledger, ("quarter",), span):
+        told = local(quarter * QUARTER_MS).isoformat()
+        _add(found, told[:10] if by == "day" else f"{told[:13]}:00{told[19:]}", counts)
+    return [Line({by: label}, *counts) for label, counts in found.items()]
 
 
 def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
-    """Sum the span by keys: one statement, so that what is written meanwhile is in it once or not at all."""
+    """Sum the span by keys."""
+    found: dict[tuple[str, ...], Sequence[int]] = {}
+    for key, counts in _counted(ledger, keys, span):
+        _add(found, tuple(map(str, key)), counts)
+    return [Line(dict(zip(keys, key, strict=True)), *counts) for key, counts in found.items()]
+
+
+def _add(found: dict[Key, Sequence[int]], key: Key, counts: Sequence[int]) -> None:
+    known = found.get(key)
+    found[key] = counts if known is None else [*map(add, known, counts)]
+
+
+def _counted(ledger: Ledger, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], Sequence[int]]]:
+    """Yield values of the keys, in order, and what they count, in the order of COUNTERS; values may come several times.
+
+    It is one statement, so that what is written meanwhile is in it once or not at all.
+    """
     columns = ", ".join(keys)
     sql = _select(keys, "" if span.workspace is None else " AND workspace = :workspace")
     values = {
@@ -139,12 +156,9 @@ def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
         "until": -(-span.until_ms // QUARTER_MS),
         "workspace": span.workspace,
     }
-    found: dict[tuple[str, ...], list[Line]] = {}
     with ledger.reading() as db:
-        for row in Database(db).query(f"{sql} ORDER BY {columns}", values):
-            key = {name: str(row[name]) for name in keys}
-            found.setdefault(tuple(key.values()), []).append(Line(key, *(row[name] for name in COUNTERS)))
-    return [lines[0] if len(lines) == 1 else total(lines, lines[0].key) for lines in found.values()]
+        for row in Database(db).execute(f"{sql} ORDER BY {columns}", values):
+            yield row[: len(keys)], row[len(keys) :]
 
 
 def _select(keys: tuple[str, ...], own: str) -> str:
@@ -161,8 +175,8 @@ def _select(keys: tuple[str, ...], own: str) -> str:
             part("quarters", f"quarter >= max(:since, {whole}) AND quarter < :until"),
         ]
     elif {"provider", "model", "workspace", "status"}.issuperset(keys):
-        # The whole days; both ends are the same where there is none.
-        end = ":until / 96"
+        # The whole days; both ends are the same where there is none.  The last is one if nothing comes after the span.
+        end = "(:until + 95 * (NOT EXISTS (SELECT 1 FROM rollups WHERE quarter >= :until))) / 96"
         first = f"(SELECT min({end}, max((:since + 95) / 96, since_day)) FROM coarse)"  # noqa: S608 (own names)
         parts = [
             part("rollups", f"quarter >= :since AND quarter < {first} * 96"),

@@ -47,31 +47,40 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All of it.  `days` are the last ones of the span, each in it, also those without a call."""
+    """What is said beside the bill."""
 
     before: Before | None
-    days: list[tuple[date, Line]]
-    budgets: list[Standing]
     what_if: WhatIf | None
 
 
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What is drawn beside the bill.  `days` are the last ones of the span, each in it, also those without a call."""
+
+    days: list[tuple[date, Line]]
+    budgets: list[Standing]
+
+
 def picture(config: Config, told: Bill, *, now: datetime | None = None) -> Picture:
-    """Return what stands beside a bill.
+    """Return what is said beside a bill.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     now = now or told.until
-    return Picture(
-        before=_before(config, told, now),
-        days=_days(config, told, now),
-        budgets=[
-            standing
-            for standing in standings(config, now=now)
-            if told.workspace is None or standing.cap.workspace in ("", told.workspace)
-        ],
-        what_if=what_if(config, told, _catalogue(config, now)),
-    )
+    return Picture(_before(config, told, now), what_if(config, told, _catalogue(config, now)))
+
+
+def bars(config: Config, told: Bill, *, now: datetime | None = None) -> Bars:
+    """Return what is drawn beside a bill.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    now = now or told.until
+    every = standings(config, now=now)
+    own = [one for one in every if told.workspace is None or one.cap.workspace in ("", told.workspace)]
+    return Bars(_days(config, told, now), own)
 
 
 def _before(config: Config, told: Bill, now: datetime) -> Before | None:
