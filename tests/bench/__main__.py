@@ -1,4 +1,4 @@
-"""Run every bench, or one: `python -m tests.bench [NAME [SIZE ...]] [--json FILE]`."""
+"""Run every bench, or one: `python -m tests.bench [NAME [SIZE ...]]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import platform
 import sys
 from datetime import date
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.promise import table
@@ -29,7 +28,7 @@ BENCHES = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run a bench, or all: what they found on stdout, and the figures into a file where one is named."""
+    """Run a bench, or all: what they found on stdout, as a table and, with every figure, as JSON on the last line."""
     listed = "\n".join(f"  {name:<10}{what}" for name, what in BENCHES.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
@@ -39,15 +38,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("name", nargs="?", choices=BENCHES, help="which one; all of them unless given")
     parser.add_argument("sizes", nargs="*", type=int, help="how large, in the order of its measure()")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     asked = parser.parse_args(arguments)
     found: dict[str, Measured] = {}
     for name in [asked.name] if asked.name else BENCHES:
         found[name] = import_module(f"tests.bench.{name}").measure(*asked.sizes)
         sys.stdout.write(found[name].details)
     sys.stdout.write(table([promise for one in found.values() for promise in one.promises]))
-    if asked.json:
-        asked.json.write_text(json.dumps(_as_json(found), indent=1) + "\n")
+    sys.stdout.write(f"\n{json.dumps(_as_json(found))}\n")
     return 0
 
 
