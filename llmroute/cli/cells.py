@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-_EMOJI_FORM = "\ufe0f"
-
 
 def cells(text: str) -> int:
-    """Return the columns that `text` takes (Unicode Standard Annex 11; a mark adds nothing, emoji form widens)."""
+    """Return the columns that `text` takes; how wide each letter is, rich knows."""
     if text.isascii():
         return len(text)
-    from unicodedata import category, east_asian_width
+    from rich.cells import cell_len
 
-    columns = last = 0
-    for letter in text:
-        if letter == _EMOJI_FORM:
-            columns += last == 1
-            last = 2
-        elif category(letter) not in ("Mn", "Me", "Cf"):
-            last = 2 if east_asian_width(letter) in "WF" else 1
-            columns += last
-    return columns
+    return cell_len(text)
 
 
 def left(text: str, width: int) -> str:

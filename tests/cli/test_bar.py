@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -84,6 +84,7 @@ def test_the_rate_and_the_time_left_are_those_of_the_last_half_minute() -> None:
     st.none() | st.floats(0, 1e12),
     st.integers(1, 250),
 )
+@example(Progress("\xad", 0), None, 1)
 def test_no_line_is_wider_than_it_may_be(progress: Progress, rate: float | None, columns: int) -> None:
     told = line(progress, rate, columns)
     assert "\n" not in told
