@@ -10,8 +10,9 @@ from llmroute.errors import LedgerError
 from llmroute.ledger import spool
 from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
 from llmroute.ledger.coarse import SPANS, fill, forget, of_rollups
+from llmroute.ledger.faults import translated
 from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.store import Ledger, translated
+from llmroute.ledger.store import Ledger
 from llmroute.ledger.sums import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 
 if TYPE_CHECKING:

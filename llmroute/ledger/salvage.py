@@ -8,10 +8,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.faults import translated
 from llmroute.ledger.making import alone_in, beside
 from llmroute.ledger.rows import COLUMNS
 from llmroute.ledger.schema import migrate
-from llmroute.ledger.store import translated
 from llmroute.ledger.sums import COUNTERS, ROLLUP_KEY
 
 if TYPE_CHECKING:

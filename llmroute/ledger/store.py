@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LedgerError
 from llmroute.ledger import breakers, memory, spool
 from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
+from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
 from llmroute.ledger.making import create
 from llmroute.ledger.reaping import dead_rows, lose
 from llmroute.ledger.schema import migrate
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
-_HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
-
-# From one to the next by the index, instead of through all quarters; rollups only as far as those are not summed yet.
-_WORKSPACES = """
-WITH RECURSIVE names (name) AS (
-    SELECT min(workspace) FROM quarters WHERE workspace > ''
-    UNION ALL SELECT (SELECT min(workspace) FROM quarters WHERE workspace > name) FROM names WHERE name IS NOT NULL
-)
-SELECT name FROM names WHERE name IS NOT NULL
-UNION SELECT workspace FROM rollups WHERE quarter < (SELECT since_day * 96 FROM coarse) AND workspace > ''
-"""
-# What is wrong with one row and says nothing of the others.
-_OF_ONE_ROW = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.ProgrammingError,
-    sqlite3.InterfaceError,
-    OverflowError,
-    UnicodeError,
-)
-
 
 # What a process that ends has left open: the last reference to a connection would close it.
 _left_open: list[sqlite3.Connection] = []
@@ -140,7 +120,7 @@ class Ledger:
             with self.transaction() as db:
                 outcomes = [*write(db, entries)]
         except LedgerError as error:
-            if len(entries) == 1 or not isinstance(error.__cause__, _OF_ONE_ROW):
+            if len(entries) == 1 or not isinstance(error.__cause__, OF_ONE_ROW):
                 raise
             with self.transaction():
                 outcomes = [self._alone(entry) for entry in entries]
@@ -155,7 +135,7 @@ class Ledger:
             with translated(self.path):
                 (outcome,) = write(self.db, [entry])
         except LedgerError as error:
-            if not isinstance(error.__cause__, _OF_ONE_ROW):
+            if not isinstance(error.__cause__, OF_ONE_ROW):
                 raise
             self.db.execute("ROLLBACK TO entry")
             outcome = error
@@ -170,15 +150,6 @@ class Ledger:
         """
         with self._lock, translated(self.path):
             return memory.recall(self.db, bucket=bucket, effort=effort, now_ms=now_ms)
-
-    def workspaces(self) -> list[str]:
-        """Return every workspace that an attempt was made for.
-
-        Raises:
-            LedgerError: it cannot be read.
-        """
-        with self.reading() as db:
-            return [name for (name,) in db.execute(_WORKSPACES)]
 
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left.
@@ -229,7 +200,7 @@ class Ledger:
             for row in rows:
                 try:
                     self.db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
-                except _OF_ONE_ROW:
+                except OF_ONE_ROW:
                     # A value that no column takes.
                     strange.append(spool.line(row))
         return len(rows)
@@ -242,7 +213,7 @@ class Ledger:
         """
         with translated(self.path):
             if not os.path.samestat(self._file, self.path.stat()):
-                raise LedgerError(f"the ledger {self.path} was replaced while it was in use", hint=_HINT)
+                raise LedgerError(f"the ledger {self.path} was replaced while it was in use", hint=HINT)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -296,18 +267,3 @@ def _again(error: LedgerError) -> LedgerError:
     told = LedgerError(error.message, hint=error.hint)
     told.__cause__ = error.__cause__
     return told
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        reason = "it is a directory" if path.is_dir() else str(error)
-        raise LedgerError(f"the ledger {path} cannot be used: {reason}", hint=_HINT) from error
-    except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be used: {error.strerror or error}", hint=_HINT) from error
-    except (OverflowError, UnicodeError) as error:
-        # A number beyond 64 bits, or half a character in a label.
-        raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error

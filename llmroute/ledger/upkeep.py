@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.budgets import QUARTER_MS
-from llmroute.ledger.store import translated
+from llmroute.ledger.faults import translated
 
 if TYPE_CHECKING:
     from pathlib import Path

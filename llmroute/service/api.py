@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from llmroute.service.drive import drive, drive_async
 from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.opened import Opened
 from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Choices, Options, as_picousd, check_range
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.service.bulk import Bulk
-    from llmroute.service.grouped import GroupedBooks
     from llmroute.service.local import LocalModels
     from llmroute.service.many import BatchResult
     from llmroute.service.remembering import Memory
-    from llmroute.transport import AsyncSender, Sender
 
 
 class LLMService:
@@ -74,6 +72,7 @@ class LLMService:
             limits=self.config.limits,
             wait_s=self.config.timeouts.ledger_s,
         )
+        self._opened = Opened(self._books)
         self.endpoints = Endpoints(self.config)
         self._calls = Calls(
             self.config,
@@ -82,12 +81,8 @@ class LLMService:
             self._note,
             trace or (lambda _text: None),
             registry=registry,
-            sender=self._blocking_sender,
+            sender=self._opened.sender,
         )
-        self._sender: Sender | None = None
-        self._async_sender: AsyncSender | None = None
-        self._grouped: GroupedBooks | None = None
-        self._lock = threading.Lock()
 
     @property
     def catalogue_path(self) -> Path:
@@ -108,7 +103,7 @@ class LLMService:
             LLMRouteError: by its class, what happened.
         """
         call = self._calls.ready(options, streaming=streaming)
-        return drive(run(call), self._blocking_sender, time.sleep, self._books)
+        return drive(run(call), self._opened.sender, time.sleep, self._books)
 
     async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """Answer a prompt whole.  Takes the fields of `Options`.
@@ -168,13 +163,7 @@ class LLMService:
         check_range("jobs", jobs, 1, MOST_JOBS)
         check_range("budget", budget_usd, 0, MOST_USD, "USD")
         pot = None if budget_usd is None else Pot(as_picousd(budget_usd))
-        return Bulk(
-            self._calls,
-            self._awaiting_sender(),
-            self._books_of_loop(),
-            jobs=jobs,
-            pot=pot,
-        )
+        return Bulk(self._calls, self._opened.async_sender(), self._opened.async_books(), jobs=jobs, pot=pot)
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.
@@ -260,50 +249,22 @@ class LLMService:
         # Planning may ask the local server what it has, which blocks.
         call = await asyncio.to_thread(self._calls.ready, options, streaming=streaming)
         # Whoever leaves in the middle waits until the attempt is settled.
-        flow = drive_async(run(call), self._awaiting_sender(), asyncio.sleep, self._books_of_loop())
+        flow = drive_async(run(call), self._opened.async_sender(), asyncio.sleep, self._opened.async_books())
         async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece
 
-    def _awaiting_sender(self) -> AsyncSender:
-        if self._async_sender is None:
-            from llmroute.transport import AsyncSender
-
-            self._async_sender = AsyncSender()
-        return self._async_sender
-
-    def _books_of_loop(self) -> GroupedBooks:
-        if self._grouped is None:
-            from llmroute.service.grouped import GroupedBooks
-
-            self._grouped = GroupedBooks(self._books)
-        return self._grouped
-
-    def _blocking_sender(self) -> Sender:
-        with self._lock:
-            if self._sender is None:
-                from llmroute.transport import Sender
-
-                self._sender = Sender()
-            return self._sender
-
     def close(self) -> None:
         """Close what blocking calls have opened."""
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
-        self._books.close()
+        self._opened.close()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
-        self._books.leave()
+        self._opened.leave()
 
     async def aclose(self) -> None:
         """Close everything."""
-        if self._async_sender is not None:
-            await self._async_sender.close()
-            self._async_sender = None
-        self.close()
+        await self._opened.aclose()
 
     async def __aenter__(self) -> Self:
         return self

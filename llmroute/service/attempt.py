@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import (
     AttemptError,
-    BadOutputError,
     BudgetExceededError,
-    ContentError,
     ParameterError,
     RestingError,
     UnreachableError,
@@ -19,6 +17,7 @@ from llmroute.ledger.breakers import Prober
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.bookkeeping import Admission
+from llmroute.service.judging import fault_of
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
 
@@ -258,22 +257,3 @@ class Attempt:
 
     def _seen(self) -> Completion | None:
         return self._answer or (self._reader.so_far if self._reader else None)
-
-
-def fault_of(completion: Completion) -> AttemptError | None:
-    """Say what is wrong with an answer that came whole; None when it is an answer."""
-    if completion.refusal or completion.finish_reason == "content_filter":
-        told = f": {completion.refusal}" if completion.refusal else ""
-        return ContentError(f"the answer was refused or filtered{told}"[:500])
-    if not completion.text.strip():
-        if completion.tool_calls:
-            return BadOutputError(f"called a tool ({', '.join(completion.tool_calls)}) instead of answering")
-        if completion.finish_reason == "length":
-            error = BadOutputError(
-                "the answer is empty: all its tokens went into reasoning",
-                hint="allow more with --max-tokens, or ask for less with --effort",
-            )
-            error.should_retry = False
-            return error
-        return BadOutputError("the answer is empty")
-    return None

@@ -144,6 +144,7 @@ def known_workspaces(config: Config) -> list[str]:
     if not config.ledger_path.exists():
         return []
     from llmroute.ledger.store import Ledger
+    from llmroute.ledger.workspaces import workspaces
 
     with Ledger(config.ledger_path) as ledger:
-        return ledger.workspaces()
+        return workspaces(ledger)

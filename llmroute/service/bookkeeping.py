@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from llmroute.config import Limit
     from llmroute.errors import RestingError
     from llmroute.ledger.breakers import Prober
-    from llmroute.ledger.budgets import Cap
     from llmroute.ledger.entries import Entry, Refusal
     from llmroute.ledger.memory import Lesson, Recollection
     from llmroute.ledger.rows import AttemptRow
@@ -128,6 +127,8 @@ class Bookkeeper:
         if not limits and not how.purse.bounded:
             return _Draft(operation, Pending(row, prober=how.prober, retry=how.retry))
         fitting = Fitting(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+        from llmroute.service.caps import current_caps
+
         caps = current_caps(limits, row.started_ms)
         return _Draft(operation, Pending(row, caps, fitting.fit, how.prober, how.retry), fitting)
 
@@ -252,28 +253,3 @@ def answer_of(outcome: Outcome) -> int | None:
     if isinstance(outcome, LLMRouteError):
         raise outcome
     return outcome
-
-
-def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
-    """Return the caps in their windows of the user's own time zone."""
-    if not limits:
-        return []
-    from datetime import datetime
-
-    from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.periods import milliseconds, window
-
-    now = datetime.fromtimestamp(now_ms / 1000).astimezone()
-    caps = []
-    for limit in limits:
-        begin, end = window(limit.period, now)
-        caps.append(
-            Cap(
-                limit.period,
-                limit.workspace,
-                limit.cap_picousd,
-                0 if begin is None else milliseconds(begin),
-                None if end is None else milliseconds(end),
-            )
-        )
-    return caps

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.periods import milliseconds, start_of
-from llmroute.service.bookkeeping import current_caps
+from llmroute.service.caps import current_caps
 
 if TYPE_CHECKING:
     from pathlib import Path

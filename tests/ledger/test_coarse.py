@@ -13,6 +13,7 @@ from llmroute.ledger.checks import check, repair_sums
 from llmroute.ledger.reports import DIMENSIONS, Line, Span, attempts, grouped
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.upkeep import prune
+from llmroute.ledger.workspaces import workspaces
 from tests.ledger.calls import NOW_MS, cap, row, settled
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_reports_are_the_same_before_and_while_and_after_the_coarser_sums_are_ma
         assert steps > 5
         assert not coarse.lacking(ledger.db)
         assert told(ledger) == whole
-        assert ledger.workspaces() == ["w1", "w2"]
+        assert workspaces(ledger) == ["w1", "w2"]
     assert check(before, NOW_MS).faults == ()
 
 
