@@ -3,20 +3,16 @@
 The only reader of the environment and of the home directory.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from llmroute import config_file
 from llmroute.config_sources import ProviderSettings, Settings
 from llmroute.errors import ConfigError
 from llmroute.types import PICO_PER_USD
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 STRATEGIES: Final = (
     "balanced",

@@ -1,9 +1,9 @@
 """The words of the house: plain values that every layer passes on and none owns."""
 
-from __future__ import annotations
-
+# No postponed annotations, here and wherever a start of the program makes classes of many fields: they take twice the
+# time to make.
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
@@ -222,7 +222,7 @@ class LLMResponse(NamedTuple):
     strategy: str | None = None
     chain: str | None = None
 
-    def after(self, before: tuple[AttemptRecord, ...]) -> LLMResponse:
+    def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""
         if not before:
             return self

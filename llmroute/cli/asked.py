@@ -1,16 +1,13 @@
 """A request as it was typed: the flags that `gen` and `stream` share, declared once."""
 
-from __future__ import annotations
-
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import options as flags
 from llmroute.cli.stdin import read_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from llmroute.service.options import Options
 
 
@@ -54,7 +51,7 @@ class Asked(NamedTuple):
     debug: flags.Debug = False
     no_stdin: flags.NoStdin = False
 
-    def options(self) -> Options:
+    def options(self) -> "Options":
         """Read the prompt and return the request.
 
         Raises:
@@ -62,11 +59,11 @@ class Asked(NamedTuple):
         """
         return self._request(read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet), self.budget)
 
-    def defaults(self) -> Options:
+    def defaults(self) -> "Options":
         """Return what each request of a batch asks for, but its prompt; the budget is that of all together."""
         return self._request(None, None)
 
-    def _request(self, prompt: str | None, budget_usd: float | None) -> Options:
+    def _request(self, prompt: str | None, budget_usd: float | None) -> "Options":
         from llmroute.service.options import Options
 
         return Options(
@@ -102,7 +99,7 @@ class Asked(NamedTuple):
 def takes_a_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, whose first parameter is an Asked, the flags of Asked before its own."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    hints = get_type_hints(Asked, include_extras=True)
+    hints = Asked.__annotations__
     kind = inspect.Parameter.KEYWORD_ONLY
     shared = [
         inspect.Parameter(name, kind, default=default, annotation=hints[name])

@@ -1,7 +1,5 @@
 """An attempt as a row of the ledger."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any

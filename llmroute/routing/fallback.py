@@ -1,8 +1,7 @@
 """The attempt loop: retry, fall back, stop.  A generator that yields actions; no I/O, no clock of its own."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Generator, Sequence
+from typing import Literal, NamedTuple
 
 from llmroute.errors import (
     AttemptError,
@@ -23,15 +22,9 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.parameters import takes
-from llmroute.types import PICO_PER_USD
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from llmroute.routing.parameters import Adaptation
-    from llmroute.routing.plan import Entry
-    from llmroute.types import Prompt
+from llmroute.routing.parameters import Adaptation, takes
+from llmroute.routing.plan import Entry
+from llmroute.types import PICO_PER_USD, Prompt
 
 MAX_ATTEMPTS = 4
 # While another candidate is healthy nobody sleeps longer.

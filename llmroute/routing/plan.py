@@ -1,15 +1,11 @@
 """What the router is asked, what it weighs, and what it answers."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from llmroute.routing.worst import WorstCase
-    from llmroute.types import ModelConfig, Price
+from llmroute.routing.worst import WorstCase
+from llmroute.types import ModelConfig, Price
 
 TASK_CAPABILITY: dict[str, str | None] = {
     "code_generation": "code",
@@ -140,6 +136,6 @@ class Plan(NamedTuple):
     strategy: str | None
     chain: str | None = None
 
-    def led_by(self, entry: Entry) -> Plan:
+    def led_by(self, entry: Entry) -> Self:
         """Return the plan with one of its entries before all others."""
         return self._replace(entries=(entry, *(other for other in self.entries if other is not entry)))

@@ -1,21 +1,15 @@
 """What a caller may ask for, checked before anything is sent."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from llmroute.config import STRATEGIES
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY
-from llmroute.types import EFFORTS, PICO_PER_USD, Message, Prompt
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from llmroute.types import Effort, Role
+from llmroute.types import EFFORTS, PICO_PER_USD, Effort, Message, Prompt, Role
 
 MAX_TEMPERATURE = 2.0
 MOST_USD = 10**6
