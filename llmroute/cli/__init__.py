@@ -10,7 +10,6 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli import completion_scripts, signals
 from llmroute.cli.commands import Commands
-from llmroute.cli.failures import report_bug, report_usage
 from llmroute.cli.helping import START, told_codes
 from llmroute.version import __version__
 
@@ -67,5 +66,7 @@ def main() -> NoReturn:
     except typer.Abort:
         sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
+        from llmroute.cli.failures import report_bug, report_usage
+
         sys.exit(report_usage(error) or report_bug(error))
     sys.exit(code if isinstance(code, int) else 0)

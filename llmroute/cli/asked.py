@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.cli import options as flags
-from llmroute.cli.stdin import read_prompt
 
 if TYPE_CHECKING:
     from llmroute.service.options import Options
@@ -57,6 +56,8 @@ class Asked(NamedTuple):
         Raises:
             RequestError: stdin cannot be read.
         """
+        from llmroute.cli.stdin import read_prompt
+
         return self._request(read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet), self.budget)
 
     def defaults(self) -> "Options":

@@ -67,7 +67,7 @@ total_s = 120
 month = 1000
 """
 # What no command line that stands on typer can do without, and the soonest way out.
-TYPER = "import os, typer; os._exit(0)"
+TYPER = "import gc, os; gc.disable(); import typer; os._exit(0)"
 TAB = {"_LLMROUTE_COMPLETE": "complete_bash", "COMP_WORDS": "llmroute gen --mo", "COMP_CWORD": "2"}
 
 

@@ -1,0 +1,38 @@
+"""`llmroute gen`, once it is known what is asked: an answer whole."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from llmroute.cli.answering import answering
+from llmroute.cli.output import write_json
+from llmroute.cli.render import response_as_json
+from llmroute.cli.spinner import spinning
+from llmroute.cli.writers import writer_for
+
+if TYPE_CHECKING:
+    from llmroute.cli.asked import Asked
+    from llmroute.types import LLMResponse
+
+
+def answer_whole(asked: Asked) -> None:
+    """Answer, and tell on stderr and aside what is to be told."""
+    with answering(asked) as under_way:
+        answered: LLMResponse | None = None
+        with closing(under_way.service.answer(asked.options(), streaming=False)) as pieces:
+            with spinning(quiet=asked.quiet):
+                first = next(pieces)
+            for piece in chain([first], pieces):
+                if not isinstance(piece, str):
+                    answered = piece
+                    if asked.as_json:
+                        write_json(response_as_json(piece))
+                    else:
+                        writer = writer_for(asked)
+                        writer.write(piece.content)
+                        writer.end()
+                    under_way.finish(piece)
+        assert answered is not None
+        under_way.conclude(answered)
