@@ -1,11 +1,6 @@
 """What a TAB offers for the value of a flag: from local data only, never from the network."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 
 def models(incomplete: str) -> list[str]:

@@ -1,8 +1,6 @@
 """`llmroute gen`: a whole answer."""
 
-from __future__ import annotations
-
-from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotations at run time)
+from llmroute.cli import options as flags
 from llmroute.cli.asked import Asked, takes_a_request
 
 
