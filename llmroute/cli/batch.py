@@ -17,6 +17,7 @@ from llmroute.cli.answering import opened
 from llmroute.cli.batch_running import Running
 from llmroute.cli.failures import say
 from llmroute.errors import RequestError
+from llmroute.service.options import MOST_USD, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +60,7 @@ def run_batch(asked: Asked, how: Batching) -> None:
             )
         if asked.render:
             raise RequestError("--render shows one answer; a batch writes JSON lines")
+        check_range("budget", asked.budget, 0, MOST_USD, "USD")
         form = how.form()
         file = _input(how.file)
         regular = _is_regular(file)

@@ -19,7 +19,6 @@ from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
 from llmroute.cli.writers import first_block
 from llmroute.errors import LedgerError
-from llmroute.service.options import MOST_USD, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +82,11 @@ class Running:
         were answered, some cut short).
 
         Raises:
-            RequestError: the budget or the number of jobs cannot be, or the input is not what it was said to be.
+            RequestError: the number of jobs cannot be, or the input is not what it was said to be.
             Interrupted: a signal has ended it; what was under way is settled, and the files are whole.
         """
         started_s = time.monotonic()
         budget_usd = self._asked.budget
-        check_range("budget", budget_usd, 0, MOST_USD, "USD")
         left_usd = None if budget_usd is None else max(budget_usd - self._earlier_usd, 0.0)
         work = self._batch.run(
             self._under_way.service,

@@ -545,6 +545,18 @@ def test_a_dry_run_of_what_is_left_counts_no_answer_again_and_says_whether_the_b
     assert (before, asked) == ((tmp_path / "out.jsonl").read_bytes(), len(server.requests))
 
 
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+@pytest.mark.parametrize("budget", ["-1", "nan", "1e7"])
+def test_a_budget_that_cannot_be_is_refused_before_anything_is_read(
+    budget: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    numbered(tmp_path / "in.jsonl", 2)
+    ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", f"--budget={budget}", *flags, home=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert "budget" in ran.err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 60)
