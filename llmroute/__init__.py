@@ -88,10 +88,11 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Plan as Plan
     from llmroute.routing.strategies import RoutingStrategy as RoutingStrategy
     from llmroute.service.api import LLMService as LLMService
-    from llmroute.service.api import get_llm_service as get_llm_service
+    from llmroute.service.factory import get_llm_service as get_llm_service
     from llmroute.service.many import BatchResult as BatchResult
     from llmroute.service.options import Options as Options
     from llmroute.service.stream import Stream as Stream
+    from llmroute.service.stream import SyncStream as SyncStream
     from llmroute.service.tracker import LLMTracker as LLMTracker
     from llmroute.service.tracker import get_llm_tracker as get_llm_tracker
     from llmroute.types import (
@@ -145,10 +146,11 @@ _HOMES = {
     "RestingError": "llmroute.errors",
     "RoutingStrategy": "llmroute.routing.strategies",
     "Stream": "llmroute.service.stream",
+    "SyncStream": "llmroute.service.stream",
     "TransientError": "llmroute.errors",
     "UnreachableError": "llmroute.errors",
     "Usage": "llmroute.types",
-    "get_llm_service": "llmroute.service.api",
+    "get_llm_service": "llmroute.service.factory",
     "get_llm_tracker": "llmroute.service.tracker",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names are literals above)

@@ -28,10 +28,11 @@ class Answering:
         # What is written to --meta in the end.
         self.aside = ""
         from llmroute.service.api import LLMService
+        from llmroute.service.telling import nobody
 
         self.service = LLMService(
-            note=None if asked.quiet else note,
-            trace=(lambda text: say(f"debug: {text}")) if asked.debug else None,
+            note=nobody if asked.quiet else note,
+            trace=(lambda text: say(f"debug: {text}")) if asked.debug else nobody,
         )
         if not asked.quiet:
             from llmroute.service.freshness import warn_when_stale

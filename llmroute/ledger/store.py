@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from llmroute.after_fork import leave_to_parent, start_anew_in_children
 from llmroute.errors import LedgerError
 from llmroute.ledger import breakers, memory, spool
 from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
+SYNCHRONOUS = "PRAGMA synchronous = NORMAL"
 
 # What a process that ends has left open: the last reference to a connection would close it.
 _left_open: list[sqlite3.Connection] = []
@@ -48,14 +50,25 @@ class Ledger:
             if not path.exists():
                 create(path)
             self._file = path.stat()
-            # One connection serves the threads of one event loop, one transaction at a time.
-            self.db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+            self.db = self._connected()
             try:
                 migrate(self.db)
-                self.db.execute("PRAGMA synchronous = NORMAL")
+                self.db.execute(SYNCHRONOUS)
             except BaseException:
                 self.db.close()
                 raise
+        start_anew_in_children(self)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return a new connection: one serves all threads, one transaction at a time."""
+        return sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
+
+    def start_anew(self) -> None:
+        """Connect again in a forked child: SQLite's connections and locks are one process's own."""
+        leave_to_parent(self.db)
+        self._lock = threading.RLock()
+        self.db = self._connected()
+        self.db.execute(SYNCHRONOUS)
 
     def begin(
         self,

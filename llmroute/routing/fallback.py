@@ -104,8 +104,14 @@ class Wait(NamedTuple):
     seconds: float
 
 
+class Others(NamedTuple):
+    """Say who else may be called, beside the entries that the loop was given."""
+
+
 class Outcome(NamedTuple):
     """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
+
+    `entries` answer `Others`.
 
     `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a
     parameter could be put otherwise.
@@ -116,10 +122,15 @@ class Outcome(NamedTuple):
     shown: bool = False
     retry_allowed: bool = True
     adaptation: Adaptation | None = None
+    entries: Sequence[Entry] = ()
 
 
-def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wait, Outcome, None]:
+def attempt_loop(
+    entries: Sequence[Entry], policy: Policy, *, others: bool = False
+) -> Generator[Try | Wait | Others, Outcome, None]:
     """Yield what to do next until a candidate has answered.
+
+    With `others` the first failure asks who else may be called; until then somebody is taken to be left.
 
     Raises:
         AttemptError: nobody is left; this is the last failure.
@@ -136,7 +147,7 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
         adaptation: Adaptation | None = None
         while True:
             calls += 1
-            alone = not remaining or number + 1 == MAX_ATTEMPTS
+            alone = not (remaining or others) or number + 1 == MAX_ATTEMPTS
             again = calls > 1 and adaptation is None
             outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, again, adaptation)
             error = outcome.error
@@ -144,6 +155,12 @@ def attempt_loop(entries: Sequence[Entry], policy: Policy) -> Generator[Try | Wa
             number += not isinstance(error, BudgetExceededError | RestingError)
             if error is None:
                 return
+            if others and not outcome.shown:
+                others = False
+                found = yield Others()
+                outcome = outcome._replace(elapsed_s=found.elapsed_s)
+                remaining += found.entries
+                entries = [*entries, *found.entries]
             if isinstance(error, BudgetExceededError):
                 remaining = [other for other in remaining if _fits(other, error)]
                 if not (policy.cheaper and remaining):

@@ -136,6 +136,11 @@ class Plan(NamedTuple):
     strategy: str | None
     chain: str | None = None
 
+    def others(self, first: Self) -> tuple[Entry, ...]:
+        """Return the entries of models that `first`, the beginning of this plan, has not."""
+        known = {entry.model.name for entry in first.entries}
+        return tuple(entry for entry in self.entries if entry.model.name not in known)
+
     def led_by(self, entry: Entry) -> Self:
         """Return the plan with one of its entries before all others."""
         return self._replace(entries=(entry, *(other for other in self.entries if other is not entry)))

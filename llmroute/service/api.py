@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from llmroute.errors import RequestError
 from llmroute.service import settings
 from llmroute.service.bookkeeping import Bookkeeper
 from llmroute.service.calls import Calls, new_id, now_ms
-from llmroute.service.drive import drive, drive_async
+from llmroute.service.drive import drive
 from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
@@ -20,36 +18,49 @@ from llmroute.service.opened import Opened
 from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Choices, Options, as_picousd, check_range
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
-from llmroute.service.stream import Stream
-from llmroute.service.telling import nobody
+from llmroute.service.stream import Stream, SyncStream
 from llmroute.service.usage_stats import OutsideCall, track_usage, usage_stats
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
-    from os import PathLike
     from pathlib import Path
     from types import TracebackType
+
+    import httpx
 
     from llmroute.config import Config
     from llmroute.ledger.store import Ledger
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
+    from llmroute.service.async_requests import AsyncRequests
     from llmroute.service.bulk import Bulk
     from llmroute.service.local import LocalModels
     from llmroute.service.many import BatchResult
     from llmroute.service.remembering import Memory
+    from llmroute.types import AttemptRecord
 
 
 class LLMService:
     """Answers prompts from the best model that keys, budget and today's outages allow.
 
-    `note` receives what a person should know on the way: a fallback, a parameter that was left out.  `trace` receives
-    each step, for those who look for a fault; keys are in neither.
-    An async context manager; one service serves any number of concurrent requests of one event loop.
+    Safe to share between threads and event loops; a forked child opens connections of its own.  An async context
+    manager, which closes what the running loop has opened.
+
+    Args:
+        config: settings in place of those that the environment and the config directory hold.
+        ledger: an open ledger, which is used in place of the configured one and stays open.
+        registry: a catalogue in place of the user's own.
+        note: receives what a person should know on the way, a fallback or a parameter that was left out, in place of
+            the log, where it is a WARNING of `llmroute.service`.
+        trace: receives each step, in place of the log, where it is DEBUG.  Keys are in neither.
+        on_attempt: receives the record of each attempt that has ended, in the thread or loop that made it.
+        http_client: sends blocking requests in place of clients of our own; it stays open.  Proxies, certificates and
+            hooks are then its own; redirects are not followed and its `auth` is not used.
+        async_http_client: the same for requests that are awaited.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (by keyword)
         self,
         *,
         config: Config | None = None,
@@ -57,6 +68,9 @@ class LLMService:
         registry: ModelRegistry | None = None,
         note: Callable[[str], None] | None = None,
         trace: Callable[[str], None] | None = None,
+        on_attempt: Callable[[AttemptRecord], None] | None = None,
+        http_client: httpx.Client | None = None,
+        async_http_client: httpx.AsyncClient | None = None,
     ) -> None:
         """Read the configuration; nothing is opened and nothing is sent yet.
 
@@ -64,7 +78,7 @@ class LLMService:
             ConfigError: a setting does not parse or does not fit.
         """
         self.config = config or settings.load()
-        self._note = note or nobody
+        self._note = note or _log_note
         self._books = Bookkeeper(
             self.config.ledger_path,
             self._note,
@@ -72,16 +86,18 @@ class LLMService:
             limits=self.config.limits,
             wait_s=self.config.timeouts.ledger_s,
         )
-        self._opened = Opened(self._books)
+        self._opened = Opened(self._books, http_client, async_http_client)
         self.endpoints = Endpoints(self.config)
+        self._async_requests: AsyncRequests | None = None
         self._calls = Calls(
             self.config,
             self.endpoints,
             self._books,
             self._note,
-            trace or (lambda _text: None),
+            trace or _log_step,
             registry=registry,
             sender=self._opened.sender,
+            on_attempt=on_attempt or (lambda _record: None),
         )
 
     @property
@@ -112,7 +128,7 @@ class LLMService:
             LLMRouteError: by its class, what happened.
         """
         final: LLMResponse | None = None
-        async for piece in self._answer_async(Options(prompt=prompt, **options), streaming=False):
+        async for piece in self._asynchronous().answer(Options(prompt=prompt, **options), streaming=False):
             if isinstance(piece, LLMResponse):
                 final = piece
         assert final is not None
@@ -124,7 +140,25 @@ class LLMService:
         Raises:
             LLMRouteError: while iterating; by its class, what happened.
         """
-        return Stream(self._answer_async(Options(prompt=prompt, **options), streaming=True))
+        return Stream(self._asynchronous().answer(Options(prompt=prompt, **options), streaming=True))
+
+    def generate_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
+        """As `generate`, by blocking: for scripts, notebooks and threads.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        *_, final = self.answer(Options(prompt=prompt, **options), streaming=False)
+        assert isinstance(final, LLMResponse)
+        return final
+
+    def stream_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> SyncStream:
+        """As `stream_generate`, by blocking.
+
+        Raises:
+            LLMRouteError: while iterating; by its class, what happened.
+        """
+        return SyncStream(self.answer(Options(prompt=prompt, **options), streaming=True))
 
     def generate_many(
         self,
@@ -163,7 +197,7 @@ class LLMService:
         check_range("jobs", jobs, 1, MOST_JOBS)
         check_range("budget", budget_usd, 0, MOST_USD, "USD")
         pot = None if budget_usd is None else Pot(as_picousd(budget_usd))
-        return Bulk(self._calls, self._opened.async_sender(), self._opened.async_books(), jobs=jobs, pot=pot)
+        return Bulk(self._calls, self._opened, jobs=jobs, pot=pot)
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.
@@ -190,6 +224,7 @@ class LLMService:
         name = self.registry.get_model_config(provider, model).id
         call = OutsideCall(provider, name, success, latency_ms, cost_usd)
         track_usage(self._books.ledger(), call, new_id(), now_ms())
+        self._plan_anew()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
         """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
@@ -201,11 +236,9 @@ class LLMService:
 
     async def health_check(self) -> dict[str, bool]:
         """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""
-        import asyncio
-
         from llmroute.service.health import probe_all
 
-        found = await asyncio.to_thread(probe_all, self)
+        found = await self._opened.threads().run(lambda: probe_all(self))
         return {name: one.ok for name, one in found.items()}
 
     def get_available_providers(self) -> list[str]:
@@ -237,22 +270,24 @@ class LLMService:
         Raises:
             LedgerError: the ledger cannot be written.
         """
-        return self._books.reset_breakers(provider)
+        closed = self._books.reset_breakers(provider)
+        self._plan_anew()
+        return closed
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
         return self._calls.local_models()
 
-    async def _answer_async(self, options: Options, *, streaming: bool) -> AsyncIterator[str | LLMResponse]:
-        import asyncio
+    def _asynchronous(self) -> AsyncRequests:
+        if self._async_requests is None:
+            from llmroute.service.async_requests import AsyncRequests
 
-        # Planning may ask the local server what it has, which blocks.
-        call = await asyncio.to_thread(self._calls.ready, options, streaming=streaming)
-        # Whoever leaves in the middle waits until the attempt is settled.
-        flow = drive_async(run(call), self._opened.async_sender(), asyncio.sleep, self._opened.async_books())
-        async with aclosing(flow) as pieces:
-            async for piece in pieces:
-                yield piece
+            self._async_requests = AsyncRequests(self._calls, self._opened)
+        return self._async_requests
+
+    def _plan_anew(self) -> None:
+        if self._async_requests is not None:
+            self._async_requests.plan_anew()
 
     def close(self) -> None:
         """Close what blocking calls have opened."""
@@ -275,17 +310,13 @@ class LLMService:
         await self.aclose()
 
 
-def get_llm_service(ledger: Ledger | str | PathLike[str] | None = None) -> LLMService:
-    """Return a service with the user's own configuration; `ledger`, open or a file's path, is used in place of its own.
+def _log_note(text: str) -> None:
+    from llmroute.service import logs
 
-    A ledger that is lent open stays open.
+    logs.warn(text)
 
-    Raises:
-        ConfigError: a setting does not parse or does not fit.
-    """
-    if isinstance(ledger, str | os.PathLike):
-        from dataclasses import replace
-        from pathlib import Path
 
-        return LLMService(config=replace(settings.load(), ledger_path=Path(ledger)))
-    return LLMService(ledger=ledger)
+def _log_step(text: str) -> None:
+    from llmroute.service import logs
+
+    logs.trace(text)

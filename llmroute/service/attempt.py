@@ -181,10 +181,12 @@ class Attempt:
             data = yield Read(self._within(wait_s))
             if not data:
                 break
-            for chunk in reader.feed(data):
-                alive = True
-                if chunk.text and self._may_show(chunk.text):
-                    yield from self._let_out()
+            # Line by line: text is shown before an error that came together with it counts.
+            for line in data.splitlines(keepends=True):
+                for chunk in reader.feed(line):
+                    alive = True
+                    if chunk.text and self._may_show(chunk.text):
+                        yield from self._let_out()
         completion = reader.finish()
         if (rest := completion.text[self._shown_length :]) and self._may_show(rest):
             yield from self._let_out()

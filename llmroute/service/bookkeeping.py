@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
 from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Fitting
@@ -73,6 +74,11 @@ class Bookkeeper:
         self._wait_s = wait_s
         self._warned = False
         self._spooled: set[tuple[str, int]] = set()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
+        self._opening = threading.Lock()
 
     def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.routing.router import is_upgrade
+from llmroute.service.call import Clock
 from llmroute.service.drive import drive_async
 from llmroute.service.flow import run
 from llmroute.service.gate import Gate
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Plan
     from llmroute.service.calls import Calls
-    from llmroute.service.grouped import GroupedBooks
+    from llmroute.service.opened import Opened
     from llmroute.service.purse import Pot
-    from llmroute.transport import AsyncSender
     from llmroute.types import LLMResponse
 
 _END = object()
@@ -35,21 +35,21 @@ _END = object()
 class Bulk:
     """Makes each of many requests: plans are shared, calls to a provider are paced, money comes from one pot."""
 
-    def __init__(self, calls: Calls, sender: AsyncSender, books: GroupedBooks, *, jobs: int, pot: Pot | None) -> None:
+    def __init__(self, calls: Calls, opened: Opened, *, jobs: int, pot: Pot | None) -> None:
         self._calls = calls
-        self._sender = sender
+        self._opened = opened
         self._pot = pot
-        self._plans = SharedPlans(calls, bounded=calls.capped or pot is not None)
+        self._plans = SharedPlans(calls, opened.threads(), bounded=calls.capped or pot is not None, paced=True)
         self._gate = Gate(jobs, lambda provider: PROVIDERS[provider].local)
-        self._books = PacedBooks(books, self._gate, pot, self._plans.note_failure, capped=calls.capped)
+        self._books = PacedBooks(opened.async_books(), self._gate, pot, self._plans.note_failure, capped=calls.capped)
 
     async def plan(self, options: Options) -> Plan:
-        """Return the plan of a request; nothing is sent.
+        """Return the plan of a request, as far as it is worked out before a failure; nothing is sent.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return await self._plans.plan(options, options.rendered_prompt(streaming=False))
+        return (await self._plans.plan(options, options.rendered_prompt(streaming=False))).plan
 
     def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
         """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
@@ -64,13 +64,15 @@ class Bulk:
         """
         try:
             prompt = options.rendered_prompt(streaming=False)
-            plan = await self._plans.plan(options, prompt)
+            plan, others = await self._plans.plan(options, prompt)
         except (TypeError, AttributeError) as error:
             raise RequestError(f"the request holds a value of the wrong kind: {error}") from error
         if not (options.model or options.provider or options.chain or options.fallback):
             plan = self._spread(plan)
-        call = self._calls.call(options, prompt, plan, purse, paced=True)
-        async with aclosing(drive_async(run(call), self._sender, asyncio.sleep, self._books)) as pieces:
+        call = self._calls.call(options, prompt, plan, purse, clock=Clock(), others=others, paced=True)
+        opened = self._opened
+        flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, self._books, opened.threads())
+        async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece
 

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.config import Timeouts
-    from llmroute.routing.plan import Plan
+    from llmroute.routing.plan import Entry, Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
     from llmroute.service.purse import Purse
-    from llmroute.types import Prompt
+    from llmroute.types import AttemptRecord, Prompt
 
 
 class Labels(NamedTuple):
@@ -25,11 +25,12 @@ class Labels(NamedTuple):
 
 
 class Clock:
-    """Counts the seconds of one request and never goes back; what it waited for its turn does not count."""
+    """Counts the seconds of one request from when it was made; what the request waited for its turn does not count."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._left_out_s = 0.0
+        self.started_s = monotonic()
 
     def __call__(self) -> float:
         """Return seconds since some moment."""
@@ -47,6 +48,8 @@ class Call(NamedTuple):
     `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
+    `others` returns, or works out, who may stand in beside the entries of the plan; it may block.
+    `on_attempt` is told of each attempt that has ended.
     """
 
     id: str
@@ -61,6 +64,8 @@ class Call(NamedTuple):
     clock: Clock
     now_ms: Callable[[], int]
     purse: Purse
+    on_attempt: Callable[[AttemptRecord], None]
+    others: Callable[[], tuple[Entry, ...]] | None = None
     jitter: float = 0.5
     fallback_on_content: bool = False
     atomic: bool = False

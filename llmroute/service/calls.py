@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from llmroute.after_fork import start_anew_in_children
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
 from llmroute.service.call import Call, Clock, Labels
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.config import Config
+    from llmroute.config import Config, Timeouts
     from llmroute.registry import ModelRegistry
-    from llmroute.routing.plan import Plan
+    from llmroute.routing.plan import Entry, Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
     from llmroute.service.options import Options
-    from llmroute.transport import Sender
-    from llmroute.types import Prompt
+    from llmroute.transport.client import Sender
+    from llmroute.types import AttemptRecord, Prompt
 
 
 class Calls:
@@ -47,6 +48,7 @@ class Calls:
         *,
         registry: ModelRegistry | None,
         sender: Callable[[], Sender],
+        on_attempt: Callable[[AttemptRecord], None],
     ) -> None:
         self._config = config
         self._endpoints = endpoints
@@ -54,8 +56,14 @@ class Calls:
         self._note = note
         self._trace = trace
         self._registry = registry
-        self._sender = sender
+        self._on_attempt = on_attempt
+        self._local_models = LocalModels(lambda: endpoints.connect(LOCAL_SERVER), sender)
         # Concurrent requests are planned in threads of their own.
+        self._lock = threading.Lock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
         self._lock = threading.Lock()
 
     @property
@@ -84,7 +92,7 @@ class Calls:
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""
-        return LocalModels(lambda: self._endpoints.connect(LOCAL_SERVER), self._sender)
+        return self._local_models
 
     def memory(self, input_tokens: int = 0, effort: str | None = None, *, paced: bool = False) -> Memory:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
@@ -112,32 +120,49 @@ class Calls:
         return self.planner(options, prompt, paced=paced).plan(options, prompt)
 
     def ready(self, options: Options, *, streaming: bool) -> Call:
-        """Plan a request by itself and make it ready.
+        """Plan a request by itself and make it ready; its time begins now.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
+        clock = Clock()
         prompt = options.rendered_prompt(streaming=streaming)
-        return self.call(options, prompt, self.plan(options, prompt), Purse(options.budget_picousd))
+        first, whole = self.planner(options, prompt).first(options, prompt)
+        others = None if whole is None else lambda: whole().others(first)
+        return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
 
-    def call(self, options: Options, prompt: Prompt, plan: Plan, purse: Purse, *, paced: bool = False) -> Call:
-        """Make a request that has its plan ready."""
-        timeouts = self._config.timeouts
-        if options.timeout_s is not None:
-            timeouts = timeouts._replace(total_s=options.timeout_s)
+    def timeouts(self, options: Options) -> Timeouts:
+        """Return the limits of a request."""
+        usual = self._config.timeouts
+        return usual if options.timeout_s is None else usual._replace(total_s=options.timeout_s)
+
+    def call(  # noqa: PLR0913 (by keyword)
+        self,
+        options: Options,
+        prompt: Prompt,
+        plan: Plan,
+        purse: Purse,
+        *,
+        clock: Clock,
+        others: Callable[[], tuple[Entry, ...]] | None = None,
+        paced: bool = False,
+    ) -> Call:
+        """Make a request that has its plan ready; `others` work out who may stand in beside the plan's entries."""
         return Call(
             id=new_id(),
             prompt=prompt,
             plan=plan,
-            timeouts=timeouts,
+            timeouts=self.timeouts(options),
             labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),
             endpoints=self._endpoints,
             books=self._books,
             note=self._note,
             trace=self._trace,
-            clock=Clock(),
+            clock=clock,
             now_ms=now_ms,
             purse=purse,
+            on_attempt=self._on_attempt,
+            others=others,
             fallback_on_content=options.fallback_on == "content",
             atomic=options.atomic,
             cheaper=options.on_budget == "cheaper",

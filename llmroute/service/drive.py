@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from llmroute.service.bookkeeping import Bookkeeper
-    from llmroute.transport import AsyncExchange, AsyncSender, Exchange, Sender
+    from llmroute.service.threads import Threads
+    from llmroute.transport.async_client import AsyncExchange, AsyncSender
+    from llmroute.transport.client import Exchange, Sender
     from llmroute.types import LLMResponse
 
 
@@ -87,10 +89,9 @@ async def drive_async(
     sender: AsyncSender,
     sleep: Callable[[float], Awaitable[None]],
     books: AsyncBooks,
+    threads: Threads,
 ) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
-    import asyncio
-
     exchange: AsyncExchange | None = None
     try:
         operation = next(flow)
@@ -115,7 +116,7 @@ async def drive_async(
                     case Settle():
                         await books.settle(operation)
                     case Blocking(call):
-                        result = await asyncio.to_thread(call)
+                        result = await threads.run(call)
                     case Sleep(seconds):
                         await sleep(seconds)
             except BaseException as error:  # noqa: BLE001 (as above)

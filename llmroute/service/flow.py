@@ -18,7 +18,7 @@ from llmroute.errors import (
     ModelGoneError,
     RestingError,
 )
-from llmroute.routing.fallback import RULES, Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.fallback import RULES, Others, Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
 from llmroute.service.costing import usd
@@ -41,9 +41,9 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         AllProvidersFailedError: every attempt failed.
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
-    started = call.clock()
+    started = call.clock.started_s
     policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper, call.prompt)
-    loop = attempt_loop(call.plan.entries, policy)
+    loop = attempt_loop(call.plan.entries, policy, others=call.others is not None)
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
     try:
@@ -52,6 +52,10 @@ def run(call: Call) -> Generator[Operation, Any, None]:
             if isinstance(action, Wait):
                 yield Sleep(action.seconds)
                 outcome = Outcome(call.clock() - started)
+            elif isinstance(action, Others):
+                assert call.others is not None
+                entries = yield Blocking(call.others)
+                outcome = Outcome(call.clock() - started, entries=entries)
             else:
                 attempt = yield from _try(call, action, started, records)
                 error = attempt.error
@@ -74,6 +78,7 @@ def _try(call: Call, action: Try, started: float, records: list[AttemptRecord]) 
     yield from attempt.run()
     if not isinstance(attempt.error, BudgetExceededError | RestingError):
         records.append(attempt.record())
+        call.on_attempt(records[-1])
     return attempt
 
 

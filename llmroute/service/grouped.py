@@ -15,6 +15,7 @@ from llmroute.service.bookkeeping import answer_of
 if TYPE_CHECKING:
     from llmroute.service.bookkeeping import Bookkeeper, Outcome
     from llmroute.service.operations import Begin, Settle
+    from llmroute.service.threads import Threads
 
 
 class _Waiting(NamedTuple):
@@ -25,8 +26,9 @@ class _Waiting(NamedTuple):
 class GroupedBooks:
     """Writes what the requests of one event loop begin and settle."""
 
-    def __init__(self, books: Bookkeeper) -> None:
+    def __init__(self, books: Bookkeeper, threads: Threads) -> None:
         self._books = books
+        self._threads = threads
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Future[list[Outcome]] | None = None
 
@@ -62,7 +64,7 @@ class GroupedBooks:
         if outcomes is not None:
             _answer(group, outcomes)
             return
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._books.write, operations)
+        self._writing = self._threads.submit(lambda: self._books.write(operations))
         self._writing.add_done_callback(lambda done: self._written_in_thread(group, done))
 
     def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[Outcome]]) -> None:

@@ -21,7 +21,7 @@ from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
     from llmroute.service.api import LLMService
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
 _STATUS = {
     AuthenticationError: "bad key",
@@ -51,7 +51,7 @@ class Health:
 
 def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
     """Probe the named providers, or all, side by side; takes no longer than the slowest, `within_s` at most."""
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
     asked = names or tuple(PROVIDERS)
     sender = Sender()

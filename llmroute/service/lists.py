@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from llmroute.providers import LiveModel, ModelPage, Provider
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
     from llmroute.types import HTTPRequest
 
 T = TypeVar("T")

@@ -58,7 +58,7 @@ def live(service: LLMService, provider: str | None = None) -> Live:
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
     """Return each provider's list, or why it did not come."""
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
     sender = Sender()
     try:

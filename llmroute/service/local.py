@@ -1,34 +1,59 @@
-"""What the local server has: asked over loopback when a plan may need it, since its models come and go."""
+"""What the local server has: asked over loopback when a plan comes to it, since its models come and go."""
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.providers import Provider
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
 PROBE_TIMEOUT_S = 0.5
+# How long an answer holds: models come and go, but not from one request of a server to the next.
+FRESH_S = 5.0
 START_LOCAL_SERVER = "start it with: ollama serve"
 NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 
 
-class LocalModels:
-    """The models that Ollama has pulled, asked for once."""
+class Listed(NamedTuple):
+    """What the server said: None where it did not answer.  `elsewhere` are models that it passes on to another machine.
 
-    def __init__(self, connect: Callable[[], Provider], sender: Callable[[], Sender]) -> None:
+    `at_s` is the monotonic time at which it was asked.
+    """
+
+    pulled: frozenset[str] | None
+    elsewhere: frozenset[str]
+    at_s: float
+
+
+class LocalModels:
+    """The models that Ollama has pulled; its answer holds for a while.  Safe to share between threads."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Provider],
+        sender: Callable[[], Sender],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connect = connect
         self._sender = sender
-        self._asked = False
-        self._pulled: frozenset[str] | None = None
-        self._elsewhere: frozenset[str] = frozenset()
+        self._monotonic = monotonic
+        self._listed: Listed | None = None
+        self._asking = threading.Lock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
+        self._asking = threading.Lock()
 
     def on_this_machine(self) -> bool:
         """Whether the server's address is this machine's."""
@@ -36,34 +61,43 @@ class LocalModels:
 
     def is_up(self) -> bool:
         """Whether the server answers."""
-        if not self._asked:
-            self._asked = True
-            self._pulled = self._ask()
-        return self._pulled is not None
+        return self._known().pulled is not None
 
     def why_unusable(self, api_name: str) -> str | None:
         """Say why a model of Ollama's cannot be called now; None when it can."""
-        if not self.is_up():
+        pulled = self._known().pulled
+        if pulled is None:
             return NOT_RUNNING
-        assert self._pulled is not None
         tag = api_name if ":" in api_name else f"{api_name}:latest"
-        return None if tag in self._pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+        return None if tag in pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
 
     def names(self) -> list[str]:
         """Return the models that are pulled, by the names that people give them; none while the server is not up."""
-        if not self.is_up():
-            return []
-        assert self._pulled is not None
-        return sorted(name.removesuffix(":latest") for name in self._pulled if ":" in name)
+        return sorted(name.removesuffix(":latest") for name in self._known().pulled or () if ":" in name)
 
     def runs_here(self, api_name: str) -> bool:
         """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
-        if not self.on_this_machine():
-            return False
-        self.is_up()
-        return api_name not in self._elsewhere
+        return self.on_this_machine() and api_name not in self._known().elsewhere
 
-    def _ask(self) -> frozenset[str] | None:
+    def _known(self) -> Listed:
+        """Return what the server said last, asking it again when that is old; one thread asks for all."""
+        listed = self._listed
+        if listed is not None and self._monotonic() - listed.at_s < FRESH_S:
+            return listed
+        # With an old answer at hand no second thread waits for the new one.
+        if not self._asking.acquire(blocking=listed is None):
+            assert listed is not None
+            return listed
+        try:
+            if self._listed is listed or self._listed is None:
+                self._listed = self._ask()
+            return self._listed
+        finally:
+            self._asking.release()
+
+    def _ask(self) -> Listed:
+        at_s = self._monotonic()
+        nothing = Listed(None, frozenset(), at_s)
         try:
             provider = self._connect()
             until = time.monotonic() + 2 * PROBE_TIMEOUT_S
@@ -75,13 +109,13 @@ class LocalModels:
             finally:
                 exchange.close()
             if exchange.status != 200:  # noqa: PLR2004
-                return None
+                return nothing
             models = provider.parse_models(body).models
         except LLMRouteError:
-            return None
+            return nothing
         names = {model.api_name for model in models}
         # What it passes on to another machine may be called as one likes.
-        self._elsewhere = frozenset(
+        elsewhere = frozenset(
             name for model in models if model.local is False for name in (model.api_name, *model.aliases)
         )
-        return frozenset(names | {f"{name}:latest" for name in names if ":" not in name})
+        return Listed(frozenset(names | {f"{name}:latest" for name in names if ":" not in name}), elsewhere, at_s)

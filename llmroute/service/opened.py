@@ -1,56 +1,95 @@
-"""What a service has opened so far: connections when the first request is sent, the books of its event loop."""
+"""What a service has opened so far: connections when the first request is sent, the books of each event loop."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+from llmroute.after_fork import start_anew_in_children
+
 if TYPE_CHECKING:
+    import httpx
+
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.grouped import GroupedBooks
-    from llmroute.transport import AsyncSender, Sender
+    from llmroute.service.per_loop import PerLoop
+    from llmroute.service.threads import Threads
+    from llmroute.transport.async_client import AsyncSender
+    from llmroute.transport.client import Sender
 
 
 class Opened:
-    """Opens each when it is first needed, and closes what is open; `books` are closed with the rest."""
+    """Opens each when it is first needed, and closes what is open; `books` are closed with the rest.
 
-    def __init__(self, books: Bookkeeper) -> None:
+    `http_client` and `async_http_client` are the caller's own, used in place of ours and never closed here.
+    """
+
+    def __init__(
+        self,
+        books: Bookkeeper,
+        http_client: httpx.Client | None = None,
+        async_http_client: httpx.AsyncClient | None = None,
+    ) -> None:
         self._books = books
+        self._http_client = http_client
+        self._async_http_client = async_http_client
         self._sender: Sender | None = None
-        self._async_sender: AsyncSender | None = None
-        self._grouped: GroupedBooks | None = None
-        self._lock = threading.Lock()
+        self._async_senders: PerLoop[AsyncSender] | None = None
+        self._async_books: PerLoop[GroupedBooks] | None = None
+        self._threads: Threads | None = None
+        self._lock = threading.RLock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock: a thread of the parent may have held it."""
+        self._lock = threading.RLock()
 
     def sender(self) -> Sender:
         """Return what sends for those who block."""
         with self._lock:
             if self._sender is None:
-                from llmroute.transport import Sender
+                from llmroute.transport.client import Sender
 
-                self._sender = Sender()
+                self._sender = Sender(self._http_client)
             return self._sender
 
-    def async_sender(self) -> AsyncSender:
-        """Return what sends for those who await."""
-        if self._async_sender is None:
-            from llmroute.transport import AsyncSender
+    def threads(self) -> Threads:
+        """Return the threads for what would block an event loop."""
+        with self._lock:
+            if self._threads is None:
+                from llmroute.service.threads import Threads
 
-            self._async_sender = AsyncSender()
-        return self._async_sender
+                self._threads = Threads()
+            return self._threads
+
+    def async_sender(self) -> AsyncSender:
+        """Return what sends for those who await, in the running loop."""
+        with self._lock:
+            if self._async_senders is None:
+                from llmroute.service.per_loop import PerLoop
+                from llmroute.transport.async_client import AsyncSender
+
+                self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client))
+        return self._async_senders.get()
 
     def async_books(self) -> GroupedBooks:
-        """Return the books for those who await."""
-        if self._grouped is None:
-            from llmroute.service.grouped import GroupedBooks
+        """Return the books for those who await, in the running loop."""
+        with self._lock:
+            if self._async_books is None:
+                from llmroute.service.grouped import GroupedBooks
+                from llmroute.service.per_loop import PerLoop
 
-            self._grouped = GroupedBooks(self._books)
-        return self._grouped
+                threads = self.threads()
+                self._async_books = PerLoop(lambda: GroupedBooks(self._books, threads))
+        return self._async_books.get()
 
     def close(self) -> None:
         """Close what blocking calls have opened."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None
+        if self._threads is not None:
+            self._threads.close()
         self._books.close()
 
     def leave(self) -> None:
@@ -58,8 +97,8 @@ class Opened:
         self._books.leave()
 
     async def aclose(self) -> None:
-        """Close everything."""
-        if self._async_sender is not None:
-            await self._async_sender.close()
-            self._async_sender = None
+        """Close everything that blocking calls and the running loop have opened."""
+        sender = self._async_senders.forget() if self._async_senders is not None else None
+        if sender is not None:
+            await sender.close()
         self.close()

@@ -50,20 +50,55 @@ class Planner(NamedTuple):
             NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
             RequestError: the model, the provider or the chain that was named does not exist.
         """
+        first, whole = self.first(options, prompt)
+        return first if whole is None else whole()
+
+    def first(self, options: Options, prompt: Prompt) -> tuple[Plan, Callable[[], Plan] | None]:
+        """Return the beginning of a plan, and what makes the whole of it where that is not worked out yet.
+
+        Where a model or a provider is named, who may stand in for it is worked out when it fails: most calls need none
+        of the other hundred models, nor the local server's answer.
+
+        Raises:
+            LLMRouteError: as `plan`.
+        """
         wish = self._wish(options, prompt)
+        if options.chain or options.fallback or not (options.model or options.provider):
+            return self._allowed(self._in_full(options, wish), wish, options), None
+        named = self._of_model(options, wish) if options.model else self._of_provider(options.provider or "", wish)
+
+        def whole() -> Plan:
+            return self._allowed(self._with_others(named, wish, options), wish, options)
+
+        if not self._may_fall_back(options) or self._rests(named) or not self._has_others(named, wish):
+            return whole(), None
+        return named._replace(entries=named.entries[:1]), whole
+
+    def _in_full(self, options: Options, wish: Wish) -> Plan:
         if options.chain:
-            made = self._of_chain(options.chain, wish)
-        elif options.fallback:
-            made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
-        elif options.model:
-            made = self._with_others(self._of_model(options, wish), wish, options)
-        elif options.provider:
-            made = self._with_others(self._of_provider(options.provider, wish), wish, options)
-        else:
-            made = self._best(wish, self.candidates.all())
+            return self._of_chain(options.chain, wish)
+        if options.fallback:
+            return self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
+        return self._best(wish, self.candidates.all())
+
+    def _allowed(self, made: Plan, wish: Wish, options: Options) -> Plan:
+        """Leave out what the caller does not allow to stand in."""
         if not wish.upgrade:
             made = without_upgrades(made)
         return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
+
+    @staticmethod
+    def _rests(named: Plan) -> bool:
+        """Whether something that was named is left alone, so that others come before it."""
+        names = {entry.model.name for entry in named.entries}
+        return any(exclusion.model.name in names for exclusion in named.excluded)
+
+    def _has_others(self, named: Plan, wish: Wish) -> bool:
+        """Whether somebody may stand in, without asking: a provider beyond this machine that can be called."""
+        if wish.local_only or PROVIDERS[named.entries[0].model.provider].local:
+            return False
+        usable = [name for name, row in PROVIDERS.items() if not row.local and not self.candidates.why_unusable(name)]
+        return sum(len(self.registry.list_models(name)) for name in usable) > 1
 
     def _may_fall_back(self, options: Options) -> bool:
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback

@@ -39,7 +39,7 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
         AttemptError: the server is not there, or could not fetch it.
     """
     from llmroute.providers.ollama import Ollama
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
     provider = service.endpoints.connect(LOCAL_SERVER)
     assert isinstance(provider, Ollama)

@@ -134,7 +134,7 @@ def _read(name: str) -> bytes:
 
 def _fetched(url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
     from llmroute.addresses import is_loopback
-    from llmroute.transport import Sender
+    from llmroute.transport.client import Sender
 
     if url.startswith("http:") and not is_loopback(url):
         raise RequestError(f"{url}: prices are not fetched over plain http (use https)")

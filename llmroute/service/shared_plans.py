@@ -1,4 +1,4 @@
-"""Plans for many requests that are alike: which models come in which order is asked once for a second's worth of them.
+"""Plans for requests that are alike: which models come in which order is worked out once for a second's worth of them.
 
 What a plan says of a request's own size, its costs and whether it fits a window, is worked out for each.
 """
@@ -6,6 +6,7 @@ What a plan says of a request's own size, its costs and whether it fits a window
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import fields
 from math import log2
 from operator import attrgetter
@@ -19,15 +20,16 @@ from llmroute.service.candidates import size_of, sized
 from llmroute.service.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from llmroute.routing.plan import Entry, Plan
     from llmroute.service.calls import Calls
     from llmroute.service.planning import Planner
+    from llmroute.service.threads import Threads
     from llmroute.types import Prompt
 
 FRESH_S = 1.0
-# After a failure, which may have changed what is left alone.
+# After a failure, which may have changed what is left alone: of many requests at once few shall plan anew.
 STALE_AFTER_FAILURE_S = 0.25
 # Prompts whose sizes differ by less than this power of two share a plan.
 SIZE_STEP = 0.25
@@ -37,27 +39,58 @@ _LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
 _ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not in _LISTS_AND_TEXTS))
 
 
-class _Kept(NamedTuple):
+class Shared(NamedTuple):
+    """The plan of one request; `others` works out who may stand in beside its entries, None where it has them all."""
+
     plan: Plan
-    planner: Planner
-    made_s: float
+    others: Callable[[], tuple[Entry, ...]] | None
+
+
+class _Kept:
+    """A plan that requests share: its beginning, and the whole of it from when the first of them needs it."""
+
+    def __init__(self, first: Plan, whole: Callable[[], Plan] | None, planner: Planner, made_s: float) -> None:
+        self.first = first
+        self.planner = planner
+        self.made_s = made_s
+        self.is_whole = whole is None
+        self._make = whole
+        self._whole: Plan | None = first if whole is None else None
+        self._lock = threading.Lock()
+
+    def whole(self) -> Plan:
+        with self._lock:
+            if self._whole is None:
+                assert self._make is not None
+                self._whole = self._make()
+            return self._whole
 
 
 class SharedPlans:
-    """Makes plans for the requests of one event loop; `bounded` says whether a budget may pass over any model."""
+    """Makes plans for the requests of one event loop; `bounded` says whether a budget may pass over any model.
 
-    def __init__(self, calls: Calls, *, bounded: bool) -> None:
+    `paced` is for many requests at once, which somebody keeps from being too many for a provider.
+    """
+
+    def __init__(self, calls: Calls, threads: Threads, *, bounded: bool, paced: bool) -> None:
         self._calls = calls
+        self._threads = threads
         self._bounded = bounded
+        self._paced = paced
+        self._stale_after_failure_s = STALE_AFTER_FAILURE_S if paced else 0.0
         self._kept: dict[Hashable, _Kept] = {}
-        self._making: dict[Hashable, asyncio.Task[_Kept]] = {}
+        self._making: dict[Hashable, asyncio.Future[_Kept]] = {}
         self._failed_s = float("-inf")
 
     def note_failure(self) -> None:
         """Let plans be made anew soon: what has failed may be left alone now."""
         self._failed_s = asyncio.get_running_loop().time()
 
-    async def plan(self, options: Options, prompt: Prompt) -> Plan:
+    def forget(self) -> None:
+        """Make every plan anew."""
+        self._kept.clear()
+
+    async def plan(self, options: Options, prompt: Prompt) -> Shared:
         """Return the plan of a request.
 
         Raises:
@@ -68,9 +101,14 @@ class SharedPlans:
         except LLMRouteError:
             # Of its neighbour, perhaps: what is wrong with one size need not be with another.
             return await self._alone(options, prompt)
-        entries = self._sized(kept, options, prompt)
-        # Too large for all that come first: it is a case of its own.
-        return kept.plan._replace(entries=entries) if entries else await self._alone(options, prompt)
+        entries = self._sized(kept, kept.first.entries, options, prompt)
+        if not entries:
+            # Too large for all that come first: it is a case of its own.
+            return await self._alone(options, prompt)
+        others = None
+        if not kept.is_whole:
+            others = lambda: self._sized(kept, kept.whole().others(kept.first), options, prompt)  # noqa: E731
+        return Shared(kept.first._replace(entries=entries), others)
 
     async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         kept = self._kept.get(key)
@@ -79,14 +117,14 @@ class SharedPlans:
     def _is_old(self, kept: _Kept) -> bool:
         now_s = asyncio.get_running_loop().time()
         age_s = now_s - kept.made_s
-        return age_s > FRESH_S or (self._failed_s >= kept.made_s and age_s > STALE_AFTER_FAILURE_S)
+        return age_s > FRESH_S or (self._failed_s >= kept.made_s and age_s >= self._stale_after_failure_s)
 
     async def _anew(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         """Make a plan in a thread, for the local server may have to be asked; who wants the same waits for it."""
         making = self._making.get(key)
         if making is None:
             now_s = asyncio.get_running_loop().time()
-            making = asyncio.ensure_future(asyncio.to_thread(self._make, options, prompt, now_s))
+            making = self._threads.submit(lambda: self._make(options, prompt, now_s))
             self._making[key] = making
             making.add_done_callback(lambda _done: self._making.pop(key))
         kept = await asyncio.shield(making)
@@ -96,24 +134,26 @@ class SharedPlans:
         return kept
 
     def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
-        planner = self._calls.planner(options, prompt, paced=True)
-        return _Kept(planner.plan(options, prompt), planner, now_s)
+        planner = self._calls.planner(options, prompt, paced=self._paced)
+        first, whole = planner.first(options, prompt)
+        return _Kept(first, whole, planner, now_s)
 
-    async def _alone(self, options: Options, prompt: Prompt) -> Plan:
-        return await asyncio.to_thread(self._calls.plan, options, prompt, paced=True)
+    async def _alone(self, options: Options, prompt: Prompt) -> Shared:
+        plan = await self._threads.run(lambda: self._calls.plan(options, prompt, paced=self._paced))
+        return Shared(plan, None)
 
-    def _sized(self, kept: _Kept, options: Options, prompt: Prompt) -> tuple[Entry, ...]:
+    def _sized(self, kept: _Kept, entries: Sequence[Entry], options: Options, prompt: Prompt) -> tuple[Entry, ...]:
         """Return the entries that are tried, at most, with the costs of this prompt; those that it does not fit go."""
         size = size_of(prompt)
         wish = kept.planner.only_hard(options, prompt)
-        entries: list[Entry] = []
-        for entry in kept.plan.entries:
+        fitting: list[Entry] = []
+        for entry in entries:
             candidate = sized(entry.candidate, size)
             if exclude(candidate, wish) is None:
-                entries.append(entry._replace(candidate=candidate))
-            if len(entries) == MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
+                fitting.append(entry._replace(candidate=candidate))
+            if len(fitting) == MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
                 break
-        return tuple(entries)
+        return tuple(fitting)
 
 
 def _key(options: Options, prompt: Prompt) -> Hashable:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
+    from types import TracebackType
 
     from llmroute.types import LLMResponse
 
 
-class Stream:
-    """The pieces of a streamed answer; `response` is the whole once they have ended."""
+class _Answered:
+    """Keeps the response of a streamed answer until it is asked for."""
 
-    def __init__(self, pieces: AsyncIterator[str | LLMResponse]) -> None:
-        self._pieces = pieces
-        self._response: LLMResponse | None = None
+    _response: LLMResponse | None = None
 
     @property
     def response(self) -> LLMResponse:
@@ -29,6 +28,13 @@ class Stream:
         if self._response is None:
             raise LLMRouteError("the response of a stream is there when the stream has ended")
         return self._response
+
+
+class Stream(_Answered):
+    """The pieces of a streamed answer; `response` is the whole once they have ended."""
+
+    def __init__(self, pieces: AsyncIterator[str | LLMResponse]) -> None:
+        self._pieces = pieces
 
     def __aiter__(self) -> Self:
         return self
@@ -43,3 +49,30 @@ class Stream:
     async def aclose(self) -> None:
         """Break the answer off; the attempt is settled as interrupted."""
         await self._pieces.aclose()  # type: ignore[attr-defined]
+
+
+class SyncStream(_Answered):
+    """As `Stream`, for those who block; a context manager that breaks the answer off where its block is left."""
+
+    def __init__(self, pieces: Generator[str | LLMResponse, None, None]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                return piece
+            self._response = piece
+        raise StopIteration
+
+    def close(self) -> None:
+        """Break the answer off; the attempt is settled as interrupted."""
+        self._pieces.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,55 +1,105 @@
-"""The body of an answer: counted, and undone where a server has packed it unasked."""
+"""The body of a response: within bounds whatever its server sends, and with nothing left behind on its connection."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from llmroute.errors import BadOutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+_IDENTITY = ("", "identity")
+# Deflate expands a thousandfold at most: a piece of this size decodes to a megabyte.
+_PIECE_BYTES = 1024
 
 
-class Body:
-    """Counts a body, and undoes the gzip that some servers use unasked; neither may grow without bound."""
+class Bounds:
+    """How a body is to be read: counted, and in small pieces where it is compressed although identity was asked for."""
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._encoding = headers.get("content-encoding", "identity").strip().lower()
-        self._size = 0
-        self._inflater: Any = None
-        if self._encoding in ("gzip", "x-gzip", "deflate"):
-            import zlib
-
-            self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-
-    def take(self, raw: bytes) -> bytes:
-        """Return what the next bytes come to.
+    def __init__(self, response: httpx.Response) -> None:
+        """Read how the body is encoded.
 
         Raises:
-            BadOutputError: the body is larger than MAX_BODY_BYTES, or is encoded otherwise than was asked for.
+            BadOutputError: in another way than gzip or deflate, once; what that decodes to has no bound.
         """
-        if self._inflater is not None:
-            import zlib
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "x-gzip":
+            response.headers["content-encoding"] = encoding = "gzip"
+        if encoding not in (*_IDENTITY, "gzip", "deflate"):
+            raise BadOutputError(f"the answer is encoded as {encoding[:40]}, which nobody asked for")
+        self.piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
+        self._size = 0
 
-            try:
-                raw = self._inflater.decompress(raw, MAX_BODY_BYTES + 1 - self._size)
-            except zlib.error as error:
-                raise BadOutputError(f"the answer is not encoded as its headers say: {error}") from error
-        elif self._encoding not in ("", "identity"):
-            raise BadOutputError(f"the answer is encoded as {self._encoding[:40]}, which nobody asked for")
-        self._size += len(raw)
+    def count(self, piece: bytes) -> bytes:
+        """Return a piece of the decoded body.
+
+        Raises:
+            BadOutputError: the body is larger than MAX_BODY_BYTES.
+        """
+        self._size += len(piece)
         if self._size > MAX_BODY_BYTES:
             raise BadOutputError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")
-        return raw
+        return piece
 
-    def end(self) -> bytes:
-        """Return the empty piece that ends the body.
 
-        Raises:
-            BadOutputError: what was packed ends too early.
-        """
-        if self._inflater is not None and self._size and not self._inflater.eof:
-            raise BadOutputError("the answer is not encoded as its headers say: it ends too early")
-        return b""
+class WatchedStream(httpx.SyncByteStream):
+    """A stream in pieces of at most `piece_bytes`; `at_end` is called before its connection may be used again."""
+
+    def __init__(self, stream: httpx.SyncByteStream, piece_bytes: int | None, at_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._piece_bytes = piece_bytes
+        self._at_end = at_end
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            yield from _cut(piece, self._piece_bytes)
+        self._at_end()
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+
+class AsyncWatchedStream(httpx.AsyncByteStream):
+    """As `WatchedStream`, for the event loop."""
+
+    def __init__(
+        self, stream: httpx.AsyncByteStream, piece_bytes: int | None, at_end: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._stream = stream
+        self._piece_bytes = piece_bytes
+        self._at_end = at_end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            for part in _cut(piece, self._piece_bytes):
+                yield part
+        await self._at_end()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
+
+
+def _cut(piece: bytes, size: int | None) -> Iterator[bytes]:
+    if size is None:
+        yield piece
+        return
+    for start in range(0, len(piece), size):
+        yield piece[start : start + size]
+
+
+def holds_unasked_bytes(stream: Any) -> bool:
+    """Whether a connection has brought more than the response, which httpcore would read as the next one.
+
+    httpcore closes a connection on which something arrives while it is idle, but not one where it came together with
+    the end of the response; only its HTTP/1.1 parser knows (`h11.Connection.trailing_data`), which no public attribute
+    leads to.  Other transports have no such parser, and say no.
+    """
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        stream = getattr(stream, name, None)
+    return stream is not None and bool(stream.trailing_data[0])

@@ -29,7 +29,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.fallback import MAX_ATTEMPTS, RULES, SOON_S, Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.fallback import MAX_ATTEMPTS, RULES, SOON_S, Others, Outcome, Policy, Try, Wait, attempt_loop
 from llmroute.routing.parameters import Adaptation
 from tests.routing.models import entry
 
@@ -45,6 +45,7 @@ class Played:
     calls: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     tries: list[Try] = field(default_factory=list)
+    asked_others_after: list[int] = field(default_factory=list)
     error: LLMRouteError | None = None
 
 
@@ -58,6 +59,7 @@ def made(kind: type[AttemptError], **values: Any) -> AttemptError:
 def play(  # noqa: PLR0913 (each is part of a situation)
     *failures: AttemptError | None,
     pool: tuple[str, ...] = POOL,
+    others: tuple[str, ...] | None = None,
     deadline_s: float = 300.0,
     call_s: float = 0.1,
     shown: bool = False,
@@ -68,7 +70,7 @@ def play(  # noqa: PLR0913 (each is part of a situation)
     """Play a loop in which the calls fail so, and every later one succeeds; time passes in calls and in waits."""
     played = Played()
     entries = [entry(name, window=WINDOWS[name]) for name in pool]
-    loop = attempt_loop(entries, Policy(deadline_s, on_content, jitter))
+    loop = attempt_loop(entries, Policy(deadline_s, on_content, jitter), others=others is not None)
     left = list(failures)
     now_s = 0.0
     try:
@@ -78,6 +80,9 @@ def play(  # noqa: PLR0913 (each is part of a situation)
                 played.waits.append(action.seconds)
                 now_s += action.seconds
                 outcome = Outcome(now_s)
+            elif isinstance(action, Others):
+                played.asked_others_after.append(len(played.calls))
+                outcome = Outcome(now_s, entries=[entry(name, window=WINDOWS[name]) for name in others or ()])
             else:
                 played.calls.append(action.entry.model.name)
                 played.tries.append(action)
@@ -296,3 +301,29 @@ def test_whatever_happens_the_loop_is_bounded(
 def test_while_another_is_left_nobody_sleeps_longer_than_a_second(sequence: list[AttemptError]) -> None:
     played = play(*sequence)
     assert all(wait <= SOON_S for wait in played.waits)
+
+
+def test_others_are_asked_for_at_the_first_failure_and_once() -> None:
+    assert play(None, pool=POOL[:1], others=POOL[1:]).asked_others_after == []
+    played = play(made(ProviderTimeoutError), made(ProviderTimeoutError), pool=POOL[:1], others=POOL[1:])
+    assert played.asked_others_after == [1]
+    assert played.calls == list(POOL[:3])
+
+
+def test_while_others_are_not_asked_for_somebody_is_taken_to_be_left() -> None:
+    assert not play(None, pool=POOL[:1], others=()).tries[0].alone
+    assert play(None, pool=POOL[:1]).tries[0].alone
+
+
+def test_the_same_candidates_come_in_the_same_order_whether_they_are_known_or_asked_for() -> None:
+    for kind in KINDS:
+        for failures in ([made(kind)], [made(kind), made(kind)], [made(kind, retry_after_s=0.5)]):
+            known = play(*failures)
+            asked = play(*failures, pool=POOL[:1], others=POOL[1:])
+            assert (asked.calls, asked.waits, type(asked.error)) == (known.calls, known.waits, type(known.error))
+
+
+def test_others_are_not_asked_for_once_text_was_shown() -> None:
+    played = play(made(TransientError), pool=POOL[:1], others=POOL[1:], shown=True)
+    assert played.asked_others_after == []
+    assert isinstance(played.error, IncompleteAnswerError)

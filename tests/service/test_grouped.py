@@ -21,6 +21,7 @@ from llmroute.service.call import Clock
 from llmroute.service.grouped import GroupedBooks
 from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Purse
+from llmroute.service.threads import Threads
 from tests.ledger.calls import NOW_MS, row, settled
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_requests_that_wait_are_written_together_and_each_goes_on_when_it_is_com
         assert statuses(path)[made.request_id] == "ok"
 
     async def calls(books: Bookkeeper) -> list[BaseException | None]:
-        group = GroupedBooks(books)
+        group = GroupedBooks(books, Threads())
         return await asyncio.gather(*(call(group, number) for number in range(64)), return_exceptions=True)
 
     with Ledger(path) as ledger:
@@ -65,7 +66,7 @@ def test_a_ledger_that_another_process_has_locked_is_waited_for_without_stopping
 
     async def calls() -> None:
         nonlocal turns
-        group = GroupedBooks(Bookkeeper(path, pytest.fail))
+        group = GroupedBooks(Bookkeeper(path, pytest.fail), Threads())
         await group.begin(Begin(row("first"), FREE, Clock()))
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
@@ -87,7 +88,7 @@ def test_who_is_cancelled_before_its_turn_is_not_written_and_keeps_nobody_waitin
     path = tmp_path / "ledger.db"
 
     async def calls() -> None:
-        group = GroupedBooks(Bookkeeper(path, pytest.fail))
+        group = GroupedBooks(Bookkeeper(path, pytest.fail), Threads())
         tasks = [asyncio.create_task(group.begin(Begin(row(name), FREE, Clock()))) for name in ("a", "gone", "b")]
         await asyncio.sleep(0)
         tasks[1].cancel()
@@ -103,7 +104,7 @@ def test_a_bug_reaches_every_caller_and_the_next_is_written(tmp_path: Path) -> N
     broken = Admission(WorstCase(0, 1, "many", 1), Purse())  # type: ignore[arg-type]
 
     async def calls() -> None:
-        group = GroupedBooks(Bookkeeper(path, pytest.fail, limits=[Limit("total", "", 100)]))
+        group = GroupedBooks(Bookkeeper(path, pytest.fail, limits=[Limit("total", "", 100)]), Threads())
         told = await asyncio.gather(
             group.begin(Begin(row("a"), broken, Clock())),
             group.begin(Begin(row("b"), HUNDRED, Clock())),
@@ -122,7 +123,7 @@ def test_what_the_ledger_cannot_take_is_kept_beside_it_and_nobody_fails(tmp_path
     warnings: list[str] = []
 
     async def calls() -> None:
-        group = GroupedBooks(Bookkeeper(path, warnings.append))
+        group = GroupedBooks(Bookkeeper(path, warnings.append), Threads())
         made = [row(f"r{number}") for number in range(3)]
         await asyncio.gather(*(group.begin(Begin(one, FREE, Clock())) for one in made))
         await asyncio.gather(*(group.settle(Settle(settled(one, 5), None)) for one in made))

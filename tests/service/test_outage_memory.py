@@ -199,7 +199,7 @@ from llmroute import config
 from llmroute.providers import PROVIDERS
 from llmroute.service.api import LLMService
 from llmroute.service.options import Options
-import llmroute.transport
+import llmroute.transport.client
 service = LLMService(config=config.load(PROVIDERS))
 service.registry
 print("ready", flush=True)

@@ -20,6 +20,7 @@ from llmroute.routing.strategies import quality
 from llmroute.service.api import LLMService
 from llmroute.service.options import Options
 from llmroute.service.planning import ENGINE_TOLD
+from llmroute.service.telling import nobody
 from tests.fault_server import closed_port, reply, serving
 from tests.service.servers import ANTHROPIC, KEY, OPENAI, House
 
@@ -308,7 +309,8 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     assert house.notes == [], "it was told today"
     memory = house.service().config.config_dir / ENGINE_TOLD
     memory.write_text("2026-01-01\n")
-    ask(LLMService(config=house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config))
+    unheard = house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config
+    ask(LLMService(config=unheard, note=nobody))
     assert memory.read_text() == "2026-01-01\n", "nobody heard it"
     ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
     assert len(house.notes) == 1

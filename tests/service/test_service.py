@@ -27,8 +27,8 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.ledger.store import Ledger
-from llmroute.service.api import LLMService, get_llm_service
 from llmroute.service.endpoints import Endpoints
+from llmroute.service.factory import get_llm_service
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse
 from tests.fault_server import Drip, Pause, Received, Reset, Script, chunk, chunked_head, reply, serving
@@ -48,6 +48,8 @@ from tests.service.servers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from llmroute.service.api import LLMService
 
 BOUNDED_S = 8.0
 
@@ -445,7 +447,7 @@ class Signalled(BaseException):
 def test_a_signal_in_the_middle_of_a_read_settles_the_row_and_passes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
 ) -> None:
-    from llmroute import transport
+    from llmroute.transport.client import Exchange
 
     def interrupted(_self: object, _within_s: float) -> bytes:
         raise Signalled
@@ -453,7 +455,7 @@ def test_a_signal_in_the_middle_of_a_read_settles_the_row_and_passes_on(
     with serving([chunked_head(), delta("Half"), Pause(60)]) as server:
         house = House(tmp_path, openai=server)
         service = house.service()
-        monkeypatch.setattr(transport.Exchange, "read", interrupted)
+        monkeypatch.setattr(Exchange, "read", interrupted)
         with pytest.raises(Signalled):
             list(service.answer(Options(prompt="x", model=OPENAI), streaming=streaming))
         service.close()

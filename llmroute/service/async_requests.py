@@ -1,0 +1,73 @@
+"""Requests of an event loop: planned together with those that are alike, within the deadline of each."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llmroute.errors import DeadlineError
+from llmroute.service.call import Clock
+from llmroute.service.drive import drive_async
+from llmroute.service.flow import run
+from llmroute.service.per_loop import PerLoop
+from llmroute.service.purse import Purse
+from llmroute.service.shared_plans import SharedPlans
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from llmroute.service.call import Call
+    from llmroute.service.calls import Calls
+    from llmroute.service.opened import Opened
+    from llmroute.service.options import Options
+    from llmroute.types import AttemptRecord, LLMResponse
+
+
+class AsyncRequests:
+    """Answers requests by awaiting; any number at once, in any number of event loops."""
+
+    def __init__(self, calls: Calls, opened: Opened) -> None:
+        self._calls = calls
+        self._opened = opened
+        threads = opened.threads()
+        self._plans = PerLoop(lambda: SharedPlans(calls, threads, bounded=calls.capped, paced=False))
+
+    async def answer(self, options: Options, *, streaming: bool) -> AsyncIterator[str | LLMResponse]:
+        """Yield the pieces of a streamed answer, then the response.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        call = await self._ready(options, streaming=streaming)
+        opened = self._opened
+        flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, opened.async_books(), opened.threads())
+        # Whoever leaves in the middle waits until the attempt is settled.
+        async with aclosing(flow) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _ready(self, options: Options, *, streaming: bool) -> Call:
+        """Plan a request and make it ready; its time begins now."""
+        clock = Clock()
+        prompt = options.rendered_prompt(streaming=streaming)
+        plans = self._plans.get()
+        total_s = self._calls.timeouts(options).total_s
+        try:
+            async with asyncio.timeout(total_s):
+                plan, others = await plans.plan(options, prompt)
+        except TimeoutError as error:
+            raise DeadlineError(f"no plan within {total_s:g} s", hint="allow more with --timeout") from error
+        call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd), clock=clock, others=others)
+
+        def on_attempt(record: AttemptRecord) -> None:
+            if record.error is not None:
+                plans.note_failure()
+            call.on_attempt(record)
+
+        return call._replace(on_attempt=on_attempt)
+
+    def plan_anew(self) -> None:
+        """Let what was planned in any loop be planned again: what was learned has changed."""
+        for plans in self._plans.every():
+            plans.forget()

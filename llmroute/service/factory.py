@@ -1,0 +1,53 @@
+"""The usual way to a service: the user's own configuration, with what a program puts in place of parts of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmroute.service import settings
+from llmroute.service.api import LLMService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    import httpx
+
+    from llmroute.config import Config
+    from llmroute.ledger.store import Ledger
+    from llmroute.types import AttemptRecord
+
+
+def get_llm_service(  # noqa: PLR0913 (by keyword)
+    ledger: Ledger | str | PathLike[str] | None = None,
+    *,
+    config: Config | None = None,
+    note: Callable[[str], None] | None = None,
+    trace: Callable[[str], None] | None = None,
+    on_attempt: Callable[[AttemptRecord], None] | None = None,
+    http_client: httpx.Client | None = None,
+    async_http_client: httpx.AsyncClient | None = None,
+) -> LLMService:
+    """Return a service with the user's own configuration; `ledger`, open or a file's path, is used in place of its own.
+
+    A ledger that is lent open stays open.  The rest is as for `LLMService`.
+
+    Raises:
+        ConfigError: a setting does not parse or does not fit.
+    """
+    config = config or settings.load()
+    lent = None if isinstance(ledger, str | os.PathLike) else ledger
+    if isinstance(ledger, str | os.PathLike):
+        config = replace(config, ledger_path=Path(ledger))
+    return LLMService(
+        config=config,
+        ledger=lent,
+        note=note,
+        trace=trace,
+        on_attempt=on_attempt,
+        http_client=http_client,
+        async_http_client=async_http_client,
+    )

@@ -1,0 +1,51 @@
+"""Threads of our own for what blocks, so that nothing here waits behind what a program gives the loop's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, TypeVar
+
+from llmroute.after_fork import leave_to_parent, start_anew_in_children
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+MOST_THREADS = 16
+
+
+class Threads:
+    """A pool of threads that is made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Forget the pool: threads are not forked."""
+        leave_to_parent(self._pool)
+        self._pool = None
+        self._lock = threading.Lock()
+
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Return the future of what a call returns, for the running loop; it sees the caller's context variables."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmroute")
+            return asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, call)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what a call returns, or raise what it raises."""
+        return await self.submit(call)
+
+    def close(self) -> None:
+        """Let the threads end when what they do is done."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)

@@ -1,0 +1,55 @@
+"""The transport of httpx on aiohttp, where `llmroute[aiohttp]` is installed."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import aiohttp
+from httpx_aiohttp import AiohttpTransport
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+
+def new_transport(verify: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransport:
+    """Return a transport without proxies and cookies."""
+
+    def session() -> aiohttp.ClientSession:
+        # 0 is no limit.
+        connector = _CheckedConnector(limit=0, keepalive_timeout=limits.keepalive_expiry, ssl=verify)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    return AiohttpTransport(verify=verify, limits=limits, client=session)
+
+
+class _CheckedConnector(aiohttp.TCPConnector):
+    """Drops a connection on which something arrived while it was idle, which would be read as the next answer."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._used: WeakSet[Any] = WeakSet()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """Return a connection, from the pool or a new one."""
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            protocol = connection.protocol
+            if protocol not in self._used:
+                self._used.add(protocol)
+                return connection
+            if protocol is None or not (protocol.should_close or _is_readable(connection)):
+                return connection
+            connection.close()
+
+
+def _is_readable(connection: aiohttp.connector.Connection) -> bool:
+    opened = connection.transport.get_extra_info("socket") if connection.transport is not None else None
+    if opened is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(opened, select.POLLIN)
+    return bool(poll.poll(0))

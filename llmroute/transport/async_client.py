@@ -1,0 +1,82 @@
+"""The asynchronous sender."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+
+from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
+from llmroute.transport.clients import OwnClients, new_async_client
+from llmroute.transport.errors import faults, translated
+from llmroute.transport.requests import built, lower_case
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from llmroute.types import HTTPRequest
+
+
+class AsyncSender:
+    """Sends requests from one event loop.
+
+    `client` is the caller's own, which is used as it is and never closed; without one, clients are made as needed.
+    """
+
+    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
+        self._client = client
+        self._own = OwnClients(new_async_client)
+
+    async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
+        """As `Sender.open`."""
+        try:
+            client = self._client or self._own.find(request.url)
+            prepared = built(client, request, connect_s=connect_s, answer_s=answer_s)
+            async with asyncio.timeout(connect_s + answer_s):
+                response = await client.send(prepared, stream=True, auth=None, follow_redirects=False)
+        except faults() as fault:
+            raise translated(fault, connect_s, connect_s + answer_s) from fault
+        return AsyncExchange(response)
+
+    async def close(self) -> None:
+        """Close every connection of our own."""
+        for client in self._own.forget():
+            await client.aclose()
+
+
+class AsyncExchange:
+    """As `Exchange`, for the event loop."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers = lower_case(response.headers)
+        self._response = response
+        self._arriving = self._arrive()
+
+    async def _arrive(self) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body."""
+        response = self._response
+        bounds = Bounds(response)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+
+        async def end() -> None:
+            if holds_unasked_bytes(stream):
+                await response.extensions["network_stream"].aclose()
+
+        response.stream = AsyncWatchedStream(stream, bounds.piece_bytes, end)
+        async for piece in response.aiter_bytes():
+            yield bounds.count(piece)
+
+    async def read(self, within_s: float) -> bytes:
+        """As `Exchange.read`."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await anext(self._arriving, b"")
+        except faults() as fault:
+            raise translated(fault, within_s, within_s) from fault
+
+    async def close(self) -> None:
+        """As `Exchange.close`."""
+        await self._response.aclose()

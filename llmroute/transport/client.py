@@ -1,0 +1,143 @@
+"""The blocking sender."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
+from llmroute.transport.clients import OwnClients
+from llmroute.transport.deadline import Background
+from llmroute.transport.errors import faults, translated
+from llmroute.transport.requests import built, lower_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.types import HTTPRequest
+
+
+class Sender:
+    """Sends requests from the calling thread; safe to share between threads.
+
+    `client` is the caller's own, which is used as it is and never closed; without one, clients are made as needed.
+    """
+
+    def __init__(self, client: httpx.Client | None = None) -> None:
+        self._client = client
+        self._own = OwnClients(httpx.Client)
+
+    def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> Exchange:
+        """Send a request and return when the head of the answer is there.
+
+        Raises:
+            ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s` more.
+            UnreachableError: DNS, refused, reset, TLS.
+            BadRequestError: it cannot be sent.
+        """
+        try:
+            client = self._client or self._own.find(request.url)
+            return Exchange(
+                client, built(client, request, connect_s=connect_s, answer_s=answer_s), connect_s + answer_s
+            )
+        except faults() as fault:
+            raise translated(fault, connect_s, connect_s + answer_s) from fault
+
+    def close(self) -> None:
+        """Close every connection of our own."""
+        for client in self._own.forget():
+            client.close()
+
+
+class Head(NamedTuple):
+    """Status and headers of a response; names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+
+
+class Exchange:
+    """An answer of which the head is there: `status`, `headers` (lower-case names), and a body to be read."""
+
+    def __init__(self, client: httpx.Client, request: httpx.Request, within_s: float) -> None:
+        """Wait for the head.
+
+        Raises:
+            Exception: one of `faults()`.
+        """
+        self._lock = threading.Lock()
+        self._ended = False
+        self._response: httpx.Response | None = None
+        self._arriving = Background(self._arrive(client, request))
+        self._held: list[bytes] = []
+        try:
+            head, *body = self._arriving.take(within_s)
+        except BaseException:
+            self.close()
+            raise
+        assert isinstance(head, Head)
+        self._held = [piece for piece in body if isinstance(piece, bytes)]
+        self.status, self.headers = head
+
+    def _arrive(self, client: httpx.Client, request: httpx.Request) -> Iterator[Head | bytes]:
+        """Yield the head, then the pieces of the body; runs in a thread of its own."""
+        response = client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            with self._lock:
+                self._response = response
+                if self._ended:
+                    return
+            yield Head(response.status_code, lower_case(response.headers))
+            bounds = Bounds(response)
+            stream = response.stream
+            assert isinstance(stream, httpx.SyncByteStream)
+            response.stream = WatchedStream(stream, bounds.piece_bytes, lambda: self._end(response, stream))
+            for piece in response.iter_bytes():
+                yield bounds.count(piece)
+        finally:
+            response.close()
+
+    def _end(self, response: httpx.Response, stream: httpx.SyncByteStream) -> None:
+        """Note that the whole body has come; the connection is about to be free for the next request."""
+        with self._lock:
+            self._ended = True
+        if holds_unasked_bytes(stream):
+            response.extensions["network_stream"].close()
+
+    def read(self, within_s: float) -> bytes:
+        """Return the next bytes of the body, all that have come; empty at its end.
+
+        Raises:
+            ProviderTimeoutError: nothing came within `within_s` seconds.
+            UnreachableError: the connection broke.
+            BadOutputError: the body is larger than MAX_BODY_BYTES, or is not encoded as its headers say.
+        """
+        if self._held:
+            held, self._held = self._held, []
+            return b"".join(held)
+        try:
+            return b"".join(piece for piece in self._arriving.take(within_s) if isinstance(piece, bytes))
+        except faults() as fault:
+            raise translated(fault, within_s, within_s) from fault
+
+    def close(self) -> None:
+        """Let go of the connection; a body that is not at its end closes it."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            if self._response is not None:
+                _hang_up(self._response)
+
+
+def _hang_up(response: httpx.Response) -> None:
+    """Wake the thread that reads a body, which closes the connection then; one of HTTP/2 carries other requests too."""
+    stream = response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if connection is not None and response.http_version != "HTTP/2":
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

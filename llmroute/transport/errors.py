@@ -1,0 +1,78 @@
+"""The errors of httpx, and of transports below it, as errors of an attempt."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from llmroute.errors import BadOutputError, BadRequestError, ProviderTimeoutError, UnreachableError
+
+if TYPE_CHECKING:
+    from llmroute.errors import AttemptError
+
+FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
+"""What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
+
+_LONGEST_REASON = 200
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """Return FAULTS, and the errors of aiohttp that its transport for httpx lets through where it is in use."""
+    aiohttp: Any = sys.modules.get("aiohttp")
+    return FAULTS if aiohttp is None else (*FAULTS, aiohttp.ClientError)
+
+
+def translated(fault: Exception, connect_s: float, answer_s: float) -> AttemptError:
+    """Return one of `faults()` as the error of an attempt; the limits in seconds are told where one was passed."""
+    if (error := _translated_aiohttp(fault, connect_s, answer_s)) is not None:
+        return error
+    match fault:
+        case httpx.ConnectTimeout():
+            return _not_connected(connect_s)
+        case httpx.TimeoutException() | TimeoutError():
+            return _nothing_came(answer_s)
+        case httpx.ConnectError():
+            return UnreachableError(f"no connection: {_reason(fault)}")
+        case httpx.ProxyError():
+            return UnreachableError(f"the proxy refused: {_reason(fault)}")
+        case httpx.DecodingError():
+            return BadOutputError(f"the answer is not encoded as its headers say: {_reason(fault)}")
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL() | ValueError():
+            return BadRequestError(f"the request cannot be sent: {_reason(fault)}")
+    return _broken_off(fault)
+
+
+def _translated_aiohttp(fault: Exception, connect_s: float, answer_s: float) -> AttemptError | None:
+    """Translate by the error of aiohttp below; its transport for httpx calls most of them a `ConnectTimeout`."""
+    aiohttp: Any = sys.modules.get("aiohttp")
+    cause = fault.__cause__
+    if aiohttp is None or not isinstance(cause, aiohttp.ClientConnectionError):
+        return None
+    match cause:
+        case aiohttp.ConnectionTimeoutError():
+            return _not_connected(connect_s)
+        case aiohttp.ServerTimeoutError():
+            return _nothing_came(answer_s)
+        case aiohttp.ClientConnectorError():
+            return UnreachableError(f"no connection: {_reason(cause)}")
+    return _broken_off(cause)
+
+
+def _not_connected(within_s: float) -> ProviderTimeoutError:
+    return ProviderTimeoutError(f"no connection within {within_s:.3g} s")
+
+
+def _nothing_came(within_s: float) -> ProviderTimeoutError:
+    return ProviderTimeoutError(f"nothing came for {within_s:.3g} s")
+
+
+def _broken_off(fault: Exception) -> UnreachableError:
+    error = UnreachableError(f"the connection broke: {_reason(fault)}")
+    error.broken_off = True
+    return error
+
+
+def _reason(fault: BaseException) -> str:
+    return (str(fault) or type(fault).__name__).partition("\n")[0][:_LONGEST_REASON]

@@ -1,0 +1,48 @@
+"""What is sent: the request of a provider as httpx takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from llmroute.version import __version__
+
+if TYPE_CHECKING:
+    from llmroute.types import HTTPRequest
+
+_HEADERS = {"user-agent": f"llmroute/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
+
+
+def built(
+    client: httpx.Client | httpx.AsyncClient, request: HTTPRequest, *, connect_s: float, answer_s: float
+) -> httpx.Request:
+    """Return the request with what the client adds; `connect_s` bounds each address of a name, not all together.
+
+    Raises:
+        httpx.InvalidURL, ValueError: it cannot be sent.
+    """
+    in_all_s = connect_s + answer_s
+    return client.build_request(
+        request.method,
+        request.url,
+        headers={**_HEADERS, **{name: _ascii(value) for name, value in request.headers.items()}},
+        content=request.body,
+        timeout=httpx.Timeout(in_all_s, connect=connect_s),
+    )
+
+
+def _ascii(value: str) -> str:
+    """Let a header pass that is one line of ASCII; httpx would send other text as UTF-8.
+
+    Raises:
+        ValueError: it is not; the value, which may be a key, is not told.
+    """
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("a header is not one line of ASCII")
+    return value
+
+
+def lower_case(headers: httpx.Headers) -> dict[str, str]:
+    """Return headers by their lower-case names; one that comes twice is joined by a comma."""
+    return dict(headers.items())

@@ -1,0 +1,59 @@
+"""Which certificates are trusted: those that the environment names, else the system's, else those of certifi."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from llmroute.errors import UnreachableError
+
+# Where Linux distributions keep theirs, beside what OpenSSL was built to know: https://go.dev/src/crypto/x509/root_linux.go
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context for clients, which trusts what SSL_CERT_FILE and SSL_CERT_DIR name where one of them is set.
+
+    Raises:
+        UnreachableError: what they name cannot be read.
+    """
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or folder:
+        try:
+            return ssl.create_default_context(cafile=file or None, capath=folder or None)
+        except OSError as error:
+            raise UnreachableError(
+                f"the certificates that the environment names cannot be read: {error.strerror or error}",
+                hint="check SSL_CERT_FILE and SSL_CERT_DIR, or unset them",
+            ) from error
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not _system_has_certificates():
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def no_tls_context() -> ssl.SSLContext:
+    """Return a context that trusts nothing, for clients of plain http; to load certificates takes 20 ms."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _system_has_certificates() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    known = ssl.get_default_verify_paths()
+    folder = Path(known.capath) if known.capath else None
+    return bool(
+        known.cafile or (folder and any(folder.glob("*.[0-9]"))) or any(Path(bundle).is_file() for bundle in _BUNDLES)
+    )
