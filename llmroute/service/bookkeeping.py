@@ -101,7 +101,9 @@ class Bookkeeper:
 
     def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[Outcome] | None:
         """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
-        return None if self._ledger is None else self._write(operations, self._ledger.write_at_once)
+        # Another thread may close it meanwhile.
+        ledger = self._ledger
+        return None if ledger is None else self._write(operations, ledger.write_at_once)
 
     def _write(
         self,

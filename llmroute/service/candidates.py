@@ -50,13 +50,20 @@ class Candidates:
 
     def all(self) -> list[Candidate]:
         """Return every model of the catalogue, and what the local server has beside it."""
-        known = [self._registry.resolve(name) for name in self._registry.list_models()]
-        return [self._weighed(model) for model in (*known, *self._unlisted(known))]
+        return self._listed(None) + [self._weighed(model) for model in self._unlisted()]
 
-    def _unlisted(self, known: list[ModelConfig]) -> list[ModelConfig]:
+    def of_provider(self, provider: str) -> list[Candidate]:
+        """Return every model of a provider."""
+        return self._listed(provider) + ([*map(self._weighed, self._unlisted())] if provider == LOCAL_SERVER else [])
+
+    def _listed(self, provider: str | None) -> list[Candidate]:
+        return [self._weighed(self._registry.resolve(name)) for name in self._registry.list_models(provider)]
+
+    def _unlisted(self) -> list[ModelConfig]:
         if self.why_unusable(LOCAL_SERVER) or (self._local_only and not self._here.on_this_machine()):
             return []
-        listed = {name for model in known if model.provider == LOCAL_SERVER for name in (model.id, model.api_name)}
+        known = map(self._registry.resolve, self._registry.list_models(LOCAL_SERVER))
+        listed = {name for model in known for name in (model.id, model.api_name)}
         names = [name for name in self._here.names() if name not in listed and f"{name}:latest" not in listed]
         return [self._registry.get_model_config(LOCAL_SERVER, name) for name in names]
 

@@ -69,7 +69,7 @@ class Opened:
                 from llmroute.service.per_loop import PerLoop
                 from llmroute.transport.async_client import AsyncSender
 
-                self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client))
+                self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client), AsyncSender.close)
         return self._async_senders.get()
 
     def async_books(self) -> GroupedBooks:
@@ -97,8 +97,8 @@ class Opened:
         self._books.leave()
 
     async def aclose(self) -> None:
-        """Close everything that blocking calls and the running loop have opened."""
-        sender = self._async_senders.forget() if self._async_senders is not None else None
-        if sender is not None:
-            await sender.close()
-        self.close()
+        """Close what the running loop has opened, and all else when no other loop is in use."""
+        if self._async_senders is not None:
+            await self._async_senders.close()
+        if self._async_senders is None or not self._async_senders.every():
+            self.close()

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 T = TypeVar("T")
 
 
-class PerLoop(Generic[T]):
-    """Makes one of its kind for each event loop that asks; those of loops that are closed are dropped."""
+class _Made(NamedTuple, Generic[T]):
+    one: T
+    until_closed: AsyncGenerator[None]
 
-    def __init__(self, new: Callable[[], T]) -> None:
+
+class PerLoop(Generic[T]):
+    """Makes one of its kind for each event loop that asks; `close` is awaited before a loop shuts down."""
+
+    def __init__(self, new: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> None:
         self._new = new
-        self._by_loop: dict[asyncio.AbstractEventLoop, T] = {}
+        self._close = close
+        self._by_loop: dict[asyncio.AbstractEventLoop, _Made[T]] = {}
         self._lock = threading.Lock()
         start_anew_in_children(self)
 
@@ -33,21 +40,35 @@ class PerLoop(Generic[T]):
         """Return the one of the running loop."""
         loop = asyncio.get_running_loop()
         made = self._by_loop.get(loop)
-        return self._make(loop) if made is None else made
+        return self._make(loop) if made is None else made.one
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> T:
+        one = self._new()
+        until_closed = self._keep(loop, one)
+        # A loop closes the generators that have begun, and nothing else, before it shuts down.
+        with suppress(StopIteration):
+            until_closed.__anext__().send(None)
         with self._lock:
-            for closed in [one for one in self._by_loop if one.is_closed()]:
+            for closed in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[closed]
-            made = self._by_loop[loop] = self._new()
-        return made
+            self._by_loop[loop] = _Made(one, until_closed)
+        return one
 
-    def forget(self) -> T | None:
-        """Return the one of the running loop, and make a new one when it asks again."""
-        with self._lock:
-            return self._by_loop.pop(asyncio.get_running_loop(), None)
+    async def _keep(self, loop: asyncio.AbstractEventLoop, one: T) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._by_loop.pop(loop, None)
+            if self._close is not None:
+                await self._close(one)
+
+    async def close(self) -> None:
+        """Close the one of the running loop; a new one is made when it asks again."""
+        if (made := self._by_loop.get(asyncio.get_running_loop())) is not None:
+            await made.until_closed.aclose()
 
     def every(self) -> list[T]:
-        """Return those of all loops."""
+        """Return those of all loops that are not closed."""
         with self._lock:
-            return [*self._by_loop.values()]
+            return [made.one for loop, made in self._by_loop.items() if not loop.is_closed()]

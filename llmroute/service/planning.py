@@ -170,7 +170,7 @@ class Planner(NamedTuple):
         require_one_of("provider", provider, PROVIDERS)
         if problem := self.candidates.why_unusable(provider):
             raise NoCandidateError(problem)
-        own = [one._replace(last_resort=False) for one in self.candidates.all() if one.model.provider == provider]
+        own = [one._replace(last_resort=False) for one in self.candidates.of_provider(provider)]
         return self._best(wish, own)
 
     def _with_others(self, made: Plan, wish: Wish, options: Options) -> Plan:
