@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
-from llmroute.transport.clients import OwnClients, new_async_client
+from llmroute.transport.clients import Lane, OwnClients, new_async_client
 from llmroute.transport.errors import faults, translated
 from llmroute.transport.requests import built, lower_case
 
@@ -31,13 +31,19 @@ class AsyncSender:
     async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
         """As `Sender.open`."""
         try:
-            client = self._client or self._own.find(request.url)
-            prepared = built(client, request, connect_s=connect_s, answer_s=answer_s)
-            async with asyncio.timeout(connect_s + answer_s):
-                response = await client.send(prepared, stream=True, auth=None, follow_redirects=False)
+            lane = Lane(self._client) if self._client is not None else self._own.enter(request.url)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
-        return AsyncExchange(response)
+        try:
+            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
+            async with asyncio.timeout(connect_s + answer_s):
+                response = await lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
+        except BaseException as fault:
+            lane.leave()
+            if isinstance(fault, faults()):
+                raise translated(fault, connect_s, connect_s + answer_s) from fault
+            raise
+        return AsyncExchange(response, lane)
 
     async def close(self) -> None:
         """Close every connection of our own."""
@@ -48,7 +54,8 @@ class AsyncSender:
 class AsyncExchange:
     """As `Exchange`, for the event loop."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, lane: Lane[httpx.AsyncClient]) -> None:
+        self._lane: Lane[httpx.AsyncClient] | None = lane
         self.status = response.status_code
         self.headers = lower_case(response.headers)
         self._response = response
@@ -79,4 +86,7 @@ class AsyncExchange:
 
     async def close(self) -> None:
         """As `Exchange.close`."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.leave()
         await self._response.aclose()

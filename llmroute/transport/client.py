@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
-from llmroute.transport.clients import OwnClients
+from llmroute.transport.clients import Lane, OwnClients
 from llmroute.transport.deadline import Background
 from llmroute.transport.errors import faults, translated
 from llmroute.transport.requests import built, lower_case
@@ -40,10 +40,8 @@ class Sender:
             BadRequestError: it cannot be sent.
         """
         try:
-            client = self._client or self._own.find(request.url)
-            return Exchange(
-                client, built(client, request, connect_s=connect_s, answer_s=answer_s), connect_s + answer_s
-            )
+            lane = Lane(self._client) if self._client is not None else self._own.enter(request.url)
+            return Exchange(lane, request, connect_s, answer_s)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
 
@@ -63,8 +61,8 @@ class Head(NamedTuple):
 class Exchange:
     """An answer of which the head is there: `status`, `headers` (lower-case names), and a body to be read."""
 
-    def __init__(self, client: httpx.Client, request: httpx.Request, within_s: float) -> None:
-        """Wait for the head.
+    def __init__(self, lane: Lane[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float) -> None:
+        """Send the request and wait for the head.
 
         Raises:
             Exception: one of `faults()`.
@@ -72,10 +70,10 @@ class Exchange:
         self._lock = threading.Lock()
         self._ended = False
         self._response: httpx.Response | None = None
-        self._arriving = Background(self._arrive(client, request))
         self._held: list[bytes] = []
+        self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
         try:
-            head, *body = self._arriving.take(within_s)
+            head, *body = self._arriving.take(connect_s + answer_s)
         except BaseException:
             self.close()
             raise
@@ -83,9 +81,16 @@ class Exchange:
         self._held = [piece for piece in body if isinstance(piece, bytes)]
         self.status, self.headers = head
 
-    def _arrive(self, client: httpx.Client, request: httpx.Request) -> Iterator[Head | bytes]:
+    def _arrive(
+        self, lane: Lane[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float
+    ) -> Iterator[Head | bytes]:
         """Yield the head, then the pieces of the body; runs in a thread of its own."""
-        response = client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
+            response = lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
+        except BaseException:
+            lane.leave()
+            raise
         try:
             with self._lock:
                 self._response = response
@@ -100,6 +105,7 @@ class Exchange:
                 yield bounds.count(piece)
         finally:
             response.close()
+            lane.leave()
 
     def _end(self, response: httpx.Response, stream: httpx.SyncByteStream) -> None:
         """Note that the whole body has come; the connection is about to be free for the next request."""

@@ -25,26 +25,53 @@ if TYPE_CHECKING:
 Client = TypeVar("Client", bound="httpx.Client | httpx.AsyncClient")
 
 KEEPALIVE_S = 5.0
+MOST_AT_ONCE = 8
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S)
 
 
+class Lane(Generic[Client]):
+    """A client, and how many exchanges it has under way; safe to share between threads."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Begin an exchange, unless as many as may be are under way."""
+        with self._lock:
+            free = self._under_way < MOST_AT_ONCE
+            self._under_way += free
+        return free
+
+    def leave(self) -> None:
+        """Say that an exchange has ended."""
+        with self._lock:
+            self._under_way -= 1
+
+
 class OwnClients(Generic[Client]):
-    """Clients by what they must know: whether TLS is spoken, and whether the environment may name a proxy."""
+    """Clients by what they must know: whether TLS is spoken, and whether the environment may name a proxy.
+
+    httpcore looks at every connection of a client for every request and every response; so each client gets few
+    requests at once, and a new one is made where all have that many.
+    """
 
     def __init__(self, new: Callable[..., Client]) -> None:
         self._new: Callable[..., Client] = new
-        self._clients: dict[tuple[bool, bool], Client] = {}
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._lanes: dict[tuple[bool, bool], list[Lane[Client]]] = {}
         self._lock = threading.Lock()
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
         """Forget the clients: a child that used its parent's connections would get its parent's answers."""
-        leave_to_parent(self._clients)
-        self._clients = {}
+        leave_to_parent(self._lanes)
+        self._lanes = {}
         self._lock = threading.Lock()
 
-    def find(self, url: str) -> Client:
-        """Return the client for an address.
+    def enter(self, url: str) -> Lane[Client]:
+        """Return the client for one exchange with an address.
 
         Raises:
             httpx.InvalidURL: it is none.
@@ -53,14 +80,19 @@ class OwnClients(Generic[Client]):
         parsed = httpx.URL(url)
         kind = parsed.scheme == "https", not is_loopback_host(parsed.host)
         with self._lock:
-            if kind not in self._clients:
-                self._clients[kind] = self._made(*kind)
-            return self._clients[kind]
+            lanes = self._lanes.setdefault(kind, [])
+            if (free := next((lane for lane in lanes if lane.enter()), None)) is not None:
+                return free
+            lane = Lane(self._made(*kind))
+            lane.enter()
+            lanes.append(lane)
+            return lane
 
     def _made(self, secure: bool, proxied: bool) -> Client:
-        verify = tls_context() if secure else no_tls_context()
+        if secure not in self._contexts:
+            self._contexts[secure] = tls_context() if secure else no_tls_context()
         try:
-            return self._new(verify=verify, trust_env=proxied, limits=_LIMITS, cookies=_no_cookies())
+            return self._new(verify=self._contexts[secure], trust_env=proxied, limits=_LIMITS, cookies=_no_cookies())
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             # The error would tell the address, and with it a password.
             raise UnreachableError(
@@ -71,8 +103,8 @@ class OwnClients(Generic[Client]):
     def forget(self) -> list[Client]:
         """Return every client that was made; new ones are made for what is sent after that."""
         with self._lock:
-            clients, self._clients = [*self._clients.values()], {}
-        return clients
+            lanes, self._lanes = self._lanes, {}
+        return [lane.client for kind in lanes.values() for lane in kind]
 
 
 def new_async_client(
