@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 
 from llmroute.errors import EngineUnavailableError
 from llmroute.service import engine_install
-from tests.environments import environment_without
+from tests.environments import Room, environment_without
 from tests.pseudo_terminal import run_on_terminal
 from tests.shell import Ran, environment
 
@@ -51,59 +50,6 @@ import time
 (here / "pid").write_text(str(os.getpid()))
 time.sleep(60)
 """
-
-
-@dataclass(frozen=True)
-class Room:
-    """A Python that has llmroute but not the engine, a home, and a folder that it imports from."""
-
-    python: Path
-    home: Path
-    packages: Path
-
-    def settings(self, **settings: str) -> dict[str, str]:
-        return {
-            "PATH": str(self.home / "bin"),
-            "PYTHONPATH": str(self.packages),
-            "OLLAMA_HOST": "127.0.0.1:9",
-        } | settings
-
-    def run(self, *arguments: str, stdin: str = "", **settings: str) -> Ran:
-        done = subprocess.run(
-            [self.python, "-m", "llmroute", *arguments],
-            env=environment(self.home, **self.settings(**settings)),
-            cwd=self.home,
-            input=stdin.encode(),
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    def pip(self, then: str) -> None:
-        """Put a pip there that writes down what it is asked for, then does something."""
-        (self.packages / "pip").mkdir()
-        (self.packages / "pip" / "__init__.py").touch()
-        (self.packages / "pip" / "__main__.py").write_text(self._program(then))
-
-    def uv(self, then: str) -> None:
-        """Put a uv on the PATH that does the same."""
-        (self.home / "bin").mkdir()
-        program = self.home / "bin" / "uv"
-        program.write_text(f"#!{self.python}\n{self._program(then)}")
-        program.chmod(0o755)
-
-    def _program(self, then: str) -> str:
-        return (
-            "import json, os, sys\nfrom pathlib import Path\n"
-            f"here = Path({str(self.packages)!r})\n"
-            "(here / 'asked').write_text(json.dumps([sys.executable, *sys.argv[1:]]))\n" + then
-        )
-
-    def asked(self) -> list[str]:
-        """What the installer was asked for, after the Python that it runs in."""
-        told: list[str] = json.loads((self.packages / "asked").read_text())
-        return told
 
 
 @pytest.fixture(scope="module")
