@@ -139,6 +139,28 @@ def test_an_engine_that_is_not_installed_says_what_to_run(monkeypatch: pytest.Mo
     assert caught.value.hint == builtin.INSTALL
 
 
+def test_a_model_file_that_the_user_named_and_that_is_none_is_not_mended_by_packages(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailableError, match="is no file") as caught:
+        builtin.connect(Endpoint(weights=tmp_path / "none.gguf"))
+    assert caught.value.hint == builtin.NAME_A_FILE
+    ran = run("gen", "hi", home=tmp_path, LLMROUTE_LOCAL_MODEL=str(tmp_path / "none.gguf"), OLLAMA_HOST="127.0.0.1:9")
+    assert ran.code == 3
+    assert "models pull" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"), [(("-m", "builtin/smollm2-135m"), 2), ((), 3), (("--local-only",), 3), (("-p", "builtin"), 3)]
+)
+def test_a_prompt_beyond_the_window_is_told_with_both_sizes_and_no_word_of_keys(
+    asked: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    ran = run("gen", *asked, home=tmp_path, stdin="x" * 200_000, OLLAMA_HOST="127.0.0.1:9")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (code, "", 1)
+    long = "builtin/smollm2-135m: the prompt is about 50008 tokens, too long for its window of 8192 tokens"
+    assert f"{long} (shorten it, or " in ran.err
+    assert "key" not in ran.err
+
+
 @pytest.mark.parametrize("content", [None, b"not a model"])
 def test_a_model_file_that_is_none_is_named_in_one_line(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"

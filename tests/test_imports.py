@@ -83,6 +83,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "models --available": SENDS,
     "models show gpt-6.1-sol": KEEPS,
     "models pull ollama/nobody": (4, SENDS),
+    "models pull builtin/smollm2-135m": set(),
     "models refresh --from nothing.json": (2, {"pydantic"}),
     "costs": REPORTS,
     "costs --by hour --csv": REPORTS,

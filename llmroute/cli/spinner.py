@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmroute.cli import status_line
+from llmroute.cli.cells import cut
+from llmroute.cli.terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +21,13 @@ FRAMES = "|/-\\"
 
 
 @contextmanager
-def spinning(*, quiet: bool) -> Iterator[None]:
-    """Show elapsed seconds after the first one, until the block ends."""
+def spinning(label: str = "", *, quiet: bool) -> Iterator[None]:
+    """Show elapsed seconds and a label after the first second, until the block ends."""
     if not status_line.wanted(quiet=quiet):
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_spin, args=(stop, time.monotonic()), daemon=True)
+    thread = threading.Thread(target=_spin, args=(stop, time.monotonic(), label), daemon=True)
     thread.start()
     try:
         yield
@@ -34,11 +37,12 @@ def spinning(*, quiet: bool) -> Iterator[None]:
         status_line.clear()
 
 
-def _spin(stop: threading.Event, started: float) -> None:
+def _spin(stop: threading.Event, started: float, label: str) -> None:
     if stop.wait(AFTER_S):
         return
     turn = 0
     while not stop.is_set():
-        status_line.draw(f"{FRAMES[turn % len(FRAMES)]} {time.monotonic() - started:.0f} s")
+        told = f"{FRAMES[turn % len(FRAMES)]} {time.monotonic() - started:.0f} s  {label}".rstrip()
+        status_line.draw(cut(told, width(sys.stderr) - 1))
         turn += 1
         stop.wait(EVERY_S)

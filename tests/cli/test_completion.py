@@ -47,6 +47,7 @@ OFFERED = {
     "llmroute models show claude-haiku-4": set(),
     "llmroute models show anthropic/claude-haiku-4": {"anthropic/claude-haiku-4-5"},
     "llmroute models pull ollama/phi": {"ollama/phi4"},
+    "llmroute models pull bu": {"builtin/smollm2-135m"},
     "llmroute health --reset tog": {"together"},
     "llmroute chains show my": {"mychain"},
     "llmroute chains set mine anthropic/claude-haiku-4": {"anthropic/claude-haiku-4-5"},

@@ -151,8 +151,17 @@ EXCLUDING = [
     (candidate(), wish(local_only=True), "it does not run on this machine"),
     (candidate(), wish(capabilities=frozenset({"json", "code"})), "it lacks code, json"),
     (candidate(), wish(unsupported={"openai/m": "temperature"}), "it takes no temperature"),
-    (candidate(window=599), wish(), "its window of 599 tokens is below the 600 that are needed"),
-    (candidate(window=599), wish(max_tokens=500), "its window of 599 tokens is below the 600 that are needed"),
+    (
+        candidate(window=599),
+        wish(),
+        "the prompt is about 100 tokens, and leaves no room for an answer of 500 in its window of 599",
+    ),
+    (
+        candidate(window=599),
+        wish(max_tokens=500),
+        "the prompt is about 100 tokens, and leaves no room for an answer of 500 in its window of 599",
+    ),
+    (candidate(window=100), wish(), "the prompt is about 100 tokens, too long for its window of 100 tokens"),
     (candidate(cost=None), wish(budget_picousd=10**12), "its price is unknown, and a budget binds"),
     (
         candidate(learned=Learned(open_until_ms=3001, open_because="429")),

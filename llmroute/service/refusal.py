@@ -1,0 +1,55 @@
+"""Why no model may serve a request: the error that says what would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from llmroute.errors import BudgetExceededError, NoCandidateError
+from llmroute.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    from llmroute.routing.plan import Exclusion, Plan, Wish
+
+SHORTEN = "shorten it, or use a model with a larger window: llmroute models --sort context"
+LOOK = "llmroute health shows what is set up, llmroute models what there is"
+_MOST_REASONS = 4
+
+
+def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn:
+    """Raise what tells why a plan is empty: the nearest miss and what would admit it, else the reasons.
+
+    `way_to_engine` is the command that gets the embedded model, where that is missing and could serve the request.
+    """
+    if near := nearest(made):
+        told, hint = f"no model may serve this request; {told_miss(near)}", f"{near.admitted_by} would admit it"
+        if not (near.admitted_by or "").startswith("--budget"):
+            raise NoCandidateError(told, hint=hint)
+        refusal = BudgetExceededError(told, hint=hint)
+        refusal.of_request = True
+        raise refusal
+    if long := [one for one in made.excluded if one.too_long]:
+        widest = max(long, key=lambda one: one.model.context_window or 0)
+        raise NoCandidateError(f"no model may serve this request: {widest.model.name}: {widest.reason}", hint=SHORTEN)
+    told = "; ".join(_reasons(made, wish)) or "there is none"
+    hint = LOOK
+    if way_to_engine and way_to_engine not in told:
+        hint = f"{way_to_engine} gets a small model that needs no key; llmroute health shows what is set up"
+    wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
+    raise NoCandidateError(f"no model{wanted} may serve this request: {told}", hint=hint)
+
+
+def _reasons(made: Plan, wish: Wish) -> list[str]:
+    """Return the first reasons, each once; what never runs on this machine has no part in a request that must."""
+    counted = [one for one in made.excluded if not wish.local_only or PROVIDERS[one.model.provider].local]
+    return list(dict.fromkeys(one.reason for one in counted))[:_MOST_REASONS]
+
+
+def nearest(made: Plan) -> Exclusion | None:
+    """Return the nearest of those that a flag would admit."""
+    misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
+    return min(misses, key=lambda exclusion: exclusion.distance, default=None)
+
+
+def told_miss(near: Exclusion) -> str:
+    """Return in words what misses a limit of the caller's."""
+    return f"the nearest is {near.model.name}, but {near.reason}"
