@@ -95,12 +95,12 @@ def test_an_answer_is_printed_piece_by_piece(run: Callable[..., list[str]], serv
 def test_another_provider_answers_when_the_first_fails(
     run: Callable[..., list[str]], served: Providers, tmp_path: Path
 ) -> None:
-    served.first = 503
+    served.first = 429
     (told,) = run("fallback")
     (failed, broken), (answered, fine) = ast.literal_eval(told)
     assert (broken, fine) == ("failed", "ok")
     assert failed != answered
-    served.first = 503
+    served.first = 401
     run("fallback_for_reliability")
     assert [row["status"] for row in rows(tmp_path)] == ["failed", "ok"] * 2
 
