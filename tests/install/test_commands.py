@@ -13,6 +13,7 @@ from llmroute.cli.completion_scripts import SCRIPTS
 from llmroute.version import __version__
 from tests.fault_server import closed_port
 from tests.install.servers import ANSWER
+from tests.pseudo_terminal import run_on_terminal
 from tests.shell import rows
 
 if TYPE_CHECKING:
@@ -138,6 +139,18 @@ def test_a_batch_is_answered_into_a_file(plain: PlainInstall, served: Providers,
     found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(one["id"], one["content"]) for one in found] == [(f"a{number}", ANSWER) for number in range(5)]
     assert len(served.bodies("openai")) == 5
+
+
+def test_markdown_and_the_bill_are_shown_on_a_terminal(plain: PlainInstall, served: Providers, home: Path) -> None:
+    settings = {**served.settings, "PATH": str(plain.prefix / "bin")}
+    command = (str(plain.prefix / "bin" / "llmroute"),)
+    seen = run_on_terminal("gen", "Hello", *MODEL, "--render", home=home, command=command, **settings)
+    assert seen.code == 0, seen.text
+    assert ANSWER in seen.text
+    seen = run_on_terminal("costs", home=home, command=command, **settings)
+    assert seen.code == 0, seen.text
+    assert "\x1b[1m$0.0000" in seen.text
+    assert "openai/gpt-5.4-mini" in seen.text
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
