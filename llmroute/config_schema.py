@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from llmroute.addresses import is_base_url
 from llmroute.errors import ConfigError
@@ -13,7 +12,7 @@ from llmroute.errors import ConfigError
 
 def _checked_address(text: str) -> str:
     if not is_base_url(text):
-        raise PydanticCustomError("address", "not an address like https://host/v1")
+        raise ValueError("not an address like https://host/v1")
     return text
 
 
@@ -99,5 +98,7 @@ def validate(document: dict[str, Any], place: str) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        reason = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raised = first.get("ctx", {}).get("error")
+        told = {"extra_forbidden": "no such setting", "value_error": str(raised)}
+        reason = told.get(first["type"], first["msg"])
         raise ConfigError(f"{key}: in {place}: {reason[:1].lower()}{reason[1:]}") from None

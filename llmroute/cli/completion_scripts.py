@@ -7,6 +7,8 @@ They are templates: a per cent sign is doubled.
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Final
 
 _BASH: Final = r"""
@@ -69,8 +71,21 @@ complete --command %(prog_name)s --no-files --arguments '(_%(prog_name)s_complet
 SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
+_FLAGS: Final = ("--show-completion", "--install-completion")
+
+
 def use() -> None:
-    """Have Typer print and install these scripts; it has no other door for them."""
+    """Have Typer print and install these scripts, for the shell that is named or else for the current one.
+
+    It has no other door for them, and takes the name of a shell only where it does not look for the current one.
+    """
     from typer import _completion_shared
 
     _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (as said)
+    if _names_a_shell(sys.argv[1:]):
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
+
+
+def _names_a_shell(arguments: list[str]) -> bool:
+    flag, equals, _ = arguments[0].partition("=") if arguments else ("", "", "")
+    return flag in _FLAGS and bool(equals or len(arguments) > 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 
 from llmroute.errors import LedgerError
@@ -12,7 +13,24 @@ from llmroute.ledger.tables import ATTEMPTS, BUDGETS, COARSE, MEMORY, TROUBLE
 # Each entry brings a ledger one version further and is never edited once released.
 MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE)
 
+# Of 2021-11-27, the first with STRICT tables.
+OLDEST_SQLITE = (3, 37, 0)
+
 _SWITCH_AGAIN_S = 0.005
+
+
+def require_sqlite() -> None:
+    """Check that the SQLite library of this Python is new enough for the tables.
+
+    Raises:
+        LedgerError: it is not; says which version was found and which is needed.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise LedgerError(
+            f"the ledger needs SQLite {oldest} or newer, and this Python has {sqlite3.sqlite_version}",
+            hint=f"install llmroute with a Python that is built with a newer SQLite, not with {sys.executable}",
+        )
 
 
 def migrate(db: sqlite3.Connection) -> None:

