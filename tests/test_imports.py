@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HEAVY = {
     "httpcore",
     "httpx",
+    "httpx._main",
     "pydantic",
     "rich",
     "sqlite_utils",
@@ -61,7 +62,8 @@ def loaded(line: str, *, home: Path, code: int = 0, **settings: str) -> set[str]
 
 
 # What each command loads where there are a ledger and no config.toml, and its exit code where it fails here.
-SENDS = {"httpcore"}
+# httpx reads proxies by the one, and takes cookies by the other.
+SENDS = {"httpcore", "httpx", "http.client", "urllib.request"}
 KEEPS = {"sqlite3"}
 REPORTS = KEEPS | {"sqlite_utils", "click"}  # the one brings the other
 LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
