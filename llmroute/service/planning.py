@@ -54,7 +54,7 @@ class Planner(NamedTuple):
         if options.chain:
             made = self._of_chain(options.chain, wish)
         elif options.fallback:
-            made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
+            made = self._of_named([*([self._full_name(options)] if options.model else []), *options.fallbacks], wish)
         elif options.model:
             made = self._with_others(self._of_model(options, wish), wish, options)
         elif options.provider:
@@ -104,9 +104,11 @@ class Planner(NamedTuple):
         _require(made, wish)
         first = made.entries[0]
         if first.candidate.last_resort and not wish.local_only:
+            from llmroute.wording import Told
+
             near = _nearest(made)
-            why = f"{_told(near)} ({near.admitted_by} would admit it)" if near else KEYS
-            told = f"answering with {first.model.name}, the embedded engine: {why}"
+            why = Told(_told(near), " (", near.admitted_by, " would admit it)") if near else KEYS
+            told = Told(f"answering with {first.model.name}, the embedded engine: ", why)
             tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
         return made
 
@@ -212,10 +214,13 @@ def _require(made: Plan, wish: Wish) -> None:
     if made.entries:
         return
     if near := _nearest(made):
-        told, hint = f"no model may serve this request; {_told(near)}", f"{near.admitted_by} would admit it"
-        if not (near.admitted_by or "").startswith("--budget"):
-            raise NoCandidateError(told, hint=hint)
-        refusal = BudgetExceededError(told, hint=hint)
+        from llmroute.wording import Told
+
+        option = near.admitted_by[0].option
+        told, hint = f"no model may serve this request; {_told(near)}", Told(near.admitted_by, " would admit it")
+        if option != "budget_remaining":
+            raise NoCandidateError(told, hint=hint, option=option)
+        refusal = BudgetExceededError(told, hint=hint, option=option)
         refusal.of_request = True
         raise refusal
     reasons = list(dict.fromkeys(exclusion.reason for exclusion in made.excluded))[:4]
@@ -227,7 +232,7 @@ def _require(made: Plan, wish: Wish) -> None:
 
 
 def _nearest(made: Plan) -> Exclusion | None:
-    """Return the nearest of those that a flag would admit."""
+    """Return the nearest of those that an option would admit."""
     misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
     return min(misses, key=lambda exclusion: exclusion.distance, default=None)
 
