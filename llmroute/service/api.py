@@ -17,7 +17,7 @@ from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.service.opened import Opened
-from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Choices, Options, as_picousd, check_range
+from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.service.bulk import Bulk
+    from llmroute.service.choices import Choices
     from llmroute.service.local import LocalModels
     from llmroute.service.many import BatchResult
     from llmroute.service.remembering import Memory
