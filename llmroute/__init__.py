@@ -7,79 +7,34 @@ from typing import TYPE_CHECKING, Any
 from llmroute.version import __version__
 
 if TYPE_CHECKING:
+    # isort: off
+    from llmroute.config import Config as Config
+    from llmroute.config_sources import ProviderSettings as ProviderSettings
     from llmroute.errors import (
         AllProvidersFailedError as AllProvidersFailedError,
-    )
-    from llmroute.errors import (
         AttemptError as AttemptError,
-    )
-    from llmroute.errors import (
         AuthenticationError as AuthenticationError,
-    )
-    from llmroute.errors import (
         BadOutputError as BadOutputError,
-    )
-    from llmroute.errors import (
         BadRequestError as BadRequestError,
-    )
-    from llmroute.errors import (
         BudgetExceededError as BudgetExceededError,
-    )
-    from llmroute.errors import (
         ConfigError as ConfigError,
-    )
-    from llmroute.errors import (
         ContentError as ContentError,
-    )
-    from llmroute.errors import (
         ContextLengthError as ContextLengthError,
-    )
-    from llmroute.errors import (
         DeadlineError as DeadlineError,
-    )
-    from llmroute.errors import (
         EngineUnavailableError as EngineUnavailableError,
-    )
-    from llmroute.errors import (
         IncompleteAnswerError as IncompleteAnswerError,
-    )
-    from llmroute.errors import (
         LedgerError as LedgerError,
-    )
-    from llmroute.errors import (
         LLMRouteError as LLMRouteError,
-    )
-    from llmroute.errors import (
         ModelGoneError as ModelGoneError,
-    )
-    from llmroute.errors import (
         ModelRetiredError as ModelRetiredError,
-    )
-    from llmroute.errors import (
         NoCandidateError as NoCandidateError,
-    )
-    from llmroute.errors import (
         ParameterError as ParameterError,
-    )
-    from llmroute.errors import (
         ProviderTimeoutError as ProviderTimeoutError,
-    )
-    from llmroute.errors import (
         QuotaError as QuotaError,
-    )
-    from llmroute.errors import (
         RateLimitError as RateLimitError,
-    )
-    from llmroute.errors import (
         RequestError as RequestError,
-    )
-    from llmroute.errors import (
         RestingError as RestingError,
-    )
-    from llmroute.errors import (
         TransientError as TransientError,
-    )
-    from llmroute.errors import (
         UnreachableError as UnreachableError,
     )
     from llmroute.ledger.store import Ledger as Ledger
@@ -91,22 +46,25 @@ if TYPE_CHECKING:
     from llmroute.service.factory import get_llm_service as get_llm_service
     from llmroute.service.many import BatchResult as BatchResult
     from llmroute.service.options import Options as Options
-    from llmroute.service.stream import Stream as Stream
-    from llmroute.service.stream import SyncStream as SyncStream
-    from llmroute.service.tracker import LLMTracker as LLMTracker
-    from llmroute.service.tracker import get_llm_tracker as get_llm_tracker
+    from llmroute.service.settings import load_config as load_config
+    from llmroute.service.stream import (
+        Stream as Stream,
+        SyncStream as SyncStream,
+    )
+    from llmroute.service.tracker import (
+        LLMTracker as LLMTracker,
+        get_llm_tracker as get_llm_tracker,
+    )
     from llmroute.types import (
         AttemptRecord as AttemptRecord,
-    )
-    from llmroute.types import (
         LLMResponse as LLMResponse,
-    )
-    from llmroute.types import (
+        Message as Message,
         ModelConfig as ModelConfig,
-    )
-    from llmroute.types import (
+        Price as Price,
         Usage as Usage,
     )
+    from llmroute.wording import Remedy as Remedy
+    # isort: on
 
 # Each public name and where it lives: importing llmroute costs nothing until one is used.
 _HOMES = {
@@ -118,6 +76,7 @@ _HOMES = {
     "BadRequestError": "llmroute.errors",
     "BatchResult": "llmroute.service.many",
     "BudgetExceededError": "llmroute.errors",
+    "Config": "llmroute.config",
     "ConfigError": "llmroute.errors",
     "ContentError": "llmroute.errors",
     "ContextLengthError": "llmroute.errors",
@@ -131,6 +90,7 @@ _HOMES = {
     "LLMTracker": "llmroute.service.tracker",
     "Ledger": "llmroute.ledger.store",
     "LedgerError": "llmroute.errors",
+    "Message": "llmroute.types",
     "ModelConfig": "llmroute.types",
     "ModelGoneError": "llmroute.errors",
     "ModelRegistry": "llmroute.registry",
@@ -139,9 +99,12 @@ _HOMES = {
     "Options": "llmroute.service.options",
     "ParameterError": "llmroute.errors",
     "Plan": "llmroute.routing.plan",
+    "Price": "llmroute.types",
+    "ProviderSettings": "llmroute.config_sources",
     "ProviderTimeoutError": "llmroute.errors",
     "QuotaError": "llmroute.errors",
     "RateLimitError": "llmroute.errors",
+    "Remedy": "llmroute.wording",
     "RequestError": "llmroute.errors",
     "RestingError": "llmroute.errors",
     "RoutingStrategy": "llmroute.routing.strategies",
@@ -152,6 +115,7 @@ _HOMES = {
     "Usage": "llmroute.types",
     "get_llm_service": "llmroute.service.factory",
     "get_llm_tracker": "llmroute.service.tracker",
+    "load_config": "llmroute.service.settings",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names are literals above)
 

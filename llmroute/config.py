@@ -5,16 +5,21 @@ The only reader of the environment and of the home directory.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from llmroute import config_file
-from llmroute.config_sources import ProviderSettings, Settings
+from llmroute.config_sources import ProviderSettings, Settings, is_header
 from llmroute.errors import ConfigError
+from llmroute.nearest import nearest
 from llmroute.types import PICO_PER_USD
+from llmroute.values import Value
 
-STRATEGIES: Final = (
+Strategy = Literal[
+    "balanced", "cost_optimized", "latency_optimized", "quality_optimized", "local_first", "capability_match"
+]
+STRATEGIES: Final[tuple[Strategy, ...]] = (
     "balanced",
     "cost_optimized",
     "latency_optimized",
@@ -44,8 +49,8 @@ class Limit(NamedTuple):
     cap_picousd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Config(Value):
     """Every setting there is; None means that nobody set it.
 
     `models` are the user's own rows by `provider/id`, checked.
@@ -67,6 +72,40 @@ class Config:
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 (a tuple)
     models: dict[str, Any] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+
+    def with_api_keys(self, keys: Mapping[str, str]) -> "Config":
+        """Return the configuration with keys by provider, such as `{"openai": "sk-..."}`, before all other places.
+
+        As with the others, a key that its provider's address must not receive (plain http to another machine, or an
+        address from the .env file of the working directory) is not used, and the provider says why when it is called.
+
+        Raises:
+            ConfigError: no such provider, or what cannot be a key; no value is ever told.
+        """
+        providers = dict(self.providers)
+        for name, key in _checked_keys(keys, tuple(providers)):
+            providers[name] = providers[name].with_key(key)
+        return replace(self, providers=providers)
+
+
+def _checked_keys(keys: Any, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield keys by provider; a name is told no more than a key, for the two may have been mixed up."""
+    if not isinstance(keys, Mapping):
+        raise ConfigError(f"api_keys: a {type(keys).__name__} is no mapping", hint='{"openai": "sk-..."} is one')
+    for name, key in keys.items():
+        if name not in names:
+            near = nearest(str(name).lower(), names)
+            raise ConfigError(
+                f"api_keys: a name in it is none of {', '.join(names)}", hint=f"did you mean {near}?" if near else None
+            )
+        if not isinstance(key, str) or not key.strip():
+            raise ConfigError(f"api_keys: the key of {name} is {'empty' if isinstance(key, str) else 'no text'}")
+        if not is_header(key.strip()):
+            raise ConfigError(
+                f"api_keys: the key of {name} is not one line of printable ASCII characters",
+                hint="copy it again: it holds a line break or a character that no key has",
+            )
+        yield name, key.strip()
 
 
 def load(

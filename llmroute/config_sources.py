@@ -46,17 +46,27 @@ class Setting(NamedTuple):
 
 
 class ProviderSettings(NamedTuple):
-    """Where to call a provider and with what.  `problem` says why it must not be called, in words for a person."""
+    """Where to call a provider and with what.
+
+    `problem` says why it must not be called, in words for a person; `foreign_key_problem` why it must not be called
+    with a key that comes from another place than its address does.
+    """
 
     key_variable: str
     api_key: str | None = None
     base_url: str | None = None
     organization: str | None = None
     problem: str | None = None
+    foreign_key_problem: str | None = None
 
     def __repr__(self) -> str:
         """Tell everything but the key."""
         return f"ProviderSettings({self.key_variable!r}, base_url={self.base_url!r}, problem={self.problem!r})"
+
+    def with_key(self, api_key: str) -> ProviderSettings:
+        """Return the settings with a key that a program gives; where it must not be sent, the problem in its place."""
+        problem = self.foreign_key_problem or plain_http_problem("base_url", self.base_url)
+        return self._replace(api_key=None if problem else api_key, problem=problem)
 
 
 class Settings:
@@ -127,22 +137,31 @@ class Settings:
             _check_header(key)
         api_key = key.value if key else None
         base_url = url.value if url else stored.get("base_url")
-        problem = None
-        if base_url is not None and not is_loopback(base_url):
-            if key and url and url.from_working_directory and key.place != url.place:
-                problem = (
-                    f"{url.name} in {url.place} would receive a key from elsewhere"
-                    f" (set {url.name} in the environment if you trust it)"
-                )
-            elif key and base_url.lower().startswith("http:"):
-                problem = (
-                    f"{url.name if url else 'base_url'}: a key goes over plain http to this machine only (use https)"
-                )
+        plain = plain_http_problem(url.name if url else "base_url", base_url)
+        foreign = _untrusted_problem(url) or plain
+        problem = None if key is None else plain if url and key.place == url.place else foreign
         organization = self.find(f"{name.upper()}_ORGANIZATION")
         if organization is not None:
             _check_header(organization)
         named = organization.value if organization else stored.get("organization")
-        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem)
+        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign)
+
+
+def _untrusted_problem(url: Setting | None) -> str | None:
+    """Say why a key must not go to an address that was merely found in the working directory."""
+    if url is None or not url.from_working_directory or is_loopback(url.value):
+        return None
+    return (
+        f"{url.name} in {url.place} would receive a key from elsewhere"
+        f" (set {url.name} in the environment if you trust it)"
+    )
+
+
+def plain_http_problem(name: str, base_url: str | None) -> str | None:
+    """Say why a key must not go to an address: it is another machine, and everyone on the way would read the key."""
+    if base_url is None or is_loopback(base_url) or not base_url.lower().startswith("http:"):
+        return None
+    return f"{name}: a key goes over plain http to this machine only (use https)"
 
 
 def _read_env(path: Path) -> Mapping[str, str | None]:
@@ -160,9 +179,14 @@ def _read_env(path: Path) -> Mapping[str, str | None]:
     return dotenv_values(stream=StringIO(text), interpolate=False)
 
 
+def is_header(text: str) -> bool:
+    """Whether a text can be sent as the value of a header, and as no more than that."""
+    return text.isascii() and text.isprintable()
+
+
 def _check_header(setting: Setting) -> None:
     """Refuse what cannot be sent as a header, or would be sent as two; the value itself is never told."""
-    if not (setting.value.isascii() and setting.value.isprintable()):
+    if not is_header(setting.value):
         raise ConfigError(
             f"{setting.name}: the value in {setting.place} is not one line of printable ASCII characters",
             hint="copy it again: it holds a line break or a character that no key has",

@@ -23,26 +23,32 @@
     + BadRequestError       any other fault of the request (exit 2)
     + BadOutputError        empty, undecodable or unfinished (exit 6)
     + RestingError          left alone after failures; nothing was sent (exit 4)
-  x AllProvidersFailedError every attempt failed; says each, exits as the last
+    + AllProvidersFailedError  several failed; names each; is also of the class of the last, and exits as that does
   x IncompleteAnswerError   the stream broke after text was shown (exit 6)
 
 A bug is none of these: it traces under --debug and exits 1.
+
+All pickle and copy with every field; the cause and the traceback stay behind, as those of any exception do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from llmroute.types import AttemptRecord
+    from llmroute.wording import Remedy
 
 
 class LLMRouteError(Exception):
-    """The base of all: a message in lower case (what and where), and a hint (what to do next)."""
+    """The base of all: a message in lower case (what and where), and a hint (what to do next).
+
+    `option` is the field of `Options`, or the argument, that the error is about, where it is about one.
+    """
 
     exit_code = exit_codes.BUG
     kind = "error"
@@ -52,12 +58,29 @@ class LLMRouteError(Exception):
         message: str,
         *,
         hint: str | None = None,
+        option: str | None = None,
         attempts: Sequence[AttemptRecord] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.option = option
         self.attempts = tuple(attempts)
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """The options that the message and the hint name, with the values that would help where those are known."""
+        from llmroute.wording import remedies_of
+
+        return remedies_of(self.message, self.hint)
+
+    def __reduce__(self) -> tuple[Callable[..., LLMRouteError], tuple[Any, ...], dict[str, Any]]:
+        return remade, (type(self), self.args), self.__dict__
+
+
+def remade(kind: type[LLMRouteError], args: tuple[Any, ...]) -> LLMRouteError:
+    """Return an error of which only the arguments are set: what copies and pickles it sets the rest."""
+    return kind.__new__(kind, *args)
 
 
 class RequestError(LLMRouteError):
@@ -244,8 +267,12 @@ class RestingError(AttemptError):
     kind = "resting"
 
 
-class AllProvidersFailedError(LLMRouteError):
-    """Every attempt failed: `attempts` has each, `__cause__` is the last."""
+class AllProvidersFailedError(AttemptError):
+    """Every one of several attempts failed: `attempts` has each, `__cause__` is the last.
+
+    What is raised is an instance of the class of the last failure too, and has its fields: `except RateLimitError`
+    catches it where the last was one.
+    """
 
     kind = "all_failed"
 

@@ -2,11 +2,15 @@
 
 # No postponed annotations, here and wherever a start of the program makes classes of many fields: they take twice the
 # time to make.
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Self
+
+from llmroute.values import Answered
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
+OnBudget = Literal["cheaper", "refuse"]
+FallbackOn = Literal["content"]
 UsageSource = Literal["reported", "estimated", "none"]
 EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
 
@@ -36,7 +40,8 @@ class Prompt(NamedTuple):
     streaming: bool = False
 
 
-class Usage(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Usage(Answered):
     """Tokens of one attempt.  None is "not told", never zero.
 
     `input_tokens` is the whole prompt: what was read from a cache and what was written
@@ -190,7 +195,8 @@ def _per_1k(picousd_per_token: int | None) -> float | None:
     return None if picousd_per_token is None else picousd_per_token * 1000 / PICO_PER_USD
 
 
-class AttemptRecord(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AttemptRecord(Answered):
     """One call to one provider as it is told in `gen --json` and kept in the ledger."""
 
     provider: str
@@ -202,11 +208,14 @@ class AttemptRecord(NamedTuple):
     cost_usd: float | None = None
 
 
-class LLMResponse(NamedTuple):
-    """A whole answer and what it took.
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class LLMResponse(Answered):
+    """A whole answer and what it took; `as_dict()` is JSON-ready.
 
     Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
-    `request_id` is the one under which the ledger keeps the attempts.
+    `request_id` is the one under which the ledger keeps the attempts.  `thinking` is what the model told of its
+    reasoning, which is no part of `content`; `tool_calls` are the names of the tools that it called beside answering,
+    `refusal` is what it said instead of some of the answer.
     """
 
     content: str
@@ -221,6 +230,9 @@ class LLMResponse(NamedTuple):
     request_id: str
     strategy: str | None = None
     chain: str | None = None
+    thinking: str = ""
+    tool_calls: tuple[str, ...] = ()
+    refusal: str | None = None
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""
@@ -228,4 +240,4 @@ class LLMResponse(NamedTuple):
             return self
         costs = [self.cost_usd, *(attempt.cost_usd for attempt in before)]
         cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
-        return self._replace(attempts=(*before, *self.attempts), cost_usd=cost_usd)
+        return replace(self, attempts=(*before, *self.attempts), cost_usd=cost_usd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import subprocess
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import llmroute
-from llmroute.service.options import Choices, Options
+from llmroute.service import choices, options
+from llmroute.service.options import Options
 from tests.model_server import ModelServer
 from tests.shell import environment, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
@@ -138,19 +141,75 @@ async def main(service: LLMService) -> int:
     get_llm_tracker(3)
     return answer.cost_usd
 """
-    checked = typed(tmp_path, *SNIPPETS, wrong)
+    chosen = """
+from llmroute import (
+    Config, FallbackChain, LLMService, Message, Price, ProviderSettings, RateLimitError, RoutingStrategy, load_config
+)
+
+async def main(service: LLMService, word: str) -> str:
+    await service.generate(prompt="hi", strategy=RoutingStrategy.COST_OPTIMIZED, effort="low", on_budget="refuse")
+    await service.generate("hi", strategy="balanced", task_type="analysis", required_capability=["code", "json"])
+    await service.generate(messages=[Message("user", "hi")], fallback=FallbackChain.FAST_LATENCY, fallback_on="content")
+    await service.generate("hi", fallback="openai/gpt-4o", required_capability="vision", stop=["a"])
+    await service.generate("hi", strategy="cheapest")
+    await service.generate("hi", effort="max")
+    await service.generate("hi", on_budget="cry")
+    await service.generate("hi", fallback_on="error")
+    await service.generate("hi", task_type="poetry")
+    await service.generate("hi", required_capability=["fly"])
+    await service.generate("hi", strategy=word)
+    config: Config = load_config().with_api_keys({"openai": "sk-1"})
+    config.with_api_keys({"openai": 1})
+    settings: ProviderSettings = config.providers["openai"]
+    Price(input=1, output=2)
+    try:
+        answer = await LLMService(config=config).generate("hi")
+    except RateLimitError as error:
+        return f"{error.retry_after_s} {error.option} {error.remedies[0].value} {settings.base_url}"
+    told: dict[str, object] = answer.as_dict()
+    names: tuple[str, ...] = answer.tool_calls
+    answer.content = "another"
+    return f"{answer.thinking} {answer.refusal} {told} {names}"
+"""
+    checked = typed(tmp_path, *SNIPPETS, wrong, chosen)
     found = [line for line in checked.stdout.splitlines() if ": error:" in line]
     where = [line.split(":")[:2] for line in found]
-    name = str(tmp_path / f"program_{len(SNIPPETS)}.py")
+    first, second = (f"program_{len(SNIPPETS) + number}.py" for number in range(2))
     assert sorted({(Path(file).name, int(line)) for file, line in where}) == [
-        (Path(name).name, line) for line in (5, 6, 7, 10, 11)
+        *((first, line) for line in (5, 6, 7, 10, 11)),
+        *((second, line) for line in (11, 12, 13, 14, 15, 16, 17, 19, 28)),
     ], checked.stdout + checked.stderr
 
 
+def annotations_of(module: ModuleType) -> dict[str, str]:
+    """Return the fields of the class that describes a request, with their types as they are written."""
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text())
+    body = next(each.body for each in tree.body if isinstance(each, ast.ClassDef))
+    return {
+        ast.unparse(each.target): ast.unparse(each.annotation).strip("'")
+        for each in body
+        if isinstance(each, ast.AnnAssign)
+    }
+
+
+def test_each_option_has_its_doc_beneath_it() -> None:
+    assert choices.__file__ is not None
+    (described,) = [
+        each for each in ast.parse(Path(choices.__file__).read_text()).body if isinstance(each, ast.ClassDef)
+    ]
+    _, *body = described.body
+    for field, doc in zip(body[::2], body[1::2], strict=True):
+        assert isinstance(field, ast.AnnAssign)
+        assert isinstance(doc, ast.Expr), ast.unparse(field)
+        assert isinstance(doc.value, ast.Constant)
+        assert str(doc.value.value).endswith(".")
+
+
 def test_generate_takes_every_field_of_a_request_as_it_is_typed_there() -> None:
-    options = {field.name: field.type for field in fields(Options) if field.name != "prompt"}
-    choices = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Choices.__annotations__.items()}
-    assert choices == options
+    taken, typed = annotations_of(choices), annotations_of(options)
+    assert taken == {name: kind for name, kind in typed.items() if name != "prompt"}
+    assert set(typed) == {field.name for field in fields(Options)}
 
 
 def test_every_public_name_is_there_and_is_what_it_is_called() -> None:
@@ -159,6 +218,7 @@ def test_every_public_name_is_there_and_is_what_it_is_called() -> None:
         assert getattr(value, "__name__", "__version__") == name
     issue = "get_llm_service LLMService ModelRegistry FallbackChain RoutingStrategy get_llm_tracker LLMResponse"
     assert {*issue.split(), "AuthenticationError", "RateLimitError"} <= set(llmroute.__all__)
+    assert {"Config", "Price", "Message", "ProviderSettings", "Remedy", "load_config"} <= set(llmroute.__all__)
     errors = {name for name in vars(llmroute.errors) if name.endswith("Error") and not name.startswith("_")}
     assert errors <= set(llmroute.__all__) | {"LLMRouteError"}
 

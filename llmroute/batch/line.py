@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
+from llmroute.wording import Remedy, Told
 
 
 def _also(*names: str) -> Any:
@@ -87,5 +88,5 @@ def read(said: dict[str, Any]) -> Line:
         near = nearest(name, NAMES)
         raise RequestError(
             f"{name!r} is no option of a request" + (f" (did you mean {near}?)" if near else ""),
-            hint="a line may hold other fields where --template puts them into the prompt",
+            hint=Told("a line may hold other fields where ", Remedy("template"), " puts them into the prompt"),
         ) from None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.known import Known, cost_usd, read
 from llmroute.errors import RequestError
+from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,9 @@ class ResultsFile:
         if os.fstat(self._fd).st_size:
             raise RequestError(
                 f"{self.path} holds something already",
-                hint="--resume goes on with it and asks nothing twice; or name a file that is not there",
+                hint=Told(
+                    Remedy("resume"), " goes on with it and asks nothing twice; or name a file that is not there"
+                ),
             )
 
     def _scan(self) -> None:

@@ -67,25 +67,28 @@ class Asked(NamedTuple):
     def _request(self, prompt: str | None, budget_usd: float | None) -> "Options":
         from llmroute.service.options import Options
 
+        # What is one of some words is checked there, not here.
+        words: dict[str, Any] = {
+            "strategy": self.strategy,
+            "fallback_on": self.fallback_on,
+            "task_type": self.task,
+            "required_capability": self.capability,
+            "on_budget": self.on_budget,
+            "effort": self.effort,
+        }
         return Options(
             prompt=prompt,
             budget_remaining=budget_usd,
             system=self.system,
             provider=self.provider,
             model=self.model,
-            strategy=self.strategy,
             chain=self.chain,
             fallback=tuple(self.fallback or ()),
-            fallback_on=self.fallback_on,
             upgrade=False if self.no_upgrade else None,
-            task_type=self.task,
-            required_capability=self.capability,
-            on_budget=self.on_budget,
             max_latency_ms=self.max_latency,
             min_quality=self.min_quality,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
-            effort=self.effort,
             stop=self.stop,
             timeout_s=self.timeout,
             workspace_id=self.workspace,
@@ -94,6 +97,7 @@ class Asked(NamedTuple):
             prefer_local=self.prefer_local or None,
             local_only=self.local_only,
             strict_params=self.strict_params,
+            **words,
         )
 
 

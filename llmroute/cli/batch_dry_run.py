@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmroute.cli.failures import in_flags
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
 from llmroute.cli.terminal import harmless
@@ -99,7 +100,8 @@ async def _planned(service: LLMService, requests: Iterator[Request], known: Know
                 continue
             first = (await bulk.plan(request.asked)).entries[0]
         except LLMRouteError as error:
-            forecast.unplanned[error.message] = forecast.unplanned.get(error.message, 0) + 1
+            reason = in_flags(error.message)
+            forecast.unplanned[reason] = forecast.unplanned.get(reason, 0) + 1
         else:
             candidate = first.candidate
             share = forecast.shares.setdefault(first.model.name, _Share())

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import cells
+from llmroute.cli.failures import in_flags
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, fitted, flowing, money
 from llmroute.cli.terminal import harmless, width
@@ -29,7 +30,8 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         "chain": plan.chain,
         "candidates": [_entry_as_json(rank, entry) for rank, entry in enumerate(plan.entries, 1)],
         "excluded": [
-            {"provider": one.model.provider, "model": one.model.id, "reason": one.reason} for one in plan.excluded
+            {"provider": one.model.provider, "model": one.model.id, "reason": in_flags(one.reason)}
+            for one in plan.excluded
         ],
     }
 
@@ -79,7 +81,7 @@ def _left_out(plan: Plan) -> list[list[str]]:
     """Return a line for each model that is out; one for all of a provider that are out for the same reason."""
     alike: dict[tuple[str, str], list[str]] = {}
     for one in plan.excluded:
-        alike.setdefault((one.model.provider, one.reason), []).append(one.model.name)
+        alike.setdefault((one.model.provider, in_flags(one.reason)), []).append(one.model.name)
     return [
         [names[0] if len(names) == 1 else f"{provider}: {len(names)} models", reason]
         for (provider, reason), names in alike.items()

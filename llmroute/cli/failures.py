@@ -12,7 +12,7 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
-from llmroute.errors import AttemptError, LLMRouteError
+from llmroute.errors import AllProvidersFailedError, AttemptError, LLMRouteError
 from llmroute.nearest import nearest
 
 if TYPE_CHECKING:
@@ -40,16 +40,21 @@ def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
 
 def told_error(error: LLMRouteError) -> str:
     """Return the error in one line: who, which status, what."""
-    if not isinstance(error, AttemptError) or not error.provider:
-        return error.message
+    message = in_flags(error.message)
+    if isinstance(error, AllProvidersFailedError) or not isinstance(error, AttemptError) or not error.provider:
+        return message
     who = f"{error.provider}/{error.model}" if error.model else error.provider
-    return f"{who}: {f'{error.http_status} ' if error.http_status else ''}{error.message}"
+    return f"{who}: {f'{error.http_status} ' if error.http_status else ''}{message}"
 
 
 def told_with_hint(error: LLMRouteError) -> str:
     """Return the error in one line, with what to do about it."""
-    told = told_error(error)
-    return told + (f" ({error.hint})" if error.hint and error.hint not in told else "")
+    told, hint = told_error(error), _hint(error)
+    return told + (f" ({hint})" if hint and hint not in told else "")
+
+
+def _hint(error: LLMRouteError) -> str | None:
+    return None if error.hint is None else in_flags(error.hint)
 
 
 def error_as_json(error: LLMRouteError) -> dict[str, Any]:
@@ -57,12 +62,22 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
     from llmroute.cli.render import attempt_as_json
 
     attempts = [attempt_as_json(attempt) for attempt in error.attempts]
-    return {"error": {"type": error.kind, "message": told_error(error), "hint": error.hint, "attempts": attempts}}
+    return {"error": {"type": error.kind, "message": told_error(error), "hint": _hint(error), "attempts": attempts}}
+
+
+def in_flags(text: str) -> str:
+    """Return a text of the library as the command line says it: flags where it names options."""
+    said = getattr(text, "said", None)
+    if said is None:
+        return text
+    from llmroute.cli.flags import spelled
+
+    return str(said(spelled))
 
 
 def say(text: str) -> None:
     """Print one line about the work on stderr, in the name of the program."""
-    tell(f"llmroute: {text}")
+    tell(f"llmroute: {in_flags(text)}")
 
 
 def tell(text: str) -> None:

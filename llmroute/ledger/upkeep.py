@@ -45,9 +45,10 @@ def backup(ledger: Ledger, target: Path) -> None:
                 copy.execute("PRAGMA journal_mode = DELETE")
                 (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
-                raise LedgerError(
-                    f"the copy is damaged as the ledger is: {sound}", hint="llmroute costs check --repair"
-                )
+                from llmroute.wording import Remedy, Told
+
+                hint = Told(Remedy("repair", value=True, words="llmroute costs check tells how it is mended"))
+                raise LedgerError(f"the copy is damaged as the ledger is: {sound}", hint=hint)
             target.hardlink_to(new)
         finally:
             new.unlink(missing_ok=True)

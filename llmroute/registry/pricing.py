@@ -36,6 +36,14 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
     )
 
 
+def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) -> int | None:
+    """Return what an attempt costs that neither reads nor writes a cache, None where a price is unknown."""
+    rates = rates_for(price, prompt_tokens)
+    if rates.input is None or rates.output is None:
+        return None
+    return prompt_tokens * rates.input + answer_tokens * rates.output
+
+
 def worst_rates(price: Price, most_prompt_tokens: int) -> tuple[int, int] | None:
     """Return the most that a token of the prompt and of the answer can cost, None where a price is unknown.
 

@@ -205,8 +205,12 @@ def _with_nearest(error: BudgetExceededError, entries: Sequence[Entry]) -> Budge
 
 
 def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:
+    from llmroute.wording import Remedy, Told
+
     return DeadlineError(
-        f"no answer within {policy.deadline_s:g} s; last: {error.message}", hint="allow more with --timeout"
+        f"no answer within {policy.deadline_s:g} s; last: {error.message}",
+        hint=Told("allow more with ", Remedy("timeout_s")),
+        option="timeout_s",
     )
 
 

@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from llmroute.routing.worst import WorstCase
 from llmroute.types import ModelConfig, Price
 
-TASK_CAPABILITY: dict[str, str | None] = {
+if TYPE_CHECKING:
+    from llmroute.wording import Remedy
+
+Task = Literal["code_generation", "analysis", "translation", "long_document", "extraction", "chat"]
+Capability = Literal[
+    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
+]
+TASK_CAPABILITY: dict[Task, Capability | None] = {
     "code_generation": "code",
     "analysis": "reasoning",
     "translation": "multilingual",
@@ -15,7 +22,7 @@ TASK_CAPABILITY: dict[str, str | None] = {
     "extraction": "json",
     "chat": None,
 }
-CAPABILITIES = (
+CAPABILITIES: tuple[Capability, ...] = (
     "analysis",
     "code",
     "function_calling",
@@ -96,7 +103,7 @@ class Wish(NamedTuple):
     budget_picousd: int | None = None
     default_provider: str | None = None
     unsupported: Mapping[str, str] = MappingProxyType({})
-    """Model name to the parameter it refuses, where that must keep it out (`--strict-params`)."""
+    """Model name to the parameter it refuses, where that must keep it out (`strict_params`)."""
     weights: Weights = Weights()
     upgrade: bool = True
     now_ms: int = 0
@@ -119,13 +126,14 @@ class Entry(NamedTuple):
 class Exclusion(NamedTuple):
     """A model that is out, and why, in words for a person.
 
-    `admitted_by` are the flags that would admit it, `distance` by what part of the caller's limits it misses them.
+    `admitted_by` are the options that would admit it, with the values that do, and none where no option would;
+    `distance` is by what part of the caller's limits it misses them.
     `too_long` says that the request does not fit its window.
     """
 
     model: ModelConfig
     reason: str
-    admitted_by: str | None = None
+    admitted_by: "tuple[Remedy, ...]" = ()
     distance: float = float("inf")
     too_long: bool = False
 

@@ -76,8 +76,11 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
 
 def without_upgrades(made: Plan) -> Plan:
     """Take out what costs more than the first choice: anything that costs when that is free, else above three times."""
+    from llmroute.wording import Remedy, Told
+
     kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
-    reason = "it costs more than the first choice, and --no-upgrade forbids that"
+    forbidding = Remedy("upgrade", value=False)
+    reason = Told("it costs more than the first choice, and ", forbidding, " forbids that")
     dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
     return made._replace(entries=kept, excluded=made.excluded + dearer)
 
@@ -102,10 +105,12 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     if not (wish.min_quality or wish.budget_picousd is not None or wish.max_latency_ms is not None):
         return None
     if misses := list(_misses(candidate, wish)):
+        from llmroute.wording import Remedy
+
         return Exclusion(
             candidate.model,
             " and ".join(miss.reason for miss in misses),
-            " ".join(miss.admitted_by for miss in misses),
+            tuple(Remedy(miss.option, miss.admitting) for miss in misses),
             sum(miss.distance for miss in misses),
         )
     return None
@@ -151,30 +156,32 @@ def _unwanted(candidate: Candidate, wish: Wish) -> str | None:
 
 
 class _Miss(NamedTuple):
-    """One of the caller's own limits that a candidate misses, by how much of that limit."""
+    """One of the caller's own limits that a candidate misses: its option, which value admits it, how far off it is."""
 
     reason: str
-    admitted_by: str
+    option: str
+    admitting: float
     distance: float
 
 
 def _misses(candidate: Candidate, wish: Wish) -> Iterator[_Miss]:
     worst = candidate.least_worst_picousd
     if wish.budget_picousd is not None and worst is not None and worst > wish.budget_picousd:
-        # Rounded up, so that the flag does admit it.
+        # Rounded up, so that as much does admit it.
         usd = -(-worst // 10**6) / 10**6
-        yield _Miss(f"it could cost ${usd:.6f}", f"--budget {usd:.6f}", worst / max(wish.budget_picousd, 1) - 1)
+        distance = worst / max(wish.budget_picousd, 1) - 1
+        yield _Miss(f"it could cost ${usd:.6f}", "budget_remaining", usd, distance)
     rated = quality(candidate)
     if rated < wish.min_quality:
         short = wish.min_quality - rated
-        yield _Miss(
-            f"its quality {rated} is below {wish.min_quality}", f"--min-quality {rated}", short / wish.min_quality
-        )
+        reason = f"its quality {rated} is below {wish.min_quality}"
+        yield _Miss(reason, "min_quality", rated, short / wish.min_quality)
     latency_ms = round(expected_latency_s(candidate, wish) * 1000)
     if wish.max_latency_ms is not None and latency_ms > wish.max_latency_ms:
         admitting_ms = -(-latency_ms // 100) * 100
         yield _Miss(
             f"it is expected to take {latency_ms} ms",
-            f"--max-latency {admitting_ms}",
+            "max_latency_ms",
+            admitting_ms,
             latency_ms / max(wish.max_latency_ms, 1) - 1,
         )

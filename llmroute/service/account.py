@@ -157,6 +157,9 @@ class Account:
             request_id=row.request_id,
             strategy=self._call.plan.strategy,
             chain=self._call.plan.chain,
+            thinking=completion.thinking,
+            tool_calls=completion.tool_calls,
+            refusal=completion.refusal,
         )
 
     def record(self) -> AttemptRecord:

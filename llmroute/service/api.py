@@ -15,7 +15,7 @@ from llmroute.service.endpoints import Endpoints
 from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.service.opened import Opened
-from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Choices, Options, as_picousd, check_range
+from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Plan
     from llmroute.service.async_requests import AsyncRequests
     from llmroute.service.bulk import Bulk
+    from llmroute.service.choices import Choices
     from llmroute.service.local import LocalModels
     from llmroute.service.many import BatchResult
     from llmroute.service.remembering import Memory
@@ -49,6 +50,7 @@ class LLMService:
 
     Args:
         config: settings in place of those that the environment and the config directory hold.
+        api_keys: keys by provider, before those of the configuration.
         ledger: an open ledger, which is used in place of the configured one and stays open.
         registry: a catalogue in place of the user's own.
         note: receives what a person should know on the way, a fallback or a parameter that was left out, in place of
@@ -64,6 +66,7 @@ class LLMService:
         self,
         *,
         config: Config | None = None,
+        api_keys: Mapping[str, str] | None = None,
         ledger: Ledger | None = None,
         registry: ModelRegistry | None = None,
         note: Callable[[str], None] | None = None,
@@ -75,9 +78,10 @@ class LLMService:
         """Read the configuration; nothing is opened and nothing is sent yet.
 
         Raises:
-            ConfigError: a setting does not parse or does not fit.
+            ConfigError: a setting does not parse or does not fit, or a key is for no provider.
         """
-        self.config = config or settings.load()
+        config = config or settings.load()
+        self.config = config.with_api_keys(api_keys) if api_keys else config
         self._note = note or _log_note
         self._books = Bookkeeper(
             self.config.ledger_path,

@@ -13,6 +13,7 @@ from llmroute.service.flow import run
 from llmroute.service.per_loop import PerLoop
 from llmroute.service.purse import Purse
 from llmroute.service.shared_plans import SharedPlans
+from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,8 @@ class AsyncRequests:
             async with asyncio.timeout(total_s):
                 plan, others = await plans.plan(options, prompt)
         except TimeoutError as error:
-            raise DeadlineError(f"no plan within {total_s:g} s", hint="allow more with --timeout") from error
+            hint = Told("allow more with ", Remedy("timeout_s"))
+            raise DeadlineError(f"no plan within {total_s:g} s", hint=hint, option="timeout_s") from error
         call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd), clock=clock, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:

@@ -109,19 +109,28 @@ def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | Non
         require_one_of("period", period, PERIODS)
         return period, start_of(period, now), now
     if question.period is not None:
-        raise RequestError("a period and a span were given", hint="either --period, or --since and --until")
-    since = None if question.since is None else _moment("--since", question.since, now)
-    until = now if question.until is None else _moment("--until", question.until, now)
+        from llmroute.wording import Remedy, Told
+
+        hint = Told("either ", Remedy("period"), ", or ", Remedy("since"), " and ", Remedy("until"))
+        raise RequestError("a period and a span were given", hint=hint)
+    since = None if question.since is None else _moment("since", question.since, now)
+    until = now if question.until is None else _moment("until", question.until, now)
     if since is not None and milliseconds(since) >= milliseconds(until):
         raise RequestError(f"the span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
     return None, since, until
 
 
-def _moment(flag: str, text: str, now: datetime) -> datetime:
+def _moment(option: str, text: str, now: datetime) -> datetime:
     """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
     at_ms = _milliseconds(text.strip(), now)
     if at_ms is None or not 0 <= at_ms <= _END_OF_TIME_MS:
-        raise RequestError(f"{flag}: {text!r} is no time", hint="24h, 7d and 2w are (back from now), and 2026-11-01")
+        from llmroute.wording import Remedy, Told
+
+        raise RequestError(
+            Told(Remedy(option), f": {text!r} is no time"),
+            hint="24h, 7d and 2w are (back from now), and 2026-11-01",
+            option=option,
+        )
     return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
 
 

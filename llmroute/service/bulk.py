@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from llmroute.service.call import Clock
 from llmroute.service.drive import drive_async
 from llmroute.service.flow import run
 from llmroute.service.gate import Gate
+from llmroute.service.kinds import shown
 from llmroute.service.many import BatchResult, Many, Task
 from llmroute.service.options import Options
 from llmroute.service.paced import PacedBooks
@@ -21,7 +22,7 @@ from llmroute.service.purse import Purse
 from llmroute.service.shared_plans import SharedPlans
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from llmroute.routing.plan import Plan
     from llmroute.service.calls import Calls
@@ -120,6 +121,8 @@ def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitab
             return None if request is _END else _task(request)
 
         return await_one
+    if not isinstance(requests, Iterable):
+        raise RequestError(f"requests: {shown(requests)} is not an iterable of requests", option="requests")
     now = iter(requests)
 
     async def take_one() -> Task | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_picousd, price_on, worst_rates
+from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rates
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.plan import Candidate
 from llmroute.routing.worst import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
 from llmroute.service.local import LOCAL_SERVER
-from llmroute.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,9 +126,9 @@ def sized(candidate: Candidate, size: Size) -> Candidate:
     worst = None
     longest = size.max_tokens or model.max_output or model.context_window
     if longest is not None:
-        worst = cost_picousd(Usage(size.worst_input, output_tokens=longest), price)
+        worst = cost_uncached_picousd(size.worst_input, longest, price)
     return candidate._replace(
-        expected_cost_picousd=cost_picousd(Usage(size.expected_input, output_tokens=size.expected_output), price),
+        expected_cost_picousd=cost_uncached_picousd(size.expected_input, size.expected_output, price),
         worst_cost_picousd=worst,
         worst=_worst_case(model, size, price),
     )

@@ -11,7 +11,7 @@ from llmroute.service import settings
 from llmroute.service.api import LLMService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from os import PathLike
 
     import httpx
@@ -25,6 +25,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
     ledger: Ledger | str | PathLike[str] | None = None,
     *,
     config: Config | None = None,
+    api_keys: Mapping[str, str] | None = None,
     note: Callable[[str], None] | None = None,
     trace: Callable[[str], None] | None = None,
     on_attempt: Callable[[AttemptRecord], None] | None = None,
@@ -36,7 +37,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
     A ledger that is lent open stays open.  The rest is as for `LLMService`.
 
     Raises:
-        ConfigError: a setting does not parse or does not fit.
+        ConfigError: a setting does not parse or does not fit, or a key is for no provider.
     """
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger
@@ -44,6 +45,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
         config = replace(config, ledger_path=Path(ledger))
     return LLMService(
         config=config,
+        api_keys=api_keys,
         ledger=lent,
         note=note,
         trace=trace,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
 from llmroute.errors import (
-    AllProvidersFailedError,
     AttemptError,
     BudgetExceededError,
     DeadlineError,
@@ -38,7 +37,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
 
     Raises:
         AttemptError: the only attempt failed.
-        AllProvidersFailedError: every attempt failed.
+        AllProvidersFailedError: every attempt failed; it is of the class of the last failure too.
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = call.clock.started_s
@@ -125,19 +124,15 @@ def _final(
     error.attempts = tuple(records)
     if isinstance(error, BudgetExceededError):
         return _after(error, records)
-    hint = error.hint
     if isinstance(error, AttemptError) and (soonest_s := _soonest_s(errors)) is not None:
         again = f"try again in {ceil(soonest_s)} s"
-        error.hint = hint = f"{hint}; or {again}" if hint else again
+        error.hint = _joined(error.hint, f"; or {again}") if error.hint else again
     if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
         return error
-    told = _told(records)
-    return AllProvidersFailedError(
-        f"every attempt failed ({told}); last: {error.message}",
-        exit_code=error.exit_code,
-        hint=hint,
-        attempts=records,
-    )
+    from llmroute.service.several import all_failed
+
+    told = f"every attempt failed ({_told(records)}); last: {error.message}"
+    return all_failed(told, errors, hint=error.hint, attempts=records)
 
 
 def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
@@ -145,9 +140,15 @@ def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> Budget
     if not records:
         return refusal
     told = f"{refusal.message}; before it {_told(records)}"
-    after = BudgetExceededError(told, hint=refusal.hint, attempts=records)
-    after.of_request = refusal.of_request
+    after = BudgetExceededError(told, hint=refusal.hint, option=refusal.option, attempts=records)
+    after.headroom_picousd, after.of_request = refusal.headroom_picousd, refusal.of_request
     return after
+
+
+def _joined(hint: str, more: str) -> str:
+    from llmroute.wording import Told
+
+    return Told(hint, more)
 
 
 def _told(records: list[AttemptRecord]) -> str:

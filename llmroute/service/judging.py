@@ -20,11 +20,17 @@ def fault_of(completion: Completion) -> AttemptError | None:
         if completion.tool_calls:
             return BadOutputError(f"called a tool ({', '.join(completion.tool_calls)}) instead of answering")
         if completion.finish_reason == "length":
-            error = BadOutputError(
-                "the answer is empty: all its tokens went into reasoning",
-                hint="allow more with --max-tokens, or ask for less with --effort",
-            )
-            error.should_retry = False
-            return error
+            return _all_reasoning()
         return BadOutputError("the answer is empty")
     return None
+
+
+def _all_reasoning() -> BadOutputError:
+    from llmroute.wording import Remedy, Told
+
+    error = BadOutputError(
+        "the answer is empty: all its tokens went into reasoning",
+        hint=Told("allow more with ", Remedy("max_tokens"), ", or ask for less with ", Remedy("effort")),
+    )
+    error.should_retry = False
+    return error

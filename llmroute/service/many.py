@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.errors import BudgetExceededError, LLMRouteError
+from llmroute.errors import AllProvidersFailedError, BudgetExceededError, LLMRouteError
 from llmroute.exit_codes import NEEDS_A_PERSON, TRY_LATER
 from llmroute.types import LLMResponse
 
@@ -217,7 +217,9 @@ class Many:
 
 
 def _told_s(error: LLMRouteError) -> float:
-    """Return in how many seconds a provider wants to be asked again."""
+    """Return in how many seconds a provider wants to be asked again; where others failed otherwise, no wish binds."""
+    if isinstance(error, AllProvidersFailedError) and len({attempt.error for attempt in error.attempts}) > 1:
+        return 0.0
     return getattr(error, "retry_after_s", None) or 0.0
 
 

@@ -79,7 +79,7 @@ class Planner(NamedTuple):
         if options.chain:
             return self._of_chain(options.chain, wish)
         if options.fallback:
-            return self._of_named([*([self._full_name(options)] if options.model else []), *options.fallback], wish)
+            return self._of_named([*([self._full_name(options)] if options.model else []), *options.fallbacks], wish)
         return self._best(wish, self.candidates.all())
 
     def _allowed(self, made: Plan, wish: Wish, options: Options) -> Plan:
@@ -145,10 +145,11 @@ class Planner(NamedTuple):
 
     def _tell_last_resort(self, made: Plan) -> None:
         from llmroute.service.refusal import nearest, told_miss
+        from llmroute.wording import Told
 
         near = nearest(made)
-        why = f"{told_miss(near)} ({near.admitted_by} would admit it)" if near else KEYS
-        told = f"answering with {made.entries[0].model.name}, the embedded engine: {why}"
+        why = Told(told_miss(near), " (", near.admitted_by, " would admit it)") if near else KEYS
+        told = Told(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
         tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
 
     def _way_to_engine(self, made: Plan, wish: Wish) -> str | None:

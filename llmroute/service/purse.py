@@ -126,7 +126,7 @@ class Fitting:
 def _refusal(
     told: str, headroom_picousd: int | None, *, hint: str | None = None, of_request: bool = False
 ) -> BudgetExceededError:
-    refusal = BudgetExceededError(told, hint=hint)
+    refusal = BudgetExceededError(told, hint=hint, option="budget_remaining" if of_request else None)
     refusal.headroom_picousd = headroom_picousd
     refusal.of_request = of_request
     return refusal

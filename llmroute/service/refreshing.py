@@ -18,6 +18,7 @@ from llmroute.registry.rows import model_from_row
 from llmroute.registry.write import PREVIOUS, take
 from llmroute.service.live import fetch_lists
 from llmroute.types import HTTPRequest
+from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,5 +155,7 @@ def _fetched(url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
     finally:
         sender.close()
     if exchange.status != OK:
-        raise TransientError(f"{url} answers {exchange.status}", hint="--from names a file or another address")
+        raise TransientError(
+            f"{url} answers {exchange.status}", hint=Told(Remedy("source"), " names a file or another address")
+        )
     return bytes(body)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from llmroute.errors import BudgetExceededError, NoCandidateError
 from llmroute.providers import PROVIDERS
+from llmroute.wording import Told
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Exclusion, Plan, Wish
@@ -21,21 +22,22 @@ def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn
     `way_to_engine` is the command that gets the embedded model, where that is missing and could serve the request.
     """
     if near := nearest(made):
-        told, hint = f"no model may serve this request; {told_miss(near)}", f"{near.admitted_by} would admit it"
-        if not (near.admitted_by or "").startswith("--budget"):
-            raise NoCandidateError(told, hint=hint)
-        refusal = BudgetExceededError(told, hint=hint)
+        option = near.admitted_by[0].option
+        told, hint = f"no model may serve this request; {told_miss(near)}", Told(near.admitted_by, " would admit it")
+        if option != "budget_remaining":
+            raise NoCandidateError(told, hint=hint, option=option)
+        refusal = BudgetExceededError(told, hint=hint, option=option)
         refusal.of_request = True
         raise refusal
     if long := [one for one in made.excluded if one.too_long]:
         widest = max(long, key=lambda one: one.model.context_window or 0)
         raise NoCandidateError(f"no model may serve this request: {widest.model.name}: {widest.reason}", hint=SHORTEN)
-    told = "; ".join(_reasons(made, wish)) or "there is none"
-    hint = LOOK
-    if way_to_engine and way_to_engine not in told:
-        hint = f"{way_to_engine} gets a small model that needs no key; llmroute health shows what is set up"
+    reasons = "; ".join(_reasons(made, wish)) or "there is none"
+    look = LOOK
+    if way_to_engine and way_to_engine not in reasons:
+        look = f"{way_to_engine} gets a small model that needs no key; llmroute health shows what is set up"
     wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
-    raise NoCandidateError(f"no model{wanted} may serve this request: {told}", hint=hint)
+    raise NoCandidateError(f"no model{wanted} may serve this request: {reasons}", hint=look)
 
 
 def _reasons(made: Plan, wish: Wish) -> list[str]:
@@ -45,7 +47,7 @@ def _reasons(made: Plan, wish: Wish) -> list[str]:
 
 
 def nearest(made: Plan) -> Exclusion | None:
-    """Return the nearest of those that a flag would admit."""
+    """Return the nearest of those that an option would admit."""
     misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
     return min(misses, key=lambda exclusion: exclusion.distance, default=None)
 

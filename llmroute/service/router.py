@@ -9,7 +9,9 @@ from llmroute.service.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from llmroute.routing.plan import Plan
+    from llmroute.config import Strategy
+    from llmroute.routing.plan import Capability, Plan
+    from llmroute.routing.strategies import RoutingStrategy
 
 # A prompt of no particular content: what is asked for is the order of models, not an answer.
 ANY_PROMPT = "hello"
@@ -33,8 +35,8 @@ class Router:
         self,
         primary_provider: str | None = None,
         primary_model: str | None = None,
-        strategy: str | None = None,
-        required_capability: str | Iterable[str] | None = None,
+        strategy: Strategy | RoutingStrategy | None = None,
+        required_capability: Capability | Iterable[Capability] | None = None,
     ) -> list[tuple[str, str]]:
         """Return (provider, model) pairs in the order in which they would be tried, the primary first.
 

@@ -158,7 +158,7 @@ class SharedPlans:
 
 def _key(options: Options, prompt: Prompt) -> Hashable:
     size_step = int(log2(expected_input_tokens(prompt)) / SIZE_STEP)
-    return _ALIKE(options), _frozen(options.fallback), _frozen(options.stop), size_step
+    return _ALIKE(options), options.fallbacks, _frozen(options.stop), size_step
 
 
 def _frozen(said: str | Sequence[str] | None) -> Hashable:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmroute.batch.failed import FailedFile
 from llmroute.batch.results import ResultsFile
+from llmroute.cli.failures import in_flags
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def test_a_file_that_holds_something_is_not_written_over(tmp_path: Path) -> None
     path.write_text("precious\n")
     with pytest.raises(RequestError) as caught:
         ResultsFile(path, resume=False)
-    assert "--resume" in str(caught.value.hint)
+    assert "--resume" in in_flags(caught.value.hint or "")
     assert path.read_text() == "precious\n"
     path.write_text("")
     ResultsFile(path, resume=False).close()

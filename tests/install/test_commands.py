@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from shutil import copytree
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -144,10 +144,11 @@ def test_a_batch_is_answered_into_a_file(plain: PlainInstall, served: Providers,
 def test_markdown_and_the_bill_are_shown_on_a_terminal(plain: PlainInstall, served: Providers, home: Path) -> None:
     settings = {**served.settings, "PATH": str(plain.prefix / "bin")}
     command = (str(plain.prefix / "bin" / "llmroute"),)
-    seen = run_on_terminal("gen", "Hello", *MODEL, "--render", home=home, command=command, **settings)
+    sized: dict[str, Any] = {"home": home, "command": command, **settings}
+    seen = run_on_terminal("gen", "Hello", *MODEL, "--render", **sized)
     assert seen.code == 0, seen.text
     assert ANSWER in seen.text
-    seen = run_on_terminal("costs", home=home, command=command, **settings)
+    seen = run_on_terminal("costs", **sized)
     assert seen.code == 0, seen.text
     assert "\x1b[1m$0.0000" in seen.text
     assert "openai/gpt-5.4-mini" in seen.text

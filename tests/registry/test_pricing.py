@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
 from llmroute.registry.genai import price_rows
-from llmroute.registry.pricing import cost_picousd, lapsed, price_on
+from llmroute.registry.pricing import cost_picousd, cost_uncached_picousd, lapsed, price_on
 from llmroute.registry.rows import model_from_row
 from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Usage
 
@@ -172,6 +172,12 @@ def test_an_unknown_price_makes_an_unknown_cost_and_never_zero(price: Price) -> 
 
 def test_a_price_of_zero_is_a_price() -> None:
     assert cost_picousd(Usage(input_tokens=9, output_tokens=9), Price(input=0, output=0)) == 0
+
+
+@given(prompt=st.integers(0, 400), answer=st.integers(0, 1000), known=st.booleans())
+def test_what_is_forecast_without_a_cache_is_what_such_an_attempt_costs(prompt: int, answer: int, known: bool) -> None:
+    price = TIERED if known else Price(input=2, output=None)
+    assert cost_uncached_picousd(prompt, answer, price) == cost_picousd(Usage(prompt, output_tokens=answer), price)
 
 
 @given(

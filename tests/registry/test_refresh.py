@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmroute.cli.failures import in_flags
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
 from llmroute.registry.live import compare_live, merge_live
@@ -138,7 +139,8 @@ def test_a_price_that_moves_more_than_twentyfold_is_refused_unless_forced(usd: f
         return
     with pytest.raises(RequestError, match="openai/gpt-6-luna for input moves from") as refusal:
         check(SHIPPED, new)
-    assert "--force" in str(refusal.value.hint)
+    assert "force=True" in str(refusal.value.hint)
+    assert "--force" in in_flags(refusal.value.hint or "")
 
 
 def test_data_that_is_older_than_the_catalogue_is_refused_unless_forced() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from math import log, log1p
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from llmroute.config import STRATEGIES
 from llmroute.routing.plan import Candidate, Entry, Learned, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
+from llmroute.wording import Remedy
 from tests.routing.models import candidate, candidates, entry, wish, wishes
 
 fast = settings(max_examples=150, deadline=None)
@@ -172,12 +174,12 @@ EXCLUDING = [
 
 
 @pytest.mark.parametrize(("out", "wanted", "reason"), EXCLUDING)
-def test_what_cannot_serve_is_excluded_with_its_reason_and_no_flag_would_admit_it(
+def test_what_cannot_serve_is_excluded_with_its_reason_and_no_option_would_admit_it(
     out: Candidate, wanted: Wish, reason: str
 ) -> None:
     told = exclude(out, wanted)
     assert told is not None
-    assert (told.reason, told.admitted_by) == (reason, None)
+    assert (told.reason, told.admitted_by) == (reason, ())
 
 
 def test_what_just_fits_is_admitted() -> None:
@@ -193,38 +195,38 @@ def test_what_just_fits_is_admitted() -> None:
 @pytest.mark.parametrize(
     ("out", "wanted", "reason", "admitted_by"),
     [
-        (candidate(quality=55), wish(min_quality=80), "its quality 55 is below 80", "--min-quality 55"),
-        (candidate(typical_s=2.34), wish(max_latency_ms=900), "expected to take 2340 ms", "--max-latency 2400"),
-        (candidate(cost=1_000_001), wish(budget_picousd=9), "it could cost $0.000002", "--budget 0.000002"),
+        (candidate(quality=55), wish(min_quality=80), "its quality 55 is below 80", (("min_quality", 55),)),
+        (candidate(typical_s=2.34), wish(max_latency_ms=900), "expected to take 2340 ms", (("max_latency_ms", 2400),)),
+        (candidate(cost=1_000_001), wish(budget_picousd=9), "it could cost $0.000002", (("budget_remaining", 2e-6),)),
         (
             candidate(quality=55, typical_s=2.34),
             wish(min_quality=80, max_latency_ms=900),
             "its quality 55 is below 80 and it is expected to take 2340 ms",
-            "--min-quality 55 --max-latency 2400",
+            (("min_quality", 55), ("max_latency_ms", 2400)),
         ),
     ],
 )
-def test_a_near_miss_tells_what_would_admit_it(out: Candidate, wanted: Wish, reason: str, admitted_by: str) -> None:
+def test_a_near_miss_tells_what_would_admit_it(
+    out: Candidate, wanted: Wish, reason: str, admitted_by: tuple[tuple[str, float], ...]
+) -> None:
     told = exclude(out, wanted)
     assert told is not None
     assert reason in told.reason
-    assert told.admitted_by == admitted_by
+    assert told.admitted_by == tuple(Remedy(*remedy) for remedy in admitted_by)
 
 
 @fast
 @given(pool=candidates(), wanted=wishes(STRATEGIES))
-def test_the_flags_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -> None:
+def test_the_values_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -> None:
     for each in pool:
         told = exclude(each, wanted)
-        if told is None or told.admitted_by is None:
+        if told is None or not told.admitted_by:
             continue
-        words = told.admitted_by.split()
-        flags = dict(zip(words[::2], words[1::2], strict=True))
-        relaxed = wanted._replace(
-            min_quality=int(flags.get("--min-quality", wanted.min_quality)),
-            max_latency_ms=int(flags["--max-latency"]) if "--max-latency" in flags else wanted.max_latency_ms,
-            budget_picousd=round(float(flags["--budget"]) * 10**12) if "--budget" in flags else wanted.budget_picousd,
-        )
+        # As it is told: a budget in USD to the millionth.
+        values: dict[str, Any] = {remedy.option: float(remedy.figure) for remedy in told.admitted_by}
+        if "budget_remaining" in values:
+            values["budget_picousd"] = round(values.pop("budget_remaining") * 10**12)
+        relaxed = wanted._replace(**values)
         assert exclude(each, relaxed) is None
         assert told.distance >= 0
 

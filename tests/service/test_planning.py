@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import FLAGS
 from llmroute.config import STRATEGIES
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.ledger.breakers import Trip
@@ -263,7 +265,7 @@ def test_what_was_learned_moves_the_plan(house: House) -> None:
 def test_no_upgrade_holds_for_models_that_were_named_too(house: House) -> None:
     plan = ask(house.service(**KEYS), fallback=("openai/gpt-5-nano", "anthropic/claude-opus-5-5"), upgrade=False)
     assert [entry.model.name for entry in plan.entries] == ["openai/gpt-5-nano"]
-    assert "--no-upgrade forbids" in reasons(plan)["anthropic/claude-opus-5-5"]
+    assert "upgrade=False forbids" in reasons(plan)["anthropic/claude-opus-5-5"]
 
 
 def test_no_upgrade_leaves_out_what_costs_over_three_times_the_first(house: House) -> None:
@@ -274,7 +276,8 @@ def test_no_upgrade_leaves_out_what_costs_over_three_times_the_first(house: Hous
     assert dear
     plan = ask(house.service(**KEYS), model=OPENAI, upgrade=False)
     assert set(names(plan)) == set(names(free)) - dear
-    assert all("--no-upgrade forbids" in reasons(plan)[name] for name in dear)
+    assert all("upgrade=False forbids" in reasons(plan)[name] for name in dear)
+    assert all("--no-upgrade forbids" in in_flags(reasons(plan)[name]) for name in dear)
     configured(house, "upgrade = false\n")
     assert names(ask(house.service(**KEYS), model=OPENAI)) == names(plan)
 
@@ -321,31 +324,35 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     assert house.notes == [], "it was asked for"
 
 
-def test_the_engine_of_last_resort_names_the_flag_that_keeps_the_others_out(house: House) -> None:
+def test_the_engine_of_last_resort_names_the_limit_that_keeps_the_others_out(house: House) -> None:
     plan = ask(house.service(OPENAI_API_KEY="sk-secret-0123456789"), budget_remaining=1e-9)
     assert names(plan) == ["builtin/smollm2-135m"]
     (note,) = house.notes
     assert "the nearest is openai/" in note
-    assert "--budget" in note
+    assert "(budget_remaining=0.0000" in note
+    assert "(--budget 0.0000" in in_flags(note)
     assert "OPENAI_API_KEY" not in note, "there is one"
 
 
 @pytest.mark.parametrize(
-    ("asked", "kind", "said", "flag"),
+    ("asked", "kind", "said", "option"),
     [
-        ({"min_quality": 100}, NoCandidateError, "below 100", "--min-quality"),
-        ({"max_latency_ms": 1}, NoCandidateError, "is expected to take", "--max-latency"),
-        ({"budget_remaining": 0.0, "max_tokens": 100}, BudgetExceededError, "it could cost $", "--budget"),
+        ({"min_quality": 100}, NoCandidateError, "below 100", "min_quality"),
+        ({"max_latency_ms": 1}, NoCandidateError, "is expected to take", "max_latency_ms"),
+        ({"budget_remaining": 0.0, "max_tokens": 100}, BudgetExceededError, "it could cost $", "budget_remaining"),
     ],
 )
-def test_the_nearest_miss_is_named_with_the_flag_that_admits_it(
-    house: House, asked: dict[str, Any], kind: type[NoCandidateError], said: str, flag: str
+def test_the_nearest_miss_is_named_with_the_option_that_admits_it(
+    house: House, asked: dict[str, Any], kind: type[NoCandidateError], said: str, option: str
 ) -> None:
     with pytest.raises(kind, match="no model may serve this request; the nearest is ") as caught:
         ask(house.service(**KEYS), provider="openai", **asked)
     assert said in caught.value.message
-    assert f"{flag} " in str(caught.value.hint)
-    assert str(caught.value.hint).endswith("would admit it")
+    (remedy,) = caught.value.remedies
+    assert (caught.value.option, remedy.option) == (option, option)
+    assert caught.value.hint == f"{option}={remedy.figure} would admit it"
+    assert in_flags(caught.value.hint) == f"{FLAGS[option]} {remedy.figure} would admit it"
+    assert ask(house.service(**KEYS), provider="openai", **asked | {option: remedy.value}).entries
 
 
 def test_without_a_near_miss_the_reasons_are_named(house: House) -> None:

@@ -683,8 +683,8 @@ def test_what_no_model_may_serve_names_the_nearest_and_what_admits_it(tmp_path: 
     service = House(tmp_path).service(OPENAI_API_KEY=KEY)
     with pytest.raises(NoCandidateError, match="the nearest is openai/") as caught:
         service.plan(Options(prompt="x", min_quality=100, provider="openai"))
-    flag = str(caught.value.hint).removesuffix(" would admit it")
-    assert flag.startswith("--min-quality ")
-    admitted = service.plan(Options(prompt="x", min_quality=int(flag.split()[1]), provider="openai"))
+    (remedy,) = caught.value.remedies
+    assert caught.value.hint == f"min_quality={remedy.value} would admit it"
+    admitted = service.plan(Options(prompt="x", min_quality=int(remedy.value or 0), provider="openai"))
     assert admitted.entries
     service.close()

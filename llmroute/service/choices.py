@@ -1,0 +1,72 @@
+"""The options of a request as keywords, each with what it means: what editors show and type checkers check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from llmroute.config import Strategy
+    from llmroute.routing.plan import Capability, Task
+    from llmroute.routing.strategies import RoutingStrategy
+    from llmroute.types import Effort, FallbackOn, Message, OnBudget
+
+
+class Choices(TypedDict, total=False):
+    """The fields of `Options` but the prompt.  None is "not said": the configuration or the provider decides."""
+
+    system: str | None
+    """The system prompt."""
+    messages: Sequence[Mapping[str, str] | Message] | None
+    """A conversation in place of a prompt: `{"role": "user" or "assistant", "content": "text"}`, the last one last."""
+    provider: str | None
+    """Take the best model of this provider: openai, anthropic, mistral, together, ollama or builtin."""
+    model: str | None
+    """Take this model: `provider/model`, its bare name, or an alias.  Others stand in only when it fails."""
+    strategy: Strategy | RoutingStrategy | None
+    """How the model is chosen where none is named."""
+    chain: str | None
+    """Try the models of this chain, in its order: one of `FallbackChain` by its name, or one of the configuration."""
+    fallback: str | Sequence[str | tuple[str, str]]
+    """Models to try when the one before fails, by name or as (provider, model); then no others are tried."""
+    fallback_on: FallbackOn | None
+    """`"content"`: ask another model too when one refuses or filters the content."""
+    task_type: Task | None
+    """What the prompt is for; implies a capability, and the ledger keeps it."""
+    required_capability: Capability | Iterable[Capability] | None
+    """What the model must be able to do: one capability, or several."""
+    budget_remaining: float | None
+    """USD that the request may cost at most, all attempts together, 0 to 1,000,000."""
+    on_budget: OnBudget
+    """`"cheaper"` (the default): take a model that fits the budget; `"refuse"`: raise BudgetExceededError instead."""
+    max_latency_ms: int | None
+    """Leave out models that are expected to take longer for the whole answer, milliseconds."""
+    min_quality: int | None
+    """Leave out models that are rated below, 0 to 100."""
+    temperature: float | None
+    """0 (the likeliest words) to 2."""
+    max_tokens: int | None
+    """The longest answer in tokens, reasoning included."""
+    effort: Effort | None
+    """How much the model reasons before it answers."""
+    stop: str | Sequence[str] | None
+    """End the answer before this text, or before any of these."""
+    timeout_s: float | None
+    """Seconds for the whole request, all attempts and waits together; 300 unless configured."""
+    workspace_id: str | None
+    """Whose bill the request is on."""
+    execution_id: str | None
+    """Which run of the caller's own the request belongs to; the ledger keeps it."""
+    enable_fallback: bool | None
+    """Whether another model is tried when one fails; True unless configured."""
+    prefer_local: bool | None
+    """Whether models of this machine come before all others; False unless configured."""
+    local_only: bool
+    """Never leave this machine."""
+    strict_params: bool
+    """Use only models that take every parameter, instead of leaving out what one does not take."""
+    upgrade: bool | None
+    """Whether a fallback may cost over three times as much as the first choice; True unless configured."""
+    atomic: bool
+    """Yield a streamed answer only when it is whole, so that another model may stand in to its end."""
