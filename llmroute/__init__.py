@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute import defaults
 from llmroute.version import __version__
 
 if TYPE_CHECKING:
@@ -129,6 +130,15 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def _own_registry() -> ModelRegistry:
+    from llmroute.service.own_registry import own_registry
+
+    return own_registry()
+
+
+defaults.own_registry = _own_registry
 
 
 def __dir__() -> list[str]:

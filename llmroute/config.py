@@ -27,6 +27,8 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
     "local_first",
     "capability_match",
 )
+FILE: Final = "config.toml"
+"""The file of settings in the config directory."""
 BUDGET_PERIODS: Final = ("day", "week", "month", "total")
 
 
@@ -123,10 +125,10 @@ def load(
         ConfigError: a value that does not parse or does not fit, with its name, its place and what was expected.
     """
     environ = os.environ if environ is None else environ
-    config_dir = _config_dir(environ)
+    config_dir = directory(environ)
     names = tuple(providers)
     settings = Settings(environ, config_dir, working_directory or _working_directory(), names)
-    config_path = config_dir / "config.toml"
+    config_path = config_dir / FILE
     stored = config_file.read(config_path, check_models)
     _check_stored_names(stored, names, config_path)
     return Config(
@@ -149,6 +151,23 @@ def load(
     )
 
 
+def directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the config directory; it need not exist.
+
+    Raises:
+        ConfigError: there is no home directory to look in.
+    """
+    environ = os.environ if environ is None else environ
+    if own := _path(environ.get("LLMROUTE_CONFIG_DIR")):
+        return own
+    # A relative path there is to be ignored: https://specifications.freedesktop.org/basedir-spec
+    if (xdg := _path(environ.get("XDG_CONFIG_HOME"))) and xdg.is_absolute():
+        return xdg / "llmroute"
+    home = _path("~/.config/llmroute")
+    assert home is not None
+    return home
+
+
 def _limits(stored: dict[str, Any]) -> Iterator[Limit]:
     tables = {"": stored, **stored.get("workspaces", {})}
     for workspace, table in tables.items():
@@ -168,17 +187,6 @@ def _path(text: str | None) -> Path | None:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{text}: {str(error).lower()}", hint="set LLMROUTE_CONFIG_DIR") from error
-
-
-def _config_dir(environ: Mapping[str, str]) -> Path:
-    if own := _path(environ.get("LLMROUTE_CONFIG_DIR")):
-        return own
-    # A relative path there is to be ignored: https://specifications.freedesktop.org/basedir-spec
-    if (xdg := _path(environ.get("XDG_CONFIG_HOME"))) and xdg.is_absolute():
-        return xdg / "llmroute"
-    home = _path("~/.config/llmroute")
-    assert home is not None
-    return home
 
 
 def _working_directory() -> Path | None:

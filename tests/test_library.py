@@ -108,6 +108,10 @@ def test_a_program_sees_what_there_is_and_puts_its_own_calls_on_the_bill(server:
     assert told[2].startswith("[('openai', 'gpt-5.4-mini'), ")
     assert told[3] == "1"
     assert told[4] == "[('openai', 'gpt-4'), ('anthropic', 'claude-3-opus'), ('mistral', 'mistral-large')]"
+    assert told[5:7] == [
+        "0.03",
+        "['mistral/codestral-2508', 'mistral/deepseek-v4-1-flash-1017', 'mistral/ministral-14b-2512']",
+    ]
     assert [(row["model"], row["cost_picousd"]) for row in rows(tmp_path)] == [("gpt-5.4-mini", 4 * 10**8)]
 
 
@@ -130,7 +134,7 @@ def typed(tmp_path: Path, *programs: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_users_type_checker_passes_the_snippets_and_finds_wrong_arguments(tmp_path: Path) -> None:
     wrong = """
-from llmroute import LLMService, get_llm_service, get_llm_tracker
+from llmroute import LLMService, ModelRegistry, get_llm_service, get_llm_tracker
 
 async def main(service: LLMService) -> int:
     await service.generate("hi", temprature=0.5)
@@ -139,6 +143,9 @@ async def main(service: LLMService) -> int:
     answer = await service.generate("hi", model="gpt-4o", fallback=["mistral/mistral-large"])
     get_llm_service("calls.db")
     get_llm_tracker(3)
+    ModelRegistry.list_models(3)
+    ModelRegistry().find_models_by_capability("code", max_cost=1)
+    ModelRegistry.get_model_config("openai", "gpt-4").price
     return answer.cost_usd
 """
     chosen = """
@@ -176,7 +183,7 @@ async def main(service: LLMService, word: str) -> str:
     where = [line.split(":")[:2] for line in found]
     first, second = (f"program_{len(SNIPPETS) + number}.py" for number in range(2))
     assert sorted({(Path(file).name, int(line)) for file, line in where}) == [
-        *((first, line) for line in (5, 6, 7, 10, 11)),
+        *((first, line) for line in (5, 6, 7, 10, 11, 12, 13, 14)),
         *((second, line) for line in (11, 12, 13, 14, 15, 16, 17, 19, 28)),
     ], checked.stdout + checked.stderr
 

@@ -6,29 +6,36 @@ Importing it costs next to nothing: what is heavy (pydantic, difflib) comes in w
 from __future__ import annotations
 
 from datetime import date
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ModelRetiredError, RequestError
 from llmroute.registry import lifecycle, names
+from llmroute.registry.held import Held
 from llmroute.registry.load import load, shipped
-from llmroute.registry.pricing import price_on
-from llmroute.registry.rows import model_from_row
-from llmroute.types import PICO_PER_USD, ModelConfig
+from llmroute.registry.on_class import answers_on_class
+from llmroute.registry.pricing import rates_on
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
+
+    from llmroute.types import ModelConfig
 
 __all__ = ["CAPABILITIES", "ModelRegistry"]
 
 CAPABILITIES = frozenset(
     {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
 )
-_UNKNOWN = float("inf")
 
 
 class ModelRegistry:
     """Answers what is known of models.
+
+    Each method may be called on the class too, `ModelRegistry.get_model_config("openai", "gpt-4")`: the user's own
+    registry answers then, that is the refreshed catalogue or the shipped one, and the models of config.toml.  Both
+    files are read again when they have changed; a config.toml that is wrong raises a ConfigError.
 
     Args:
         rows: models in place of the catalogue's, as rows of it or as they are built from one.
@@ -55,23 +62,11 @@ class ModelRegistry:
         self.attribution: str = catalogue.get("attribution", "")
         self._providers: dict[str, Any] = catalogue["providers"]
         self._today = today
-        self._models: dict[str, ModelConfig] = {}
-        self._rows: dict[str, Mapping[str, Any]] = {}
-        for row in catalogue["models"] if rows is None else rows:
-            if isinstance(row, ModelConfig):
-                self._models[row.name] = row
-                words = {"api_name": row.api_name, "aliases": row.aliases}
-                self._rows[row.name] = {"provider": row.provider, "id": row.id, **words}
-            else:
-                self._rows[f"{row['provider']}/{row['id']}"] = row
-        if user_models:
-            self._take_user_models(user_models, checked=user_models_checked)
-        self._words = names.Words(self._providers)
-        for name in (*(user_models or ()), *self._rows):
-            row = self._rows[name]
-            self._words.add(
-                name, row["provider"], row["id"], (row.get("api_name") or row["id"], *row.get("aliases", ()))
-            )
+        if user_models and not user_models_checked:
+            from llmroute.registry.schema import check_user_models
+
+            user_models = check_user_models(user_models, self.providers)
+        self._held = Held(self._providers, catalogue["models"] if rows is None else rows, user_models)
 
     @property
     def today(self) -> date:
@@ -83,6 +78,7 @@ class ModelRegistry:
         """Every provider, in the order that settles an ambiguous name."""
         return tuple(self._providers)
 
+    @answers_on_class
     def list_models(self, provider: str | None = None) -> list[str]:
         """Return the names of all models as `provider/id`, retired ones included.
 
@@ -91,8 +87,9 @@ class ModelRegistry:
         """
         if provider is not None:
             self._require_provider(provider)
-        return [name for name, row in self._rows.items() if provider in (None, row["provider"])]
+        return self._held.of_provider(provider)
 
+    @answers_on_class
     def get_model_config(self, provider: str, model: str) -> ModelConfig:
         """Return a model by its id, alias or vendor's id; a name that is not listed is returned as unknown.
 
@@ -100,10 +97,11 @@ class ModelRegistry:
             RequestError: there is no such provider.
         """
         self._require_provider(provider)
-        if name := self._words.find(provider, model):
-            return self._model(name)
+        if found := self._held.called(provider, model):
+            return found
         return names.unlisted(provider, model, local=self.is_local(provider, model))
 
+    @answers_on_class
     def resolve(self, name: str, default_provider: str | None = None) -> ModelConfig:
         """Return the model that a person means: `provider/model`, `provider:model`, an id, an alias, a vendor's id.
 
@@ -112,23 +110,25 @@ class ModelRegistry:
         Raises:
             RequestError: a name without a provider that nobody knows; the hint says what comes near.
         """
-        if name in self._rows:
-            return self._model(name)
+        if name in self._held:
+            return self._held.model(name)
         if default_provider is not None:
             self._require_provider(default_provider)
-            if found := self._words.find(default_provider, name):
-                return self._model(found)
-        provider, model = self._words.split(name)
+            if found := self._held.called(default_provider, name):
+                return found
+        provider, model = self._held.words.split(name)
         if provider is not None:
             return self.get_model_config(provider, model)
-        if meant := [self._model(found) for found in self._words.everywhere(name)]:
+        if meant := [self._held.model(found) for found in self._held.words.everywhere(name)]:
             return next((found for found in meant if self.status(found) != "retired"), meant[0])
-        raise names.unknown_model(name, self._words.near(name), self._providers)
+        raise names.unknown_model(name, self._held.words.near(name), self._providers)
 
+    @answers_on_class
     def near(self, name: str) -> list[str]:
         """Return the models, as `provider/id`, that are called nearly so, the nearest first."""
-        return self._words.near(name)
+        return self._held.words.near(name)
 
+    @answers_on_class
     def find_models_by_capability(
         self, capability: str | None, max_cost_per_1k: float | None = None
     ) -> list[ModelConfig]:
@@ -145,13 +145,14 @@ class ModelRegistry:
             )
         able = (
             model
-            for model in map(self._model, self._rows)
+            for model in map(self._held.model, self._held)
             if (capability is None or capability in model.capabilities) and self.status(model) != "retired"
         )
-        ceiling = float("inf") if max_cost_per_1k is None else max_cost_per_1k * PICO_PER_USD / 1000
-        within = (model for model in able if max_cost_per_1k is None or max(self._rates(model)) <= ceiling)
-        return sorted(within, key=lambda model: (sum(self._rates(model)), model.name))
+        ceiling = inf if max_cost_per_1k is None else max_cost_per_1k * PICO_PER_USD / 1000
+        within = (model for model in able if max_cost_per_1k is None or max(rates_on(model, self.today)) <= ceiling)
+        return sorted(within, key=lambda model: (sum(rates_on(model, self.today)), model.name))
 
+    @answers_on_class
     def get_cheapest_model(self, capability: str | None = None) -> ModelConfig | None:
         """Return the living model of the least known price, input and output together; None where there is none.
 
@@ -159,11 +160,12 @@ class ModelRegistry:
         """
 
         def rank(model: ModelConfig) -> tuple[bool, float, int, str]:
-            return self._last_resort(model), sum(self._rates(model)), -(model.quality or 0), model.name
+            return self._last_resort(model), sum(rates_on(model, self.today)), -(model.quality or 0), model.name
 
         found = self.find_models_by_capability(capability)
-        return min((model for model in found if sum(self._rates(model)) < _UNKNOWN), key=rank, default=None)
+        return min((model for model in found if sum(rates_on(model, self.today)) < inf), key=rank, default=None)
 
+    @answers_on_class
     def get_fastest_model(
         self,
         capability: str | None = None,
@@ -183,26 +185,32 @@ class ModelRegistry:
         found = self.find_models_by_capability(capability, max_cost_per_1k)
         return min(found, key=lambda model: (self._last_resort(model), latency(model)), default=None)
 
+    @answers_on_class
     def typical_latency_ms(self, provider: str) -> float:
         """How long the provider says that a typical answer takes; infinite where it says nothing."""
-        return float(self._providers[provider].get("typical_latency_ms", _UNKNOWN))
+        return float(self._providers[provider].get("typical_latency_ms", inf))
 
+    @answers_on_class
     def is_local(self, provider: str, model: str) -> bool:
         """Whether the model runs on the user's own machine (given a server there)."""
-        return bool(self._providers[provider].get("local")) and not names.runs_on_ollama_cloud(model)
+        return self._held.is_local(provider, model)
 
+    @answers_on_class
     def status(self, model: ModelConfig) -> lifecycle.Status:
         """Where the model stands in its life today."""
         return lifecycle.lifecycle(model, self.today)
 
+    @answers_on_class
     def successor(self, model: ModelConfig) -> ModelConfig | None:
         """Return the living model that follows this one, None where there is none."""
-        return lifecycle.living_successor(model, self.today, self._find)
+        return lifecycle.living_successor(model, self.today, self._held.find)
 
+    @answers_on_class
     def notice(self, model: ModelConfig) -> str | None:
         """Say what a person who names the model must know: that it is retired, or is within 30 days."""
         return lifecycle.notice(model, self.today, self.successor(model))
 
+    @answers_on_class
     def unlisted_notice(self, model: ModelConfig) -> str | None:
         """Say that a model is not listed, and which of its provider's are called nearly so; None when it is listed."""
         if model.known:
@@ -211,6 +219,7 @@ class ModelRegistry:
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         return f"{model.name} is not in the catalogue; it is sent as asked{meant}"
 
+    @answers_on_class
     def living(self, model: ModelConfig) -> ModelConfig:
         """Return the model, or who succeeds it when it is retired.
 
@@ -223,50 +232,21 @@ class ModelRegistry:
             return successor
         raise self.retired_error(model)
 
+    @answers_on_class
     def retired_error(self, model: ModelConfig) -> ModelRetiredError:
         """The error of asking for a retired model: it names the model, its last day and its successor."""
         successor = self.successor(model)
         hint = f"use {successor.name}" if successor else "choose another model: llmroute models"
         return ModelRetiredError(lifecycle.notice(model, self.today, successor) or f"{model.name} is gone", hint=hint)
 
+    @answers_on_class
     def stale_warning(self, last_warned: date | None) -> str | None:
         """Say once a week that the catalogue is older than 60 days; None at any other time."""
         return lifecycle.stale_warning(self.as_of, self.today, last_warned)
-
-    def _model(self, name: str) -> ModelConfig:
-        if name not in self._models:
-            self._models[name] = model_from_row(self._rows[name])
-        return self._models[name]
-
-    def _find(self, name: str) -> ModelConfig | None:
-        return self._model(name) if name in self._rows else None
-
-    def _take_user_models(self, user_models: Mapping[str, Any], *, checked: bool) -> None:
-        if not checked:
-            from llmroute.registry.schema import check_user_models
-
-            user_models = check_user_models(user_models, self.providers)
-        from llmroute.registry.user import FREE_ROW, merge_user_row
-
-        for name, row in user_models.items():
-            provider, _, model = name.partition("/")
-            listed = self._rows.get(name) or ({"prices": [FREE_ROW]} if self.is_local(provider, model) else None)
-            self._rows[name] = merge_user_row(name, listed, row)
-            self._models.pop(name, None)
 
     def _require_provider(self, provider: str) -> None:
         if provider not in self._providers:
             raise names.unknown_provider(provider, self._providers)
 
-    def _rates(self, model: ModelConfig) -> tuple[float, float]:
-        """Today's pico-USD per token of input and of output, infinite where it is unknown."""
-        if (price := price_on(model, self.today)) is None:
-            return _UNKNOWN, _UNKNOWN
-        return _known(price.input), _known(price.output)
-
     def _last_resort(self, model: ModelConfig) -> bool:
         return bool(self._providers[model.provider].get("last_resort"))
-
-
-def _known(price: int | None) -> float:
-    return _UNKNOWN if price is None else price

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ def price_on(model: ModelConfig, day: date) -> Price | None:
     today = day.isoformat()
     begun = [price for price in model.prices if price.valid_from is None or price.valid_from <= today]
     return begun[-1] if begun else next(iter(model.prices), None)
+
+
+def rates_on(model: ModelConfig, day: date) -> tuple[float, float]:
+    """Return a day's pico-USD per token of input and of output, infinite where they are unknown."""
+    price = price_on(model, day)
+    rates = (None, None) if price is None else (price.input, price.output)
+    read, written = (inf if rate is None else rate for rate in rates)
+    return read, written
 
 
 def lapsed(price: Price, day: date) -> bool:

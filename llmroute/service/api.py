@@ -214,7 +214,7 @@ class LLMService:
     @property
     def router(self) -> Router:
         """What says which models would be tried, and why."""
-        return Router(self.plan)
+        return Router(self.plan, self.track_usage)
 
     def track_usage(
         self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None

@@ -68,7 +68,10 @@ def picture(config: Config, told: Bill, *, now: datetime | None = None) -> Pictu
         LedgerError: the ledger cannot be read.
     """
     now = now or told.until
-    return Picture(_before(config, told, now), what_if(config, told, _catalogue(config, now)))
+    from llmroute.service.own_registry import registry_of
+
+    registry = registry_of(config.config_dir, config.models, now.date())
+    return Picture(_before(config, told, now), what_if(config, told, registry))
 
 
 def bars(config: Config, told: Bill, *, now: datetime | None = None) -> Bars:
@@ -150,14 +153,6 @@ def what_if(config: Config, told: Bill, registry: ModelRegistry) -> WhatIf | Non
     if cost is None:
         return None
     return WhatIf(provider, best.id, config.default_provider is None, cost / PICO_PER_USD)
-
-
-def _catalogue(config: Config, now: datetime) -> ModelRegistry:
-    from llmroute.registry import ModelRegistry
-    from llmroute.service.api import LLMService
-
-    path = LLMService(config=config).catalogue_path
-    return ModelRegistry(today=now.date(), user_models=config.models, user_models_checked=True, catalogue_path=path)
 
 
 def _most_used(told: Bill) -> str:

@@ -18,10 +18,16 @@ ANY_PROMPT = "hello"
 
 
 class Router:
-    """Says which models would be tried, in which order, and why."""
+    """Says which models would be tried, in which order, and why; learns from calls that were made elsewhere.
 
-    def __init__(self, plan: Callable[[Options], Plan]) -> None:
+    `plan` and `track` are those of the service.
+    """
+
+    def __init__(
+        self, plan: Callable[[Options], Plan], track: Callable[[str, str, bool, float, float | None], None]
+    ) -> None:
         self._plan = plan
+        self._track = track
 
     def plan(self, options: Options) -> Plan:
         """Return the plan of a request: every candidate with its terms, every exclusion with its reason.
@@ -55,3 +61,14 @@ class Router:
         )
         plan = await asyncio.to_thread(self._plan, options)
         return [(entry.model.provider, entry.model.id) for entry in plan.entries]
+
+    def track_usage(
+        self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
+    ) -> None:
+        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+
+        Raises:
+            RequestError: no such provider, or a negative number.
+            LedgerError: the ledger cannot be written.
+        """
+        self._track(provider, model, success, latency_ms, cost_usd)

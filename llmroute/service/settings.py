@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute import config
+from llmroute import config, config_file
 from llmroute.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmroute.config import Config
 
 
@@ -27,6 +29,16 @@ def load_config() -> Config:
         ConfigError: a setting does not parse or does not fit.
     """
     return load()
+
+
+def own_models() -> tuple[Path, dict[str, Any]]:
+    """Return the config directory, and the user's own models in its config.toml, checked.
+
+    Raises:
+        ConfigError: config.toml cannot be read, or holds what no setting is called.
+    """
+    folder = config.directory()
+    return folder, config_file.read(folder / config.FILE, _check_models).get("models", {})
 
 
 def _check_models(models: dict[str, Any]) -> dict[str, Any]:
