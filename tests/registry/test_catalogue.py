@@ -136,12 +136,19 @@ def compared(fact: dict[str, Any], row: dict[str, Any]) -> list[tuple[str, Any, 
         ("context_window", fact["context_window"], row.get("context_window")),
         ("max_output", fact["max_output"], row.get("max_output")),
         ("prices", prices(fact["price_usd_per_mtok"]), prices(newest)),
-        ("flags", fact["capabilities"], row["capabilities"]),
+        ("flags", stated(fact["capabilities"], row), stated(row["capabilities"], row)),
         ("quality", fact["quality"], row.get("quality")),
         ("deprecated_on", life.get("deprecated_on"), row.get("deprecated_on")),
         ("retires_on", life.get("retires_on") or life.get("retired_on"), row.get("retires_on")),
         ("successor", successor(fact), row.get("successor")),
     ]
+
+
+def stated(capabilities: list[str], row: dict[str, Any]) -> set[str]:
+    """The capabilities but those that the overlay gives the row by a rule of ours."""
+    entry = OVER["models"][f"{row['provider']}/{row['id']}"]
+    ours = {*OVER["editorial"], *entry["editorial"]} if "editorial" in entry else set()
+    return set(capabilities) - ours
 
 
 def prices(table: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +187,28 @@ def test_efforts_and_their_form_come_together(name: str) -> None:
 def test_the_capabilities_that_are_checked_are_those_that_are_offered() -> None:
     assert frozenset(get_args(Capability)) == CAPABILITIES
     assert {capability for row in ROWS.values() for capability in row["capabilities"]} == CAPABILITIES
+
+
+GPT = {"openai/gpt-4", "openai/gpt-4-turbo", "openai/gpt-3.5-turbo"}
+CLAUDE = {"anthropic/claude-3-opus", "anthropic/claude-3-sonnet", "anthropic/claude-3-haiku"}
+MISTRAL = {f"mistral/mistral-{size}" for size in ("large", "medium", "small", "tiny")}
+LLAMA = {"together/mistral", "together/llama-2", "together/codellama/CodeLlama-34b-Instruct-hf"}
+LOCAL = {"ollama/llama2", "ollama/mistral", "ollama/codellama"}
+OFFERED = {
+    **dict.fromkeys(GPT, frozenset({"code", "reasoning", "analysis", "function_calling"})),
+    **dict.fromkeys(CLAUDE, frozenset({"code", "reasoning", "analysis", "long_context"})),
+    **dict.fromkeys(MISTRAL, frozenset({"code", "analysis", "multilingual"})),
+    **dict.fromkeys(LLAMA | LOCAL, frozenset({"code", "analysis"})),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OFFERED))
+def test_a_model_of_2023_and_2024_has_what_it_was_offered_for_and_a_price(name: str) -> None:
+    model = ModelRegistry().resolve(name)
+    assert model.capabilities >= OFFERED[name]
+    assert model.cost_per_1k_prompt is not None
+    assert model.cost_per_1k_completion is not None
+    assert not model.parameters.efforts, "it has no thinking to turn on"
 
 
 @needs_facts

@@ -213,4 +213,4 @@ def test_a_promotion_past_its_day_holds_on_and_says_that_it_lapsed() -> None:
 
 
 def test_a_model_without_a_price_has_none_on_any_day() -> None:
-    assert price_on(ModelRegistry().get_model_config("mistral", "mistral-small"), TODAY) is None
+    assert price_on(model_from_row({"provider": "openai", "id": "unpriced"}), TODAY) is None
