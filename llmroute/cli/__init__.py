@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Answer prompts from the model that suits them; keep an honest bill.",
     epilog=told_codes(),
     invoke_without_command=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "color": False},
@@ -37,6 +38,28 @@ def _root(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    _install: Annotated[
+        str | None,
+        typer.Option(
+            "--install-completion",
+            metavar="[SHELL]",
+            callback=completion_scripts.install,
+            autocompletion=completion_scripts.shells,
+            is_eager=True,
+            help="Install completion for this shell or SHELL.",
+        ),
+    ] = None,
+    _show: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="[SHELL]",
+            callback=completion_scripts.show,
+            autocompletion=completion_scripts.shells,
+            is_eager=True,
+            help="Print the script for bash, zsh or fish.",
+        ),
+    ] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help() if _is_set_up() else START, nl=False)

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from llmroute.cli.completion_scripts import with_shell
 from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 
 # What the list of commands says of each, in its order; what a command itself says begins with the same words.
@@ -31,6 +32,10 @@ class Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {name: TyperCommand(name, help=summary) for name, summary in SUMMARIES.items()}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the program's own flags, two of which may name a shell or not."""
+        return super().parse_args(ctx, with_shell(args))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is called, and what follows it."""

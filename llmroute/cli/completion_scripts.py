@@ -8,9 +8,14 @@ They are templates: a per cent sign is doubled.
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import suppress
 from typing import Final
 
+import typer
+
+PROGRAM: Final = "llmroute"
+VARIABLE: Final = "_LLMROUTE_COMPLETE"
+"""What the scripts set when they ask for candidates."""
 _BASH: Final = r"""
 %(complete_func)s() {
     local typed="${COMP_LINE:0:COMP_POINT}" IFS=$'\n' word cut quoted
@@ -71,21 +76,92 @@ complete --command %(prog_name)s --no-files --arguments '(_%(prog_name)s_complet
 SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-_FLAGS: Final = ("--show-completion", "--install-completion")
+SHELLS: Final = "bash, zsh or fish"
+_FLAGS: Final = ("--install-completion", "--show-completion")
+CURRENT: Final = ""
+"""The shell that the program is called from, where none is named."""
 
 
 def use() -> None:
-    """Have Typer print and install these scripts, for the shell that is named or else for the current one.
+    """Have Typer answer the scripts, which it does by itself only beside its own flags for completion."""
+    if VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
 
-    It has no other door for them, and takes the name of a shell only where it does not look for the current one.
-    """
+        completion_init()
+
+
+def with_shell(arguments: list[str]) -> list[str]:
+    """Return the arguments of the program with `CURRENT` after a flag that names no shell: Typer wants a value."""
+    for at, argument in enumerate(arguments):
+        if not argument.startswith("-"):
+            break
+        following = arguments[at + 1 : at + 2]
+        if argument in _FLAGS and (not following or following[0].startswith("-")):
+            return [*arguments[: at + 1], CURRENT, *arguments[at + 1 :]]
+    return arguments
+
+
+def shells(incomplete: str) -> list[str]:
+    """Offer the shells that there is a script for."""
+    return [shell for shell in SCRIPTS if shell.startswith(incomplete)]
+
+
+def show(context: typer.Context, shell: str | None) -> None:
+    """Print the script for a shell and leave, if one was asked for."""
+    from llmroute.cli.failures import failures
+
+    if shell is None or context.resilient_parsing:
+        return
+    with failures():
+        script = _script(_known(shell))
+    typer.echo(script)
+    raise typer.Exit
+
+
+def install(context: typer.Context, shell: str | None) -> None:
+    """Put the script for a shell where it looks for it and leave, if this was asked for."""
     from typer import _completion_shared
 
-    _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (as said)
-    if _names_a_shell(sys.argv[1:]):
-        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
+    from llmroute.cli.failures import failures
+    from llmroute.errors import RequestError
+
+    if shell is None or context.resilient_parsing:
+        return
+    with failures():
+        # Typer knows where; it takes only scripts that stand in its table.
+        _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (as said)
+        try:
+            name, path = _completion_shared.install(_known(shell), PROGRAM, VARIABLE)
+        except OSError as error:
+            raise RequestError(f"{error.filename} cannot be written: {error.strerror}") from error
+    typer.echo(f"{name} completion installed in {path}\nCompletion will take effect once you restart the terminal")
+    raise typer.Exit
 
 
-def _names_a_shell(arguments: list[str]) -> bool:
-    flag, equals, _ = arguments[0].partition("=") if arguments else ("", "", "")
-    return flag in _FLAGS and bool(equals or len(arguments) > 1)
+def _script(shell: str) -> str:
+    names = {"complete_func": f"_{PROGRAM}_completion", "prog_name": PROGRAM, "autocomplete_var": VARIABLE}
+    return (SCRIPTS[shell] % names).strip()
+
+
+def _known(shell: str) -> str:
+    """Return a shell that there is a script for: the one that is named, or the current one.
+
+    Raises:
+        RequestError: there is no script for it, or it cannot be told which one is the current one.
+    """
+    from llmroute.errors import RequestError
+
+    named = shell or _current()
+    if named in SCRIPTS:
+        return named
+    if named:
+        raise RequestError(f"there is no completion for '{named}'", hint=f"name {SHELLS}")
+    raise RequestError("the current shell cannot be detected", hint=f"name {SHELLS}")
+
+
+def _current() -> str | None:
+    from typer import _completion_shared
+
+    with suppress(OSError):
+        return _completion_shared._get_shell_name()  # noqa: SLF001 (so that shellingham stays Typer's need, not ours)
+    return None

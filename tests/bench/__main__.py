@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 # Each is a module here with `measure(*sizes: int) -> Measured`; the sizes have defaults.
 BENCHES = {
-    "call": "whole processes: one call beside a bare script and beside llm",
-    "batch": "five thousand prompts at once beside a bare client and litellm; memory of a hundred thousand",
+    "call": "whole processes: one call beside bare scripts and beside llm, and our own share of it",
+    "settled": "whole processes: one call at a home with settings and a million rows beside one at a new home",
+    "start": "whole processes: help, version and a TAB, which call nothing",
+    "batch": "five thousand prompts, 64 and 256 at once, beside bare clients and litellm; memory of many",
+    "generate": "the library with fallback beside raw httpx, CPU of each request",
     "faults": "ten thousand prompts through a provider that fails at random, whole and killed twenty times",
     "scale": "a ledger of ten million attempts beside one of a thousand",
     "plan": "the time of ranking 100 and 2,000 candidates",

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
+LLMROUTE = str(Path(sys.executable).with_name("llmroute"))
 REPEATS = 15
+# How a script has llmroute find no aiohttp transport where one is installed.
+WITHOUT_AIOHTTP = 'import sys\nsys.modules["httpx_aiohttp"] = None\n'
 
 
 class Took(NamedTuple):
@@ -24,6 +27,18 @@ class Took(NamedTuple):
     first_byte_s: float
     cpu_s: float
     peak_bytes: float
+
+    def wall_beside(self, other: Took) -> str:
+        """Return both wall times for people."""
+        return f"{1000 * self.wall_s:.0f} ms / {1000 * other.wall_s:.0f} ms"
+
+    def cpu_beside(self, other: Took) -> str:
+        """Return both CPU times for people."""
+        return f"{1000 * self.cpu_s:.0f} ms / {1000 * other.cpu_s:.0f} ms"
+
+    def peak_beside(self, other: Took) -> str:
+        """Return both peaks of memory for people."""
+        return f"{self.peak_bytes / 1e6:.1f} MB / {other.peak_bytes / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.bench.process import Took
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Measured:
     promises: list[Promise] = field(default_factory=list)
     details: str = ""
     figures: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, took: Mapping[str, Took]) -> None:
+        """Keep what processes took among the figures."""
+        self.figures.append({name: one._asdict() for name, one in took.items()})
 
 
 def table(promises: list[Promise]) -> str:

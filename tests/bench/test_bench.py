@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from statistics import mean
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger.checks import check
-from tests.bench import batch, call, faults, ledgers, peers, scale
+from tests.bench import bare, batch, call, faults, generate, ledgers, peers, scale, settled, start
 from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 from tests.bench.process import Command
 from tests.bench.promise import Promise, table
+from tests.model_server import ModelServer
+from tests.shell import environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.bench.promise import Measured
 
 
 def test_the_benches_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,18 +63,93 @@ def test_a_promise_is_kept_broken_or_could_not_be_measured() -> None:
     ]
 
 
-@pytest.mark.usefixtures("no_registry")
-def test_whole_processes_are_measured_in_turns_and_a_peer_that_is_missing_is_told() -> None:
-    found = call.measure(repeats=1, chunks=50, rows=100)
-    skipped = [promise for promise in found.promises if promise.measured is None]
-    assert [promise.note for promise in skipped] == ["llm could not be installed: no registry"]
-    assert len(found.promises) == 9
+def check_took(found: Measured, *names: str) -> None:
+    """Check that these processes ran, and that what they took can be."""
     took = {name: one for row in found.figures for name, one in row.items()}
-    assert {"gen", "bare gen", "stream all", "TAB"} <= set(took)
+    assert {*names} <= took.keys()
     for one in took.values():
         assert 0 < one["first_byte_s"] <= one["wall_s"]
         assert 0 < one["cpu_s"] < 60
         assert 5e6 < one["peak_bytes"] < 5e8
+
+
+@pytest.mark.usefixtures("no_registry")
+def test_a_call_is_measured_beside_both_bare_scripts_and_a_peer_that_is_missing_is_told() -> None:
+    found = call.measure(repeats=1, chunks=50)
+    assert [(promise.what.partition(",")[0], promise.beside, promise.reach) for promise in found.promises] == [
+        ("gen", "bare httpx script without httpx._main", 1.05),
+        ("gen", "bare httpx script", 0.85),
+        ("stream", "bare httpx script without httpx._main", 1.10),
+        ("gen", "bare httpx script without httpx._main", 1.15),
+        ("gen", "python + typer + httpx + sqlite3, one request", 45),
+        ("gen", "llm --no-stream", 0.25),
+        ("stream of 50 chunks", "httpx iter_raw + json", 1.5),
+    ]
+    skipped = [promise for promise in found.promises if promise.measured is None]
+    assert [promise.note for promise in skipped] == ["llm could not be installed: no registry"]
+    check_took(found, "gen", "stream", "plain gen", "lean gen", "lean stream", "floor", "stream all", "bare raw")
+
+
+def test_a_home_of_years_is_measured_beside_a_new_one() -> None:
+    found = settled.measure(repeats=1, rows=100)
+    assert [promise.reach for promise in found.promises] == [1.15]
+    check_took(found, "settled gen", "gen")
+
+
+def test_what_calls_nothing_is_measured_beside_an_interpreter() -> None:
+    found = start.measure(repeats=1)
+    assert [promise.what.partition(",")[0] for promise in found.promises] == ["--help", "--version", "TAB"]
+    check_took(found, "--help", "typer", "nothing")
+
+
+def python(script: str, home: Path, *arguments: str, **settings: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=environment(home, **settings),
+        cwd=home,
+        capture_output=True,
+        timeout=60,
+        check=True,
+        text=True,
+    )
+    return ended.stdout
+
+
+@pytest.mark.parametrize(("imports", "loads"), [(bare.PLAIN, True), (bare.LEAN, False)])
+def test_only_the_plain_script_imports_the_command_line_of_httpx(imports: str, loads: bool, tmp_path: Path) -> None:
+    tell = "import sys\nprint(sys.modules.get('httpx._main') is not None, 'rich' in sys.modules)"
+    assert python(imports + tell, tmp_path) == f"{loads} {loads}\n"
+
+
+def test_bare_scripts_send_what_llmroute_sends_and_print_what_it_prints(tmp_path: Path) -> None:
+    file = bare.prompts(tmp_path, 3)
+    with ModelServer() as server:
+        settings = server.settings
+        for ours, script in (
+            (("gen", *call.ONE_MODEL), bare.PLAIN + bare.GEN),
+            (("gen", *call.ONE_MODEL), bare.FLOOR),
+            (("stream", *call.ONE_MODEL), bare.LEAN + bare.STREAM),
+        ):
+            assert run(*ours, home=tmp_path, **settings).out == python(script, tmp_path, **settings)
+            assert server.requests[-2] == server.requests[-1]
+        told = python(bare.LEAN + bare.RAW_STREAM, tmp_path, **settings)
+        assert (told, server.requests[-1]) == ("", server.requests[-2])
+        server.requests.clear()
+        bulk = ("gen", "--batch", str(file), "-m", "openai/gpt-4o", "--no-fallback", "-q", "--jobs", "2")
+        answers = run(*bulk, home=tmp_path, **settings).out
+        told = python(bare.TASKS, tmp_path, str(file), "2", **settings)
+        generated = python(generate.GENERATE, tmp_path, str(file), "2", **settings, **generate.OTHERS)
+    assert [json.loads(line)["content"] for line in answers.splitlines()] == ["one two three"] * 3
+    assert told == generated == '{"content": "one two three"}\n' * 3
+    sent = [sorted(json.dumps(body) for body in server.requests[first : first + 3]) for first in (0, 3, 6)]
+    assert sent[0] == sent[1] == sent[2]
+
+
+def test_bare_tasks_keep_their_connections(tmp_path: Path) -> None:
+    file = bare.prompts(tmp_path, 40)
+    with ModelServer() as server:
+        python(bare.TASKS, tmp_path, str(file), "4", **server.settings)
+        assert (len(server.requests), server.connections) == (40, 4)
 
 
 def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
@@ -91,10 +171,31 @@ def test_a_batch_through_faults_and_kills_keeps_every_promise() -> None:
 
 
 @pytest.mark.usefixtures("no_registry")
-def test_a_batch_is_measured_beside_a_bare_client_and_a_peer_that_is_missing_is_told() -> None:
+def test_a_batch_is_measured_beside_bare_clients_and_a_peer_that_is_missing_is_told() -> None:
     found = batch.measure(prompts=20, few=5, many=10, repeats=1)
-    assert [promise.measured is None for promise in found.promises] == [False, True, False]
-    assert {name for row in found.figures for name in row} >= {"batch", "bare gather"}
+    assert [(promise.reach, promise.measured is None) for promise in found.promises] == [
+        (0.95, False),
+        (2.0, False),
+        (5.0, True),
+        (1.2, False),
+    ]
+    check_took(found, "batch", "bare tasks", "batch on aiohttp", "more bare tasks")
+
+
+@pytest.mark.usefixtures("no_registry")
+def test_without_the_aiohttp_transport_what_needs_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    (skipped,) = [one for one in batch.measure(20, 5, 10, 1).promises if one.reach == 2.0]
+    assert (skipped.measured, skipped.note) == (None, "httpx-aiohttp is not installed")
+
+
+def test_each_call_of_the_library_is_measured_beside_a_raw_request() -> None:
+    found = generate.measure(few=20, many=220, jobs=4, repeats=1)
+    (promise,) = found.promises
+    assert promise.reach == 1.5
+    assert promise.measured is not None
+    assert promise.measured > 0
+    check_took(found, "generate 20", "generate 220", "raw 20", "raw 220")
 
 
 def test_a_ledger_of_years_is_measured_beside_a_young_one() -> None:
