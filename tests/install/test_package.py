@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.install.plain import COMPLETIONS, ROOT, uv, wheel_in
+from tests.install.test_declared import OF_EXTRAS
 from tests.readme import README
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_completions_are_installed_where_shells_look(plain: PlainInstall) -> Non
 
 
 def test_every_module_and_every_public_name_can_be_imported(plain: PlainInstall, tmp_path: Path) -> None:
-    names = sorted(set(plain.modules) - {"llmroute.__main__"})
+    names = sorted(set(plain.modules) - {"llmroute.__main__"} - OF_EXTRAS)
     code = f"""
 from importlib import import_module
 for name in {names!r}:
