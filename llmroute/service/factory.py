@@ -37,6 +37,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
 
     Raises:
         ConfigError: a setting does not parse or does not fit.
+        RequestError: an HTTP client is of another kind.
     """
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger
