@@ -17,6 +17,7 @@ import pytest
 import llmroute
 from llmroute.service import choices, options
 from llmroute.service.options import Options
+from tests.fault_server import closed_port
 from tests.model_server import ModelServer
 from tests.shell import environment, rows
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-ANSWERING, STREAMING, IN_BULK, LOOKING, TRACKING = range(5)
+ANSWERING, STREAMING, IN_BULK, LOOKING, TRACKING, BLOCKING, OWN_CLIENT, LOGGING, TESTING, TESTING_ALONE = range(10)
 
 
 @pytest.fixture
@@ -113,6 +114,46 @@ def test_a_program_sees_what_there_is_and_puts_its_own_calls_on_the_bill(server:
         "['mistral/codestral-2508', 'mistral/deepseek-v4-1-flash-1017', 'mistral/ministral-14b-2512']",
     ]
     assert [(row["model"], row["cost_picousd"]) for row in rows(tmp_path)] == [("gpt-5.4-mini", 4 * 10**8)]
+
+
+def test_a_program_asks_without_an_event_loop(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(BLOCKING, tmp_path, server).splitlines()
+    assert told[:2] == ["one two three"] * 2
+    asked = rows(tmp_path)
+    assert {(row["streaming"], row["status"]) for row in asked} == {(0, "ok"), (1, "ok")}
+    (streamed,) = [row for row in asked if row["streaming"]]
+    assert told[2] == f"{streamed['model']} {streamed['cost_usd']}"
+
+
+def test_a_program_sends_through_its_own_client(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(OWN_CLIENT, tmp_path, server).splitlines()
+    assert told == ["200 /v1/chat/completions", "one two three"]
+
+
+def test_a_program_reads_the_log_and_the_record_of_each_attempt(server: ModelServer, tmp_path: Path) -> None:
+    told = run_snippet(LOGGING, tmp_path, server).splitlines()
+    assert [line for line in told if line.startswith("DEBUG llmroute.service: openai/gpt-5.4-mini: POST ")]
+    (row,) = rows(tmp_path)
+    assert f"openai gpt-5.4-mini ok {row['latency_ms']}" in told
+
+
+@pytest.mark.parametrize(("number", "passed"), [(TESTING, 3), (TESTING_ALONE, 1)])
+def test_the_tests_of_a_program_pass_and_send_nothing(number: int, passed: int, tmp_path: Path) -> None:
+    (tmp_path / "test_program.py").write_text(SNIPPETS[number])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_program.py"]
+    # Whatever left this process would go to a proxy that is not there.
+    settings = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port()}"}
+    ended = subprocess.run(
+        command,
+        env=environment(tmp_path, **settings),
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{passed} passed" in ended.stdout
 
 
 def typed(tmp_path: Path, *programs: str) -> subprocess.CompletedProcess[str]:

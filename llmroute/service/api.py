@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llmroute.service.local import LocalModels
     from llmroute.service.many import BatchResult
     from llmroute.service.remembering import Memory
+    from llmroute.transport.loop_sender import AnySender
     from llmroute.types import AttemptRecord
 
 
@@ -79,6 +80,7 @@ class LLMService:
 
         Raises:
             ConfigError: a setting does not parse or does not fit, or a key is for no provider.
+            RequestError: an HTTP client is of another kind.
         """
         config = config or settings.load()
         self.config = config.with_api_keys(api_keys) if api_keys else config
@@ -100,7 +102,7 @@ class LLMService:
             self._note,
             trace or _log_step,
             registry=registry,
-            sender=self._opened.sender,
+            sender=self._opened.asking_sender,
             on_attempt=on_attempt or (lambda _record: None),
         )
 
@@ -277,6 +279,10 @@ class LLMService:
         closed = self._books.reset_breakers(provider)
         self._plan_anew()
         return closed
+
+    def asking_sender(self) -> AnySender:
+        """Return what sends the service's own questions to providers; it is closed with the service."""
+        return self._opened.asking_sender()
 
     def local_models(self) -> LocalModels:
         """Return what can tell which models the local server has now."""

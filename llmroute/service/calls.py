@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
     from llmroute.service.options import Options
-    from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
     from llmroute.types import AttemptRecord, Prompt
 
 
@@ -47,7 +47,7 @@ class Calls:
         trace: Callable[[str], None],
         *,
         registry: ModelRegistry | None,
-        sender: Callable[[], Sender],
+        sender: Callable[[], AnySender],
         on_attempt: Callable[[AttemptRecord], None],
     ) -> None:
         self._config = config

@@ -38,6 +38,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
 
     Raises:
         ConfigError: a setting does not parse or does not fit, or a key is for no provider.
+        RequestError: an HTTP client is of another kind.
     """
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger

@@ -21,7 +21,7 @@ from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
     from llmroute.service.api import LLMService
-    from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
 
 _STATUS = {
     AuthenticationError: "bad key",
@@ -51,14 +51,9 @@ class Health:
 
 def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
     """Probe the named providers, or all, side by side; takes no longer than the slowest, `within_s` at most."""
-    from llmroute.transport.client import Sender
-
     asked = names or tuple(PROVIDERS)
-    sender = Sender()
-    try:
-        found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked, within_s)
-    finally:
-        sender.close()
+    sender = service.asking_sender()
+    found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked, within_s)
     resting = service.resting_until_ms()
     return {
         name: replace(
@@ -69,7 +64,7 @@ def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: flo
     }
 
 
-def _probe(service: LLMService, sender: Sender, name: str, until: float) -> Health:
+def _probe(service: LLMService, sender: AnySender, name: str, until: float) -> Health:
     if problem := service.endpoints.why_unusable(name):
         return _out_of_the_question(service, name, problem)
     if name == "builtin":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from llmroute.providers import LiveModel, ModelPage, Provider
-    from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
     from llmroute.types import HTTPRequest
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def side_by_side(
     return found
 
 
-def fetch_models(sender: Sender, provider: Provider, until: float) -> tuple[LiveModel, ...]:
+def fetch_models(sender: AnySender, provider: Provider, until: float) -> tuple[LiveModel, ...]:
     """Return every model of the provider's list, page after page.
 
     Raises:
@@ -72,7 +72,7 @@ def fetch_models(sender: Sender, provider: Provider, until: float) -> tuple[Live
     return tuple(models)
 
 
-def _fetch_page(sender: Sender, provider: Provider, request: HTTPRequest, until: float) -> ModelPage:
+def _fetch_page(sender: AnySender, provider: Provider, request: HTTPRequest, until: float) -> ModelPage:
     def left_s() -> float:
         return max(until - time.monotonic(), 0.001)
 

@@ -58,13 +58,8 @@ def live(service: LLMService, provider: str | None = None) -> Live:
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
     """Return each provider's list, or why it did not come."""
-    from llmroute.transport.client import Sender
-
-    sender = Sender()
-    try:
-        return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
-    finally:
-        sender.close()
+    sender = service.asking_sender()
+    return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
 
 
 def _merged(service: LLMService, lists: dict[str, tuple[LiveModel, ...]]) -> ModelRegistry:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.providers import Provider
-    from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
 
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
@@ -41,7 +41,7 @@ class LocalModels:
     def __init__(
         self,
         connect: Callable[[], Provider],
-        sender: Callable[[], Sender],
+        sender: Callable[[], AnySender],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect

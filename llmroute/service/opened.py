@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from llmroute.after_fork import start_anew_in_children
 
 if TYPE_CHECKING:
+    import asyncio
+
     import httpx
 
     from llmroute.service.bookkeeping import Bookkeeper
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from llmroute.service.threads import Threads
     from llmroute.transport.async_client import AsyncSender
     from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
 
 
 class Opened:
@@ -30,6 +33,11 @@ class Opened:
         http_client: httpx.Client | None = None,
         async_http_client: httpx.AsyncClient | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Raises:
+            RequestError: a client is of another kind.
+        """
         self._books = books
         self._http_client = http_client
         self._async_http_client = async_http_client
@@ -39,6 +47,15 @@ class Opened:
         self._threads: Threads | None = None
         self._lock = threading.RLock()
         start_anew_in_children(self)
+        self._refuse_wrong_clients()
+
+    def _refuse_wrong_clients(self) -> None:
+        if self._http_client is not None:
+            self.sender()
+        if self._async_http_client is not None:
+            from llmroute.transport.async_client import AsyncSender
+
+            AsyncSender(self._async_http_client)
 
     def start_anew(self) -> None:
         """Make a new lock: a thread of the parent may have held it."""
@@ -52,6 +69,18 @@ class Opened:
 
                 self._sender = Sender(self._http_client)
             return self._sender
+
+    def asking_sender(self) -> AnySender:
+        """Return what sends the service's own questions: which models there are, whether a provider is well.
+
+        A caller who has given only an asynchronous client has it used where an event loop waits for the answer.
+        """
+        if self._http_client is None and self._async_http_client is not None and (loop := _waiting_loop()) is not None:
+            from llmroute.transport.async_client import AsyncSender
+            from llmroute.transport.loop_sender import LoopSender
+
+            return LoopSender(AsyncSender(self._async_http_client), loop)
+        return self.sender()
 
     def threads(self) -> Threads:
         """Return the threads for what would block an event loop."""
@@ -102,3 +131,9 @@ class Opened:
             await self._async_senders.close()
         if self._async_senders is None or not self._async_senders.every():
             self.close()
+
+
+def _waiting_loop() -> asyncio.AbstractEventLoop | None:
+    from llmroute.service.threads import waiting_loop
+
+    return waiting_loop.get()

@@ -43,16 +43,16 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
         AttemptError: the server is not there, or could not fetch it.
     """
     from llmroute.providers.ollama import Ollama
-    from llmroute.transport.client import Sender
 
     provider = service.endpoints.connect(LOCAL_SERVER)
     assert isinstance(provider, Ollama)
     timeouts = service.config.timeouts
     # Between two lines a layer of many gigabytes may be verified.
     wait_s = timeouts.slow_first_token_s
-    sender = Sender()
     try:
-        exchange = sender.open(provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s)
+        exchange = service.asking_sender().open(
+            provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s
+        )
         try:
             if exchange.status != OK:
                 body = b"".join(iter(lambda: exchange.read(timeouts.stall_s), b""))
@@ -68,5 +68,3 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
         if not error.broken_off:
             error.hint = START_LOCAL_SERVER
         raise
-    finally:
-        sender.close()

@@ -91,7 +91,7 @@ def prepare(
     today = service.registry.today
     old, _ = load(service.catalogue_path)
     remote = source.startswith(("http://", "https://"))
-    data = _fetched(source, watch) if remote else _read(source)
+    data = _fetched(service, source, watch) if remote else _read(source)
     try:
         merged = refresh.merge_file(old, data, today)
     except RequestError as error:
@@ -133,27 +133,23 @@ def _read(name: str) -> bytes:
         raise RequestError(f"{name} cannot be read: {error.strerror}") from error
 
 
-def _fetched(url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
+def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
     from llmroute.addresses import is_loopback
-    from llmroute.transport.client import Sender
 
     if url.startswith("http:") and not is_loopback(url):
         raise RequestError(f"{url}: prices are not fetched over plain http (use https)")
     until = time.monotonic() + FETCH_S
-    sender = Sender()
+    request = HTTPRequest("GET", url, {})
+    exchange = service.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S)
     try:
-        exchange = sender.open(HTTPRequest("GET", url, {}), connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S)
-        try:
-            length = exchange.headers.get("content-length", "")
-            known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
-            body = bytearray()
-            while piece := exchange.read(max(until - time.monotonic(), 0.001)):
-                body += piece
-                watch("prices", len(body), int(length) if known else None)
-        finally:
-            exchange.close()
+        length = exchange.headers.get("content-length", "")
+        known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
+        body = bytearray()
+        while piece := exchange.read(max(until - time.monotonic(), 0.001)):
+            body += piece
+            watch("prices", len(body), int(length) if known else None)
     finally:
-        sender.close()
+        exchange.close()
     if exchange.status != OK:
         raise TransientError(
             f"{url} answers {exchange.status}", hint=Told(Remedy("source"), " names a file or another address")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_THREADS = 16
+
+waiting_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("llmroute_waiting_loop", default=None)
+"""The event loop that waits for what a thread of ours does; None elsewhere."""
 
 
 class Threads:
@@ -37,7 +40,10 @@ class Threads:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmroute")
-            return asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, call)
+            loop = asyncio.get_running_loop()
+            context = copy_context()
+            context.run(waiting_loop.set, loop)
+            return loop.run_in_executor(self._pool, context.run, call)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Return what a call returns, or raise what it raises."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
-from llmroute.transport.clients import Lane, OwnClients, new_async_client
+from llmroute.transport.callers import CallersClient
+from llmroute.transport.clients import OwnClients, new_async_client
 from llmroute.transport.errors import faults, translated
-from llmroute.transport.requests import built, lower_case
+from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from llmroute.transport.clients import Lane
     from llmroute.types import HTTPRequest
 
 
@@ -25,19 +27,22 @@ class AsyncSender:
     """
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self._client = client
-        self._own = OwnClients(new_async_client)
+        """As `Sender`."""
+        self._clients: OwnClients[httpx.AsyncClient] | CallersClient[httpx.AsyncClient]
+        self._clients = OwnClients(new_async_client) if client is None else CallersClient(client, httpx.AsyncClient)
 
     async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
         """As `Sender.open`."""
         try:
-            lane = Lane(self._client) if self._client is not None else self._own.enter(request.url)
+            lane = self._clients.enter(request.url)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             async with asyncio.timeout(connect_s + answer_s):
                 response = await lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
+        except httpx.HTTPStatusError as fault:  # a hook of the caller's does so for an error status
+            response = fault.response
         except BaseException as fault:
             lane.leave()
             if isinstance(fault, faults()):
@@ -47,7 +52,7 @@ class AsyncSender:
 
     async def close(self) -> None:
         """Close every connection of our own."""
-        for client in self._own.forget():
+        for client in self._clients.forget():
             await client.aclose()
 
 
@@ -64,6 +69,8 @@ class AsyncExchange:
     async def _arrive(self) -> AsyncIterator[bytes]:
         """Yield the pieces of the body."""
         response = self._response
+        if without_body(response):
+            return
         bounds = Bounds(response)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
-from llmroute.transport.clients import Lane, OwnClients
+from llmroute.transport.callers import CallersClient
+from llmroute.transport.clients import OwnClients
 from llmroute.transport.deadline import Background
 from llmroute.transport.errors import faults, translated
-from llmroute.transport.requests import built, lower_case
+from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from llmroute.transport.clients import Lane
     from llmroute.types import HTTPRequest
 
 
@@ -28,8 +30,13 @@ class Sender:
     """
 
     def __init__(self, client: httpx.Client | None = None) -> None:
-        self._client = client
-        self._own = OwnClients(httpx.Client)
+        """Open nothing yet.
+
+        Raises:
+            RequestError: `client` is something else.
+        """
+        self._clients: OwnClients[httpx.Client] | CallersClient[httpx.Client]
+        self._clients = OwnClients(httpx.Client) if client is None else CallersClient(client, httpx.Client)
 
     def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> Exchange:
         """Send a request and return when the head of the answer is there.
@@ -40,14 +47,13 @@ class Sender:
             BadRequestError: it cannot be sent.
         """
         try:
-            lane = Lane(self._client) if self._client is not None else self._own.enter(request.url)
-            return Exchange(lane, request, connect_s, answer_s)
+            return Exchange(self._clients.enter(request.url), request, connect_s, answer_s)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
 
     def close(self) -> None:
         """Close every connection of our own."""
-        for client in self._own.forget():
+        for client in self._clients.forget():
             client.close()
 
 
@@ -69,6 +75,7 @@ class Exchange:
         """
         self._lock = threading.Lock()
         self._ended = False
+        self._left = False
         self._response: httpx.Response | None = None
         self._held: list[bytes] = []
         self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
@@ -88,21 +95,29 @@ class Exchange:
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             response = lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
+        except httpx.HTTPStatusError as fault:  # a hook of the caller's does so for an error status
+            response = fault.response
         except BaseException:
             lane.leave()
             raise
         try:
             with self._lock:
                 self._response = response
-                if self._ended:
+                # A hook of the caller's has read the body: its connection may be another request's by now.
+                self._ended = response.is_closed
+                if self._left:
                     return
             yield Head(response.status_code, lower_case(response.headers))
+            if without_body(response):
+                return
             bounds = Bounds(response)
             stream = response.stream
             assert isinstance(stream, httpx.SyncByteStream)
             response.stream = WatchedStream(stream, bounds.piece_bytes, lambda: self._end(response, stream))
             for piece in response.iter_bytes():
                 yield bounds.count(piece)
+                if self._left:
+                    return
         finally:
             response.close()
             lane.leave()
@@ -133,11 +148,10 @@ class Exchange:
     def close(self) -> None:
         """Let go of the connection; a body that is not at its end closes it."""
         with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            if self._response is not None:
+            self._left = True
+            if self._response is not None and not self._ended:
                 _hang_up(self._response)
+            self._ended = True
 
 
 def _hang_up(response: httpx.Response) -> None:

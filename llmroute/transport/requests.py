@@ -11,7 +11,9 @@ from llmroute.version import __version__
 if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
-_HEADERS = {"user-agent": f"llmroute/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
+_USER_AGENT = f"llmroute/{__version__}"
+_HTTPX_USER_AGENT = f"python-httpx/{httpx.__version__}"
 
 
 def built(
@@ -26,10 +28,20 @@ def built(
     return client.build_request(
         request.method,
         request.url,
-        headers={**_HEADERS, **{name: _ascii(value) for name, value in request.headers.items()}},
+        headers={
+            "user-agent": _user_agent(client),
+            **_HEADERS,
+            **{name: _ascii(value) for name, value in request.headers.items()},
+        },
         content=request.body,
         timeout=httpx.Timeout(in_all_s, connect=connect_s),
     )
+
+
+def _user_agent(client: httpx.Client | httpx.AsyncClient) -> str:
+    """Return the name under which requests go out: ours, unless the caller has given the client another."""
+    named = client.headers.get("user-agent", _HTTPX_USER_AGENT)
+    return _USER_AGENT if named == _HTTPX_USER_AGENT else named
 
 
 def _ascii(value: str) -> str:
@@ -46,3 +58,8 @@ def _ascii(value: str) -> str:
 def lower_case(headers: httpx.Headers) -> dict[str, str]:
     """Return headers by their lower-case names; one that comes twice is joined by a comma."""
     return dict(headers.items())
+
+
+def without_body(response: httpx.Response) -> bool:
+    """Whether the body can no longer be had: a hook of the caller's raised, which closes the response unread."""
+    return response.is_closed and not response.is_stream_consumed

@@ -13,6 +13,7 @@ from llmroute.service.api import LLMService
 from tests.fault_server import chunk, chunked_head, closed_port, reply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.fault_server import FaultServer, Script
@@ -86,14 +87,15 @@ class House:
         self.notes: list[str] = []
         self.traces: list[str] = []
 
-    def service(self, **environ: str) -> LLMService:
+    def service(self, clients: Mapping[str, Any] | None = None, /, **environ: str) -> LLMService:
+        """Return a service; `clients` are its `http_client` and `async_http_client`."""
         loaded = config.load(
             PROVIDERS,
             check_models=settings._check_models,
             environ=self.environ | environ,
             working_directory=self.folder,
         )
-        return LLMService(config=loaded, note=self.notes.append, trace=self.traces.append)
+        return LLMService(config=loaded, note=self.notes.append, trace=self.traces.append, **(clients or {}))
 
     def rows(self, columns: str = "provider, status, error, http_status, attempt") -> list[tuple[Any, ...]]:
         db = sqlite3.connect(self.folder / "ledger.db")

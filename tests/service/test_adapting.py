@@ -11,8 +11,9 @@ from llmroute.errors import AllProvidersFailedError, ParameterError, RequestErro
 from llmroute.routing.parameters import adaptation
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse, Prompt
-from tests.fault_server import Pause, Received, Reset, Script, chunk, chunked_head, reply, serving
+from tests.fault_server import Pause, Reset, Script, chunk, chunked_head, reply, serving
 from tests.service.formats import Town, answer, error, town
+from tests.service.mocked import ADDRESS, elsewhere, mock
 from tests.service.servers import (
     ANTHROPIC,
     KEY,
@@ -27,7 +28,11 @@ from tests.service.servers import (
 from tests.shell import rows, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import httpx
+    from pytest_httpx import HTTPXMock
 
 UNSUPPORTED = "Unsupported parameter: '{0}' is not supported with this model. Use '{1}' instead."
 OLD, NEW = "max_tokens", "max_completion_tokens"
@@ -46,11 +51,16 @@ def ask(house: House, *, streaming: bool = False, **asked: Any) -> tuple[list[st
     raise AssertionError
 
 
-def refusing(name: str, message: str, then: Script) -> Any:
+def sent(httpx_mock: HTTPXMock, provider: str) -> list[dict[str, Any]]:
+    """Return the bodies of what was sent to a provider."""
+    return [json.loads(request.content) for request in httpx_mock.get_requests(url=ADDRESS[provider])]
+
+
+def refusing(name: str, message: str, then: Script) -> Callable[[httpx.Request], Script]:
     """Refuse a request that has the parameter, and answer every other."""
 
-    def respond(received: Received) -> Script:
-        body = json.loads(received.body)
+    def respond(request: httpx.Request) -> Script:
+        body = json.loads(request.content)
         fault = {"error": {"message": message, "type": "invalid_request_error", "param": name, "code": "unsupported"}}
         # As the vendors do to a 400: the same request would not fare better.
         told = {"x-should-retry": "false"}
@@ -60,73 +70,81 @@ def refusing(name: str, message: str, then: Script) -> Any:
 
 
 @pytest.mark.parametrize(("model", "name", "other"), [("openai/gpt-4o", OLD, NEW), ("openai/gpt-5.4-mini", NEW, OLD)])
-def test_a_limit_goes_out_under_its_other_name(tmp_path: Path, model: str, name: str, other: str) -> None:
-    with serving(refusing(name, UNSUPPORTED.format(name, other), [openai_answer()])) as server:
-        house = House(tmp_path, openai=server)
-        _, response = ask(house, model=model, max_tokens=50, enable_fallback=False)
-        bodies = [json.loads(sent.body) for sent in server.received]
+def test_a_limit_goes_out_under_its_other_name(
+    tmp_path: Path, httpx_mock: HTTPXMock, model: str, name: str, other: str
+) -> None:
+    mock(httpx_mock, "openai", refusing(name, UNSUPPORTED.format(name, other), [openai_answer()]))
+    house = elsewhere(tmp_path, "openai")
+    _, response = ask(house, model=model, max_tokens=50, enable_fallback=False)
+    bodies = sent(httpx_mock, "openai")
     assert [(name in body, body.get(other)) for body in bodies] == [(True, None), (False, 50)]
     assert bodies[0].keys() - {name} == bodies[1].keys() - {other}
     assert [attempt.error for attempt in response.attempts] == ["parameter", None]
     assert house.notes == []
 
 
-def test_stream_options_are_left_out_where_they_are_refused(tmp_path: Path) -> None:
+def test_stream_options_are_left_out_where_they_are_refused(tmp_path: Path, httpx_mock: HTTPXMock) -> None:
     message = "Unrecognized request argument supplied: stream_options"
-    with serving(refusing("stream_options", message, openai_stream("a", "b"))) as server:
-        pieces, response = ask(House(tmp_path, openai=server), streaming=True, enable_fallback=False)
-        assert len(server.received) == 2
+    mock(httpx_mock, "openai", refusing("stream_options", message, openai_stream("a", "b")))
+    pieces, response = ask(elsewhere(tmp_path, "openai"), streaming=True, enable_fallback=False)
+    assert ["stream_options" in body for body in sent(httpx_mock, "openai")] == [True, False]
     assert (pieces, response.content) == (["a", "b"], "ab")
 
 
 TOO_LONG = "max_tokens: {sent} > 4096, which is the maximum allowed number of output tokens for this model"
 
 
-def too_long(_who: str, asked: dict[str, Any]) -> Script:
+def too_long(request: httpx.Request) -> Script:
+    asked = json.loads(request.content)
     if asked.get("max_tokens", 0) > 4096:
         return error("anthropic", 400, TOO_LONG.format(sent=asked["max_tokens"]))
     return answer("anthropic", "Bonjour!", streaming=bool(asked.get("stream")))
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_limit_that_only_we_filled_in_is_lowered_to_what_the_message_says(tmp_path: Path, streaming: bool) -> None:
-    with town(too_long) as here:
-        house = House(tmp_path, anthropic=here.servers["anthropic"])
-        _, response = ask(house, streaming=streaming, model=ANTHROPIC, enable_fallback=False)
-        assert [body["max_tokens"] for body in here.bodies("anthropic")] == [16_000, 4096]
+def test_a_limit_that_only_we_filled_in_is_lowered_to_what_the_message_says(
+    tmp_path: Path, httpx_mock: HTTPXMock, streaming: bool
+) -> None:
+    mock(httpx_mock, "anthropic", too_long)
+    house = elsewhere(tmp_path, "anthropic")
+    _, response = ask(house, streaming=streaming, model=ANTHROPIC, enable_fallback=False)
+    assert [body["max_tokens"] for body in sent(httpx_mock, "anthropic")] == [16_000, 4096]
     assert response.content == "Bonjour!"
 
 
-def test_a_limit_that_the_user_set_is_never_lowered_but_left_to_a_model_that_takes_it(tmp_path: Path) -> None:
-    with town(too_long) as here, serving([openai_answer()]) as other:
-        house = House(tmp_path, anthropic=here.servers["anthropic"], openai=other)
-        assert ask(house, model=ANTHROPIC, max_tokens=9000, fallback=(OPENAI,))[1].provider == "openai"
-        assert len(here.bodies("anthropic")) == 1
-        with pytest.raises(ParameterError) as caught:
-            ask(house, model=ANTHROPIC, max_tokens=9000, enable_fallback=False)
+def test_a_limit_that_the_user_set_is_never_lowered_but_left_to_a_model_that_takes_it(
+    tmp_path: Path, httpx_mock: HTTPXMock
+) -> None:
+    mock(httpx_mock, "anthropic", too_long)
+    mock(httpx_mock, "openai", [openai_answer()])
+    house = elsewhere(tmp_path, "anthropic", "openai")
+    assert ask(house, model=ANTHROPIC, max_tokens=9000, fallback=(OPENAI,))[1].provider == "openai"
+    assert [body["max_tokens"] for body in sent(httpx_mock, "anthropic")] == [9000]
+    with pytest.raises(ParameterError) as caught:
+        ask(house, model=ANTHROPIC, max_tokens=9000, enable_fallback=False)
     assert caught.value.exit_code == 2
 
 
-def test_a_refused_temperature_goes_to_a_model_that_takes_it(tmp_path: Path) -> None:
+def test_a_refused_temperature_goes_to_a_model_that_takes_it(tmp_path: Path, httpx_mock: HTTPXMock) -> None:
     message = "Unsupported value: 'temperature' does not support 0.5 with this model."
     fault = {"error": {"message": message, "param": "temperature", "code": "unsupported_value"}}
-    with serving([reply(400, json.dumps(fault).encode())]) as first, serving([anthropic_answer()]) as second:
-        house = House(tmp_path, openai=first, anthropic=second)
-        assert ask(house, temperature=0.5, fallback=("openai/gpt-5", ANTHROPIC))[1].provider == "anthropic"
-        assert len(first.received) == 1, "not sent again, and not to one that takes no temperature either"
-        assert json.loads(second.received[0].body)["temperature"] == 0.5
+    mock(httpx_mock, "openai", [reply(400, json.dumps(fault).encode())])
+    mock(httpx_mock, "anthropic", [anthropic_answer()])
+    house = elsewhere(tmp_path, "openai", "anthropic")
+    assert ask(house, temperature=0.5, fallback=("openai/gpt-5", ANTHROPIC))[1].provider == "anthropic"
+    assert len(sent(httpx_mock, "openai")) == 1, "not sent again, and not to one that takes no temperature either"
+    assert [body["temperature"] for body in sent(httpx_mock, "anthropic")] == [0.5]
 
 
-def test_an_adaptation_is_tried_once(tmp_path: Path) -> None:
-    def respond(received: Received) -> Script:
-        name = NEW if NEW in json.loads(received.body) else OLD
-        return refusing(name, UNSUPPORTED.format(name, "another"), [])(received)  # type: ignore[no-any-return]
+def test_an_adaptation_is_tried_once(tmp_path: Path, httpx_mock: HTTPXMock) -> None:
+    def respond(request: httpx.Request) -> Script:
+        name = NEW if NEW in json.loads(request.content) else OLD
+        return refusing(name, UNSUPPORTED.format(name, "another"), [])(request)
 
-    with serving(respond) as server:
-        house = House(tmp_path, openai=server)
-        with pytest.raises(AllProvidersFailedError) as caught:
-            ask(house, max_tokens=50, enable_fallback=False)
-        assert len(server.received) == 2
+    mock(httpx_mock, "openai", respond)
+    with pytest.raises(AllProvidersFailedError) as caught:
+        ask(elsewhere(tmp_path, "openai"), max_tokens=50, enable_fallback=False)
+    assert len(sent(httpx_mock, "openai")) == 2
     assert caught.value.exit_code == 2
 
 

@@ -1,6 +1,8 @@
 """Eighty faults in five wire formats, plain and streamed: the other model's whole text, or the right exit code.
 
-What is right is said here, from the table of how failures are met, and not by the code under test.
+What is right is said here, from the table of how failures are met, and not by the code under test.  Each fault, plain
+and streamed, is met over the five formats in each of four ways: by blocking and by awaiting, with our own HTTP clients
+and with the caller's.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from tests.service.formats import (
     town,
     whole,
 )
-from tests.wire.calling import Outcome, call, config
+from tests.wire.calling import Outcome, call, call_through_own_client, config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,18 +252,20 @@ def test_every_fault_ends_in_the_other_ones_text_or_in_its_exit_code(
     monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.01)
     registry = ModelRegistry()
 
+    cell = FORMATS.index(name) + len(FORMATS) * streaming
     homes = [new_home(tmp_path / str(number)) for number in range(len(FAULTS))]
 
     def ask(number: int) -> tuple[Outcome | BaseException, float]:
         began = time.monotonic()
         # A ledger of its own, for each failure is remembered.
         made = config(homes[number], here.urls, TIMEOUTS)
+        way = (number + cell) % 4
         try:
-            outcome: Outcome | BaseException = call(
+            outcome: Outcome | BaseException = (call, call_through_own_client)[way // 2](
                 made,
                 registry,
                 streaming=streaming,
-                awaiting=number % 2 == 0,
+                awaiting=way in (0, 2),
                 label=str(number),
                 prompt=f"fault {number} please",
                 model=MODEL[name],

@@ -47,8 +47,10 @@ def test_a_provider_that_answers_is_well(tmp_path: Path) -> None:
 def test_a_provider_that_fails_says_how(tmp_path: Path, script: Script, status: str) -> None:
     with serving(script) as server:
         started = time.monotonic()
-        told = probe_all(House(tmp_path, openai=server).service(), ("openai",), within_s=0.4)["openai"]
+        service = House(tmp_path, openai=server).service()
+        told = probe_all(service, ("openai",), within_s=0.4)["openai"]
         assert time.monotonic() - started < 3
+        service.close()
         assert server.wait_until_idle()
     assert (told.ok, told.status, told.configured) == (False, status, True)
     assert told.detail

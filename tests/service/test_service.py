@@ -32,6 +32,7 @@ from llmroute.service.factory import get_llm_service
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse
 from tests.fault_server import Drip, Pause, Received, Reset, Script, chunk, chunked_head, reply, serving
+from tests.service.mocked import elsewhere, mock
 from tests.service.servers import (
     ANTHROPIC,
     KEY,
@@ -48,6 +49,8 @@ from tests.service.servers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_httpx import HTTPXMock
 
     from llmroute.service.api import LLMService
 
@@ -110,14 +113,14 @@ def in_turn(*scripts: Script) -> Callable[[Received], Script]:
     return answer
 
 
-def test_a_plain_answer_and_its_row(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_answer("Hello!")]) as server:
-        house = House(tmp_path, openai=server)
-        _, response = ask(
-            house.service(), model=OPENAI, task_type="chat", workspace_id="w", execution_id="e", max_tokens=50
-        )
-        [sent] = server.received
-    assert sent.path == "/v1/chat/completions"
+def test_a_plain_answer_and_its_row(tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock) -> None:
+    mock(httpx_mock, "openai", [openai_answer("Hello!")])
+    house = elsewhere(tmp_path, "openai")
+    _, response = ask(
+        house.service(), model=OPENAI, task_type="chat", workspace_id="w", execution_id="e", max_tokens=50
+    )
+    [sent] = httpx_mock.get_requests()
+    assert str(sent.url) == "https://openai.example/v1/chat/completions"
     assert sent.headers["authorization"] == f"Bearer {KEY}"
     assert (response.content, response.provider, response.model) == ("Hello!", "openai", "gpt-4.1-mini")
     assert (response.usage.input_tokens, response.usage.output_tokens, response.usage.source) == (10, 5, "reported")
@@ -147,19 +150,19 @@ def test_a_streamed_answer_comes_in_its_pieces(tmp_path: Path, ask: Ask) -> None
     ]
 
 
-def test_usage_that_nobody_told_is_estimated_and_said_to_be(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_answer("x" * 400, usage=False)]) as server:
-        house = House(tmp_path, openai=server)
-        _, response = ask(house.service(), model=OPENAI)
+def test_usage_that_nobody_told_is_estimated_and_said_to_be(tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock) -> None:
+    mock(httpx_mock, "openai", [openai_answer("x" * 400, usage=False)])
+    house = elsewhere(tmp_path, "openai")
+    _, response = ask(house.service(), model=OPENAI)
     assert (response.usage.output_tokens, response.usage.source) == (100, "estimated")
     assert response.cost_usd
     assert house.rows("output_tokens, usage_source, cost_usd") == [(100, "estimated", response.cost_usd)]
 
 
-def test_a_model_of_unknown_price_has_an_unknown_cost(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_answer()]) as server:
-        house = House(tmp_path, openai=server)
-        _, response = ask(house.service(), model="openai/ft:somebody", enable_fallback=False)
+def test_a_model_of_unknown_price_has_an_unknown_cost(tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock) -> None:
+    mock(httpx_mock, "openai", [openai_answer()])
+    house = elsewhere(tmp_path, "openai")
+    _, response = ask(house.service(), model="openai/ft:somebody", enable_fallback=False)
     assert response.cost_usd is None
     assert house.rows("status, cost_picousd") == [("ok", None)]
 
@@ -372,21 +375,24 @@ def test_a_stall_after_text_was_shown_is_a_partial_answer(tmp_path: Path, ask: A
     assert house.rows("status, error") == [("partial", "timeout")]
 
 
-def test_an_answer_that_was_all_reasoning_says_so_and_is_not_asked_for_again(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_answer("", finish="length")]) as server:
-        house = House(tmp_path, openai=server)
-        with pytest.raises(BadOutputError, match="all its tokens went into reasoning"):
-            ask(house.service(), model=OPENAI, enable_fallback=False)
-        assert len(server.received) == 1
+def test_an_answer_that_was_all_reasoning_says_so_and_is_not_asked_for_again(
+    tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock
+) -> None:
+    mock(httpx_mock, "openai", [openai_answer("", finish="length")])
+    house = elsewhere(tmp_path, "openai")
+    with pytest.raises(BadOutputError, match="all its tokens went into reasoning"):
+        ask(house.service(), model=OPENAI, enable_fallback=False)
+    assert len(httpx_mock.get_requests()) == 1
     # It was billed all the same, as the provider told.
     assert house.rows("status, usage_source, output_tokens") == [("failed", "reported", 5)]
 
 
-def test_what_a_model_does_not_take_is_left_out_with_a_note(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_answer()]) as server:
-        house = House(tmp_path, openai=server)
-        ask(house.service(), model=OPENAI, effort="high")
-        assert b"effort" not in server.received[0].body
+def test_what_a_model_does_not_take_is_left_out_with_a_note(tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock) -> None:
+    mock(httpx_mock, "openai", [openai_answer()])
+    house = elsewhere(tmp_path, "openai")
+    ask(house.service(), model=OPENAI, effort="high")
+    [sent] = httpx_mock.get_requests()
+    assert b"effort" not in sent.content
     assert house.notes == [f"{OPENAI} takes no effort; sent without"]
 
 
@@ -603,11 +609,11 @@ def test_a_busy_ledger_is_waited_for(tmp_path: Path, ask: Ask) -> None:
     assert house.notes == []
 
 
-def test_keys_and_prompts_are_in_no_trace_and_in_no_row(tmp_path: Path, ask: Ask) -> None:
-    with serving([openai_error(401, KEY)]) as server:
-        house = House(tmp_path, openai=server)
-        with pytest.raises(AuthenticationError) as caught:
-            ask(house.service(), model=OPENAI, prompt="a private matter", enable_fallback=False)
+def test_keys_and_prompts_are_in_no_trace_and_in_no_row(tmp_path: Path, ask: Ask, httpx_mock: HTTPXMock) -> None:
+    mock(httpx_mock, "openai", [openai_error(401, KEY)])
+    house = elsewhere(tmp_path, "openai")
+    with pytest.raises(AuthenticationError) as caught:
+        ask(house.service(), model=OPENAI, prompt="a private matter", enable_fallback=False)
     told = " ".join(house.traces) + " ".join(house.notes) + str(caught.value) + str(house.rows("*"))
     assert len(house.traces) == 2
     assert KEY not in told
@@ -622,7 +628,7 @@ def test_without_any_key_a_person_is_told_what_is_missing(tmp_path: Path, ask: A
     assert not (tmp_path / "ledger.db").exists()
 
 
-def test_a_retired_model_is_its_successor_at_home_and_itself_behind_a_gateway(tmp_path: Path, ask: Ask) -> None:
+def test_a_retired_model_is_its_successor_elsewhere_and_itself_behind_a_gateway(tmp_path: Path, ask: Ask) -> None:
     with serving([openai_answer()]) as server:
         house = House(tmp_path, openai=server)
         assert ask(house.service(), model="openai/gpt-4")[1].model == "gpt-4"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import ssl
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from llmroute.config import Config, Timeouts
 from llmroute.config_sources import ProviderSettings
@@ -16,6 +20,7 @@ from llmroute.service.options import Options
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from llmroute.registry import ModelRegistry
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 KEY = "k-0123456789abcdef"
 # Nobody listens there, so that a local server of the developer's own is never asked.
 NOWHERE = "http://127.0.0.1:9"
+# To load certificates takes longer than a call.
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass
@@ -69,17 +76,40 @@ def call(
     config: Config, registry: ModelRegistry, *, streaming: bool, awaiting: bool, label: str, **asked: Any
 ) -> Outcome:
     """Make a call; `label` is what its rows are found under."""
+    asked |= {"execution_id": label}
+    return _call(config, registry, streaming=streaming, awaiting=awaiting, clients=False, asked=asked)
+
+
+def call_through_own_client(
+    config: Config, registry: ModelRegistry, *, streaming: bool, awaiting: bool, label: str, **asked: Any
+) -> Outcome:
+    """As `call`, through a client that belongs to the caller."""
+    asked |= {"execution_id": label}
+    return _call(config, registry, streaming=streaming, awaiting=awaiting, clients=True, asked=asked)
+
+
+def _call(  # noqa: PLR0913 (by keyword)
+    config: Config, registry: ModelRegistry, *, streaming: bool, awaiting: bool, clients: bool, asked: dict[str, Any]
+) -> Outcome:
     outcome = Outcome()
-    service = LLMService(config=config, registry=registry, note=outcome.notes.append, trace=outcome.traces.append)
-    asked = {"prompt": "Say hello.", "execution_id": label} | asked
+
+    def service(**given: Any) -> LLMService:
+        notes, traces = outcome.notes.append, outcome.traces.append
+        return LLMService(config=config, registry=registry, note=notes, trace=traces, **given)
+
+    asked = {"prompt": "Say hello."} | asked
     try:
         if awaiting:
-            asyncio.run(_awaiting(service, outcome, streaming=streaming, asked=asked))
+            asyncio.run(_awaiting(service, outcome, streaming=streaming, clients=clients, asked=asked))
+        elif clients:
+            with httpx.Client(verify=_NO_TLS, trust_env=False) as client:
+                _blocking(service(http_client=client), outcome, streaming=streaming, asked=asked)
+                assert not client.is_closed
         else:
-            _blocking(service, outcome, streaming=streaming, asked=asked)
+            _blocking(service(), outcome, streaming=streaming, asked=asked)
     except LLMRouteError as error:
         outcome.error = error
-    outcome.rows = _rows(config.ledger_path, label)
+    outcome.rows = _rows(config.ledger_path, asked["execution_id"])
     return outcome
 
 
@@ -94,8 +124,15 @@ def _blocking(service: LLMService, outcome: Outcome, *, streaming: bool, asked: 
         service.close()
 
 
-async def _awaiting(service: LLMService, outcome: Outcome, *, streaming: bool, asked: dict[str, Any]) -> None:
-    async with service:
+async def _awaiting(
+    new: Callable[..., LLMService], outcome: Outcome, *, streaming: bool, clients: bool, asked: dict[str, Any]
+) -> None:
+    async with AsyncExitStack() as stack:
+        given: dict[str, Any] = {}
+        if clients:
+            client = await stack.enter_async_context(httpx.AsyncClient(verify=_NO_TLS, trust_env=False))
+            given["async_http_client"] = client
+        service = await stack.enter_async_context(new(**given))
         if not streaming:
             outcome.response = await service.generate(**asked)
             return

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
+import httpx
+
 from tests.providers.samples import chat_answer, chat_chunk, event
 
 if TYPE_CHECKING:
@@ -81,14 +83,22 @@ class Recorder:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        self.requests.append(Request(handler.command, handler.path, headers, body))
-        if handler.path == "/api/tags":
-            _send(handler, 200, {}, b'{"models":[{"name":"llama3.1:latest"}]}')
-        elif handler.path == "/api/show":
-            _send(handler, 200, {}, b'{"model_info":{"llama.context_length":8192}}')
-        else:
-            spoken = answer_of(handler.path, streaming=json.loads(body).get("stream") is True)
-            _send(handler, self.status, self.headers, spoken if self.body is None else self.body)
+        _send(handler, *self._reply(Request(handler.command, handler.path, headers, body)))
+
+    def respond(self, request: httpx.Request) -> httpx.Response:
+        """Answer in place of a transport of httpx."""
+        headers = dict(request.headers.items())
+        status, told, body = self._reply(Request(request.method, request.url.path, headers, request.content))
+        return httpx.Response(status, headers=told, content=body)
+
+    def _reply(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        self.requests.append(request)
+        if request.path == "/api/tags":
+            return 200, {}, b'{"models":[{"name":"llama3.1:latest"}]}'
+        if request.path == "/api/show":
+            return 200, {}, b'{"model_info":{"llama.context_length":8192}}'
+        spoken = answer_of(request.path, streaming=request.asked.get("stream") is True)
+        return self.status, self.headers, spoken if self.body is None else self.body
 
 
 def answer_of(path: str, *, streaming: bool) -> bytes:
