@@ -42,7 +42,7 @@ class Bulk:
         self._pot = pot
         self._plans = SharedPlans(calls, opened.threads(), bounded=calls.capped or pot is not None, paced=True)
         self._gate = Gate(jobs, lambda provider: PROVIDERS[provider].local)
-        self._books = PacedBooks(opened.async_books(), self._gate, pot, self._plans.note_failure, capped=calls.capped)
+        self._books = PacedBooks(opened.async_books, self._gate, pot, self._plans.note_failure, capped=calls.capped)
 
     async def plan(self, options: Options) -> Plan:
         """Return the plan of a request, as far as it is worked out before a failure; nothing is sent.

@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 class PacedBooks:
     """Paces the attempts that begin by those that end; `note_failure` hears of each other failure.
 
+    `books` returns those of the running loop.
+
     Under a budget an attempt whose longest answer does not fit waits for others to end, and to cost less than they
     might have; only one that is alone is cut down to what is left, or refused.
     """
 
     def __init__(
-        self, books: GroupedBooks, gate: Gate, pot: Pot | None, note_failure: Callable[[], None], *, capped: bool
+        self,
+        books: Callable[[], GroupedBooks],
+        gate: Gate,
+        pot: Pot | None,
+        note_failure: Callable[[], None],
+        *,
+        capped: bool,
     ) -> None:
         self._books = books
         self._gate = gate
@@ -42,7 +50,7 @@ class PacedBooks:
         await self._gate.enter(row.provider)
         try:
             _leave_out(beginning, loop.time() - came_s)
-            longest = await (self._admitted(beginning) if self._bounded else self._books.begin(beginning))
+            longest = await (self._admitted(beginning) if self._bounded else self._books().begin(beginning))
         except BaseException:
             self._gate.leave(row.provider)
             raise
@@ -59,7 +67,7 @@ class PacedBooks:
                 _leave_out(beginning, loop.time() - came_s)
                 came_s = loop.time()
                 try:
-                    return await self._books.begin(beginning.among_others(whole=not alone))
+                    return await self._books().begin(beginning.among_others(whole=not alone))
                 except BudgetExceededError as refusal:
                     if alone or refusal.of_request:
                         raise
@@ -79,7 +87,7 @@ class PacedBooks:
             self._note_failure()
         self._gate.leave(row.provider)
         try:
-            await self._books.settle(settlement)
+            await self._books().settle(settlement)
         finally:
             self._ended.set()
 

@@ -286,3 +286,14 @@ def test_an_error_of_a_request_reaches_its_caller_alone(tmp_path: Path) -> None:
         found = asyncio.run(main())
     assert all(isinstance(one, LLMRouteError) for one in found[1::2])
     assert [one.content for one in found[::2]] == [f"good-{n}" for n in range(0, 10, 2)]
+
+
+def test_many_requests_may_be_asked_for_before_a_loop_runs(server: FaultServer, tmp_path: Path) -> None:
+    service = House(tmp_path, openai=server).service()
+    results = service.generate_many([{"prompt": f"many-{number}", "model": OPENAI} for number in range(5)], jobs=2)
+
+    async def main() -> list[str]:
+        async with service:
+            return [result.response.content async for result in results if result.response is not None]
+
+    assert asyncio.run(main()) == [f"many-{number}" for number in range(5)]
