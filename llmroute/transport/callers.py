@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Generic
 from weakref import WeakSet
 
-import httpcore
 import httpx
 
 from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import BadRequestError, RequestError, UnreachableError
 from llmroute.transport.clients import Client, Lane
-
-_PROXIES = (httpcore.HTTPProxy, httpcore.SOCKSProxy, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
 
 
 class CallersClient(Generic[Client]):
@@ -81,8 +78,8 @@ def _refuse_detour(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> 
         return
     choose = getattr(client, "_transport_for_url", None)
     pool = getattr(choose(url), "_pool", None) if choose is not None else None
-    proxy = getattr(pool, "_proxy_url", None) if isinstance(pool, _PROXIES) else None
-    if proxy is not None and not is_loopback_host(proxy.host.decode("ascii", "replace")):
+    host = getattr(getattr(pool, "_proxy_url", None), "host", None)
+    if isinstance(host, bytes) and not is_loopback_host(host.decode("ascii", "replace")):
         raise UnreachableError(
             f"the HTTP client calls {url.host} through a proxy on another machine",
             hint=f"except it from the proxy, in NO_PROXY or with mounts={{'all://{url.host}': None}}",

@@ -155,7 +155,10 @@ class Exchange:
 
 
 def _hang_up(response: httpx.Response) -> None:
-    """Wake the thread that reads a body, which closes the connection then; one of HTTP/2 carries other requests too."""
+    """Wake the thread that reads a body, which closes the connection then.
+
+    A connection of HTTP/2 carries other requests too, and stays: there the thread ends at the next piece.
+    """
     stream = response.extensions.get("network_stream")
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is not None and response.http_version != "HTTP/2":

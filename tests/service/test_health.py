@@ -24,6 +24,7 @@ def test_a_provider_that_answers_is_well(tmp_path: Path) -> None:
     with serving([MODELS]) as server, serving([TAGS]) as local:
         service = House(tmp_path, openai=server).service(OLLAMA_BASE_URL=local.url)
         told = probe_all(service, ("openai", "ollama"))
+        service.close()
         assert [sent.line for sent in server.received] == ["GET /v1/models HTTP/1.1"]
     assert [(each.ok, each.status, each.models, each.configured) for each in told.values()] == [
         (True, "ok", 2, True),

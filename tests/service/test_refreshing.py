@@ -208,6 +208,7 @@ def test_the_library_takes_an_address_too(stack: ExitStack) -> None:
         prepare(service, f"{url}.gone")
     with pytest.raises(RequestError):
         prepare(service, "/nowhere")
+    service.close()
 
 
 def aged(days: int) -> ModelRegistry:
