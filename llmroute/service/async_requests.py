@@ -6,14 +6,12 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llmroute.errors import DeadlineError
 from llmroute.service.call import Clock
 from llmroute.service.drive import drive_async
 from llmroute.service.flow import run
 from llmroute.service.per_loop import PerLoop
 from llmroute.service.purse import Purse
 from llmroute.service.shared_plans import SharedPlans
-from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,13 +51,7 @@ class AsyncRequests:
         clock = Clock()
         prompt = options.rendered_prompt(streaming=streaming)
         plans = self._plans.get()
-        total_s = self._calls.timeouts(options).total_s
-        try:
-            async with asyncio.timeout(total_s):
-                plan, others = await plans.plan(options, prompt)
-        except TimeoutError as error:
-            hint = Told("allow more with ", Remedy("timeout_s"))
-            raise DeadlineError(f"no plan within {total_s:g} s", hint=hint, option="timeout_s") from error
+        plan, others = await plans.plan(options, prompt)
         call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd), clock=clock, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:

@@ -63,14 +63,12 @@ class Bulk:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        try:
-            prompt = options.rendered_prompt(streaming=False)
-            plan, others = await self._plans.plan(options, prompt)
-        except (TypeError, AttributeError) as error:
-            raise RequestError(f"the request holds a value of the wrong kind: {error}") from error
+        clock = Clock()
+        prompt = options.rendered_prompt(streaming=False)
+        plan, others = await self._plans.plan(options, prompt)
         if not (options.model or options.provider or options.chain or options.fallback):
             plan = self._spread(plan)
-        call = self._calls.call(options, prompt, plan, purse, clock=Clock(), others=others, paced=True)
+        call = self._calls.call(options, prompt, plan, purse, clock=clock, others=others, paced=True)
         opened = self._opened
         flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, self._books, opened.threads())
         async with aclosing(flow) as pieces:

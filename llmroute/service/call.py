@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.errors import DeadlineError
+from llmroute.wording import Remedy, Told
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,6 +42,12 @@ class Clock:
     def leave_out(self, seconds: float) -> None:
         """Leave out of the count what has just passed."""
         self._left_out_s += seconds
+
+
+def no_plan(within_s: float) -> DeadlineError:
+    """Return the error of a request whose time was over before its models were known."""
+    hint = Told("allow more with ", Remedy("timeout_s"))
+    return DeadlineError(f"no plan within {within_s:g} s", hint=hint, option="timeout_s")
 
 
 class Call(NamedTuple):

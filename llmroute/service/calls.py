@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmroute.after_fork import start_anew_in_children
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
-from llmroute.service.call import Call, Clock, Labels
+from llmroute.service.call import Call, Clock, Labels, no_plan
 from llmroute.service.candidates import Candidates
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.planning import Planner
@@ -127,7 +127,11 @@ class Calls:
         """
         clock = Clock()
         prompt = options.rendered_prompt(streaming=streaming)
-        first, whole = self.planner(options, prompt).first(options, prompt)
+        total_s = self.timeouts(options).total_s
+        with self._local_models.asked_within(total_s):
+            first, whole = self.planner(options, prompt).first(options, prompt)
+        if clock() - clock.started_s >= total_s:
+            raise no_plan(total_s)
         others = None if whole is None else lambda: whole().others(first)
         return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from llmroute.after_fork import start_anew_in_children
 from llmroute.providers import PROVIDERS, Endpoint, connect
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ class Endpoints:
         self._config = config
         self._providers: dict[str, Provider] = {}
         self._fingerprints: dict[str, str] = {}
+        self._lock = threading.RLock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
         self._lock = threading.RLock()
 
     def why_unusable(self, provider: str) -> str | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.after_fork import start_anew_in_children
-from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from llmroute.providers import Provider
     from llmroute.transport.loop_sender import AnySender
@@ -49,11 +49,21 @@ class LocalModels:
         self._monotonic = monotonic
         self._listed: Listed | None = None
         self._asking = threading.Lock()
+        self._limit = threading.local()
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
         """Make a new lock in a forked child: a thread of the parent may have held it."""
         self._asking = threading.Lock()
+
+    @contextmanager
+    def asked_within(self, seconds: float) -> Iterator[None]:
+        """Let this thread wait no longer for the server than the time that a request has."""
+        self._limit.seconds = seconds
+        try:
+            yield
+        finally:
+            del self._limit.seconds
 
     def on_this_machine(self) -> bool:
         """Whether the server's address is this machine's."""
@@ -96,26 +106,27 @@ class LocalModels:
             self._asking.release()
 
     def _ask(self) -> Listed:
-        at_s = self._monotonic()
-        nothing = Listed(None, frozenset(), at_s)
+        within_s = min(2 * PROBE_TIMEOUT_S, getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S))
+        # Silence in less than the usual time is no answer to others.
+        nothing = Listed(None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S)
         try:
             provider = self._connect()
-            until = time.monotonic() + 2 * PROBE_TIMEOUT_S
-            exchange = self._sender().open(
-                provider.render_models(), connect_s=PROBE_TIMEOUT_S, answer_s=PROBE_TIMEOUT_S
-            )
+            until_s = self._monotonic() + within_s
+            exchange = self._sender().open(provider.render_models(), connect_s=within_s / 2, answer_s=within_s / 2)
             try:
-                body = b"".join(iter(lambda: exchange.read(max(until - time.monotonic(), 0.001)), b""))
+                body = b"".join(iter(lambda: exchange.read(max(until_s - self._monotonic(), 0.001)), b""))
             finally:
                 exchange.close()
             if exchange.status != 200:  # noqa: PLR2004
                 return nothing
             models = provider.parse_models(body).models
-        except LLMRouteError:
+        except Exception:  # noqa: BLE001 (a mock of the caller's may raise anything for a question it did not expect)
             return nothing
         names = {model.api_name for model in models}
         # What it passes on to another machine may be called as one likes.
         elsewhere = frozenset(
             name for model in models if model.local is False for name in (model.api_name, *model.aliases)
         )
-        return Listed(frozenset(names | {f"{name}:latest" for name in names if ":" not in name}), elsewhere, at_s)
+        return Listed(
+            frozenset(names | {f"{name}:latest" for name in names if ":" not in name}), elsewhere, self._monotonic()
+        )

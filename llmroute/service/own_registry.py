@@ -42,9 +42,9 @@ def own_registry() -> ModelRegistry:
         return _kept[1]
     registry = registry_of(*settings.own_models())
     if registry.warning:
-        from logging import getLogger
+        from llmroute.service import logs
 
-        getLogger(__name__).warning(registry.warning)
+        logs.warn(registry.warning)
     _kept = stamp, registry
     return registry
 

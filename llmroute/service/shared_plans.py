@@ -16,6 +16,7 @@ from llmroute.errors import LLMRouteError
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.fallback import MAX_ATTEMPTS
 from llmroute.routing.router import exclude
+from llmroute.service.call import no_plan
 from llmroute.service.candidates import size_of, sized
 from llmroute.service.options import Options
 
@@ -34,9 +35,10 @@ STALE_AFTER_FAILURE_S = 0.25
 # Prompts whose sizes differ by less than this power of two share a plan.
 SIZE_STEP = 0.25
 MOST_KEPT = 64
-# What requests that are alike say alike, beside their lists; their texts are their own.
+# What requests that are alike need not say alike: their texts, and what has no part in the choice of a model.
 _LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
-_ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not in _LISTS_AND_TEXTS))
+_NO_PART = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on")
+_ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not in (*_LISTS_AND_TEXTS, *_NO_PART)))
 
 
 class Shared(NamedTuple):
@@ -81,21 +83,31 @@ class SharedPlans:
         self._kept: dict[Hashable, _Kept] = {}
         self._making: dict[Hashable, asyncio.Future[_Kept]] = {}
         self._failed_s = float("-inf")
+        self._forgotten = 0
 
     def note_failure(self) -> None:
         """Let plans be made anew soon: what has failed may be left alone now."""
         self._failed_s = asyncio.get_running_loop().time()
 
     def forget(self) -> None:
-        """Make every plan anew."""
-        self._kept.clear()
+        """Make every plan anew, those that are being made too.  Safe to call from any thread."""
+        self._forgotten += 1
+        self._kept = {}
 
     async def plan(self, options: Options, prompt: Prompt) -> Shared:
-        """Return the plan of a request.
+        """Return the plan of a request, within its deadline.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
+        total_s = self._calls.timeouts(options).total_s
+        try:
+            async with asyncio.timeout(total_s):
+                return await self._plan(options, prompt)
+        except TimeoutError as error:
+            raise no_plan(total_s) from error
+
+    async def _plan(self, options: Options, prompt: Prompt) -> Shared:
         try:
             kept = await self._shared(_key(options, prompt), options, prompt)
         except LLMRouteError:
@@ -121,17 +133,19 @@ class SharedPlans:
 
     async def _anew(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         """Make a plan in a thread, for the local server may have to be asked; who wants the same waits for it."""
-        making = self._making.get(key)
+        making, forgotten = self._making.get(key), self._forgotten
         if making is None:
             now_s = asyncio.get_running_loop().time()
             making = self._threads.submit(lambda: self._make(options, prompt, now_s))
             self._making[key] = making
             making.add_done_callback(lambda _done: self._making.pop(key))
-        kept = await asyncio.shield(making)
-        while len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[key] = kept
-        return kept
+        made = await asyncio.shield(making)
+        if forgotten == self._forgotten:
+            kept = self._kept
+            while len(kept) >= MOST_KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = made
+        return made
 
     def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
         planner = self._calls.planner(options, prompt, paced=self._paced)

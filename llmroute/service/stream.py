@@ -31,7 +31,10 @@ class _Answered:
 
 
 class Stream(_Answered):
-    """The pieces of a streamed answer; `response` is the whole once they have ended."""
+    """The pieces of a streamed answer; `response` is the whole once they have ended.
+
+    An async context manager that breaks the answer off where its block is left.
+    """
 
     def __init__(self, pieces: AsyncIterator[str | LLMResponse]) -> None:
         self._pieces = pieces
@@ -49,6 +52,14 @@ class Stream(_Answered):
     async def aclose(self) -> None:
         """Break the answer off; the attempt is settled as interrupted."""
         await self._pieces.aclose()  # type: ignore[attr-defined]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 class SyncStream(_Answered):

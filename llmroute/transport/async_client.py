@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from llmroute.errors import BadRequestError
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_async_client
-from llmroute.transport.errors import faults, translated
+from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
@@ -34,15 +35,15 @@ class AsyncSender:
     async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
         """As `Sender.open`."""
         try:
+            for client in self._clients.idle():
+                await client.aclose()
             lane = self._clients.enter(request.url)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             async with asyncio.timeout(connect_s + answer_s):
-                response = await lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
-        except httpx.HTTPStatusError as fault:  # a hook of the caller's does so for an error status
-            response = fault.response
+                response = await _sent(lane.client, prepared)
         except BaseException as fault:
             lane.leave()
             if isinstance(fault, faults()):
@@ -54,6 +55,18 @@ class AsyncSender:
         """Close every connection of our own."""
         for client in self._clients.forget():
             await client.aclose()
+
+
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """As `client.sent`."""
+    try:
+        return await client.send(request, stream=True, auth=None, follow_redirects=False)
+    except httpx.HTTPStatusError as fault:
+        return response_of(fault, request)
+    except RuntimeError as error:
+        if not client.is_closed:
+            raise
+        raise BadRequestError(CLOSED_MEANWHILE) from error
 
 
 class AsyncExchange:

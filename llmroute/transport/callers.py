@@ -45,6 +45,10 @@ class CallersClient(Generic[Client]):
         _processes.used.add(self._client)
         return Lane(self._client)
 
+    def idle(self) -> list[Client]:
+        """Return the clients to close for want of use: none."""
+        return []
+
     def forget(self) -> list[Client]:
         """Return the clients to close: none."""
         return []

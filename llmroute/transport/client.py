@@ -5,15 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
+from llmroute.errors import BadRequestError
 from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients
 from llmroute.transport.deadline import Background
-from llmroute.transport.errors import faults, translated
+from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from llmroute.transport.clients import Lane
     from llmroute.types import HTTPRequest
+
+
+_CONNECTED = ("connection.connect_tcp.complete", "connection.start_tls.complete")
 
 
 class Sender:
@@ -47,6 +51,8 @@ class Sender:
             BadRequestError: it cannot be sent.
         """
         try:
+            for client in self._clients.idle():
+                client.close()
             return Exchange(self._clients.enter(request.url), request, connect_s, answer_s)
         except faults() as fault:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
@@ -55,6 +61,23 @@ class Sender:
         """Close every connection of our own."""
         for client in self._clients.forget():
             client.close()
+
+
+def sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Send a request and return its response, of which the head is there.
+
+    Raises:
+        Exception: what httpx, a transport or a hook of the caller raises.
+        BadRequestError: the client was closed meanwhile.
+    """
+    try:
+        return client.send(request, stream=True, auth=None, follow_redirects=False)
+    except httpx.HTTPStatusError as fault:
+        return response_of(fault, request)
+    except RuntimeError as error:
+        if not client.is_closed:
+            raise
+        raise BadRequestError(CLOSED_MEANWHILE) from error
 
 
 class Head(NamedTuple):
@@ -77,8 +100,14 @@ class Exchange:
         self._ended = False
         self._left = False
         self._response: httpx.Response | None = None
+        # The new connection of the request, as long as no response is there.
+        self._connecting: Any = None
         self._held: list[bytes] = []
-        self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
+        try:
+            self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
+        except RuntimeError as error:
+            lane.leave()
+            raise OSError(f"no thread can be started: {error}") from error
         try:
             head, *body = self._arriving.take(connect_s + answer_s)
         except BaseException:
@@ -94,9 +123,8 @@ class Exchange:
         """Yield the head, then the pieces of the body; runs in a thread of its own."""
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
-            response = lane.client.send(prepared, stream=True, auth=None, follow_redirects=False)
-        except httpx.HTTPStatusError as fault:  # a hook of the caller's does so for an error status
-            response = fault.response
+            prepared.extensions["trace"] = self._note_connection
+            response = sent(lane.client, prepared)
         except BaseException:
             lane.leave()
             raise
@@ -121,6 +149,14 @@ class Exchange:
         finally:
             response.close()
             lane.leave()
+
+    def _note_connection(self, event: str, told: dict[str, Any]) -> None:
+        """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
+        if event in _CONNECTED:
+            with self._lock:
+                self._connecting = told["return_value"]
+                if self._left:
+                    _shut_down(self._connecting)
 
     def _end(self, response: httpx.Response, stream: httpx.SyncByteStream) -> None:
         """Note that the whole body has come; the connection is about to be free for the next request."""
@@ -149,7 +185,9 @@ class Exchange:
         """Let go of the connection; a body that is not at its end closes it."""
         with self._lock:
             self._left = True
-            if self._response is not None and not self._ended:
+            if self._response is None:
+                _shut_down(self._connecting)
+            elif not self._ended:
                 _hang_up(self._response)
             self._ended = True
 
@@ -159,8 +197,13 @@ def _hang_up(response: httpx.Response) -> None:
 
     A connection of HTTP/2 carries other requests too, and stays: there the thread ends at the next piece.
     """
-    stream = response.extensions.get("network_stream")
+    if response.http_version != "HTTP/2":
+        _shut_down(response.extensions.get("network_stream"))
+
+
+def _shut_down(stream: Any) -> None:
+    """Let whatever waits for a network stream of httpcore find it ended."""
     connection = stream.get_extra_info("socket") if stream is not None else None
-    if connection is not None and response.http_version != "HTTP/2":
+    if connection is not None:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)

@@ -6,6 +6,8 @@ Addresses of this machine are called directly; for all others httpx reads HTTPS_
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -35,6 +37,7 @@ class Lane(Generic[Client]):
     def __init__(self, client: Client) -> None:
         self.client = client
         self._under_way = 0
+        self._left_s = 0.0
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
@@ -48,6 +51,12 @@ class Lane(Generic[Client]):
         """Say that an exchange has ended."""
         with self._lock:
             self._under_way -= 1
+            self._left_s = time.monotonic()
+
+    def is_idle(self) -> bool:
+        """Whether it has had nothing to do for as long as its connections are kept."""
+        with self._lock:
+            return not self._under_way and time.monotonic() - self._left_s > KEEPALIVE_S
 
 
 class OwnClients(Generic[Client]):
@@ -88,6 +97,17 @@ class OwnClients(Generic[Client]):
             lanes.append(lane)
             return lane
 
+    def idle(self) -> list[Client]:
+        """Give up the clients that had nothing to do for long, but one of each kind, and return them to be closed.
+
+        httpcore closes what a server has left only when a client is used.
+        """
+        with self._lock:
+            given_up = [(lanes, lane) for lanes in self._lanes.values() for lane in lanes[1:] if lane.is_idle()]
+            for lanes, lane in given_up:
+                lanes.remove(lane)
+        return [lane.client for _, lane in given_up]
+
     def _made(self, secure: bool, proxied: bool) -> Client:
         if secure not in self._contexts:
             self._contexts[secure] = tls_context() if secure else no_tls_context()
@@ -115,10 +135,12 @@ def new_async_client(
     The transport on aiohttp carries twice as many requests at once, and reads no proxy from the environment by itself.
     """
     transport = None
-    if find_spec("httpx_aiohttp") is not None and not (trust_env and getproxies()):
-        from llmroute.transport.aiohttp_transport import new_transport
+    if find_spec("httpx_aiohttp") is not None and not (trust_env and getproxies().keys() - {"no"}):
+        # What is installed but cannot be imported is as good as missing.
+        with suppress(ImportError):
+            from llmroute.transport.aiohttp_transport import new_transport
 
-        transport = new_transport(verify, limits)
+            transport = new_transport(verify, limits)
     return httpx.AsyncClient(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
 
 

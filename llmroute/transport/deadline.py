@@ -2,7 +2,7 @@
 
 httpx bounds each read from a socket, which a server that sends byte by byte renews for ever, and cannot bound how long
 a name takes to be resolved.  So the traffic runs in a thread of its own, and the caller waits for it no longer than it
-likes; a thread that is left behind ends by itself when the system call that it waits in does.
+likes.  A thread that is left behind is hung up on where it has a connection, else it ends when its system call does.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ from llmroute.errors import BadOutputError, BadRequestError, ProviderTimeoutErro
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
 
-FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
+FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 """What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
 
+CLOSED_MEANWHILE = "the service was closed while a request was under way"
 _LONGEST_REASON = 200
 
 
@@ -22,6 +23,17 @@ def faults() -> tuple[type[Exception], ...]:
     """Return FAULTS, and the errors of aiohttp that its transport for httpx lets through where it is in use."""
     aiohttp: Any = sys.modules.get("aiohttp")
     return FAULTS if aiohttp is None else (*FAULTS, aiohttp.ClientError)
+
+
+def response_of(fault: httpx.HTTPStatusError, request: httpx.Request) -> httpx.Response:
+    """Return the response to a request, for whose status a hook of the caller's raised an error.
+
+    Raises:
+        httpx.HTTPStatusError: it is of another request, a hook's own.
+    """
+    if fault.request is not request:
+        raise fault
+    return fault.response
 
 
 def translated(fault: Exception, connect_s: float, answer_s: float) -> AttemptError:
