@@ -14,7 +14,19 @@ class Forkable(Protocol):
         """Begin with nothing open, in a child just forked; what the parent has open is neither used nor closed."""
 
 
+class Held(Forkable, Protocol):
+    """Must be at rest while a process is forked."""
+
+    def hold(self) -> None:
+        """Wait until nothing is under way, and let nothing begin."""
+
+    def release(self) -> None:
+        """Let what waits go on, in the parent."""
+
+
 _owners: WeakSet[Forkable] = WeakSet()
+_held: WeakSet[Held] = WeakSet()
+_holding: list[Held] = []
 # What a parent has open must not be closed by the child's garbage collection, which would tell the other side.
 _inherited: list[Any] = []
 
@@ -24,15 +36,33 @@ def start_anew_in_children(owner: Forkable) -> None:
     _owners.add(owner)
 
 
+def hold_while_forking(owner: Held) -> None:
+    """Have an owner at rest whenever this process is forked, and start anew in the child."""
+    _held.add(owner)
+    start_anew_in_children(owner)
+
+
 def leave_to_parent(*inherited: Any) -> None:
     """Keep what belongs to the parent as it is until the child ends."""
     _inherited.extend(inherited)
 
 
+def _before() -> None:
+    for owner in [*_held]:
+        owner.hold()
+        _holding.append(owner)
+
+
+def _in_parent() -> None:
+    while _holding:
+        _holding.pop().release()
+
+
 def _in_child() -> None:
+    _holding.clear()
     for owner in [*_owners]:
         owner.start_anew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

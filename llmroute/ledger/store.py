@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from llmroute.after_fork import leave_to_parent, start_anew_in_children
+from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
 from llmroute.ledger import breakers, memory, spool
 from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
@@ -58,11 +58,19 @@ class Ledger:
             except BaseException:
                 self.db.close()
                 raise
-        start_anew_in_children(self)
+        hold_while_forking(self)
 
     def _connected(self) -> sqlite3.Connection:
         """Return a new connection: one serves all threads, one transaction at a time."""
         return sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
+
+    def hold(self) -> None:
+        """Wait for the transaction under way: a fork in its midst would leave the child with its lock for ever."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let transactions begin again."""
+        self._lock.release()
 
     def start_anew(self) -> None:
         """Connect again in a forked child: SQLite's connections and locks are one process's own."""

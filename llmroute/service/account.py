@@ -26,6 +26,7 @@ class Account:
         self._request_started = started
         self._started = call.clock()
         self._before = before
+        self._first_text_ms: int | None = None
         entry = action.entry
         self._price = entry.candidate.price
         model, labels = entry.model, call.labels
@@ -61,6 +62,7 @@ class Account:
     def mark_first_token(self) -> None:
         """Note that the first text has come."""
         self.row.ttft_ms = self._elapsed_ms()
+        self._first_text_ms = self._since_request_ms()
 
     def close_answered(self, completion: Completion) -> None:
         """Account for a whole answer."""
@@ -128,6 +130,9 @@ class Account:
         )
         return cost
 
+    def _since_request_ms(self) -> int:
+        return round((self._call.clock() - self._request_started) * 1000)
+
     def _elapsed_ms(self) -> int:
         return round((self._call.clock() - self._started) * 1000)
 
@@ -150,8 +155,8 @@ class Account:
                 completion.usage.source if row.usage_source == "reported" else "estimated",
             ),
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-            latency_ms=round((self._call.clock() - self._request_started) * 1000),
-            ttft_ms=row.ttft_ms,
+            latency_ms=self._since_request_ms(),
+            ttft_ms=self._first_text_ms,
             finish_reason=completion.finish_reason,
             attempts=attempts,
             request_id=row.request_id,

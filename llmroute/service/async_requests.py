@@ -38,9 +38,10 @@ class AsyncRequests:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        call = await self._ready(options, streaming=streaming)
         opened = self._opened
-        flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, opened.async_books(), opened.threads())
+        sender, books = opened.async_sender(), opened.async_books()
+        call = (await self._ready(options, streaming=streaming))._replace(leave=books.leave)
+        flow = drive_async(run(call), sender, asyncio.sleep, books, opened.threads())
         # Whoever leaves in the middle waits until the attempt is settled.
         async with aclosing(flow) as pieces:
             async for piece in pieces:

@@ -17,6 +17,7 @@ from llmroute.ledger.breakers import Prober
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.bookkeeping import Admission
+from llmroute.service.call import no_time
 from llmroute.service.judging import fault_of
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
@@ -91,7 +92,7 @@ class Attempt:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
                 account.close_interrupted(self._seen(), sent=self._sent)
-            self._call.books.settle(account.row, self._lesson(None))
+            self._call.leave(account.row, self._lesson(None))
             raise
 
     def _admission(self) -> Admission:
@@ -124,6 +125,9 @@ class Attempt:
 
     def _exchange(self) -> Generator[Operation, Any, Completion]:
         call = self._call
+        if self._left_s() <= 0:
+            # The wait for the ledger took it all.
+            raise no_time(call.timeouts.total_s)
         model = self._entry.model
         provider: Provider = call.endpoints.connected(model.provider) or (
             yield Blocking(lambda: call.endpoints.connect(model.provider))
@@ -224,9 +228,13 @@ class Attempt:
         slow = provider.local or self._call.prompt.effort == "high"
         return timeouts.slow_first_token_s if slow else timeouts.first_token_s
 
+    def _left_s(self) -> float:
+        """Return how much of the request's time is left."""
+        return self._call.timeouts.total_s - (self._call.clock() - self._request_started)
+
     def _within(self, seconds: float) -> float:
         """Bound a wait by the deadline; while somebody is left to fall back to, by half of what remains."""
-        left_s = self._call.timeouts.total_s - (self._call.clock() - self._request_started)
+        left_s = self._left_s()
         share_s = left_s if self._alone or self.shown else left_s / 2
         return max(min(seconds, share_s), 0.001)
 

@@ -54,10 +54,16 @@ class Bulk:
 
     def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
         """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
-        purse = Purse(options.budget_picousd, self._pot)
-        return lambda: self._answer(options, purse)
+        purse: Purse | None = None
 
-    async def _answer(self, options: Options, purse: Purse) -> AsyncGenerator[str | LLMResponse]:
+        def shared_purse() -> Purse:
+            nonlocal purse
+            purse = purse or Purse(options.budget_picousd, self._pot)
+            return purse
+
+        return lambda: self._answer(options, shared_purse)
+
+    async def _answer(self, options: Options, purse: Callable[[], Purse]) -> AsyncGenerator[str | LLMResponse]:
         """Make a request: yield its response, then settle it.
 
         Raises:
@@ -68,8 +74,9 @@ class Bulk:
         plan, others = await self._plans.plan(options, prompt)
         if not (options.model or options.provider or options.chain or options.fallback):
             plan = self._spread(plan)
-        call = self._calls.call(options, prompt, plan, purse, clock=clock, others=others, paced=True)
+        call = self._calls.call(options, prompt, plan, purse(), clock=clock, others=others, paced=True)
         opened = self._opened
+        call = call._replace(leave=opened.async_books().leave)
         flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, self._books, opened.threads())
         async with aclosing(flow) as pieces:
             async for piece in pieces:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.config import Timeouts
+    from llmroute.ledger.memory import Lesson
+    from llmroute.ledger.rows import AttemptRow
     from llmroute.routing.plan import Entry, Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
@@ -44,10 +46,10 @@ class Clock:
         self._left_out_s += seconds
 
 
-def no_plan(within_s: float) -> DeadlineError:
-    """Return the error of a request whose time was over before its models were known."""
+def no_time(within_s: float) -> DeadlineError:
+    """Return the error of a request whose time was over before anything was sent."""
     hint = Told("allow more with ", Remedy("timeout_s"))
-    return DeadlineError(f"no plan within {within_s:g} s", hint=hint, option="timeout_s")
+    return DeadlineError(f"nothing could be sent within {within_s:g} s", hint=hint, option="timeout_s")
 
 
 class Call(NamedTuple):
@@ -58,7 +60,8 @@ class Call(NamedTuple):
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     `others` returns, or works out, who may stand in beside the entries of the plan; it may block.
-    `on_attempt` is told of each attempt that has ended.
+    `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
+    keeps an event loop from waiting for it.
     """
 
     id: str
@@ -74,6 +77,7 @@ class Call(NamedTuple):
     now_ms: Callable[[], int]
     purse: Purse
     on_attempt: Callable[[AttemptRecord], None]
+    leave: Callable[[AttemptRow, Lesson], None]
     others: Callable[[], tuple[Entry, ...]] | None = None
     jitter: float = 0.5
     fallback_on_content: bool = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmroute.after_fork import start_anew_in_children
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
-from llmroute.service.call import Call, Clock, Labels, no_plan
+from llmroute.service.call import Call, Clock, Labels, no_time
 from llmroute.service.candidates import Candidates
 from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.planning import Planner
@@ -131,7 +131,7 @@ class Calls:
         with self._local_models.asked_within(total_s):
             first, whole = self.planner(options, prompt).first(options, prompt)
         if clock() - clock.started_s >= total_s:
-            raise no_plan(total_s)
+            raise no_time(total_s)
         others = None if whole is None else lambda: whole().others(first)
         return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
 
@@ -152,6 +152,13 @@ class Calls:
         paced: bool = False,
     ) -> Call:
         """Make a request that has its plan ready; `others` work out who may stand in beside the plan's entries."""
+        total_s = self.timeouts(options).total_s
+
+        def others_in_time() -> tuple[Entry, ...]:
+            assert others is not None
+            with self._local_models.asked_within(max(total_s - (clock() - clock.started_s), 0.001)):
+                return others()
+
         return Call(
             id=new_id(),
             prompt=prompt,
@@ -166,7 +173,8 @@ class Calls:
             now_ms=now_ms,
             purse=purse,
             on_attempt=self._on_attempt,
-            others=others,
+            leave=self._books.settle,
+            others=None if others is None else others_in_time,
             fallback_on_content=options.fallback_on == "content",
             atomic=options.atomic,
             cheaper=options.on_budget == "cheaper",

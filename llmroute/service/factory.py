@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmroute.errors import RequestError
 from llmroute.service import settings
 from llmroute.service.api import LLMService
 
@@ -38,8 +39,13 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
 
     Raises:
         ConfigError: a setting does not parse or does not fit, or a key is for no provider.
-        RequestError: an HTTP client is of another kind.
+        RequestError: an HTTP client or the ledger is of another kind.
     """
+    if ledger is not None and not isinstance(ledger, str | os.PathLike):
+        from llmroute.ledger.store import Ledger
+
+        if not isinstance(ledger, Ledger):
+            raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger
     if isinstance(ledger, str | os.PathLike):

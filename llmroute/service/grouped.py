@@ -11,10 +11,13 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.service.bookkeeping import answer_of
+from llmroute.service.operations import Settle
 
 if TYPE_CHECKING:
+    from llmroute.ledger.memory import Lesson
+    from llmroute.ledger.rows import AttemptRow
     from llmroute.service.bookkeeping import Bookkeeper, Outcome
-    from llmroute.service.operations import Begin, Settle
+    from llmroute.service.operations import Begin
     from llmroute.service.threads import Threads
 
 
@@ -39,6 +42,12 @@ class GroupedBooks:
     async def settle(self, settlement: Settle) -> None:
         """As `Bookkeeper.settle`."""
         await self._written(settlement)
+
+    def leave(self, row: AttemptRow, lesson: Lesson) -> None:
+        """Write how an attempt ended whose task is cancelled: at once, or in a thread where that would have to wait."""
+        settlement = Settle(row, lesson)
+        if self._books.write_at_once([settlement]) is None:
+            self._threads.start(lambda: self._books.write([settlement]))
 
     async def _written(self, operation: Begin | Settle) -> Outcome:
         loop = asyncio.get_running_loop()

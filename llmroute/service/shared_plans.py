@@ -16,7 +16,7 @@ from llmroute.errors import LLMRouteError
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.fallback import MAX_ATTEMPTS
 from llmroute.routing.router import exclude
-from llmroute.service.call import no_plan
+from llmroute.service.call import no_time
 from llmroute.service.candidates import size_of, sized
 from llmroute.service.options import Options
 
@@ -105,7 +105,7 @@ class SharedPlans:
             async with asyncio.timeout(total_s):
                 return await self._plan(options, prompt)
         except TimeoutError as error:
-            raise no_plan(total_s) from error
+            raise no_time(total_s) from error
 
     async def _plan(self, options: Options, prompt: Prompt) -> Shared:
         try:

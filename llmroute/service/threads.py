@@ -38,16 +38,24 @@ class Threads:
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Return the future of what a call returns, for the running loop; it sees the caller's context variables."""
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmroute")
             loop = asyncio.get_running_loop()
             context = copy_context()
             context.run(waiting_loop.set, loop)
-            return loop.run_in_executor(self._pool, context.run, call)
+            return loop.run_in_executor(self._opened(), context.run, call)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Return what a call returns, or raise what it raises."""
         return await self.submit(call)
+
+    def start(self, call: Callable[[], object]) -> None:
+        """Have a call made for which nothing waits."""
+        with self._lock:
+            self._opened().submit(call)
+
+    def _opened(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="llmroute")
+        return self._pool
 
     def close(self) -> None:
         """Let the threads end when what they do is done."""

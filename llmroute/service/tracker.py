@@ -25,7 +25,16 @@ class LLMTracker:
     """Reads the bill from a ledger; days and periods are those of the user's time zone."""
 
     def __init__(self, ledger: Ledger | str | PathLike[str] | None = None) -> None:
-        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question."""
+        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question.
+
+        Raises:
+            RequestError: `ledger` is something else.
+        """
+        if ledger is not None and not isinstance(ledger, str | PathLike):
+            from llmroute.ledger.store import Ledger
+
+            if not isinstance(ledger, Ledger):
+                raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
         self._path = Path(ledger) if isinstance(ledger, str | PathLike) else None
         self._ledger = None if isinstance(ledger, str | PathLike) else ledger
 

@@ -30,10 +30,13 @@ class AsyncSender:
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
         """As `Sender`."""
         self._clients: OwnClients[httpx.AsyncClient] | CallersClient[httpx.AsyncClient]
+        self._closed = False
         self._clients = OwnClients(new_async_client) if client is None else CallersClient(client, httpx.AsyncClient)
 
     async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
         """As `Sender.open`."""
+        if self._closed:
+            raise BadRequestError(CLOSED_MEANWHILE)
         try:
             for client in self._clients.idle():
                 await client.aclose()
@@ -52,7 +55,8 @@ class AsyncSender:
         return AsyncExchange(response, lane)
 
     async def close(self) -> None:
-        """Close every connection of our own."""
+        """Close every connection of our own; nothing can be sent after that."""
+        self._closed = True
         for client in self._clients.forget():
             await client.aclose()
 

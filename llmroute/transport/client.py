@@ -40,6 +40,7 @@ class Sender:
             RequestError: `client` is something else.
         """
         self._clients: OwnClients[httpx.Client] | CallersClient[httpx.Client]
+        self._closed = False
         self._clients = OwnClients(httpx.Client) if client is None else CallersClient(client, httpx.Client)
 
     def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> Exchange:
@@ -50,6 +51,8 @@ class Sender:
             UnreachableError: DNS, refused, reset, TLS.
             BadRequestError: it cannot be sent.
         """
+        if self._closed:
+            raise BadRequestError(CLOSED_MEANWHILE)
         try:
             for client in self._clients.idle():
                 client.close()
@@ -58,7 +61,8 @@ class Sender:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
 
     def close(self) -> None:
-        """Close every connection of our own."""
+        """Close every connection of our own; nothing can be sent after that."""
+        self._closed = True
         for client in self._clients.forget():
             client.close()
 
@@ -100,7 +104,9 @@ class Exchange:
         self._ended = False
         self._left = False
         self._response: httpx.Response | None = None
-        # The new connection of the request, as long as no response is there.
+        # What httpcore tells of the way to a response: whether it is at work, and the new connection that it made.
+        self._begun = False
+        self._connected = False
         self._connecting: Any = None
         self._held: list[bytes] = []
         try:
@@ -109,7 +115,7 @@ class Exchange:
             lane.leave()
             raise OSError(f"no thread can be started: {error}") from error
         try:
-            head, *body = self._arriving.take(connect_s + answer_s)
+            head, *body = self._first(connect_s, answer_s)
         except BaseException:
             self.close()
             raise
@@ -150,8 +156,19 @@ class Exchange:
             response.close()
             lane.leave()
 
+    def _first(self, connect_s: float, answer_s: float) -> list[Head | bytes]:
+        """Wait for the head; a connection has its own limit, for all addresses of a name and for finding them."""
+        try:
+            return self._arriving.take(connect_s)
+        except TimeoutError:
+            if self._begun and not self._connected:
+                raise httpx.ConnectTimeout("") from None
+        return self._arriving.take(answer_s)
+
     def _note_connection(self, event: str, told: dict[str, Any]) -> None:
         """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
+        self._begun = True
+        self._connected = self._connected or event.endswith("send_request_headers.started")
         if event in _CONNECTED:
             with self._lock:
                 self._connecting = told["return_value"]
