@@ -17,8 +17,9 @@ from llmroute.cli.flags import FLAGS
 from llmroute.wording import Remedy, Told, remedies_of
 
 PACKAGE = Path(llmroute.__file__).parent
-# The meaning of an exit code is for scripts; the compiler of the catalogue is a program of its own.
-ELSEWHERE = ("cli/", "exit_codes.py", "registry/compile.py", "__main__.py")
+# The meaning of an exit code is for scripts; the compiler of the catalogue is a program of its own; what installs the
+# engine is a command of pip or uv.
+ELSEWHERE = ("cli/", "exit_codes.py", "catalogue_build/", "service/engine_install.py", "__main__.py")
 MODULES = [path for path in PACKAGE.rglob("*.py") if not path.relative_to(PACKAGE).as_posix().startswith(ELSEWHERE)]
 
 

@@ -11,7 +11,7 @@ from llmroute.wording import Told
 if TYPE_CHECKING:
     from llmroute.routing.plan import Exclusion, Plan, Wish
 
-SHORTEN = "shorten it, or use a model with a larger window: llmroute models --sort context"
+SHORTEN = "shorten it, or use a model with a larger window: llmroute models shows them"
 LOOK = "llmroute health shows what is set up, llmroute models what there is"
 _MOST_REASONS = 4
 

@@ -274,10 +274,14 @@ def test_a_ledger_from_the_future_costs_no_answer(server: ModelServer, tmp_path:
     assert "version 99" in bill.err
 
 
-def test_the_local_server_is_asked_only_where_another_model_may_stand_in(server: ModelServer, tmp_path: Path) -> None:
-    with serving([reply(200, b'{"models": []}')]) as ollama:
+def test_the_local_server_is_asked_only_where_another_model_has_to_stand_in(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    with serving([reply(200, b'{"models": []}')]) as ollama, serving([reply(401, b"{}")]) as refusing:
         settings = {**server.settings, "OLLAMA_BASE_URL": ollama.url}
         assert run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", home=tmp_path, **settings).code == 0
-        assert ollama.received == []
         assert run("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **settings).code == 0
+        assert ollama.received == []
+        settings["OPENAI_BASE_URL"] = refusing.url
+        assert run("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **settings).code == 3
         assert [received.path for received in ollama.received] == ["/api/tags"]

@@ -172,12 +172,12 @@ def test_a_provider_that_has_no_room_lets_the_next_of_the_strategy_answer(tmp_pa
         with lock:
             inside += 1
             refused = inside > 2
-        time.sleep(0.05)
+        time.sleep(0.3)
         with lock:
             inside -= 1
         return [openai_error(429, retry_after="1")] if refused else [anthropic_answer("anthropic")]
 
-    with serving(crowded) as narrow, serving(lambda _received: [Pause(0.05), openai_answer("openai")]) as wide:
+    with serving(crowded) as narrow, serving(lambda _received: [Pause(0.3), openai_answer("openai")]) as wide:
         house = House(tmp_path, openai=wide, anthropic=narrow)
         requests = [{"prompt": f"{n}", "strategy": "quality_optimized"} for n in range(80)]
         results = asyncio.run(gathered(house, requests, jobs=16))
