@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import threading
@@ -233,6 +234,8 @@ def test_a_limit_that_shrinks_from_read_to_read_is_obeyed() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body directly")  # what aiohttp says of it
+# aiohttp leaves a connection that still has text to write to the end of its loop.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_prompt_that_is_taken_slowly_does_not_outlive_the_limit(fetch: Fetch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken: list[socket.socket] = []
@@ -255,6 +258,7 @@ def test_a_prompt_that_is_taken_slowly_does_not_outlive_the_limit(fetch: Fetch) 
         for one in taken:
             one.close()
         thread.join()
+    gc.collect()
 
 
 def test_a_closed_door_is_unreachable_and_not_broken_off(fetch: Fetch) -> None:
