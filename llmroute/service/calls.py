@@ -81,11 +81,9 @@ class Calls:
         """The catalogue, read when it is first needed."""
         with self._lock:
             if self._registry is None:
-                from llmroute.registry import ModelRegistry
+                from llmroute.service.own_registry import registry_of
 
-                self._registry = ModelRegistry(
-                    user_models=self._config.models, user_models_checked=True, catalogue_path=self.catalogue_path
-                )
+                self._registry = registry_of(self._config.config_dir, self._config.models)
                 if self._registry.warning:
                     self._note(self._registry.warning)
             return self._registry
