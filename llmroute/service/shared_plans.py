@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
+from llmroute.routing import fallback
 from llmroute.routing.estimate import expected_input_tokens
-from llmroute.routing.fallback import MAX_ATTEMPTS
 from llmroute.routing.router import exclude
 from llmroute.service.call import no_time
 from llmroute.service.candidates import size_of, sized
@@ -165,7 +165,7 @@ class SharedPlans:
             candidate = sized(entry.candidate, size)
             if exclude(candidate, wish) is None:
                 fitting.append(entry._replace(candidate=candidate))
-            if len(fitting) == MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
+            if len(fitting) == fallback.MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
                 break
         return tuple(fitting)
 
