@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
+
+LOCALHOST: Final = "localhost"
 
 _BASE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
 
 
 @lru_cache(maxsize=64)
 def is_loopback_host(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost":
+    """Whether a host is this machine: `localhost`, or an address literal that `ipaddress` calls loopback.
+
+    Nothing else is, whatever it resolves to; `transport` connects these as such.
+    """
+    if host.lower() == LOCALHOST:
         return True
     if not host.startswith("127.") and ":" not in host:
         return False
     from ipaddress import ip_address
 
+    literal = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         # What follows a % names an interface, and may be looked up as a name where it does not.
-        return "%" not in host and ip_address(host.strip("[]")).is_loopback
+        return "%" not in literal and ip_address(literal).is_loopback
     except ValueError:
         return False
 

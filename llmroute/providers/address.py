@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 _VERSION = re.compile(r"/v\d+[a-z]*\d*(/|$)")
-_HOST = re.compile(r"^\w+://(?:[^/?#]*@)?(\[[^\]]*\]|[^/?#:]*)")
-_LOOPBACK = re.compile(r"localhost|\[::1\]|127(\.\d{1,3}){3}", re.IGNORECASE)
 
 
 def versioned(base_url: str) -> str:
@@ -26,9 +24,3 @@ def ollama_address(base_url: str) -> str:
         address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
     address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
     return re.sub(r"/(v1|api)$", "", address)
-
-
-def stays_here(base_url: str) -> bool:
-    """Whether an address is certainly on this machine."""
-    host = _HOST.match(base_url)
-    return host is not None and _LOOPBACK.fullmatch(host[1]) is not None

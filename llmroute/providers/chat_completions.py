@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.addresses import is_loopback
 from llmroute.providers import LiveModel, ModelPage, loose_json
-from llmroute.providers.address import stays_here, versioned
+from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
@@ -59,7 +60,7 @@ class ChatCompletions:
         self._endpoint = endpoint
         self._faults = Faults(dialect.name, endpoint.api_key, dialect.rules)
         self.base_url = versioned(endpoint.base_url or dialect.base_url)
-        self.local = dialect.local and stays_here(self.base_url)
+        self.local = dialect.local and is_loopback(self.base_url)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer; what the model does not take is left out."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from llmroute.addresses import is_loopback
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import LiveModel, ModelPage, loose_json
-from llmroute.providers.address import ollama_address, stays_here
+from llmroute.providers.address import ollama_address
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
@@ -40,7 +41,7 @@ class Ollama:
         self._api_key = endpoint.api_key
         self._faults = Faults("ollama", endpoint.api_key, RULES)
         self.base_url = ollama_address(endpoint.base_url or BASE_URL)
-        self.local = stays_here(self.base_url)
+        self.local = is_loopback(self.base_url)
         self.unreachable_hint = (
             "is Ollama running? start it with `ollama serve`"
             if self.local

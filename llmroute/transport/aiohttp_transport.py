@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import select
+import socket
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import aiohttp
 from httpx_aiohttp import AiohttpTransport
+
+from llmroute.addresses import LOCALHOST
+from llmroute.transport.loopback import ADDRESSES
 
 if TYPE_CHECKING:
     import ssl
@@ -20,10 +24,35 @@ def new_transport(verify: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransp
 
     def session() -> aiohttp.ClientSession:
         # 0 is no limit.
-        connector = _CheckedConnector(limit=0, keepalive_timeout=limits.keepalive_expiry, ssl=verify)
+        connector = _CheckedConnector(
+            limit=0, keepalive_timeout=limits.keepalive_expiry, ssl=verify, resolver=_Resolver()
+        )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     return AiohttpTransport(verify=verify, limits=limits, client=session)
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Asks nobody who `localhost` is."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[dict[str, Any]]:
+        """Return the addresses of a host."""
+        if host != LOCALHOST:
+            found: list[dict[str, Any]] = await super().resolve(host, port, family)
+            return found
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+            for address in ADDRESSES
+        ]
 
 
 class _CheckedConnector(aiohttp.TCPConnector):

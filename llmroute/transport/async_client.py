@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from llmroute.addresses import LOCALHOST
 from llmroute.errors import BadRequestError
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_async_client
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
+from llmroute.transport.loopback import watching
 from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class AsyncSender:
             raise translated(fault, connect_s, connect_s + answer_s) from fault
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
+            if prepared.url.host == LOCALHOST:
+                prepared.extensions["trace"] = watching(prepared.url)
             async with asyncio.timeout(connect_s + answer_s):
                 response = await _sent(lane.client, prepared)
         except BaseException as fault:

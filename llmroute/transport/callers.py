@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Generic
+from urllib.request import getproxies
 from weakref import WeakSet
 
 import httpx
@@ -71,9 +73,11 @@ _processes = _Processes()
 
 
 def _refuse_detour(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> None:
-    """Let an address of this machine pass unless a proxy elsewhere would see what is sent to it, in plain text.
+    """Let an address of this machine pass unless a proxy would see what is sent to it, in plain text.
 
-    httpx has no public name for the proxy of an address; what has none of its private ones is taken for no proxy.
+    The one that is allowed is on this machine too, and was given to the client itself: one that the environment names
+    was not meant for this machine.  httpx has no public name for the proxy of an address; what has none of its private
+    ones is taken for no proxy.
 
     Raises:
         UnreachableError: it would.
@@ -81,10 +85,31 @@ def _refuse_detour(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> 
     if not is_loopback_host(url.host):
         return
     choose = getattr(client, "_transport_for_url", None)
-    pool = getattr(choose(url), "_pool", None) if choose is not None else None
-    host = getattr(getattr(pool, "_proxy_url", None), "host", None)
-    if isinstance(host, bytes) and not is_loopback_host(host.decode("ascii", "replace")):
+    transport = choose(url) if choose is not None else None
+    proxy = getattr(getattr(transport, "_pool", None), "_proxy_url", None) or _aiohttp_proxy(transport)
+    host = getattr(proxy, "host", None)
+    if host is None:
+        return
+    named = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    elsewhere = not is_loopback_host(named)
+    if elsewhere or (client.trust_env and _in_environment(named, getattr(proxy, "port", None))):
         raise UnreachableError(
-            f"the HTTP client calls {url.host} through a proxy on another machine",
+            f"the HTTP client calls {url.host} through a proxy{' on another machine' if elsewhere else ''}",
             hint=f"except it from the proxy, in NO_PROXY or with mounts={{'all://{url.host}': None}}",
         )
+
+
+def _aiohttp_proxy(transport: object) -> httpx.URL | None:
+    """Return the proxy of the transport on aiohttp."""
+    proxy = getattr(transport, "proxy", None)
+    return proxy.url if isinstance(proxy, httpx.Proxy) else None
+
+
+def _in_environment(host: str, port: int | None) -> bool:
+    """Whether the environment names a proxy at this host and port."""
+    for address in getproxies().values():
+        with suppress(httpx.InvalidURL):
+            named = httpx.URL(address if "://" in address else f"http://{address}")
+            if (named.host, named.port) == (host, port):
+                return True
+    return False

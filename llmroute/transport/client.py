@@ -12,9 +12,10 @@ import httpx
 from llmroute.errors import BadRequestError
 from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
-from llmroute.transport.clients import OwnClients
+from llmroute.transport.clients import OwnClients, new_client
 from llmroute.transport.deadline import Background
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
+from llmroute.transport.loopback import connected_elsewhere, resolved_elsewhere
 from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Sender:
         """
         self._clients: OwnClients[httpx.Client] | CallersClient[httpx.Client]
         self._closed = False
-        self._clients = OwnClients(httpx.Client) if client is None else CallersClient(client, httpx.Client)
+        self._clients = OwnClients(new_client) if client is None else CallersClient(client, httpx.Client)
 
     def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> Exchange:
         """Send a request and return when the head of the answer is there.
@@ -109,6 +110,7 @@ class Exchange:
         self._connected = False
         self._connecting: Any = None
         self._held: list[bytes] = []
+        self._url = httpx.URL(request.url)
         try:
             self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
         except RuntimeError as error:
@@ -169,6 +171,9 @@ class Exchange:
         """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
         self._begun = True
         self._connected = self._connected or event.endswith("send_request_headers.started")
+        if connected_elsewhere(self._url, event, told):
+            told["return_value"].close()
+            raise resolved_elsewhere()
         if event in _CONNECTED:
             with self._lock:
                 self._connecting = told["return_value"]

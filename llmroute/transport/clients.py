@@ -18,6 +18,7 @@ import httpx
 from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
 from llmroute.errors import UnreachableError
+from llmroute.transport.loopback import AsyncLoopbackTransport, LoopbackTransport
 from llmroute.transport.trust import no_tls_context, tls_context
 
 if TYPE_CHECKING:
@@ -127,6 +128,12 @@ class OwnClients(Generic[Client]):
         return [lane.client for kind in lanes.values() for lane in kind]
 
 
+def new_client(*, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits, cookies: CookieJar) -> httpx.Client:
+    """Return a client; one that does not trust the environment calls this machine."""
+    transport = None if trust_env else LoopbackTransport(verify, limits)
+    return httpx.Client(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
+
+
 def new_async_client(
     *, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits, cookies: CookieJar
 ) -> httpx.AsyncClient:
@@ -134,13 +141,15 @@ def new_async_client(
 
     The transport on aiohttp carries twice as many requests at once, and reads no proxy from the environment by itself.
     """
-    transport = None
+    transport: httpx.AsyncBaseTransport | None = None
     if find_spec("httpx_aiohttp") is not None and not (trust_env and getproxies().keys() - {"no"}):
         # What is installed but cannot be imported is as good as missing.
         with suppress(ImportError):
             from llmroute.transport.aiohttp_transport import new_transport
 
             transport = new_transport(verify, limits)
+    if transport is None and not trust_env:
+        transport = AsyncLoopbackTransport(verify, limits)
     return httpx.AsyncClient(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
 
 

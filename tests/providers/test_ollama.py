@@ -24,6 +24,9 @@ def read(*pieces: bytes) -> Any:
     return chunks, reader.finish()
 
 
+NOT_HERE = ("127.0.0.010", "127.300.0.1", "127.0.0.256", "127.1", "0x7f.0.0.1", "2130706433", "localhost.")
+
+
 @pytest.mark.parametrize(
     ("given", "used", "local"),
     [
@@ -36,6 +39,8 @@ def read(*pieces: bytes) -> Any:
         ("gpu-box", "http://gpu-box:11434", False),
         ("https://ollama.com", "https://ollama.com", False),
         ("http://127.0.0.1@example.com", "http://127.0.0.1@example.com", False),
+        ("http://[::1]", "http://[::1]", True),
+        *((f"http://{host}:1", f"http://{host}:1", False) for host in NOT_HERE),
         ("http://127.0.0.1.example.com", "http://127.0.0.1.example.com", False),
     ],
 )
