@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # Whoever is cancelled while a thread begins the row may settle it first.
 INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
-# A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told.
+# A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told,
+# unless a person has told its cost.
 SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
-    + " WHERE attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'"
+    + " WHERE attempts.status IN ('pending', 'lost') AND attempts.corrected_ms IS NULL AND excluded.status <> 'pending'"
 )
 
 

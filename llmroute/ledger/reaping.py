@@ -1,4 +1,4 @@
-"""The pending rows of processes that have died: lost, and counted at their worst, for bytes may have gone out."""
+"""The pending rows of processes that have died: lost, and paid for as what has no known end, as bytes may be out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ UNTOLD_DEADLINE_MS = 86_400_000
 
 _PENDING = "SELECT id, pid, host, process, ifnull(deadline_ms, started_ms + ?) FROM attempts WHERE status = 'pending'"
 _LOSE = """
-UPDATE attempts SET status = 'lost', settled_ms = ?, cost_picousd = reserved_picousd
+UPDATE attempts SET status = 'lost', settled_ms = ?,
+    cost_picousd = iif(cost_basis = 'estimated', expected_picousd, reserved_picousd),
+    cost_basis = ifnull(cost_basis, 'at_most')
 WHERE id = ? AND status = 'pending'
 """
 
@@ -30,5 +32,9 @@ def dead_rows(db: sqlite3.Connection, now_ms: int) -> list[int]:
 
 
 def lose(db: sqlite3.Connection, rows: list[int], now_ms: int) -> None:
-    """Mark pending rows as lost; what they had reserved is spent.  A row that was settled meanwhile stays so."""
+    """Mark pending rows as lost.  A row that was settled meanwhile stays so.
+
+    What a row had reserved is spent where a budget bound it, or where an older llmroute began it; else what it was
+    expected to cost.
+    """
     db.executemany(_LOSE, [(now_ms, row_id) for row_id in rows])

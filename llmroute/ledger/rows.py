@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
+
+CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
+"""Where a cost comes from.
+
+* reported: computed from the usage that the provider told, or nothing was sent, or the provider refused: a fact
+* estimated: a guess, as no usage is known; `reserved_picousd` is the most that it can have been
+* at_most: the whole reservation, as no usage is known and a budget binds; the true cost may be less
+* at_least: computed, and something in the answer has a price that is not known
+* corrected: told by a person
+
+Of a pending row it says how the row is settled if its process dies: `estimated` or `at_most`.
+"""
 
 
 @dataclass(slots=True)
@@ -44,6 +56,14 @@ class AttemptRow:
     host: str | None = None
     process: str | None = None
     deadline_ms: int | None = None
+    cache_write_1h_tokens: int | None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    server_tools: str | None = None
+    cost_basis: CostBasis | None = None
+    expected_picousd: int | None = None
+    corrected_ms: int | None = None
+    computed_picousd: int | None = None
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""

@@ -242,3 +242,22 @@ ALTER TABLE latencies ADD COLUMN trouble REAL NOT NULL DEFAULT 0;
 ALTER TABLE latencies ADD COLUMN slower REAL NOT NULL DEFAULT 1.6;
 ALTER TABLE latencies ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
 """
+
+BILLING = """
+-- What else sets the price of a call, as the answer told it, so that the row can be priced again from itself.
+ALTER TABLE attempts ADD COLUMN cache_write_1h_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN service_tier TEXT;
+ALTER TABLE attempts ADD COLUMN inference_geo TEXT;
+-- How often each server-side tool was used, as a JSON object.
+ALTER TABLE attempts ADD COLUMN server_tools TEXT;
+-- Where the cost comes from; `rows.CostBasis` says what each word means.  NULL in rows of an older llmroute.
+ALTER TABLE attempts ADD COLUMN cost_basis TEXT;
+-- What the call was expected to cost when it began: the cost of one whose end stays unknown while no budget binds.
+ALTER TABLE attempts ADD COLUMN expected_picousd INTEGER;
+-- When a person put another cost in place of the one that was computed, and that one.
+ALTER TABLE attempts ADD COLUMN corrected_ms INTEGER;
+ALTER TABLE attempts ADD COLUMN computed_picousd INTEGER;
+
+CREATE INDEX attempts_unsure ON attempts (started_ms)
+    WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least');
+"""

@@ -47,6 +47,7 @@ class Account:
             price=price_as_json(entry.candidate.price),
             price_as_of=model.as_of,
             reserved_picousd=entry.candidate.worst_cost_picousd,
+            expected_picousd=entry.candidate.expected_cost_picousd,
             pid=process.pid,
             host=process.host,
             process=process.mark,

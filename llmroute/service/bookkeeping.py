@@ -132,7 +132,10 @@ class Bookkeeper:
             return _Draft(operation, Settled(row, operation.lesson))
         how = operation.how
         limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
-        if not limits and not how.purse.bounded:
+        bound = bool(limits) or how.purse.bounded
+        # What is sent and never heard of again may have cost its worst: a budget counts that, a bill what is likely.
+        row.cost_basis = "at_most" if bound else "estimated"
+        if not bound:
             return _Draft(operation, Pending(row, prober=how.prober, retry=how.retry))
         fitting = Fitting(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
         from llmroute.service.caps import current_caps

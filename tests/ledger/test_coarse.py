@@ -11,12 +11,14 @@ from llmroute.ledger import coarse, schema
 from llmroute.ledger.budgets import standing
 from llmroute.ledger.checks import check, repair_sums
 from llmroute.ledger.reports import DIMENSIONS, Line, Span, attempts, grouped
+from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.upkeep import prune
 from llmroute.ledger.workspaces import workspaces
 from tests.ledger.calls import NOW_MS, cap, row, settled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 QUARTER_MS = 900_000
@@ -34,13 +36,27 @@ SPANS = [
 ]
 
 
-def fill_in(ledger: Ledger, first: int, end: int) -> None:
+def calls(first: int, end: int) -> Iterator[AttemptRow]:
     for call in range(first, end):
         made = row(
             f"{call:04}", at_ms=NOW_MS - call * EVERY_MS, workspace=(None, "w1", "w2")[call % 3], model=f"m{call % 2}"
         )
-        ledger.begin(made)
-        ledger.settle(settled(made, call, "failed" if call % 7 == 0 else "ok"))
+        yield settled(made, call, "failed" if call % 7 == 0 else "ok")
+
+
+def fill_in(ledger: Ledger, first: int, end: int) -> None:
+    for made in calls(first, end):
+        ledger.settle(made)
+
+
+def fill_in_as_then(ledger: Ledger, first: int, end: int) -> None:
+    """Write calls with the columns that the ledger's tables have, as the llmroute of its time did."""
+    columns = [told[1] for told in ledger.db.execute("PRAGMA table_info(attempts)") if told[1] in COLUMNS]
+    for made in calls(first, end):
+        ledger.db.execute(
+            f"INSERT INTO attempts ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            [getattr(made, column) for column in columns],
+        )
 
 
 @pytest.fixture
@@ -50,7 +66,7 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
         with Ledger(path) as ledger:
-            fill_in(ledger, 20, CALLS)
+            fill_in_as_then(ledger, 20, CALLS)
     return path
 
 

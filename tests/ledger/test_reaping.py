@@ -44,6 +44,15 @@ def test_the_row_of_a_dead_process_is_lost_and_counted_at_its_worst(ledger: Ledg
     assert ledger.db.execute("SELECT spent_picousd, reserved_picousd FROM budgets").fetchall() == [(100, 0)]
 
 
+def test_the_lost_row_of_a_call_that_no_budget_bound_costs_what_was_expected(ledger: Ledger) -> None:
+    ledger.begin(row("free", pid=dead_pid(), cost_basis="estimated", expected_picousd=7))
+    ledger.begin(row("bound", pid=dead_pid(), cost_basis="at_most", expected_picousd=7))
+    ledger.begin(row("unpriced", pid=dead_pid(), cost_basis="estimated", expected_picousd=None, reserved=None))
+    ledger.tend(NOW_MS)
+    found = ledger.db.execute("SELECT cost_picousd, reserved_picousd, cost_basis FROM attempts ORDER BY id").fetchall()
+    assert found == [(7, 100, "estimated"), (100, 100, "at_most"), (None, None, "estimated")]
+
+
 def test_the_row_of_a_living_process_is_never_touched(ledger: Ledger) -> None:
     ledger.begin(row("a", deadline_ms=NOW_MS))
     ledger.tend(NOW_MS + 10 * DAY_MS)
