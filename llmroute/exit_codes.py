@@ -19,7 +19,7 @@ MEANINGS: Final = {
     OK: "ok",
     BUG: "a bug",
     USAGE: "usage, or a request that no model can serve",
-    NEEDS_A_PERSON: "needs a person: provider, key, credit, model, ledger",
+    NEEDS_A_PERSON: "needs a person: provider, key, credit, model, ledger, or output that cannot be written",
     TRY_LATER: "every provider failed, try later",
     BUDGET: "budget, or its ledger cannot be written; nothing was sent",
     INCOMPLETE: "an incomplete or refused answer",

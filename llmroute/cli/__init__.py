@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli import completion_scripts, signals
+from llmroute.cli import completion_scripts, signals, standard_streams
 from llmroute.cli.commands import Commands
 from llmroute.cli.helping import START, told_codes
 from llmroute.version import __version__
@@ -78,14 +78,21 @@ def _is_set_up() -> bool:
 
 def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
+    standard_streams.take()
     signals.install()
     completion_scripts.use()
     try:
         code = app(standalone_mode=False, prog_name="llmroute")
+        sys.stdout.flush()
     except signals.Interrupted as interruption:
         signals.leave(interruption.number)
-    except signals.ReaderGone:
+    except standard_streams.ReaderGone:
         signals.leave_quietly()
+    except standard_streams.OutputFailed as failure:
+        from llmroute.cli.failures import say
+
+        say(str(failure))
+        sys.exit(exit_codes.NEEDS_A_PERSON)
     except typer.Abort:
         sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)

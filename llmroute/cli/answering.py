@@ -10,6 +10,7 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli.failures import error_as_json, fail, say, tell
 from llmroute.cli.render import response_as_json, usage_line
+from llmroute.cli.standard_streams import OutputFailed
 from llmroute.errors import LLMRouteError, RequestError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Answering:
         self.asked = asked
         # What is written to --meta in the end.
         self.aside = ""
+        self._unwritten: OutputFailed | None = None
         from llmroute.service.api import LLMService
         from llmroute.service.telling import nobody
 
@@ -39,11 +41,36 @@ class Answering:
 
             warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 
-    def finish(self, response: LLMResponse) -> None:
-        """Tell on the side what the answer took."""
+    def keep(self, response: LLMResponse) -> None:
+        """Keep an answer for --meta, whatever becomes of it on stdout."""
         self.tell_aside(response_as_json(response))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write a part of an answer to stdout; where that takes no more, the rest is read for --meta alone.
+
+        Raises:
+            OutputFailed: there is no --meta.
+        """
+        try:
+            yield
+        except OutputFailed as failure:
+            self._unwritten = failure
+            if self.asked.meta is None:
+                raise
+
+    def tell_usage(self, response: LLMResponse) -> None:
+        """Tell on stderr what the answer took, where that is wanted."""
         if self.asked.usage:
             tell(usage_line(response))
+
+    def told_unwritten(self) -> str:
+        """Return what became of an answer that stdout did not take; empty where there was none."""
+        if self._unwritten is None:
+            return ""
+        meta = self.asked.meta
+        kept = "it is lost (--meta FILE keeps one)" if meta is None else f"it is in {meta}"
+        return f"; the answer was paid for as far as it came, and {kept}"
 
     def tell_aside(self, value: dict[str, Any]) -> None:
         """Keep what --meta asks for until the end."""
@@ -53,7 +80,13 @@ class Answering:
             self.aside += json.dumps(value, ensure_ascii=False) + "\n"
 
     def conclude(self, response: LLMResponse) -> None:
-        """Exit with 6 when the answer was cut short and nobody had asked for that."""
+        """Exit with 6 when the answer was cut short and nobody had asked for that.
+
+        Raises:
+            OutputFailed: the answer is not on stdout, or not all of it.
+        """
+        if self._unwritten is not None:
+            raise self._unwritten
         if response.finish_reason != "length":
             return
         if self.asked.max_tokens is None:
@@ -90,6 +123,9 @@ def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
         if under_way is not None:
             under_way.tell_aside(error_as_json(error))
         fail(error, as_json=asked.as_json)
+    except OutputFailed as failure:
+        say(f"{failure}{under_way.told_unwritten() if under_way is not None else ''}")
+        raise typer.Exit(exit_codes.NEEDS_A_PERSON) from None
     finally:
         if under_way is not None:
             under_way.service.leave()

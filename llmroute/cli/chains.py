@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.helping import GroupedCommand, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
-from llmroute.cli.terminal import harmless
+from llmroute.cli.terminal import can_ask, harmless
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def _price(service: LLMService, name: str, entries: Sequence[ChainEntry]) -> str
 
 def _agreed() -> bool:
     """Ask on a terminal, and nowhere else."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("call them?", err=True)
+    return can_ask() and typer.confirm("call them?", err=True)
 
 
 def _tried_as_text(tried: Tried) -> str:

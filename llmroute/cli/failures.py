@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from llmroute import exit_codes
+from llmroute.cli.standard_streams import OutputFailed
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
 from llmroute.errors import AllProvidersFailedError, AttemptError, LLMRouteError
@@ -30,11 +31,13 @@ def failures(*, as_json: bool = False) -> Iterator[None]:
 
 def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
     """Tell of an error and exit with its code."""
+    say(told_with_hint(error))
     if as_json:
         from llmroute.cli.output import write_json
 
-        write_json(error_as_json(error))
-    say(told_with_hint(error))
+        # What has failed is told already, and its code says more than that stdout has failed as well.
+        with suppress(OutputFailed):
+            write_json(error_as_json(error))
     raise typer.Exit(error.exit_code)
 
 
@@ -82,14 +85,9 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Print one line on stderr."""
-    if sys.stderr is None:
-        return
     clear()
-    try:
-        sys.stderr.write(f"{harmless(text)}\n")
-        sys.stderr.flush()
-    except OSError:
-        return
+    sys.stderr.write(f"{harmless(text)}\n")
+    sys.stderr.flush()
 
 
 def report_usage(error: Exception) -> int:

@@ -21,7 +21,7 @@ All commands:  llmroute --help
 
 
 class Page(NamedTuple):
-    """What the help of a command says below its flags: two examples, and the exit codes beside a bug and signals."""
+    """What the help of a command says below its flags: two examples, and exit codes beside those of every command."""
 
     first: str
     second: str
@@ -84,7 +84,7 @@ def told_codes(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
 def epilog(command: str) -> str:
     """Return what stands under the flags of a command; the mark keeps its lines as they are."""
     page = PAGES[command]
-    everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
+    everywhere = (exit_codes.BUG, exit_codes.NEEDS_A_PERSON, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
     return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{told_codes(sorted({*page.codes, *everywhere}))}"
 
 

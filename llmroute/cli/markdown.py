@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.markdown import Markdown
     from rich.segment import Segment
 
+    from llmroute.types import LLMResponse
+
 REFRESHES_PER_S = 8
 
 
@@ -52,7 +54,7 @@ class MarkdownWriter:
                 self._growing.changed = True
                 self._add(piece)
 
-    def end(self) -> None:
+    def end(self, _response: LLMResponse | None = None) -> None:
         """Leave the answer on the screen."""
         if self._growing is None:
             chunks = self._blocks.end()

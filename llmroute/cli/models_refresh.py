@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from llmroute.cli import options as flags  # noqa: TC001 (typer reads annotation
 from llmroute.cli.failures import failures, say, told_error
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns
-from llmroute.cli.terminal import harmless
+from llmroute.cli.terminal import can_ask, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +68,7 @@ def refresh(
 
 def _agreed(found: Refresh) -> bool:
     """Ask on a terminal, and nowhere else; where nothing differs there is nothing to ask."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         return False
     return not found.changes or typer.confirm("take it?", err=True)
 

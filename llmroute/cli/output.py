@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.signals import ReaderGone
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import escaped, harmless
+
+if TYPE_CHECKING:
+    from llmroute.types import LLMResponse
 
 
 class AnswerWriter:
@@ -25,6 +27,7 @@ class AnswerWriter:
 
         Raises:
             ReaderGone: nobody reads any more.
+            OutputFailed: stdout takes no more.
         """
         text = self._held + piece
         shown = text.rstrip("\n")
@@ -32,7 +35,7 @@ class AnswerWriter:
         if shown:
             _write(harmless(shown) if self._terminal else shown)
 
-    def end(self) -> None:
+    def end(self, _response: LLMResponse | None = None) -> None:
         """End the answer with its newline."""
         self._held = ""
         _write("\n")
@@ -54,8 +57,5 @@ def write_text(text: str) -> None:
 def _write(text: str) -> None:
     # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
     clear()
-    try:
-        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()

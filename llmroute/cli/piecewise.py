@@ -8,10 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from llmroute.cli.answering import answering
-from llmroute.cli.output import write_json
-from llmroute.cli.render import response_as_json
 from llmroute.cli.spinner import spinning
-from llmroute.cli.writers import writer_for
+from llmroute.cli.writers import JSONLinesWriter, writer_for
 from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 def answer_piecewise(asked: Asked, *, atomic: bool) -> None:
     """Answer, each piece as it comes; with `atomic` when the answer is whole."""
     with answering(asked) as under_way:
-        writer = None if asked.as_json else writer_for(asked)
+        writer = writer_for(asked, JSONLinesWriter)
         answered: LLMResponse | None = None
         begun = False
         try:
@@ -31,23 +29,20 @@ def answer_piecewise(asked: Asked, *, atomic: bool) -> None:
                 with spinning(quiet=asked.quiet):
                     first = next(pieces)
                 for piece in chain([first], pieces):
-                    if writer is None and not begun:
-                        write_json({"type": "start"})
                     begun = True
-                    if not isinstance(piece, str):
-                        answered = piece
-                        if writer is None:
-                            write_json({"type": "end", **response_as_json(piece)})
-                        else:
-                            writer.end()
-                        under_way.finish(piece)
-                    elif writer is None:
-                        write_json({"type": "delta", "text": piece})
-                    else:
-                        writer.write(piece)
+                    if isinstance(piece, str):
+                        with under_way.writing():
+                            writer.write(piece)
+                        continue
+                    answered = piece
+                    under_way.keep(piece)
+                    with under_way.writing():
+                        writer.end(piece)
+                    under_way.tell_usage(piece)
         except LLMRouteError:
-            if writer is not None and begun:
-                writer.end()
+            if begun:
+                with under_way.writing():
+                    writer.end()
             raise
         assert answered is not None
         under_way.conclude(answered)

@@ -10,12 +10,14 @@ import _thread
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 from llmroute import exit_codes
+from llmroute.cli.standard_streams import OutputFailed, ReaderGone
 
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
@@ -26,10 +28,6 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
-
-
-class ReaderGone(BaseException):
-    """Whoever read stdout has closed it.  Not an OSError, which typer would turn into exit code 1."""
 
 
 def install() -> None:
@@ -105,7 +103,7 @@ def _second(number: int, _frame: object) -> None:
 
 def leave(number: int) -> NoReturn:
     """Exit as a shell reports a program that ended by a signal; a hang-up counts as a termination."""
-    if number == signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
+    if number == signal.SIGINT and sys.stderr.isatty():
         sys.stderr.write("\n")
     exit_now(exit_codes.INTERRUPTED if number == signal.SIGINT else exit_codes.TERMINATED)
 
@@ -126,10 +124,7 @@ def leave_quietly() -> NoReturn:
 
 
 def _drop_output() -> None:
-    """Flush what can be flushed; what cannot be is nobody's any more."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):
-            continue
+    """Flush what can be flushed; what cannot be was told of when it was written."""
+    with suppress(OutputFailed, ReaderGone):
+        sys.stdout.flush()
+    sys.stderr.flush()

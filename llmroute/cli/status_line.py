@@ -14,7 +14,7 @@ _shown = ""
 
 def wanted(*, quiet: bool) -> bool:
     """Whether anybody looks: stderr is a terminal that can go back to the beginning of its line."""
-    return not (quiet or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb")
+    return not (quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb")
 
 
 def draw(text: str) -> None:
@@ -33,8 +33,5 @@ def clear() -> None:
 def _write(written: str, left: str) -> None:
     global _shown  # noqa: PLW0603 (there is one stderr)
     _shown = left
-    try:
-        sys.stderr.write(written)
-        sys.stderr.flush()
-    except OSError:  # the terminal has gone
-        return
+    sys.stderr.write(written)
+    sys.stderr.flush()

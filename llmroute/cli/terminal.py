@@ -34,6 +34,11 @@ def width(stream: TextIO | None = None) -> int:
         return DEFAULT_WIDTH
 
 
+def can_ask() -> bool:
+    """Whether a person can be asked: stdin and stderr are terminals."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def fancy(color: str = "auto") -> bool:
     """Whether colours and bars are wanted: on a terminal that shows them, unless the user says otherwise."""
     if color != "auto":

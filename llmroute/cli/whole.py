@@ -7,10 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from llmroute.cli.answering import answering
-from llmroute.cli.output import write_json
-from llmroute.cli.render import response_as_json
 from llmroute.cli.spinner import spinning
-from llmroute.cli.writers import writer_for
+from llmroute.cli.writers import JSONWriter, writer_for
 
 if TYPE_CHECKING:
     from llmroute.cli.asked import Asked
@@ -27,12 +25,11 @@ def answer_whole(asked: Asked) -> None:
             for piece in chain([first], pieces):
                 if not isinstance(piece, str):
                     answered = piece
-                    if asked.as_json:
-                        write_json(response_as_json(piece))
-                    else:
-                        writer = writer_for(asked)
+                    under_way.keep(piece)
+                    writer = writer_for(asked, JSONWriter)
+                    with under_way.writing():
                         writer.write(piece.content)
-                        writer.end()
-                    under_way.finish(piece)
+                        writer.end(piece)
+                    under_way.tell_usage(piece)
         assert answered is not None
         under_way.conclude(answered)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,10 +49,35 @@ def test_extract_writes_the_first_fenced_block_only(command: str, server: ModelS
         ("```\n```", ""),
         ("``` not closed\n", "``` not closed\n"),
         ("inline ``` is not one", "inline ``` is not one"),
+        ("```inline``` is not one\n```\na\n```\n", "a\n"),
+        ("~~~ not closed\n```sh\nls\n```\n", "ls\n"),
+        ("```\na\n~~~\n`````  \nb\n```\n", "a\n~~~\n"),
+        ("   ```\r\na\r\n```\r\nb", "a\r\n"),
+        ("```\na\u2028\x0c```\nb\n```", "a\u2028\x0c```\nb\n"),
     ],
 )
 def test_a_block_ends_with_its_own_fence(text: str, block: str) -> None:
     assert first_block(text) == block
+
+
+@pytest.mark.parametrize("line", ["```\n", "~~~~ x\n", "`" * 50 + "x\n", "``` ` \n"])
+def test_looking_for_a_block_takes_time_in_proportion_to_the_text(line: str) -> None:
+    opened = "".join(f"{'`' * (3 + at % 50)}py\n" for at in range(40_000))
+    began_s = time.monotonic()
+    assert first_block(opened) == opened
+    assert first_block("~" * 1_000_000) == "~" * 1_000_000
+    first_block(line * 60_000)
+    assert time.monotonic() - began_s < 10
+
+
+def test_extract_gives_the_block_as_the_content_of_json_too(server: ModelServer, tmp_path: Path) -> None:
+    server.words = (ANSWER[:20], ANSWER[20:])
+    whole = json.loads(run("gen", "hi", "-m", MODEL, "-x", "--json", home=tmp_path, **server.settings).out)
+    assert whole["content"] == "ls -l\n"
+    lines = run("stream", "hi", "-m", MODEL, "-x", "--json", home=tmp_path, **server.settings).out.splitlines()
+    start, delta, end = map(json.loads, lines)
+    assert (start, delta) == ({"type": "start"}, {"type": "delta", "text": "ls -l\n"})
+    assert (end["type"], end["content"]) == ("end", "ls -l\n")
 
 
 @pytest.mark.parametrize(
