@@ -5,12 +5,12 @@ The new text is parsed before it replaces the old: it says exactly what was mean
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmroute.config_write import WAIT_S, alone, replace
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,49 +32,56 @@ class _Statement:
     header: bool
 
 
-def set_value(path: Path, table: Sequence[str], key: str, value: Value) -> None:
+def set_value(path: Path, table: Sequence[str], key: str, value: Value, *, wait_s: float = WAIT_S) -> None:
     """Set `key` in a table (empty for the top), making the table, and the file, where there is none.
 
     Raises:
-        ConfigError: the file cannot be read, written, or changed without touching something else.
+        ConfigError: the file cannot be read, or changed without touching something else.
+        ConfigWriteError: it cannot be written, or another process keeps it locked for longer than `wait_s` seconds.
     """
-    text = _read(path)
-    target = (*table, key)
-    wanted = _with(_document(text, path), target, value)
-    statements = _statements(text)
-    lines = _lines(text)
-    own = [one for one in statements if not one.header and one.path == target]
-    if own:
-        _replace_value(lines, own[0], target, value)
-    else:
-        _insert(lines, statements, tuple(table), key, value)
-    _write(path, "".join(lines), wanted, target)
+    with alone(path, wait_s):
+        mark, text = _read(path)
+        target = (*table, key)
+        wanted = _with(_document(text, path), target, value)
+        statements = _statements(text)
+        lines = _lines(text)
+        own = [one for one in statements if not one.header and one.path == target]
+        if own:
+            _replace_value(lines, own[0], target, value)
+        else:
+            _insert(lines, statements, tuple(table), key, value)
+        _write(path, mark, "".join(lines), wanted, target)
 
 
-def remove_key(path: Path, table: Sequence[str], key: str) -> None:
+def remove_key(path: Path, table: Sequence[str], key: str, *, wait_s: float = WAIT_S) -> None:
     """Remove `key` from a table; does nothing where it is not set.
 
     Raises:
-        ConfigError: as `set_value`.
+        ConfigError, ConfigWriteError: as `set_value`.
     """
-    text = _read(path)
-    target = (*table, key)
-    own = [one for one in _statements(text) if not one.header and one.path == target]
-    if not own:
+    if not path.exists():
         return
-    wanted = _without(_document(text, path), target)
-    lines = _lines(text)
-    del lines[own[0].first : own[0].end]
-    _write(path, "".join(lines), wanted, target)
+    with alone(path, wait_s):
+        mark, text = _read(path)
+        target = (*table, key)
+        own = [one for one in _statements(text) if not one.header and one.path == target]
+        if not own:
+            return
+        wanted = _without(_document(text, path), target)
+        lines = _lines(text)
+        del lines[own[0].first : own[0].end]
+        _write(path, mark, "".join(lines), wanted, target)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
+    """Return the byte order mark, where there is one, and the text after it."""
     try:
-        return path.read_bytes().decode()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
 
 
 def _document(text: str, path: Path) -> dict[str, Any]:
@@ -208,24 +215,10 @@ def _toml(value: Value) -> str:
     return repr(value)
 
 
-def _write(path: Path, text: str, wanted: dict[str, Any], target: tuple[str, ...]) -> None:
+def _write(path: Path, mark: str, text: str, wanted: dict[str, Any], target: tuple[str, ...]) -> None:
     if _parsed(text) != wanted:
         raise ConfigError(
             f"{path}: {'.'.join(target)} cannot be changed without touching something else",
             hint="change it with an editor",
         )
-    # A link to a file elsewhere stays one.
-    path = path.resolve()
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
-            os.fchmod(file.fileno(), mode)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    replace(path, (mark + text).encode())

@@ -26,30 +26,34 @@ def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
         ConfigError: the file cannot be read, does not parse, or holds what no setting is called.
     """
     try:
-        stat = path.stat()
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    stamp = [__version__, stat.st_mtime_ns, stat.st_size, stat.st_ino]
+    try:
+        # TOML knows no byte order mark; some editors write one.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: does not parse: {error}") from error
+    # The text itself: two versions may be of one size and of one moment.
+    stamp = [__version__, text]
     snapshot = path.with_name("config.snapshot.json")
     if (kept := _kept(snapshot, stamp)) is not None:
         return kept
-    settings = _parse(path, check_models)
+    settings = _parse(text, path, check_models)
     _keep(snapshot, stamp, settings)
     return settings
 
 
-def _parse(path: Path, check_models: CheckModels) -> dict[str, Any]:
+def _parse(text: str, path: Path, check_models: CheckModels) -> dict[str, Any]:
     import tomllib
 
     from llmroute.config_schema import validate
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: does not parse: {error}") from error
     settings = validate(document, str(path))
     if models := settings.get("models"):

@@ -3,6 +3,7 @@
 * LLMRouteError
   x RequestError            the caller asked for what cannot be (exit 2)
   x ConfigError             a setting that does not parse or does not fit (exit 2)
+    + ConfigWriteError      config.toml cannot be changed (exit 3)
   x NoCandidateError        no model is usable: key, engine, server, filters (exit 3)
     + EngineUnavailableError
     + ModelRetiredError
@@ -95,6 +96,12 @@ class ConfigError(LLMRouteError):
 
     exit_code = exit_codes.USAGE
     kind = "config"
+
+
+class ConfigWriteError(ConfigError):
+    """The file of settings cannot be written, or another process keeps it locked."""
+
+    exit_code = exit_codes.NEEDS_A_PERSON
 
 
 class NoCandidateError(LLMRouteError):

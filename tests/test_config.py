@@ -428,6 +428,22 @@ def test_config_toml_is_parsed_once_until_it_changes(places: Places, parses: lis
     assert len(parses) == 3
 
 
+def test_a_change_within_one_moment_and_of_equal_size_is_seen(places: Places) -> None:
+    path = places.toml('workspace = "a"')
+    os.utime(path, ns=(10**18, 10**18))
+    assert places.load().workspace == "a"
+    with path.open("r+") as file:  # the same file, in place
+        file.write('workspace = "b"')
+    os.utime(path, ns=(10**18, 10**18))
+    assert places.load().workspace == "b"
+
+
+def test_a_byte_order_mark_in_config_toml_is_fine(places: Places) -> None:
+    path = places.toml("")
+    path.write_bytes(b'\xef\xbb\xbfworkspace = "a"\r\n')
+    assert [places.load().workspace for _ in range(2)] == ["a", "a"]
+
+
 def test_another_version_of_the_program_parses_again(
     places: Places, parses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

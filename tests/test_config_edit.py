@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import multiprocessing
+import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmroute.config_edit import remove_key, set_value
-from llmroute.errors import ConfigError
+from llmroute.errors import ConfigError, ConfigWriteError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 THEIRS = """\
@@ -115,6 +119,73 @@ def test_a_removed_key_takes_its_line_and_nothing_else(tmp_path: Path) -> None:
     remove_key(path, ("budgets",), "day")
     remove_key(path, ("budgets",), "never set")
     assert path.read_text() == THEIRS.replace(" day=1.5# a day\n", "")
+
+
+def test_twenty_processes_that_change_one_file_at_once_keep_twenty(tmp_path: Path) -> None:
+    path = tmp_path / "real" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(THEIRS)
+    path.chmod(0o640)
+    link = tmp_path / "config.toml"
+    link.symlink_to(path)
+    context = multiprocessing.get_context("fork")
+    starting = context.Barrier(20)
+
+    def change(number: int) -> None:
+        starting.wait(10)
+        set_value(link, ("budgets", "workspaces", f"w{number}"), "day", number)
+
+    processes = [context.Process(target=change, args=(number,)) for number in range(20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 20
+    kept = tomllib.loads(path.read_text())["budgets"]["workspaces"]
+    assert {name: table["day"] for name, table in kept.items()} == {
+        "my team": 1,
+        **{f"w{number}": number for number in range(20)},
+    }
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in path.parent.iterdir()] == ["config.toml"], "nothing is left beside it"
+
+
+def test_a_process_that_stopped_while_it_holds_the_lock_hangs_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(THEIRS)
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        changes: tuple[Callable[[], None], ...] = (
+            lambda: set_value(path, ("budgets",), "day", 5, wait_s=0.1),
+            lambda: remove_key(path, ("budgets",), "day", wait_s=0.1),
+        )
+        for change in changes:
+            with pytest.raises(ConfigWriteError, match=r"another process has held its lock for 0\.1 s") as caught:
+                change()
+            assert caught.value.exit_code == 3
+    assert path.read_text() == THEIRS
+
+
+def test_a_folder_that_cannot_be_written_needs_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_args: object, **_kwargs: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    path = tmp_path / "config.toml"
+    path.write_text(THEIRS)
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(ConfigWriteError, match="cannot be written: Read-only") as caught:
+        set_value(path, ("budgets",), "day", 5)
+    assert caught.value.exit_code == 3
+
+
+def test_a_byte_order_mark_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf[budgets]\nmonth = 1\n")
+    set_value(path, ("budgets",), "day", 5)
+    assert path.read_bytes() == b"\xef\xbb\xbf[budgets]\nmonth = 1\nday = 5\n"
+    remove_key(path, ("budgets",), "month")
+    assert path.read_bytes() == b"\xef\xbb\xbf[budgets]\nday = 5\n"
 
 
 names = st.text(st.sampled_from("ab-_. \"'#=[]é"), min_size=1, max_size=4)

@@ -73,13 +73,14 @@ def set_(
             raise RequestError("no cap was given", hint="--day, --week, --month or --total USD")
         if workspace == "":
             raise RequestError("the workspace has no name")
-        path = load().config_dir / "config.toml"
+        config = load()
+        path, wait_s = config.config_dir / "config.toml", config.timeouts.ledger_s
         table = ("budgets",) if workspace is None else ("budgets", "workspaces", workspace)
         for period, usd in given.items():
             if usd is None:
-                remove_key(path, table, period)
+                remove_key(path, table, period, wait_s=wait_s)
             else:
-                set_value(path, table, period, usd)
+                set_value(path, table, period, usd, wait_s=wait_s)
 
 
 def _amount(period: str, text: str) -> float | int | None:

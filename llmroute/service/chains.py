@@ -81,7 +81,7 @@ def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[st
     known = spelling(service.config, name) or name
     if known in PREDEFINED and known not in service.config.chains:
         notes.append(f"your {known} now stands before the predefined one (llmroute chains remove {known} undoes it)")
-    set_value(_config_path(service), TABLE, known, written)
+    set_value(_config_path(service), TABLE, known, written, wait_s=service.config.timeouts.ledger_s)
     return notes
 
 
@@ -99,7 +99,7 @@ def remove_chain(service: LLMService, name: str) -> list[str]:
         raise RequestError(
             f"{known} is predefined and cannot be removed", hint=f"llmroute chains set {known} puts yours before it"
         )
-    remove_key(_config_path(service), TABLE, known)
+    remove_key(_config_path(service), TABLE, known, wait_s=service.config.timeouts.ledger_s)
     return [f"{known} is the predefined chain again"] if known in PREDEFINED else []
 
 

@@ -1,4 +1,4 @@
-"""`--local-only` in a process of its own: what only looks like this machine's address gets nothing, not even a question."""
+"""`--local-only` in a process of its own: what only looks like this machine's address gets not even a question."""
 
 from __future__ import annotations
 

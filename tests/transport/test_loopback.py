@@ -21,8 +21,8 @@ from tests.transport.test_senders import (
     fetch_by_the_callers_client,
 )
 
-OWN = {"blocking": fetch_blocking, "awaiting": fetch_awaiting}
-CALLERS = {"blocking": fetch_by_the_callers_client, "awaiting": fetch_by_the_callers_async_client}
+OWN: dict[str, Fetch] = {"blocking": fetch_blocking, "awaiting": fetch_awaiting}
+CALLERS: dict[str, Fetch] = {"blocking": fetch_by_the_callers_client, "awaiting": fetch_by_the_callers_async_client}
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -79,7 +79,7 @@ def test_a_proxy_that_the_environment_names_sees_nothing_for_this_machine(
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        with pytest.raises(UnreachableError, match="NO_PROXY|proxy"):
+        with pytest.raises(UnreachableError, match="through a proxy"):
             CALLERS[name](f"http://{host}:{server.port}")
         assert (proxy.received, server.received) == ([], [])
         monkeypatch.setenv("no_proxy", host)
@@ -94,7 +94,7 @@ def test_what_only_looks_like_this_machine_is_treated_as_another(
     """A proxy may get it, as it gets every other machine's traffic; no key and no private prompt is ever sent there."""
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    fetch: Fetch = FETCHES[name]
+    fetch = FETCHES[name]
     with serving([reply(200)]) as server, serving([reply(418)]) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         with suppress(BadRequestError):  # httpx takes some of them for no address at all
