@@ -29,6 +29,7 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
 )
 FILE: Final = "config.toml"
 """The file of settings in the config directory."""
+MOST_ATTEMPTS: Final = 100
 BUDGET_PERIODS: Final = ("day", "week", "month", "total")
 
 
@@ -64,6 +65,7 @@ class Config(Value):
     default_provider: str | None = None
     strategy: str = "balanced"
     enable_fallback: bool = True
+    max_attempts: int | None = None
     prefer_local: bool = False
     max_latency_ms: int | None = None
     workspace: str | None = None
@@ -138,6 +140,7 @@ def load(
         default_provider=_first(settings.choice("LLM_DEFAULT_PROVIDER", names), stored.get("default_provider")),
         strategy=_first(settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES), stored.get("strategy"), "balanced"),
         enable_fallback=_first(settings.boolean("LLM_ENABLE_FALLBACK"), stored.get("enable_fallback", True)),
+        max_attempts=stored.get("max_attempts"),
         prefer_local=_first(settings.boolean("LLM_PREFER_LOCAL"), stored.get("prefer_local", False)),
         max_latency_ms=_first(settings.milliseconds("LLM_MAX_LATENCY_MS"), stored.get("max_latency_ms")),
         workspace=_first(settings.text("LLM_WORKSPACE"), stored.get("workspace")),

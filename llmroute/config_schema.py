@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.addresses import is_base_url
+from llmroute.config import MOST_ATTEMPTS
 from llmroute.errors import ConfigError
 
 
@@ -75,6 +76,7 @@ class Document(_Table):
     default_provider: str | None = None
     strategy: str | None = None
     enable_fallback: bool | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] | None = None
     prefer_local: bool | None = None
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
     workspace: str | None = None

@@ -42,6 +42,7 @@ class Line(BaseModel):
     effort: str | None = None
     stop: str | list[str] | None = None
     timeout_s: float | None = _also("timeout", "timeout_s")
+    max_attempts: int | None = None
     workspace_id: str | None = _also("workspace", "workspace_id")
     execution_id: str | None = _also("execution", "execution_id")
     enable_fallback: bool | None = None

@@ -35,6 +35,7 @@ class Asked(NamedTuple):
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None
+    max_attempts: flags.MaxAttempts = None
     prefer_local: flags.PreferLocal = False
     local_only: flags.LocalOnly = False
     workspace: flags.Workspace = None
@@ -91,6 +92,7 @@ class Asked(NamedTuple):
             max_tokens=self.max_tokens,
             stop=self.stop,
             timeout_s=self.timeout,
+            max_attempts=self.max_attempts,
             workspace_id=self.workspace,
             execution_id=self.execution,
             enable_fallback=False if self.no_fallback else None,

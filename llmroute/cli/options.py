@@ -118,6 +118,10 @@ StrictParams = Annotated[
     ),
 ]
 NoFallback = Annotated[bool, typer.Option("--no-fallback", help="Try the first model only.", rich_help_panel="Model")]
+MaxAttempts = Annotated[
+    int | None,
+    typer.Option("--max-attempts", help="Calls at most; default 8, or each of a list once.", rich_help_panel="Limits"),
+]
 Budget = Annotated[
     float | None,
     typer.Option("--budget", help="USD that the request may cost, fallbacks included.", rich_help_panel="Limits"),

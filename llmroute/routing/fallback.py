@@ -1,6 +1,6 @@
 """The attempt loop: retry, fall back, stop.  A generator that yields actions; no I/O, no clock of its own."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Literal, NamedTuple
 
 from llmroute.errors import (
@@ -22,12 +22,12 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
+from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
 from llmroute.routing.parameters import Adaptation, takes
 from llmroute.routing.plan import Entry
-from llmroute.types import PICO_PER_USD, Prompt
+from llmroute.types import PICO_PER_USD
 
-MAX_ATTEMPTS = 4
-# While another candidate is healthy nobody sleeps longer.
+# How long to wait for an endpoint that is overloaded and does not say when to ask again.
 SOON_S = 1.0
 RETRY_PAUSE_S = 0.5
 JITTER = 0.2
@@ -35,11 +35,17 @@ JITTER = 0.2
 LEAST_S = 0.001
 
 Again = Literal["never", "once", "when told", "when broken off", "adapted"]
-Next = Literal["any", "other provider", "larger window", "that takes it", "when allowed", "never"]
+Next = Literal[
+    "any", "other provider first", "other provider", "larger window", "that takes it", "when allowed", "never"
+]
 
 
 class Rule(NamedTuple):
-    """What is done about one class of failure: whether the same endpoint is asked again, and who is asked next."""
+    """What is done about one class of failure: which candidate is called next, and whether the same endpoint again.
+
+    A second call of an endpoint comes when every other candidate has been called.  "Other provider first" puts the
+    models of the provider that failed behind those of all others.
+    """
 
     again: Again
     next: Next
@@ -47,82 +53,105 @@ class Rule(NamedTuple):
 
 
 RULES: dict[type[AttemptError], Rule] = {
-    RateLimitError: Rule("when told", "any"),
+    RateLimitError: Rule("when told", "other provider first"),
     QuotaError: Rule("never", "other provider", warn=True),
     AuthenticationError: Rule("never", "other provider", warn=True),
     ModelGoneError: Rule("never", "any", warn=True),
-    TransientError: Rule("once", "any"),
-    ProviderTimeoutError: Rule("never", "any"),
+    TransientError: Rule("once", "other provider first"),
+    ProviderTimeoutError: Rule("never", "other provider first"),
     UnreachableError: Rule("when broken off", "other provider"),
     ContextLengthError: Rule("never", "larger window"),
     ContentError: Rule("never", "when allowed"),
     ParameterError: Rule("adapted", "that takes it"),
     BadRequestError: Rule("never", "never"),
-    BadOutputError: Rule("once", "any"),
-    RestingError: Rule("never", "any"),
+    BadOutputError: Rule("once", "other provider first"),
+    RestingError: Rule("never", "other provider first"),
 }
 
 
-class Policy(NamedTuple):
-    """What the caller allows.  `jitter` is a random number from 0 to 1, drawn once for the request."""
-
-    deadline_s: float
-    fallback_on_content: bool = False
-    jitter: float = 0.5
-    cheaper: bool = True
-    """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
-    prompt: Prompt | None = None
-    """What is asked: who refuses a parameter of it is followed by one that takes it."""
-
-
-class Failure(NamedTuple):
-    """A candidate that was given up: after how many calls, and for what."""
+class _Turn(NamedTuple):
+    """A call that is to be made: of which candidate, after which pause and which failure of its own."""
 
     entry: Entry
-    error: AttemptError | BudgetExceededError
-    calls: int
+    pause_s: float = 0.0
+    failed_before: AttemptError | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def calls(self) -> int:
+        """Which call of the candidate it is, counted from 1."""
+        return 1 if self.failed_before is None else 2
 
 
-class Try(NamedTuple):
-    """Call this candidate now.  `fell_from` is set when it stands in for one that was given up.
-
-    `alone` says that nobody else will be called: it may take all the time that is left.  `retry` says that this
-    candidate has failed once already; `adaptation` says how its request is put otherwise, which costs no retry.
-    """
+class _SecondCall(NamedTuple):
+    """A candidate that may be called once more, from when on, and what its first call failed with."""
 
     entry: Entry
-    number: int
-    fell_from: Failure | None
-    alone: bool
-    retry: bool = False
-    adaptation: Adaptation | None = None
+    ready_s: float
+    error: AttemptError
 
 
-class Wait(NamedTuple):
-    """Sleep so many seconds before the same candidate is called again."""
+class _Queue:
+    """The order of calls: each candidate once before any twice, other providers before a sibling of one that failed."""
 
-    seconds: float
+    def __init__(self, entries: Sequence[Entry], policy: Policy) -> None:
+        self._policy = policy
+        self._known = list(entries)
+        self._failed_providers: set[str] = set()
+        self._second_calls: list[_SecondCall] = []
+        self.fresh = list(entries)
 
+    def join(self, entries: Sequence[Entry]) -> None:
+        """Take up more candidates, behind those that are known."""
+        self._known += entries
+        self.fresh += entries
 
-class Others(NamedTuple):
-    """Say who else may be called, beside the entries that the loop was given."""
+    def after(self, turn: _Turn, outcome: Outcome, *, last: bool) -> _Turn:
+        """Return the call that follows one that has failed; with `last` none may.
 
+        Raises:
+            LLMRouteError: as `attempt_loop`.
+        """
+        entry, error, policy = turn.entry, outcome.error, self._policy
+        if isinstance(error, BudgetExceededError):
+            self._keep(lambda other: _fits(other, error))
+            if not (policy.cheaper and (self.fresh or self._second_calls)):
+                raise _with_nearest(error, self._known)
+            return self._next(outcome.elapsed_s, error)
+        assert error is not None
+        if outcome.shown:
+            raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
+        if policy.deadline_s - outcome.elapsed_s < LEAST_S:
+            raise _deadline(policy, error) from error
+        if last:
+            raise error
+        rule = RULES[type(error)]
+        if turn.calls == 1 and rule.again == "adapted" and outcome.adaptation is not None:
+            return _Turn(entry, failed_before=error, adaptation=outcome.adaptation)
+        self._keep(lambda other: _may_follow(other, entry, error, policy))
+        if rule.next == "other provider first":
+            self._failed_providers.add(entry.model.provider)
+        pause_s = _pause_before_again(error, policy) if turn.calls == 1 and outcome.retry_allowed else None
+        if pause_s is not None:
+            self._second_calls.append(_SecondCall(entry, outcome.elapsed_s + pause_s, error))
+        return self._next(outcome.elapsed_s, error)
 
-class Outcome(NamedTuple):
-    """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
+    def _keep(self, may_follow: Callable[[Entry], bool]) -> None:
+        self.fresh = [entry for entry in self.fresh if may_follow(entry)]
+        self._second_calls = [second for second in self._second_calls if may_follow(second.entry)]
 
-    `entries` answer `Others`.
-
-    `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a
-    parameter could be put otherwise.
-    """
-
-    elapsed_s: float
-    error: AttemptError | BudgetExceededError | None = None
-    shown: bool = False
-    retry_allowed: bool = True
-    adaptation: Adaptation | None = None
-    entries: Sequence[Entry] = ()
+    def _next(self, elapsed_s: float, error: AttemptError | BudgetExceededError) -> _Turn:
+        if self.fresh:
+            sound = (one for one in self.fresh if one.model.provider not in self._failed_providers)
+            entry = next(sound, self.fresh[0])
+            self.fresh.remove(entry)
+            return _Turn(entry)
+        in_time = [second for second in self._second_calls if second.ready_s < self._policy.deadline_s]
+        if not in_time:
+            raise error
+        soonest = min(in_time, key=lambda second: second.ready_s)
+        self._second_calls.remove(soonest)
+        return _Turn(soonest.entry, max(soonest.ready_s - elapsed_s, 0.0), soonest.error)
 
 
 def attempt_loop(
@@ -133,58 +162,32 @@ def attempt_loop(
     With `others` the first failure asks who else may be called; until then somebody is taken to be left.
 
     Raises:
-        AttemptError: nobody is left; this is the last failure.
+        AttemptError: no candidate is left; this is the last failure.
         IncompleteAnswerError: an answer broke off after text of it was shown, which nothing can mend.
         DeadlineError: the time for the whole request is over.
-        BudgetExceededError: nobody is left whose worst case fits the budget.
+        BudgetExceededError: no candidate is left whose worst case fits the budget.
     """
-    remaining = list(entries)
-    fell_from: Failure | None = None
-    number = 0
+    queue = _Queue(entries, policy)
+    turn, failure, number = _Turn(queue.fresh.pop(0)), None, 0
     while True:
-        entry = remaining.pop(0)
-        calls = 0
-        adaptation: Adaptation | None = None
-        while True:
-            calls += 1
-            alone = not (remaining or others) or number + 1 == MAX_ATTEMPTS
-            again = calls > 1 and adaptation is None
-            outcome = yield Try(entry, number + 1, fell_from if calls == 1 else None, alone, again, adaptation)
-            error = outcome.error
-            # What was not sent is no attempt.
-            number += not isinstance(error, BudgetExceededError | RestingError)
-            if error is None:
-                return
-            if others and not outcome.shown:
-                others = False
-                found = yield Others()
-                outcome = outcome._replace(elapsed_s=found.elapsed_s)
-                remaining += found.entries
-                entries = [*entries, *found.entries]
-            if isinstance(error, BudgetExceededError):
-                remaining = [other for other in remaining if _fits(other, error)]
-                if not (policy.cheaper and remaining):
-                    raise _with_nearest(error, entries)
-                fell_from = Failure(entry, error, calls)
-                break
-            if outcome.shown:
-                raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
-            if policy.deadline_s - outcome.elapsed_s < LEAST_S:
-                raise _deadline(policy, error) from error
-            adaptation = outcome.adaptation if calls == 1 and RULES[type(error)].again == "adapted" else None
-            pause_s: float | None = 0.0
-            if adaptation is None:
-                remaining = [other for other in remaining if _may_follow(other, entry, error, policy)]
-                left_s = policy.deadline_s - outcome.elapsed_s
-                may_again = calls == 1 and outcome.retry_allowed
-                pause_s = _pause_before_again(error, left_s, policy, bool(remaining)) if may_again else None
-            if number == MAX_ATTEMPTS or (pause_s is None and not remaining):
-                raise error
-            if pause_s is None:
-                fell_from = Failure(entry, error, calls)
-                break
-            if pause_s > 0:
-                yield Wait(pause_s)
+        if turn.pause_s > 0:
+            assert turn.failed_before is not None
+            yield Wait(turn.pause_s, turn.entry, turn.failed_before)
+        alone = not (queue.fresh or others) or number + 1 == policy.max_attempts
+        fell_from = failure if failure is not None and failure.entry is not turn.entry else None
+        retry = turn.failed_before is not None and turn.adaptation is None
+        outcome = yield Try(turn.entry, number + 1, fell_from, alone, retry, turn.adaptation)
+        if (error := outcome.error) is None:
+            return
+        # What was not sent is no attempt.
+        number += not isinstance(error, BudgetExceededError | RestingError)
+        if others and not outcome.shown:
+            others = False
+            found = yield Others()
+            outcome = outcome._replace(elapsed_s=found.elapsed_s)
+            queue.join(found.entries)
+        failure = Failure(turn.entry, error, turn.calls)
+        turn = queue.after(turn, outcome, last=number == policy.max_attempts)
 
 
 def _fits(other: Entry, refused: BudgetExceededError) -> bool:
@@ -214,29 +217,23 @@ def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:
     )
 
 
-def _pause_before_again(error: AttemptError, left_s: float, policy: Policy, healthy: bool) -> float | None:
-    """Return how long to wait before the same candidate is asked again; None when it is not."""
+def _pause_before_again(error: AttemptError, policy: Policy) -> float | None:
+    """Return how long to wait before the same candidate is called again; None when it is not."""
     if error.should_retry is False:
         return None
     again = RULES[type(error)].again
     if again == "once" or (again == "when broken off" and getattr(error, "broken_off", False)):
         pause_s = RETRY_PAUSE_S * (1 - JITTER + 2 * JITTER * policy.jitter)
-        pause_s = max(pause_s, error.retry_after_s or 0.0)
-    elif again == "when told" or error.should_retry:
-        if error.retry_after_s is None and healthy:
-            return None
-        pause_s = error.retry_after_s if error.retry_after_s is not None else SOON_S
-    else:
-        return None
-    if pause_s >= left_s or (healthy and pause_s > SOON_S):
-        return None
-    return pause_s
+        return max(pause_s, error.retry_after_s or 0.0)
+    if again == "when told" or error.should_retry:
+        return SOON_S if error.retry_after_s is None else error.retry_after_s
+    return None
 
 
 def _may_follow(other: Entry, failed: Entry, error: AttemptError, policy: Policy) -> bool:
     """Whether another candidate may stand in after this failure."""
     match RULES[type(error)].next:
-        case "any":
+        case "any" | "other provider first":
             return True
         case "other provider":
             return other.model.provider != failed.model.provider

@@ -12,7 +12,7 @@ from llmroute.service.costing import cost_of, estimated_usage, price_as_json, us
 from llmroute.types import PICO_PER_USD, AttemptRecord, Completion, LLMResponse, Usage
 
 if TYPE_CHECKING:
-    from llmroute.routing.fallback import Try
+    from llmroute.routing.actions import Try
     from llmroute.service.call import Call
 
 DEADLINE_MARGIN_MS = 60_000

@@ -30,7 +30,7 @@ class AsyncRequests:
         self._calls = calls
         self._opened = opened
         threads = opened.threads()
-        self._plans = PerLoop(lambda: SharedPlans(calls, threads, bounded=calls.capped, paced=False))
+        self._plans = PerLoop(lambda: SharedPlans(calls, threads, paced=False))
 
     async def answer(self, options: Options, *, streaming: bool) -> AsyncIterator[str | LLMResponse]:
         """Yield the pieces of a streamed answer, then the response.

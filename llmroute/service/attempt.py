@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.memory import Lesson
     from llmroute.providers import Provider, StreamReader
-    from llmroute.routing.fallback import Try
+    from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
     from llmroute.service.call import Call
     from llmroute.types import AttemptRecord, Completion, HTTPRequest, ModelConfig, Prompt
@@ -51,6 +51,7 @@ class Attempt:
         self._again = action.retry or action.adaptation is not None
         self._adapted = action.adaptation
         self._request_started = started
+        self._until = 0.0
         self._provider: Provider | None = None
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
@@ -128,6 +129,7 @@ class Attempt:
         if self._left_s() <= 0:
             # The wait for the ledger took it all.
             raise no_time(call.timeouts.total_s)
+        self._until = call.clock() + self._left_s() / 2
         model = self._entry.model
         provider: Provider = call.endpoints.connected(model.provider) or (
             yield Blocking(lambda: call.endpoints.connect(model.provider))
@@ -232,11 +234,16 @@ class Attempt:
         """Return how much of the request's time is left."""
         return self._call.timeouts.total_s - (self._call.clock() - self._request_started)
 
+    def _share_s(self) -> float:
+        """Return how much time the attempt may still take in all.
+
+        While a candidate is left to fall back to, that is half of what the request had left when the attempt began.
+        """
+        return self._left_s() if self._alone or self.shown else self._until - self._call.clock()
+
     def _within(self, seconds: float) -> float:
-        """Bound a wait by the deadline; while somebody is left to fall back to, by half of what remains."""
-        left_s = self._left_s()
-        share_s = left_s if self._alone or self.shown else left_s / 2
-        return max(min(seconds, share_s), 0.001)
+        """Bound a wait by what the attempt may still take."""
+        return max(min(seconds, self._share_s()), 0.001)
 
     def _fitted(self, model: ModelConfig) -> Prompt:
         call = self._call

@@ -40,7 +40,7 @@ class Bulk:
         self._calls = calls
         self._opened = opened
         self._pot = pot
-        self._plans = SharedPlans(calls, opened.threads(), bounded=calls.capped or pot is not None, paced=True)
+        self._plans = SharedPlans(calls, opened.threads(), paced=True)
         self._gate = Gate(jobs, lambda provider: PROVIDERS[provider].local)
         self._books = PacedBooks(opened.async_books, self._gate, pot, self._plans.note_failure, capped=calls.capped)
 

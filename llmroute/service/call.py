@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import DeadlineError
+from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -84,3 +85,4 @@ class Call(NamedTuple):
     atomic: bool = False
     cheaper: bool = True
     paced: bool = False
+    max_attempts: int = MAX_ATTEMPTS

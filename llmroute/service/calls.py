@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
+from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.learning import bucket
 from llmroute.service.call import Call, Clock, Labels, no_time
@@ -178,7 +179,15 @@ class Calls:
             cheaper=options.on_budget == "cheaper",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
             paced=paced,
+            max_attempts=self._max_attempts(options, plan),
         )
+
+    def _max_attempts(self, options: Options, plan: Plan) -> int:
+        """Return how many calls a request makes at most; models that were listed one by one are all called once."""
+        if (said := options.max_attempts or self._config.max_attempts) is not None:
+            return said
+        listed = len(plan.entries) if options.chain or options.fallback else 0
+        return max(MAX_ATTEMPTS, listed)
 
 
 def now_ms() -> int:

@@ -60,6 +60,8 @@ class Choices(TypedDict, total=False):
     """Which run of the caller's own the request belongs to; the ledger keeps it."""
     enable_fallback: bool | None
     """Whether another model is tried when one fails; True unless configured."""
+    max_attempts: int | None
+    """How many calls may be made at most, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
     prefer_local: bool | None
     """Whether models of this machine come before all others; False unless configured."""
     local_only: bool

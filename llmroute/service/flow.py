@@ -17,7 +17,8 @@ from llmroute.errors import (
     ModelGoneError,
     RestingError,
 )
-from llmroute.routing.fallback import RULES, Others, Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.actions import Others, Outcome, Policy, Try, Wait
+from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
 from llmroute.service.costing import usd
@@ -41,7 +42,9 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = call.clock.started_s
-    policy = Policy(call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper, call.prompt)
+    policy = Policy(
+        call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper, call.prompt, call.max_attempts
+    )
     loop = attempt_loop(call.plan.entries, policy, others=call.others is not None)
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
@@ -49,6 +52,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
         action = next(loop)
         while True:
             if isinstance(action, Wait):
+                _tell_wait(call, action)
                 yield Sleep(action.seconds)
                 outcome = Outcome(call.clock() - started)
             elif isinstance(action, Others):
@@ -103,9 +107,23 @@ def _tell_fallback(call: Call, action: Try) -> None:
         status = f" ({error.http_status})" if error.http_status else ""
         call.note(f"warning: {who}: {TRIPS[type(error)].reason}{status}, {using}")
         return
-    what = str(error.http_status) if error.http_status else error.kind.replace("_", " ")
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    call.note(f"{failure.entry.model.name}: {what} after {tries}, {using}")
+    call.note(f"{failure.entry.model.name}: {_in_short(error)} after {tries}, {using}")
+
+
+def _tell_wait(call: Call, action: Wait) -> None:
+    """Say that the request waits, and for how long, where that is longer than a moment."""
+    if action.seconds <= SOON_S:
+        return
+    called, deadline_s = action.entry.model.name, call.timeouts.total_s
+    call.note(
+        f"{called}: {_in_short(action.error)}, and no other model is left: waiting {ceil(action.seconds)} s"
+        f" to ask it again (of {deadline_s:g} s in all)"
+    )
+
+
+def _in_short(error: AttemptError) -> str:
+    return str(error.http_status) if error.http_status else error.kind.replace("_", " ")
 
 
 def _price_of_upgrade(call: Call, action: Try) -> str:

@@ -73,6 +73,7 @@ KINDS: Final = {
     "workspace_id": _TEXT,
     "execution_id": _TEXT,
     "enable_fallback": _FLAG,
+    "max_attempts": _WHOLE,
     "prefer_local": _FLAG,
     "local_only": _FLAG,
     "strict_params": _FLAG,

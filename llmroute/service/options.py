@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from llmroute.config import STRATEGIES, Strategy
+from llmroute.config import MOST_ATTEMPTS, STRATEGIES, Strategy
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY, Capability, Task
@@ -55,6 +55,7 @@ class Options(Value):
     workspace_id: str | None = None
     execution_id: str | None = None
     enable_fallback: bool | None = None
+    max_attempts: int | None = None
     prefer_local: bool | None = None
     local_only: bool = False
     strict_params: bool = False
@@ -137,6 +138,7 @@ class Options(Value):
         check_range("budget", self.budget_remaining, 0, MOST_USD, "USD", option="budget_remaining")
         check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds", option="max_latency_ms")
         check_range("min quality", self.min_quality, 0, 100, option="min_quality")
+        check_range("max attempts", self.max_attempts, 1, MOST_ATTEMPTS, option="max_attempts")
         check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds", option="timeout_s")
 
     def _messages(self) -> tuple[Message, ...]:

@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
-from llmroute.routing import fallback
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.router import exclude
 from llmroute.service.call import no_time
@@ -35,9 +34,11 @@ STALE_AFTER_FAILURE_S = 0.25
 # Prompts whose sizes differ by less than this power of two share a plan.
 SIZE_STEP = 0.25
 MOST_KEPT = 64
+# Few requests need more candidates: the costs of the others are worked out when one of these has failed.
+AT_FIRST = 8
 # What requests that are alike need not say alike: their texts, and what has no part in the choice of a model.
 _LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
-_NO_PART = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on")
+_NO_PART = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on", "max_attempts")
 _ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not in (*_LISTS_AND_TEXTS, *_NO_PART)))
 
 
@@ -69,15 +70,14 @@ class _Kept:
 
 
 class SharedPlans:
-    """Makes plans for the requests of one event loop; `bounded` says whether a budget may pass over any model.
+    """Makes plans for the requests of one event loop.
 
     `paced` is for many requests at once, which somebody keeps from being too many for a provider.
     """
 
-    def __init__(self, calls: Calls, threads: Threads, *, bounded: bool, paced: bool) -> None:
+    def __init__(self, calls: Calls, threads: Threads, *, paced: bool) -> None:
         self._calls = calls
         self._threads = threads
-        self._bounded = bounded
         self._paced = paced
         self._stale_after_failure_s = STALE_AFTER_FAILURE_S if paced else 0.0
         self._kept: dict[Hashable, _Kept] = {}
@@ -113,14 +113,15 @@ class SharedPlans:
         except LLMRouteError:
             # Of its neighbour, perhaps: what is wrong with one size need not be with another.
             return await self._alone(options, prompt)
-        entries = self._sized(kept, kept.first.entries, options, prompt)
+        first = kept.first._replace(entries=kept.first.entries[:AT_FIRST])
+        entries = self._sized(kept, first.entries, options, prompt)
         if not entries:
             # Too large for all that come first: it is a case of its own.
             return await self._alone(options, prompt)
         others = None
-        if not kept.is_whole:
-            others = lambda: self._sized(kept, kept.whole().others(kept.first), options, prompt)  # noqa: E731
-        return Shared(kept.first._replace(entries=entries), others)
+        if not kept.is_whole or len(kept.first.entries) > AT_FIRST:
+            others = lambda: self._sized(kept, kept.whole().others(first), options, prompt)  # noqa: E731
+        return Shared(first._replace(entries=entries), others)
 
     async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         kept = self._kept.get(key)
@@ -157,7 +158,7 @@ class SharedPlans:
         return Shared(plan, None)
 
     def _sized(self, kept: _Kept, entries: Sequence[Entry], options: Options, prompt: Prompt) -> tuple[Entry, ...]:
-        """Return the entries that are tried, at most, with the costs of this prompt; those that it does not fit go."""
+        """Return entries with the costs of this prompt; those that it does not fit go."""
         size = size_of(prompt)
         wish = kept.planner.only_hard(options, prompt)
         fitting: list[Entry] = []
@@ -165,8 +166,6 @@ class SharedPlans:
             candidate = sized(entry.candidate, size)
             if exclude(candidate, wish) is None:
                 fitting.append(entry._replace(candidate=candidate))
-            if len(fitting) == fallback.MAX_ATTEMPTS and not self._bounded and options.budget_remaining is None:
-                break
         return tuple(fitting)
 
 

@@ -29,7 +29,8 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.fallback import MAX_ATTEMPTS, RULES, SOON_S, Others, Outcome, Policy, Try, Wait, attempt_loop
+from llmroute.routing.actions import MAX_ATTEMPTS, Others, Outcome, Policy, Try, Wait
+from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.routing.parameters import Adaptation
 from tests.routing.models import entry
 
@@ -66,11 +67,13 @@ def play(  # noqa: PLR0913 (each is part of a situation)
     on_content: bool = False,
     jitter: float = 0.5,
     adaptation: Adaptation | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> Played:
     """Play a loop in which the calls fail so, and every later one succeeds; time passes in calls and in waits."""
     played = Played()
     entries = [entry(name, window=WINDOWS[name]) for name in pool]
-    loop = attempt_loop(entries, Policy(deadline_s, on_content, jitter), others=others is not None)
+    policy = Policy(deadline_s, on_content, jitter, max_attempts=max_attempts)
+    loop = attempt_loop(entries, policy, others=others is not None)
     left = list(failures)
     now_s = 0.0
     try:
@@ -105,22 +108,21 @@ def test_an_answer_ends_the_loop() -> None:
 
 # How each class goes on while others are left: the calls that follow the first, and the wait before.
 TABLE: list[tuple[AttemptError, list[str], list[float]]] = [
-    (made(RateLimitError), ["openai/large"], []),
-    (made(RateLimitError, retry_after_s=0.4), ["openai/small"], [0.4]),
-    (made(RateLimitError, retry_after_s=1.0), ["openai/small"], [1.0]),
-    (made(RateLimitError, retry_after_s=1.1), ["openai/large"], []),
+    (made(RateLimitError), ["mistral/m"], []),
+    (made(RateLimitError, retry_after_s=0.4), ["mistral/m"], []),
+    (made(RateLimitError, retry_after_s=30.0), ["mistral/m"], []),
     (made(QuotaError), ["mistral/m"], []),
     (made(AuthenticationError), ["mistral/m"], []),
     (made(ModelGoneError), ["openai/large"], []),
-    (made(TransientError), ["openai/small"], [0.5]),
-    (made(TransientError, retry_after_s=0.8), ["openai/small"], [0.8]),
-    (made(TransientError, retry_after_s=20.0), ["openai/large"], []),
-    (made(ProviderTimeoutError), ["openai/large"], []),
+    (made(TransientError), ["mistral/m"], []),
+    (made(TransientError, retry_after_s=0.8, should_retry=True), ["mistral/m"], []),
+    (made(ProviderTimeoutError), ["mistral/m"], []),
     (made(UnreachableError), ["mistral/m"], []),
-    (made(UnreachableError, broken_off=True), ["openai/small"], [0.5]),
+    (made(UnreachableError, broken_off=True), ["mistral/m"], []),
     (made(ContextLengthError), ["openai/large"], []),
     (made(ParameterError), ["openai/large"], []),
-    (made(BadOutputError), ["openai/small"], [0.5]),
+    (made(BadOutputError), ["mistral/m"], []),
+    (made(RestingError), ["mistral/m"], []),
 ]
 
 
@@ -153,6 +155,8 @@ def test_a_refused_parameter_is_put_otherwise_once_at_the_cost_of_no_retry_and_n
     assert again.calls == ["openai/small", "openai/small", "openai/large"]
     assert again.tries[-1].adaptation is None
     assert play(made(TransientError), adaptation=otherwise).tries[1].adaptation is None
+    limited = play(made(ParameterError), adaptation=otherwise, max_attempts=1)
+    assert (len(limited.calls), type(limited.error)) == (1, ParameterError)
 
 
 def test_every_class_of_failure_has_a_rule() -> None:
@@ -201,28 +205,80 @@ def test_a_failure_that_passes_is_waited_for_when_nobody_else_is_left() -> None:
     assert play(made(TransientError, retry_after_s=20.0), pool=POOL[:1]).waits == [20.0]
 
 
-def test_a_provider_that_forbids_a_retry_is_obeyed() -> None:
+def test_a_provider_that_forbids_a_second_call_is_obeyed() -> None:
     for kind in (TransientError, RateLimitError, BadOutputError):
-        played = play(made(kind, should_retry=False, retry_after_s=0.1))
-        assert (played.calls, played.waits) == (["openai/small", "openai/large"], [])
-    error = made(TransientError, should_retry=False)
-    assert play(error, pool=POOL[:1]).error is error
+        error = made(kind, should_retry=False, retry_after_s=0.1)
+        assert play(error, pool=POOL[:1]).error is error
 
 
-def test_a_provider_that_asks_for_a_retry_is_obeyed_within_reason() -> None:
-    asked = made(ProviderTimeoutError, should_retry=True, retry_after_s=0.3)
-    assert play(asked).waits == [0.3]
-    assert play(made(ProviderTimeoutError, should_retry=True, retry_after_s=5.0)).calls[1] == "openai/large"
+def test_a_provider_that_asks_for_a_second_call_is_obeyed() -> None:
+    asked = made(ProviderTimeoutError, should_retry=True, retry_after_s=5.0)
+    assert play(asked, pool=POOL[:1]).waits == [5.0]
 
 
-def test_no_more_than_four_calls_are_made() -> None:
-    failures = [made(ModelGoneError) for _ in range(9)]
-    played = play(*failures)
-    assert MAX_ATTEMPTS == 4
-    assert len(played.calls) == 4
-    assert played.error is failures[3]
-    assert [each.number for each in played.tries] == [1, 2, 3, 4]
-    assert [each.alone for each in played.tries] == [False, False, False, True]
+@pytest.mark.parametrize("kind", [RateLimitError, TransientError, BadOutputError])
+def test_each_candidate_is_called_once_before_any_is_called_twice(kind: type[AttemptError]) -> None:
+    played = play(*(made(kind) for _ in range(9)), pool=POOL[2:], max_attempts=9)
+    assert played.calls == [*POOL[2:], *POOL[2:]]
+    assert [each.retry for each in played.tries] == [False] * 3 + [True] * 3
+    assert [each.number for each in played.tries] == [1, 2, 3, 4, 5, 6]
+    assert [each.alone for each in played.tries] == [False, False, True, True, True, True]
+
+
+def test_a_healthy_third_answers_where_the_first_two_are_down() -> None:
+    pool = ("openai/small", "mistral/m", "anthropic/a")
+    played = play(made(TransientError), made(TransientError), pool=pool)
+    assert (played.calls, played.waits, played.error) == (list(pool), [], None)
+
+
+def test_models_of_a_provider_that_failed_come_after_those_of_all_others() -> None:
+    pool = ("openai/small", "openai/large", "mistral/m", "anthropic/a")
+    for kind in (RateLimitError, TransientError, ProviderTimeoutError, BadOutputError):
+        played = play(*(made(kind) for _ in range(3)), pool=pool)
+        assert played.calls == ["openai/small", "mistral/m", "anthropic/a", "openai/large"]
+    assert play(made(ModelGoneError), pool=pool).calls == ["openai/small", "openai/large"]
+
+
+def test_a_second_call_is_of_whoever_is_ready_first_and_waits_for_what_is_left_of_its_pause() -> None:
+    pool = ("openai/small", "mistral/m", "anthropic/a")
+    failures = [
+        made(RateLimitError, retry_after_s=20.0),
+        made(TransientError),
+        made(ProviderTimeoutError),
+        made(TransientError),
+    ]
+    played = play(*failures, pool=pool, call_s=0.2)
+    assert played.calls == [*pool, "mistral/m", "openai/small"]
+    assert played.waits == pytest.approx([0.3, 19.1])
+    late = play(*failures, pool=pool, call_s=0.2, deadline_s=15.0)
+    assert late.calls == [*pool, "mistral/m"]
+    assert late.error is failures[3]
+
+
+def test_what_a_later_failure_rules_out_is_not_called_again() -> None:
+    pool = ("mistral/m", "openai/small")
+    assert play(made(TransientError), made(BadRequestError), pool=pool).calls == list(pool)
+    assert play(made(TransientError), made(ContextLengthError), pool=pool).calls == list(pool)
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 8])
+def test_no_more_calls_are_made_than_are_allowed(most: int) -> None:
+    failures = [made(TransientError) for _ in range(11)]
+    played = play(*failures, max_attempts=most)
+    assert len(played.calls) == most
+    assert played.error is failures[most - 1]
+    assert [each.alone for each in played.tries] == [n + 1 == most or n >= len(POOL) - 1 for n in range(most)]
+
+
+def test_eight_calls_are_made_at_most_unless_told_otherwise() -> None:
+    assert MAX_ATTEMPTS == 8
+    assert len(play(*(made(TransientError) for _ in range(20))).calls) == 8
+
+
+def test_what_was_not_sent_is_no_attempt() -> None:
+    played = play(*(made(RestingError) for _ in range(4)), made(TransientError), max_attempts=2)
+    assert played.error is None
+    assert [each.number for each in played.tries] == [1, 1, 1, 1, 1, 2]
 
 
 def test_the_deadline_ends_it_with_the_last_failure_named() -> None:
@@ -249,18 +305,20 @@ def test_text_that_was_shown_ends_it_whatever_failed() -> None:
 
 
 def test_a_fallback_knows_what_it_stands_in_for() -> None:
-    played = play(made(TransientError), made(TransientError))
-    [_, again, fallback] = played.tries
-    assert again.fell_from is None
-    assert fallback.fell_from is not None
-    assert (fallback.fell_from.entry.model.name, fallback.fell_from.calls) == ("openai/small", 2)
-    assert [each.alone for each in played.tries] == [False] * 3
+    played = play(made(TransientError), made(TransientError), pool=("mistral/m", "openai/small"))
+    fell_from = [each.fell_from for each in played.tries]
+    assert [failed and (failed.entry.model.name, failed.calls) for failed in fell_from] == [
+        None,
+        ("mistral/m", 1),
+        ("openai/small", 1),
+    ]
+    assert play(made(TransientError), pool=POOL[:1]).tries[1].fell_from is None
     assert play(made(ModelGoneError), pool=POOL[:2]).tries[-1].alone
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 0.4), (0.5, 0.5), (1.0, 0.6)])
 def test_a_retry_waits_half_a_second_more_or_less(jitter: float, seconds: float) -> None:
-    assert play(made(TransientError), jitter=jitter).waits == pytest.approx([seconds])
+    assert play(made(TransientError), pool=POOL[:1], jitter=jitter).waits == pytest.approx([seconds])
 
 
 failures = st.builds(
@@ -289,23 +347,28 @@ def test_whatever_happens_the_loop_is_bounded(
     assert sent <= MAX_ATTEMPTS
     assert sum(played.waits) < deadline_s
     fresh = [each for index, each in enumerate(played.calls) if each not in played.calls[:index]]
-    assert fresh == [name for name in POOL if name in fresh]
+    assert played.calls[: len(fresh)] == fresh, "each once before any twice"
     if played.error is None:
         assert None in sequence[: len(played.calls)] or len(sequence) < len(played.calls)
 
 
 @settings(max_examples=200, deadline=None)
-@given(sequence=st.lists(failures.filter(lambda error: RULES[type(error)].next == "any"), min_size=1, max_size=3))
-def test_while_another_is_left_nobody_sleeps_longer_than_a_second(sequence: list[AttemptError]) -> None:
-    played = play(*sequence)
-    assert all(wait <= SOON_S for wait in played.waits)
+@given(
+    sequence=st.lists(
+        failures.filter(lambda error: RULES[type(error)].next in ("any", "other provider first")),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_while_another_is_left_nobody_waits(sequence: list[AttemptError]) -> None:
+    assert play(*sequence).waits == []
 
 
 def test_others_are_asked_for_at_the_first_failure_and_once() -> None:
     assert play(None, pool=POOL[:1], others=POOL[1:]).asked_others_after == []
     played = play(made(ProviderTimeoutError), made(ProviderTimeoutError), pool=POOL[:1], others=POOL[1:])
     assert played.asked_others_after == [1]
-    assert played.calls == list(POOL[:3])
+    assert played.calls == ["openai/small", "mistral/m", "anthropic/a"]
 
 
 def test_while_others_are_not_asked_for_somebody_is_taken_to_be_left() -> None:

@@ -139,10 +139,12 @@ def limited(name: str, retry_after: str | None) -> Script:
 def test_01_a_rate_limit_with_a_short_wish_is_waited_for(stage: Stage) -> None:
     stage.first = [limited(stage.name, "0.2"), stage.well()]
     began = time.monotonic()
-    outcome = stage.ask()
+    outcome = stage.ask(alone=True)
     assert time.monotonic() - began >= 0.2
     stage.assert_text(outcome, TEXT)
     assert [row["error"] for row in outcome.rows] == ["rate_limit", None]
+    stage.first = [limited(stage.name, "0.2"), stage.well()]
+    stage.assert_text(stage.ask(), OTHER)
 
 
 @either_form
@@ -162,7 +164,7 @@ def test_02_a_rate_limit_for_ever_is_left_to_another(stage: Stage) -> None:
 @each_format
 def test_03_one_internal_error_is_asked_again(stage: Stage) -> None:
     stage.first = [error(stage.name, 500, "internal error"), stage.well()]
-    outcome = stage.ask()
+    outcome = stage.ask(alone=True)
     stage.assert_text(outcome, TEXT)
     assert [row["http_status"] for row in outcome.rows] == [500, 200]
 
@@ -173,14 +175,14 @@ def test_04_one_that_is_unavailable_is_left_to_another(stage: Stage) -> None:
     stage.first = [error(stage.name, 503, "unavailable")]
     outcome = stage.ask()
     stage.assert_text(outcome, OTHER)
-    assert [row["http_status"] for row in outcome.rows] == [503, 503, 200]
+    assert [row["http_status"] for row in outcome.rows] == [503, 200]
 
 
 @either_form
 @each_format
-def test_05_a_reset_is_tried_once_more_and_then_left_to_another(stage: Stage) -> None:
+def test_05_a_reset_is_left_to_another_and_tried_once_more_where_there_is_none(stage: Stage) -> None:
     stage.first = [[Reset()], stage.well()]
-    stage.assert_text(stage.ask(), TEXT)
+    stage.assert_text(stage.ask(alone=True), TEXT)
     stage.first = [[Reset()]]
     stage.assert_text(stage.ask(), OTHER)
 
@@ -286,7 +288,7 @@ def test_15_one_that_flaps_is_left_alone_and_then_tried_again(stage: Stage, monk
     assert stage.town is not None
     stage.first = [error(stage.name, 503, "unavailable")]
     clock_ms = calls.now_ms
-    for _ in range(2):
+    for _ in range(3):
         stage.assert_text(stage.ask(), OTHER)
     stage.town.forget()
     stage.assert_text(stage.ask(), OTHER)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.errors import AllProvidersFailedError, NoCandidateError
+from llmroute.errors import AllProvidersFailedError, NoCandidateError, TransientError
 from llmroute.service import calls
 from llmroute.service.health import probe_all
 from llmroute.service.options import Options
@@ -67,7 +67,7 @@ def rests_ms(house: House) -> int:
         pytest.param([openai_error(429, "insufficient_quota")], 1, 14 * MINUTE_MS, 15 * MINUTE_MS, id="no credit"),
         pytest.param([openai_error(401)], 1, 365 * 24 * HOUR_MS, 3660 * 24 * HOUR_MS, id="a refused key"),
         pytest.param([openai_error(404, "model_not_found")], 1, 23 * HOUR_MS, 24 * HOUR_MS, id="a model that is gone"),
-        pytest.param([openai_error(503)], 2, 25_000, 30_000, id="three failures"),
+        pytest.param([openai_error(503)], 3, 25_000, 30_000, id="three failures"),
         pytest.param([Reset()], 1, 25_000, 30_000, id="a line that breaks"),
     ],
 )
@@ -131,16 +131,21 @@ def test_when_all_are_left_alone_the_soonest_is_tried_but_no_refused_key(tmp_pat
 def test_retries_run_out_and_a_minute_brings_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving([openai_error(500)]) as first, serving([anthropic_answer()]) as second:
         house = House(tmp_path, openai=first, anthropic=second)
-        ask(house)
+
+        def ask_alone() -> None:
+            with pytest.raises(TransientError):
+                ask(house, fallback=(), enable_fallback=False)
+
+        ask_alone()
         with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
             db.execute("UPDATE retry_tokens SET tokens = 0.5")
             db.commit()
         assert len(first.received) == 2
-        ask(house)
+        ask_alone()
         assert len(first.received) == 3, "no retry is left"
         clock_ms = calls.now_ms
         monkeypatch.setattr(calls, "now_ms", lambda: clock_ms() + 2 * MINUTE_MS)
-        ask(house)
+        ask_alone()
         assert len(first.received) == 5
 
 

@@ -76,7 +76,7 @@ def test_several_failures_are_caught_as_what_the_last_was(tmp_path: Path, outcom
     with serving(first) as one, serving(second) as two:
         house = House(tmp_path, openai=one, anthropic=two)
         # Too soon over to wait for any of them.
-        error = caught(house, model=None, fallback=[OPENAI, ANTHROPIC], timeout_s=5)
+        error = caught(house, model=None, fallback=[OPENAI, ANTHROPIC], timeout_s=5, max_attempts=2)
     assert isinstance(error, kind)
     assert isinstance(error, AllProvidersFailedError)
     assert type(error.__cause__) is kind
@@ -104,7 +104,7 @@ def ask_in_a_process(folder: Path, environ: dict[str, str]) -> None:
 
     async def main() -> None:
         async with house.service() as service:
-            await service.generate("hi", fallback=[OPENAI, ANTHROPIC], timeout_s=5)
+            await service.generate("hi", fallback=[OPENAI, ANTHROPIC], timeout_s=5, max_attempts=2)
 
     asyncio.run(main())
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
-from llmroute.routing import fallback
 from tests.providers import corpus
 from tests.shell import run
 from tests.wire.calling import Outcome, call, config
@@ -51,6 +50,8 @@ class Stage:
             awaiting=awaiting,
             label=f"{item['id']} {framing} {awaiting}",
             model=f"{provider}/{model_of(item)}",
+            # The recording is of one exchange: what would be asked again is asked once.
+            max_attempts=1,
         )
 
 
@@ -58,12 +59,6 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory, registry: ModelRegistry) -> Iterator[Stage]:
     with Replay() as replay:
         yield Stage(replay, registry, tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture(autouse=True)
-def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recording is of one exchange: what would be asked again is asked once."""
-    monkeypatch.setattr(fallback, "MAX_ATTEMPTS", 1)
 
 
 def provider_of(item: corpus.Item) -> str:
