@@ -29,7 +29,6 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
 )
 FILE: Final = "config.toml"
 """The file of settings in the config directory."""
-MOST_ATTEMPTS: Final = 100
 BUDGET_PERIODS: Final = ("day", "week", "month", "total")
 
 

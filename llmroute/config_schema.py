@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.addresses import is_base_url
-from llmroute.config import MOST_ATTEMPTS
 from llmroute.errors import ConfigError
+from llmroute.types import MOST_ATTEMPTS
 
 
 def _checked_address(text: str) -> str:

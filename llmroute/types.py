@@ -15,6 +15,8 @@ UsageSource = Literal["reported", "estimated", "none"]
 EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
 
 PICO_PER_USD = 10**12
+MOST_ATTEMPTS = 100
+"""As many calls as a request may ever be allowed."""
 
 
 class Message(NamedTuple):
