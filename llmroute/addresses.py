@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 LOCALHOST: Final = "localhost"
+OLLAMA_PORT: Final = "11434"
 
 _BASE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
 
@@ -55,3 +56,21 @@ def is_base_url(text: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def ollama_url(host: str) -> str:
+    """Read OLLAMA_HOST as Ollama does: scheme and port may be missing; "any address" means this machine."""
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        scheme, rest = "http", host
+    usual = {"http": "80", "https": "443"}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
+    address, slash, path = rest.partition("/")
+    if address.startswith("["):
+        name, _, port = address.partition("]")
+        port = port.removeprefix(":")
+    else:
+        name, _, port = address.partition(":") if address.count(":") == 1 else (address, "", "")
+    port = port if port.isdigit() else usual
+    bare = name.strip("[]")
+    bare = "127.0.0.1" if bare in ("", "0.0.0.0", "::") else bare  # noqa: S104 (not a bind)
+    return f"{scheme}://{f'[{bare}]' if ':' in bare else bare}:{port}{slash}{path}".rstrip("/")

@@ -55,7 +55,8 @@ class Limit(NamedTuple):
 class Config(Value):
     """Every setting there is; None means that nobody set it.
 
-    `models` are the user's own rows by `provider/id`, checked.
+    `models` are the user's own rows by `provider/id`, checked.  `notice` says what of the working directory's settings
+    is ignored.
     """
 
     config_dir: Path
@@ -75,6 +76,7 @@ class Config(Value):
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 (a tuple)
     models: dict[str, Any] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    notice: str | None = None
 
     def with_api_keys(self, keys: Mapping[str, str]) -> "Config":
         """Return the configuration with keys by provider, such as `{"openai": "sk-..."}`, before all other places.
@@ -138,7 +140,7 @@ def load(
         providers={name: settings.provider(name, stored.get("providers", {}).get(name, {})) for name in names},
         default_provider=_first(settings.choice("LLM_DEFAULT_PROVIDER", names), stored.get("default_provider")),
         strategy=_first(settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES), stored.get("strategy"), "balanced"),
-        enable_fallback=_first(settings.boolean("LLM_ENABLE_FALLBACK"), stored.get("enable_fallback", True)),
+        enable_fallback=settings.fallback(stored.get("enable_fallback", True)),
         max_attempts=stored.get("max_attempts"),
         prefer_local=_first(settings.boolean("LLM_PREFER_LOCAL"), stored.get("prefer_local", False)),
         max_latency_ms=_first(settings.milliseconds("LLM_MAX_LATENCY_MS"), stored.get("max_latency_ms")),
@@ -150,6 +152,7 @@ def load(
         timeouts=Timeouts(**stored.get("timeouts", {})),
         models=stored.get("models", {}),
         limits=tuple(_limits(stored.get("budgets", {}))),
+        notice=settings.notice,
     )
 
 

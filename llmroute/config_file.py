@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from llmroute import settings_file
 from llmroute.errors import ConfigError
 from llmroute.version import __version__
 
@@ -25,6 +26,7 @@ def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, does not parse, or holds what no setting is called.
     """
+    settings_file.check(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

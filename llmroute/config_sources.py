@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from os.path import realpath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from llmroute.addresses import is_base_url, is_loopback
+from llmroute import settings_file
+from llmroute.addresses import is_base_url, is_loopback, ollama_url
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OLLAMA_PORT: Final = "11434"
 ENVIRONMENT: Final = "the environment"
 
 VARIABLES: Final = (
@@ -26,6 +27,8 @@ VARIABLES: Final = (
     "OLLAMA_HOST",
     "OPENAI_ORGANIZATION",
 )
+_OLLAMA_ADDRESSES: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
+_STEERING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -49,7 +52,8 @@ class ProviderSettings(NamedTuple):
     """Where to call a provider and with what.
 
     `problem` says why it must not be called, in words for a person; `foreign_key_problem` why it must not be called
-    with a key that comes from another place than its address does.
+    with a key that comes from another place than its address does.  `found_address` says that its address was merely
+    found in the working directory: what is read there is no news for other directories.
     """
 
     key_variable: str
@@ -58,6 +62,7 @@ class ProviderSettings(NamedTuple):
     organization: str | None = None
     problem: str | None = None
     foreign_key_problem: str | None = None
+    found_address: bool = False
 
     def __repr__(self) -> str:
         """Tell everything but the key."""
@@ -67,6 +72,10 @@ class ProviderSettings(NamedTuple):
         """Return the settings with a key that a program gives; where it must not be sent, the problem in its place."""
         problem = self.foreign_key_problem or plain_http_problem("base_url", self.base_url)
         return self._replace(api_key=None if problem else api_key, problem=problem)
+
+
+Source = tuple["Mapping[str, str | None]", str, bool]
+"""What a place sets, its name, and whether it is the working directory's."""
 
 
 class Settings:
@@ -79,17 +88,53 @@ class Settings:
         self, environ: Mapping[str, str], config_dir: Path, working_directory: Path | None, providers: tuple[str, ...]
     ) -> None:
         allowed = set(VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
-        self._sources: list[tuple[Mapping[str, str | None], str, bool]] = [(environ, ENVIRONMENT, False)]
+        self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
+        self._ignored: list[str] = []
+        self._working_file = ""
+        if working_directory is not None and realpath(working_directory) == realpath(config_dir):
+            working_directory = None
         for folder, untrusted in ((working_directory, True), (config_dir, False)):
             values = _read_env(folder / ".env") if folder else {}
             if values:
                 place = str(folder / ".env") if folder else ""
                 self._sources.append(({k: v for k, v in values.items() if k in allowed}, place, untrusted))
+                if untrusted:
+                    self._working_file = place
+        if self._working_file:
+            self._ignore_what_widens()
 
-    def find(self, name: str) -> Setting | None:
-        """Return the setting from the first place that has it; blank is not set."""
+    def _ignore_what_widens(self) -> None:
+        """Take out of the working directory's settings what would send prompts elsewhere, or past a workspace's cap.
+
+        A provider that needs a key gets none from elsewhere at such an address, and no prompt without one.
+        """
+        (environ, _, _), (found, place, untrusted) = self._sources[:2]
+        values = {name: value for name, value in found.items() if (value or "").strip()}
+        widening = {"LLM_WORKSPACE"}
+        if "OLLAMA_API_KEY" not in values and not self.find("OLLAMA_API_KEY", trusted=True):
+            widening |= {name for name in _OLLAMA_ADDRESSES if _leads_away(values.get(name))}
+        if widening & values.keys() - {"LLM_WORKSPACE"}:
+            widening.update(_STEERING)
+        self._ignored += [name for name in values if name in widening and not (environ.get(name) or "").strip()]
+        kept = {name: value for name, value in values.items() if name not in widening}
+        self._sources[1] = (kept, place, untrusted)
+
+    @property
+    def notice(self) -> str | None:
+        """What of the working directory's settings is ignored, for a person; None where nothing is."""
+        if not self._ignored:
+            return None
+        *first, last = self._ignored
+        names, are = (f"{', '.join(first)} and {last}", "are") if first else (last, "is")
+        return (
+            f"{names} in {self._working_file} {are} ignored: a working directory sends no prompts to other machines"
+            " and does not choose the workspace (set it in the environment if you trust it)"
+        )
+
+    def find(self, name: str, *, trusted: bool = False) -> Setting | None:
+        """Return the setting from the first place that has it, `trusted` places only; blank is not set."""
         for values, place, untrusted in self._sources:
-            if value := (values.get(name) or "").strip():
+            if not (trusted and untrusted) and (value := (values.get(name) or "").strip()):
                 return Setting(name, value, place, untrusted)
         return None
 
@@ -112,6 +157,19 @@ class Settings:
         expected = f"one of {', '.join(allowed)}"
         return self._parsed(name, expected, lambda text: text.lower() if text.lower() in allowed else None)
 
+    def fallback(self, stored: bool) -> bool:
+        """Return whether others may be asked; where that is forbidden, a working directory does not allow it."""
+        name = "LLM_ENABLE_FALLBACK"
+        asked = self.boolean(name)
+        if asked is None:
+            return stored
+        setting, trusted = self.find(name), self.find(name, trusted=True)
+        allowed = _BOOLEANS.get(trusted.value.lower(), True) if trusted else stored
+        if asked and not allowed and setting is not None and setting.from_working_directory:
+            self._ignored.append(name)
+            return False
+        return asked
+
     def boolean(self, name: str) -> bool | None:
         """Return whether it is 1, true, yes or on, rather than 0, false, no or off."""
         return self._parsed(name, "true or false", lambda text: _BOOLEANS.get(text.lower()))
@@ -130,7 +188,7 @@ class Settings:
         key = self.find(variable)
         url = self.find(f"{name.upper()}_BASE_URL")
         if url is None and name == "ollama" and (host := self.find("OLLAMA_HOST")):
-            url = Setting(host.name, _ollama_url(host.value), host.place, host.from_working_directory)
+            url = Setting(host.name, ollama_url(host.value), host.place, host.from_working_directory)
         if url is not None:
             _check_url(url)
         if key is not None:
@@ -144,7 +202,14 @@ class Settings:
         if organization is not None:
             _check_header(organization)
         named = organization.value if organization else stored.get("organization")
-        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign)
+        found = url is not None and url.from_working_directory
+        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign, found)
+
+
+def _leads_away(address: str | None) -> bool:
+    """Whether an address of Ollama, in any form that is taken for one, is another machine's."""
+    url = ollama_url(address.strip()) if address else ""
+    return is_base_url(url) and not is_loopback(url)
 
 
 def _untrusted_problem(url: Setting | None) -> str | None:
@@ -166,6 +231,7 @@ def plain_http_problem(name: str, base_url: str | None) -> str | None:
 
 def _read_env(path: Path) -> Mapping[str, str | None]:
     """Return what a .env file sets; empty when there is none.  What is not UTF-8 in it is another program's affair."""
+    settings_file.check(path)
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -198,21 +264,3 @@ def _check_url(setting: Setting) -> None:
         # What stands before an @ may be a password.
         told = setting.value if "@" not in setting.value else "the value"
         raise ConfigError(f"{setting.name}: {told!r} in {setting.place} is not an address like https://host/v1")
-
-
-def _ollama_url(host: str) -> str:
-    """Read OLLAMA_HOST as Ollama does: scheme and port may be missing; "any address" means this machine."""
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        scheme, rest = "http", host
-    usual = {"http": "80", "https": "443"}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
-    address, slash, path = rest.partition("/")
-    if address.startswith("["):
-        name, _, port = address.partition("]")
-        port = port.removeprefix(":")
-    else:
-        name, _, port = address.partition(":") if address.count(":") == 1 else (address, "", "")
-    port = port if port.isdigit() else usual
-    bare = name.strip("[]")
-    bare = "127.0.0.1" if bare in ("", "0.0.0.0", "::") else bare  # noqa: S104 (not a bind)
-    return f"{scheme}://{f'[{bare}]' if ':' in bare else bare}:{port}{slash}{path}".rstrip("/")

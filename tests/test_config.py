@@ -17,6 +17,8 @@ from llmroute.addresses import is_base_url, is_loopback, is_loopback_host
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmroute.config import Config
 
 PROVIDERS = ("openai", "anthropic", "mistral", "ollama", "together", "builtin")
@@ -210,6 +212,107 @@ def test_an_env_file_that_cannot_be_read_is_told(places: Places, monkeypatch: py
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(ConfigError, match=r"\.env: cannot be read: Permission denied"):
         places.load()
+
+
+def linked(path: Path, target: str) -> None:
+    path.symlink_to(target)
+
+
+def piped(path: Path, _target: str) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("folder", ["working", "config"])
+@pytest.mark.parametrize(
+    ("make", "target"), [(linked, "/dev/zero"), (linked, "/dev/stdin"), (linked, "/dev/null"), (piped, "")]
+)
+def test_an_env_file_that_is_no_file_is_refused_and_not_read(
+    places: Places, folder: str, make: Callable[[Path, str], None], target: str
+) -> None:
+    path = getattr(places, folder) / ".env"
+    make(path, target)
+    with pytest.raises(ConfigError, match=r"\.env: is not a regular file"):
+        places.load()
+
+
+def test_stdin_is_no_file_of_settings_even_where_a_file_is_redirected_into_it(places: Places) -> None:
+    (places.working / "prompt").write_text("LLM_ROUTING_STRATEGY=local_first")
+    (places.working / ".env").symlink_to("link")
+    (places.working / "link").symlink_to("/dev/stdin")
+    code = (
+        "import sys; from pathlib import Path; from llmroute import config; "
+        "config.load((), environ={'LLMROUTE_CONFIG_DIR': sys.argv[1]}, working_directory=Path(sys.argv[2]))"
+    )
+    with (places.working / "prompt").open() as prompt:
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(places.config), str(places.working)],
+            stdin=prompt,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "is not a regular file" in ran.stderr
+
+
+@pytest.mark.parametrize("name", [".env", "config.toml"])
+def test_a_file_of_settings_without_end_is_refused(places: Places, name: str) -> None:
+    with (places.config / name).open("wb") as file:
+        file.truncate(2 * 1024 * 1024)
+    with pytest.raises(ConfigError, match="is larger than 1 MiB"):
+        places.load()
+
+
+def test_a_working_directory_chooses_no_workspace_and_sends_no_prompts_to_another_machine(places: Places) -> None:
+    env = places.working / ".env"
+    for name in ("OLLAMA_BASE_URL=http://evil.example:11434", "OLLAMA_HOST=evil.example", "OLLAMA_HOST=127.0.0.010"):
+        env.write_text(
+            f"{name}\nLLM_ROUTING_STRATEGY=local_first\nLLM_DEFAULT_PROVIDER=ollama\nLLM_WORKSPACE=theirs\n"
+            "LLM_MAX_LATENCY_MS=900\n"
+        )
+        loaded = places.load()
+        assert loaded.providers["ollama"].base_url is None
+        assert (loaded.strategy, loaded.default_provider, loaded.workspace) == ("balanced", None, None)
+        assert loaded.max_latency_ms == 900
+        assert str(loaded.notice).startswith(
+            f"{name.partition('=')[0]}, LLM_ROUTING_STRATEGY, LLM_DEFAULT_PROVIDER and LLM_WORKSPACE in {env} are"
+        )
+
+
+def test_what_a_working_directory_may_say_is_heeded_without_a_word(places: Places) -> None:
+    (places.working / ".env").write_text(
+        f"OLLAMA_HOST=0.0.0.0:1234\nOPENAI_API_KEY={KEY}\nOPENAI_BASE_URL=https://gateway.example/v1\n"
+        "LLM_ROUTING_STRATEGY=local_first\nLLM_DEFAULT_PROVIDER=openai\nLLM_PREFER_LOCAL=yes\nLLM_ENABLE_FALLBACK=no\n"
+    )
+    loaded = places.load()
+    assert loaded.providers["ollama"].base_url == "http://127.0.0.1:1234"
+    assert loaded.providers["openai"].base_url == "https://gateway.example/v1"
+    assert (loaded.strategy, loaded.default_provider) == ("local_first", "openai")
+    assert (loaded.prefer_local, loaded.enable_fallback, loaded.notice) == (True, False, None)
+
+
+def test_what_is_trusted_stands_beside_what_is_ignored(places: Places) -> None:
+    (places.working / ".env").write_text("LLM_WORKSPACE=theirs\nOLLAMA_HOST=evil.example")
+    (places.config / ".env").write_text("LLM_WORKSPACE=mine")
+    loaded = places.load(OLLAMA_HOST="gpu.example")
+    assert (loaded.workspace, loaded.providers["ollama"].base_url) == ("mine", "http://gpu.example:11434")
+    assert str(loaded.notice).startswith("LLM_WORKSPACE in ")
+    assert places.load(LLM_WORKSPACE="mine", OLLAMA_HOST="gpu.example").notice is None
+
+
+def test_a_fallback_that_is_forbidden_is_not_allowed_by_a_working_directory(places: Places) -> None:
+    (places.working / ".env").write_text("LLM_ENABLE_FALLBACK=true")
+    assert places.load().notice is None
+    places.toml("enable_fallback = false")
+    loaded = places.load()
+    assert not loaded.enable_fallback
+    assert str(loaded.notice).startswith("LLM_ENABLE_FALLBACK in ")
+    assert places.load(LLM_ENABLE_FALLBACK="true").enable_fallback
+
+
+def test_the_config_directory_trusts_its_own_env_file_when_it_is_the_working_directory(places: Places) -> None:
+    (places.config / ".env").write_text("LLM_WORKSPACE=mine\nOLLAMA_HOST=gpu.example")
+    loaded = config.load(PROVIDERS, environ=places.environ, working_directory=places.config)
+    assert (loaded.workspace, loaded.notice) == ("mine", None)
 
 
 def test_a_folder_called_env_is_no_file_of_settings(places: Places) -> None:

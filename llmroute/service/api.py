@@ -85,6 +85,8 @@ class LLMService:
         config = config or settings.load()
         self.config = config.with_api_keys(api_keys) if api_keys else config
         self._note = note or _log_note
+        if self.config.notice:
+            self._note(self.config.notice)
         self._books = Bookkeeper(
             self.config.ledger_path,
             self._note,

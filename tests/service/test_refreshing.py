@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from contextlib import ExitStack
 from copy import deepcopy
 from datetime import date, timedelta
@@ -20,7 +21,7 @@ from llmroute.service.freshness import MEMORY, warn_when_stale
 from llmroute.service.refreshing import prepare
 from tests.model_server import ModelServer
 from tests.pseudo_terminal import run_on_terminal
-from tests.shell import run
+from tests.shell import LLMROUTE, environment, run
 from tests.web_server import Page, WebServer
 
 if TYPE_CHECKING:
@@ -178,6 +179,24 @@ def test_a_list_that_does_not_come_is_told_and_the_rest_is_taken(stack: ExitStac
     ran = run("models", "refresh", "--from", url, "--yes", home=tmp_path, **settings)
     assert ran.code == 0
     assert [line.split(":")[1].strip() for line in ran.err.splitlines()[:2]] == ["openai", "anthropic"]
+    assert luna(tmp_path)["input"] == 0.2
+
+
+def test_nothing_that_an_address_of_the_working_directory_says_is_taken(stack: ExitStack, tmp_path: Path) -> None:
+    theirs = {"id": "meta-llama/Llama-3.3-70B-Instruct-Turbo", "pricing": {"input": 9.0, "output": 9.0}}
+    server = stack.enter_context(
+        WebServer({"/prices.json": Page(published(input=0.2, output=0.5)), "/v1/models": Page([theirs])})
+    )
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / ".env").write_text(f"TOGETHER_API_KEY={KEY}\nTOGETHER_BASE_URL={server.url}\n")
+    asked = [*LLMROUTE, "models", "refresh", "--from", f"{server.url}/prices.json", "--yes"]
+    ran = subprocess.run(
+        asked, cwd=folder, env=environment(tmp_path), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    assert ran.returncode == 0
+    assert b"together: its address comes from .env in the working directory; its list is left out" in ran.stderr
+    assert [path for path, _, _ in server.asked] == ["/prices.json"]
     assert luna(tmp_path)["input"] == 0.2
 
 
