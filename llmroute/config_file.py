@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +75,7 @@ def _kept(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:
 
 def _keep(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
     """Write the snapshot; a folder that cannot be written only costs the time it would have saved."""
-    new = snapshot.with_name(f"{snapshot.name}.{os.getpid()}")
-    try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump({"stamp": stamp, "settings": settings}, file)
-        new.replace(snapshot)
-    except OSError:
-        # A file system that is mounted read-only refuses even to remove what is not there.
-        with suppress(OSError):
-            new.unlink()
+    from llmroute.private_files import replacing
+
+    with suppress(OSError), replacing(snapshot) as fd, open(fd, "w", encoding="utf-8", closefd=False) as file:
+        json.dump({"stamp": stamp, "settings": settings}, file)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from llmroute.errors import ConfigWriteError
+from llmroute.private_files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,20 +89,8 @@ def replace(path: Path, data: bytes) -> None:
         ConfigWriteError: it cannot be written; the old one is as it was.
     """
     path = path.resolve()
-    new = path.with_name(f"{path.name}.{os.urandom(8).hex()}.new")
     try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        raise ConfigWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+        with replacing(path) as fd, open(fd, "wb", closefd=False) as file:  # noqa: PTH123 (a descriptor)
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink()
         raise ConfigWriteError(f"{path}: cannot be written: {error.strerror}") from error

@@ -8,6 +8,7 @@
     + EngineUnavailableError
     + ModelRetiredError
   x LedgerError             the ledger cannot be read or written (exit 3)
+  x OutputError             a file that was to be written cannot be (exit 3)
   x BudgetExceededError     refused here, before any byte was sent (exit 5)
   x DeadlineError           the time for the whole request is over (exit 7)
   x AttemptError            one call to one provider failed
@@ -34,6 +35,7 @@ All pickle and copy with every field; the cause and the traceback stay behind, a
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
@@ -128,6 +130,23 @@ class LedgerError(LLMRouteError):
 
     exit_code = exit_codes.NEEDS_A_PERSON
     kind = "ledger"
+
+
+class OutputError(LLMRouteError):
+    """A file that was to be written cannot be: its disk is full or read-only, or its owner does not allow it."""
+
+    exit_code = exit_codes.NEEDS_A_PERSON
+    kind = "output"
+
+
+# What says that a path names no place for a file, rather than that the place takes none.
+_NO_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})
+
+
+def cannot_write(named: object, error: OSError) -> RequestError | OutputError:
+    """Return the error for a file that the caller named: theirs where there is no such place."""
+    kind = RequestError if error.errno in _NO_PLACE else OutputError
+    return kind(f"{named} cannot be written: {error.strerror or error}")
 
 
 class BudgetExceededError(LLMRouteError):

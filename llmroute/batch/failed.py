@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
+
+from llmroute.private_files import made_beside, put_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,8 @@ class FailedFile:
     def __init__(self, path: Path) -> None:
         """Nothing is written before the first failure."""
         self.path = path
-        self._new = path.with_name(f"{path.name}.new-{os.getpid()}")
         self._file: IO[str] | None = None
+        self._new: Path | None = None
         self.count = 0
 
     def write(self, source: dict[str, Any]) -> None:
@@ -28,7 +29,8 @@ class FailedFile:
             OSError: it cannot be written.
         """
         if self._file is None:
-            self._file = self._new.open("w", encoding="utf-8", errors="replace")
+            fd, self._new = made_beside(self.path)
+            self._file = open(fd, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115 (open until the end)
         self._file.write(json.dumps(source, ensure_ascii=False) + "\n")
         self.count += 1
 
@@ -38,15 +40,19 @@ class FailedFile:
         Raises:
             OSError: it cannot be written.
         """
-        if self._file is None:
-            self.path.unlink(missing_ok=True)
+        if self._file is None or self._new is None:
+            if not self.path.is_dir():
+                self.path.unlink(missing_ok=True)
             return
-        self._file.close()
-        self._new.replace(self.path)
+        with self._file as file:
+            file.flush()
+            put_in_place(file.fileno(), self._new, self.path)
+        self._new = None
 
     def drop(self) -> None:
         """Leave the older file where it is: this run has not come to its end."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
-            self._new.unlink(missing_ok=True)
+            if self._new is not None:
+                self._new.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ input, unless that is not wanted.
 
 from __future__ import annotations
 
-import glob
 import itertools
 import json
 import os
@@ -17,7 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.known import Known, cost_usd, read
-from llmroute.errors import RequestError
+from llmroute.errors import RequestError, cannot_write
+from llmroute.private_files import PRIVATE, replacing
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -37,23 +37,23 @@ class ResultsFile:
         `source` is the descriptor of the input.
 
         Raises:
-            RequestError: it cannot be written, another run writes it, it is the input, or it holds something and is
-                not resumed.
+            RequestError: there is no folder for it, another run writes it, it is the input, or it holds something and
+                is not resumed.
+            OutputError: it cannot be written.
         """
         self.path = path
-        self._fd = _open_alone(path)
+        self._fd, self._made = _open_alone(path)
         self._known = Known()
         # The offset of each request's line, by its place in the input.
         self._by_place = array("Q")
         # What a request has cost in earlier runs that did not answer it, by its place.
         self._spent_usd: dict[int, float] = {}
         self._lines = 0
+        # Where the last line begins that a crash has left half, and what the last one lacks: mended by the first write.
+        self._half_at: int | None = None
+        self._lacks = b""
         try:
             self._refuse_to_be(source)
-            # Of runs that were killed while they put the file in order.
-            for name in (path.resolve().name, f"{path.name}.failed"):
-                for leftover in path.resolve().parent.glob(f"{glob.escape(name)}.new-*"):
-                    leftover.unlink(missing_ok=True)
             if resume:
                 self._scan()
             else:
@@ -81,7 +81,7 @@ class ResultsFile:
             )
 
     def _scan(self) -> None:
-        """Learn what earlier runs have left, and cut off what a crash has left of a last line."""
+        """Learn what earlier runs have left, but for what a crash has left of a last line."""
         end = 0
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
             file.seek(0)
@@ -89,9 +89,9 @@ class ResultsFile:
                 told = read(raw)
                 if not raw.endswith(b"\n"):
                     if told is None and (raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)):
-                        os.ftruncate(self._fd, end)
+                        self._half_at = end
                         break
-                    os.write(self._fd, b"\n")
+                    self._lacks = b"\n"
                 self._known.learn(end, told)
                 self._lines += 1
                 end += len(raw)
@@ -116,12 +116,21 @@ class ResultsFile:
             file.seek(offset)
             return file.readline()
 
+    def _mend(self) -> None:
+        if self._half_at is not None:
+            os.ftruncate(self._fd, self._half_at)
+            self._half_at = None
+        if self._lacks:
+            os.write(self._fd, self._lacks)
+            self._lacks = b""
+
     def write(self, place: int, record: dict[str, Any]) -> None:
         """Append a result; it is in the file, whole, when this returns.
 
         Raises:
             OSError: it is not, and nothing of it is.
         """
+        self._mend()
         offset = os.fstat(self._fd).st_size
         if spent_usd := self._spent_usd.get(place):
             record = {**record, "cost_before_usd": spent_usd}
@@ -149,9 +158,12 @@ class ResultsFile:
         Raises:
             OSError: the file cannot be written anew; all lines are in it, in the order in which they came.
         """
+        if self._fd < 0:
+            return
         try:
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 return
+            self._mend()
             os.fsync(self._fd)
             offsets = self._kept()
             dropped = len(offsets) < self._lines
@@ -169,22 +181,20 @@ class ResultsFile:
         return kept
 
     def _write_anew(self, offsets: array[int]) -> None:
-        path = self.path.resolve()
-        new = path.with_name(f"{path.name}.new-{os.getpid()}")
-        mode = os.fstat(self._fd).st_mode & 0o777
-        try:
-            with (
-                open(os.dup(self._fd), "rb") as old,  # noqa: PTH123 (a descriptor)
-                open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file,  # noqa: PTH123
-            ):
-                for offset in offsets:
-                    old.seek(offset)
-                    file.write(old.readline())
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
+        with (
+            replacing(self.path.resolve()) as fd,
+            open(os.dup(self._fd), "rb") as old,  # noqa: PTH123 (a descriptor)
+            open(fd, "wb", closefd=False) as file,
+        ):
+            for offset in offsets:
+                old.seek(offset)
+                file.write(old.readline())
+
+    def withdraw(self) -> None:
+        """Close the file, and leave none where this run has made it and written nothing."""
+        if self._fd >= 0 and self._made and not os.fstat(self._fd).st_size:
+            self.path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Close the file as it is."""
@@ -193,19 +203,27 @@ class ResultsFile:
             self._fd = -1
 
 
-def _open_alone(path: Path) -> int:
-    """Open a file as the only run that writes it, until it is closed."""
+def _open_alone(path: Path) -> tuple[int, bool]:
+    """Open a file as the only run that writes it, until it is closed; return its descriptor, and whether it is new."""
     try:
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            fd, made = _opened(path)
             if _lock(fd) and os.path.samestat(os.fstat(fd), path.stat()):
-                return fd
+                return fd, made
             # The run that had it has put it in order meanwhile: that is another file.
             os.close(fd)
     except BlockingIOError:
         raise RequestError(f"{path} is being written by another run") from None
     except OSError as error:
-        raise RequestError(f"{path} cannot be written: {error.strerror}") from error
+        raise cannot_write(path, error) from error
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    try:
+        return os.open(path, flags | os.O_EXCL, PRIVATE), True
+    except FileExistsError:
+        return os.open(path, flags, PRIVATE), False
 
 
 def _lock(fd: int) -> bool:

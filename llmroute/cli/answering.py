@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -11,7 +12,8 @@ from llmroute import exit_codes
 from llmroute.cli.failures import error_as_json, fail, say, tell
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import LLMRouteError, RequestError
+from llmroute.errors import LLMRouteError, cannot_write
+from llmroute.private_files import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +115,7 @@ def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
     """Open what requests need; what fails is told, on the side channel too, and exits with its code."""
     try:
         meta = _open_meta(asked.meta)
-    except RequestError as error:
+    except LLMRouteError as error:
         fail(error, as_json=asked.as_json)
     under_way: Answering | None = None
     try:
@@ -129,25 +131,26 @@ def opened(asked: Asked, *, note: Callable[[str], None]) -> Iterator[Answering]:
     finally:
         if under_way is not None:
             under_way.service.leave()
-        if meta is not None:
-            _write_meta(meta, under_way.aside if under_way is not None else "")
+        if meta is not None and asked.meta is not None:
+            _write_meta(asked.meta, meta, under_way.aside if under_way is not None else "")
 
 
-def _open_meta(path: Path | None) -> IO[str] | None:
+def _open_meta(path: Path | None) -> TextIO | None:
     """Open the side channel before anything is sent, so that a wrong path costs nothing."""
     if path is None:
         return None
     try:
-        # What is not UTF-8 on the command line is half characters here, and in JSON an escape.
-        return path.open("w", encoding="utf-8", errors="backslashreplace")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     except OSError as error:
-        raise RequestError(f"--meta: {path} cannot be written: {error.strerror}") from error
+        raise cannot_write(f"--meta: {path}", error) from error
+    # What is not UTF-8 on the command line is half characters here, and in JSON an escape.
+    return open(fd, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123 (a descriptor)
 
 
-def _write_meta(meta: IO[str], text: str) -> None:
+def _write_meta(path: Path, meta: TextIO, text: str) -> None:
     """Write the side channel and close it; where that fails, the answer is none the worse for it."""
     try:
         with meta:
             meta.write(text)
     except OSError as error:
-        say(f"--meta: {meta.name} could not be written: {error.strerror or error}")
+        say(f"--meta: {path} could not be written: {error.strerror or error}")

@@ -18,7 +18,7 @@ from llmroute.cli.failures import error_as_json, say, told_with_hint
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
 from llmroute.cli.writers import first_block
-from llmroute.errors import LedgerError
+from llmroute.errors import LedgerError, LLMRouteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from llmroute.cli.answering import Answering
     from llmroute.cli.asked import Asked
     from llmroute.cli.batch import Batching
-    from llmroute.errors import LLMRouteError
     from llmroute.service.many import BatchResult
 
 # Each bad line is in the results; a file that is bad as a whole need not be told on stderr line by line.
@@ -59,7 +58,7 @@ class Running:
         """`total` is how many lines there are, None where nobody knows; `source` the descriptor of the input.
 
         Raises:
-            RequestError: the results cannot be written where they were to go.
+            LLMRouteError: the results cannot be written where they were to go.
         """
         self._asked = asked
         self._how = how
@@ -98,6 +97,10 @@ class Running:
         try:
             with self._bar:
                 ended_by = signals.run_until_signal(self._and_close(work))
+        except LLMRouteError:
+            if isinstance(self.results, ResultsFile):
+                self.results.withdraw()
+            raise
         finally:
             self._finish_results()
             self._finish_failed(whole=ended_by is None)

@@ -123,7 +123,7 @@ def install(context: typer.Context, shell: str | None) -> None:
     from typer import _completion_shared
 
     from llmroute.cli.failures import failures
-    from llmroute.errors import RequestError
+    from llmroute.errors import cannot_write
 
     if shell is None or context.resilient_parsing:
         return
@@ -133,7 +133,7 @@ def install(context: typer.Context, shell: str | None) -> None:
         try:
             name, path = _completion_shared.install(_known(shell), PROGRAM, VARIABLE)
         except OSError as error:
-            raise RequestError(f"{error.filename} cannot be written: {error.strerror}") from error
+            raise cannot_write(error.filename, error) from error
     typer.echo(f"{name} completion installed in {path}\nCompletion will take effect once you restart the terminal")
     raise typer.Exit
 

@@ -8,9 +8,10 @@ from contextlib import closing
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import LedgerError, RequestError, cannot_write
 from llmroute.ledger.budgets import QUARTER_MS
 from llmroute.ledger.faults import translated
+from llmroute.private_files import made_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +31,18 @@ def backup(ledger: Ledger, target: Path) -> None:
     """Copy the ledger into one file that is whole even while others write.
 
     Raises:
-        RequestError: the target is there already.
+        RequestError: the target is there already, or there is no folder for it.
+        OutputError: the target cannot be written.
         LedgerError: the ledger cannot be read, or the target not be written.
     """
     if os.path.lexists(target):
         raise RequestError(f"{target} is there already", hint="name a file that is not")
-    new = target.with_name(f"{target.name}.new-{os.getpid()}")
+    try:
+        fd, new = made_beside(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    os.close(fd)
     with translated(target):
-        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as copy:
                 ledger.db.backup(copy)

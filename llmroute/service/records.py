@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import RequestError, cannot_write
+from llmroute.private_files import replacing
 from llmroute.service.billing import opened
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def export(config: Config, target: Path) -> int:
     The file is there whole or not at all, and replaces one of that name.
 
     Raises:
-        RequestError: there is no ledger, or the ending is none of FORMATS.
-        LedgerError: the ledger cannot be read, or the file not be written.
+        RequestError: there is no ledger, no folder for the file, or the ending is none of FORMATS.
+        LedgerError: the ledger cannot be read.
+        OutputError: the file cannot be written.
     """
     if target.suffix.lower() not in FORMATS:
         raise RequestError(f"{target} ends in neither of {' and '.join(FORMATS)}")
@@ -58,17 +59,11 @@ def export(config: Config, target: Path) -> int:
 @contextmanager
 def _whole(target: Path) -> Iterator[TextIO]:
     """Write under another name, and put the file in its place when it is whole."""
-    new = target.with_name(f"{target.name}.new-{os.getpid()}")
     try:
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
+        with replacing(target) as fd, open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
             yield file
-        new.replace(target)
     except OSError as error:
-        raise LedgerError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+        raise cannot_write(target, error) from error
 
 
 def _write_csv(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import ConfigError, LLMRouteError, RequestError, TransientError
+from llmroute.errors import LLMRouteError, RequestError, TransientError, cannot_write
 from llmroute.providers import PROVIDERS
 from llmroute.registry import refresh
 from llmroute.registry.genai import DATA_URL
@@ -62,13 +62,14 @@ class Refresh:
         """Use it from now on; return where the previous one is kept, None when there was none.
 
         Raises:
-            ConfigError: it could not be written; the previous one is still in use.
+            RequestError: there is no place for it; the previous one is still in use.
+            OutputError: it could not be written, likewise.
         """
         existed = self.path.exists()
         try:
             take(self.path, self.new)
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise cannot_write(f"{self.path}:", error) from error
         return self.path.with_name(PREVIOUS) if existed else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -230,3 +231,82 @@ def test_what_failed_takes_the_place_of_what_failed_before(tmp_path: Path) -> No
     assert lines(path) == [{"id": "ä", "prompt": "x"}], "a run that was broken off leaves the older list"
     FailedFile(path).finish()
     assert [entry.name for entry in tmp_path.iterdir()] == []
+
+
+def test_files_of_others_stay_whatever_they_are_called(tmp_path: Path) -> None:
+    names = [f"out.jsonl{kind}.new-{end}" for kind in ("", ".failed") for end in (os.getpid(), "1", "0123abcd")]
+    for name in names:
+        (tmp_path / name).write_text("of others")
+    (tmp_path / "out.jsonl.new-folder").mkdir()
+    path = tmp_path / "out.jsonl"
+    failed = FailedFile(tmp_path / "out.jsonl.failed")
+    run(path, ["a", "b", "c"], [2, 1, 0])
+    failed.write({"id": "a"})
+    failed.finish()
+    with pytest.raises(RequestError):
+        ResultsFile(path, resume=False)
+    assert {(tmp_path / name).read_text() for name in names} == {"of others"}
+    left = {entry.name for entry in tmp_path.iterdir()} - {*names, "out.jsonl.new-folder"}
+    assert left == {"out.jsonl", "out.jsonl.failed"}
+
+
+@pytest.mark.parametrize("target", ["precious", "not there"])
+def test_no_link_that_another_has_put_there_is_followed(target: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    for name in ("out.jsonl", "out.jsonl.failed"):
+        (tmp_path / f"{name}.new-{os.getpid()}").symlink_to(tmp_path / target)
+    run(tmp_path / "out.jsonl", ["a", "b"], [1, 0])
+    failed = FailedFile(tmp_path / "out.jsonl.failed")
+    failed.write({"id": "a", "prompt": "a secret"})
+    failed.finish()
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "not there").exists()
+
+
+def test_a_folder_in_the_place_of_the_list_of_failures_is_an_error_of_the_disk_and_nothing_new_is_left(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "out.jsonl.failed"
+    path.mkdir()
+    FailedFile(path).finish()
+    failed = FailedFile(path)
+    failed.write({"id": 1})
+    with pytest.raises(IsADirectoryError):
+        failed.finish()
+    failed.drop()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.jsonl.failed"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_new_files_are_their_owners_alone_and_an_older_one_keeps_its_mode(umask: int, tmp_path: Path) -> None:
+    path, list_ = tmp_path / "out.jsonl", tmp_path / "out.jsonl.failed"
+
+    def write() -> set[int]:
+        results = ResultsFile(path, resume=True)
+        for place, key in ((1, "b"), (0, "a")):
+            results.meet(place, key)
+            results.write(place, answer(key))
+        results.finish(in_order=True)
+        failed = FailedFile(list_)
+        failed.write({"id": 1, "prompt": "a secret"})
+        failed.finish()
+        return {file.stat().st_mode & 0o777 for file in (path, list_)}
+
+    before = os.umask(umask)
+    try:
+        assert write() == {0o600}
+        path.chmod(0o664)
+        list_.chmod(0o664)
+        assert write() == {0o664}
+    finally:
+        os.umask(before)
+
+
+def test_a_run_that_is_refused_after_all_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    ResultsFile(path, resume=False).withdraw()
+    assert not path.exists()
+    for left in ('{"id": "a", "content": "x"}\n{"id": "b", "con', '{"id": "a", "content": "x"}'):
+        path.write_text(left)
+        ResultsFile(path, resume=True).withdraw()
+        assert path.read_text() == left

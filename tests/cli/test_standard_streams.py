@@ -160,3 +160,31 @@ def test_a_stdout_that_another_process_made_non_blocking_gets_all_of_a_long_answ
         check=False,
     )
     assert (ended.stdout, ended.stderr) == (b"0 1000001\n", b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"gen hi -m {MODEL} --meta",
+        f"gen --batch prompts --lines -m {MODEL} -o",
+        "costs export",
+        "costs backup",
+    ],
+)
+def test_a_path_that_names_no_place_for_a_file_is_a_mistake_and_a_place_that_takes_none_needs_a_person(
+    command: str, server: ModelServer, tmp_path: Path
+) -> None:
+    assert run("gen", "hi", "-m", MODEL, home=tmp_path, **server.settings).code == 0
+    (tmp_path / "prompts").write_text("a\n")
+    asked = len(server.requests)
+    for path, code in (("no/such/folder/x.csv", 2), ("prompts/x.csv", 2), ("/proc/self/fdinfo/x.csv", None)):
+        ran = run(*command.split(), path, home=tmp_path, **server.settings)
+        assert ran.code in ({code} if code else {exit_codes.USAGE, exit_codes.NEEDS_A_PERSON})
+        assert "cannot be written" in ran.err
+        assert ran.err.count("\n") == 1
+    assert len(server.requests) == asked
+
+
+def test_settings_that_cannot_be_written_need_a_person(tmp_path: Path) -> None:
+    ran = run("costs", "budget", "set", "--month", "20", home=tmp_path, LLMROUTE_CONFIG_DIR="/proc/llmroute")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
