@@ -38,7 +38,7 @@ def run(*arguments: str, home: Path, stdin: str = "", **settings: str) -> Ran:
         cwd=home,
         input=stdin.encode(),
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
