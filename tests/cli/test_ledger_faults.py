@@ -94,20 +94,21 @@ def test_a_locked_ledger(server: ModelServer, ledger: Path, tmp_path: Path) -> N
     assert_taken_in_once(tmp_path, ledger, 2)
 
 
-def test_a_lock_of_half_a_minute_costs_no_answer(server: ModelServer, ledger: Path, tmp_path: Path) -> None:
+def test_a_lock_that_outlasts_the_command_costs_no_answer(server: ModelServer, ledger: Path, tmp_path: Path) -> None:
     (tmp_path / "llmroute" / "config.toml").unlink()
     code = f"""
 import sqlite3, time
 db = sqlite3.connect({str(ledger)!r}, isolation_level=None)
 db.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
-time.sleep(30)
+time.sleep(300)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"locked\n"
         assert_answered_and_spooled(run(*ASK, home=tmp_path, **server.settings), ledger)
         assert other.poll() is None, "the lock was held all the time"
+        other.kill()
     assert_taken_in_once(tmp_path, ledger, 2)
 
 
