@@ -90,7 +90,7 @@ def replace(path: Path, data: bytes) -> None:
     """
     path = path.resolve()
     try:
-        with replacing(path) as fd, open(fd, "wb", closefd=False) as file:  # noqa: PTH123 (a descriptor)
+        with replacing(path) as fd, open(fd, "wb", closefd=False) as file:
             file.write(data)
     except OSError as error:
         raise ConfigWriteError(f"{path}: cannot be written: {error.strerror}") from error
