@@ -60,12 +60,20 @@ class Usage(Answered):
     source: UsageSource = "none"
 
 
+class PromptCut(NamedTuple):
+    """A prompt that a model did not read whole: the signs of it, in words, and the window that would have held it."""
+
+    told: str
+    window: int
+
+
 class Completion(NamedTuple):
     """A whole answer, or what a stream had told of it when it ended.
 
     `finish_reason` is the field's common word (`stop`, `length`, `content_filter`, `tool_calls`) where the
     provider's own word means that, else the provider's own word; None means that the provider never said how it ended.
     `thinking` is kept apart and is never part of `text`.
+    `prompt_cut` is set where the prompt was not read whole.
     """
 
     text: str = ""
@@ -77,6 +85,7 @@ class Completion(NamedTuple):
     refusal: str | None = None
     tool_calls: tuple[str, ...] = ()
     warning: str | None = None
+    prompt_cut: PromptCut | None = None
 
 
 class Chunk(NamedTuple):
@@ -150,6 +159,7 @@ class ModelConfig:
     """What the catalogue knows of one model.  Dates are ISO (YYYY-MM-DD); unknown is None.
 
     `id` is the model's name in llmroute, `api_name` what its vendor calls it on the wire.
+    `own_window` is the part of the window that the model's own settings on a local server ask for.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
     `prices` is in order of `valid_from`, oldest first.
     """
@@ -169,6 +179,7 @@ class ModelConfig:
     successor: str | None = None
     as_of: str | None = None
     known: bool = True
+    own_window: int | None = None
     facts: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
     """The row as the catalogue holds it, for those who show it: sources, notes, the Arena row."""
 
@@ -217,7 +228,8 @@ class LLMResponse(Answered):
     Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
     `request_id` is the one under which the ledger keeps the attempts.  `thinking` is what the model told of its
     reasoning, which is no part of `content`; `tool_calls` are the names of the tools that it called beside answering,
-    `refusal` is what it said instead of some of the answer.
+    `refusal` is what it said instead of some of the answer.  `prompt_cut` says by what signs the model did not read the
+    whole prompt, None where there are none.
     """
 
     content: str
@@ -235,6 +247,7 @@ class LLMResponse(Answered):
     thinking: str = ""
     tool_calls: tuple[str, ...] = ()
     refusal: str | None = None
+    prompt_cut: str | None = None
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""

@@ -149,7 +149,7 @@ def test_a_model_file_that_the_user_named_and_that_is_none_is_not_mended_by_pack
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"), [(("-m", "builtin/smollm2-135m"), 2), ((), 3), (("--local-only",), 3), (("-p", "builtin"), 3)]
+    ("asked", "code"), [(("-m", "builtin/smollm2-135m"), 2), ((), 3), (("--local-only",), 3), (("-p", "builtin"), 2)]
 )
 def test_a_prompt_beyond_the_window_is_told_with_both_sizes_and_no_word_of_keys(
     asked: tuple[str, ...], code: int, tmp_path: Path

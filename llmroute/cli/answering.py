@@ -62,7 +62,10 @@ class Answering:
                 raise
 
     def tell_usage(self, response: LLMResponse) -> None:
-        """Tell on stderr what the answer took, where that is wanted."""
+        """Tell on stderr what the answer took, where that is wanted, and always that its prompt was cut."""
+        if response.prompt_cut and self.asked.quiet:
+            # Else a note has told it.
+            say(f"{response.provider}/{response.model}: {response.prompt_cut}")
         if self.asked.usage:
             tell(usage_line(response))
 

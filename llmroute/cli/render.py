@@ -55,6 +55,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
         "strategy": response.strategy,
         "chain": response.chain,
         "finish_reason": response.finish_reason,
+        "prompt_cut": response.prompt_cut,
         "usage": usage_as_json(response.usage),
         "cost_usd": response.cost_usd,
         "latency_ms": response.latency_ms,

@@ -6,6 +6,7 @@ A provider does no I/O: it turns a prompt into an HTTP request, and bytes into c
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ PROVIDERS: dict[str, Row] = {
 }
 
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
 class Endpoint(NamedTuple):
     """Where a provider is called and with what; `base_url` None is the provider's own address.
 
@@ -54,6 +58,7 @@ class Endpoint(NamedTuple):
 class LiveModel(NamedTuple):
     """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok.
 
+    `own_window` is the window that the model's own settings ask for, `digest` changes whenever the model does.
     `local` is False for a model that a server on this machine passes on to another; None where nothing was said.
     """
 
@@ -68,6 +73,8 @@ class LiveModel(NamedTuple):
     price_input: float | None = None
     price_output: float | None = None
     local: bool | None = None
+    own_window: int | None = None
+    digest: str | None = None
 
 
 class ModelPage(NamedTuple):
@@ -149,8 +156,12 @@ class Provider(Protocol):
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:
         """Render the request that must precede a call to learn the model's own limits; None where none must."""
 
-    def parse_show(self, body: bytes) -> LiveModel:
-        """Read the answer to `render_show`."""
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:
+        """Read the answer to `render_show`, with nothing in it where the server does not know such a request.
+
+        Raises:
+            AttemptError: the server does not have the model, or failed.
+        """
 
 
 def connect(name: str, endpoint: Endpoint) -> Provider:

@@ -97,13 +97,14 @@ class Answer:
         if isinstance(reason, str) and reason:
             self.finish_reason = FINISH_REASONS.get(reason, sound(reason))
 
-    def completion(self, warning: str | None = None) -> Completion:
+    def completion(self) -> Completion:
         """Return the answer as it is now."""
         held_text, held_thinking = self._tags.rest() if self._tags else ("", "")
         text, thinking = str(self.text) + held_text, str(self.thinking) + held_thinking
         refusal = str(self.refusal) or None
         thought = bool(thinking or self.usage.reasoning_tokens)
-        if warning is None and self.finish_reason == "length" and thought and not text.strip() and not self.tools:
+        warning = None
+        if self.finish_reason == "length" and thought and not text.strip() and not self.tools:
             warning = "no answer: all output tokens went into reasoning"
         return Completion(
             text=text,

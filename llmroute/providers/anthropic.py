@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.providers import LiveModel, ModelPage, loose_json
+from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_part, read_stop
@@ -104,7 +104,7 @@ class Anthropic:
         """Return None: nothing must precede a call."""
         return None
 
-    def parse_show(self, body: bytes) -> LiveModel:
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:  # noqa: ARG002
         """Refuse: no request was rendered that this could answer."""
         raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
 

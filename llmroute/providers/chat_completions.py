@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.addresses import is_loopback
-from llmroute.providers import LiveModel, ModelPage, loose_json
+from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
@@ -120,7 +120,7 @@ class ChatCompletions:
         """Return None: nothing must precede a call."""
         return None
 
-    def parse_show(self, body: bytes) -> LiveModel:
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:  # noqa: ARG002
         """Refuse: no request was rendered that this could answer."""
         raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
 

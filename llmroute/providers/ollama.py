@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.addresses import is_loopback
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
-from llmroute.providers import LiveModel, ModelPage, loose_json
+from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import ollama_address
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
-from llmroute.providers.ollama_window import context_for, cut_warning
+from llmroute.providers.ollama_window import context_for, with_cut
 from llmroute.types import HTTPRequest
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, ModelConfig, Prompt
 
 BASE_URL = "http://127.0.0.1:11434"
+_NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
+_NUM_CTX = re.compile(r"^\s*(?:PARAMETER\s+)?num_ctx\s+\"?(\d{1,10})\b", re.MULTILINE | re.IGNORECASE)
+_NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
 CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
     # A prompt was cut until nothing of the user's was left of it.
@@ -70,7 +73,7 @@ class Ollama:
         if not {"message", "response", "done"} & told.keys():
             raise self._faults.unreadable("the answer has no message")
         completion = parse_answer(told)
-        return completion._replace(warning=cut_warning(sent, completion.usage) or completion.warning)
+        return with_cut(completion, sent)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
         """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
@@ -79,7 +82,7 @@ class Ollama:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means; a model that is not pulled comes with the command."""
         error = self._faults.from_response(status, headers, body)
-        named = re.search(r"""model ['"]?([\w./:-]+)['"]? not found""", error.message)
+        named = _NOT_FOUND.search(error.message)
         if isinstance(error, ModelGoneError) and named:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
         if isinstance(error, AuthenticationError):
@@ -106,9 +109,16 @@ class Ollama:
         """Render the request for the model's own limits."""
         return self._post("/api/show", {"model": model.api_name})
 
-    def parse_show(self, body: bytes) -> LiveModel:
-        """Read the model's own limits; its name is the caller's to know."""
-        told = loose_json.mapping(self._faults.read_answer(body, "what Ollama tells of the model"))
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:
+        """Read the model's own limits; a server that does not know the question, as some proxies, tells none."""
+        if status != 200:  # noqa: PLR2004
+            return self._without_show(status, headers, body)
+        try:
+            told = loose_json.mapping(loose_json.read(body))
+        except ValueError:
+            return LiveModel("")
+        if told.get("error"):
+            raise self._faults.in_band(told)
         facts = loose_json.mapping(told.get("model_info"))
         family = loose_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
@@ -117,10 +127,18 @@ class Ollama:
         return LiveModel(
             "",
             context_window=next((window for window in windows if window), None),
+            own_window=_own_window(told),
             capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in can)
             if isinstance(can, list)
             else None,
         )
+
+    def _without_show(self, status: int, headers: Mapping[str, str], body: bytes) -> LiveModel:
+        error = self.parse_error(status, headers, body)
+        missing = isinstance(error, ModelGoneError) and _NOT_FOUND.search(error.message)
+        if missing or not (status in _NO_SUCH_REQUEST or isinstance(error, ParameterError)):
+            raise error
+        return LiveModel("")
 
     def render_pull(self, api_name: str) -> HTTPRequest:
         """Render the request to fetch a model."""
@@ -150,8 +168,21 @@ def is_cloud(api_name: str) -> bool:
     return re.search(r"[:-]cloud$", api_name) is not None
 
 
+def _own_window(told: dict[str, Any]) -> int | None:
+    """Return the `num_ctx` of the model's own settings."""
+    for settings in (told.get("parameters"), told.get("modelfile")):
+        if found := _NUM_CTX.search(loose_json.text(settings)):
+            return loose_json.positive(int(found[1]))
+    return None
+
+
 def _parse_model(row: dict[str, Any]) -> LiveModel:
     name = loose_json.text(row.get("name")) or loose_json.text(row.get("model"))
     bare = name.removesuffix(":latest")
     remote = bool(row.get("remote_host") or row.get("remote_model")) or is_cloud(name)
-    return LiveModel(name, aliases=(bare,) if bare != name else (), local=not remote)
+    return LiveModel(
+        name,
+        aliases=(bare,) if bare != name else (),
+        local=not remote,
+        digest=loose_json.text(row.get("digest")) or loose_json.text(row.get("modified_at")) or None,
+    )

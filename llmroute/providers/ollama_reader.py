@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import loose_json
 from llmroute.providers.answer import Answer, reported
 from llmroute.providers.lines import LineDecoder
-from llmroute.providers.ollama_window import cut_warning
+from llmroute.providers.ollama_window import with_cut
 
 if TYPE_CHECKING:
     from llmroute.providers.faults import Faults
@@ -34,7 +34,7 @@ class LineReader:
             self._read_tail()
         if not self.done:
             raise self._faults.unreadable("the stream ended before the answer did")
-        return self._answer.completion(cut_warning(self._sent, self._answer.usage))
+        return with_cut(self._answer.completion(), self._sent)
 
     @property
     def so_far(self) -> Completion:

@@ -2,50 +2,91 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.providers import loose_json
+from llmroute.tokens import bounds, size_in_bytes
+from llmroute.types import PromptCut
 
 if TYPE_CHECKING:
-    from llmroute.types import HTTPRequest, ModelConfig, Prompt, Usage
+    from llmroute.types import Completion, HTTPRequest, ModelConfig, Prompt, Usage
 
 MIN_WINDOW = 4096
-STEP = 4096
-"""A model is loaded anew when its window changes: steps are wide, so that like prompts share one."""
+"""The smallest window asked for.  Others are powers of two: the server loads a model again when its window changes."""
 MAX_WINDOW = 1024 * 1024
 ANSWER_RESERVE = 4096
-BYTES_PER_TOKEN = 3
+"""Room for an answer whose length the caller has not limited, or has limited to less."""
+TEMPLATE_TOKENS = 256
+"""What a chat template may add unasked: the date, who the model is, how hard to think."""
 TOKENS_PER_MESSAGE = 16
-CUT_SHARE = 0.4
-"""Prose has four to five bytes in a token, code about three: where less than this share was read, some was cut."""
-CUT_MARGIN = 1024
+FILLED_MARGIN = 16
+"""How far below the window a prompt may end that was cut to it."""
+
+
+class Asked(NamedTuple):
+    """What a request asked Ollama to read: the texts, the window, and the room for the answer in it."""
+
+    texts: tuple[str, ...]
+    window: int | None
+    answer: int
+
+    @property
+    def around(self) -> int:
+        """Tokens that are in the prompt beside its texts, at most."""
+        return TOKENS_PER_MESSAGE * len(self.texts) + TEMPLATE_TOKENS
+
+    @property
+    def widest(self) -> int:
+        """The window into which any tokenizer's reading of the prompt fits, and the answer."""
+        return _step(size_in_bytes(self.texts) + self.around + self.answer)
 
 
 def context_for(prompt: Prompt, model: ModelConfig) -> int:
-    """Return the `num_ctx` that prompt and answer fit into, and never more than the model's own window."""
+    """Return the `num_ctx` that prompt and answer fit into.
+
+    Never less than the model's own setting, and never more than the window it was made for.
+    """
     texts = [message.content for message in prompt.messages] + ([prompt.system] if prompt.system else [])
-    answer = ANSWER_RESERVE if prompt.max_tokens is None else prompt.max_tokens
-    needed = max(_estimate(texts) + answer, MIN_WINDOW)
-    return min(-(-needed // STEP) * STEP, model.context_window or MAX_WINDOW)
+    asked = Asked(tuple(texts), None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
+    needed = bounds(asked.texts).most + asked.around + asked.answer
+    own = model.own_window or 0
+    return min(own if needed <= own else max(_step(needed), own), model.context_window or MAX_WINDOW)
 
 
-def cut_warning(sent: HTTPRequest | None, usage: Usage) -> str | None:
-    """Return a warning when fewer tokens were read than the prompt has, or as many as the window holds."""
-    if sent is None or sent.body is None or usage.input_tokens is None:
+def _read_from(sent: HTTPRequest) -> Asked:
+    """Return what a request asked for."""
+    body = loose_json.mapping(loose_json.read(sent.body or b"{}"))
+    options = loose_json.mapping(body.get("options"))
+    texts = (loose_json.text(message.get("content")) for message in loose_json.objects(body.get("messages")))
+    answer = max(ANSWER_RESERVE, loose_json.count(options.get("num_predict")) or 0)
+    return Asked(tuple(texts), loose_json.count(options.get("num_ctx")), answer)
+
+
+def cut_of(sent: HTTPRequest | None, usage: Usage) -> PromptCut | None:
+    """Return the cut of a prompt that was not read whole, by the server's own count; None where that shows none.
+
+    Two signs: the count ends where the window does, and the prompt may be longer; or it is less than any tokenizer
+    makes of the text.  (Servers drop whole messages, or half of what they hold.  Those before 0.4 do not count what
+    they have cached, so that a small count proves nothing.)
+    """
+    if sent is None or sent.body is None or (read := usage.input_tokens) is None:
         return None
-    body = loose_json.mapping(loose_json.read(sent.body))
-    window = loose_json.count(loose_json.mapping(body.get("options")).get("num_ctx"))
-    expected = _estimate(
-        [loose_json.text(message.get("content")) for message in loose_json.objects(body.get("messages"))]
-    )
-    read = usage.input_tokens
-    if window and read >= window - TOKENS_PER_MESSAGE:
-        return f"the prompt fills the model's window of {window} tokens: Ollama may have cut its beginning"
-    if read < expected * CUT_SHARE and expected - read > CUT_MARGIN:
-        return f"Ollama read {read} tokens of a prompt of about {expected}: it may have cut the beginning"
+    asked = _read_from(sent)
+    if asked.window and asked.window - FILLED_MARGIN <= read <= asked.window and read < size_in_bytes(asked.texts):
+        told = f"the prompt fills the window of {asked.window} tokens: its beginning may have been cut"
+        return PromptCut(told, asked.widest)
+    least = bounds(asked.texts).least
+    if read < least - least // 10 - TEMPLATE_TOKENS:
+        told = f"{read} tokens were read of a prompt of at least {least}: its beginning may have been cut"
+        return PromptCut(told, asked.widest)
     return None
 
 
-def _estimate(texts: list[str]) -> int:
-    size = sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
-    return size // BYTES_PER_TOKEN + TOKENS_PER_MESSAGE * len(texts) + TOKENS_PER_MESSAGE
+def with_cut(completion: Completion, sent: HTTPRequest | None) -> Completion:
+    """Return an answer with what `cut_of` finds, which is told as its warning too."""
+    cut = cut_of(sent, completion.usage)
+    return completion if cut is None else completion._replace(prompt_cut=cut, warning=cut.told)
+
+
+def _step(tokens: int) -> int:
+    return max(MIN_WINDOW, 1 << (tokens - 1).bit_length())

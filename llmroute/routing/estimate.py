@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.tokens import bounds
+
 if TYPE_CHECKING:
     from llmroute.types import Prompt
 
@@ -23,6 +25,21 @@ def expected_input_tokens(prompt: Prompt) -> int:
     return sum(sizes) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(sizes)
 
 
+def least_input_tokens(prompt: Prompt) -> int:
+    """Return fewer tokens than the prompt can be, or as many."""
+    return bounds(_texts(prompt)).least
+
+
+def too_long(window: int | None, prompt_tokens: int, answer_tokens: int) -> str | None:
+    """Say that prompt and answer do not fit a window; None when they do, or when it is unknown."""
+    if window is None or prompt_tokens + answer_tokens <= window:
+        return None
+    about = f"the prompt is about {prompt_tokens} tokens"
+    if prompt_tokens >= window:
+        return f"{about}, too long for its window of {window} tokens"
+    return f"{about}, and leaves no room for an answer of {answer_tokens} in its window of {window}"
+
+
 def worst_input_tokens(prompt: Prompt) -> int:
     """Return more tokens than the prompt can be: a byte-level tokenizer makes at most one token of a byte."""
     sizes = _sizes(prompt)
@@ -40,7 +57,9 @@ def estimated_tokens(text: str) -> int:
 
 
 def _sizes(prompt: Prompt) -> list[int]:
+    return [len(text.encode(errors="replace")) for text in _texts(prompt)]
+
+
+def _texts(prompt: Prompt) -> list[str]:
     texts = [message.content for message in prompt.messages]
-    if prompt.system:
-        texts.append(prompt.system)
-    return [len(text.encode(errors="replace")) for text in texts]
+    return [*texts, prompt.system] if prompt.system else texts

@@ -95,6 +95,8 @@ class Wish(NamedTuple):
     expected_input_tokens: int
     expected_output_tokens: int
     max_tokens: int | None = None
+    least_input_tokens: int = 0
+    """What every tokenizer makes of the prompt, where that is more than is expected."""
     capabilities: frozenset[str] = frozenset()
     local_only: bool = False
     prefer_local: bool = False

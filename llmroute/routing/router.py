@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from llmroute.routing.estimate import too_long
 from llmroute.routing.plan import Entry, Exclusion, Plan
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
 
@@ -132,15 +133,8 @@ def _unable(candidate: Candidate, wish: Wish) -> str | None:
 
 def _too_long(model: ModelConfig, wish: Wish) -> str | None:
     """Say that prompt and answer do not fit the model's window; None when they do."""
-    window, prompt = model.context_window, wish.expected_input_tokens
-    answer = wish.max_tokens or wish.expected_output_tokens
-    if window is None or prompt + answer <= window:
-        return None
-    if prompt >= window:
-        return f"the prompt is about {prompt} tokens, too long for its window of {window} tokens"
-    return (
-        f"the prompt is about {prompt} tokens, and leaves no room for an answer of {answer} in its window of {window}"
-    )
+    prompt = max(wish.expected_input_tokens, wish.least_input_tokens)
+    return too_long(model.context_window, prompt, wish.max_tokens or wish.expected_output_tokens)
 
 
 def _unwanted(candidate: Candidate, wish: Wish) -> str | None:

@@ -166,6 +166,7 @@ class Account:
             thinking=completion.thinking,
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
+            prompt_cut=None if completion.prompt_cut is None else completion.prompt_cut.told,
         )
 
     def record(self) -> AttemptRecord:

@@ -21,6 +21,7 @@ from llmroute.service.call import no_time
 from llmroute.service.judging import fault_of
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
+from llmroute.service.shown import limited
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # A plain answer comes whole: it may take as long as it takes to write it, at twenty tokens a second.
 SLOWEST_S_PER_TOKEN = 0.05
 LONG_ANSWER_TOKENS = 16_000
+OK = 200
 
 
 class Attempt:
@@ -138,17 +140,39 @@ class Attempt:
         if (show := provider.render_show(model)) is not None:
             model = yield from self._shown(provider, show, model)
         prompt = self._fitted(model)
+        request = self._put_otherwise(provider.render_request(prompt, model))
+        completion = yield from self._asked(provider, request, prompt)
+        if completion.prompt_cut is not None and not self.shown:
+            wider = provider.render_request(prompt, replace(model, own_window=completion.prompt_cut.window))
+            if (again := self._put_otherwise(wider)).body != request.body:
+                completion = yield from self._asked_wider(provider, again, prompt, completion)
+        self._answer = completion
+        if (fault := fault_of(completion)) is not None:
+            raise fault
+        self._tell(completion)
+        return completion
+
+    def _tell(self, completion: Completion) -> None:
+        """Tell what a person should know of an answer."""
+        call, name = self._call, self._entry.model.name
+        if completion.warning:
+            call.note(f"{name}: {completion.warning}")
+        if completion.finish_reason == "length" and self._cut is not None and self._cut != call.prompt.max_tokens:
+            call.note(f"{name}: its budget left it {self._cut} tokens for the answer")
+
+    def _asked(self, provider: Provider, request: HTTPRequest, prompt: Prompt) -> Generator[Operation, Any, Completion]:
+        """Send a request and read what comes."""
+        call = self._call
         first_token_s = self._first_token_s(provider)
         wait_s = first_token_s
         if not prompt.streaming:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
-        request = self._put_otherwise(provider.render_request(prompt, model))
         call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
         self._sent = True
         exchange = yield self._open(request, wait_s)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status
-        if exchange.status != 200:  # noqa: PLR2004 (nothing else is an answer)
+        if exchange.status != OK:
             body = yield from self._rest()
             error = provider.parse_error(exchange.status, exchange.headers, body)
             self._find_adaptation(error, request)
@@ -157,25 +181,38 @@ class Attempt:
             completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._rest()), request)
-        self._answer = completion
         yield Close()
-        if (fault := fault_of(completion)) is not None:
-            raise fault
-        if completion.warning:
-            call.note(f"{self._entry.model.name}: {completion.warning}")
-        if completion.finish_reason == "length" and self._cut is not None and self._cut != call.prompt.max_tokens:
-            call.note(f"{self._entry.model.name}: its budget left it {self._cut} tokens for the answer")
         return completion
 
-    def _shown(self, provider: Provider, show: Any, model: ModelConfig) -> Generator[Operation, Any, ModelConfig]:
-        """Learn the model's own window before the call, where the provider must be told how much to use."""
-        exchange = yield self._open(show, self._call.timeouts.first_token_s)
-        body = yield from self._rest()
-        if exchange.status != 200:  # noqa: PLR2004
-            raise provider.parse_error(exchange.status, exchange.headers, body)
-        yield Close()
-        window = provider.parse_show(body).context_window
-        return replace(model, context_window=window) if window else model
+    def _asked_wider(
+        self, provider: Provider, request: HTTPRequest, prompt: Prompt, cut: Completion
+    ) -> Generator[Operation, Any, Completion]:
+        """Ask once more, for a window that the whole prompt fits into; where that fails, the first answer stands."""
+        held, self._held = self._held, []
+        length, self._shown_length = self._shown_length, 0
+        self._answer = cut
+        try:
+            return (yield from self._asked(provider, request, prompt))
+        except AttemptError as error:
+            self._call.trace(f"{self._entry.model.name}: asked again for a wider window: {error.message}")
+            yield Close()
+            self._held, self._shown_length = held, length
+            self._account.row.http_status = OK
+            return cut
+
+    def _shown(
+        self, provider: Provider, show: HTTPRequest, model: ModelConfig
+    ) -> Generator[Operation, Any, ModelConfig]:
+        """Learn the model's own limits before the call, where the provider must be told how much of them to use."""
+        call = self._call
+        told = call.local.kept_limits(model.api_name)
+        if told is None:
+            exchange = yield self._open(show, call.timeouts.first_token_s)
+            body = yield from self._rest()
+            yield Close()
+            told = provider.parse_show(body, exchange.status, exchange.headers)
+            call.local.keep_limits(model.api_name, told)
+        return limited(model, told, call.prompt)
 
     def _streamed(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
         call = self._call

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Entry, Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
+    from llmroute.service.local import LocalModels
     from llmroute.service.purse import Purse
     from llmroute.types import AttemptRecord, Prompt
 
@@ -61,6 +62,7 @@ class Call(NamedTuple):
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     `others` returns, or works out, who may stand in beside the entries of the plan; it may block.
+    `local` keeps what the local server tells of its models.
     `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
     keeps an event loop from waiting for it.
     """
@@ -79,6 +81,7 @@ class Call(NamedTuple):
     purse: Purse
     on_attempt: Callable[[AttemptRecord], None]
     leave: Callable[[AttemptRow, Lesson], None]
+    local: LocalModels
     others: Callable[[], tuple[Entry, ...]] | None = None
     jitter: float = 0.5
     fallback_on_content: bool = False

@@ -18,6 +18,7 @@ from llmroute.service.local import LOCAL_SERVER, LocalModels
 from llmroute.service.planning import Planner
 from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
+from llmroute.service.shown import FILE, ShownModels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,11 @@ class Calls:
         self._trace = trace
         self._registry = registry
         self._on_attempt = on_attempt
-        self._local_models = LocalModels(lambda: endpoints.connect(LOCAL_SERVER), sender)
+        self._local_models = LocalModels(
+            lambda: endpoints.connect(LOCAL_SERVER),
+            sender,
+            ShownModels(config.config_dir / FILE, lambda: endpoints.fingerprint(LOCAL_SERVER)),
+        )
         # Concurrent requests are planned in threads of their own.
         self._lock = threading.Lock()
         start_anew_in_children(self)
@@ -172,6 +177,7 @@ class Calls:
             now_ms=now_ms,
             purse=purse,
             on_attempt=self._on_attempt,
+            local=self._local_models,
             leave=self._books.settle,
             others=None if others is None else others_in_time,
             fallback_on_content=options.fallback_on == "content",

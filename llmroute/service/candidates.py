@@ -10,10 +10,12 @@ from llmroute.routing.estimate import expected_input_tokens, expected_output_tok
 from llmroute.routing.plan import Candidate
 from llmroute.routing.worst import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
 from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.shown import with_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.providers import LiveModel
     from llmroute.registry import ModelRegistry
     from llmroute.service.local import LocalModels
     from llmroute.service.remembering import Memory
@@ -68,6 +70,9 @@ class Candidates:
 
     def of(self, model: ModelConfig) -> Candidate:
         """Return one model, with what it would cost and whether it can be called."""
+        unusable = self._why_unusable(model)
+        if unusable is None and (told := self._told(model)) is not None:
+            model = with_limits(model, told)
         candidate = Candidate(
             model=model,
             price=price_on(model, self._registry.today),
@@ -76,7 +81,7 @@ class Candidates:
             local=self._is_local(model),
             typical_s=self._registry.typical_latency_ms(model.provider) / 1000,
             learned=self._memory.learned(model),
-            unusable=self._why_unusable(model),
+            unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
         )
         return sized(candidate, self._size)
@@ -95,6 +100,12 @@ class Candidates:
         if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
             return None
         return self._here.why_unusable(model.api_name)
+
+    def _told(self, model: ModelConfig) -> LiveModel | None:
+        """Return the limits that the local server tells of a model; None for all other models."""
+        if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
+            return None
+        return self._here.limits(model.api_name)
 
     def _is_local(self, model: ModelConfig) -> bool:
         if not PROVIDERS[model.provider].local or not self._registry.is_local(model.provider, model.id):

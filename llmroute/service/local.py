@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.after_fork import start_anew_in_children
+from llmroute.registry.names import unlisted
+from llmroute.service.shown import KEPT_UNSEEN_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from llmroute.providers import Provider
-    from llmroute.transport.loop_sender import AnySender
+    from llmroute.providers import LiveModel, Provider
+    from llmroute.service.shown import ShownModels
+    from llmroute.transport.client import Exchange
+    from llmroute.transport.loop_sender import AnySender, LoopExchange
+    from llmroute.types import HTTPRequest
 
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
@@ -27,12 +32,14 @@ NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 class Listed(NamedTuple):
     """What the server said: None where it did not answer.  `elsewhere` are models that it passes on to another machine.
 
+    `digests` are those of the models that are pulled, by their whole names.
     `at_s` is the monotonic time at which it was asked.
     """
 
     pulled: frozenset[str] | None
     elsewhere: frozenset[str]
     at_s: float
+    digests: Mapping[str, str | None]
 
 
 class LocalModels:
@@ -42,11 +49,15 @@ class LocalModels:
         self,
         connect: Callable[[], Provider],
         sender: Callable[[], AnySender],
+        shown: ShownModels,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
         self._sender = sender
+        self._shown = shown
         self._monotonic = monotonic
+        # After a question that was not answered in time, no other model is asked about for a while.
+        self._silent_until_s = float("-inf")
         self._listed: Listed | None = None
         self._asking = threading.Lock()
         self._limit = threading.local()
@@ -78,16 +89,70 @@ class LocalModels:
         pulled = self._known().pulled
         if pulled is None:
             return NOT_RUNNING
-        tag = api_name if ":" in api_name else f"{api_name}:latest"
-        return None if tag in pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+        return None if _tag(api_name) in pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
 
     def names(self) -> list[str]:
         """Return the models that are pulled, by the names that people give them; none while the server is not up."""
         return sorted(name.removesuffix(":latest") for name in self._known().pulled or () if ":" in name)
 
+    def has(self, api_name: str) -> bool:
+        """Whether a model is pulled, as far as the server tells."""
+        return _tag(api_name) in (self._known().pulled or ())
+
+    def limits(self, api_name: str) -> LiveModel | None:
+        """Return the limits of a model that is pulled, asking the server when they are not kept; None where unknown."""
+        if not self.has(api_name):
+            return None
+        if (kept := self.kept_limits(api_name)) is not None:
+            return kept
+        if self._monotonic() < self._silent_until_s:
+            return None
+        try:
+            told = self._ask_limits(api_name)
+        except Exception:  # noqa: BLE001 (as for the list)
+            self._silent_until_s = self._monotonic() + FRESH_S
+            return None
+        self.keep_limits(api_name, told)
+        return told
+
+    def kept_limits(self, api_name: str) -> LiveModel | None:
+        """Return the limits that the server has told of a model before; None where they are not kept."""
+        return self._shown.find(_tag(api_name), self._digest(api_name))
+
+    def keep_limits(self, api_name: str, told: LiveModel) -> None:
+        """Keep what the server has told of a model."""
+        self._shown.keep(_tag(api_name), self._digest(api_name), told)
+
     def runs_here(self, api_name: str) -> bool:
         """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
         return self.on_this_machine() and api_name not in self._known().elsewhere
+
+    def _digest(self, api_name: str) -> str | None:
+        """Return a model's digest in the last list, None where that is too old to tell one model from another."""
+        listed = self._listed
+        if listed is None or self._monotonic() - listed.at_s > KEPT_UNSEEN_S:
+            return None
+        return listed.digests.get(_tag(api_name))
+
+    def _ask_limits(self, api_name: str) -> LiveModel:
+        provider = self._connect()
+        request = provider.render_show(unlisted(LOCAL_SERVER, api_name, local=True))
+        assert request is not None
+        exchange, body = self._answer_to(request, self._within_s())
+        return provider.parse_show(body, exchange.status, exchange.headers)
+
+    def _within_s(self) -> float:
+        usual_s: float = getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S)
+        return min(2 * PROBE_TIMEOUT_S, usual_s)
+
+    def _answer_to(self, request: HTTPRequest, within_s: float) -> tuple[Exchange | LoopExchange, bytes]:
+        until_s = self._monotonic() + within_s
+        exchange = self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2)
+        try:
+            body = b"".join(iter(lambda: exchange.read(max(until_s - self._monotonic(), 0.001)), b""))
+        finally:
+            exchange.close()
+        return exchange, body
 
     def _known(self) -> Listed:
         """Return what the server said last, asking it again when that is old; one thread asks for all."""
@@ -106,17 +171,12 @@ class LocalModels:
             self._asking.release()
 
     def _ask(self) -> Listed:
-        within_s = min(2 * PROBE_TIMEOUT_S, getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S))
+        within_s = self._within_s()
         # Silence in less than the usual time is no answer to others.
-        nothing = Listed(None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S)
+        nothing = Listed(None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S, {})
         try:
             provider = self._connect()
-            until_s = self._monotonic() + within_s
-            exchange = self._sender().open(provider.render_models(), connect_s=within_s / 2, answer_s=within_s / 2)
-            try:
-                body = b"".join(iter(lambda: exchange.read(max(until_s - self._monotonic(), 0.001)), b""))
-            finally:
-                exchange.close()
+            exchange, body = self._answer_to(provider.render_models(), within_s)
             if exchange.status != 200:  # noqa: PLR2004
                 return nothing
             models = provider.parse_models(body).models
@@ -128,5 +188,12 @@ class LocalModels:
             name for model in models if model.local is False for name in (model.api_name, *model.aliases)
         )
         return Listed(
-            frozenset(names | {f"{name}:latest" for name in names if ":" not in name}), elsewhere, self._monotonic()
+            frozenset(names | set(map(_tag, names))),
+            elsewhere,
+            self._monotonic(),
+            {_tag(model.api_name): model.digest for model in models},
         )
+
+
+def _tag(api_name: str) -> str:
+    return api_name if ":" in api_name else f"{api_name}:latest"

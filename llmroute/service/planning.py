@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from llmroute.errors import NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens
+from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, least_input_tokens
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Plan, Weights, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
@@ -115,6 +115,7 @@ class Planner(NamedTuple):
             expected_input_tokens=expected_input_tokens(prompt),
             expected_output_tokens=expected_output_tokens(prompt),
             max_tokens=prompt.max_tokens,
+            least_input_tokens=least_input_tokens(prompt),
             capabilities=options.capabilities(),
             local_only=options.local_only,
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,

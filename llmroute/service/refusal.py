@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from llmroute import exit_codes
 from llmroute.errors import BudgetExceededError, NoCandidateError
 from llmroute.providers import PROVIDERS
 from llmroute.wording import Told
@@ -31,7 +32,12 @@ def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn
         raise refusal
     if long := [one for one in made.excluded if one.too_long]:
         widest = max(long, key=lambda one: one.model.context_window or 0)
-        raise NoCandidateError(f"no model may serve this request: {widest.model.name}: {widest.reason}", hint=SHORTEN)
+        told = f"no model may serve this request: {widest.model.name}: {widest.reason}"
+        too_long = NoCandidateError(told, hint=SHORTEN)
+        if all(one.too_long for one in _counted(made, wish)):
+            # No key and no server that a person could set up would help.
+            too_long.exit_code = exit_codes.USAGE
+        raise too_long
     reasons = "; ".join(_reasons(made, wish)) or "there is none"
     look = LOOK
     if way_to_engine and way_to_engine not in reasons:
@@ -41,9 +47,13 @@ def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn
 
 
 def _reasons(made: Plan, wish: Wish) -> list[str]:
-    """Return the first reasons, each once; what never runs on this machine has no part in a request that must."""
-    counted = [one for one in made.excluded if not wish.local_only or PROVIDERS[one.model.provider].local]
-    return list(dict.fromkeys(one.reason for one in counted))[:_MOST_REASONS]
+    """Return the first reasons, each once."""
+    return list(dict.fromkeys(one.reason for one in _counted(made, wish)))[:_MOST_REASONS]
+
+
+def _counted(made: Plan, wish: Wish) -> list[Exclusion]:
+    """Return the exclusions without those of models that never run on this machine, for a request that must."""
+    return [one for one in made.excluded if not wish.local_only or PROVIDERS[one.model.provider].local]
 
 
 def nearest(made: Plan) -> Exclusion | None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llmroute.errors import BadOutputError, ModelGoneError, ParameterError, QuotaError, TransientError
-from llmroute.providers import Endpoint, connect
+from llmroute.providers import Endpoint, LiveModel, connect
 from llmroute.providers.ollama import is_cloud
 from tests.providers.samples import model, prompt, provider, sent
 
@@ -70,12 +71,60 @@ def test_the_window_holds_prompt_and_answer_up_to_the_models_own() -> None:
         asked: int = sent("ollama", prompt(text, **said), model(window=own))["options"]["num_ctx"]
         return asked
 
-    assert window("short", max_tokens=10) == 4096
+    assert window("short", max_tokens=10) == window("short") == 8192
     assert window("x" * 30_000, max_tokens=5_000) >= 15_000
     assert window("日" * 10_000, max_tokens=5_000) >= 15_000
     assert window("x" * 300_000, own=32_768) == 32_768
     assert window("short", own=2_048) == 2_048
     assert window("x" * 900_000) > 300_000
+
+
+NUMBERS = "\n".join(
+    ",".join(f"{number % 997}.{number % 83:02}" for number in range(row, row + 8)) for row in range(180)
+)
+HEX = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(2_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        # What a tokenizer that reads digits one by one makes of them (Qwen, Llama 2, Mistral).
+        pytest.param(NUMBERS, len(NUMBERS), id="numbers"),
+        pytest.param(HEX, int(len(HEX) * 0.9), id="hexadecimal"),
+        pytest.param("1 2 3 4 " * 2_000, 16_000, id="numbers apart"),
+        pytest.param("\nx" * 5_000, 10_000, id="short lines"),
+        pytest.param("(){}[];=+" * 1_500, 10_000, id="signs"),
+        pytest.param("\N{ROCKET}" * 4_000, 16_000, id="emoji"),
+        pytest.param("\N{ETHIOPIC SYLLABLE HA}" * 5_000, 15_000, id="a rare script"),
+        pytest.param("\u4eba" * 8_000, 16_000, id="Chinese"),
+        pytest.param("\u05d0\u05d1 " * 4_000, 14_000, id="Hebrew"),
+    ],
+)
+def test_a_text_of_many_tokens_gets_a_window_that_holds_it(text: str, tokens: int) -> None:
+    asked = sent("ollama", prompt(text), model(window=262_144))["options"]["num_ctx"]
+    assert tokens + 4_096 <= asked <= 32_768
+
+
+def test_prose_gets_no_window_that_is_many_times_too_wide() -> None:
+    prose = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 400
+    assert sent("ollama", prompt(prose), model(window=262_144))["options"]["num_ctx"] <= 16_384
+
+
+def test_windows_are_few_and_the_same_with_and_without_a_limit_to_the_answer() -> None:
+    asked = {
+        sent("ollama", prompt("word " * words, max_tokens=limit), model(window=131_072))["options"]["num_ctx"]
+        for words in range(1, 1_200, 100)
+        for limit in (None, 1, 50, 500, 2_000)
+    }
+    assert asked == {8_192}
+
+
+@pytest.mark.parametrize(
+    ("own", "window", "asked"), [(16_384, 32_768, 16_384), (10_000, None, 10_000), (65_536, 32_768, 32_768)]
+)
+def test_a_models_own_setting_is_the_least(own: int, window: int | None, asked: int) -> None:
+    told = replace(model(window=window), own_window=own)
+    assert sent("ollama", prompt("short"), told)["options"]["num_ctx"] == asked
 
 
 def test_thinking_is_switched_or_graded_as_the_model_has_it() -> None:
@@ -152,10 +201,11 @@ def test_a_prompt_that_was_cut_silently_is_told(size: int, read_tokens: int | No
     ollama = provider("ollama")
     request = ollama.render_request(prompt("x" * size), model(window=16_384))
     body = line("hi", done=True, done_reason="stop", prompt_eval_count=read_tokens, eval_count=1)
-    assert bool(ollama.parse_completion(body, request).warning) is warned
     reader = ollama.open_stream(request)
     reader.feed(body)
-    assert bool(reader.finish().warning) is warned
+    for completion in (ollama.parse_completion(body, request), reader.finish()):
+        assert (completion.prompt_cut is not None) is warned
+        assert bool(completion.warning) is warned
 
 
 def test_a_model_that_is_not_pulled_comes_with_the_command() -> None:
@@ -205,8 +255,40 @@ def test_a_models_own_window_and_skills_are_read() -> None:
         "capabilities": ["completion", "tools", "thinking"],
     }
     live = ollama.parse_show(json.dumps(told).encode())
+    assert live.own_window is None
     assert (live.context_window, live.capabilities) == (131072, frozenset({"function_calling", "reasoning"}))
     assert ollama.parse_show(b"{}").context_window is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"parameters": 'stop                           "<|eot_id|>"\nnum_ctx                        16384'},
+        {"modelfile": "FROM llama3.1\nPARAMETER num_ctx 16384\nPARAMETER temperature 1"},
+        {"parameters": "", "modelfile": "parameter num_ctx 16384"},
+    ],
+)
+def test_the_window_of_a_models_own_settings_is_read(told: dict[str, str]) -> None:
+    assert provider("ollama").parse_show(json.dumps(told).encode()).own_window == 16_384
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"404 page not found"),
+        (404, b'{"detail":"Not Found"}'),
+        (405, b'{"detail":"Method Not Allowed"}'),
+        (501, b'{"error":{"code":501,"message":"not supported","type":"not_supported_error"}}'),
+        (200, b"<html>"),
+    ],
+)
+def test_a_server_without_the_question_tells_no_limits(status: int, body: bytes) -> None:
+    assert provider("ollama").parse_show(body, status, {}) == LiveModel("")
+
+
+def test_a_server_without_the_model_says_so() -> None:
+    with pytest.raises(ModelGoneError):
+        provider("ollama").parse_show(b'{"error":"model \'llama9\' not found"}', 404, {})
 
 
 def test_a_model_too_large_for_the_machine_comes_with_advice() -> None:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-BYTES_PER_TOKEN = 4
-
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -22,19 +20,33 @@ class _Server(ThreadingHTTPServer):
 
 @dataclass(frozen=True)
 class Pulled:
-    """A model that is there: its window, and where it is passed on to, if anywhere."""
+    """A model that is there: its window, its own settings, and where it is passed on to, if anywhere.
+
+    `bytes_per_token` is what its tokenizer makes of any text; `digest` changes when the model is made anew.
+    """
 
     window: int = 8192
     remote_host: str | None = None
+    bytes_per_token: float = 4
+    parameters: str = ""
+    capabilities: tuple[str, ...] = ("completion",)
+    digest: str = "0" * 64
 
 
 @dataclass
 class OllamaServer:
-    """Answers with `words`, after `load_s` seconds without a byte; a prompt beyond `num_ctx` is cut unasked."""
+    """Answers with `words`, after `load_s` seconds without a byte; a prompt beyond `num_ctx` is cut unasked.
+
+    `show` and `tags` are replies of its own to /api/show and /api/tags: status and body.  A model does not load with a
+    window above `most_window`.
+    """
 
     models: dict[str, Pulled] = field(default_factory=lambda: {"llama3.1:latest": Pulled()})
     words: tuple[str, ...] = ("Blue ", "light ", "scatters.")
     load_s: float = 0.0
+    show: tuple[int, bytes] | None = None
+    tags: tuple[int, bytes] | None = None
+    most_window: int | None = None
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -69,35 +81,60 @@ class OllamaServer:
         """The bodies of the requests for an answer."""
         return [body for path, body in self.requests if path == "/api/chat"]
 
+    @property
+    def shows(self) -> list[str]:
+        """The models whose limits were asked for."""
+        return [body["model"] for path, body in self.requests if path == "/api/show"]
+
+    @property
+    def windows(self) -> list[int]:
+        """The windows that answers were asked for in."""
+        return [chat["options"]["num_ctx"] for chat in self.chats]
+
     def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         self.requests.append((handler.path, body))
         if handler.path == "/api/version":
             _send(handler, 200, {"version": "0.12.0"})
+        elif handler.path == "/api/tags" and self.tags is not None:
+            _send_bytes(handler, *self.tags)
         elif handler.path == "/api/tags":
             _send(handler, 200, {"models": [self._row(name, model) for name, model in self.models.items()]})
+        elif handler.path == "/api/show" and self.show is not None:
+            _send_bytes(handler, *self.show)
         elif (model := self._find(body.get("model", ""))) is None:
             _send(handler, 404, {"error": f"model '{body.get('model')}' not found"})
         elif handler.path == "/api/show":
             facts = {"general.architecture": "llama", "llama.context_length": model.window}
-            _send(handler, 200, {"model_info": facts, "capabilities": ["completion"]})
+            told = {"model_info": facts, "capabilities": list(model.capabilities), "parameters": model.parameters}
+            _send(handler, 200, told)
         else:
-            self._chat(handler, body)
+            self._chat(handler, body, model)
 
     def _find(self, name: str) -> Pulled | None:
         return self.models.get(name if ":" in name else f"{name}:latest")
 
     def _row(self, name: str, model: Pulled) -> dict[str, Any]:
-        row = {"name": name, "model": name, "size": 4_000_000_000, "digest": "0" * 64, "details": {"family": "llama"}}
+        row = {
+            "name": name,
+            "model": name,
+            "size": 4_000_000_000,
+            "digest": model.digest,
+            "details": {"family": "llama"},
+        }
         return row | ({"remote_host": model.remote_host, "remote_model": name} if model.remote_host else {})
 
-    def _chat(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def _chat(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], model: Pulled) -> None:
         time.sleep(self.load_s)
-        size = sum(len(message["content"]) for message in body["messages"])
+        size = sum(len(message["content"].encode()) for message in body["messages"])
+        if self.most_window is not None and body["options"]["num_ctx"] > self.most_window:
+            _send(handler, 500, {"error": "model requires more system memory (9 GiB) than is available (4 GiB)"})
+            return
+        window = min(body["options"]["num_ctx"], model.window)
         head = {"model": body["model"], "created_at": "2026-01-02T03:04:05Z"}
         end = {
             "done": True,
             "done_reason": "stop",
-            "prompt_eval_count": min(size // BYTES_PER_TOKEN, body["options"]["num_ctx"]),
+            "prompt_eval_count": min(int(size / model.bytes_per_token), window),
             "eval_count": len(self.words),
         }
         if not body["stream"]:
@@ -116,7 +153,10 @@ class OllamaServer:
 
 
 def _send(handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
-    data = json.dumps(body).encode()
+    _send_bytes(handler, status, json.dumps(body).encode())
+
+
+def _send_bytes(handler: BaseHTTPRequestHandler, status: int, data: bytes) -> None:
     handler.send_response(status)
     handler.send_header("content-type", "application/json; charset=utf-8")
     handler.send_header("content-length", str(len(data)))

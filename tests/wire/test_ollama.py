@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -111,13 +112,120 @@ def test_a_model_that_never_loads_ends_at_the_slow_time_out(
 
 
 @each_form
-def test_a_prompt_that_is_cut_is_told_on_the_side(command: str, server: OllamaServer, tmp_path: Path) -> None:
-    server.models["llama3.1:latest"] = Pulled(window=4096)
-    ran = run(command, "-m", MODEL, home=tmp_path, stdin="word " * 8_000, OLLAMA_HOST=server.url)
+@pytest.mark.parametrize("name", ["llama3.1", "unlisted:7b"])
+def test_a_prompt_that_cannot_fit_the_models_own_window_goes_nowhere(
+    command: str, name: str, server: OllamaServer, tmp_path: Path
+) -> None:
+    server.models[name if ":" in name else f"{name}:latest"] = Pulled(window=4096)
+    ran = run(command, "-m", f"ollama/{name}", home=tmp_path, stdin="word " * 8_000, OLLAMA_HOST=server.url)
+    assert (ran.code, ran.out, server.chats) == (2, "", [])
+    assert "too long for its window of 4096 tokens" in ran.err
+
+
+@either_way
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_window_that_is_told_at_the_last_moment_binds_too(
+    server: OllamaServer, registry: ModelRegistry, tmp_path: Path, *, streaming: bool, awaiting: bool
+) -> None:
+    # Its list cannot be read, so that the plan has nothing to go by.
+    server.models = {"llama3.1:latest": Pulled(window=4096)}
+    server.tags = (200, b"<html>")
+    asked = {"model": MODEL, "prompt": "word " * 8_000}
+    here = config(tmp_path / "c", {"ollama": server.url})
+    outcome = call(here, registry, streaming=streaming, awaiting=awaiting, label="late", **asked)
+    assert type(outcome.error) is errors.ContextLengthError
+    assert (outcome.row["error"], outcome.row["cost_picousd"], server.chats) == ("context", 0, [])
+
+
+def test_a_model_that_is_too_small_is_passed_over_for_the_next(server: OllamaServer, tmp_path: Path) -> None:
+    server.models = {"small:1b": Pulled(window=4096), "large:1b": Pulled(window=65_536)}
+    asked = ("gen", "--fallback", "ollama/small:1b", "--fallback", "ollama/large:1b")
+    prompt = "word " * 8_000
+    planned = run(*asked, "--dry-run", home=tmp_path, stdin=prompt, OLLAMA_HOST=server.url)
+    assert "ollama/small:1b" in planned.out
+    assert "too long" in planned.out
+    ran = run(*asked, home=tmp_path, stdin=prompt, OLLAMA_HOST=server.url)
+    assert (ran.code, [chat["model"] for chat in server.chats]) == (0, ["large:1b"])
+
+
+def test_where_every_window_is_too_small_the_request_is_at_fault(server: OllamaServer, tmp_path: Path) -> None:
+    server.models = {"small:1b": Pulled(window=4096)}
+    ran = run("gen", "--fallback", "ollama/small:1b", home=tmp_path, stdin="word " * 8_000, OLLAMA_HOST=server.url)
+    assert (ran.code, ran.out, server.chats) == (2, "", [])
+    assert "too long" in ran.err
+
+
+@each_form
+def test_numbers_are_read_whole(command: str, server: OllamaServer, tmp_path: Path) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=32_768, bytes_per_token=1)
+    table = "\n".join(f"{row},{row * 7919 % 1000}.{row % 90 + 10},{row * 31 % 97}" for row in range(700))
+    ran = run(command, "-m", MODEL, "--max-tokens", "100", home=tmp_path, stdin=table, OLLAMA_HOST=server.url)
+    assert (ran.code, ran.err) == (0, "")
+    (row,) = rows(tmp_path)
+    assert row["input_tokens"] == len(table)
+
+
+def test_a_prompt_that_was_cut_is_asked_again_for_a_window_that_holds_it(server: OllamaServer, tmp_path: Path) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=131_072, bytes_per_token=1)
+    text = "word " * 4_000
+    ran = run("gen", "-m", MODEL, "--json", home=tmp_path, stdin=text, OLLAMA_HOST=server.url)
+    told = json.loads(ran.out)
+    assert (ran.code, ran.err, told["prompt_cut"]) == (0, "", None)
+    assert told["usage"]["input_tokens"] == len(text)
+    assert server.windows == [16_384, 32_768]
+    (row,) = rows(tmp_path)
+    assert (row["status"], row["input_tokens"]) == ("ok", len(text))
+
+
+@each_form
+def test_a_cut_that_remains_is_told_in_quiet_too_and_is_in_the_json(
+    command: str, server: OllamaServer, tmp_path: Path
+) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=16_384, bytes_per_token=1)
+    text = "word " * 4_000
+    for quiet in ([], ["-q"]):
+        ran = run(command, "-m", MODEL, *quiet, home=tmp_path, stdin=text, OLLAMA_HOST=server.url)
+        assert (ran.code, ran.out) == (0, "Blue light scatters.\n")
+        (line,) = ran.err.splitlines()
+        assert "16384 tokens" in line
+        assert "cut" in line
+    ran = run(command, "-m", MODEL, "-q", "--json", home=tmp_path, stdin=text, OLLAMA_HOST=server.url)
+    assert "16384 tokens" in json.loads(ran.out.splitlines()[-1])["prompt_cut"]
+    assert set(server.windows) == {16_384}
+
+
+def test_an_answer_to_a_cut_prompt_stands_when_the_wider_window_cannot_be_had(tmp_path: Path) -> None:
+    with OllamaServer(
+        models={"llama3.1:latest": Pulled(window=131_072, bytes_per_token=1)}, most_window=16_384
+    ) as server:
+        text = "word " * 4_000
+        ran = run("gen", "-m", MODEL, home=tmp_path, stdin=text, OLLAMA_HOST=server.url)
     assert (ran.code, ran.out) == (0, "Blue light scatters.\n")
-    (line,) = ran.err.splitlines()
-    assert "4096 tokens" in line
-    assert "cut" in line
+    assert "cut" in ran.err
+    (row,) = rows(tmp_path)
+    assert (row["status"], row["http_status"], row["input_tokens"]) == ("ok", 200, 16_384)
+
+
+def test_limits_are_asked_for_once_and_anew_when_the_model_is_another(server: OllamaServer, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("gen", "hi", "-m", MODEL, home=tmp_path, OLLAMA_HOST=server.url).code == 0
+    assert server.shows == ["llama3.1"]
+    server.models["llama3.1:latest"] = Pulled(parameters="num_ctx                        6000", digest="1" * 64)
+    assert run("gen", "hi", "-m", MODEL, home=tmp_path, OLLAMA_HOST=server.url).code == 0
+    assert len(server.shows) == 2
+    assert server.windows == [8_192, 8_192, 6_000]
+    server.models["llama3.1:latest"] = Pulled(window=32_768, parameters="num_ctx 16384", digest="2" * 64)
+    assert run("gen", "hi", "-m", MODEL, home=tmp_path, OLLAMA_HOST=server.url).code == 0
+    assert server.windows[-1] == 16_384
+
+
+@pytest.mark.parametrize("show", [(404, b"404 page not found"), (405, b""), (501, b"{}"), (200, b"<html>")])
+def test_a_server_that_tells_no_limits_is_used_all_the_same(
+    show: tuple[int, bytes], server: OllamaServer, tmp_path: Path
+) -> None:
+    server.show = show
+    ran = run("gen", "hi", "-m", MODEL, home=tmp_path, OLLAMA_HOST=server.url)
+    assert (ran.code, ran.out, ran.err) == (0, "Blue light scatters.\n", "")
 
 
 @pytest.mark.parametrize(
