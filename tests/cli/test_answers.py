@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GEN_FIELDS = {
-    "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "usage", "cost_usd", "latency_ms",
-    "ttft_ms", "attempts",
+    "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "prompt_cut", "usage",
+    "cost_usd", "latency_ms", "ttft_ms", "attempts",
 }  # fmt: skip
 USAGE_FIELDS = {
     "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "source",
