@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
 
 from llmroute.addresses import LOCALHOST
-from llmroute.errors import BadRequestError
+from llmroute.errors import BadOutputError, BadRequestError
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_async_client
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from llmroute.transport.clients import Lane
     from llmroute.types import HTTPRequest
+
+
+# What a closed connection still gives comes at once.
+_END_S = 0.1
 
 
 class AsyncSender:
@@ -118,3 +123,15 @@ class AsyncExchange:
         if lane is not None:
             lane.leave()
         await self._response.aclose()
+        await self._end_iterators()
+
+    async def _end_iterators(self) -> None:
+        """Let each of httpx's iterators over a body that is left end by the error of a closed connection.
+
+        They are nested, and closing the first leaves the others to the garbage collector, which asks the event loop to
+        close them when that may be about to end.
+        """
+        with suppress(*faults(), BadOutputError, TimeoutError):
+            async with asyncio.timeout(_END_S):
+                while await anext(self._arriving, b""):
+                    pass

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import gzip
 import socket
+import sys
 import threading
 import time
 import tracemalloc
@@ -490,3 +491,21 @@ def test_cancelling_lets_go_of_the_connection() -> None:
     with serving([Pause(30)]) as server:
         asyncio.run(main(server.url))
         assert server.wait_until_idle()
+
+
+def test_a_body_that_is_left_half_read_leaves_no_iterator_to_the_garbage_collector() -> None:
+    left: list[Any] = []
+
+    async def leave(url: str) -> None:
+        sys.set_asyncgen_hooks(finalizer=left.append)
+        sender = AsyncSender()
+        exchange = await sender.open(request(url), connect_s=2.0, answer_s=2.0)
+        assert await exchange.read(2.0) == b"half"
+        await exchange.close()
+        del exchange
+        gc.collect()
+        await sender.close()
+
+    with serving([chunked_head(), chunk(b"half"), Pause(BOUNDED_S)]) as server:
+        asyncio.run(leave(server.url))
+    assert left == []
