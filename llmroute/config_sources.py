@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from os.path import realpath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute import settings_file
 from llmroute.addresses import is_base_url, is_loopback, ollama_url
 from llmroute.errors import ConfigError
+from llmroute.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
+
+_HOST_ALONE: Final = re.compile(r"([A-Za-z]+://)?[A-Za-z0-9-]*([.:][A-Za-z0-9-]*){1,8}")
 
 ENVIRONMENT: Final = "the environment"
 
@@ -65,8 +69,9 @@ class ProviderSettings(NamedTuple):
     found_address: bool = False
 
     def __repr__(self) -> str:
-        """Tell everything but the key."""
-        return f"ProviderSettings({self.key_variable!r}, base_url={self.base_url!r}, problem={self.problem!r})"
+        """Tell everything but the key, and a token in the address."""
+        address = None if self.base_url is None else shown(self.base_url)
+        return f"ProviderSettings({self.key_variable!r}, base_url={address!r}, problem={self.problem!r})"
 
     def with_key(self, api_key: str) -> ProviderSettings:
         """Return the settings with a key that a program gives; where it must not be sent, the problem in its place."""
@@ -261,6 +266,6 @@ def _check_header(setting: Setting) -> None:
 
 def _check_url(setting: Setting) -> None:
     if not is_base_url(setting.value):
-        # What stands before an @ may be a password.
-        told = setting.value if "@" not in setting.value else "the value"
-        raise ConfigError(f"{setting.name}: {told!r} in {setting.place} is not an address like https://host/v1")
+        # A password or a token may be in what is more than a host.
+        told = repr(setting.value) if _HOST_ALONE.fullmatch(setting.value) else "the value"
+        raise ConfigError(f"{setting.name}: {told} in {setting.place} is not an address like https://host/v1")

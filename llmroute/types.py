@@ -5,6 +5,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Self
 
+from llmroute.redaction import shown
 from llmroute.values import Answered
 
 Role = Literal["user", "assistant"]
@@ -104,8 +105,8 @@ class HTTPRequest(NamedTuple):
     body: bytes | None = None
 
     def __repr__(self) -> str:
-        """Tell everything but the headers, which hold the key."""
-        return f"HTTPRequest({self.method!r}, {self.url!r}, body={self.body!r})"
+        """Tell everything but the headers, which hold the key, and a token in the address."""
+        return f"HTTPRequest({self.method!r}, {shown(self.url)!r}, body={self.body!r})"
 
 
 class PriceTier(NamedTuple):

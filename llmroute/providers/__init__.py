@@ -9,6 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from llmroute.redaction import Redaction, shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -42,6 +44,7 @@ class Endpoint(NamedTuple):
     """Where a provider is called and with what; `base_url` None is the provider's own address.
 
     `weights` is the model file that the user names for the embedded engine, `config_dir` where else to look for one.
+    `redaction` hides the secrets of all providers: one may echo what is another's.
     """
 
     api_key: str | None = None
@@ -49,10 +52,17 @@ class Endpoint(NamedTuple):
     organization: str | None = None
     weights: Path | None = None
     config_dir: Path | None = None
+    redaction: Redaction = Redaction()
 
     def __repr__(self) -> str:
-        """Tell everything but the key."""
-        return f"Endpoint(base_url={self.base_url!r}, organization={self.organization!r}, weights={self.weights!r})"
+        """Tell everything but the key, and a token in the address."""
+        address = None if self.base_url is None else shown(self.base_url)
+        return f"Endpoint(base_url={address!r}, organization={self.organization!r}, weights={self.weights!r})"
+
+    @property
+    def secrets(self) -> Redaction:
+        """What hides this endpoint's secrets, and those of the others."""
+        return Redaction.of((self.api_key, *self.redaction.secrets), (self.base_url,))
 
 
 class LiveModel(NamedTuple):

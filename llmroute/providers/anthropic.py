@@ -34,7 +34,7 @@ class Anthropic:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = Faults("anthropic", endpoint.api_key)
+        self._faults = Faults("anthropic", endpoint.secrets)
         self.base_url = versioned(endpoint.base_url or BASE_URL)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:

@@ -16,9 +16,9 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.providers import loose_json
-from llmroute.providers.answer import sound
 from llmroute.providers.error_table import Evidence, Rule, classify, parameter
 from llmroute.providers.retry_after import parse_retry_after, parse_should_retry
+from llmroute.redaction import MARK, Redaction, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,9 @@ MAX_SAID = 4_000
 """How much of a message is looked at; a prompt that it repeats is not searched for reasons."""
 MAX_BODY = 4 * 1024 * 1024
 MAX_PAGE = 16 * 1024
-MIN_KEY = 6
+MAX_ID = 200
 ERROR_STATUSES = range(400, 600)
+NOTHING_SECRET = Redaction()
 
 REQUEST_IDS = ("request-id", "x-request-id", "mistral-correlation-id", "x-kong-request-id", "cf-ray")
 
@@ -52,11 +53,11 @@ _KEYLIKE = re.compile(
 
 
 class Faults:
-    """One provider's errors.  `rules` are its own, asked before the common table; `api_key` never leaves."""
+    """One provider's errors.  `rules` are its own, asked before the common table; `redaction` hides what it echoes."""
 
-    def __init__(self, provider: str, api_key: str | None = None, rules: tuple[Rule, ...] = ()) -> None:
+    def __init__(self, provider: str, redaction: Redaction = NOTHING_SECRET, rules: tuple[Rule, ...] = ()) -> None:
         self.provider = provider
-        self.api_key = api_key
+        self.redaction = redaction
         self.rules = rules
 
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
@@ -64,7 +65,7 @@ class Faults:
         told = _parse(body)
         evidence = _evidence(status, told) if told else Evidence(status, message=_plain(body))
         error = self._error(evidence, status)
-        error.request_id = self._hide_key(_request_id(headers, told))
+        error.request_id = self._request_id(headers, told)
         error.retry_after_s = parse_retry_after(status, headers)
         error.should_retry = parse_should_retry(headers)
         return error
@@ -74,7 +75,7 @@ class Faults:
         body = told if isinstance(told, dict) else {"error": told}
         status = _status_within(body)
         error = self._error(_evidence(status, body), status)
-        error.request_id = self._hide_key(_request_id({}, body))
+        error.request_id = self._request_id({}, body)
         return error
 
     def read_answer(self, body: bytes, what: str = "the answer") -> Any:
@@ -96,27 +97,28 @@ class Faults:
         return BadOutputError(what, provider=self.provider)
 
     def _error(self, evidence: Evidence, status: int | None) -> AttemptError:
-        evidence = evidence._replace(message=_one_line(evidence.message))
+        told = evidence.message
+        evidence = evidence._replace(message=one_line(told[:MAX_SAID]))
         kind = classify(evidence, self.rules)
         code = evidence.codes[0] if evidence.codes else None
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
-        message = self._redact(evidence.message) or (f"status {status}" if status else "an error without a message")
+        message = self._redact(told) or (f"status {status}" if status else "an error without a message")
         return kind(
             message,
             provider=self.provider,
             http_status=status,
-            code=self._redact(_one_line(code)) if code else None,
+            code=self._redact(code) if code else None,
             hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
 
-    def _hide_key(self, said: str | None) -> str | None:
-        if said and self.api_key and len(self.api_key) >= MIN_KEY:
-            return said.replace(self.api_key, "[key]")
-        return said
+    def _request_id(self, headers: Mapping[str, str], body: dict[str, Any]) -> str | None:
+        said = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]
+        found = next((value for value in said if isinstance(value, str) and value.strip()), None)
+        return None if found is None else self.redaction.line(found, MAX_ID)
 
     def _redact(self, message: str) -> str:
-        message = _KEYLIKE.sub("[key]", self._hide_key(message) or "")
+        message = _KEYLIKE.sub(MARK, self.redaction.line(message, MAX_SAID))
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
 
 
@@ -200,13 +202,3 @@ def _plain(body: bytes) -> str:
     from html import unescape
 
     return unescape(said)
-
-
-def _one_line(said: str) -> str:
-    said = sound(said[:MAX_SAID])
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
-
-
-def _request_id(headers: Mapping[str, str], body: dict[str, Any]) -> str | None:
-    said = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]
-    return next((_one_line(value)[:200] for value in said if isinstance(value, str) and value.strip()), None)

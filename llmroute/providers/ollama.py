@@ -15,6 +15,7 @@ from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
 from llmroute.providers.ollama_window import context_for, with_cut
+from llmroute.redaction import shown
 from llmroute.types import HTTPRequest
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ class Ollama:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = Faults("ollama", endpoint.api_key, RULES)
+        self._faults = Faults("ollama", endpoint.secrets, RULES)
         self.base_url = ollama_address(endpoint.base_url or BASE_URL)
         self.local = is_loopback(self.base_url)
         self.unreachable_hint = (
             "is Ollama running? start it with `ollama serve`"
             if self.local
-            else f"is Ollama running at {self.base_url}?"
+            else f"is Ollama running at {shown(self.base_url)}?"
         )
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:

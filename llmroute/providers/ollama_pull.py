@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.providers.faults import Faults
 
 LIBRARY = "https://ollama.com/library lists what there is"
+MOST_STATUS = 200
 _MAX_BYTES = 10**15
 
 
@@ -69,7 +70,7 @@ class PullReader:
         if digest and (total := _bytes(told.get("total"))):
             self._layers[digest] = min(_bytes(told.get("completed")), total), total
         here, known = (sum(layer[at] for layer in self._layers.values()) for at in (0, 1))
-        return PullProgress(status, here, known)
+        return PullProgress(self._faults.redaction.line(status, MOST_STATUS), here, known)
 
     def _failure(self, told: dict[str, Any]) -> Exception:
         error = self._faults.in_band(told)

@@ -14,11 +14,12 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.ledger.breakers import Prober
+from llmroute.redaction import shown
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
 from llmroute.service.bookkeeping import Admission
 from llmroute.service.call import no_time
-from llmroute.service.judging import fault_of
+from llmroute.service.judging import fault_of, hide_secrets, told_harmlessly
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
 from llmroute.service.shown import limited
@@ -81,6 +82,7 @@ class Attempt:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 self._add_hint(error)
+                hide_secrets(error, self._call.endpoints.redaction)
                 account.close_failed(error, self._seen(), shown=self.shown)
                 self._call.purse.pay(account.row)
                 yield Close()
@@ -167,7 +169,9 @@ class Attempt:
         wait_s = first_token_s
         if not prompt.streaming:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
-        call.trace(f"{self._entry.model.name}: {request.method} {request.url} ({len(request.body or b'')} bytes)")
+        call.trace(
+            f"{self._entry.model.name}: {request.method} {shown(request.url)} ({len(request.body or b'')} bytes)"
+        )
         self._sent = True
         exchange = yield self._open(request, wait_s)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
@@ -182,7 +186,7 @@ class Attempt:
         else:
             completion = provider.parse_completion((yield from self._rest()), request)
         yield Close()
-        return completion
+        return told_harmlessly(completion, call.endpoints.redaction)
 
     def _asked_wider(
         self, provider: Provider, request: HTTPRequest, prompt: Prompt, cut: Completion
@@ -194,6 +198,7 @@ class Attempt:
         try:
             return (yield from self._asked(provider, request, prompt))
         except AttemptError as error:
+            hide_secrets(error, self._call.endpoints.redaction)
             self._call.trace(f"{self._entry.model.name}: asked again for a wider window: {error.message}")
             yield Close()
             self._held, self._shown_length = held, length
@@ -310,4 +315,6 @@ class Attempt:
             error.hint = error.hint or self._provider.unreachable_hint
 
     def _seen(self) -> Completion | None:
-        return self._answer or (self._reader.so_far if self._reader else None)
+        if self._answer is not None or self._reader is None:
+            return self._answer
+        return told_harmlessly(self._reader.so_far, self._call.endpoints.redaction)

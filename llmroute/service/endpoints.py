@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -71,7 +73,14 @@ class Endpoints:
             organization=here.organization,
             weights=self._config.local_model,
             config_dir=self._config.config_dir,
+            redaction=self.redaction,
         )
+
+    @cached_property
+    def redaction(self) -> Redaction:
+        """What hides every key of the configuration, and every token in an address."""
+        settings = self._config.providers.values()
+        return Redaction.of((each.api_key for each in settings), (each.base_url for each in settings))
 
     def fingerprint(self, provider: str) -> str:
         """Tell one key and address of a provider from another, without telling the key."""

@@ -8,7 +8,36 @@ from llmroute.errors import BadOutputError, ContentError
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
+    from llmroute.redaction import Redaction
     from llmroute.types import Completion
+
+
+MOST_WORD = 100
+MOST_ID = 200
+MOST_REFUSAL = 500
+MOST_TOOLS = 20
+
+
+def told_harmlessly(completion: Completion, redaction: Redaction) -> Completion:
+    """Return an answer whose words beside its text are short lines without secrets; the text is the model's own."""
+
+    def line(text: str | None, most: int) -> str | None:
+        return None if text is None else redaction.line(text, most)
+
+    return completion._replace(
+        finish_reason=line(completion.finish_reason, MOST_WORD),
+        model=line(completion.model, MOST_ID),
+        request_id=line(completion.request_id, MOST_ID),
+        refusal=line(completion.refusal, MOST_REFUSAL),
+        tool_calls=tuple(redaction.line(name, MOST_WORD) for name in completion.tool_calls[:MOST_TOOLS]),
+    )
+
+
+def hide_secrets(error: AttemptError, redaction: Redaction) -> None:
+    """Hide in an error of any origin what its provider may have echoed of another's."""
+    if (message := redaction.hide(error.message)) != error.message:
+        error.message = message
+        error.args = (message,)
 
 
 def fault_of(completion: Completion) -> AttemptError | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ConfigError, LLMRouteError, RequestError, TransientError, cannot_write
 from llmroute.providers import PROVIDERS
+from llmroute.redaction import public
 from llmroute.registry import refresh
 from llmroute.registry.genai import DATA_URL
 from llmroute.registry.lifecycle import lifecycle
@@ -96,7 +97,8 @@ def prepare(
     try:
         merged = refresh.merge_file(old, data, today)
     except RequestError as error:
-        raise RequestError(f"{source}: {error.message}", hint=error.hint) from error
+        place = public(source) if remote else source
+        raise RequestError(f"{place}: {error.message}", hint=error.hint) from error
     if not remote:
         return Refresh(service.catalogue_path, old, merged, refresh.diff(old, merged))
     watch("the providers' lists", 0, None)
@@ -143,7 +145,7 @@ def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | Non
     from llmroute.addresses import is_loopback
 
     if url.startswith("http:") and not is_loopback(url):
-        raise RequestError(f"{url}: prices are not fetched over plain http (use https)")
+        raise RequestError(f"{public(url)}: prices are not fetched over plain http (use https)")
     until = time.monotonic() + FETCH_S
     request = HTTPRequest("GET", url, {})
     exchange = service.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S)
@@ -158,6 +160,6 @@ def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | Non
         exchange.close()
     if exchange.status != OK:
         raise TransientError(
-            f"{url} answers {exchange.status}", hint=Told(Remedy("source"), " names a file or another address")
+            f"{public(url)} answers {exchange.status}", hint=Told(Remedy("source"), " names a file or another address")
         )
     return bytes(body)

@@ -16,6 +16,7 @@ from llmroute.transport.clients import OwnClients, new_async_client
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.loopback import watching
 from llmroute.transport.requests import built, lower_case, without_body
+from llmroute.transport.telling import cause, sending, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ class AsyncSender:
                 await client.aclose()
             lane = self._clients.enter(request.url)
         except faults() as fault:
-            raise translated(fault, connect_s, connect_s + answer_s) from fault
+            raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             if prepared.url.host == LOCALHOST:
@@ -59,9 +60,9 @@ class AsyncSender:
         except BaseException as fault:
             lane.leave()
             if isinstance(fault, faults()):
-                raise translated(fault, connect_s, connect_s + answer_s) from fault
+                raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
             raise
-        return AsyncExchange(response, lane)
+        return AsyncExchange(response, lane, request)
 
     async def close(self) -> None:
         """Close every connection of our own; nothing can be sent after that."""
@@ -73,7 +74,8 @@ class AsyncSender:
 async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
     """As `client.sent`."""
     try:
-        return await client.send(request, stream=True, auth=None, follow_redirects=False)
+        with sending(request):
+            return await client.send(request, stream=True, auth=None, follow_redirects=False)
     except httpx.HTTPStatusError as fault:
         return response_of(fault, request)
     except RuntimeError as error:
@@ -85,7 +87,8 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
 class AsyncExchange:
     """As `Exchange`, for the event loop."""
 
-    def __init__(self, response: httpx.Response, lane: Lane[httpx.AsyncClient]) -> None:
+    def __init__(self, response: httpx.Response, lane: Lane[httpx.AsyncClient], request: HTTPRequest) -> None:
+        self._request = request
         self._lane: Lane[httpx.AsyncClient] | None = lane
         self.status = response.status_code
         self.headers = lower_case(response.headers)
@@ -115,7 +118,7 @@ class AsyncExchange:
             async with asyncio.timeout(within_s):
                 return await anext(self._arriving, b"")
         except faults() as fault:
-            raise translated(fault, within_s, within_s) from fault
+            raise told(translated(fault, within_s, within_s), self._request) from cause(fault, self._request)
 
     async def close(self) -> None:
         """As `Exchange.close`."""

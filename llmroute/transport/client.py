@@ -17,6 +17,7 @@ from llmroute.transport.deadline import Background
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.loopback import connected_elsewhere, resolved_elsewhere
 from llmroute.transport.requests import built, lower_case, without_body
+from llmroute.transport.telling import cause, sending, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ class Sender:
                 client.close()
             return Exchange(self._clients.enter(request.url), request, connect_s, answer_s)
         except faults() as fault:
-            raise translated(fault, connect_s, connect_s + answer_s) from fault
+            raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
 
     def close(self) -> None:
         """Close every connection of our own; nothing can be sent after that."""
@@ -76,7 +77,8 @@ def sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
         BadRequestError: the client was closed meanwhile.
     """
     try:
-        return client.send(request, stream=True, auth=None, follow_redirects=False)
+        with sending(request):
+            return client.send(request, stream=True, auth=None, follow_redirects=False)
     except httpx.HTTPStatusError as fault:
         return response_of(fault, request)
     except RuntimeError as error:
@@ -110,6 +112,7 @@ class Exchange:
         self._connected = False
         self._connecting: Any = None
         self._held: list[bytes] = []
+        self._request = request
         self._url = httpx.URL(request.url)
         try:
             self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
@@ -167,16 +170,16 @@ class Exchange:
                 raise httpx.ConnectTimeout("") from None
         return self._arriving.take(answer_s)
 
-    def _note_connection(self, event: str, told: dict[str, Any]) -> None:
+    def _note_connection(self, event: str, facts: dict[str, Any]) -> None:
         """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
         self._begun = True
         self._connected = self._connected or event.endswith("send_request_headers.started")
-        if connected_elsewhere(self._url, event, told):
-            told["return_value"].close()
+        if connected_elsewhere(self._url, event, facts):
+            facts["return_value"].close()
             raise resolved_elsewhere()
         if event in _CONNECTED:
             with self._lock:
-                self._connecting = told["return_value"]
+                self._connecting = facts["return_value"]
                 if self._left:
                     _shut_down(self._connecting)
 
@@ -201,7 +204,7 @@ class Exchange:
         try:
             return b"".join(piece for piece in self._arriving.take(within_s) if isinstance(piece, bytes))
         except faults() as fault:
-            raise translated(fault, within_s, within_s) from fault
+            raise told(translated(fault, within_s, within_s), self._request) from cause(fault, self._request)
 
     def close(self) -> None:
         """Let go of the connection; a body that is not at its end closes it."""

@@ -1,0 +1,99 @@
+"""What must not be told: keys, and the tokens that some gateways have in their addresses; and text of strangers."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARK: Final = "[key]"
+SHORTEST: Final = 6
+"""A shorter secret is in too many words to be looked for."""
+
+_PLAIN: Final = frozenset(
+    (
+        *("api", "v1", "openai", "anthropic", "mistral", "ollama", "together", "compatible-mode", "compatibility"),
+        *("chat", "completions", "messages", "models", "tags", "show", "pull", "generate", "embeddings", "responses"),
+        *("inference", "deployments", "gateway", "proxy", "serverless", "llm", "endpoints", "openapi", "router"),
+    )
+)
+"""Parts of a path that everybody knows."""
+_VERSION: Final = re.compile(r"v\d{1,3}(?:(?:alpha|beta)\d*)?", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?(?:[^/?#]*@)?([^/?#]*)([^?#]*)", re.DOTALL)
+
+
+class Redaction(NamedTuple):
+    """Hides secrets in text."""
+
+    secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, keys: Iterable[str | None], addresses: Iterable[str | None]) -> Redaction:
+        """Return what hides keys, and the tokens in addresses, as they are and as a URL encodes them."""
+        from urllib.parse import quote, unquote
+
+        plain = [key for key in keys if key]
+        plain += [token for address in addresses if address for token in _tokens(address)]
+        forms = {form for secret in plain for form in (secret, unquote(secret), quote(secret, safe=""))}
+        return cls(tuple(sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True)))
+
+    def hide(self, text: str) -> str:
+        """Return a text without the secrets, whatever their case."""
+        return _pattern(self.secrets).sub(MARK, text) if self.secrets and text else text
+
+    def line(self, text: str, most: int) -> str:
+        """Return a text of strangers as one line of at most so many characters, without secrets and controls."""
+        window = 4 * most + (len(self.secrets[0]) if self.secrets else 0)
+        said = self.hide(one_line(text[:window]))
+        if len(text) > window:
+            said = self._without_beginning(said)
+        return said if len(said) <= most else said[: most - 1] + "…"
+
+    def _without_beginning(self, text: str) -> str:
+        """Cut the beginning of a secret off the end of a text."""
+        lowered = text.lower()
+        for secret in self.secrets:
+            for length in range(min(len(secret) - 1, len(text)), SHORTEST - 1, -1):
+                if lowered.endswith(secret[:length].lower()):
+                    return text[:-length]
+        return text
+
+
+@lru_cache(maxsize=16)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, secrets)), re.IGNORECASE)
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, in which nothing steers a terminal: what cannot be printed becomes a space."""
+    if "\ud800" <= max(text, default="") <= "\udfff" or not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def public(url: str) -> str:
+    """Return an address that no provider is called at without its user and its query."""
+    found = _ADDRESS.match(url)
+    assert found is not None
+    return "".join(found.groups(default=""))
+
+
+def shown(url: str) -> str:
+    """Return an address as it may be shown: no user, no query, and of its path what everybody knows."""
+    found = _ADDRESS.match(url)
+    assert found is not None
+    scheme, host, path = found.groups(default="")
+    return f"{scheme}{host}" + "/".join(part if not part or _is_plain(part) else MARK for part in path.split("/"))
+
+
+def _is_plain(part: str) -> bool:
+    return part.lower() in _PLAIN or _VERSION.fullmatch(part) is not None
+
+
+def _tokens(url: str) -> list[str]:
+    found = _ADDRESS.match(url)
+    assert found is not None
+    return [part for part in found[3].split("/") if part and not _is_plain(part)]
