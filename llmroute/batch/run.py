@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmroute.batch.waiting import Waiting
@@ -11,10 +12,15 @@ from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
 from llmroute.service.many import BatchResult, Many, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from llmroute.batch.reading import Request
     from llmroute.service.api import LLMService
+    from llmroute.service.bulk import Bulk
+
+
+COUNT_S = 1.0
+"""How long the rest of an input is counted after a signal."""
 
 
 class Pace(NamedTuple):
@@ -41,7 +47,11 @@ class Results(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What a batch has come to so far.  `earlier` were answered by an earlier run; `cut_short` are answered too."""
+    """What a batch has come to so far.
+
+    `earlier` were answered by an earlier run; `cut_short` are answered too.  `lines` are those that were read, which
+    are all of the input when it was `read_to_end`.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -51,7 +61,10 @@ class Tally:
     cut_short: int = 0
     cost_usd: float = 0.0
     unknown_costs: int = 0
+    lines: int = 0
+    read_to_end: bool = False
     stopped_by: LLMRouteError | None = None
+    failure_codes: set[int] = field(default_factory=set)
 
     @property
     def done(self) -> int:
@@ -69,8 +82,9 @@ class Tally:
 class Batch:
     """One run over an input.
 
-    `as_record` makes a result the object that is written; `fail` takes what is to be run again, `complain` the number
-    of a bad line and what is wrong with it; `progress` hears the tally after each line.
+    `as_record` makes a result the object that is written; `fail` takes what is to be run again and why it failed, None
+    where it was not run; `complain` takes the number of a bad line and what is wrong with it; `progress` hears the
+    tally after each line.
     """
 
     def __init__(
@@ -78,7 +92,7 @@ class Batch:
         results: Results,
         *,
         as_record: Callable[[BatchResult], dict[str, Any]],
-        fail: Callable[[dict[str, Any]], None],
+        fail: Callable[[Request, LLMRouteError | None], None],
         complain: Callable[[int, LLMRouteError], None],
         progress: Callable[[Tally], None],
     ) -> None:
@@ -88,8 +102,10 @@ class Batch:
         self._fail = fail
         self._complain = complain
         self._progress = progress
-        self._places = 0
+        self._interrupted = False
         self._many: Many | None = None
+        self._bulk: Bulk | None = None
+        self._waiting: Waiting[Request] | None = None
 
     async def run(self, service: LLMService, requests: Iterator[Request], pace: Pace, *, blocking: bool) -> None:
         """See every request through; `blocking` says that the next line may have to be waited for.
@@ -101,15 +117,17 @@ class Batch:
             RequestError: jobs or budget cannot be, or the input is not what it was said to be.
             OSError: the input cannot be read.
         """
-        bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
+        self._bulk = bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
         self._many = many = Many(bulk.asking, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
-
-        waiting = Waiting(requests) if blocking else None
+        self._waiting = waiting = Waiting(requests) if blocking else None
+        if self._interrupted:
+            self.interrupt()
 
         async def take() -> Task | None:
             while True:
                 request = await waiting.take() if waiting else next(requests, None)
                 if request is None:
+                    self.tally.read_to_end |= not self._ending
                     return None
                 if (task := self._task(request)) is not None:
                     return task
@@ -117,24 +135,52 @@ class Batch:
         try:
             await many.run(take)
         except asyncio.CancelledError:
-            # What waited for those before it was paid for.
-            for result in many.held():
-                await self._deliver(result)
+            await self._leave_off(many, waiting.unclaimed if waiting else requests, whole=not blocking)
             raise
+        if self._interrupted:
+            await self._leave_off(many, waiting.unclaimed if waiting else requests, whole=not blocking)
         self.tally.stopped_by = many.stopped_by
-        if many.stopped_by is not None and not blocking:
-            for request in requests:
+        if many.stopped_by is not None and not self._interrupted:
+            for request in waiting.unclaimed if waiting else requests:
                 await self._pass_over(request)
+                if self._interrupted:
+                    return
+            self.tally.read_to_end |= not blocking
+
+    @property
+    def _ending(self) -> bool:
+        return self._interrupted or (self._many is not None and self._many.stopped_by is not None)
 
     def stop(self, why: LLMRouteError) -> None:
         """Take no more requests; those under way are seen through."""
         if self._many is not None:
             self._many.stop(why)
 
+    def interrupt(self) -> None:
+        """Begin nothing more: what was sent is seen through, and `run` returns then; the rest is only counted."""
+        self._interrupted = True
+        for part in (self._many, self._bulk):
+            if part is not None:
+                part.wind_down()
+        if self._waiting is not None:
+            self._waiting.close()
+
+    async def _leave_off(self, many: Many, requests: Iterable[Request], *, whole: bool) -> None:
+        """Let out what waited for those before it, and count what is left for as long as a person waits for that."""
+        for result in many.held():
+            await self._deliver(result)
+        until_s = time.monotonic() + COUNT_S
+        for request in requests:
+            if self._task(request) is None:
+                continue
+            if time.monotonic() > until_s:
+                return
+        self.tally.read_to_end |= whole
+
     def _task(self, request: Request) -> Task | None:
         """Return what is to be done about a line; None where it is answered already."""
-        place = self._places
-        self._places += 1
+        place = self.tally.lines
+        self.tally.lines += 1
         asked = request.asked
         if not isinstance(asked, RequestError):
             try:
@@ -148,6 +194,8 @@ class Batch:
         return Task(asked, (place, request))
 
     async def _pass_over(self, request: Request) -> None:
+        if not self.tally.lines % 1000:
+            await asyncio.sleep(0)  # a signal may have come
         task = self._task(request)
         if task is None:
             return
@@ -155,7 +203,7 @@ class Batch:
             await self._deliver(BatchResult(task.request, None, task.asked))
             return
         self.tally.not_run += 1
-        self._fail(request.source)
+        self._fail(request, None)
 
     async def _deliver(self, result: BatchResult) -> None:
         place, request = result.request
@@ -170,18 +218,23 @@ class Batch:
             for attempt in error.attempts:
                 tally.count_cost(attempt.cost_usd)
             self._deliver_error(place, request, result, error)
+        if self._ending and self._waiting is not None:
+            self._waiting.close()
         self._progress(tally)
 
     def _deliver_error(self, place: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
         if error is request.asked:
             self.tally.bad += 1
+            self.tally.failure_codes.add(error.exit_code)
             self._complain(request.line, error)
             self._results.write(place, {"id": request.id, "line": request.line, **self._as_record(result)})
             return
-        self._fail(request.source)
         if isinstance(error, BudgetExceededError) and not error.of_request and not error.attempts:
             # It was not sent, nor will the rest be.
+            self._fail(request, None)
             self.tally.not_run += 1
             return
+        self._fail(request, error)
         self.tally.failed += 1
+        self.tally.failure_codes.add(error.exit_code)
         self._results.write(place, {"id": request.id, **self._as_record(result)})

@@ -24,17 +24,34 @@ class Waiting(Generic[Item]):
         self._items = items
         self._loop = asyncio.get_running_loop()
         self._asked: queue.SimpleQueue[asyncio.Future[Item | None]] = queue.SimpleQueue()
+        self._pending: set[asyncio.Future[Item | None]] = set()
+        self._closed = False
+        self.unclaimed: list[Item] = []
+        """What was read, and came after `close`."""
         threading.Thread(target=self._work, daemon=True).start()
 
     async def take(self) -> Item | None:
-        """Return the next item, None at the end.
+        """Return the next item, None at the end and after `close`.
 
         Raises:
             Exception: whatever the iterator raises.
         """
+        if self._closed:
+            return None
         answer: asyncio.Future[Item | None] = self._loop.create_future()
         self._asked.put(answer)
-        return await answer
+        self._pending.add(answer)
+        try:
+            return await answer
+        finally:
+            self._pending.discard(answer)
+
+    def close(self) -> None:
+        """Let no more be waited for."""
+        self._closed = True
+        for answer in self._pending:
+            if not answer.done():
+                answer.set_result(None)
 
     def _work(self) -> None:
         while True:
@@ -44,13 +61,13 @@ class Waiting(Generic[Item]):
             except Exception as raised:  # noqa: BLE001 (whoever asked gets it)
                 item, error = None, raised
             with suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(_answer, answer, item, error)
+                self._loop.call_soon_threadsafe(self._answer, answer, item, error)
 
-
-def _answer(answer: asyncio.Future[Item | None], item: Item | None, error: Exception | None) -> None:
-    if answer.done():
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(item)
+    def _answer(self, answer: asyncio.Future[Item | None], item: Item | None, error: Exception | None) -> None:
+        if answer.done():
+            if item is not None:
+                self.unclaimed.append(item)
+        elif error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(item)

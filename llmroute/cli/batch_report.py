@@ -30,6 +30,15 @@ def summary(tally: Tally, seconds: float, failed: FailedFile | None) -> str:
     return told
 
 
+def interrupted(tally: Tally, *, resumable: bool) -> str:
+    """Return how far a batch came that a signal has ended, in one line."""
+    answered = tally.answered + tally.earlier
+    told = f"interrupted: {answered} of {tally.lines} answered, {tally.lines - answered} left"
+    if not tally.read_to_end:
+        told += " of what was read; the input was not read to its end"
+    return told + ("; the same command with --resume continues" if resumable else "")
+
+
 def as_json(tally: Tally, earlier_usd: float, seconds: float) -> dict[str, Any]:
     """Return the figures for --meta."""
     return {
@@ -38,6 +47,8 @@ def as_json(tally: Tally, earlier_usd: float, seconds: float) -> dict[str, Any]:
         "failed": tally.failed,
         "bad_lines": tally.bad,
         "not_run": tally.not_run,
+        "lines_read": tally.lines,
+        "read_to_end": tally.read_to_end,
         "cut_short": tally.cut_short,
         "cost_usd": tally.cost_usd,
         "cost_before_usd": earlier_usd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from llmroute.batch.results import ResultsFile
 from llmroute.batch.run import Batch, Pace
 from llmroute.cli import signals
 from llmroute.cli.bar import Bar, Progress
-from llmroute.cli.batch_report import as_json, summary
+from llmroute.cli.batch_report import as_json, interrupted, summary
 from llmroute.cli.failures import error_as_json, say, told_with_hint
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
+from llmroute.cli.standard_streams import OutputFailed
 from llmroute.cli.writers import first_block
-from llmroute.errors import LedgerError, LLMRouteError
+from llmroute.errors import LLMRouteError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from llmroute.cli.batch import Batching
     from llmroute.service.many import BatchResult
 
-# Each bad line is in the results; a file that is bad as a whole need not be told on stderr line by line.
+# Each line is in the results; a file that is bad as a whole need not be told on stderr line by line.
 MOST_COMPLAINTS = 50
 
 
@@ -68,6 +70,8 @@ class Running:
         self.results = _ToStdout() if how.output is None else ResultsFile(how.output, resume=how.resume, source=source)
         self._failed = None if how.output is None else FailedFile(how.output.with_name(f"{how.output.name}.failed"))
         self._broken = False
+        self._unwritten = 0
+        self._stdout_failed = False
         self._earlier_usd = self.results.earlier_usd if isinstance(self.results, ResultsFile) else 0.0
         self._bar = Bar(quiet=asked.quiet)
         self._batch = Batch(
@@ -77,8 +81,8 @@ class Running:
     def run(self, requested: Iterator[Request], *, blocking: bool) -> int:
         """See the batch through; `blocking` says that the next line may have to be waited for.
 
-        Returns its exit code: 0, 4 (some failed), that of what stopped it, 3 (the results cannot be written), or 6 (all
-        were answered, some cut short).
+        Returns its exit code: 0, 4 (some failed), that of what stopped it or keeps all of it from being answered, 3
+        (the results cannot be written), or 6 (all were answered, some cut short).
 
         Raises:
             RequestError: the number of jobs cannot be, or the input is not what it was said to be.
@@ -96,7 +100,7 @@ class Running:
         ended_by: int | None = signal.SIGTERM  # until it is known otherwise
         try:
             with self._bar:
-                ended_by = signals.run_until_signal(self._and_close(work))
+                ended_by = signals.run_until_signal(self._and_close(work), self._wind_down)
         except LLMRouteError:
             if isinstance(self.results, ResultsFile):
                 self.results.withdraw()
@@ -104,10 +108,20 @@ class Running:
         finally:
             self._finish_results()
             self._finish_failed(whole=ended_by is None)
+        if ended_by is not None:
+            say(interrupted(self._batch.tally, resumable=self._resumable()))
         self._tell(time.monotonic() - started_s)
         if ended_by is not None:
             raise signals.Interrupted(ended_by)
         return self._exit_code()
+
+    def _wind_down(self) -> None:
+        self._batch.interrupt()
+        if sys.stderr.isatty() and not self._asked.quiet:
+            say(f"what is under way has {signals.GRACE_S:.0f} s to end; a second signal drops it")
+
+    def _resumable(self) -> bool:
+        return isinstance(self.results, ResultsFile) and self.results.regular and not self._broken
 
     async def _and_close(self, work: Any) -> None:
         async with self._under_way.service:
@@ -118,18 +132,32 @@ class Running:
         return self.results.meet(place, key)
 
     def write(self, place: int, record: dict[str, Any]) -> None:
-        """Write a result; where the file takes no more, what was paid for goes to stdout and no more is asked."""
+        """Write a result; where its file takes no more, what was paid for goes to stdout, and no more is asked."""
         if not self._broken:
             try:
                 self.results.write(place, record)
             except OSError as error:
-                self._broken = True
                 told = f"{self._how.output} cannot be written ({error.strerror}): answers still under way go to stdout"
-                self._batch.stop(LedgerError(told))
                 say(f"warning: {told}")
+                self._break_off(told)
+            except OutputFailed as failure:
+                self._stdout_failed = True
+                self._break_off(str(failure))
             else:
                 return
-        write_json(record)
+        if not self._stdout_failed:
+            try:
+                write_json(record)
+            except OutputFailed as failure:
+                self._stdout_failed = True
+                say(f"warning: {failure}")
+            else:
+                return
+        self._unwritten += "content" in record
+
+    def _break_off(self, why: str) -> None:
+        self._broken = True
+        self._batch.stop(OutputError(why))
 
     def _as_record(self, result: BatchResult) -> dict[str, Any]:
         if result.response is None:
@@ -138,19 +166,21 @@ class Running:
         record = response_as_json(result.response)
         return {**record, "content": first_block(record["content"])} if self._asked.extract else record
 
-    def _fail(self, source: dict[str, Any]) -> None:
+    def _fail(self, request: Request, error: LLMRouteError | None) -> None:
         if self._failed is not None:
             try:
-                self._failed.write(source)
-            except OSError as error:
-                self._give_up_failed(error)
+                self._failed.write(request.source)
+            except OSError as failure:
+                self._give_up_failed(failure)
+        elif error is not None:
+            self._complain(request.line, error)
 
     def _complain(self, line: int, error: LLMRouteError) -> None:
         self._complaints += 1
         if self._complaints <= MOST_COMPLAINTS:
             say(f"line {line}: {told_with_hint(error)}")
         elif self._complaints == MOST_COMPLAINTS + 1:
-            say("more bad lines are in the results only")
+            say("more lines without an answer are in the results only")
 
     def _show(self, tally: Tally) -> None:
         spent_usd = self._earlier_usd + tally.cost_usd
@@ -190,7 +220,12 @@ class Running:
         tally = self._batch.tally
         self._under_way.tell_aside(as_json(tally, self._earlier_usd, seconds))
         if tally.stopped_by is not None:
-            say(f"stopped: {told_with_hint(tally.stopped_by)}")
+            unread = (
+                "" if tally.read_to_end else f"; {tally.lines:,} lines were read, and not the input's end"
+            )
+            say(f"stopped: {told_with_hint(tally.stopped_by)}{unread}")
+        if self._unwritten:
+            say(f"{self._unwritten:,} answers were paid for and could not be written (the ledger has what they cost)")
         if not self._asked.quiet:
             say(summary(tally, seconds, self._failed))
 
@@ -201,5 +236,14 @@ class Running:
         if tally.stopped_by is not None:
             return tally.stopped_by.exit_code
         if tally.failed or tally.bad or tally.not_run:
-            return exit_codes.TRY_LATER
+            return _code_of_failures(tally)
         return exit_codes.INCOMPLETE if tally.cut_short else exit_codes.OK
+
+
+def _code_of_failures(tally: Tally) -> int:
+    """Return 4 where another run may get further, else the code of what keeps each request from being answered."""
+    codes = tally.failure_codes
+    later = codes & {exit_codes.TRY_LATER, exit_codes.DEADLINE}
+    if later or tally.answered or tally.earlier or tally.not_run:
+        return exit_codes.TRY_LATER
+    return next(code for code in (exit_codes.NEEDS_A_PERSON, exit_codes.USAGE, *sorted(codes)) if code in codes)

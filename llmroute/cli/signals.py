@@ -10,15 +10,19 @@ import _thread
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 from llmroute import exit_codes
 from llmroute.cli.standard_streams import OutputFailed, ReaderGone
 
+GRACE_S = 20.0
+"""How long what is under way may take to end after the first signal."""
+SETTLE_S = 3.0
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
@@ -41,11 +45,12 @@ def install() -> None:
     _thread.start_new_thread(_leave_at_the_second, (told,))
 
 
-def run_until_signal(work: Coroutine[Any, Any, None]) -> int | None:
+def run_until_signal(work: Coroutine[Any, Any, None], wind_down: Callable[[], None]) -> int | None:
     """Run what awaits; return the signal that ended it, None when it has ended by itself.
 
-    A handler that raises would raise anywhere in the event loop: here the first signal cancels the work, which then
-    settles what it has begun, and the second one leaves at once.
+    A handler that raises would raise anywhere in the event loop.  Here the first signal calls `wind_down`, after which
+    the work begins nothing and has GRACE_S to end; then, or at the second signal, it is cancelled, and settles what it
+    has begun.  The program leaves at the third signal, and SETTLE_S after the second in any case.
     """
     import asyncio
 
@@ -56,10 +61,15 @@ def run_until_signal(work: Coroutine[Any, Any, None]) -> int | None:
         working = asyncio.ensure_future(work)
 
         def end(number: int) -> None:
-            if ended_by:
-                os._exit(128 + number)
             ended_by.append(number)
-            working.cancel()
+            if len(ended_by) == 1:
+                wind_down()
+                loop.call_later(GRACE_S, working.cancel)
+            elif len(ended_by) == 2:  # noqa: PLR2004 (the second)
+                working.cancel()
+                _thread.start_new_thread(_leave_after, (SETTLE_S, 128 + number))
+            else:
+                os._exit(128 + number)
 
         for number in taken:
             loop.add_signal_handler(number, end, number)
@@ -95,6 +105,11 @@ def _leave_at_the_second(told: int) -> None:
             ending += number in _ENDING
             if ending > 1:
                 os._exit(128 + number)
+
+
+def _leave_after(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    os._exit(code)
 
 
 def _second(number: int, _frame: object) -> None:

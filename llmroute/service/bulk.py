@@ -44,6 +44,10 @@ class Bulk:
         self._gate = Gate(jobs, lambda provider: PROVIDERS[provider].local)
         self._books = PacedBooks(opened.async_books, self._gate, pot, self._plans.note_failure, capped=calls.capped)
 
+    def wind_down(self) -> None:
+        """Begin no attempt any more: tasks that come to one are cancelled; what was sent is not touched."""
+        self._books.wind_down()
+
     async def plan(self, options: Options) -> Plan:
         """Return the plan of a request, as far as it is worked out before a failure; nothing is sent.
 
@@ -77,7 +81,7 @@ class Bulk:
         call = self._calls.call(options, prompt, plan, purse(), clock=clock, others=others, paced=True)
         opened = self._opened
         call = call._replace(leave=opened.async_books().leave)
-        flow = drive_async(run(call), opened.async_sender(), asyncio.sleep, self._books, opened.threads())
+        flow = drive_async(run(call), opened.async_sender(), self._books.rest, self._books, opened.threads())
         async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece

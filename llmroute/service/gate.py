@@ -111,6 +111,13 @@ class Gate:
         self.lane(provider).leave()
         self._let_in(provider)
 
+    def turn_away(self) -> None:
+        """Cancel every task that waits to enter."""
+        for waiting in self._waiting.values():
+            for turn in waiting:
+                turn.cancel()
+            waiting.clear()
+
     def praise(self, provider: str) -> None:
         """Learn that a call to the provider was answered."""
         self.lane(provider).praise()

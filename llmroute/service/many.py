@@ -17,7 +17,7 @@ from llmroute.exit_codes import NEEDS_A_PERSON, TRY_LATER
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 
     from llmroute.service.options import Options
     from llmroute.types import AttemptRecord
@@ -83,6 +83,8 @@ class Many:
         self._hopeless = 0
         self._idle_since_s = 0.0
         self._cannot_take: Exception | None = None
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._winding_down = False
         self.stopped_by: LLMRouteError | None = None
 
     async def run(self, take: Callable[[], Awaitable[Task | None]]) -> None:
@@ -94,7 +96,7 @@ class Many:
         """
         self._answered_at_s = self._idle_since_s = asyncio.get_running_loop().time()
         taking = asyncio.Lock()
-        await _together(self._work(take, taking) for _ in range(self._jobs))
+        await self._together(self._work(take, taking) for _ in range(self._jobs))
         if self._cannot_take is not None:
             raise self._cannot_take
 
@@ -105,13 +107,29 @@ class Many:
         return held
 
     def stop(self, why: LLMRouteError) -> None:
-        """Take no more tasks; what is under way is seen through."""
+        """Take no more tasks; what is under way is seen through, but not asked again."""
         self.stopped_by = self.stopped_by or why
+        self._end_pauses()
+
+    def wind_down(self) -> None:
+        """Take no more tasks and ask nothing again; what waits for others or for its turn is left."""
+        self._winding_down = True
+        self._end_pauses()
+        for turn in self._behind:
+            turn.cancel()
+
+    @property
+    def _stopping(self) -> bool:
+        return self.stopped_by is not None or self._winding_down
+
+    def _end_pauses(self) -> None:
+        for pause in self._pauses:
+            pause.cancel()
 
     async def _work(self, take: Callable[[], Awaitable[Task | None]], taking: asyncio.Lock) -> None:
         while True:
             async with taking:
-                if self.stopped_by is not None or self._cannot_take is not None:
+                if self._stopping or self._cannot_take is not None:
                     return
                 try:
                     task = await take()
@@ -151,13 +169,24 @@ class Many:
             except LLMRouteError as error:
                 error.attempts = before = (*before, *error.attempts)
                 passes = error.exit_code == TRY_LATER and _told_s(error) <= PATIENCE_S
-                if pause_s is None or not passes or self.stopped_by is not None:
+                if pause_s is not None and passes and not self._stopping:
+                    await self._pause(max(pause_s * (0.8 + 0.4 * self._jitter()), _told_s(error)))
+                if pause_s is None or not passes or self._stopping:
                     self._judge(error)
                     await self._hand_over(number, BatchResult(request, None, error))
                     return
-                await self._sleep(max(pause_s * (0.8 + 0.4 * self._jitter()), _told_s(error)))
             else:
                 return
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before something is asked again, as long as anything is."""
+        pause = asyncio.ensure_future(self._sleep(seconds))
+        self._pauses.add(pause)
+        try:
+            await asyncio.wait([pause])
+        finally:
+            self._pauses.discard(pause)
+            pause.cancel()
 
     async def _once(
         self,
@@ -209,6 +238,19 @@ class Many:
     def _is_far(self, number: int) -> bool:
         return number - self._next_out >= AHEAD * self._jobs or self._held_characters > HELD_CHARACTERS
 
+    async def _together(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Run workers until all have ended; when one fails, or this is cancelled, the others are ended first."""
+        tasks = [asyncio.ensure_future(work) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            if not (task.cancelled() and self._winding_down):
+                await task
+
     def _let_on(self) -> None:
         while self._behind:
             turn = self._behind.popleft()
@@ -225,16 +267,3 @@ def _told_s(error: LLMRouteError) -> float:
 
 def _size(result: BatchResult) -> int:
     return 0 if result.response is None else len(result.response.content)
-
-
-async def _together(works: Any) -> None:
-    """Run coroutines until all have ended; when one fails, or this is cancelled, the others are ended first."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        await task

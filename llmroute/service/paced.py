@@ -42,13 +42,43 @@ class PacedBooks:
         self._began_s: dict[tuple[str, int], float] = {}
         self._admitting = asyncio.Lock()
         self._ended = asyncio.Event()
+        self._winding_down = False
+        self._resting: set[asyncio.Future[None]] = set()
+
+    def wind_down(self) -> None:
+        """Begin no attempt any more: tasks that wait to are cancelled, and so are those that come to it."""
+        self._winding_down = True
+        self._gate.turn_away()
+        for rest in self._resting:
+            rest.cancel()
+        self._ended.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait between two attempts of a request.
+
+        Raises:
+            CancelledError: no attempt begins any more.
+        """
+        self._check_open()
+        rest = asyncio.ensure_future(asyncio.sleep(seconds))
+        self._resting.add(rest)
+        try:
+            await rest
+        finally:
+            self._resting.discard(rest)
+            rest.cancel()
 
     async def begin(self, beginning: Begin) -> int | None:
-        """Write an attempt as pending when it is its turn; see `Bookkeeper.begin`."""
+        """Write an attempt as pending when it is its turn; see `Bookkeeper.begin`.
+
+        Raises:
+            CancelledError: no attempt begins any more.
+        """
         row, loop = beginning.row, asyncio.get_running_loop()
         came_s = loop.time()
         await self._gate.enter(row.provider)
         try:
+            self._check_open()
             _leave_out(beginning, loop.time() - came_s)
             longest = await (self._admitted(beginning) if self._bounded else self._books().begin(beginning))
         except BaseException:
@@ -62,6 +92,7 @@ class PacedBooks:
         came_s = loop.time()
         async with self._admitting:
             while True:
+                self._check_open()
                 alone = not self._began_s
                 self._ended.clear()
                 _leave_out(beginning, loop.time() - came_s)
@@ -72,6 +103,10 @@ class PacedBooks:
                     if alone or refusal.of_request:
                         raise
                 await self._ended.wait()
+
+    def _check_open(self) -> None:
+        if self._winding_down:
+            raise asyncio.CancelledError
 
     async def settle(self, settlement: Settle) -> None:
         """Write how an attempt ended, and let the next one begin."""

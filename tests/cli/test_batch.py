@@ -22,7 +22,7 @@ from tests.service.servers import openai_answer, openai_error
 from tests.shell import LLMROUTE, environment, rows, run, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.fault_server import FaultServer, Received, Script
@@ -261,42 +261,98 @@ def test_a_batch_that_is_killed_again_and_again_pays_for_nothing_twice_and_loses
     assert not [row for row in ledger if row["status"] == "pending"]
 
 
-def test_a_signal_settles_what_is_under_way_and_the_rest_is_run_later(tmp_path: Path) -> None:
+def see(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened."""
+    until = time.monotonic() + 30
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert happened()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     numbered(tmp_path / "in.jsonl", 60)
     out = tmp_path / "out.jsonl"
-    with serving(lambda received: [Pause(0.1), *echo(received)]) as server:
+    with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
         command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
         process = start(*command, home=tmp_path, **settings(server))
-        until = time.monotonic() + 30
-        while not (out.exists() and out.read_bytes().count(b"\n") >= 10) and time.monotonic() < until:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        see(lambda: len(server.received) >= 20)
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-        assert process.returncode == 130
-        assert b" answered" in err
-        statuses = Counter(row["status"] for row in rows(tmp_path))
-        assert set(statuses) == {"ok", "interrupted"}
-        assert statuses["ok"] == len(results(out))
+        assert process.returncode == code
+        asked = len(server.received)
+        assert 20 <= asked < 60
+        assert (
+            f"llmroute: interrupted: {asked} of 60 answered, {60 - asked} left;"
+            " the same command with --resume continues\n"
+        ) in err.decode()
+        assert [row["status"] for row in rows(tmp_path)] == ["ok"] * asked
         keys = [int(one["id"][1:]) for one in results(out)]
         assert keys == sorted(keys)
+        assert len(keys) == asked
         assert run(*command, home=tmp_path, **settings(server)).code == 0
+        assert len(server.received) == 60
     assert [one["content"] for one in results(out)] == [f"answer {number}" for number in range(60)]
 
 
-def test_a_signal_lets_out_what_waited_for_those_before_it(tmp_path: Path) -> None:
+def test_a_second_signal_drops_what_is_under_way_and_lets_out_what_waited_for_it(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 8)
     slow = {"0"}
-    with serving(lambda one: [Pause(30), *echo(one)] if prompt_of(one) in slow else echo(one)) as server:
+    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) in slow else echo(one)) as server:
         process = start(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
-        until = time.monotonic() + 30
-        while len(server.received) < 8 and time.monotonic() < until:
-            time.sleep(0.01)
+        see(lambda: len(server.received) == 8)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=15)
     assert process.returncode == 130
-    paid = [row for row in rows(tmp_path) if row["status"] == "ok"]
-    assert len(told(out.decode())) == len(paid) == 7
+    assert b"interrupted: 7 of 8 answered, 1 left\n" in err, "without -o there is nothing to be resumed"
+    statuses = Counter(row["status"] for row in rows(tmp_path))
+    assert statuses == {"ok": 7, "interrupted": 1}
+    assert len(told(out.decode())) == 7
+
+
+def test_after_a_signal_nothing_is_asked_again_and_nothing_that_waits_for_its_turn_is_asked(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 40)
+    with serving([openai_error(429, retry_after="15")]) as server:
+        process = start(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
+        see(lambda: len(server.received) >= 8)
+        time.sleep(1)
+        asked = len(server.received)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert (process.returncode, len(server.received)) == (130, asked)
+    assert b"interrupted: 0 of 40 answered, 40 left" in err
+    assert len(rows(tmp_path)) == asked
+
+
+def test_a_batch_from_a_pipe_that_is_stopped_says_that_its_input_was_not_read_to_its_end(tmp_path: Path) -> None:
+    with serving([openai_error(401, "invalid_api_key")]) as server:
+        process = subprocess.Popen(
+            [*LLMROUTE, *GEN, "--batch", "-", "--lines", "-o", "out.jsonl", "--jobs", "4", "--meta", "told.json"],
+            env=environment(tmp_path, **settings(server)),
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        process.stdin.write(b"x\n" * 24)
+        process.stdin.flush()  # and it stays open: the batch may not wait for more
+        assert process.wait(30) == 3
+        assert process.stderr is not None
+        err = process.stderr.read().decode()
+        process.stdin.close()
+        process.stderr.close()
+    figures = json.loads((tmp_path / "told.json").read_text())
+    read = figures["lines_read"]
+    assert 20 <= read <= 24
+    assert figures["read_to_end"] is False
+    assert f"; {read} lines were read, and not the input's end\n" in err
+    assert figures["failed"] + figures["not_run"] == read == len(results(tmp_path / "out.jsonl.failed"))
 
 
 def test_a_signal_ends_a_batch_whose_pipe_is_silent(server: ModelServer, tmp_path: Path) -> None:
@@ -484,6 +540,52 @@ def test_when_the_results_file_takes_no_more_what_was_paid_for_goes_to_stdout(
     assert ran.code == 3
     assert "cannot be written (No space left on device)" in ran.err
     assert len(told(ran.out)) == len(server.requests) < 50
+
+
+def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 60)
+    with serving(lambda received: [Pause(0.1), *echo(received)]) as server:
+        command = " ".join((*LLMROUTE, *GEN, "--batch", "in.jsonl"))
+        ended = subprocess.run(
+            ["bash", "-c", f"{command} >/dev/full"],
+            env=environment(tmp_path, **settings(server)),
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    err = ended.stderr.decode()
+    assert ended.returncode == 3
+    assert "llmroute: stopped: stdout cannot be written: No space left on device\n" in err
+    paid = [row["status"] for row in rows(tmp_path)]
+    assert f"llmroute: {len(paid)} answers were paid for and could not be written" in err
+    assert "None" not in err
+    assert set(paid) == {"ok"}
+    assert len(paid) == len(server.received) < 60
+
+
+@pytest.mark.parametrize(
+    ("script", "lines", "code"),
+    [
+        ([openai_error(400, "invalid_value")], ['{"prompt": "a"}', '{"prompt": "b"}'], 2),
+        (echo, ["not JSON", '{"nonsense": 1}'], 2),
+        ([openai_error(400, "invalid_value")], ["not JSON", '{"prompt": "b"}'], 2),
+        ([openai_error(401, "invalid_api_key")], ["not JSON", '{"prompt": "b"}'], 3),
+        (echo, ["not JSON", '{"prompt": "b"}'], 4),
+    ],
+    ids=["400s", "bad lines", "both", "a refused key", "some answered"],
+)
+def test_a_batch_in_which_nothing_could_be_answered_exits_as_its_requests_would(
+    script: Any, lines: list[str], code: int, tmp_path: Path
+) -> None:
+    write(tmp_path / "in.jsonl", lines)
+    with serving(script) as server:
+        ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
+        assert ran.code == code, ran.err
+        for number in range(1, 1 + sum("error" in one for one in told(ran.out))):
+            assert f"llmroute: line {number}: " in ran.err
+        assert run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server)).code == code
 
 
 def test_a_reader_that_goes_away_ends_the_batch_quietly_and_settles_it(tmp_path: Path) -> None:

@@ -74,3 +74,44 @@ def test_a_second_signal_leaves_at_once_even_while_another_process_holds_the_led
     with closing(sqlite3.connect(ledger)) as db:
         left = "lost" if moment == "during the call" else "ok"
         assert db.execute("SELECT status FROM attempts ORDER BY id DESC").fetchone() == (left,)
+
+
+WORK = """
+import asyncio, os, signal, sys, time
+from llmroute.cli import signals
+signals.GRACE_S = 0.3
+async def work():
+    os.kill(os.getpid(), signal.SIGTERM)
+    if sys.argv[1] == "twice":
+        signals.GRACE_S = 60
+        asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        print("cancelled")
+        if sys.argv[1] == "held":
+            time.sleep(60)
+        raise
+signals.install()
+if sys.argv[1] == "held":
+    signals.SETTLE_S = 0.3
+    signals.GRACE_S = 60
+    import threading
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+print("ended by", signals.run_until_signal(work(), lambda: print("winding down")), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("once", 0, "winding down\ncancelled\nended by 15\n"),
+        ("twice", 0, "winding down\ncancelled\nended by 15\n"),
+        ("held", 143, "winding down\ncancelled\n"),
+    ],
+)
+def test_what_is_under_way_has_a_bounded_time_to_end_and_to_be_settled(how: str, code: int, said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-u", "-c", WORK, how], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout.decode(), ended.stderr) == (code, said, b"")
