@@ -144,7 +144,10 @@ class Compiler:
             origin["lifecycle"] = f"{self._said_by('bydtech-model-retire')}, {copied['source']}"
         if not dates["retires_on"] and listed.get("deprecation_date"):
             dates["retires_on"], origin["lifecycle"] = listed["deprecation_date"], self._said_by("litellm")
-        if own_word := self.shutdowns.get((provider, facts["lifecycle"])):
+        own_word = self.shutdowns.get((provider, facts["lifecycle"]))
+        if own_word and dates["retires_on"] is None:
+            dates["retires_on"], origin["lifecycle"] = own_word, self._said_by(provider)
+        elif own_word:
             if own_word != dates["retires_on"]:
                 raise ValueError(f"{name}: the vendor ends it on {own_word}, other packages on {dates['retires_on']}")
             origin["lifecycle"] += f"; {self._said_by(provider)} agrees"

@@ -118,12 +118,15 @@ def shutdowns(inputs: Inputs) -> dict[tuple[str, str], str]:
     for entry in re.split(r"\n(?=- )", docstring):
         if match := _SHUTDOWN.match(entry):
             ends |= {("openai", name): match["date"] for name in re.findall(r'"([^"]+)"', match["names"])}
-    module = ast.parse(inputs.read("anthropic", "anthropic/resources/messages/messages.py"))
-    for node in module.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEPRECATED_MODELS":
-            for name, day in ast.literal_eval(node.value).items():
-                plain = re.sub(r"(\d)(st|nd|rd|th)", r"\1", day)
-                ends["anthropic", name] = datetime.strptime(plain, _DATE).date().isoformat()  # noqa: DTZ007 (a day)
+    module = ast.parse(inputs.read("anthropic", "anthropic/_data/deprecated_models.py"))
+    deprecated = next(
+        node.value
+        for node in module.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DEPRECATED_MODELS" and node.value
+    )
+    for name, day in ast.literal_eval(deprecated).items():
+        plain = re.sub(r"(\d)(st|nd|rd|th)", r"\1", day)
+        ends["anthropic", name] = datetime.strptime(plain, _DATE).date().isoformat()  # noqa: DTZ007 (a day)
     return ends
 
 

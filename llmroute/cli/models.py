@@ -114,6 +114,8 @@ def _live(service: LLMService, provider: str | None) -> list[Listed]:
     for name, error in found.failures.items():
         told = told_error(error)
         say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
+    for name in found.empty:
+        say(f"{name}: it answers, and lists no model that chats")
     return found.models
 
 

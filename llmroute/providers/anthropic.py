@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, ModelConfig, Prompt
 
 BASE_URL = "https://api.anthropic.com/v1"
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"  # as anthropic 2.14.0 (_constants.py)
 DEFAULT_MAX_TOKENS = 16_000
 CAPABILITIES = {"image_input": "vision", "structured_outputs": "json", "thinking": "reasoning"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ContextLengthError
@@ -13,21 +14,44 @@ if TYPE_CHECKING:
     from llmroute.providers import Endpoint
 
 
+FEATURES = {
+    "FEATURE_TOOL_CALLING": "function_calling",
+    "FEATURE_STRUCTURED_OUTPUT": "json",
+    "FEATURE_REASONING": "reasoning",
+}
+_NEEDED = {"CAPABILITY_CHAT", "PRODUCT_SERVERLESS"}
+
+
 def _parse_model(row: dict[str, Any]) -> LiveModel | None:
-    name, pricing = loose_json.text(row.get("id")), loose_json.mapping(row.get("pricing"))
-    if not name or row.get("type") != "chat":
+    """Read a row of /v1/models, or one of the catalogue that together 3.1.1 knows (types/supported_model.py)."""
+    pricing = loose_json.mapping(row.get("pricing"))
+    if "displayType" in row:
+        name = loose_json.text(row.get("name"))
+        chats = {*_words(row, "capabilities"), *_words(row, "products")} >= _NEEDED
+        length = re.fullmatch(r"\d{1,9}", loose_json.text(row.get("contextLength")))
+        window = loose_json.positive(int(length[0])) if length else None
+        can = frozenset(ours for theirs, ours in FEATURES.items() if theirs in _words(row, "features"))
+    else:
+        name, chats = loose_json.text(row.get("id")), row.get("type") == "chat"
+        window, can = loose_json.positive(row.get("context_length")), None
+    if not name or not chats:
         return None
     return LiveModel(
         name,
-        context_window=loose_json.positive(row.get("context_length")),
+        context_window=window,
+        capabilities=can,
         price_input=loose_json.amount(pricing.get("input")),
         price_output=loose_json.amount(pricing.get("output")),
     )
 
 
+def _words(row: dict[str, Any], field: str) -> list[str]:
+    return [word for word in loose_json.items(row.get(field)) if isinstance(word, str)]
+
+
 DIALECT = Dialect(
     "together",
-    "https://api.together.xyz/v1",
+    "https://api.together.ai/v1",
     parse_model=_parse_model,
     think_tags=True,
     # 403 is what Together says to prompt and answer that do not fit the window; a key that is not allowed gets 401.

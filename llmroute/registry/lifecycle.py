@@ -24,7 +24,10 @@ def lifecycle(model: ModelConfig, today: date) -> Status:
             return "retired"
         if today >= ends - WARNED:
             return "retiring"
-    if model.deprecated_on is not None and today >= date.fromisoformat(model.deprecated_on):
+    if model.deprecated_on is None:
+        # An end that was announced, on a day that no source tells.
+        return "active" if model.retires_on is None else "deprecated"
+    if today >= date.fromisoformat(model.deprecated_on):
         return "deprecated"
     return "active"
 

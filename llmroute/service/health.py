@@ -72,18 +72,26 @@ def _probe(service: LLMService, sender: AnySender, name: str, until: float) -> H
     started = time.monotonic()
     try:
         count = len(fetch_models(sender, service.endpoints.connect(name), until))
+    except ProviderTimeoutError:
+        raise
     except LLMRouteError as error:
         answered = isinstance(error, AttemptError) and error.http_status is not None
         return replace(_ill(service, name, error), latency_ms=_since(started) if answered else None)
-    well = count > 0 or not PROVIDERS[name].local
+    status, detail = ("ok", None) if count else _without_models(name)
     return Health(
-        ok=well,
-        status="ok" if well else "no models pulled",
+        ok=count > 0,
+        status=status,
         configured=_configured(service, name),
         latency_ms=_since(started),
         models=count,
-        detail=None if well else "pull one with: llmroute models pull ollama/NAME",
+        detail=detail,
     )
+
+
+def _without_models(name: str) -> tuple[str, str]:
+    if PROVIDERS[name].local:
+        return "no models pulled", f"pull one with: llmroute models pull {name}/NAME"
+    return "no models", "it answers, and lists no model that chats: see what the key may use, and the base URL"
 
 
 def _out_of_the_question(service: LLMService, name: str, problem: str) -> Health:

@@ -40,9 +40,10 @@ def side_by_side(
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that asked)
             answers.put((name, error))
 
-    found: dict[str, T | LLMRouteError] = {
-        name: ProviderTimeoutError(f"no answer within {within_s:g} s", provider=name) for name in names
-    }
+    def late(name: str) -> ProviderTimeoutError:
+        return ProviderTimeoutError(f"no answer within {within_s:g} s", provider=name)
+
+    found: dict[str, T | LLMRouteError] = {name: late(name) for name in names}
     for name in found:
         threading.Thread(target=work, args=(name,), daemon=True).start()
     for _ in found:
@@ -52,7 +53,8 @@ def side_by_side(
             break
         if isinstance(answer, BaseException) and not isinstance(answer, LLMRouteError):
             raise answer
-        found[name] = answer
+        # Which of its waits ran out, and how much of the time was left for that one, is of no use to anybody.
+        found[name] = late(name) if isinstance(answer, ProviderTimeoutError) else answer
     return found
 
 

@@ -25,10 +25,11 @@ _MICRO = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The models that can be called, and who could not be asked for theirs."""
+    """The models that can be called, who could not be asked for theirs, and who answered that there are none."""
 
     models: list[Listed]
     failures: dict[str, LLMRouteError]
+    empty: tuple[str, ...] = ()
 
 
 def live(service: LLMService, provider: str | None = None) -> Live:
@@ -53,7 +54,7 @@ def live(service: LLMService, provider: str | None = None) -> Live:
     }
     if ENGINE in asked:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
-    return Live(list(found.values()), failures)
+    return Live(list(found.values()), failures, tuple(name for name, models in lists.items() if not models))
 
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:

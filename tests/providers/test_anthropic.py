@@ -32,7 +32,7 @@ def answer(*blocks: dict[str, Any], **rest: Any) -> bytes:
 def test_a_request_carries_key_and_version() -> None:
     request = provider("anthropic").render_request(prompt(), model())
     assert request.url == "https://api.anthropic.com/v1/messages"
-    assert (request.headers["x-api-key"], request.headers["anthropic-version"]) == (KEY, "2023-06-01")
+    assert (request.headers["x-api-key"], request.headers["anthropic-version"]) == (KEY, "2026-10-21")
     assert "authorization" not in request.headers
 
 

@@ -57,6 +57,28 @@ def test_together_lists_what_chats_with_window_and_prices() -> None:
     assert (bare.context_window, bare.price_input, bare.price_output) == (None, None, None)
 
 
+def test_together_lists_what_chats_in_the_form_of_its_newer_catalogue_too() -> None:
+    row = {
+        "id": "mdl_1",
+        "name": "zai-org/GLM-5.3",
+        "displayType": "chat",
+        "capabilities": ["CAPABILITY_CHAT"],
+        "products": ["PRODUCT_SERVERLESS", "PRODUCT_DEDICATED"],
+        "contextLength": "202752",
+        "features": ["FEATURE_TOOL_CALLING", "FEATURE_REASONING"],
+        "pricing": {"input": 0.6, "cachedInput": 0.1, "output": 2.2},
+    }
+    others = [{**row, "capabilities": ["CAPABILITY_EMBEDDING"]}, {**row, "products": ["PRODUCT_DEDICATED"]}]
+    (glm,) = provider("together").parse_models(json.dumps({"data": [row, *others]}).encode()).models
+    assert (glm.api_name, glm.context_window, glm.price_input, glm.price_output) == (
+        "zai-org/GLM-5.3",
+        202752,
+        0.6,
+        2.2,
+    )
+    assert glm.capabilities == frozenset({"function_calling", "reasoning"})
+
+
 @pytest.mark.parametrize("name", FIVE)
 def test_a_list_asks_for_nothing_but_the_list(name: str) -> None:
     request = provider(name).render_models()

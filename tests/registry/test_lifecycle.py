@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
@@ -44,6 +44,15 @@ def test_a_model_without_dates_is_active_on_any_day() -> None:
     assert (
         lifecycle(ModelConfig("ollama", "llama2", "llama2", successor="ollama/llama3.1"), date(2099, 1, 1)) == "active"
     )
+
+
+def test_a_model_whose_end_is_known_is_deprecated_though_no_source_tells_since_when() -> None:
+    model = ModelConfig("anthropic", "a", "a", retires_on="2027-01-22")
+    assert lifecycle(model, date(2026, 11, 27)) == "deprecated"
+    assert lifecycle(model, date(2027, 1, 1)) == "retiring"
+    registry = ModelRegistry(today=date(2026, 11, 27))
+    ending = registry.resolve("claude-opus-4-5")
+    assert (registry.status(ending), ending.retires_on) == ("deprecated", "2027-01-22")
 
 
 def test_successors_are_followed_to_the_first_that_lives() -> None:
@@ -94,4 +103,6 @@ def test_a_stale_catalogue_warns_after_sixty_days_and_once_a_week() -> None:
     assert warning == "the catalogue of models is 61 days old (llmroute models refresh brings it up to date)"
     assert stale_warning("2026-11-22", date(2027, 1, 28), date(2027, 1, 22)) is None
     assert stale_warning("2026-11-22", date(2027, 1, 29), date(2027, 1, 22)) is not None
-    assert ModelRegistry(today=date(2027, 1, 22)).stale_warning(None) == warning
+    shipped = ModelRegistry(today=date(2027, 6, 1))
+    aged = date.fromisoformat(shipped.as_of) + timedelta(days=61)
+    assert ModelRegistry(today=aged).stale_warning(None) == warning

@@ -10,6 +10,7 @@ import pytest
 
 from llmroute.service.health import probe_all
 from llmroute.service.listing import available, listed
+from llmroute.service.live import live
 from tests.fault_server import Drip, Pause, Reset, Script, reply, serving
 from tests.service.servers import KEY, House, openai_error
 
@@ -56,6 +57,27 @@ def test_a_provider_that_fails_says_how(tmp_path: Path, script: Script, status: 
     assert (told.ok, told.status, told.configured) == (False, status, True)
     assert told.detail
     assert KEY not in told.detail
+
+
+@pytest.mark.parametrize("body", [b'{"data": []}', b"[]", b'{"data": [{"id": "painter", "type": "image"}]}'])
+def test_a_list_without_a_model_is_said_to_have_none(tmp_path: Path, body: bytes) -> None:
+    with serving([reply(200, body)]) as server:
+        service = House(tmp_path, together=server).service()
+        told = probe_all(service, ("together",))["together"]
+        found = live(service, "together")
+        service.close()
+    assert (told.ok, told.status, told.models) == (False, "no models", 0)
+    assert "lists no model" in str(told.detail)
+    assert (found.models, found.failures, found.empty) == ([], {}, ("together",))
+
+
+@pytest.mark.parametrize("script", [[Pause(60)], [Drip(MODELS, 0.05)]])
+def test_time_that_ran_out_is_told_as_the_whole_of_it(tmp_path: Path, script: Script) -> None:
+    with serving(script) as server:
+        service = House(tmp_path, openai=server).service()
+        told = probe_all(service, ("openai",), within_s=0.3)["openai"]
+        service.close()
+    assert told.detail == "no answer within 0.3 s"
 
 
 def test_what_is_not_set_up_is_not_ill(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_request_fits_its_publishers_description_and_bears_its_key(
     assert "cookie" not in headers
     bearer = {"authorization": f"Bearer {key(provider)}"}
     own = {
-        "anthropic": {"x-api-key": key(provider), "anthropic-version": "2023-06-01"},
+        "anthropic": {"x-api-key": key(provider), "anthropic-version": "2026-10-21"},
         "openai": bearer | {"openai-organization": "org-1"},
     }
     names = ("authorization", "x-api-key", "anthropic-version", "openai-organization")
