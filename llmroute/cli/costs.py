@@ -16,7 +16,7 @@ from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
 from llmroute.cli.failures import failures, say
 from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output import write_json, write_text
-from llmroute.cli.terminal import fancy, width
+from llmroute.cli.terminal import fancy, harmless, width
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 
@@ -115,7 +115,8 @@ def show(
     if form == "json":
         write_json(as_json(told))
     elif form != "text":
-        write_text(as_csv(told) if form == "csv" else as_markdown(told))
+        text = as_csv(told) if form == "csv" else as_markdown(told)
+        write_text(harmless(text) if sys.stdout.isatty() else text)
     else:
         from llmroute.cli.charts import painted, unpainted
         from llmroute.service.picture import bars, picture

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import wrapped
 from llmroute.cli.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.render import cell, columns, fitted, money
 from llmroute.cli.terminal import DEFAULT_WIDTH
+from llmroute.service.spreadsheets import harmless_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from llmroute.cli.charts import Piece
@@ -80,7 +83,7 @@ def as_csv(told: Bill) -> str:
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([["" if value is None else _exact(value) for value in row] for row in rows])
+    writer.writerows([["" if value is None else harmless_cell(_exact(value)) for value in row] for row in rows])
     return out.getvalue()
 
 
@@ -90,13 +93,19 @@ def as_markdown(told: Bill) -> str:
     names = 2 if head[1] == "model" else 1
     rule = ["---"] * names + ["---:"] * (len(head) - names)
     table = [head, rule, *([_markdown(value, head[at]) for at, value in enumerate(row)] for row in rows)]
-    return f"{_sentence(told)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
+    return f"{_sentence(told, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
 
 
 def _markdown(value: Any, name: str) -> str:
     if value is None:
         return "unknown" if name == "cost_usd" else _NONE
-    return cell(_exact(value)).replace("\\", "\\\\").replace("|", "\\|")
+    return _escaped(_exact(value))
+
+
+def _escaped(text: str) -> str:
+    """Return text of strangers as Markdown that is no more than text, in HTML too."""
+    text = re.sub(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", cell(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _exact(value: Any) -> str:
@@ -119,10 +128,10 @@ def lines_of(told: Bill, seen: Picture, bars: Bars | None, width: int | None) ->
     return shown
 
 
-def _sentence(told: Bill) -> str:
+def _sentence(told: Bill, named: Callable[[str], str] = cell) -> str:
     total = told.total
     unknown = f", {total.unknown_cost_count:,} of them at an unknown cost" if total.unknown_cost_count else ""
-    whose = "" if told.workspace is None else f" in workspace {cell(told.workspace) or _NONE}"
+    whose = "" if told.workspace is None else f" in workspace {named(told.workspace) or _NONE}"
     return (
         f"{money(total.known_cost_usd)}{whose} {_span(told)}:"
         f" {total.call_count:,} {'call' if total.call_count == 1 else 'calls'} ({total.failed_count:,} failed){unknown}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import RequestError, cannot_write
 from llmroute.private_files import replacing
 from llmroute.service.billing import opened
+from llmroute.service.spreadsheets import harmless_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def _write_csv(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]])
     count = 0
     for row in rows:
         # A null is an empty cell.
-        writer.writerow(row)
+        writer.writerow({name: harmless_cell(value) for name, value in row.items()})
         count += 1
     return count
 

@@ -17,6 +17,7 @@ from llmroute.ledger.store import Ledger
 from llmroute.registry import ModelRegistry
 from llmroute.service.billing import Question, bill
 from llmroute.service.picture import what_if
+from tests.pseudo_terminal import run_on_terminal
 from tests.service.servers import House
 from tests.shell import run
 
@@ -150,6 +151,39 @@ def test_a_pipe_gets_no_escape_whatever_the_names_are(tmp_path: Path) -> None:
         assert "owned" in out
         assert not set("\x1b\x07\t") & set(out)
     assert "\x1b[" in run("costs", "--color", "always", home=home, NO_COLOR="1").out
+
+
+def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
+    names = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "plain-1")
+    home = home_with(tmp_path, *({"workspace": name, "model": name, "cost_picousd": 0} for name in names))
+    harmless = {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "' =1", "plain-1"}
+    text = run("costs", "--csv", "--by", "workspace", home=home).out
+    assert {line["workspace"] for line in csv.DictReader(io.StringIO(text, newline=""))} == harmless
+    run("costs", "export", "all.csv", home=home)
+    with (home / "all.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["workspace"] for row in rows} == {row["model"] for row in rows} == harmless
+    assert {row["cost_picousd"] for row in rows} == {"0"}, "a number stays a number"
+
+
+def test_a_table_of_markdown_holds_no_markup_of_strangers(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>&lt; [x](http://evil.example) ![i](y) `c` *b* _i_ ~~s~~ a|b a_b"
+    home = home_with(tmp_path, {"workspace": name, "model": name})
+    for arguments in (("--by", "workspace"), (), ("--workspace", name)):
+        out = run("costs", "--md", *arguments, home=home).out
+        assert "&lt;script&gt;" in out
+        assert "&amp;lt; " in out
+        assert "\\[x\\](http" in out
+        assert "\\`c\\` \\*b\\* \\_i\\_ \\~\\~s\\~\\~ a\\|b a_b" in out
+
+
+def test_a_table_of_csv_on_a_terminal_steers_nothing(tmp_path: Path) -> None:
+    home = home_with(tmp_path, {"workspace": EVIL, "model": EVIL})
+    for form in ("--csv", "--md"):
+        seen = run_on_terminal("costs", form, "--by", "workspace", home=home)
+        assert "owned" in seen.text
+        assert "\x1b" not in seen.text
+    assert "\x1b" in run("costs", "--csv", "--by", "workspace", home=home).out, "a pipe gets what the ledger holds"
 
 
 def test_calls_are_listed_newest_last_and_exported_whole(tmp_path: Path) -> None:

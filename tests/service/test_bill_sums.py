@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
@@ -231,8 +233,8 @@ def comparable(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def markdown_cells(line: str) -> list[str]:
-    marked = line.replace("\\\\", "\x00").replace("\\|", "\x01")
-    return [cell.strip().replace("\x00", "\\").replace("\x01", "|") for cell in marked.split("|")[1:-1]]
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1]
+    return [unescape(re.sub(r"\\([^A-Za-z0-9\s])", r"\1", cell.strip())) for cell in cells]
 
 
 def test_an_export_reads_back_to_the_rows(config: Config, rows: list[dict[str, Any]], tmp_path: Path) -> None:
