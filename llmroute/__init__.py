@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Message as Message,
         ModelConfig as ModelConfig,
         Price as Price,
+        SkippedModel as SkippedModel,
         Usage as Usage,
     )
     from llmroute.wording import Remedy as Remedy
@@ -113,6 +114,7 @@ _HOMES = {
     "RequestError": "llmroute.errors",
     "RestingError": "llmroute.errors",
     "RoutingStrategy": "llmroute.routing.strategies",
+    "SkippedModel": "llmroute.types",
     "Stream": "llmroute.service.stream",
     "SyncStream": "llmroute.service.stream",
     "TransientError": "llmroute.errors",

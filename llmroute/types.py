@@ -223,6 +223,15 @@ class AttemptRecord(Answered):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SkippedModel(Answered):
+    """A model that was to come before the one that answered, and why it was not called."""
+
+    provider: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class LLMResponse(Answered):
     """A whole answer and what it took; `as_dict()` is JSON-ready.
 
@@ -231,6 +240,8 @@ class LLMResponse(Answered):
     reasoning, which is no part of `content`; `tool_calls` are the names of the tools that it called beside answering,
     `refusal` is what it said instead of some of the answer.  `prompt_cut` says by what signs the model did not read the
     whole prompt, None where there are none.
+    `skipped` are models that were to come before the one
+    that answered, and were not called: those that the caller listed, or the strategy's own first choice.
     """
 
     content: str
@@ -249,6 +260,7 @@ class LLMResponse(Answered):
     tool_calls: tuple[str, ...] = ()
     refusal: str | None = None
     prompt_cut: str | None = None
+    skipped: tuple[SkippedModel, ...] = ()
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -65,6 +66,8 @@ class Tally:
     read_to_end: bool = False
     stopped_by: LLMRouteError | None = None
     failure_codes: set[int] = field(default_factory=set)
+    models: Counter[str] = field(default_factory=Counter)
+    """How many each model has answered, by its name."""
 
     @property
     def done(self) -> int:
@@ -210,6 +213,7 @@ class Batch:
         tally, response, error = self.tally, result.response, result.error
         if response is not None:
             tally.answered += 1
+            tally.models[f"{response.provider}/{response.model}"] += 1
             tally.cut_short += response.finish_reason == "length" and request.asked.max_tokens is None
             tally.count_cost(response.cost_usd)
             self._results.write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})

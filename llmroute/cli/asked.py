@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
     budget: flags.Budget = None
-    on_budget: flags.OnBudget = "cheaper"
+    on_budget: flags.OnBudget = None
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None

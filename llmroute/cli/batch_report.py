@@ -25,6 +25,8 @@ def summary(tally: Tally, seconds: float, failed: FailedFile | None) -> str:
     parts = [f"{count:,} {what}" for count, what in counts if count or what == "answered"]
     unknown = f" and {tally.unknown_costs:,} unknown costs" if tally.unknown_costs else ""
     told = f"{', '.join(parts)}; {money(tally.cost_usd)}{unknown}, {seconds:.1f} s"
+    if tally.models:
+        told += f"; by {', '.join(f'{name} ({count:,})' for name, count in tally.models.most_common())}"
     if failed is not None and failed.count:
         told += f"; run {failed.path} for the {failed.count:,} without an answer"
     return told
@@ -50,6 +52,7 @@ def as_json(tally: Tally, earlier_usd: float, seconds: float) -> dict[str, Any]:
         "lines_read": tally.lines,
         "read_to_end": tally.read_to_end,
         "cut_short": tally.cut_short,
+        "models": dict(tally.models.most_common()),
         "cost_usd": tally.cost_usd,
         "cost_before_usd": earlier_usd,
         "unknown_cost_count": tally.unknown_costs,

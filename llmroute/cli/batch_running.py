@@ -220,9 +220,7 @@ class Running:
         tally = self._batch.tally
         self._under_way.tell_aside(as_json(tally, self._earlier_usd, seconds))
         if tally.stopped_by is not None:
-            unread = (
-                "" if tally.read_to_end else f"; {tally.lines:,} lines were read, and not the input's end"
-            )
+            unread = "" if tally.read_to_end else f"; {tally.lines:,} lines were read, and not the input's end"
             say(f"stopped: {told_with_hint(tally.stopped_by)}{unread}")
         if self._unwritten:
             say(f"{self._unwritten:,} answers were paid for and could not be written (the ledger has what they cost)")

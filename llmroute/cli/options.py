@@ -127,10 +127,10 @@ Budget = Annotated[
     typer.Option("--budget", help="USD that the request may cost, fallbacks included.", rich_help_panel="Limits"),
 ]
 OnBudget = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--on-budget",
-        help="cheaper: take a model that fits the budgets; refuse: exit 5 instead.",
+        help="cheaper: take a model that fits the budgets; refuse: exit 5 instead, the default of a batch with -m.",
         autocompletion=completing.on_budget,
         rich_help_panel="Limits",
     ),

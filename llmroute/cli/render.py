@@ -6,6 +6,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import cells, left, right, wrapped
+from llmroute.cli.failures import in_flags
 from llmroute.cli.terminal import harmless
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "ttft_ms": response.ttft_ms,
         "attempts": [attempt_as_json(attempt) for attempt in response.attempts],
+        "skipped": [{**skipped.as_dict(), "reason": in_flags(skipped.reason)} for skipped in response.skipped],
     }
 
 

@@ -140,13 +140,36 @@ class Exclusion(NamedTuple):
     too_long: bool = False
 
 
+class Skip(NamedTuple):
+    """A model that is passed over when an entry of the plan is tried of which `rank`, or more, others come before.
+
+    What the caller listed, or the strategy would have chosen, and why it is not tried in its turn.
+    """
+
+    model: ModelConfig
+    reason: str
+    rank: int = 0
+
+
 class Plan(NamedTuple):
-    """Models in the order in which they are tried, and every exclusion with its reason."""
+    """Models in the order in which they are tried, and every exclusion with its reason.
+
+    `measure` is what a price jump is measured against, the first choice whether or not it can be called; None is the
+    first entry.  `named` says that the caller listed the models, or the chain.
+    """
 
     entries: tuple[Entry, ...]
     excluded: tuple[Exclusion, ...]
     strategy: str | None
     chain: str | None = None
+    skipped: tuple[Skip, ...] = ()
+    measure: Candidate | None = None
+    named: bool = False
+
+    @property
+    def first_choice(self) -> Candidate:
+        """The model that was wanted first, whether or not it can be called."""
+        return self.measure or self.entries[0].candidate
 
     def others(self, first: Self) -> tuple[Entry, ...]:
         """Return the entries of models that `first`, the beginning of this plan, has not."""

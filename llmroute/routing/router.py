@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.estimate import too_long
-from llmroute.routing.plan import Entry, Exclusion, Plan
+from llmroute.routing.plan import Entry, Exclusion, Plan, Skip
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from llmroute.routing.plan import Candidate, Wish
     from llmroute.routing.strategies import Score
@@ -72,23 +73,61 @@ def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
-    return keep_order(wish, [one._replace(learned=one.learned._replace(awake=True)) for one in resting])
+    return keep_order(wish, [_awake(one) for one in resting])
+
+
+def with_skipped(order: Iterable[str], made: Plan) -> Plan:
+    """Return a plan of listed models with those of them that it passes over; `order` are the names as listed."""
+    entered = {entry.model.name for entry in made.entries}
+    excluded = {exclusion.model.name: exclusion for exclusion in made.excluded}
+    skipped: list[Skip] = []
+    rank = 0
+    for name in order:
+        if name in entered:
+            rank += 1
+        elif name in excluded:
+            skipped.append(Skip(excluded[name].model, excluded[name].reason, rank))
+    return made._replace(skipped=tuple(skipped))
+
+
+def with_first_choice(wish: Wish, candidates: Sequence[Candidate], made: Plan) -> Plan:
+    """Return a plan with what would have come before its first entry, were it not left alone after failures."""
+    if not any(_rests(one, wish) for one in candidates):
+        return made
+    wanted = plan(wish, [_awake(one) for one in candidates]).entries
+    first = made.entries[0].model.name if made.entries else None
+    before = [entry.model.name for entry in takewhile(lambda entry: entry.model.name != first, wanted)]
+    return with_skipped(before, made)._replace(measure=wanted[0].candidate if wanted else None)
 
 
 def without_upgrades(made: Plan) -> Plan:
     """Take out what costs more than the first choice: anything that costs when that is free, else above three times."""
     from llmroute.wording import Remedy, Told
 
-    kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.entries[0]))
+    if not made.entries:
+        return made
+    kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.first_choice))
     forbidding = Remedy("upgrade", value=False)
     reason = Told("it costs more than the first choice, and ", forbidding, " forbids that")
     dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
     return made._replace(entries=kept, excluded=made.excluded + dearer)
 
 
-def is_upgrade(entry: Entry, first: Entry) -> bool:
-    """Whether an entry is expected to cost something where the first is free, or above three times as much."""
-    cost, least = entry.candidate.expected_cost_picousd, first.candidate.expected_cost_picousd
+def allowed(made: Plan, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
+    """Return a plan without what may not stand in for its first choice; where nothing is left, what rests is tried."""
+    if not wish.upgrade:
+        made = without_upgrades(made)
+    if made.entries:
+        return made
+    late = soonest(wish, candidates)._replace(measure=made.measure, named=made.named)
+    if not wish.upgrade:
+        late = without_upgrades(late)
+    return late._replace(excluded=made.excluded)
+
+
+def is_upgrade(entry: Entry, first: Candidate) -> bool:
+    """Whether an entry is expected to cost something where the first choice is free, or above three times as much."""
+    cost, least = entry.candidate.expected_cost_picousd, first.expected_cost_picousd
     if cost is None or least is None:
         return cost is None and least is not None
     return cost > 3 * least
@@ -142,11 +181,20 @@ def _unwanted(candidate: Candidate, wish: Wish) -> str | None:
     if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
         return "its price is unknown, and a budget binds"
     learned = candidate.learned
-    if learned.open_until_ms is not None and learned.open_until_ms > wish.now_ms and not learned.awake:
+    if learned.open_until_ms is not None and _rests(candidate, wish):
         seconds = -(-(learned.open_until_ms - wish.now_ms) // 1000)
         long = "until its key changes" if seconds > LONG_S else f"for {seconds} s"
         return f"it is left alone {long} after {learned.open_because or 'failures'}"
     return None
+
+
+def _rests(candidate: Candidate, wish: Wish) -> bool:
+    until_ms = candidate.learned.open_until_ms
+    return until_ms is not None and until_ms > wish.now_ms and not candidate.learned.awake
+
+
+def _awake(candidate: Candidate) -> Candidate:
+    return candidate._replace(learned=candidate.learned._replace(awake=True))
 
 
 class _Miss(NamedTuple):

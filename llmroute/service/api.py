@@ -16,6 +16,7 @@ from llmroute.service.flow import run
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.service.opened import Opened
 from llmroute.service.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
+from llmroute.service.passing_over import told_at_first
 from llmroute.service.purse import Pot
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
@@ -213,7 +214,10 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self._calls.plan(options, options.rendered_prompt(streaming=streaming))
+        made = self._calls.plan(options, options.rendered_prompt(streaming=streaming))
+        if (told := told_at_first(made)) is not None:
+            self._note(told)
+        return made
 
     @property
     def router(self) -> Router:

@@ -25,14 +25,14 @@ from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open
 from llmroute.service.shown import limited
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from llmroute.ledger.memory import Lesson
     from llmroute.providers import Provider, StreamReader
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
     from llmroute.service.call import Call
-    from llmroute.types import AttemptRecord, Completion, HTTPRequest, ModelConfig, Prompt
+    from llmroute.types import AttemptRecord, Completion, HTTPRequest, ModelConfig, Prompt, SkippedModel
 
 # A plain answer comes whole: it may take as long as it takes to write it, at twenty tokens a second.
 SLOWEST_S_PER_TOKEN = 0.05
@@ -46,7 +46,14 @@ class Attempt:
     `adaptation` is how the request could be put otherwise when it was refused for a parameter.
     """
 
-    def __init__(self, call: Call, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        action: Try,
+        started: float,
+        before: tuple[AttemptRecord, ...],
+        skipped: Sequence[SkippedModel] = (),
+    ) -> None:
         self._call = call
         self._entry = action.entry
         self._alone = action.alone
@@ -59,6 +66,7 @@ class Attempt:
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
         self._account = Account(call, action, started, before)
+        self._skipped = tuple(skipped)
         self._cut: int | None = None
         self._sent = False
         self.shown = False
@@ -91,7 +99,7 @@ class Attempt:
                 return
             account.close_answered(completion)
             yield from self._let_out()
-            yield Done(account.response(completion))
+            yield Done(replace(account.response(completion), skipped=self._skipped))
             yield Settle(account.row, self._lesson(None))
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.

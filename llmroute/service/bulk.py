@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
@@ -54,11 +55,13 @@ class Bulk:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
+        options = _on_budget(options)
         return (await self._plans.plan(options, options.rendered_prompt(streaming=False))).plan
 
     def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
         """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
         purse: Purse | None = None
+        options = _on_budget(options)
 
         def shared_purse() -> Purse:
             nonlocal purse
@@ -92,9 +95,19 @@ class Bulk:
         if self._gate.has_room(first.model.provider):
             return plan
         for entry in plan.entries[1:]:
-            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry, first):
+            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry, plan.first_choice):
                 return plan.led_by(entry)
         return plan
+
+
+def _on_budget(options: Options) -> Options:
+    """Let a model that was named for many requests answer all of them, or none once the budget does not allow it.
+
+    Half of a job by one model and half by another would be told apart by nothing in its results but a field.
+    """
+    if options.on_budget is None and options.model and not options.fallback:
+        return replace(options, on_budget="refuse")
+    return options
 
 
 async def generate_many(

@@ -182,7 +182,7 @@ class Calls:
             others=None if others is None else others_in_time,
             fallback_on_content=options.fallback_on == "content",
             atomic=options.atomic,
-            cheaper=options.on_budget == "cheaper",
+            cheaper=options.on_budget != "refuse",
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
             paced=paced,
             max_attempts=self._max_attempts(options, plan),

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LLMRouteError, ModelRetiredError, NoCandidateError, RequestError
+from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
 from llmroute.routing.chains import PREDEFINED
-from llmroute.service.known_chains import all_chains, require_chain, spelling
+from llmroute.service.known_chains import all_chains, meant, require_chain, spelling
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse
@@ -50,9 +50,10 @@ def chains_today(service: LLMService, only: str | None = None) -> dict[str, list
 
 def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
     try:
-        living = service.registry.living(service.registry.resolve(written))
-    except ModelRetiredError as error:
-        return ChainEntry(written, None, error.message)
+        listed = service.registry.resolve(written)
+        living = meant(service.registry, listed)
+        if living is None:
+            return ChainEntry(written, None, service.registry.retired_error(listed).message)
     except RequestError as error:
         return ChainEntry(written, None, error.message)
     problem = service.endpoints.why_unusable(living.provider)

@@ -38,8 +38,11 @@ class Choices(TypedDict, total=False):
     """What the model must be able to do: one capability, or several."""
     budget_remaining: float | None
     """USD that the request may cost at most, all attempts together, 0 to 1,000,000."""
-    on_budget: OnBudget
-    """`"cheaper"` (the default): take a model that fits the budget; `"refuse"`: raise BudgetExceededError instead."""
+    on_budget: OnBudget | None
+    """`"cheaper"`: take a model that fits the budget; `"refuse"`: raise BudgetExceededError instead.
+
+    The default is `"refuse"` for a `model` without `fallback` among many requests (`generate_many`), else `"cheaper"`.
+    """
     max_latency_ms: int | None
     """Leave out models that are expected to take longer for the whole answer, milliseconds."""
     min_quality: int | None

@@ -17,13 +17,13 @@ from llmroute.errors import (
     ModelGoneError,
     RestingError,
 )
-from llmroute.routing.actions import Others, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
-from llmroute.routing.router import is_upgrade
 from llmroute.service.attempt import Attempt
-from llmroute.service.costing import usd
 from llmroute.service.lessons import TRIPS
 from llmroute.service.operations import Blocking, Sleep
+from llmroute.service.passing_over import PassedOver, price_of_jump, told_at_first, told_skips
+from llmroute.wording import Told
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,6 +48,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
     loop = attempt_loop(call.plan.entries, policy, others=call.others is not None)
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
+    passed = PassedOver(call.plan)
     try:
         action = next(loop)
         while True:
@@ -60,7 +61,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
                 entries = yield Blocking(call.others)
                 outcome = Outcome(call.clock() - started, entries=entries)
             else:
-                attempt = yield from _try(call, action, started, records)
+                attempt = yield from _try(call, action, started, records, passed)
                 error = attempt.error
                 allowed = error is None or (yield from _retry_allowed(call, action))
                 if isinstance(error, AttemptError):
@@ -70,16 +71,26 @@ def run(call: Call) -> Generator[Operation, Any, None]:
     except StopIteration:
         return
     except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
+        if (left := passed.before(None)) and call.plan.named:
+            call.note(told_skips(left))
         final = _final(error, records, errors)
         raise final from (error.__cause__ if final is error else error)
 
 
-def _try(call: Call, action: Try, started: float, records: list[AttemptRecord]) -> Generator[Operation, Any, Attempt]:
+def _try(
+    call: Call, action: Try, started: float, records: list[AttemptRecord], passed: PassedOver
+) -> Generator[Operation, Any, Attempt]:
+    skips = passed.before(action.entry)
     if action.fell_from is not None:
-        _tell_fallback(call, action)
-    attempt = Attempt(call, action, started, tuple(records))
+        told = _told_fallback(call, action, action.fell_from)
+        call.note(Told(told, "; ", told_skips(skips)) if skips and call.plan.named else told)
+    elif skips and not records and (at_first := told_at_first(call.plan)) is not None:
+        call.note(at_first)
+    attempt = Attempt(call, action, started, tuple(records), passed.skipped)
     yield from attempt.run()
-    if not isinstance(attempt.error, BudgetExceededError | RestingError):
+    if isinstance(attempt.error, BudgetExceededError | RestingError):
+        passed.add(action.entry.model, attempt.error.message)
+    else:
         records.append(attempt.record())
         call.on_attempt(records[-1])
     return attempt
@@ -91,24 +102,20 @@ def _retry_allowed(call: Call, action: Try) -> Generator[Operation, Any, bool]:
     return allowed
 
 
-def _tell_fallback(call: Call, action: Try) -> None:
-    failure = action.fell_from
-    assert failure is not None
-    error = failure.error
+def _told_fallback(call: Call, action: Try, failure: Failure) -> str:
+    """Return in words what an attempt stands in for, and what it costs where that is far more."""
+    error, failed = failure.error, failure.entry.model
+    using = f"using {action.entry.model.name}{price_of_jump(action.entry, call.plan)}"
     if isinstance(error, BudgetExceededError):
-        call.note(f"{error.message}; using {action.entry.model.name}{_price_of_upgrade(call, action)}")
-        return
-    using = f"using {action.entry.model.name}{_price_of_upgrade(call, action)}"
+        return f"{error.message}; {using}"
     if isinstance(error, RestingError):
-        call.note(f"{failure.entry.model.name}: {error.message}, {using}")
-        return
+        return f"{failed.name}: {error.message}, {using}"
     if RULES[type(error)].warn:
-        who = failure.entry.model.name if isinstance(error, ModelGoneError) else failure.entry.model.provider
+        culprit = failed.name if isinstance(error, ModelGoneError) else failed.provider
         status = f" ({error.http_status})" if error.http_status else ""
-        call.note(f"warning: {who}: {TRIPS[type(error)].reason}{status}, {using}")
-        return
+        return f"warning: {culprit}: {TRIPS[type(error)].reason}{status}, {using}"
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    call.note(f"{failure.entry.model.name}: {_in_short(error)} after {tries}, {using}")
+    return f"{failed.name}: {_in_short(error)} after {tries}, {using}"
 
 
 def _tell_wait(call: Call, action: Wait) -> None:
@@ -124,13 +131,6 @@ def _tell_wait(call: Call, action: Wait) -> None:
 
 def _in_short(error: AttemptError) -> str:
     return str(error.http_status) if error.http_status else error.kind.replace("_", " ")
-
-
-def _price_of_upgrade(call: Call, action: Try) -> str:
-    if not is_upgrade(action.entry, call.plan.entries[0]):
-        return ""
-    cost = usd(action.entry.candidate.expected_cost_picousd)
-    return ", which costs nobody knows what" if cost is None else f", which costs about ${cost:.2g}"
 
 
 def _final(

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
+from llmroute.registry.pricing import rates_on
 from llmroute.routing.chains import PREDEFINED
 
 if TYPE_CHECKING:
     from llmroute.config import Config
+    from llmroute.registry import ModelRegistry
+    from llmroute.types import ModelConfig
+
+# What costs no more than so many times a retired model is of its class.
+SAME_CLASS = 3
 
 
 def all_chains(config: Config) -> dict[str, list[str]]:
@@ -38,3 +44,26 @@ def require_chain(config: Config, name: str) -> str:
     near = nearest(name.lower(), chains)
     hint = f"did you mean {chains[near]}?" if near else f"there are {', '.join(chains.values())}"
     raise RequestError(f"no chain is called {name!r}", hint=hint)
+
+
+def meant(registry: ModelRegistry, model: ModelConfig) -> ModelConfig | None:
+    """Return the model that an entry of a chain stands for today; None where it is retired and none may stand for it.
+
+    A retired model is followed by its vendor's successor.  Where that costs over three times as much, what was cheap
+    stays cheap: the best rated of the same provider that cost no more than the retired one does, if there is any.
+    Prices are of input and output tokens together.
+    """
+    if registry.status(model) != "retired":
+        return model
+    successor = registry.successor(model)
+    price = _price(registry, model)
+    if successor is None or _price(registry, successor) <= SAME_CLASS * price:
+        return successor
+    others = (registry.resolve(name) for name in registry.list_models(model.provider))
+    alike = [other for other in others if registry.status(other) == "active" and _price(registry, other) <= price]
+    return max(alike, key=lambda other: (other.quality or 0, -_price(registry, other), other.name), default=successor)
+
+
+def _price(registry: ModelRegistry, model: ModelConfig) -> float:
+    """Return pico-USD for a token of input and one of output; infinite where that is unknown."""
+    return sum(rates_on(model, registry.today))

@@ -44,7 +44,7 @@ class Options(Value):
     task_type: Task | None = None
     required_capability: Capability | Iterable[Capability] | None = None
     budget_remaining: float | None = None
-    on_budget: OnBudget = "cheaper"
+    on_budget: OnBudget | None = None
     max_latency_ms: int | None = None
     min_quality: int | None = None
     temperature: float | None = None
@@ -102,10 +102,13 @@ class Options(Value):
 
     def capabilities(self) -> frozenset[str]:
         """Return what the model must be able to do: what was asked for, and what the task implies."""
-        asked = self.required_capability or ()
-        wanted: set[str] = {asked} if isinstance(asked, str) else set(asked)
         implied = TASK_CAPABILITY[self.task_type] if self.task_type else None
-        return frozenset(wanted | {implied} if implied else wanted)
+        return self.asked_capabilities() | ({implied} if implied else set())
+
+    def asked_capabilities(self) -> frozenset[str]:
+        """Return what the model must be able to do, without what the task implies."""
+        asked = self.required_capability or ()
+        return frozenset((asked,) if isinstance(asked, str) else asked)
 
     @property
     def fallbacks(self) -> tuple[str, ...]:

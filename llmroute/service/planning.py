@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.errors import NoCandidateError, RequestError
+from llmroute.errors import NoCandidateError
 from llmroute.providers import PROVIDERS
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, least_input_tokens
 from llmroute.routing.parameters import refused
-from llmroute.routing.plan import Plan, Weights, Wish
-from llmroute.routing.router import exclude, keep_order, other_provider_second, plan, soonest, without_upgrades
+from llmroute.routing.plan import Plan, Skip, Weights, Wish
+from llmroute.routing.router import (
+    allowed,
+    exclude,
+    keep_order,
+    other_provider_second,
+    plan,
+    with_first_choice,
+    without_upgrades,
+)
 from llmroute.service.candidates import LAST_RESORT
-from llmroute.service.known_chains import all_chains, require_chain
+from llmroute.service.listed_models import ListedModels
 from llmroute.service.options import require_one_of
 from llmroute.service.telling import tell_daily
 
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate
     from llmroute.service.candidates import Candidates
     from llmroute.service.options import Options
-    from llmroute.types import ModelConfig, Prompt
+    from llmroute.types import Prompt
 
 KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one (llmroute health tells what is set up)"
 ENGINE_TOLD = "engine.told"
@@ -35,6 +43,18 @@ def _only_hard(wish: Wish) -> Wish:
     return wish._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
+def _only_asked(wish: Wish, options: Options, *, known: bool) -> Wish:
+    """Return what binds a model that was named: beside what is possible at all, the limits of the request itself.
+
+    What a model that no catalogue lists can do is its caller's to know.
+    """
+    return _only_hard(wish)._replace(
+        capabilities=options.asked_capabilities() if known else frozenset(),
+        max_latency_ms=options.max_latency_ms,
+        min_quality=wish.min_quality,
+    )
+
+
 class Planner(NamedTuple):
     """Makes the plan of one request.  `note` receives what a person should know of it."""
 
@@ -43,6 +63,10 @@ class Planner(NamedTuple):
     candidates: Candidates
     now_ms: int
     note: Callable[[str], None]
+
+    @property
+    def _listed(self) -> ListedModels:
+        return ListedModels(self.config, self.registry, self.candidates, self.note)
 
     def plan(self, options: Options, prompt: Prompt) -> Plan:
         """Return the models that may serve the request, best first.
@@ -77,9 +101,10 @@ class Planner(NamedTuple):
 
     def _in_full(self, options: Options, wish: Wish) -> Plan:
         if options.chain:
-            return self._of_chain(options.chain, wish)
+            return self._listed.of_chain(options.chain, wish)
         if options.fallback:
-            return self._of_named([*([self._full_name(options)] if options.model else []), *options.fallbacks], wish)
+            first = [self._listed.full_name(options)] if options.model else []
+            return self._listed.of_models([*first, *options.fallbacks], wish)
         return self._best(wish, self.candidates.all())
 
     def _allowed(self, made: Plan, wish: Wish, options: Options) -> Plan:
@@ -121,7 +146,7 @@ class Planner(NamedTuple):
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
             max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,
             min_quality=options.min_quality or 0,
-            budget_picousd=options.budget_picousd if options.on_budget == "cheaper" else None,
+            budget_picousd=options.budget_picousd if options.on_budget != "refuse" else None,
             default_provider=config.default_provider,
             unsupported=self._unsupported(prompt) if options.strict_params else {},
             weights=Weights(**config.weights),
@@ -135,11 +160,12 @@ class Planner(NamedTuple):
         return {name: ", ".join(words.values()) for name, words in found.items() if words}
 
     def _best(self, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
-        made = plan(wish, candidates)
+        made = with_first_choice(wish, candidates, plan(wish, candidates))
+        made = allowed(made, wish, candidates)
         if not made.entries:
-            made = soonest(wish, candidates)._replace(excluded=made.excluded)
-        if not made.entries:
-            _refuse(made, wish, self._way_to_engine(made, wish))
+            from llmroute.service.refusal import refuse
+
+            refuse(made, wish, self._way_to_engine(made, wish))
         if made.entries[0].candidate.last_resort and not wish.local_only:
             self._tell_last_resort(made)
         return made
@@ -162,27 +188,26 @@ class Planner(NamedTuple):
 
         return way_to_get(self.config)
 
-    def _full_name(self, options: Options) -> str:
-        name = options.model or ""
-        whole = not options.provider or name.startswith(f"{options.provider}/")
-        return name if whole else f"{options.provider}/{name}"
-
     def _of_model(self, options: Options, wish: Wish) -> Plan:
-        """Plan for the model that was named; it need not be good or fast, only possible."""
-        model = self._named(self._full_name(options))
+        """Plan for the model that was named, which must be possible, and within the limits of the request itself.
+
+        Raises:
+            RequestError: it cannot serve the request, or misses a limit.
+        """
+        model = self._listed.one(self._listed.full_name(options))
         found = self.candidates.of(model)
         # What does not answer cannot say where it runs its models.
         if wish.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = found._replace(unusable=None, last_resort=False)
-        only_hard = _only_hard(wish)
+        asked = _only_asked(wish, options, known=model.known)
         awake = candidate._replace(learned=candidate.learned._replace(awake=True))
-        if exclusion := exclude(awake, only_hard):
-            from llmroute.service.refusal import SHORTEN
+        if exclusion := exclude(awake, asked):
+            from llmroute.service.refusal import refuse_named
 
-            raise RequestError(f"{model.name}: {exclusion.reason}", hint=SHORTEN if exclusion.too_long else None)
-        resting = exclude(candidate, only_hard)
-        made = keep_order(only_hard, [awake])
+            refuse_named(exclusion)
+        resting = exclude(candidate, asked)
+        made = keep_order(asked, [awake])._replace(measure=candidate, named=True)
         return made if resting is None else made._replace(excluded=(*made.excluded, resting))
 
     def _of_provider(self, provider: str, wish: Wish) -> Plan:
@@ -206,63 +231,7 @@ class Planner(NamedTuple):
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
         if resting and rest.entries:
-            self.note(f"{resting[0].model.name}: {resting[0].reason}, using {rest.entries[0].model.name}")
-            return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded)
+            skipped = tuple(Skip(one.model, one.reason) for one in resting)
+            return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded, skipped=skipped)
         entries = other_provider_second([*made.entries, *rest.entries])
         return made._replace(entries=tuple(entries), excluded=excluded)
-
-    def _of_chain(self, name: str, wish: Wish) -> Plan:
-        """Plan for a chain, which names intentions: whoever succeeds a retired model is meant."""
-        known = require_chain(self.config, name)
-        named = [self.registry.resolve(entry, self.config.default_provider) for entry in all_chains(self.config)[known]]
-        meant = {model.name: self._meant(model) for model in named}
-        made = self._in_order([self.candidates.of(model) for model in meant.values()], wish)
-        tried = {entry.model.name for entry in made.entries}
-        for model in named:
-            if meant[model.name].name in tried and (notice := self.registry.notice(model)):
-                self.note(notice)
-        return made._replace(strategy=None, chain=known)
-
-    def _meant(self, model: ModelConfig) -> ModelConfig:
-        return self.registry.successor(model) or model if self.registry.status(model) == "retired" else model
-
-    def _of_named(self, names: Sequence[str], wish: Wish) -> Plan:
-        """Plan for models in the order in which they were named, those that can be called."""
-        models = [self._living(self.registry.resolve(name, self.config.default_provider)) for name in names]
-        return self._in_order([self._as_asked(model) for model in models], wish)
-
-    def _as_asked(self, model: ModelConfig) -> Candidate:
-        """Return a model that was named, whose retirement says nothing of a gateway."""
-        found = self.candidates.of(model)
-        retired = self.registry.status(model) == "retired"
-        return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
-
-    def _in_order(self, candidates: Sequence[Candidate], wish: Wish) -> Plan:
-        unique = list({one.model.name: one._replace(last_resort=False) for one in candidates}.values())
-        made = keep_order(wish, unique)
-        if not made.entries:
-            made = soonest(wish, unique)._replace(excluded=made.excluded)
-        if not made.entries:
-            _refuse(made, wish)
-        return made
-
-    def _named(self, name: str) -> ModelConfig:
-        model = self.registry.resolve(name, self.config.default_provider)
-        if problem := self.candidates.why_unusable(model.provider):
-            raise NoCandidateError(problem)
-        return self._living(model)
-
-    def _living(self, model: ModelConfig) -> ModelConfig:
-        """Replace a retired model by its successor; a gateway at another address may still serve it."""
-        at_home = self.config.providers[model.provider].base_url is None
-        # What a gateway or a server of the user's own calls its models is theirs to say.
-        mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
-        if notice := mistyped or self.registry.notice(model):
-            self.note(notice)
-        return self.registry.living(model) if at_home else model
-
-
-def _refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn:
-    from llmroute.service.refusal import refuse
-
-    refuse(made, wish, way_to_engine)

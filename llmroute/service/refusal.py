@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from llmroute import exit_codes
-from llmroute.errors import BudgetExceededError, NoCandidateError
+from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.wording import Told
 
@@ -38,17 +38,30 @@ def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn
             # No key and no server that a person could set up would help.
             too_long.exit_code = exit_codes.USAGE
         raise too_long
-    reasons = "; ".join(_reasons(made, wish)) or "there is none"
+    reasons = Told(*_reasons(made, wish))
     look = LOOK
     if way_to_engine and way_to_engine not in reasons:
         look = f"{way_to_engine} gets a small model that needs no key; llmroute health shows what is set up"
     wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
-    raise NoCandidateError(f"no model{wanted} may serve this request: {reasons}", hint=look)
+    raise NoCandidateError(Told(f"no model{wanted} may serve this request: ", reasons), hint=look)
+
+
+def refuse_named(exclusion: Exclusion) -> NoReturn:
+    """Raise what tells why the model that was named cannot serve the request, and what would admit it."""
+    hint = Told(exclusion.admitted_by, " would admit it") if exclusion.admitted_by else None
+    raise RequestError(
+        Told(f"{exclusion.model.name}: ", exclusion.reason), hint=SHORTEN if exclusion.too_long else hint
+    )
 
 
 def _reasons(made: Plan, wish: Wish) -> list[str]:
-    """Return the first reasons, each once."""
-    return list(dict.fromkeys(one.reason for one in _counted(made, wish)))[:_MOST_REASONS]
+    """Return the first reasons, each once, with the models where those were listed, and what stands between them."""
+    counted = _counted(made, wish)
+    if made.named:
+        told = [Told(f"{one.model.name}: ", one.reason) for one in counted[:_MOST_REASONS]]
+    else:
+        told = [Told(reason) for reason in list(dict.fromkeys(one.reason for one in counted))[:_MOST_REASONS]]
+    return [part for reason in told for part in ("; ", reason)][1:] or ["there is none"]
 
 
 def _counted(made: Plan, wish: Wish) -> list[Exclusion]:

@@ -121,7 +121,8 @@ class SharedPlans:
         others = None
         if not kept.is_whole or len(kept.first.entries) > AT_FIRST:
             others = lambda: self._sized(kept, kept.whole().others(first), options, prompt)  # noqa: E731
-        return Shared(first._replace(entries=entries), others)
+        measure = None if first.measure is None else sized(first.measure, size_of(prompt))
+        return Shared(first._replace(entries=entries, measure=measure), others)
 
     async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         kept = self._kept.get(key)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GEN_FIELDS = {
     "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "prompt_cut", "usage",
-    "cost_usd", "latency_ms", "ttft_ms", "attempts",
+    "cost_usd", "latency_ms", "ttft_ms", "attempts", "skipped",
 }  # fmt: skip
 USAGE_FIELDS = {
     "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "source",

@@ -122,7 +122,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("effort", 1, f"effort: 1 {TEXT}"),
     ("task_type", [], f"task_type: [] {TEXT}"),
     ("task_type", {}, f"task_type: {{}} {TEXT}"),
-    ("on_budget", None, f"on_budget: None {TEXT}"),
+    ("on_budget", 5, f"on_budget: 5 {TEXT}"),
     ("fallback_on", True, f"fallback_on: True {TEXT}"),
     ("fallback", 5, f"fallback: 5 {TEXTS}"),
     ("fallback", b"openai/x", f"fallback: b'openai/x' {TEXTS}"),

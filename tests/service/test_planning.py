@@ -17,9 +17,12 @@ from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.ledger.breakers import Trip
 from llmroute.ledger.memory import Lesson, learn
 from llmroute.ledger.store import Ledger
+from llmroute.registry.pricing import rates_on
+from llmroute.routing.chains import PREDEFINED
 from llmroute.routing.plan import CAPABILITIES
 from llmroute.routing.strategies import quality
 from llmroute.service.api import LLMService
+from llmroute.service.chains import chains_today
 from llmroute.service.options import Options
 from llmroute.service.planning import ENGINE_TOLD
 from llmroute.service.telling import nobody
@@ -215,11 +218,73 @@ def test_a_provider_that_was_named_answers_first_with_its_best(house: House) -> 
         ask(house.service(OPENAI_API_KEY=KEY), provider="mistral")
 
 
-def test_a_model_that_was_named_need_not_be_good_or_fast_or_able(house: House) -> None:
-    limits: dict[str, Any] = {"min_quality": 100, "max_latency_ms": 1, "required_capability": "vision"}
-    assert names(ask(house.service(**KEYS), model="openai/unheard-of", **limits)) == ["openai/unheard-of"]
-    with pytest.raises(RequestError, match="its window of"):
-        ask(house.service(**KEYS), model=OPENAI, prompt="word " * 2_000_000)
+def test_a_model_that_was_named_is_held_to_the_limits_of_the_request(house: House) -> None:
+    rated = house.service(**KEYS).registry.resolve(OPENAI).quality
+    assert rated is not None
+    for limit, said, remedy in (
+        ({"min_quality": rated + 1}, f"its quality {rated} is below {rated + 1}", "min_quality"),
+        ({"max_latency_ms": 1}, "it is expected to take", "max_latency_ms"),
+        ({"required_capability": "reasoning"}, "it lacks reasoning", None),
+        ({"prompt": "word " * 2_000_000}, "its window of", None),
+    ):
+        with pytest.raises(RequestError, match=f"^{OPENAI}: ") as caught:
+            ask(house.service(**KEYS), model=OPENAI, **limit)
+        assert said in caught.value.message
+        assert caught.value.exit_code == 2
+        assert [each.option for each in caught.value.remedies] == ([remedy] if remedy else [])
+    within = ask(house.service(**KEYS), model=OPENAI, min_quality=rated, required_capability="code")
+    assert names(within)[0] == OPENAI
+    assert all(quality(entry.candidate) >= rated for entry in within.entries)
+    assert all("code" in entry.model.capabilities for entry in within.entries)
+
+
+def test_a_setting_or_a_task_does_not_refuse_a_model_that_was_named(house: House) -> None:
+    plan = ask(house.service(**KEYS, LLM_MAX_LATENCY_MS="1"), model=OPENAI, task_type="analysis", enable_fallback=False)
+    assert names(plan) == [OPENAI]
+
+
+def test_what_a_model_can_do_that_is_not_listed_is_for_its_caller_to_know(house: House) -> None:
+    plan = ask(house.service(**KEYS), model="openai/unheard-of", required_capability="vision", max_latency_ms=60_000)
+    assert names(plan)[0] == "openai/unheard-of"
+    with pytest.raises(RequestError, match="below 100"):
+        ask(house.service(**KEYS), model="openai/unheard-of", min_quality=100)
+
+
+@pytest.mark.parametrize("more", [{}, {"fallback": (OPENAI,)}])
+def test_a_provider_and_a_model_that_contradict_each_other_are_refused(house: House, more: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="provider openai and model anthropic/claude-x contradict") as caught:
+        ask(house.service(**KEYS), provider="openai", model="anthropic/claude-x", **more)
+    assert "openai/anthropic/claude-x" in str(caught.value.hint)
+    assert names(ask(house.service(**KEYS), provider="openai", model=OPENAI))[0] == OPENAI
+    hosted = ask(house.service(**KEYS), provider="together", model="openai/gpt-oss-120b")
+    assert names(hosted)[0] == "together/openai/gpt-oss-120b"
+
+
+def test_a_chain_tells_once_a_day_in_one_line_what_stands_for_its_retired_models(house: House) -> None:
+    plan = ask(house.service(**KEYS), chain="COST_OPTIMIZED")
+    (note,) = house.notes
+    assert note.startswith("chain COST_OPTIMIZED: ")
+    for listed in ("openai/gpt-3.5-turbo", "anthropic/claude-3-haiku", "mistral/mistral-tiny"):
+        assert f"{listed} was retired, {listed.partition('/')[0]}/" in note
+    house.notes.clear()
+    assert names(ask(house.service(**KEYS), chain="cost_optimized")) == names(plan)
+    assert house.notes == []
+    assert ask(house.service(**KEYS), chain="HIGH_QUALITY").entries
+    assert len(house.notes) == 1
+
+
+@pytest.mark.parametrize("chain", ["COST_OPTIMIZED", "FAST_LATENCY"])
+def test_what_was_cheap_stays_cheap_in_a_chain(house: House, chain: str) -> None:
+    service = house.service(**KEYS)
+    listed = [service.registry.resolve(f"{provider}/{model}") for provider, model in PREDEFINED[chain]]
+    prices = {model.provider: sum(rates_on(model, service.registry.today)) for model in listed}
+    shown = [entry.resolved for entry in chains_today(service, chain)[chain]]
+    plan = ask(service, chain=chain)
+    assert [name for name in shown if not str(name).startswith("ollama/")] == names(plan)
+    for entry in plan.entries:
+        price = sum(rates_on(entry.model, service.registry.today))
+        assert price <= 3 * prices[entry.model.provider]
+        assert service.registry.status(entry.model) == "active"
 
 
 def test_a_first_model_that_rests_gives_way_and_is_tried_last(house: House) -> None:

@@ -1,0 +1,68 @@
+"""Models that a request passes over: listed by its caller, or first by its strategy, and not tried in their turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.routing.router import is_upgrade
+from llmroute.service.costing import usd
+from llmroute.types import SkippedModel
+from llmroute.wording import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmroute.routing.plan import Entry, Plan, Skip
+    from llmroute.types import ModelConfig
+
+
+class PassedOver:
+    """What one request has passed over so far: `skipped` has each model once, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ahead = list(plan.skipped)
+        self._ranks = {entry.model.name: rank for rank, entry in enumerate(plan.entries)}
+        self.skipped: list[SkippedModel] = []
+
+    def add(self, model: ModelConfig, reason: str) -> None:
+        """Keep that a model was passed over when it was its turn."""
+        self.skipped.append(SkippedModel(model.provider, model.id, reason))
+
+    def before(self, entry: Entry | None) -> list[Skip]:
+        """Pass over what stands before an entry, or with None all that is left; return what was not before."""
+        rank = len(self._ranks) if entry is None else self._ranks.get(entry.model.name, len(self._ranks))
+        due = [skip for skip in self._ahead if skip.rank <= rank]
+        self._ahead = self._ahead[len(due) :]
+        for skip in due:
+            self.add(skip.model, skip.reason)
+        return due
+
+
+def told_skips(skips: Iterable[Skip]) -> Told:
+    """Return in words which models are passed over, and why."""
+    parts: list[str] = []
+    for skip in skips:
+        parts += ["; " if parts else "", f"{skip.model.name}: ", skip.reason]
+    return Told("passed over ", *parts)
+
+
+def told_at_first(plan: Plan) -> Told | None:
+    """Return what a person is told before the first model of a plan is tried; None where there is nothing to tell.
+
+    Of what a strategy passes over that is only what makes it dearer.
+    """
+    first = plan.entries[0]
+    skips = [skip for skip in plan.skipped if not skip.rank]
+    jump = price_of_jump(first, plan)
+    if not skips or not (plan.named or jump):
+        return None
+    return Told(told_skips(skips), f"; using {first.model.name}{jump}")
+
+
+def price_of_jump(entry: Entry, plan: Plan) -> str:
+    """Return in words what an entry costs, where that is far above the first choice of the plan; else nothing."""
+    if not is_upgrade(entry, plan.first_choice):
+        return ""
+    cost = usd(entry.candidate.expected_cost_picousd)
+    return ", whose price is unknown" if cost is None else f", which costs about ${cost:.2g}"
