@@ -39,10 +39,7 @@ class Choices(TypedDict, total=False):
     budget_remaining: float | None
     """USD that the request may cost at most, all attempts together, 0 to 1,000,000."""
     on_budget: OnBudget | None
-    """`"cheaper"`: take a model that fits the budget; `"refuse"`: raise BudgetExceededError instead.
-
-    The default is `"refuse"` for a `model` without `fallback` among many requests (`generate_many`), else `"cheaper"`.
-    """
+    """`"cheaper"`, or `"refuse"` (raise BudgetExceededError), the default of a `model` alone in `generate_many`."""
     max_latency_ms: int | None
     """Leave out models that are expected to take longer for the whole answer, milliseconds."""
     min_quality: int | None
