@@ -173,11 +173,13 @@ class AttemptError(LLMRouteError):
     """One call to one provider failed.
 
     `http_status` and `code` are the provider's own; `retry_after_s` is its wish in seconds, already clamped;
-    `should_retry` is `x-should-retry` where it was sent; `usage`, where known, was billed all the same.
+    `should_retry` is `x-should-retry` where it was sent.  `sent` is False where it is certain that not a byte of the
+    request was sent, so that nothing can be billed.
     """
 
     exit_code = exit_codes.TRY_LATER
     kind = "attempt"
+    sent = True
 
     def __init__(  # noqa: PLR0913 (an error carries what the table needs)
         self,
@@ -291,6 +293,7 @@ class RestingError(AttemptError):
     """Somebody else is trying just now whether what had failed is well again; nothing was sent."""
 
     kind = "resting"
+    sent = False
 
 
 class AllProvidersFailedError(AttemptError):

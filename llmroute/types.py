@@ -74,7 +74,8 @@ class Completion(NamedTuple):
     `finish_reason` is the field's common word (`stop`, `length`, `content_filter`, `tool_calls`) where the
     provider's own word means that, else the provider's own word; None means that the provider never said how it ended.
     `thinking` is kept apart and is never part of `text`.
-    `prompt_cut` is set where the prompt was not read whole.
+    `prompt_cut` is set where the prompt was not read whole.  `usage_final` says that the usage is the provider's last
+    word on the whole answer, rather than a count on the way.
     """
 
     text: str = ""
@@ -87,6 +88,7 @@ class Completion(NamedTuple):
     tool_calls: tuple[str, ...] = ()
     warning: str | None = None
     prompt_cut: PromptCut | None = None
+    usage_final: bool = False
 
 
 class Chunk(NamedTuple):

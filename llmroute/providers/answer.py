@@ -66,6 +66,7 @@ class Answer:
         self.tools: dict[object, str] = {}
         self.finish_reason: str | None = None
         self.usage = Usage()
+        self.usage_final = False
         self.model: str | None = None
         self.request_id: str | None = None
 
@@ -116,6 +117,7 @@ class Answer:
             refusal=refusal,
             tool_calls=tuple(name or "?" for name in self.tools.values()),
             warning=warning,
+            usage_final=self.usage_final,
         )
 
 

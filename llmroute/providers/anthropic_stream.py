@@ -76,6 +76,7 @@ class MessageStreamReader:
         elif kind == "message_delta":
             read_stop(self._answer, loose_json.mapping(body.get("delta")))
             self._count(body.get("usage"))
+            self._answer.usage_final = bool(body.get("usage")) and self._answer.finish_reason is not None
         elif kind == "message_stop":
             self.done = True
         elif kind == "error" or body.get("error"):

@@ -74,8 +74,6 @@ class ChatStreamReader:
             raise self._faults.in_band(body)
         answer = self._answer
         answer.identify(body.get("model"), body.get("id"))
-        if (told := body.get("usage")) and (usage := parse_usage(told)).source == "reported":
-            answer.usage = usage
         text = thinking = ""
         for choice in loose_json.objects(body.get("choices")):
             if choice.get("index"):
@@ -90,4 +88,8 @@ class ChatStreamReader:
                 answer.refusal.add(loose_json.text(delta.get("refusal")))
                 add_tools(answer, delta)
             answer.finish(choice.get("finish_reason"))
+        if (told := body.get("usage")) and (usage := parse_usage(told)).source == "reported":
+            answer.usage = usage
+            # Some count on the way, in every chunk.
+            answer.usage_final = answer.finish_reason is not None
         return answer.add(text, thinking)

@@ -95,4 +95,5 @@ def read_piece(answer: Answer, body: dict[str, Any]) -> Chunk | None:
             input_tokens=loose_json.count(body.get("prompt_eval_count")),
             output_tokens=loose_json.count(body.get("eval_count")),
         )
+        answer.usage_final = True
     return answer.add(text, thinking)

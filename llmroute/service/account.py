@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.rows import AttemptRow
-from llmroute.routing.estimate import expected_input_tokens
-from llmroute.service.costing import cost_of, estimated_usage, price_as_json, usd
-from llmroute.types import PICO_PER_USD, AttemptRecord, Completion, LLMResponse, Usage
+from llmroute.service.costing import MOST_PICOUSD, price_as_json, usd
+from llmroute.service.settlement import UNSENT, Sent, Settlement, settle
+from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
 
 if TYPE_CHECKING:
     from llmroute.routing.actions import Try
     from llmroute.service.call import Call
+    from llmroute.types import ModelConfig, Prompt
 
 DEADLINE_MARGIN_MS = 60_000
 
@@ -29,6 +30,7 @@ class Account:
         self._first_text_ms: int | None = None
         entry = action.entry
         self._price = entry.candidate.price
+        self._prompt, self._model = call.prompt, entry.model
         model, labels = entry.model, call.labels
         process = this_process()
         self.row = AttemptRow(
@@ -46,8 +48,8 @@ class Account:
             effort=call.prompt.effort,
             price=price_as_json(entry.candidate.price),
             price_as_of=model.as_of,
-            reserved_picousd=entry.candidate.worst_cost_picousd,
-            expected_picousd=entry.candidate.expected_cost_picousd,
+            reserved_picousd=_storable(entry.candidate.worst_cost_picousd),
+            expected_picousd=_storable(entry.candidate.expected_cost_picousd),
             pid=process.pid,
             host=process.host,
             process=process.mark,
@@ -65,71 +67,59 @@ class Account:
         self.row.ttft_ms = self._elapsed_ms()
         self._first_text_ms = self._since_request_ms()
 
+    def note_sending(self, prompt: Prompt, model: ModelConfig) -> None:
+        """Note what the model is about to be given."""
+        self._prompt, self._model = prompt, model
+
     def close_answered(self, completion: Completion) -> None:
         """Account for a whole answer."""
-        usage = completion.usage
-        if usage.input_tokens is None or usage.output_tokens is None:
-            usage = estimated_usage(expected_input_tokens(self._call.prompt), completion)
-        self._settle("ok", usage, cost_of(usage, self._price), completion)
+        self._settle("ok", self._settlement(completion), completion)
 
-    def close_failed(self, error: AttemptError, seen: Completion | None, *, shown: bool) -> None:
-        """Account for a failure; `seen` is what came of the answer before it."""
+    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, shown: bool) -> None:
+        """Account for a failure; `seen` is what came of the answer before it, `sent` whether any byte went out."""
         row = self.row
+        free = not sent or _was_refused(error, row.http_status, seen)
         error.provider, error.model = row.provider, row.model
         if error.http_status is None and isinstance(error, BadOutputError | ContentError):
             error.http_status = row.http_status
         row.error = error.kind
         row.http_status = error.http_status if error.http_status is not None else row.http_status
         row.provider_request_id = error.request_id
-        status = "partial" if shown else "failed"
-        if seen is None and not _may_have_been_billed(error):
-            self._settle(status, Usage(), 0, None)
-        else:
-            self._settle_estimate(status, seen)
+        self._settle("partial" if shown else "failed", UNSENT if free else self._settlement(seen), seen)
 
     def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
         """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
-        if sent:
-            self._settle_estimate("interrupted", seen)
-        else:
-            self._settle("interrupted", Usage(), 0, None)
+        refused = self.row.http_status is not None and not _is_success(self.row.http_status)
+        free = not sent or refused
+        self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
 
-    def _settle_estimate(self, status: str, seen: Completion | None) -> None:
-        usage = Usage() if seen is None else seen.usage
-        if usage.input_tokens is None or usage.output_tokens is None or status != "failed":
-            usage = estimated_usage(expected_input_tokens(self._call.prompt), seen)
-        self._settle(status, usage, cost_of(usage, self._price), seen)
-
-    def _settle(self, status: str, usage: Usage, cost: int | None, completion: Completion | None) -> None:
+    def _settlement(self, seen: Completion | None) -> Settlement:
         row = self.row
+        # A pending row says what becomes of it when its end stays unknown.
+        bound = row.cost_basis == "at_most"
+        return settle(Sent(self._prompt, self._model, self._price, row.reserved_picousd, bound), seen)
+
+    def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
+        row, usage = self.row, came_to.usage
         row.settled_ms = self._call.now_ms()
         row.latency_ms = self._elapsed_ms()
         row.input_tokens = usage.input_tokens
         row.cached_input_tokens = usage.cached_input_tokens
         row.cache_write_tokens = usage.cache_write_tokens
+        row.cache_write_1h_tokens = usage.cache_write_1h_tokens
         row.output_tokens = usage.output_tokens
         row.reasoning_tokens = usage.reasoning_tokens
         row.usage_source = usage.source
-        row.cost_picousd = self._within_reservation(cost, usage)
+        row.cost_picousd = came_to.cost_picousd
+        row.cost_basis = None if came_to.cost_picousd is None else came_to.basis
         if completion is not None:
             row.served_model = completion.model
-            row.provider_request_id = completion.request_id
+            row.provider_request_id = completion.request_id or row.provider_request_id
             row.finish_reason = completion.finish_reason
+        if came_to.doubt is not None:
+            self._call.note(f"warning: {row.provider}/{row.model} {came_to.doubt}")
         # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
         row.status = status
-
-    def _within_reservation(self, cost: int | None, usage: Usage) -> int | None:
-        """Cut an estimate down to what was possible; what a provider reports is counted, and told when it is not."""
-        reserved = self.row.reserved_picousd
-        if cost is None or reserved is None or cost <= reserved:
-            return cost
-        if usage.source == "estimated":
-            return reserved
-        self._call.note(
-            f"warning: {self.row.provider}/{self.row.model} reports more usage than the request allowed:"
-            f" {cost / PICO_PER_USD:.6f} USD where at most {reserved / PICO_PER_USD:.6f} were possible"
-        )
-        return cost
 
     def _since_request_ms(self) -> int:
         return round((self._call.clock() - self._request_started) * 1000)
@@ -183,8 +173,21 @@ class Account:
         )
 
 
-def _may_have_been_billed(error: AttemptError) -> bool:
-    """Whether the provider was reached and may have worked, rather than refused."""
-    if isinstance(error, UnreachableError):
-        return error.broken_off
-    return isinstance(error, ProviderTimeoutError | BadOutputError) and "no connection" not in error.message
+def _was_refused(error: AttemptError, status: int | None, seen: Completion | None) -> bool:
+    """Whether the provider answered that it does nothing, which costs nothing; `status` is that of its answer.
+
+    It may say so with an error status, or with an error in place of an answer; an error after the beginning of one
+    leaves open how much was written before it.
+    """
+    if status is not None and not _is_success(status):
+        return True
+    unknown = isinstance(error, ProviderTimeoutError | UnreachableError | BadOutputError)
+    return not unknown and seen in (None, Completion())
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
+
+
+def _storable(picousd: int | None) -> int | None:
+    return None if picousd is None else min(picousd, MOST_PICOUSD)

@@ -23,6 +23,7 @@ from llmroute.service.judging import fault_of, hide_secrets, told_harmlessly
 from llmroute.service.lessons import lesson_of
 from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
 from llmroute.service.shown import limited
+from llmroute.transport.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -68,7 +69,7 @@ class Attempt:
         self._account = Account(call, action, started, before)
         self._skipped = tuple(skipped)
         self._cut: int | None = None
-        self._sent = False
+        self._progress = Progress()
         self.shown = False
         self.error: AttemptError | BudgetExceededError | None = None
         self.adaptation: Adaptation | None = None
@@ -91,7 +92,7 @@ class Attempt:
             except AttemptError as error:
                 self._add_hint(error)
                 hide_secrets(error, self._call.endpoints.redaction)
-                account.close_failed(error, self._seen(), shown=self.shown)
+                account.close_failed(error, self._seen(), sent=error.sent and self._progress.sent, shown=self.shown)
                 self._call.purse.pay(account.row)
                 yield Close()
                 yield Settle(account.row, self._lesson(error), error)
@@ -104,7 +105,7 @@ class Attempt:
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:
-                account.close_interrupted(self._seen(), sent=self._sent)
+                account.close_interrupted(self._seen(), sent=self._progress.sent)
             self._call.leave(account.row, self._lesson(None))
             raise
 
@@ -151,6 +152,7 @@ class Attempt:
             model = yield from self._shown(provider, show, model)
         prompt = self._fitted(model)
         request = self._put_otherwise(provider.render_request(prompt, model))
+        self._account.note_sending(prompt, model)
         completion = yield from self._asked(provider, request, prompt)
         if completion.prompt_cut is not None and not self.shown:
             wider = provider.render_request(prompt, replace(model, own_window=completion.prompt_cut.window))
@@ -180,8 +182,7 @@ class Attempt:
         call.trace(
             f"{self._entry.model.name}: {request.method} {shown(request.url)} ({len(request.body or b'')} bytes)"
         )
-        self._sent = True
-        exchange = yield self._open(request, wait_s)
+        exchange = yield self._open(request, wait_s, self._progress)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status
         if exchange.status != OK:
@@ -193,8 +194,10 @@ class Attempt:
             completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._rest()), request)
+        completion = told_harmlessly(completion, call.endpoints.redaction)
+        self._answer = completion = completion._replace(usage_final=True)
         yield Close()
-        return told_harmlessly(completion, call.endpoints.redaction)
+        return completion
 
     def _asked_wider(
         self, provider: Provider, request: HTTPRequest, prompt: Prompt, cut: Completion
@@ -220,7 +223,7 @@ class Attempt:
         call = self._call
         told = call.local.kept_limits(model.api_name)
         if told is None:
-            exchange = yield self._open(show, call.timeouts.first_token_s)
+            exchange = yield self._open(show, call.timeouts.first_token_s, Progress())
             body = yield from self._rest()
             yield Close()
             told = provider.parse_show(body, exchange.status, exchange.headers)
@@ -269,11 +272,11 @@ class Attempt:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def _open(self, request: Any, wait_s: float) -> Open:
+    def _open(self, request: Any, wait_s: float, progress: Progress) -> Open:
         # A sender takes at most both together: to connect is part of the wait, not beside it.
         in_all_s = self._within(wait_s)
         connect_s = min(self._call.timeouts.connect_s, in_all_s)
-        return Open(request, connect_s, in_all_s - connect_s)
+        return Open(request, connect_s, in_all_s - connect_s, progress)
 
     def _first_token_s(self, provider: Provider) -> float:
         timeouts = self._call.timeouts

@@ -134,7 +134,8 @@ class Bookkeeper:
         limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
         bound = bool(limits) or how.purse.bounded
         # What is sent and never heard of again may have cost its worst: a budget counts that, a bill what is likely.
-        row.cost_basis = "at_most" if bound else "estimated"
+        if row.status == "pending":
+            row.cost_basis = "at_most" if bound else "estimated"
         if not bound:
             return _Draft(operation, Pending(row, prober=how.prober, retry=how.retry))
         fitting = Fitting(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)

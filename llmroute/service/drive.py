@@ -50,8 +50,10 @@ def drive(
                     case Read(within_s):
                         assert exchange is not None
                         result = exchange.read(within_s)
-                    case Open(request, connect_s, answer_s):
-                        result = exchange = sender().open(request, connect_s=connect_s, answer_s=answer_s)
+                    case Open(request, connect_s, answer_s, progress):
+                        result = exchange = sender().open(
+                            request, connect_s=connect_s, answer_s=answer_s, progress=progress
+                        )
                     case Close():
                         _close(exchange)
                         exchange = None
@@ -106,8 +108,10 @@ async def drive_async(
                     case Read(within_s):
                         assert exchange is not None
                         result = await exchange.read(within_s)
-                    case Open(request, connect_s, answer_s):
-                        result = exchange = await sender.open(request, connect_s=connect_s, answer_s=answer_s)
+                    case Open(request, connect_s, answer_s, progress):
+                        result = exchange = await sender.open(
+                            request, connect_s=connect_s, answer_s=answer_s, progress=progress
+                        )
                     case Close():
                         await _close_async(exchange)
                         exchange = None

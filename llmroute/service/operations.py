@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import AttemptRow
     from llmroute.service.bookkeeping import Admission
     from llmroute.service.call import Clock
+    from llmroute.transport.progress import Progress
     from llmroute.types import HTTPRequest, LLMResponse
 
 
@@ -39,11 +40,15 @@ class Settle(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Send a request; answered with the driver's exchange once the head of the reply is there."""
+    """Send a request; answered with the driver's exchange once the head of the reply is there.
+
+    `progress` is told how far it comes, also when it is broken off.
+    """
 
     request: HTTPRequest
     connect_s: float
     answer_s: float
+    progress: Progress
 
 
 class Read(NamedTuple):

@@ -12,6 +12,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from llmroute.addresses import LOCALHOST
 from llmroute.transport.loopback import ADDRESSES
+from llmroute.transport.progress import Progress, under_way
 
 if TYPE_CHECKING:
     import ssl
@@ -63,7 +64,14 @@ class _CheckedConnector(aiohttp.TCPConnector):
         self._used: WeakSet[Any] = WeakSet()
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
-        """Return a connection, from the pool or a new one."""
+        """Return a connection, from the pool or a new one, and tell the progress of the request that takes it."""
+        progress = under_way.get() or Progress()
+        progress.connect()
+        connection = await self._sound_connection(*args, **kwargs)
+        progress.send()
+        return connection
+
+    async def _sound_connection(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol = connection.protocol

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from llmroute.addresses import LOCALHOST
 from llmroute.errors import BadOutputError, BadRequestError
 from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_async_client
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.loopback import watching
+from llmroute.transport.progress import Progress, under_way
 from llmroute.transport.requests import built, lower_case, without_body
 from llmroute.transport.telling import cause, sending, told
 
@@ -41,26 +41,34 @@ class AsyncSender:
         self._closed = False
         self._clients = OwnClients(new_async_client) if client is None else CallersClient(client, httpx.AsyncClient)
 
-    async def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> AsyncExchange:
+    async def open(
+        self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
+    ) -> AsyncExchange:
         """As `Sender.open`."""
         if self._closed:
             raise BadRequestError(CLOSED_MEANWHILE)
+        progress = progress or Progress()
         try:
             for client in self._clients.idle():
                 await client.aclose()
             lane = self._clients.enter(request.url)
         except faults() as fault:
-            raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
+            raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
+                fault, request
+            )
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
-            if prepared.url.host == LOCALHOST:
-                prepared.extensions["trace"] = watching(prepared.url)
+            prepared.extensions["trace"] = watching(prepared.url, progress)
+            under_way.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
+                progress.enter()
                 response = await _sent(lane.client, prepared)
         except BaseException as fault:
             lane.leave()
             if isinstance(fault, faults()):
-                raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
+                raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
+                    fault, request
+                )
             raise
         return AsyncExchange(response, lane, request)
 
@@ -118,7 +126,7 @@ class AsyncExchange:
             async with asyncio.timeout(within_s):
                 return await anext(self._arriving, b"")
         except faults() as fault:
-            raise told(translated(fault, within_s, within_s), self._request) from cause(fault, self._request)
+            raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
 
     async def close(self) -> None:
         """As `Exchange.close`."""

@@ -16,6 +16,7 @@ from llmroute.transport.clients import OwnClients, new_client
 from llmroute.transport.deadline import Background
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.loopback import connected_elsewhere, resolved_elsewhere
+from llmroute.transport.progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
 from llmroute.transport.telling import cause, sending, told
 
@@ -45,8 +46,10 @@ class Sender:
         self._closed = False
         self._clients = OwnClients(new_client) if client is None else CallersClient(client, httpx.Client)
 
-    def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> Exchange:
-        """Send a request and return when the head of the answer is there.
+    def open(
+        self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
+    ) -> Exchange:
+        """Send a request and return when the head of the answer is there; `progress` is told how far it comes.
 
         Raises:
             ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s` more.
@@ -55,12 +58,15 @@ class Sender:
         """
         if self._closed:
             raise BadRequestError(CLOSED_MEANWHILE)
+        progress = progress or Progress()
         try:
             for client in self._clients.idle():
                 client.close()
-            return Exchange(self._clients.enter(request.url), request, connect_s, answer_s)
+            return Exchange(self._clients.enter(request.url), request, connect_s, answer_s, progress)
         except faults() as fault:
-            raise told(translated(fault, connect_s, connect_s + answer_s), request) from cause(fault, request)
+            raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
+                fault, request
+            )
 
     def close(self) -> None:
         """Close every connection of our own; nothing can be sent after that."""
@@ -97,7 +103,14 @@ class Head(NamedTuple):
 class Exchange:
     """An answer of which the head is there: `status`, `headers` (lower-case names), and a body to be read."""
 
-    def __init__(self, lane: Lane[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float) -> None:
+    def __init__(
+        self,
+        lane: Lane[httpx.Client],
+        request: HTTPRequest,
+        connect_s: float,
+        answer_s: float,
+        progress: Progress,
+    ) -> None:
         """Send the request and wait for the head.
 
         Raises:
@@ -107,9 +120,8 @@ class Exchange:
         self._ended = False
         self._left = False
         self._response: httpx.Response | None = None
-        # What httpcore tells of the way to a response: whether it is at work, and the new connection that it made.
-        self._begun = False
-        self._connected = False
+        self._progress = progress
+        # The new connection that httpcore made.
         self._connecting: Any = None
         self._held: list[bytes] = []
         self._request = request
@@ -135,6 +147,7 @@ class Exchange:
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             prepared.extensions["trace"] = self._note_connection
+            self._progress.enter()
             response = sent(lane.client, prepared)
         except BaseException:
             lane.leave()
@@ -166,14 +179,13 @@ class Exchange:
         try:
             return self._arriving.take(connect_s)
         except TimeoutError:
-            if self._begun and not self._connected:
+            if self._progress.connecting:
                 raise httpx.ConnectTimeout("") from None
         return self._arriving.take(answer_s)
 
     def _note_connection(self, event: str, facts: dict[str, Any]) -> None:
         """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
-        self._begun = True
-        self._connected = self._connected or event.endswith("send_request_headers.started")
+        self._progress.note(event, facts)
         if connected_elsewhere(self._url, event, facts):
             facts["return_value"].close()
             raise resolved_elsewhere()
@@ -204,7 +216,7 @@ class Exchange:
         try:
             return b"".join(piece for piece in self._arriving.take(within_s) if isinstance(piece, bytes))
         except faults() as fault:
-            raise told(translated(fault, within_s, within_s), self._request) from cause(fault, self._request)
+            raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
 
     def close(self) -> None:
         """Let go of the connection; a body that is not at its end closes it."""

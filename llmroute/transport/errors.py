@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -11,6 +11,8 @@ from llmroute.errors import BadOutputError, BadRequestError, ProviderTimeoutErro
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
+
+Failure = TypeVar("Failure", bound="AttemptError")
 
 FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 """What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
@@ -36,23 +38,33 @@ def response_of(fault: httpx.HTTPStatusError, request: httpx.Request) -> httpx.R
     return fault.response
 
 
-def translated(fault: Exception, connect_s: float, answer_s: float) -> AttemptError:
-    """Return one of `faults()` as the error of an attempt; the limits in seconds are told where one was passed."""
-    if (error := _translated_aiohttp(fault, connect_s, answer_s)) is not None:
-        return error
+def translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:
+    """Return one of `faults()` as the error of an attempt; the limits in seconds are told where one was passed.
+
+    `sent` says whether the request may have been sent, as far as its `Progress` tells; an error that is known to come
+    before that says so by itself.
+    """
+    error = _translated_aiohttp(fault, connect_s, answer_s) or _translated(fault, connect_s, answer_s, sent=sent)
+    error.sent = error.sent and sent
+    return error
+
+
+def _translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:
     match fault:
         case httpx.ConnectTimeout():
             return _not_connected(connect_s)
+        case httpx.PoolTimeout():
+            return _not_connected(answer_s)
         case httpx.TimeoutException() | TimeoutError():
-            return _nothing_came(answer_s)
+            return _nothing_came(answer_s) if sent else _not_connected(answer_s)
         case httpx.ConnectError():
-            return UnreachableError(f"no connection: {_reason(fault)}")
+            return _unsent(UnreachableError(f"no connection: {_reason(fault)}"))
         case httpx.ProxyError():
-            return UnreachableError(f"the proxy refused: {_reason(fault)}")
+            return _unsent(UnreachableError(f"the proxy refused: {_reason(fault)}"))
         case httpx.DecodingError():
             return BadOutputError(f"the answer is not encoded as its headers say: {_reason(fault)}")
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL() | ValueError():
-            return BadRequestError(f"the request cannot be sent: {_reason(fault)}")
+            return _unsent(BadRequestError(f"the request cannot be sent: {_reason(fault)}"))
     return _broken_off(fault)
 
 
@@ -68,12 +80,17 @@ def _translated_aiohttp(fault: Exception, connect_s: float, answer_s: float) -> 
         case aiohttp.ServerTimeoutError():
             return _nothing_came(answer_s)
         case aiohttp.ClientConnectorError():
-            return UnreachableError(f"no connection: {_reason(cause)}")
+            return _unsent(UnreachableError(f"no connection: {_reason(cause)}"))
     return _broken_off(cause)
 
 
 def _not_connected(within_s: float) -> ProviderTimeoutError:
-    return ProviderTimeoutError(f"no connection within {within_s:.3g} s")
+    return _unsent(ProviderTimeoutError(f"no connection within {within_s:.3g} s"))
+
+
+def _unsent(error: Failure) -> Failure:
+    error.sent = False
+    return error
 
 
 def _nothing_came(within_s: float) -> ProviderTimeoutError:

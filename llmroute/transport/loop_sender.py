@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from llmroute.errors import ProviderTimeoutError, UnreachableError
+from llmroute.errors import AttemptError, ProviderTimeoutError, UnreachableError
+from llmroute.transport.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,10 +28,17 @@ class LoopSender:
         self._sender = sender
         self._loop = loop
 
-    def open(self, request: HTTPRequest, *, connect_s: float, answer_s: float) -> LoopExchange:
+    def open(
+        self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
+    ) -> LoopExchange:
         """As `Sender.open`."""
-        opening = self._sender.open(request, connect_s=connect_s, answer_s=answer_s)
-        return LoopExchange(_wait(self._loop, opening, connect_s + answer_s), self._loop)
+        progress = progress or Progress()
+        opening = self._sender.open(request, connect_s=connect_s, answer_s=answer_s, progress=progress)
+        try:
+            return LoopExchange(_wait(self._loop, opening, connect_s + answer_s), self._loop)
+        except AttemptError as error:
+            error.sent = error.sent and progress.sent
+            raise
 
 
 class LoopExchange:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable
 
+    from llmroute.transport.progress import Progress
+
     Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 ADDRESSES: Final = ("127.0.0.1", "::1")
@@ -96,10 +98,11 @@ def resolved_elsewhere() -> httpx.ConnectError:
     return httpx.ConnectError(f"{LOCALHOST} is resolved to an address of another machine")
 
 
-def watching(url: httpx.URL) -> Trace:
-    """Return what ends such a connection of an asynchronous client."""
+def watching(url: httpx.URL, progress: Progress) -> Trace:
+    """Return what tells the progress of a request of an asynchronous client, and ends such a connection."""
 
     async def watch(event: str, told: dict[str, Any]) -> None:
+        progress.note(event, told)
         if connected_elsewhere(url, event, told):
             await told["return_value"].aclose()
             raise resolved_elsewhere()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
+_EARLIER = 0.95
 _USER_AGENT = f"llmroute/{__version__}"
 _HTTPX_USER_AGENT = f"python-httpx/{httpx.__version__}"
 
@@ -34,7 +35,8 @@ def built(
             **{name: _ascii(value) for name, value in request.headers.items()},
         },
         content=request.body,
-        timeout=httpx.Timeout(in_all_s, connect=connect_s),
+        # A little earlier than the limit of all: what has no connection by then says so.
+        timeout=httpx.Timeout(in_all_s, connect=min(connect_s, in_all_s * _EARLIER), pool=in_all_s * _EARLIER),
     )
 
 

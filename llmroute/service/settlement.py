@@ -1,0 +1,125 @@
+"""What an attempt has used and cost: a fact where the provider told its usage, a guess or a bound where it did not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.routing.estimate import (
+    TYPICAL_OUTPUT_TOKENS,
+    estimated_tokens,
+    expected_input_tokens,
+    worst_input_tokens,
+)
+from llmroute.service.costing import priced
+from llmroute.types import Completion, Usage
+
+if TYPE_CHECKING:
+    from llmroute.ledger.rows import CostBasis
+    from llmroute.types import ModelConfig, Price, Prompt
+
+# How far beyond its bounds a usage is still believed.
+SLACK = 2
+# The window of a model of which none is known: larger than any there is.
+UNKNOWN_WINDOW = 4_000_000
+
+
+class Sent(NamedTuple):
+    """What was sent, and what it may cost.  `prompt` is the one that the model was given: cut down and adapted.
+
+    `reserved_picousd` is the worst case, None where the price is unknown; `bound` says that a budget counts it.
+    """
+
+    prompt: Prompt
+    model: ModelConfig
+    price: Price | None
+    reserved_picousd: int | None
+    bound: bool
+
+
+class Settlement(NamedTuple):
+    """What is written of an attempt; `doubt` is what a person must be told of it."""
+
+    usage: Usage = Usage()
+    cost_picousd: int | None = 0
+    basis: CostBasis = "reported"
+    doubt: str | None = None
+
+
+UNSENT = Settlement()
+"""Nothing was sent, or the provider answered that it did nothing."""
+
+
+def settle(sent: Sent, seen: Completion | None) -> Settlement:
+    """Return what an attempt came to of which so much was seen; None where not even the beginning of an answer was.
+
+    A usage that is the provider's last word is a fact, also of an answer that is of no use.  Else the provider may have
+    billed all that was allowed: under a budget that is what counts, without one a guess.
+    """
+    usage = Usage() if seen is None else seen.usage
+    if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
+        return _unknown(sent, _estimated(sent.prompt, seen))
+    if not is_plausible(usage, sent.prompt, sent.model):
+        guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
+        told = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+        return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
+    cost, exact = priced(usage, sent.price)
+    return Settlement(usage, cost, "reported" if exact else "at_least", _above(cost, sent))
+
+
+def _unknown(sent: Sent, guess: Usage) -> Settlement:
+    reserved = sent.reserved_picousd
+    if sent.bound and reserved is not None:
+        return Settlement(guess, reserved, "at_most")
+    cost, _ = priced(guess, sent.price)
+    if cost is not None and reserved is not None:
+        cost = min(cost, reserved)
+    return Settlement(guess, cost, "estimated")
+
+
+def _estimated(prompt: Prompt, seen: Completion | None) -> Usage:
+    """Return what a call has probably used: what was seen of its answer, else a typical one within its limit."""
+    told = Usage() if seen is None else seen.usage
+    written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
+    if not written and not (seen and seen.usage_final):
+        # It may have been written, or thought, all the same.
+        written = TYPICAL_OUTPUT_TOKENS
+    most = prompt.max_tokens
+    return Usage(
+        input_tokens=expected_input_tokens(prompt) if told.input_tokens is None else told.input_tokens,
+        cached_input_tokens=told.cached_input_tokens,
+        cache_write_tokens=told.cache_write_tokens,
+        output_tokens=max(written if most is None else min(written, most), told.output_tokens or 0),
+        reasoning_tokens=told.reasoning_tokens,
+        cache_write_1h_tokens=told.cache_write_1h_tokens,
+        source="estimated",
+    )
+
+
+def is_plausible(usage: Usage, prompt: Prompt, model: ModelConfig) -> bool:
+    """Whether a provider can have used so much, honestly.
+
+    The prompt is within the model's window, or within its own bound of a token for each byte, whichever is more: a
+    gateway may put a system prompt or tools before it.  The answer is within the model's longest one, or else its
+    window; `max_tokens` bounds it only where it is more than that, as some servers do not count reasoning in it.
+    Twice as much is let pass, for a catalogue may be behind and a server may sum up the rounds of its own tools.
+    """
+    window = model.context_window or UNKNOWN_WINDOW
+    most_input = SLACK * max(window, worst_input_tokens(prompt))
+    most_output = SLACK * max(model.max_output or window, prompt.max_tokens or 0)
+    inputs = (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
+    outputs = (usage.output_tokens, usage.reasoning_tokens)
+    return all(0 <= (count or 0) <= most_input for count in inputs) and all(
+        0 <= (count or 0) <= most_output for count in outputs
+    )
+
+
+def _above(cost: int | None, sent: Sent) -> str | None:
+    """Say that a fact is more than was possible by our reckoning."""
+    if cost is None or sent.reserved_picousd is None or cost <= sent.reserved_picousd:
+        return None
+    from llmroute.types import PICO_PER_USD
+
+    return (
+        f"reports more usage than the request allowed: {cost / PICO_PER_USD:.6f} USD where at most"
+        f" {sent.reserved_picousd / PICO_PER_USD:.6f} were possible"
+    )
