@@ -1,9 +1,9 @@
-"""`llmroute costs check`, `backup` and `prune`: the keeping of the ledger."""
+"""`llmroute costs check`, `backup`, `restore` and `prune`: the keeping of the ledger."""
 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,12 @@ from llmroute import exit_codes
 from llmroute.cli import options as flags  # noqa: TC001 (as above)
 from llmroute.cli.failures import failures, say
 from llmroute.cli.output import write_json, write_text
+from llmroute.cli.render import money
+from llmroute.errors import RequestError
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from llmroute.config import Config
     from llmroute.ledger.checks import Report
     from llmroute.service.upkeep import Repaired
 
@@ -22,11 +26,12 @@ LONG_BYTES = 500_000_000
 
 def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would do.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Verify the ledger, or mend it.
 
-    The file, the sums against the rows, what is reserved and what waits; exit 3 when something is wrong.
+    The file, its tables, the sums against the rows, what is reserved and what waits; exit 3 when something is wrong.
     """
     with failures(as_json=as_json):
         from llmroute.service import upkeep
@@ -35,19 +40,15 @@ def check(
         config = load()
         if config.ledger_path.exists() and (size := config.ledger_path.stat().st_size) > LONG_BYTES:
             say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
+        if dry_run:
+            if not repair:
+                raise RequestError("--dry-run says what --repair would do", hint="add --repair")
+            _rehearse(config, as_json=as_json)
+            return
         mended = upkeep.repair(config) if repair else None
         report = mended.after if mended else upkeep.check(config)
         if as_json:
-            write_json(
-                {
-                    "ok": report.sound,
-                    "attempts": report.attempts,
-                    "faults": list(report.faults),
-                    "notes": list(report.notes),
-                    "repaired": list(mended.before.faults) if mended else [],
-                    "moved_aside": str(mended.salvage.aside) if mended and mended.salvage else None,
-                }
-            )
+            write_json(_as_json(report, mended))
         else:
             if mended:
                 write_text(_mended(mended))
@@ -56,11 +57,52 @@ def check(
             raise typer.Exit(exit_codes.NEEDS_A_PERSON)
 
 
+def _rehearse(config: Config, *, as_json: bool) -> None:
+    """Say what a repair would do; exit as `check` does."""
+    from llmroute.service import upkeep
+
+    mended = upkeep.rehearse_repair(config)
+    if as_json:
+        write_json({**_as_json(mended.before, mended), "dry_run": True})
+    else:
+        write_text(_mended(mended) or "nothing is wrong\n")
+        say("nothing was changed: the repair was tried on a copy")
+    if not mended.before.sound:
+        raise typer.Exit(exit_codes.NEEDS_A_PERSON)
+
+
+def _as_json(report: Report, mended: Repaired | None) -> dict[str, Any]:
+    saved = mended.salvage if mended else None
+    return {
+        "ok": report.sound,
+        "attempts": report.attempts,
+        "faults": list(report.faults),
+        "notes": list(report.notes),
+        "repaired": list(mended.before.faults) if mended else [],
+        "changed": list(mended.told) if mended else [],
+        "moved_aside": str(saved.aside) if saved else None,
+        "attempts_read": saved.rows if saved else None,
+        "attempts_lost": saved.lost.rows if saved else None,
+        "lost_cost_usd": saved.lost.cost_picousd / PICO_PER_USD if saved else None,
+        "kept": str(mended.kept) if mended and mended.kept else None,
+    }
+
+
 def _mended(mended: Repaired) -> str:
-    text = "".join(f"was wrong: {fault}\n" for fault in mended.before.faults)
+    lines = [f"was wrong: {fault}" for fault in mended.before.faults]
     if mended.salvage:
-        text += f"moved aside: {mended.salvage.aside}; {mended.salvage.rows} attempts could be read from it\n"
-    return text
+        saved = mended.salvage
+        lines.append(f"moved aside: {saved.aside}; {saved.rows} attempts could be read from it")
+        if saved.lost.rows:
+            lines.append(
+                f"lost: {saved.lost.rows} attempts of {money(saved.lost.cost_picousd / PICO_PER_USD)}, known from sums;"
+                " the bill and the caps count them, as rows with the error `row lost`"
+            )
+        elif not saved.rows:
+            lines.append("nothing tells what was spent: the bill and the caps begin at zero")
+    if mended.kept:
+        lines.append(f"kept as it was: {mended.kept}")
+    return "".join(f"{line}\n" for line in (*lines, *mended.told))
 
 
 def _told(report: Report, path: str) -> str:
@@ -78,6 +120,22 @@ def backup(file: Annotated[Path, typer.Argument(help="A file that is not there y
         from llmroute.service.settings import load
 
         upkeep.backup(load(), file)
+
+
+def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup` has made.")]) -> None:
+    """Put a copy back in the place of the ledger, which is kept.
+
+    The copy is checked first and stays as it is. What was called since then is not on the bill, and no cap counts it.
+    """
+    with failures():
+        from llmroute.service import upkeep
+        from llmroute.service.settings import load
+
+        config = load()
+        done = upkeep.restore(config, file)
+        say(f"{done.attempts} attempts are in {config.ledger_path} now")
+        if done.aside is not None:
+            say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
 
 
 def prune(older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")]) -> None:

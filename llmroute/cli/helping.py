@@ -54,6 +54,9 @@ PAGES: Final = {
     "costs export": Page("llmroute costs export bill.csv", "llmroute costs export calls.jsonl", _LEDGER),
     "costs path": Page("llmroute costs path", 'ls -lh "$(llmroute costs path)"', _READS),
     "costs check": Page("llmroute costs check", "llmroute costs check --repair", _LEDGER),
+    "costs restore": Page(
+        "llmroute costs restore ledger-copy.db", "llmroute costs restore ~/backups/ledger-2026-11-01.db", _LEDGER
+    ),
     "costs backup": Page(
         "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _LEDGER
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
+from llmroute.ledger.coarse import SINCE_DAY
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 QUARTER_MS = 900_000
 EVERY_WORKSPACE = ""
 
-_SPENT = """
+_SPENT = f"""
 SELECT ifnull(sum(cost_picousd), 0) FROM (
-    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, (SELECT since_day * 96 FROM coarse)){own}
+    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, {SINCE_DAY} * 96){{own}}
     UNION ALL
-    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < (SELECT since_day * 96 FROM coarse){own}
+    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < {SINCE_DAY} * 96{{own}}
 )
-"""
+"""  # noqa: S608 (own names)
 _RESERVED = (
     "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status = 'pending' AND started_ms >= :since_ms{own}"
 )

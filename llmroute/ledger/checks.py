@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
+from llmroute.ledger.blueprint import differences
 from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
-from llmroute.ledger.coarse import SPANS, fill, forget, of_rollups
+from llmroute.ledger.coarse import SINCE_DAY, SPANS, of_rollups
 from llmroute.ledger.faults import translated
-from llmroute.ledger.reaping import dead_rows, lose
+from llmroute.ledger.making import is_emptied
+from llmroute.ledger.reaping import dead_rows
+from llmroute.ledger.schema import is_current, require_sqlite
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.sums import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from llmroute.ledger.blueprint import Difference
+    from llmroute.ledger.locks import Patience
 
 MOST_WORDS = 3
 # A table that is missing is an SQLITE_ERROR.
@@ -31,7 +38,7 @@ _KEPT = (
     " WHERE quarter >= :first * 96 AND quarter < :end * 96 AND quarter >= :from AND call_count <> 0"
 )
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
-_FROM_ROWS = f"""
+FROM_ROWS = f"""
     SELECT {ROLLUP_KEY}, {_SUMS} FROM (
         {ROLLUP_OF_ROW} AND started_ms >= max(:first * 96, :from) * 900000 AND started_ms < :end * 96 * 900000
     ) GROUP BY {ROLLUP_KEY}
@@ -54,7 +61,9 @@ class Report:
     attempts: int
     faults: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    # Whether it can be mended as it is, or must be rebuilt from what of it can be read.
     readable: bool = True
+    unlike: tuple[Difference, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -62,46 +71,25 @@ class Report:
         return not self.faults
 
 
-def check(path: Path, now_ms: int) -> Report:
+def check(path: Path, now_ms: int, patience: Patience | None = None) -> Report:
     """Look at everything and change nothing.
 
     Raises:
         LedgerError: the ledger was written by a newer llmroute.
     """
+    require_sqlite()
     notes = _spooled(path)
     if not path.exists():
         return Report(0, (), ("there is no ledger yet", *notes))
+    if is_emptied(path):
+        return Report(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
     try:
-        with Ledger(path) as ledger, translated(path):
+        with Ledger(path, patience=patience) as ledger, translated(path):
             return _checked(ledger, now_ms, notes)
     except LedgerError as error:
-        if not _damaged(error.__cause__):
+        if not (_damaged(error.__cause__) or _is_misnumbered(path)):
             raise
         return Report(0, (error.message,), notes, readable=False)
-
-
-def repair_sums(ledger: Ledger, now_ms: int) -> None:
-    """Take in the spool, give up rows of the dead, and build every sum anew from the rows.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
-    ledger.tend(now_ms)
-    with ledger.transaction() as db:
-        lose(db, dead_rows(db, now_ms), now_ms)
-        forget(db)
-    for span in _spans(ledger.db):
-        with ledger.transaction() as db:
-            db.execute("DELETE FROM rollups WHERE quarter >= max(:first * 96, :from) AND quarter < :end * 96", span)
-            db.execute(f"INSERT INTO rollups {_FROM_ROWS}", span)
-    fill(ledger)
-    with ledger.transaction() as db:
-        for cap, _, _ in _hot_rows(db):
-            now = standing(db, cap)
-            db.execute(
-                "UPDATE budgets SET spent_picousd = ?, reserved_picousd = ? WHERE period = ? AND workspace = ?",
-                (now.spent_picousd, now.reserved_picousd, cap.period, cap.workspace),
-            )
 
 
 def first_whole_quarter(db: sqlite3.Connection) -> int:
@@ -110,7 +98,7 @@ def first_whole_quarter(db: sqlite3.Connection) -> int:
     return 0 if row is None else int(-(-row[0] // QUARTER_MS))
 
 
-def _spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
+def spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
     """Step through the time of which the ledger tells: UTC days from `first` to before `end`, quarters `from` on.
 
     A day without rows is no step: one row of a clock that was wrong would make a million of them.
@@ -127,24 +115,29 @@ def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
     broken = [row[0] for row in db.execute("PRAGMA integrity_check(10)").fetchall() if row[0] != "ok"]
     if broken:
         return Report(0, (f"the file is damaged: {'; '.join(broken[:MOST_WORDS])}",), notes, readable=False)
+    unlike = differences(db)
+    faults = tuple(map(str, unlike))
+    if any(one.needs_rebuilding for one in unlike):
+        return Report(0, faults, notes, readable=False)
     db.execute("BEGIN")
     try:
         (attempts,) = db.execute("SELECT count(*) FROM attempts").fetchone()
-        faults = (*_wrong_sums(db), *_wrong_budgets(db))
+        if not any(one.how == "missing" and one.part.kind == "table" for one in unlike):
+            faults = (*faults, *_wrong_sums(db), *_wrong_budgets(db))
         dead = len(dead_rows(db, now_ms))
     finally:
         db.execute("ROLLBACK")
     if dead:
-        notes = (*notes, f"{_many(dead, 'attempt')} of processes that died, given up by the next run")
-    return Report(attempts, faults, notes)
+        notes = (*notes, f"{many(dead, 'attempt')} of processes that died, given up by the next run")
+    return Report(attempts, faults, notes, unlike=unlike)
 
 
 def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
-    (since_day,) = db.execute("SELECT since_day FROM coarse").fetchone()
+    (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
     quarters: set[int] = set()
     wrong = dict.fromkeys(COARSE, 0)
-    for span in _spans(db):
-        kept, counted = set(db.execute(_KEPT, span)), set(db.execute(_FROM_ROWS, span))
+    for span in spans(db):
+        kept, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
         quarters |= {row[0] for row in kept ^ counted}
         # What is not summed yet is read from the rollups.
         summed = {**span, "first": max(span["first"], since_day)}
@@ -153,22 +146,28 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
             wrong[table] += len({row[0] for row in kept ^ made})
     found = {"quarter-hour": len(quarters), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
-    return tuple(
-        f"the sums of {_many(count, what)} are not those of the rows" for what, count in found.items() if count
+    unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("it is not told since when sums are whole",)
+    return unknown + tuple(
+        f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count
     )
 
 
 def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:
     faults = []
-    for cap, spent, reserved in _hot_rows(db):
+    for cap, spent, reserved in hot_rows(db):
         now = standing(db, cap)
         if (spent, reserved) != (now.spent_picousd, now.reserved_picousd):
-            whose = f" of workspace {cap.workspace}" if cap.workspace else ""
-            faults.append(f"the budget{whose} per {cap.period} does not count what the rows say")
+            faults.append(f"{named(cap)} does not count what the rows say")
     return tuple(faults)
 
 
-def _hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
+def named(cap: Cap) -> str:
+    """Return what a cap is called."""
+    return f"the budget{f' of workspace {cap.workspace}' if cap.workspace else ''} per {cap.period}"
+
+
+def hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
+    """Return the caps of which the ledger keeps count, what they count as spent and what as reserved."""
     rows = db.execute(
         "SELECT period, workspace, cap_picousd, window_start_ms, spent_picousd, reserved_picousd FROM budgets"
     )
@@ -187,8 +186,22 @@ def _spooled(path: Path) -> tuple[str, ...]:
 
 def _damaged(error: BaseException | None) -> bool:
     """Whether what is in the file is wrong, rather than who holds it or what its disk and its mode allow."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    # What cannot be decoded has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return isinstance(error, UnicodeDecodeError) or (
+        isinstance(error, sqlite3.DatabaseError) and code & 0xFF in _DAMAGE
+    )
 
 
-def _many(count: int, what: str) -> str:
+def _is_misnumbered(path: Path) -> bool:
+    """Whether a ledger that claims to be newer has the tables of this version: every migration changes some."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return not (is_current(db) or differences(db))
+    except sqlite3.Error:
+        return False
+
+
+def many(count: int, what: str) -> str:
+    """Return a number and what there is of it."""
     return f"{count} {what}{'' if count == 1 else 's'}"

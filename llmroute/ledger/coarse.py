@@ -18,6 +18,10 @@ DAYS_AT_ONCE = 7
 FOREVER = 2**62 // QUARTERS_A_DAY
 
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS.split(", "))
+# The day from which on they are whole: none where that is not told.
+SINCE_DAY = f"ifnull((SELECT since_day FROM coarse), {FOREVER})"  # noqa: S608 (own names)
+_SET_SINCE_DAY = "INSERT OR REPLACE INTO coarse VALUES (1, ?)"
+
 # What of each table lies between two days.
 SPANS = {
     "days": "day >= :first AND day < :end",
@@ -53,24 +57,24 @@ def forget(db: sqlite3.Connection) -> None:
     """Have the coarser tables made anew by the next `fill`, in the open transaction."""
     for table in COARSE:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
-    db.execute("UPDATE coarse SET since_day = ?", (FOREVER,))
+    db.execute(_SET_SINCE_DAY, (FOREVER,))
 
 
 def lacking(db: sqlite3.Connection) -> bool:
     """Whether there are days that the coarser tables do not have whole."""
-    return bool(db.execute("SELECT since_day > 0 FROM coarse").fetchone()[0])
+    return bool(db.execute(f"SELECT {SINCE_DAY} > 0").fetchone()[0])
 
 
 def _sum_days(db: sqlite3.Connection) -> None:
-    (since_day,) = db.execute("SELECT since_day FROM coarse").fetchone()
+    (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
     before = since_day
     (last,) = db.execute("SELECT max(quarter) FROM rollups WHERE quarter < ?", (before * QUARTERS_A_DAY,)).fetchone()
     if last is None:
-        db.execute("UPDATE coarse SET since_day = 0")
+        db.execute(_SET_SINCE_DAY, (0,))
         return
     first = last // QUARTERS_A_DAY - DAYS_AT_ONCE + 1
     span = {"first": first, "end": before}
     for table, within in SPANS.items():
         db.execute(f"DELETE FROM {table} WHERE {within}", span)  # noqa: S608 (own names)
         db.execute(f"INSERT INTO {table} {of_rollups(table)}", span)
-    db.execute("UPDATE coarse SET since_day = ?", (first,))
+    db.execute(_SET_SINCE_DAY, (first,))

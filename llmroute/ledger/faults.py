@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
+_FEW_PAGES_BYTES = 65_536
 # What is wrong with one row and says nothing of the others.
 OF_ONE_ROW = (
     sqlite3.IntegrityError,
@@ -20,7 +22,7 @@ OF_ONE_ROW = (
     sqlite3.ProgrammingError,
     sqlite3.InterfaceError,
     OverflowError,
-    UnicodeError,
+    UnicodeEncodeError,
 )
 
 
@@ -30,10 +32,25 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        reason = "it is a directory" if path.is_dir() else str(error)
-        raise LedgerError(f"the ledger {path} cannot be used: {reason}", hint=HINT) from error
+        raise LedgerError(f"the ledger {path} cannot be used: {_reason(error, path)}", hint=HINT) from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error.strerror or error}", hint=HINT) from error
-    except (OverflowError, UnicodeError) as error:
+    except UnicodeDecodeError as error:
+        raise LedgerError(f"the ledger {path} cannot be used: its schema is not UTF-8", hint=HINT) from error
+    except (OverflowError, UnicodeEncodeError) as error:
         # A number beyond 64 bits, or half a character in a label.
         raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error
+
+
+def _reason(error: sqlite3.Error, path: Path) -> str:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR and _is_full(path.parent):
+        return "the disk is full"
+    return str(error)
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether the disk has no room for a few pages: SQLite says "I/O error" when it cannot grow its shared memory."""
+    try:
+        return shutil.disk_usage(folder).free < _FEW_PAGES_BYTES
+    except OSError:
+        return False

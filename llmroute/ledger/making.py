@@ -4,33 +4,83 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
-from contextlib import contextmanager
+import stat
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmroute.errors import LedgerError
+from llmroute.ledger.faults import HINT
+from llmroute.ledger.locks import alone_in
 from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from llmroute.ledger.locks import Patience
 
-def create(path: Path) -> None:
-    """Make a ledger under another name and link it into place whole, so that nobody ever opens half a ledger."""
+
+def create(path: Path, patience: Patience) -> None:
+    """Make a ledger under another name and link it into place whole, so that nobody ever opens half a ledger.
+
+    Raises:
+        LedgerError: another process keeps its directory locked.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with named_anew(path) as new:
+        with closing(sqlite3.connect(new, isolation_level=None)) as db:
+            migrate(db)
+            # Only the file itself is linked into place: all must be in it, which closing alone would not tell.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with alone_in(path.parent, patience):
+            put(new, path)
+
+
+@contextmanager
+def named_anew(path: Path) -> Iterator[Path]:
+    """Lend an empty file beside another, for its owner alone; whatever is left of that name in the end is removed."""
     new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        db = sqlite3.connect(new, isolation_level=None)
-        try:
-            migrate(db)
-        finally:
-            db.close()
-        with alone_in(path.parent):
-            put(new, path)
+        yield new
     finally:
         for leftover in (new, *beside(new)):
             leftover.unlink(missing_ok=True)
+
+
+def replace(path: Path, new: Path, aside: Path) -> None:
+    """Put a finished ledger in the place of another, which is kept aside; `alone_in` their directory only.
+
+    There is a ledger of that name at every moment.  The log goes first: it would be replayed into the new ledger.
+    """
+    if path.exists():
+        aside.hardlink_to(path)
+    for old, kept in zip(beside(path), beside(aside), strict=True):
+        with suppress(FileNotFoundError):
+            old.rename(kept)
+    new.replace(path)
+
+
+@contextmanager
+def unwritten(path: Path, patience: Patience) -> Iterator[int]:
+    """Lend the open file of a ledger, kept from writers; what is damaged may have no locks any more.
+
+    The file is closed after the connection: its closing would drop the locks that this process has on it.
+
+    Raises:
+        sqlite3.OperationalError: others keep it locked.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with patience.spent() as within_s, closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                    raise
+            yield fd
+    finally:
+        os.close(fd)
 
 
 def put(new: Path, path: Path) -> None:
@@ -49,17 +99,31 @@ def beside(path: Path) -> tuple[Path, Path]:
     return Path(f"{path}-wal"), Path(f"{path}-shm")
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Be the only one who puts a ledger into a directory or takes one away."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
+def require_file(path: Path) -> None:
+    """Check that a path leads to a regular file: opening a pipe would wait for ever, and a device keeps nothing.
 
-    fd = os.open(folder, os.O_RDONLY)
+    Raises:
+        LedgerError: it leads to something else.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "it is a directory" if stat.S_ISDIR(mode) else "it is no regular file"
+        raise LedgerError(f"the ledger {path} cannot be used: {kind}", hint=HINT)
+
+
+def refuse_emptied(path: Path) -> None:
+    """Check that a ledger which caps count on was not emptied.
+
+    Raises:
+        LedgerError: it was.
+    """
+    if is_emptied(path):
+        raise LedgerError(f"the ledger {path} is empty: what was spent is not known", hint=HINT)
+
+
+def is_emptied(path: Path) -> bool:
+    """Whether there is a file without content: the ledger is put into place whole, so that none is made like that."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+        return path.stat().st_size == 0
+    except OSError:
+        return False

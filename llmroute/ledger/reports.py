@@ -169,7 +169,7 @@ def _select(keys: tuple[str, ...], own: str) -> str:
         return f"SELECT {columns}, {_SUMS} FROM {table} WHERE call_count > 0 AND {where}{own} GROUP BY {columns}"  # noqa: S608 (own names)
 
     if {"quarter", "workspace", "status"}.issuperset(keys):
-        whole = "(SELECT since_day * 96 FROM coarse)"
+        whole = f"{coarse.SINCE_DAY} * 96"
         parts = [
             part("rollups", f"quarter >= :since AND quarter < min(:until, {whole})"),
             part("quarters", f"quarter >= max(:since, {whole}) AND quarter < :until"),
@@ -177,7 +177,7 @@ def _select(keys: tuple[str, ...], own: str) -> str:
     elif {"provider", "model", "workspace", "status"}.issuperset(keys):
         # The whole days; both ends are the same where there is none.  The last is one if nothing comes after the span.
         end = "(:until + 95 * (NOT EXISTS (SELECT 1 FROM rollups WHERE quarter >= :until))) / 96"
-        first = f"(SELECT min({end}, max((:since + 95) / 96, since_day)) FROM coarse)"  # noqa: S608 (own names)
+        first = f"min({end}, max((:since + 95) / 96, {coarse.SINCE_DAY}))"
         parts = [
             part("rollups", f"quarter >= :since AND quarter < {first} * 96"),
             part("days", f"day >= {first} AND day < {end}"),

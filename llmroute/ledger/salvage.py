@@ -2,115 +2,155 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llmroute.ledger.budgets import QUARTER_MS
 from llmroute.ledger.faults import translated
-from llmroute.ledger.making import alone_in, beside
-from llmroute.ledger.rows import COLUMNS
+from llmroute.ledger.locks import alone_in
+from llmroute.ledger.lost import Lost, stand_in
+from llmroute.ledger.making import named_anew, replace, unwritten
+from llmroute.ledger.pages import Pages, log_of
 from llmroute.ledger.schema import migrate
+from llmroute.ledger.shapes import Shape, shapes, table_of
 from llmroute.ledger.sums import COUNTERS, ROLLUP_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-# What other tables hold is learned again, or built anew from the rows.
-_MEMORY = ("latencies", "reliabilities", "breakers", "retry_tokens", "pruned")
-_MOST_GAP = 1_000_000
+    from llmroute.ledger.locks import Patience
+    from llmroute.ledger.lost import Row
+
+# Sums are compared with what the rows make; the windows of caps are opened anew from those.
+_SUMS = ("rollups", "days", "quarters", "budgets")
+# What is learned again where it cannot be read by its names.
+_MEMORY = ("latencies", "reliabilities", "breakers", "retry_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """Where the damaged file is now, and how many attempts came out of it."""
+    """Where the damaged file is now, how many attempts came out of it, and what the sums tell of others."""
 
     aside: Path
     rows: int
+    lost: Lost
 
 
-def salvage(path: Path, stamp: str) -> Salvage:
+def salvage(path: Path, stamp: str, now_ms: int, patience: Patience) -> Salvage:
     """Replace a damaged ledger; whoever has it open notices, and leaves its rows in the spool.
 
     Raises:
-        LedgerError: the directory takes no new ledger.
+        LedgerError: the directory takes no new ledger, or another process keeps it locked.
     """
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
-    new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
-    with translated(path), alone_in(path.parent):
-        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        try:
-            with closing(sqlite3.connect(new, isolation_level=None)) as db:
-                migrate(db)
-                rows = _copy(path, db)
-            path.rename(aside)
-            for old, kept in zip(beside(path), beside(aside), strict=True):
-                with suppress(FileNotFoundError):
-                    old.rename(kept)
-            path.hardlink_to(new)
-        finally:
-            for leftover in (new, *beside(new)):
-                leftover.unlink(missing_ok=True)
-    return Salvage(aside, rows)
+    with translated(path), alone_in(path.parent, patience), named_anew(path) as new, unwritten(path, patience) as fd:
+        with closing(sqlite3.connect(new, isolation_level=None)) as db:
+            migrate(db)
+            rows, lost = _copy(path, fd, db, now_ms)
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        replace(path, new, aside)
+    return Salvage(aside, rows, lost)
 
 
-def _copy(path: Path, db: sqlite3.Connection) -> int:
+def _copy(path: Path, fd: int, db: sqlite3.Connection, now_ms: int) -> tuple[int, Lost]:
     """Copy what can be read; triggers build the sums."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+    db.execute("BEGIN IMMEDIATE")
+    survived = _copy_pages(Pages(fd, log_of(path)), db)
+    _copy_by_name(path, db)
+    _infer_pruned(survived["rollups"], db)
+    _keep_pruned_sums(survived["rollups"], db)
+    (rows,) = db.execute("SELECT count(*) FROM attempts").fetchone()
+    lost = stand_in(db, survived, now_ms)
+    db.execute("COMMIT")
+    return rows, lost
+
+
+def _copy_pages(pages: Pages, db: sqlite3.Connection) -> dict[str, list[Row]]:
+    """Copy the attempts from the pages, whatever the schema says; return the sums that were found."""
+    known = shapes()
+    wanted = [known[name] for name in ("attempts", "pruned", *_SUMS)]
+    survived: dict[str, list[Row]] = {name: [] for name in _SUMS}
+    put = _put_attempt(known["attempts"])
+    for record in pages.records():
+        found = table_of(record, wanted)
+        if found is None:
+            continue
+        table, row = found
+        if table in survived:
+            survived[table].append(row)
+        elif table == "attempts":
+            _put(db, put, row)
+        else:
+            _put(db, _insert(table, row), row)
+    if not pages.header_is_whole:
+        # Which pages are in use is not known: what was pruned may have come back.
+        db.execute("DELETE FROM attempts WHERE started_ms < (SELECT before_ms FROM pruned) AND status <> 'pending'")
+    return survived
+
+
+def _copy_by_name(path: Path, db: sqlite3.Connection) -> None:
+    """Copy what has other columns than any version, as far as SQLite reads it, and what calls have taught."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as old:
         old.row_factory = sqlite3.Row
         old.text_factory = lambda text: text.decode(errors="replace")
-        db.execute("BEGIN IMMEDIATE")
-        count = 0
-        for row in _attempts(old):
-            told = {name: row[name] for name in row.keys() if name in COLUMNS}  # noqa: SIM118 (a Row iterates values)
-            count += _put(db, "attempts", told)
-        for table in _MEMORY:
-            with suppress(sqlite3.Error):
-                for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 (own names)
-                    _put(db, table, dict(row))
-        _keep_pruned_sums(old, db)
-        db.execute("COMMIT")
-    return count
+        tables = ["pruned", *_MEMORY]
+        with suppress(sqlite3.Error, UnicodeError):
+            if len(_names(old, "attempts")) not in shapes()["attempts"].lengths:
+                tables.append("attempts")
+        for table in tables:
+            names = set(_names(db, table))
+            with suppress(sqlite3.Error, UnicodeError):
+                for told in old.execute(f"SELECT * FROM {table} NOT INDEXED"):  # noqa: S608 (own names)
+                    row: Row = {name: told[name] for name in told.keys() if name in names}  # noqa: SIM118 (a Row iterates values)
+                    _put(db, _insert(table, row), row)
 
 
-def _keep_pruned_sums(old: sqlite3.Connection, db: sqlite3.Connection) -> None:
+def _names(db: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+
+
+def _infer_pruned(rollups: list[Row], db: sqlite3.Connection) -> None:
+    """Take sums before the oldest row for those of pruned rows, where it is not told what was pruned."""
+    (oldest_ms,) = db.execute("SELECT min(started_ms) FROM attempts").fetchone()
+    if oldest_ms is None or not any(_quarter(row) < oldest_ms // QUARTER_MS for row in rollups):
+        return
+    db.execute("INSERT OR IGNORE INTO pruned VALUES (1, ?)", (oldest_ms // QUARTER_MS * QUARTER_MS,))
+
+
+def _quarter(row: Row) -> int:
+    quarter = row["quarter"]
+    assert isinstance(quarter, int)
+    return quarter
+
+
+def _keep_pruned_sums(rollups: list[Row], db: sqlite3.Connection) -> None:
     """Keep the sums of attempts that were pruned: nothing else tells of them."""
-    columns = f"{ROLLUP_KEY}, {COUNTERS}"
-    with suppress(sqlite3.Error):
-        for row in old.execute(
-            f"SELECT {columns} FROM rollups"  # noqa: S608
-            " WHERE quarter < (SELECT ifnull(max(before_ms), 0) / 900000 FROM pruned)"
-        ):
-            db.execute(f"INSERT OR REPLACE INTO rollups ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row))  # noqa: S608
+    columns = (*ROLLUP_KEY.split(", "), *COUNTERS.split(", "))
+    key = " AND ".join(f"{name} = :{name}" for name in ROLLUP_KEY.split(", "))
+    (before,) = db.execute("SELECT ifnull(max(before_ms), 0) / 900000 FROM pruned").fetchone()
+    for row in rollups:
+        if _quarter(row) < before:
+            db.execute(f"DELETE FROM rollups WHERE {key}", row)  # noqa: S608 (own names)
+            db.execute(_insert("rollups", dict.fromkeys(columns)), row)
 
 
-def _put(db: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
-    names, holes = ", ".join(row), ", ".join("?" * len(row))
-    try:
-        return db.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({holes})", tuple(row.values())).rowcount  # noqa: S608
-    except sqlite3.Error:
-        return 0
+def _put(db: sqlite3.Connection, insert: str, row: Row) -> None:
+    with suppress(sqlite3.Error, OverflowError, UnicodeError):
+        db.execute(insert, row)
 
 
-def _attempts(old: sqlite3.Connection) -> Iterator[sqlite3.Row]:
-    """Yield every attempt that can be read: from the front to the damage, from the back to it, then one by one."""
-    front, back = 0, None
-    try:
-        for row in old.execute("SELECT * FROM attempts NOT INDEXED ORDER BY id"):
-            front = row["id"]
-            yield row
-    except sqlite3.Error:
-        pass
-    else:
-        return
-    with suppress(sqlite3.Error):
-        for row in old.execute("SELECT * FROM attempts NOT INDEXED WHERE id > ? ORDER BY id DESC", (front,)):
-            back = row["id"]
-            yield row
-    if back is None:
-        return
-    for gap in range(front + 1, min(back, front + _MOST_GAP)):
-        with suppress(sqlite3.Error):
-            yield from old.execute("SELECT * FROM attempts NOT INDEXED WHERE id = ?", (gap,)).fetchall()
+def _insert(table: str, names: Row) -> str:
+    return f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"  # noqa: S608
+
+
+def _put_attempt(shape: Shape) -> str:
+    """Return the SQL that puts an attempt; of two versions of one row the settled one stays."""
+    names = [column.name for column in shape.columns]
+    return (
+        f"INSERT INTO attempts ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"  # noqa: S608
+        " ON CONFLICT (request_id, attempt) DO UPDATE SET "
+        + ", ".join(f"{name} = excluded.{name}" for name in names if name != "id")
+        + " WHERE attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'"
+    )

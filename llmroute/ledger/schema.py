@@ -39,9 +39,9 @@ def migrate(db: sqlite3.Connection) -> None:
     Raises:
         LedgerError: the ledger was written by a newer llmroute, or by something else.
     """
-    version = _version(db)
-    if version == len(MIGRATIONS):
+    if is_current(db):
         return
+    version = _version(db)
     if version > len(MIGRATIONS):
         raise LedgerError(
             f"the ledger is of version {version} and this llmroute knows only {len(MIGRATIONS)}",
@@ -54,13 +54,24 @@ def migrate(db: sqlite3.Connection) -> None:
         version = _version(db)
         _refuse_foreign(db, version)
         for migration in MIGRATIONS[version:]:
-            for statement in _statements(migration.format(**WORDS)):
+            for statement in statements(migration.format(**WORDS)):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        roll_back(db)
         raise
+
+
+def is_current(db: sqlite3.Connection) -> bool:
+    """Whether a ledger has the tables of the newest version, as far as it says so."""
+    return _version(db) == len(MIGRATIONS)
+
+
+def roll_back(db: sqlite3.Connection) -> None:
+    """Undo the open transaction, which a full disk has already undone."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
 
 
 def _keep_a_log_of_writes(db: sqlite3.Connection) -> None:
@@ -90,7 +101,7 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
     """Cut a script into statements; `executescript` would commit before it begins."""
     statements, current = [], ""
     for line in script.split("\n"):

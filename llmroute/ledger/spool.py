@@ -6,15 +6,16 @@ the removal of the file doubles nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
-import sys
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.locks import locked, unlock
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.types import PICO_PER_USD
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Outlives a reboot, and is seldom on the disk that is full or the directory that is read-only.
 ELSEWHERE = Path("/var/tmp")  # noqa: S108 (in a folder of our own, whose owner and mode are checked)
+_LOCK_S = 0.25
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
 
 
@@ -100,7 +102,7 @@ def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
         yield [], []
         return
     try:
-        _lock(fd)
+        _lock(fd, place)
         if not _is_at(fd, place):
             # Somebody took it in while this process waited.
             yield [], []
@@ -148,7 +150,7 @@ def _row(text: bytes) -> AttemptRow | None:
         told: Any = json.loads(text)
         known = {name: told[name] for name in COLUMNS if name in told}
         return AttemptRow(**known) if all(known[name] is not None for name in _NEEDED) else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -166,17 +168,19 @@ def _append(place: Path, data: bytes) -> None:
     while True:
         fd = os.open(place, flags, 0o600)
         try:
-            _lock(fd)
+            _lock(fd, place)
             if not _is_at(fd, place):
                 continue
             size = os.fstat(fd).st_size
             whole = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
             try:
                 _write(fd, data if whole else b"\n" + data)
-                os.fsync(fd)
             except OSError:
                 os.ftruncate(fd, size)
                 raise
+            # Nobody waits for the disk of another: a row that is taken in meanwhile is where it belongs.
+            unlock(fd)
+            os.fsync(fd)
             return
         finally:
             os.close(fd)
@@ -195,9 +199,7 @@ def _is_at(fd: int, place: Path) -> bool:
         return False
 
 
-def _lock(fd: int) -> None:
-    """Wait for the file; the lock goes when it is closed."""
-    if sys.platform != "win32":
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_EX)
+def _lock(fd: int, place: Path) -> None:
+    """Wait for the file, but not for long: who has it is soon done, or was stopped."""
+    if not locked(fd, _LOCK_S):
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process keeps it locked", str(place))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
-from llmroute.ledger import breakers, memory, spool
-from llmroute.ledger.entries import INSERT_ONCE, SETTLE, Pending, Settled, write
+from llmroute.ledger import breakers, memory, tending
+from llmroute.ledger.blueprint import lost_triggers
+from llmroute.ledger.connecting import connected
+from llmroute.ledger.entries import Pending, Settled, write
 from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
-from llmroute.ledger.making import create
-from llmroute.ledger.reaping import dead_rows, lose
-from llmroute.ledger.schema import migrate, require_sqlite
+from llmroute.ledger.locks import Patience, opening_in
+from llmroute.ledger.making import create, require_file
+from llmroute.ledger.schema import require_sqlite, roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
-SYNCHRONOUS = "PRAGMA synchronous = NORMAL"
 
 # What a process that ends has left open: the last reference to a connection would close it.
 _left_open: list[sqlite3.Connection] = []
@@ -36,8 +37,10 @@ _left_open: list[sqlite3.Connection] = []
 class Ledger:
     """One open ledger.  Every write is one short transaction; no transaction is open while a provider is called."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, patience: Patience | None = None) -> None:
         """Open the ledger at `path`, making it when there is none.
+
+        `busy_timeout_s` is how long each write may wait for other processes, `patience` how long all of them together.
 
         Raises:
             LedgerError: it cannot be opened, made or understood; says why and what to do.
@@ -46,23 +49,26 @@ class Ledger:
         # Held again by whoever writes at once.
         self._lock = threading.RLock()
         self._busy_timeout_s = busy_timeout_s
+        self._patience = patience
+        # By its number the schema in which no trigger was lost; SQLite counts its changes.
+        self._whole_schema: int | None = None
         require_sqlite()
         with translated(path):
-            if not path.exists():
-                create(path)
-            self._file = path.stat()
-            self.db = self._connected()
-            try:
-                migrate(self.db)
-                self.db.execute(SYNCHRONOUS)
-            except BaseException:
-                self.db.close()
-                raise
+            if path.exists():
+                require_file(path)
+            else:
+                create(path, self._waiting())
+            self._file, self.db = self._connected()
         hold_while_forking(self)
 
-    def _connected(self) -> sqlite3.Connection:
-        """Return a new connection: one serves all threads, one transaction at a time."""
-        return sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
+    def _waiting(self) -> Patience:
+        return self._patience or Patience(self._busy_timeout_s)
+
+    def _connected(self) -> tuple[os.stat_result, sqlite3.Connection]:
+        """Return the file and a new connection: one serves all threads, one transaction at a time."""
+        patience = self._waiting()
+        with opening_in(self.path.parent, patience), patience.spent() as within_s:
+            return self.path.stat(), connected(self.path, within_s)
 
     def hold(self) -> None:
         """Wait for the transaction under way: a fork in its midst would leave the child with its lock for ever."""
@@ -76,8 +82,7 @@ class Ledger:
         """Connect again in a forked child: SQLite's connections and locks are one process's own."""
         leave_to_parent(self.db)
         self._lock = threading.RLock()
-        self.db = self._connected()
-        self.db.execute(SYNCHRONOUS)
+        _, self.db = self._connected()
 
     def begin(
         self,
@@ -109,13 +114,13 @@ class Ledger:
         """
         _raise(self.write([Settled(row, lesson)]))
 
-    def write(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+    def write(self, entries: Sequence[Entry], patience: Patience | None = None) -> list[LedgerError | Refusal | None]:
         """Write entries in their order in one transaction; return of each what kept it out, None of what is written.
 
-        What is wrong with one entry keeps none of the others out.
+        What is wrong with one entry keeps none of the others out.  `patience` is waited with instead of the ledger's.
         """
         try:
-            return self._written(entries)
+            return self._written(entries, patience)
         except LedgerError as error:
             return [_again(error) for _ in entries]
 
@@ -124,30 +129,43 @@ class Ledger:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            with translated(self.path):
-                try:
-                    self.db.execute("PRAGMA busy_timeout = 0")
-                    return self._written(entries)
-                finally:
-                    self.db.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout_s * 1000)}")
+            return self._written(entries, Patience(0))
         except LedgerError:
             return None
         finally:
             self._lock.release()
 
-    def _written(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+    def _written(self, entries: Sequence[Entry], patience: Patience | None) -> list[LedgerError | Refusal | None]:
         """Write all that can be written, or nothing."""
         outcomes: list[LedgerError | Refusal | None]
         try:
-            with self.transaction() as db:
+            with self.transaction(patience) as db:
+                if any(isinstance(entry, Pending) and entry.caps for entry in entries):
+                    self._require_triggers()
                 outcomes = [*write(db, entries)]
         except LedgerError as error:
             if len(entries) == 1 or not isinstance(error.__cause__, OF_ONE_ROW):
                 raise
-            with self.transaction():
+            with self.transaction(patience):
                 outcomes = [self._alone(entry) for entry in entries]
         self._check_place()
         return outcomes
+
+    def _require_triggers(self) -> None:
+        """Check that what caps count is still counted.
+
+        Raises:
+            LedgerError: a trigger is missing, changed or added.
+        """
+        (schema,) = self.db.execute("PRAGMA schema_version").fetchone()
+        if schema == self._whole_schema:
+            return
+        if lost := lost_triggers(self.db):
+            raise LedgerError(
+                f"the ledger {self.path} does not count what is spent: the trigger {lost[0]} is missing or changed",
+                hint=HINT,
+            )
+        self._whole_schema = schema
 
     def _alone(self, entry: Entry) -> LedgerError | Refusal | None:
         """Write one entry in the open transaction, which goes on when something is wrong with the entry."""
@@ -191,41 +209,15 @@ class Ledger:
         with self.transaction() as db:
             return breakers.reset_breakers(db, provider)
 
-    def tend(self, now_ms: int) -> None:
+    def tend(self, now_ms: int) -> list[Path]:
         """Take in what other runs had to leave beside the ledger, then give up the rows of those that died.
 
-        Costs two looks when there is nothing to do.
+        Costs two looks when there is nothing to do.  Returns what could not be taken in because others keep it locked.
 
         Raises:
             LedgerError: there is something to do, and it cannot be written.
         """
-        for place in spool.waiting(self.path):
-            try:
-                self.take_in(place)
-            except LedgerError as error:
-                # A spool that somebody else wrote, under sudo for one, keeps nobody from the ledger.
-                if not isinstance(error.__cause__, PermissionError):
-                    raise
-        with translated(self.path):
-            dead = dead_rows(self.db, now_ms)
-        if dead:
-            with self.transaction():
-                lose(self.db, dead, now_ms)
-
-    def take_in(self, place: Path) -> int:
-        """Take in one spool file and return how many rows were in it.
-
-        Raises:
-            LedgerError: it cannot be read, or the ledger cannot be written.
-        """
-        with translated(self.path), spool.taken(place) as (rows, strange), self.transaction():
-            for row in rows:
-                try:
-                    self.db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
-                except OF_ONE_ROW:
-                    # A value that no column takes.
-                    strange.append(spool.line(row))
-        return len(rows)
+        return tending.tend(self, now_ms)
 
     def _check_place(self) -> None:
         """Notice that the file was deleted or replaced: what is written now is seen by nobody.
@@ -238,16 +230,18 @@ class Ledger:
                 raise LedgerError(f"the ledger {self.path} was replaced while it was in use", hint=HINT)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction, taken at once so that it cannot fail half way for a lock."""
+    def transaction(self, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
+        """One write transaction, taken at once so that it cannot fail half way for a lock; commit it here or there."""
         with self._lock, translated(self.path):
             try:
-                self.db.execute("BEGIN IMMEDIATE")
+                with (patience or self._waiting()).spent() as within_s:
+                    self.db.execute(f"PRAGMA busy_timeout = {round(within_s * 1000)}")
+                    self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
                 if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
+                    self.db.execute("COMMIT")
+            except BaseException:
+                roll_back(self.db)
                 raise
 
     @contextmanager
@@ -264,11 +258,13 @@ class Ledger:
     def leave(self) -> None:
         """Leave the ledger open until the process ends, which must be soon.
 
-        Whoever closes last moves what was written from the write-ahead log into the file and waits for the disk three
-        times, which takes longer than all else in a short run.  Once committed it is as safe in the log; another run
-        reads it there, and moves it when there are a thousand pages of it.
+        What was written is moved from the write-ahead log into the file, so that a plain copy of the file has it,
+        unless others read or write just now.  To close the ledger as well, and so remove the log, would take longer.
         """
         with self._lock:
+            with suppress(sqlite3.Error):
+                self.db.execute("PRAGMA busy_timeout = 0")
+                self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             _left_open.append(self.db)
 
     def __enter__(self) -> Self:

@@ -235,7 +235,7 @@ class LLMService:
         """
         name = self.registry.get_model_config(provider, model).id
         call = OutsideCall(provider, name, success, latency_ms, cost_usd)
-        track_usage(self._books.ledger(), call, new_id(), now_ms())
+        track_usage(self._books.access.ledger(), call, new_id(), now_ms())
         self._plan_anew()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
@@ -244,7 +244,7 @@ class LLMService:
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        return usage_stats(self._books.ledger(), provider)
+        return usage_stats(self._books.access.ledger(), provider)
 
     async def health_check(self) -> dict[str, bool]:
         """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""

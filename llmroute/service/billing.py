@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import RequestError
 from llmroute.ledger.periods import PERIODS, clock_of, in_zone_of, milliseconds, start_of
+from llmroute.service.opening import ledger_of, opened
 from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from llmroute.config import Config
     from llmroute.ledger.reports import Line
-    from llmroute.ledger.store import Ledger
 
 __all__ = ["PERIODS", "Bill", "Question", "bill"]
 
@@ -80,29 +77,6 @@ def bill(config: Config, question: Question, *, now: datetime | None = None) -> 
     return Bill(period, since, until, question.workspace, total(lines), lines, question.by, groups)
 
 
-@contextmanager
-def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
-    """Open the ledger to read it, None where there is none; what waits for it is taken in first.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    from llmroute.ledger.spool import waiting
-
-    if not (config.ledger_path.exists() or waiting(config.ledger_path)):
-        yield None
-        return
-    from llmroute.ledger.coarse import fill
-    from llmroute.ledger.store import Ledger
-
-    with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
-        with suppress(LedgerError):
-            # A ledger that cannot be written can still be read.
-            ledger.tend(milliseconds(now))
-            fill(ledger)
-        yield ledger
-
-
 def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | None, datetime]:
     if question.since is None and question.until is None:
         period = question.period or DEFAULT_PERIOD
@@ -152,8 +126,7 @@ def known_workspaces(config: Config) -> list[str]:
     """
     if not config.ledger_path.exists():
         return []
-    from llmroute.ledger.store import Ledger
     from llmroute.ledger.workspaces import workspaces
 
-    with Ledger(config.ledger_path) as ledger:
+    with ledger_of(config) as ledger:
         return workspaces(ledger)

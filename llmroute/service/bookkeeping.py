@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
+from llmroute.service.access import Access
 from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Fitting
 
@@ -65,20 +63,11 @@ class Bookkeeper:
         limits: Sequence[Limit] = (),
         wait_s: float = 10.0,
     ) -> None:
-        self._path = path if ledger is None else ledger.path
+        self.access = Access(path, ledger, capped=bool(limits), wait_s=wait_s)
         self._warn = warn
-        self._given = ledger
-        self._ledger: Ledger | None = None
-        self._opening = threading.Lock()
         self._limits = tuple(limits)
-        self._wait_s = wait_s
         self._warned = False
         self._spooled: set[tuple[str, int]] = set()
-        start_anew_in_children(self)
-
-    def start_anew(self) -> None:
-        """Make a new lock in a forked child: a thread of the parent may have held it."""
-        self._opening = threading.Lock()
 
     def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.
@@ -95,15 +84,18 @@ class Bookkeeper:
 
     def write(self, operations: Sequence[Begin | Settle]) -> list[Outcome]:
         """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each."""
-        outcomes = self._write(operations, lambda entries: self.ledger().write(entries))
+        outcomes = self._write(operations, self.access.write)
         assert outcomes is not None
         return outcomes
 
+    def write_late(self, operations: Sequence[Begin | Settle]) -> None:
+        """As `write`, where the service may have been closed meanwhile: what is opened for it is closed again."""
+        with self.access.closed_again():
+            self.write(operations)
+
     def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[Outcome] | None:
         """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
-        # Another thread may close it meanwhile.
-        ledger = self._ledger
-        return None if ledger is None else self._write(operations, ledger.write_at_once)
+        return self._write(operations, self.access.write_at_once)
 
     def _write(
         self,
@@ -158,7 +150,7 @@ class Bookkeeper:
         if isinstance(outcome, BudgetExceededError):
             return fitting.refused(outcome)
         if isinstance(outcome, LedgerError):
-            self._let_go()
+            self.access.let_go()
             refusal = BudgetExceededError(
                 f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
             )
@@ -178,15 +170,12 @@ class Bookkeeper:
         self._spool(row, None)
         return True
 
-    def _has_ledger(self) -> bool:
-        return self._ledger is not None or self._given is not None or self._path.exists()
-
     def recall(self, *, bucket: int, effort: str, now_ms: int) -> Recollection | None:
         """Return what calls have taught, None where there is no ledger to read."""
-        if not self._has_ledger():
+        if not self.access.exists():
             return None
         try:
-            return self.ledger().recall(bucket=bucket, effort=effort, now_ms=now_ms)
+            return self.access.ledger().recall(bucket=bucket, effort=effort, now_ms=now_ms)
         except LedgerError:
             # Whoever begins an attempt says so.
             return None
@@ -197,42 +186,24 @@ class Bookkeeper:
         Raises:
             LedgerError: the ledger cannot be written.
         """
-        if not self._has_ledger():
+        if not self.access.exists():
             return 0
-        return self.ledger().reset_breakers(provider)
+        return self.access.ledger().reset_breakers(provider)
 
     def retry_allowed(self, provider: str, now_ms: int) -> bool:
         """Whether a provider has a retry left; nobody knows without a ledger."""
         try:
-            return self.ledger().retry_allowed(provider, now_ms)
+            return self.access.ledger().retry_allowed(provider, now_ms)
         except LedgerError:
             return True
-
-    def ledger(self) -> Ledger:
-        """Return the ledger, opening it when it is not open yet; what others left to do is done then.
-
-        Raises:
-            LedgerError: it cannot be opened.
-        """
-        with self._opening:
-            if self._ledger is None:
-                from llmroute.ledger.store import Ledger
-
-                self._ledger = self._given or Ledger(self._path, busy_timeout_s=self._wait_s)
-                try:
-                    self._ledger.tend(time.time_ns() // 1_000_000)
-                except BaseException:
-                    self.close()
-                    raise
-            return self._ledger
 
     def _spool(self, row: AttemptRow, why: LedgerError | None) -> None:
         from llmroute.ledger import spool
 
-        self._let_go()
+        self.access.let_go()
         reason = "" if why is None else f": {why.message}"
         try:
-            place = spool.keep(row, self._path)
+            place = spool.keep(row, self.access.path)
         except OSError as error:
             if row.status != "pending":
                 self._warn(f"warning: this call is in no ledger ({error.strerror}){reason}; it was {spool.told(row)}")
@@ -242,22 +213,6 @@ class Bookkeeper:
         if not self._warned:
             self._warned = True
             self._warn(f"warning: this call is not in the ledger yet, the next run takes it in from {place}{reason}")
-
-    def _let_go(self) -> None:
-        """Close a ledger that failed, so that the next attempt opens what is there then."""
-        if self._given is None:
-            self.close()
-
-    def close(self) -> None:
-        """Close the ledger if it was opened here; one that was lent stays open."""
-        ledger, self._ledger = self._ledger, None
-        if ledger is not None and self._given is None:
-            ledger.close()
-
-    def leave(self) -> None:
-        """As `close`, in a process that ends now."""
-        if self._ledger is not None and self._given is None:
-            self._ledger.leave()
 
 
 def answer_of(outcome: Outcome) -> int | None:

@@ -131,13 +131,19 @@ class Calls:
         """
         clock = Clock()
         prompt = options.rendered_prompt(streaming=streaming)
-        total_s = self.timeouts(options).total_s
+        total_s = self.begin(options)
         with self._local_models.asked_within(total_s):
             first, whole = self.planner(options, prompt).first(options, prompt)
         if clock() - clock.started_s >= total_s:
             raise no_time(total_s)
         others = None if whole is None else lambda: whole().others(first)
         return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
+
+    def begin(self, options: Options, *, paced: bool = False) -> float:
+        """Return how many seconds a request has that begins now; `paced` if it waits for its turn before they count."""
+        total_s = self.timeouts(options).total_s
+        self._books.access.expect(total_s, deadline=not paced)
+        return total_s
 
     def timeouts(self, options: Options) -> Timeouts:
         """Return the limits of a request."""

@@ -47,7 +47,7 @@ class GroupedBooks:
         """Write how an attempt ended whose task is cancelled: at once, or in a thread where that would have to wait."""
         settlement = Settle(row, lesson)
         if self._books.write_at_once([settlement]) is None:
-            self._threads.start(lambda: self._books.write([settlement]))
+            self._threads.start(lambda: self._books.write_late([settlement]))
 
     async def _written(self, operation: Begin | Settle) -> Outcome:
         loop = asyncio.get_running_loop()

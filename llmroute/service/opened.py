@@ -119,11 +119,11 @@ class Opened:
             self._sender = None
         if self._threads is not None:
             self._threads.close()
-        self._books.close()
+        self._books.access.close()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
-        self._books.leave()
+        self._books.access.leave()
 
     async def aclose(self) -> None:
         """Close what the running loop has opened, and all else when no other loop is in use."""

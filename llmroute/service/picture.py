@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.periods import before, clock_of, milliseconds, start_of
 from llmroute.registry.pricing import cost_picousd, price_on
-from llmroute.service.billing import opened
+from llmroute.service.opening import opened
 from llmroute.service.upkeep import standings
 from llmroute.types import PICO_PER_USD, Usage
 

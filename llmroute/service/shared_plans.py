@@ -100,7 +100,7 @@ class SharedPlans:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        total_s = self._calls.timeouts(options).total_s
+        total_s = self._calls.begin(options, paced=self._paced)
         try:
             async with asyncio.timeout(total_s):
                 return await self._plan(options, prompt)

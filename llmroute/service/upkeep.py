@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import RequestError
 from llmroute.ledger.periods import milliseconds, start_of
 from llmroute.service.caps import current_caps
+from llmroute.service.opening import ledger_of, opened, patience_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.budgets import Standing
     from llmroute.ledger.checks import Report
+    from llmroute.ledger.restoring import Restored
     from llmroute.ledger.salvage import Salvage
 
 _DAYS = {"d": 1, "w": 7, "y": 365}
@@ -25,10 +26,15 @@ _DAYS = {"d": 1, "w": 7, "y": 365}
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was wrong, what it took, and how it is now."""
+    """What was wrong, what it took, and how it is now.
+
+    `told` is what is counted otherwise than before, in words; `kept` is a copy of the ledger as it was.
+    """
 
     before: Report
     salvage: Salvage | None
+    kept: Path | None
+    told: tuple[str, ...]
     after: Report
 
 
@@ -45,12 +51,8 @@ def standings(config: Config, *, now: datetime | None = None) -> list[Standing]:
     caps = current_caps(config.limits, milliseconds(now))
     if not caps or not (config.ledger_path.exists() or waiting(config.ledger_path)):
         return [Standing(cap, 0, 0) for cap in caps]
-    from llmroute.ledger.store import Ledger
-
-    with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
-        with suppress(LedgerError):
-            # A ledger that cannot be written can still be read.
-            ledger.tend(milliseconds(now))
+    with opened(config, now) as ledger:
+        assert ledger is not None
         return [standing(ledger.db, cap) for cap in caps]
 
 
@@ -62,28 +64,57 @@ def check(config: Config) -> Report:
     """
     from llmroute.ledger import checks
 
-    return checks.check(config.ledger_path, _now_ms())
+    return checks.check(config.ledger_path, _now_ms(), patience_of(config))
 
 
 def repair(config: Config) -> Repaired:
     """Mend what a check finds, and do what waits to be done.
 
     Raises:
-        LedgerError: it cannot be written.
+        LedgerError: it cannot be written, or others keep it locked.
     """
-    from llmroute.ledger import checks, spool
+    from llmroute.ledger import repairs, spool
     from llmroute.ledger.salvage import salvage
     from llmroute.ledger.store import Ledger
 
-    path = config.ledger_path
-    before = check(config)
-    saved = None
-    if not before.readable:
-        saved = salvage(path, f"{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    path, patience = config.ledger_path, patience_of(config)
+    found = before = check(config)
+    saved, kept = None, None
+    told: tuple[str, ...] = ()
+    if before.unlike and before.readable:
+        with Ledger(path, patience=patience) as ledger:
+            kept = repairs.repair_parts(ledger, path.with_name(f"{path.name}.before-repair-{_stamp()}"))
+        found = check(config)
+    if not found.readable:
+        saved = salvage(path, _stamp(), _now_ms(), patience)
     if path.exists() or spool.waiting(path):
-        with Ledger(path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
-            checks.repair_sums(ledger, _now_ms())
-    return Repaired(before, saved, check(config))
+        with Ledger(path, patience=patience) as ledger:
+            told = repairs.repair_sums(ledger, _now_ms())
+    return Repaired(before, saved, kept, told, check(config))
+
+
+def rehearse_repair(config: Config) -> Repaired:
+    """Repair a copy, which is then thrown away: what is told is what `repair` would do.
+
+    Raises:
+        LedgerError: it cannot be copied, or others keep it locked.
+    """
+    from llmroute.ledger.copying import copied
+
+    with copied(config.ledger_path, patience_of(config)) as copy:
+        return repair(replace(config, ledger_path=copy))
+
+
+def restore(config: Config, copy: Path) -> Restored:
+    """Put a copy back in the place of the ledger, which is kept beside it.
+
+    Raises:
+        RequestError: there is no such copy.
+        LedgerError: the copy is not sound, or the ledger cannot be replaced just now.
+    """
+    from llmroute.ledger import restoring
+
+    return restoring.restore(config.ledger_path, copy, _stamp(), _now_ms(), patience_of(config))
 
 
 def backup(config: Config, target: Path) -> None:
@@ -94,11 +125,10 @@ def backup(config: Config, target: Path) -> None:
         LedgerError: it cannot be read or written.
     """
     from llmroute.ledger import upkeep
-    from llmroute.ledger.store import Ledger
 
     if not config.ledger_path.exists():
         raise RequestError(f"there is no ledger at {config.ledger_path} yet")
-    with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
+    with ledger_of(config) as ledger:
         upkeep.backup(ledger, target)
 
 
@@ -116,9 +146,8 @@ def prune(config: Config, older_than: str, *, now: datetime | None = None) -> tu
     if not config.ledger_path.exists():
         return 0, before
     from llmroute.ledger import upkeep
-    from llmroute.ledger.store import Ledger
 
-    with Ledger(config.ledger_path, busy_timeout_s=config.timeouts.ledger_s) as ledger:
+    with ledger_of(config) as ledger:
         ledger.tend(milliseconds(now))
         return upkeep.prune(ledger, milliseconds(before)), before
 
@@ -128,6 +157,10 @@ def _span(text: str) -> timedelta:
     if not found:
         raise RequestError(f"{text!r} is no span", hint="90d, 26w and 2y are")
     return timedelta(days=int(found[1]) * _DAYS[found[2]])
+
+
+def _stamp() -> str:
+    return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
 def _now_ms() -> int:

@@ -157,7 +157,8 @@ def test_a_ledger_that_is_deleted_during_a_call(server: ModelServer, ledger: Pat
 
 
 def test_a_corrupt_ledger_is_said_and_mended(server: ModelServer, ledger: Path, tmp_path: Path) -> None:
-    ledger.write_bytes(os.urandom(20_000))
+    for file in (ledger, ledger.with_name("ledger.db-wal")):
+        file.write_bytes(os.urandom(20_000))
     assert_answered_and_spooled(run(*ASK, home=tmp_path, **server.settings), ledger)
     found = run("costs", "check", home=tmp_path)
     assert found.code == 3

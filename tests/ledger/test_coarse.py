@@ -9,7 +9,8 @@ import pytest
 
 from llmroute.ledger import coarse, schema
 from llmroute.ledger.budgets import standing
-from llmroute.ledger.checks import check, repair_sums
+from llmroute.ledger.checks import check
+from llmroute.ledger.repairs import repair_sums
 from llmroute.ledger.reports import DIMENSIONS, Line, Span, attempts, grouped
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.store import Ledger

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +111,12 @@ def test_who_does_not_wait_writes_where_nobody_else_does_and_nothing_where_someb
         other.execute("ROLLBACK")
         assert set(statuses(ledger)) == {"a"}
         assert ledger.write_at_once([Pending(row("b"))]) == [None]
-        assert ledger.db.execute("PRAGMA busy_timeout").fetchone() == (10_000,), "whoever waits waits as long as before"
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(ledger.write, [Pending(row("c"))])
+            time.sleep(0.3)
+            other.execute("ROLLBACK")
+            assert waiting.result(10) == [None], "whoever waits waits as before"
 
 
 def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_group_out(tmp_path: Path) -> None:

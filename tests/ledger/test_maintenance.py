@@ -8,8 +8,10 @@ import pytest
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger import spool
-from llmroute.ledger.checks import check, repair_sums
+from llmroute.ledger.checks import check
+from llmroute.ledger.locks import Patience
 from llmroute.ledger.making import beside
+from llmroute.ledger.repairs import repair_sums
 from llmroute.ledger.salvage import salvage
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.upkeep import backup, prune
@@ -115,12 +117,12 @@ def test_a_damaged_ledger_is_moved_aside_and_what_can_be_read_of_it_is_kept(
     found = check(path, NOW_MS)
     assert not found.sound
     assert not found.readable
-    saved = salvage(path, "now")
+    saved = salvage(path, "now", NOW_MS, Patience(10))
     assert saved.aside.name == "ledger.db.corrupt-now"
     assert len(saved.aside.read_bytes()) == len(whole)
     assert saved.rows >= least
     after = check(path, NOW_MS)
-    assert (after.faults, after.attempts) == ((), saved.rows)
+    assert (after.faults, after.attempts) == ((), saved.rows + saved.lost.rows)
     assert path.stat().st_mode & 0o777 == 0o600
     assert not list(path.parent.glob("*.new-*"))
 
@@ -131,7 +133,7 @@ def test_rows_on_both_sides_of_the_damage_are_kept(path: Path) -> None:
     data[page * 4096 : page * 4096 + 8] = b"\xff" * 8
     path.write_bytes(data)
     assert not check(path, NOW_MS).sound
-    saved = salvage(path, "now")
+    saved = salvage(path, "now", NOW_MS, Patience(10))
     assert saved.rows > CALLS * 0.9
     with Ledger(path) as ledger:
         kept = {one for (one,) in ledger.db.execute("SELECT request_id FROM attempts")}
@@ -142,7 +144,7 @@ def test_who_has_the_ledger_open_notices_that_it_was_replaced(path: Path) -> Non
     with Ledger(path) as ledger:
         made = row("a")
         ledger.begin(made)
-        salvage(path, "now")
+        salvage(path, "now", NOW_MS, Patience(10))
         with pytest.raises(LedgerError, match="replaced while it was in use"):
             ledger.settle(settled(made, 1))
 
@@ -198,7 +200,7 @@ def test_sums_of_pruned_rows_outlive_a_repair_and_a_salvage(path: Path) -> None:
         prune(ledger, NOW_MS + 100 * QUARTER)
         repair_sums(ledger, NOW_MS)
     assert bill(path) == whole
-    salvage(path, "now")
+    salvage(path, "now", NOW_MS, Patience(10))
     assert bill(path) == whole
     assert check(path, NOW_MS).faults == ()
 

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -19,9 +20,6 @@ from llmroute.errors import LedgerError
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.schema import MIGRATIONS
 from llmroute.ledger.store import Ledger
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW_MS = 1_790_000_000_000
 
@@ -449,14 +447,31 @@ def test_a_writer_that_is_killed_leaves_a_sound_ledger(path: Path) -> None:
     assert settled == counted >= 10
 
 
-def test_a_ledger_that_is_left_keeps_what_was_written_in_its_log_for_the_next_run(tmp_path: Path) -> None:
+def test_a_ledger_that_is_left_has_what_was_written_in_the_file_itself(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
     ledger.settle(AttemptRow("r", 1, 1_000, "openai", "m", streaming=False, status="ok"))
-    file = path.read_bytes()
     ledger.leave()
-    del ledger
-    assert path.read_bytes() == file, "nothing waits for the file"
-    assert path.with_name("ledger.db-wal").stat().st_size > 0
-    with Ledger(path) as another:
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(path.read_bytes())
+    with Ledger(copy) as another:
         assert another.db.execute("SELECT request_id FROM attempts").fetchall() == [("r",)]
+
+
+def test_a_ledger_that_is_left_while_another_reads_waits_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as other, other.transaction():
+        ledger = Ledger(path)
+        began = time.monotonic()
+        ledger.leave()
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("kind", ["a device", "a pipe"])
+def test_what_keeps_nothing_is_no_place_for_a_ledger(kind: str, tmp_path: Path) -> None:
+    path = Path("/dev/null")
+    if kind == "a pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    with pytest.raises(LedgerError, match="it is no regular file"):
+        Ledger(path)

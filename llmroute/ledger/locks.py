@@ -1,0 +1,133 @@
+"""Locks of files and directories, and how long they are waited for: whoever holds one may have been stopped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LOOK_AGAIN_S = 0.005
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+
+
+class Patience:
+    """How many seconds may still be spent on waiting for locks, all of them together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
+        self._until_s: float | None = None
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left, none when the deadline is over."""
+        within_s = self._left_s if self._until_s is None else min(self._left_s, self._until_s - monotonic())
+        return max(within_s, 0.0)
+
+    def renew(self, seconds: float, deadline_s: float | None = None) -> None:
+        """Allow so many seconds anew, and none when so many have gone by."""
+        self._left_s = seconds
+        self.extend(deadline_s)
+
+    def extend(self, deadline_s: float | None) -> None:
+        """Move the deadline away, to so many seconds from now, if it is not that far yet."""
+        if deadline_s is None:
+            self._until_s = None
+            return
+        until_s = monotonic() + deadline_s
+        self._until_s = until_s if self._until_s is None else max(self._until_s, until_s)
+
+    @contextmanager
+    def spent(self) -> Iterator[float]:
+        """Lend what is left to one wait, and take off how long it was."""
+        began_s = monotonic()
+        try:
+            yield self.left_s
+        finally:
+            self._left_s -= monotonic() - began_s
+
+
+def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
+    """Lock an open file, which unlocks when it is closed; False if others keep it longer than that.
+
+    Where there are no locks there is nothing to wait for.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    until_s = monotonic() + within_s
+    while True:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= until_s:
+                return False
+            sleep(_LOOK_AGAIN_S)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            raise
+        else:
+            return True
+
+
+def unlock(fd: int) -> None:
+    """Unlock an open file."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def alone_in(folder: Path, patience: Patience) -> Iterator[None]:
+    """Be the only one who puts a ledger into a directory, takes one away or opens one.
+
+    Raises:
+        LedgerError: another process keeps the directory locked.
+    """
+    with _held(folder, patience, shared=False):
+        yield
+
+
+@contextmanager
+def opening_in(folder: Path, patience: Patience) -> Iterator[None]:
+    """Open a ledger while none is put into the directory or taken away.
+
+    Raises:
+        LedgerError: another process keeps the directory locked.
+    """
+    with _held(folder, patience, shared=True):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, patience: Patience, *, shared: bool) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        # It takes no new ledger from us, and shows no files either.
+        yield
+        return
+    try:
+        with patience.spent() as within_s:
+            if not locked(fd, within_s, shared=shared):
+                raise LedgerError(
+                    f"another process keeps the directory of the ledger locked: {folder}",
+                    hint="let it go on, or end it",
+                )
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,73 @@
+"""Put a copy of a ledger back in its place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError, RequestError
+from llmroute.ledger.checks import check
+from llmroute.ledger.connecting import connected_to_read
+from llmroute.ledger.faults import translated
+from llmroute.ledger.locks import alone_in
+from llmroute.ledger.making import named_anew, replace, unwritten
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger.locks import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How many attempts are in the ledger now, and where the one is that it replaced; None where there was none."""
+
+    attempts: int
+    aside: Path | None
+
+
+def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience) -> Restored:
+    """Check a copy and replace the ledger by it at once; whoever has that open notices, and spools its rows.
+
+    Raises:
+        RequestError: there is no such copy, or it is the ledger itself.
+        LedgerError: the copy is not sound, or the ledger is in use, or its directory cannot be written.
+    """
+    if not copy.is_file():
+        raise RequestError(f"{copy} is no file", hint="name a copy that llmroute costs backup has made")
+    if path.exists() and path.samefile(copy):
+        raise RequestError(f"{copy} is the ledger itself")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with translated(path), named_anew(path) as new:
+        found = _copied(copy, new, now_ms, patience)
+        aside = path.with_name(f"{path.name}.replaced-{stamp}") if path.exists() else None
+        with alone_in(path.parent, patience):
+            if aside is None:
+                replace(path, new, path.with_name(f"{path.name}.orphan-{stamp}"))
+            else:
+                with unwritten(path, patience):
+                    replace(path, new, aside)
+    return Restored(found, aside)
+
+
+def _copied(copy: Path, new: Path, now_ms: int, patience: Patience) -> int:
+    """Copy a copy, so that it stays as it is, and return how many attempts are in it."""
+    try:
+        with (
+            closing(connected_to_read(copy, patience.left_s)) as source,
+            closing(sqlite3.connect(new, isolation_level=None)) as target,
+        ):
+            source.backup(target)
+        report = check(new, now_ms, patience)
+        faults = report.faults
+    except (sqlite3.Error, UnicodeDecodeError, LedgerError) as error:
+        faults = (str(error),)
+    if faults:
+        raise LedgerError(
+            f"{copy} is not sound: {faults[0].replace(str(new), str(copy))}",
+            hint=f"LLMROUTE_LEDGER={os.fspath(copy)} llmroute costs check --repair mends it",
+        )
+    return report.attempts
