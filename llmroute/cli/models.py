@@ -83,7 +83,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         from llmroute.providers import PROVIDERS
         from llmroute.service.api import LLMService
         from llmroute.service.freshness import warn_when_stale
-        from llmroute.service.listing import available, listed, measured, narrowed, ordered
+        from llmroute.service.listing import available, listed, measured, narrowed, ordered, with_local
         from llmroute.service.options import require_one_of
 
         service = LLMService(note=say)
@@ -95,6 +95,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         else:
             found = [one for one in listed(service.registry, provider) if everything or one.status != "retired"]
             asked = as_json or only_available or sys.stdout.isatty()
+            found = with_local(service, found, provider) if asked else found
             callable_here = available(service, found) if asked else ()
         found = narrowed(found, capability or (), max_cost)
         if as_json or sort == "latency" or sys.stdout.isatty():

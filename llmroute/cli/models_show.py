@@ -18,22 +18,28 @@ from llmroute.errors import RequestError
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="provider/model, a bare model, or an alias.", autocompletion=completing.models)
+        str,
+        typer.Argument(
+            help="provider/model, a bare model, an alias, or a family (its newest).", autocompletion=completing.models
+        ),
     ],
     as_json: flags.AsJSON = False,
 ) -> None:
     """Tell all that is known of a model, and where from."""
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
-        from llmroute.service.listing import as_listed, measured, why_unavailable
+        from llmroute.service.listing import as_listed, measured, named_model, why_unavailable, with_limits_here
+        from llmroute.service.local import LOCAL_SERVER
 
         service = LLMService()
-        model = service.registry.resolve(name, service.config.default_provider)
-        if not model.known:
+        model = named_model(service, name)
+        pulled = model.provider == LOCAL_SERVER and service.local_models().has(model.api_name)
+        if not model.known and not pulled:
             raise RequestError(
                 f"the catalogue does not know {model.name}", hint="llmroute models --live lists what your keys can call"
             )
-        (one,) = measured(service, [as_listed(service.registry, model)])
+        listed = [as_listed(service.registry, model)]
+        (one,) = measured(service, with_limits_here(service, listed) if pulled else listed)
         why = why_unavailable(service, [one])[model.name]
         notice = service.registry.notice(model)
         if as_json:

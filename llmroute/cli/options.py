@@ -15,7 +15,7 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="provider/model, a bare model, or an alias.",
+        help="provider/model, a bare model, an alias, or a family (its newest).",
         autocompletion=completing.models,
         rich_help_panel="Model",
     ),

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ModelRetiredError, RequestError
-from llmroute.registry import lifecycle, names
+from llmroute.registry import families, lifecycle, names
 from llmroute.registry.held import Held
 from llmroute.registry.load import load, shipped
 from llmroute.registry.on_class import answers_on_class
@@ -28,6 +28,10 @@ __all__ = ["CAPABILITIES", "ModelRegistry"]
 CAPABILITIES = frozenset(
     {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
 )
+
+
+def _nothing(_name: str) -> bool:
+    return False
 
 
 class ModelRegistry:
@@ -102,13 +106,18 @@ class ModelRegistry:
         return names.unlisted(provider, model, local=self.is_local(provider, model))
 
     @answers_on_class
-    def resolve(self, name: str, default_provider: str | None = None) -> ModelConfig:
+    def resolve(
+        self, name: str, default_provider: str | None = None, pulled: Callable[[str], bool] = _nothing
+    ) -> ModelConfig:
         """Return the model that a person means: `provider/model`, `provider:model`, an id, an alias, a vendor's id.
 
         A named provider wins, then the default one, then what still lives, then the catalogue's order of providers.
+        What the catalogue does not list is a model of the local server when `pulled` says that it has one of that name,
+        else the newest of the family that is called so (`haiku`).
 
         Raises:
-            RequestError: a name without a provider that nobody knows; the hint says what comes near.
+            RequestError: a name without a provider that no model has; the hint says what comes near.  A word that
+                several families are called by; the message names their newest models.
         """
         if name in self._held:
             return self._held.model(name)
@@ -118,10 +127,33 @@ class ModelRegistry:
                 return found
         provider, model = self._held.words.split(name)
         if provider is not None:
-            return self.get_model_config(provider, model)
+            found = self.get_model_config(provider, model)
+            return (
+                found if found.known or self._held.is_local(provider, model) else self._newest(model, provider) or found
+            )
         if meant := [self._held.model(found) for found in self._held.words.everywhere(name)]:
             return next((found for found in meant if self.status(found) != "retired"), meant[0])
+        if pulled(name):
+            return names.unlisted(names.OLLAMA, name, local=self.is_local(names.OLLAMA, name))
+        if (default_provider and (newest := self._newest(name, default_provider))) or (newest := self._newest(name)):
+            return newest
         raise names.unknown_model(name, self._held.words.near(name), self._providers)
+
+    def _newest(self, word: str, provider: str | None = None) -> ModelConfig | None:
+        """Return the newest living model of a family, of one provider's where that is named and has only one so called.
+
+        Raises:
+            RequestError: no provider is named, and several families are called so.
+        """
+        living = (
+            model for model in map(self._held.model, self.list_models(provider)) if self.status(model) != "retired"
+        )
+        try:
+            return families.newest(word, living, lambda model: sum(rates_on(model, self.today)))
+        except RequestError:
+            if provider is None:
+                raise
+            return None
 
     @answers_on_class
     def near(self, name: str) -> list[str]:

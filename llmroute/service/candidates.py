@@ -9,7 +9,7 @@ from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rat
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.routing.plan import Candidate
 from llmroute.routing.worst import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
-from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.local import LOCAL_SERVER, unlisted_here
 from llmroute.service.shown import with_limits
 
 if TYPE_CHECKING:
@@ -60,13 +60,15 @@ class Candidates:
     def _listed(self, provider: str | None) -> list[Candidate]:
         return [self._weighed(self._registry.resolve(name)) for name in self._registry.list_models(provider)]
 
+    def has_pulled(self, api_name: str) -> bool:
+        """Whether the local server has a model of that name; it is not asked where it may not be called."""
+        return self._may_ask() and self._here.has(api_name)
+
+    def _may_ask(self) -> bool:
+        return not self.why_unusable(LOCAL_SERVER) and not (self._local_only and not self._here.on_this_machine())
+
     def _unlisted(self) -> list[ModelConfig]:
-        if self.why_unusable(LOCAL_SERVER) or (self._local_only and not self._here.on_this_machine()):
-            return []
-        known = map(self._registry.resolve, self._registry.list_models(LOCAL_SERVER))
-        listed = {name for model in known for name in (model.id, model.api_name)}
-        names = [name for name in self._here.names() if name not in listed and f"{name}:latest" not in listed]
-        return [self._registry.get_model_config(LOCAL_SERVER, name) for name in names]
+        return unlisted_here(self._registry, self._here) if self._may_ask() else []
 
     def of(self, model: ModelConfig) -> Candidate:
         """Return one model, with what it would cost and whether it can be called."""

@@ -58,7 +58,7 @@ class ListedModels(NamedTuple):
             NoCandidateError, ModelRetiredError: it cannot be called.
             RequestError: there is none.
         """
-        model = self.registry.resolve(name, self.config.default_provider)
+        model = self._called(name)
         if problem := self.candidates.why_unusable(model.provider):
             raise NoCandidateError(problem)
         return self._living(model)
@@ -69,7 +69,7 @@ class ListedModels(NamedTuple):
         Raises:
             LLMRouteError: by its class, why none can.
         """
-        models = [self._living(self.registry.resolve(name, self.config.default_provider)) for name in names]
+        models = [self._living(self._called(name)) for name in names]
         return self._in_order([self._as_asked(model) for model in models], wish)
 
     def of_chain(self, name: str, wish: Wish) -> Plan:
@@ -79,13 +79,14 @@ class ListedModels(NamedTuple):
             LLMRouteError: by its class, why none of it can be called.
         """
         known = require_chain(self.config, name)
-        listed = [
-            self.registry.resolve(entry, self.config.default_provider) for entry in all_chains(self.config)[known]
-        ]
+        listed = [self._called(entry) for entry in all_chains(self.config)[known]]
         today = [(model, meant(self.registry, model) or model) for model in listed]
         made = self._in_order([self.candidates.of(model) for _, model in today], wish)
         self._tell_replaced(known, today, {entry.model.name for entry in made.entries})
         return made._replace(strategy=None, chain=known)
+
+    def _called(self, name: str) -> ModelConfig:
+        return self.registry.resolve(name, self.config.default_provider, self.candidates.has_pulled)
 
     def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
         """Say once a day, in one line, what stands for retired models of a chain, and which retire soon."""

@@ -10,7 +10,8 @@ from llmroute.errors import RequestError
 from llmroute.registry import CAPABILITIES
 from llmroute.registry.pricing import price_on
 from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS
-from llmroute.service.local import LOCAL_SERVER
+from llmroute.service.local import LOCAL_SERVER, unlisted_here
+from llmroute.service.shown import with_limits
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from llmroute.registry import ModelRegistry
     from llmroute.service.api import LLMService
+    from llmroute.service.local import LocalModels
     from llmroute.service.remembering import Memory
     from llmroute.types import ModelConfig, Price
 
@@ -38,6 +40,43 @@ class Listed:
 def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]:
     """Return every model of the catalogue, retired ones included."""
     return [as_listed(registry, registry.resolve(name)) for name in registry.list_models(provider)]
+
+
+def named_model(service: LLMService, name: str) -> ModelConfig:
+    """Return the model that a person means by a name, one that only the local server knows too.
+
+    Raises:
+        RequestError: no model is called so, or several families are.
+    """
+    here = service.local_models()
+
+    def pulled(api_name: str) -> bool:
+        return service.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
+
+    return service.registry.resolve(name, service.config.default_provider, pulled)
+
+
+def with_local(service: LLMService, found: Iterable[Listed], provider: str | None = None) -> list[Listed]:
+    """Return them with what the local server has beside the catalogue, its models with the limits that it tells."""
+    kept = list(found)
+    if provider not in (None, LOCAL_SERVER) or service.endpoints.why_unusable(LOCAL_SERVER) is not None:
+        return kept
+    here = service.local_models()
+    if not here.is_up():
+        return kept
+    kept += [as_listed(service.registry, model) for model in unlisted_here(service.registry, here)]
+    return with_limits_here(service, kept)
+
+
+def with_limits_here(service: LLMService, found: Iterable[Listed]) -> list[Listed]:
+    """Return them, those of the local server with the limits that it tells."""
+    here = service.local_models()
+    return [replace(one, model=_as_told(here, one.model)) for one in found]
+
+
+def _as_told(here: LocalModels, model: ModelConfig) -> ModelConfig:
+    told = here.limits(model.api_name) if model.provider == LOCAL_SERVER else None
+    return model if told is None else with_limits(model, told)
 
 
 def as_listed(registry: ModelRegistry, model: ModelConfig) -> Listed:

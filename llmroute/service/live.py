@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.service.listing import Listed, as_listed, listed
+from llmroute.service.listing import Listed, as_listed, listed, with_limits_here
 from llmroute.service.lists import fetch_models, side_by_side
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.types import ModelConfig, Price
@@ -52,6 +52,9 @@ def live(service: LLMService, provider: str | None = None) -> Live:
         for name, models in lists.items()
         for one in (as_listed(registry, _model(registry, name, model)) for model in models if _is_name(model.api_name))
     }
+    if LOCAL_SERVER in lists:
+        # Its list says nothing of their limits.
+        found = {one.model.name: one for one in with_limits_here(service, found.values())}
     if ENGINE in asked:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
     return Live(list(found.values()), failures, tuple(name for name, models in lists.items() if not models))

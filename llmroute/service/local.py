@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from llmroute.providers import LiveModel, Provider
+    from llmroute.registry import ModelRegistry
     from llmroute.service.shown import ShownModels
     from llmroute.transport.client import Exchange
     from llmroute.transport.loop_sender import AnySender, LoopExchange
-    from llmroute.types import HTTPRequest
+    from llmroute.types import HTTPRequest, ModelConfig
 
 LOCAL_SERVER = "ollama"
 # It answers from memory; one that takes longer is not up.
 PROBE_TIMEOUT_S = 0.5
 # How long an answer holds: models come and go, but not from one request of a server to the next.
 FRESH_S = 5.0
+MOST_ASKING_S = 2.0
+"""How long it may take in all to learn the limits of many models at once."""
 START_LOCAL_SERVER = "start it with: ollama serve"
 NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 
@@ -56,8 +59,9 @@ class LocalModels:
         self._sender = sender
         self._shown = shown
         self._monotonic = monotonic
-        # After a question that was not answered in time, no other model is asked about for a while.
+        # After a question that was not answered in time, or many that were, no other model is asked about for a while.
         self._silent_until_s = float("-inf")
+        self._asking_s = 0.0
         self._listed: Listed | None = None
         self._asking = threading.Lock()
         self._limit = threading.local()
@@ -107,11 +111,15 @@ class LocalModels:
             return kept
         if self._monotonic() < self._silent_until_s:
             return None
+        started_s = self._monotonic()
         try:
             told = self._ask_limits(api_name)
         except Exception:  # noqa: BLE001 (as for the list)
             self._silent_until_s = self._monotonic() + FRESH_S
             return None
+        self._asking_s += self._monotonic() - started_s
+        if self._asking_s > MOST_ASKING_S:
+            self._asking_s, self._silent_until_s = 0.0, self._monotonic() + FRESH_S
         self.keep_limits(api_name, told)
         return told
 
@@ -193,6 +201,14 @@ class LocalModels:
             self._monotonic(),
             {_tag(model.api_name): model.digest for model in models},
         )
+
+
+def unlisted_here(registry: ModelRegistry, here: LocalModels) -> list[ModelConfig]:
+    """Return the models that are pulled and that the catalogue does not list; their limits are the server's to tell."""
+    known = map(registry.resolve, registry.list_models(LOCAL_SERVER))
+    listed = {name for model in known for name in (model.id, model.api_name)}
+    names = [name for name in here.names() if name not in listed and f"{name}:latest" not in listed]
+    return [registry.get_model_config(LOCAL_SERVER, name) for name in names]
 
 
 def _tag(api_name: str) -> str:

@@ -249,6 +249,36 @@ def test_the_window_grows_with_the_prompt_up_to_the_models_own(
     assert asked_for[0] <= chat["options"]["num_ctx"] <= asked_for[1]
 
 
+def test_a_model_that_only_the_server_knows_is_named_bare(server: OllamaServer, tmp_path: Path) -> None:
+    server.models |= {"mymodel:latest": Pulled(window=16_384), "qwen3:4b": Pulled(), "team/tuned:q4": Pulled()}
+    for name in ("mymodel", "qwen3:4b", "team/tuned:q4"):
+        ran = run("gen", "hi", "-m", name, home=tmp_path, OLLAMA_HOST=server.url)
+        assert (ran.code, ran.out, ran.err) == (0, "Blue light scatters.\n", ""), name
+        shown = run("models", "show", name, "--json", home=tmp_path, OLLAMA_HOST=server.url)
+        assert json.loads(shown.out)["provider"] == "ollama"
+    assert [chat["model"] for chat in server.chats] == ["mymodel", "qwen3:4b", "team/tuned:q4"]
+    unknown = run("gen", "hi", "-m", "yourmodel", home=tmp_path, OLLAMA_HOST=server.url)
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "no model is called 'yourmodel'" in unknown.err
+
+
+@pytest.mark.parametrize("flags", [["--live"], []])
+def test_models_that_are_pulled_are_listed_with_their_own_limits(
+    flags: list[str], server: OllamaServer, tmp_path: Path
+) -> None:
+    server.models = {
+        "mymodel:latest": Pulled(window=16_384, capabilities=("completion", "tools", "thinking")),
+        "llama3.1:latest": Pulled(window=65_536, capabilities=("completion", "vision")),
+    }
+    ran = run("models", *flags, "--json", "-p", "ollama", home=tmp_path, OLLAMA_HOST=server.url)
+    found = {row["id"].removesuffix(":latest"): row for row in json.loads(ran.out)}
+    mine, listed = found["mymodel"], found["llama3.1"]
+    assert (mine["context_window"], mine["available"]) == (16_384, True)
+    assert mine["capabilities"] == ["function_calling", "reasoning"]
+    assert listed["context_window"] == 65_536
+    assert "vision" in listed["capabilities"]
+
+
 def planned(service: LLMService, **asked: Any) -> list[str]:
     made = service.plan(Options(prompt="hi", local_only=True, **asked))
     return [entry.model.name for entry in made.entries if entry.model.provider == "ollama"]
