@@ -4,7 +4,7 @@
   x RequestError            the caller asked for what cannot be (exit 2)
   x ConfigError             a setting that does not parse or does not fit (exit 2)
     + ConfigWriteError      config.toml cannot be changed (exit 3)
-  x NoCandidateError        no model is usable: key, engine, server, filters (exit 3)
+  x NoCandidateError        no model is usable: key, engine, server (exit 3), the request's own limits (exit 2)
     + EngineUnavailableError
     + ModelRetiredError
   x LedgerError             the ledger cannot be read or written (exit 3)

@@ -103,7 +103,8 @@ def _as_json(standing: Standing) -> dict[str, Any]:
         "cap_usd": cap.cap_picousd / PICO_PER_USD,
         "spent_usd": standing.spent_picousd / PICO_PER_USD,
         "reserved_usd": standing.reserved_picousd / PICO_PER_USD,
-        "left_usd": standing.left_picousd / PICO_PER_USD,
+        "left_usd": max(standing.left_picousd, 0) / PICO_PER_USD,
+        "over_usd": standing.over_picousd / PICO_PER_USD,
         "resets": None if cap.end_ms is None else _local(cap.end_ms).isoformat(),
     }
 
@@ -115,19 +116,20 @@ def _as_text(found: list[Standing]) -> str:
             standing.cap.period,
             *(
                 money(picousd / PICO_PER_USD)
-                for picousd in (
-                    standing.cap.cap_picousd,
-                    standing.spent_picousd,
-                    standing.reserved_picousd,
-                    standing.left_picousd,
-                )
+                for picousd in (standing.cap.cap_picousd, standing.spent_picousd, standing.reserved_picousd)
             ),
+            _left(standing),
             "never" if standing.cap.end_ms is None else f"{_local(standing.cap.end_ms):%Y-%m-%d %H:%M}",
         ]
         for standing in found
     ]
     head = ("workspace", "per", "cap", "spent", "reserved", "left", "starts anew")
     return columns(head, rows, numbers=(2, 3, 4, 5))
+
+
+def _left(standing: Standing) -> str:
+    left = money(max(standing.left_picousd, 0) / PICO_PER_USD)
+    return f"{left} (over by {money(standing.over_picousd / PICO_PER_USD)})" if standing.over_picousd else left
 
 
 def _local(milliseconds: int) -> datetime:

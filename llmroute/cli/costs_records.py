@@ -61,9 +61,11 @@ def path() -> None:
 
 
 def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
+    moments = [datetime.fromtimestamp(row["started_ms"] / 1000, UTC).astimezone() for row in found]
+    this_year = {moment.year for moment in moments} == {datetime.now().astimezone().year}
     rows = [
         [
-            f"{datetime.fromtimestamp(row['started_ms'] / 1000, UTC).astimezone():%m-%d %H:%M:%S}",
+            f"{moment:{'' if this_year else '%Y-'}%m-%d %H:%M:%S}",
             cell(f"{row['provider']}/{row['model']}"),
             cell(" ".join(str(row[name]) for name in ("status", "error", "http_status") if _tells(row, name))),
             _cost(row),
@@ -71,7 +73,7 @@ def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
             _count(row["output_tokens"]),
             "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f}s",
         ]
-        for row in found
+        for row, moment in zip(found, moments, strict=True)
     ]
     return columns(_HEAD, rows, _NUMBERS) if fits is None else fitted(_HEAD, rows, 1, fits, _NUMBERS)
 

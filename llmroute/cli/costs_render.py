@@ -124,7 +124,7 @@ def lines_of(told: Bill, seen: Picture, bars: Bars | None, width: int | None) ->
         head, *rest = _text_table(told, width).splitlines()
         shown += [[], [(head, "bold")], *([(text, "")] for text in rest)]
     if seen.what_if is not None:
-        shown += [[], *([(text, "dim")] for text in _wrapped(_if_told(told, seen.what_if), width))]
+        shown += [[], *([(text, "dim")] for text in wrapped(_if_told(told, seen.what_if), width or DEFAULT_WIDTH))]
     return shown
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llmroute import exit_codes
 from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.failures import failures, say, told_error
@@ -89,8 +90,9 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         service = LLMService(note=say)
         require_one_of("provider", provider, PROVIDERS)
         warn_when_stale(service.registry, service.config.config_dir, say)
+        code = exit_codes.OK
         if live:
-            found = _live(service, provider)
+            found, code = _live(service, provider)
             callable_here: Collection[str] = {one.model.name for one in found}
         else:
             found = [one for one in listed(service.registry, provider) if everything or one.status != "retired"]
@@ -103,21 +105,28 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if only_available:
             found = [one for one in found if one.model.name in callable_here]
         _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)
+        raise typer.Exit(code)
 
 
-def _live(service: LLMService, provider: str | None) -> list[Listed]:
-    """Return what the providers list, and tell whose list is missing; when all are, that is the error."""
+def _live(service: LLMService, provider: str | None) -> tuple[list[Listed], int]:
+    """Return what the providers list, and tell whose list is missing; when all are, return why as an exit code.
+
+    Raises:
+        LLMRouteError: why there is nothing to be listed.
+    """
     from llmroute.service.live import live
 
     found = live(service, provider)
-    if found.failures and not found.models:
-        raise next(iter(found.failures.values()))
+    # What a person has to mend does not pass by itself, as others may.
+    gravest = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.NEEDS_A_PERSON, default=None)
+    if gravest is not None and not found.models:
+        raise gravest
     for name, error in found.failures.items():
         told = told_error(error)
         say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
     for name in found.empty:
         say(f"{name}: it answers, and lists no model that chats")
-    return found.models
+    return found.models, gravest.exit_code if gravest is not None and not found.answered else exit_codes.OK
 
 
 def _write(found: list[Listed], callable_here: Collection[str], *, as_json: bool) -> None:

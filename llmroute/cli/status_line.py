@@ -7,6 +7,7 @@ import sys
 import threading
 
 from llmroute.cli.cells import cells
+from llmroute.cli.terminal import width
 
 _writing = threading.Lock()
 _shown = ""
@@ -20,14 +21,19 @@ def wanted(*, quiet: bool) -> bool:
 def draw(text: str) -> None:
     """Show `text`, which is narrower than the terminal, in place of what was shown."""
     with _writing:
-        _write("\r" + text + " " * (cells(_shown) - cells(text)), text)
+        _write("\r" + text + " " * (_reachable() - cells(text)), text)
 
 
 def clear() -> None:
     """Take the line away, so that something else may be written there."""
     with _writing:
         if _shown:
-            _write("\r" + " " * cells(_shown) + "\r", "")
+            _write("\r" + " " * _reachable() + "\r", "")
+
+
+def _reachable() -> int:
+    """Return how many columns of what is shown can be written over: a terminal that was made narrower has broken it."""
+    return min(cells(_shown), width(sys.stderr) - 1)
 
 
 def _write(written: str, left: str) -> None:

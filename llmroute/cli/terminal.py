@@ -27,11 +27,17 @@ def escaped(text: str) -> str:
 
 
 def width(stream: TextIO | None = None) -> int:
-    """Return how many columns the terminal has that `stream` is, stdout unless told; 80 where nobody says."""
+    """Return how many columns may be written on `stream`, stdout unless told.
+
+    Those of the terminal as it is now, at most COLUMNS where that is set; COLUMNS or 80 where there is no terminal.
+    """
+    asked = os.environ.get("COLUMNS", "")
+    most = int(asked) if asked.isascii() and asked.isdigit() else 0
     try:
-        return os.get_terminal_size((stream or sys.stdout).fileno()).columns or DEFAULT_WIDTH
+        columns = os.get_terminal_size((stream or sys.stdout).fileno()).columns
     except (OSError, ValueError):
-        return DEFAULT_WIDTH
+        columns = 0
+    return min(columns or most, most or columns) or DEFAULT_WIDTH
 
 
 def can_ask() -> bool:

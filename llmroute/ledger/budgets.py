@@ -52,6 +52,11 @@ class Standing(NamedTuple):
         """What the next call may cost."""
         return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
 
+    @property
+    def over_picousd(self) -> int:
+        """By how much the cap is passed, as one may be that was set lower than what was spent already."""
+        return max(-self.left_picousd, 0)
+
 
 def admit(
     db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], fit: Callable[[int | None], int | None]

@@ -25,9 +25,10 @@ _MICRO = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The models that can be called, who could not be asked for theirs, and who answered that there are none."""
+    """The models that can be called, whether any provider has listed its own, why others have not, and who has none."""
 
     models: list[Listed]
+    answered: bool
     failures: dict[str, LLMRouteError]
     empty: tuple[str, ...] = ()
 
@@ -57,7 +58,8 @@ def live(service: LLMService, provider: str | None = None) -> Live:
         found = {one.model.name: one for one in with_limits_here(service, found.values())}
     if ENGINE in asked:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
-    return Live(list(found.values()), failures, tuple(name for name, models in lists.items() if not models))
+    empty = tuple(name for name, models in lists.items() if not models)
+    return Live(list(found.values()), bool(lists), failures, empty)
 
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:

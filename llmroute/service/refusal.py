@@ -26,7 +26,9 @@ def refuse(made: Plan, wish: Wish, way_to_engine: str | None = None) -> NoReturn
         option = near.admitted_by[0].option
         told, hint = f"no model may serve this request; {told_miss(near)}", Told(near.admitted_by, " would admit it")
         if option != "budget_remaining":
-            raise NoCandidateError(told, hint=hint, option=option)
+            of_limits = NoCandidateError(told, hint=hint, option=option)
+            of_limits.exit_code = exit_codes.USAGE  # what is set up could serve it
+            raise of_limits
         refusal = BudgetExceededError(told, hint=hint, option=option)
         refusal.of_request = True
         raise refusal

@@ -116,6 +116,7 @@ def test_a_name_that_is_not_utf8_is_told_on_the_side_as_json_escapes_it(server: 
         (("gen", "hi", "--no-such-flag"), 2, "--no-such-flag"),
         (("gen", "hi", "-p", "anthropic"), 3, "ANTHROPIC_API_KEY"),
         (("gen", "hi", "--effort", "hard"), 2, "hard"),
+        (("gen", "hi", "-p", "openai", "--min-quality", "99"), 2, "--min-quality"),
         (("costs", "--period", "decade"), 2, "decade"),
         (("health", "-p", "nobody"), 2, "nobody"),
         (("models", "-p", "nobody"), 2, "nobody"),

@@ -5,7 +5,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +22,7 @@ from rich.cells import cell_len
 
 from llmroute.cli.bar import Progress, line
 from tests.pseudo_terminal import run_on_terminal
+from tests.shell import environment
 
 KEPT = Path(__file__).with_name("screens")
 SIZES = ((80, 24), (200, 50))
@@ -56,6 +64,52 @@ def test_a_terminal_shows_the_kept_bars_and_not_one_escape(columns: int, lines: 
     assert "\x1b" not in text
     assert max(map(cell_len, text.splitlines())) < columns
     assert text.endswith("\n"), "the line is taken away at the end"
+
+
+# Draws a bar, waits until it may go on, and draws another.
+AROUND_A_RESIZE = """
+import sys
+from llmroute.cli.bar import Bar, Progress
+with Bar(clock=iter((0.0, 1.0, 2.0)).__next__) as bar:
+    bar.show(Progress("batch", 500, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
+    sys.stdin.readline()
+    bar.show(Progress("batch", 600, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
+"""
+
+
+@pytest.mark.parametrize(("columns", "asked", "wide"), [(80, "40", 40), (80, "200", 80), (80, "none", 80)])
+def test_no_bar_is_wider_than_columns_or_the_terminal(columns: int, asked: str, wide: int, tmp_path: Path) -> None:
+    text = shown(columns, 24, tmp_path, COLUMNS=asked)
+    assert wide - 20 < max(map(cell_len, text.splitlines())) < wide
+
+
+def test_a_bar_heeds_the_width_that_the_terminal_has_got_meanwhile(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    try:
+        resize(master, 100)
+        command = [sys.executable, "-c", AROUND_A_RESIZE]
+        process = subprocess.Popen(command, env=environment(tmp_path), stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        before = b""
+        while not before.endswith(b"$5.00"):
+            before += os.read(master, 4096)
+        resize(master, 30)
+        os.write(master, b"\n")
+        after = b""
+        with suppress(OSError):  # the other end is closed
+            while piece := os.read(master, 4096):
+                after += piece
+        assert process.wait(30) == 0
+    finally:
+        os.close(master)
+    assert 60 < cell_len(before.decode().strip("\r")) < 100
+    drawn = [part for part in after.decode().replace("\n", "\r").split("\r") if part]
+    assert any("600" in part for part in drawn)
+    assert max(map(cell_len, drawn)) < 30
+
+
+def resize(master: int, columns: int) -> None:
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
 def test_nothing_is_drawn_when_it_is_to_be_quiet_or_the_terminal_cannot(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.cli.render import money
 from tests.model_server import ModelServer
 from tests.shell import rows, run, start
 
@@ -119,6 +120,20 @@ def test_budgets_are_set_shown_and_lifted(tmp_path: Path) -> None:
     for wrong in ("-1", "x", "nan", "inf"):
         ran = run("costs", "budget", "set", "--day", wrong, home=tmp_path)
         assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+
+
+def test_a_cap_that_was_passed_reads_alike_in_text_and_json(server: ModelServer, tmp_path: Path) -> None:
+    asked = ("gen", "hi", "-m", MODEL, "--no-fallback")
+    assert run(*asked, home=tmp_path, **server.settings).code == 0
+    configure(tmp_path, "[budgets]\nmonth = 0.000001\ntotal = 1\n")
+    one = json.loads(run("costs", "budget", "--json", home=tmp_path).out)["budgets"]
+    spent_usd = one[0]["spent_usd"]
+    assert spent_usd > 0.000001
+    assert (one[0]["left_usd"], one[0]["over_usd"]) == (0, pytest.approx(spent_usd - 0.000001))
+    assert (one[1]["left_usd"], one[1]["over_usd"]) == (pytest.approx(1 - spent_usd), 0)
+    passed, kept = run("costs", "budget", home=tmp_path).out.splitlines()[1:]
+    assert f"$0.00 (over by {money(one[0]['over_usd'])})" in passed
+    assert "over" not in kept
 
 
 def test_a_process_that_is_killed_has_its_call_lost_at_its_worst(server: ModelServer, tmp_path: Path) -> None:

@@ -203,8 +203,18 @@ def test_calls_are_listed_newest_last_and_exported_whole(tmp_path: Path) -> None
     exported = [json.loads(line) for line in (home / "all.jsonl").read_text().splitlines()]
     assert exported[-2:] == listed
     assert (home / "all.csv").stat().st_mode & 0o777 == 0o600
-    assert run("costs", "export", "nowhere/all.csv", home=home).code == 3
+    assert run("costs", "export", "nowhere/all.csv", home=home).code == 2
     assert not list(home.glob("*.new-*"))
+
+
+def test_calls_of_another_year_are_listed_with_their_years(tmp_path: Path) -> None:
+    home = home_with(tmp_path, {"age_h": 24 * 370}, {"age_h": 0})
+    older, newer = run("costs", "calls", home=home).out.splitlines()[1:]
+    years = [int(line[:4]) for line in (older, newer)]
+    assert older[4] == newer[4] == "-"
+    assert years[0] in {years[1] - 1, years[1] - 2}
+    (alone,) = run("costs", "calls", "--last", "1", home=home).out.splitlines()[1:]
+    assert alone[2] == "-"
 
 
 TODAY = date(2026, 11, 23)

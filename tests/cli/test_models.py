@@ -165,6 +165,19 @@ def test_live_goes_on_without_a_provider_that_fails_and_says_so(stack: ExitStack
     assert "ANTHROPIC_API_KEY" in missing.err
 
 
+def test_live_with_refused_keys_alone_needs_a_person(stack: ExitStack, tmp_path: Path) -> None:
+    environment = settings(
+        stack,
+        together={"/v1/models": Page({}, status=503)},
+        openai={"/v1/models": Page({"error": {"message": "bad key"}}, status=401)},
+    )
+    ran = run("models", "--live", home=tmp_path, **environment)
+    assert ran.code == 3
+    assert "openai" in ran.err
+    assert all(line.startswith("builtin/") for line in ran.out.splitlines())
+    assert run("models", "--live", "-p", "together", home=tmp_path, **environment).code == 4
+
+
 def test_show_tells_every_fact_with_its_source_and_date(tmp_path: Path) -> None:
     told = json.loads(run("models", "show", "gpt-6.1-sol", "--json", home=tmp_path).out)
     assert set(told) > FIELDS

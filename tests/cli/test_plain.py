@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from tests.cli.test_costs_screens import MODELS, fill
 from tests.model_server import ModelServer
 from tests.pseudo_terminal import run_on_terminal
-from tests.shell import environment
+from tests.shell import environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +107,14 @@ def test_what_is_laid_out_for_a_terminal_fits_it(columns: int, lines: int, tmp_p
         plain = re.sub(r"\x1b\[[0-9;]*m", "", told[name])
         too_long = [line for line in plain.splitlines() if cell_len(line) > columns and LONGEST not in line]
         assert too_long == [], name
+
+
+def test_what_another_model_would_have_cost_fits_80_columns_in_a_pipe(tmp_path: Path) -> None:
+    fill(tmp_path, 12, wide=False)
+    (tmp_path / "llmroute" / "config.toml").write_text(
+        '[models."openai/a-model-with-a-long-name-of-the-house"]\nquality = 100\ninput = 10\noutput = 40\n'
+    )
+    text = run("costs", "--period", "all", home=tmp_path).out
+    _, _, told = text.partition("\nwhat if: ")
+    assert "a-model-with-a-long-name-of-the-house" in told
+    assert max(map(len, f"what if: {told}".splitlines())) <= 80
