@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
+from llmroute.text_input import HINT, as_utf8, check_beginning, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from llmroute.batch.template import Template
     from llmroute.service.options import Options
 
+DELIMITER_HINT = "--delimiter says what stands between the cells"
 MAX_LINE_BYTES = 64 * 1024 * 1024
 # What a line says of which models are tried stands in place of all that the command line says of it.
 _CHOICES = ("model", "provider", "chain", "fallback")
@@ -36,23 +38,32 @@ class Request(NamedTuple):
 
 
 class Form(NamedTuple):
-    """How the input is to be read: JSON lines, unless `lines` or a CSV `column` says otherwise."""
+    """How the input is to be read: JSON lines, unless `lines` or a CSV `column` says otherwise.
+
+    `delimiter` stands between the cells of CSV.  `encoding` is Python's name of one; None is UTF-8.
+    """
 
     lines: bool = False
     column: str | None = None
     template: Template | None = None
+    delimiter: str = ","
+    encoding: str | None = None
 
 
 def requests(file: IO[bytes], form: Form, defaults: Options) -> Iterator[Request]:
-    """Yield a request for each line, those that are none too.
+    """Yield a request for each line, those that are none too; a line that is not in the encoding is none.
 
     Raises:
-        RequestError: the file is no CSV with that column.
+        RequestError: the file is no CSV with that column, or begins with what is no text.
         OSError: it cannot be read.
     """
+    text = as_utf8(file, form.encoding)
+    if isinstance(file, io.BufferedReader) and form.encoding is None:
+        check_beginning(file.peek(1), "the input")
     if form.column is not None:
-        return map(_checked, _of_csv(file, form.column, form.template, defaults))
-    return map(_checked, _of_lines(file, form, defaults))
+        yield from map(_checked, _of_csv(text, form.column, form, defaults))
+    else:
+        yield from map(_checked, _of_lines(text, form, defaults))
 
 
 def _checked(request: Request) -> Request:
@@ -70,7 +81,7 @@ def _of_lines(file: IO[bytes], form: Form, defaults: Options) -> Iterator[Reques
         if isinstance(raw, RequestError):
             yield Request(number, number, raw, {})
         elif form.lines:
-            yield _of_text(number, raw.decode("utf-8", "replace"), {}, form.template, defaults)
+            yield _of_bytes(number, raw, form.template, defaults)
         else:
             yield _of_json(number, raw, form.template, defaults)
 
@@ -90,6 +101,14 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
             yield number, line.rstrip(b"\r\n")
 
 
+def _of_bytes(number: int, raw: bytes, template: Template | None, defaults: Options) -> Request:
+    try:
+        text = decoded(raw, None, "the line")
+    except RequestError as error:
+        return Request(number, number, error, {})
+    return _of_text(number, text, {}, template, defaults)
+
+
 def _of_text(number: int, text: str, fields: dict[str, Any], template: Template | None, defaults: Options) -> Request:
     asked_id = fields.get("id") or number
     try:
@@ -102,7 +121,7 @@ def _of_text(number: int, text: str, fields: dict[str, Any], template: Template 
 def _of_json(number: int, raw: bytes, template: Template | None, defaults: Options) -> Request:
     asked_id: str | int = number
     try:
-        said = json.loads(raw)
+        said = json.loads(decoded(raw, None, "the line"))
         if not isinstance(said, dict):
             return Request(number, number, RequestError('the line is no object like {"id": ..., "prompt": "..."}'), {})
         if isinstance(said.get("id"), str | int) and said["id"] != "":
@@ -127,20 +146,16 @@ def _joined(defaults: Options, said: dict[str, Any]) -> Options:
     return replace(defaults, **said)
 
 
-def _of_csv(file: IO[bytes], column: str, template: Template | None, defaults: Options) -> Iterator[Request]:
+def _of_csv(file: IO[bytes], column: str, form: Form, defaults: Options) -> Iterator[Request]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-    rows = csv.reader(text, strict=True)
+    # What is not UTF-8 becomes half characters, by which its row is known.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    rows = csv.reader(text, strict=True, delimiter=form.delimiter)
     try:
         head = next(rows, [])
     except csv.Error as error:
         raise RequestError(f"the first line is no head of a CSV file: {error}") from None
-    if column not in head:
-        near = nearest(column, head)
-        raise RequestError(
-            f"the file has no column {column!r}, only {', '.join(head) or 'none'}",
-            hint=f"did you mean {near}?" if near else None,
-        )
+    _check_head(head, column)
     while True:
         try:
             row = next(rows)
@@ -149,8 +164,42 @@ def _of_csv(file: IO[bytes], column: str, template: Template | None, defaults: O
         except csv.Error as error:
             yield Request(rows.line_num, rows.line_num, RequestError(f"the row is not CSV: {error}"), {})
             continue
-        fields = dict(zip(head, row, strict=False))
-        if column in fields:
-            yield _of_text(rows.line_num, fields[column], fields, template, defaults)
-        elif row:
-            yield Request(rows.line_num, rows.line_num, RequestError(f"the row has no {column!r}"), {})
+        if not row:
+            continue
+        if (problem := _problem_of(row, head, column, form.delimiter)) is not None:
+            yield Request(rows.line_num, rows.line_num, problem, {})
+            continue
+        fields = dict(zip(head, row, strict=True))
+        yield _of_text(rows.line_num, fields[column], fields, form.template, defaults)
+
+
+def _check_head(head: list[str], column: str) -> None:
+    found = head.count(column)
+    if found == 1:
+        return
+    if found:
+        raise RequestError(f"the file has {found} columns {column!r}: name the one with the prompts otherwise")
+    near = nearest(column, head)
+    told = ", ".join(name.encode("utf-8", "replace").decode() for name in head)
+    raise RequestError(
+        f"the file has no column {column!r}, only {told or 'none'}",
+        hint=f"did you mean {near}?" if near else DELIMITER_HINT if len(head) == 1 else None,
+    )
+
+
+def _problem_of(row: list[str], head: list[str], column: str, delimiter: str) -> RequestError | None:
+    """Say why a row is no request: a prompt that lost its quotes must not be sent in part."""
+    if any("\udc80" <= letter <= "\udcff" for cell in row if not cell.isascii() for letter in cell):
+        return RequestError("the row is not UTF-8", hint=HINT)
+    if len(row) == len(head):
+        return None
+    if len(row) <= head.index(column):
+        return RequestError(f"the row has no {column!r}: it has {_cells(row)}, and the head {len(head)}")
+    return RequestError(
+        f"the row has {_cells(row)}, and the head {len(head)}, so that {column!r} may be cut",
+        hint=f"put a cell that holds {delimiter!r} in double quotes",
+    )
+
+
+def _cells(row: list[str]) -> str:
+    return f"{len(row)} cell{'' if len(row) == 1 else 's'}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.cli import options as flags
+from llmroute.text_input import decoded_argument, known_encoding
 
 if TYPE_CHECKING:
     from llmroute.service.options import Options
@@ -50,20 +51,26 @@ class Asked(NamedTuple):
     quiet: flags.Quiet = False
     debug: flags.Debug = False
     no_stdin: flags.NoStdin = False
+    encoding: flags.Encoding = None
 
     def options(self) -> "Options":
         """Read the prompt and return the request.
 
         Raises:
-            RequestError: stdin cannot be read.
+            RequestError: stdin cannot be read, or is not text in its encoding.
         """
         from llmroute.cli.stdin import read_prompt
 
-        return self._request(read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet), self.budget)
+        encoding = known_encoding(self.encoding)
+        prompt = read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet, encoding=encoding)
+        return self._request(prompt, self.budget)
 
     def defaults(self) -> "Options":
         """Return what each request of a batch asks for, but its prompt; the budget is that of all together."""
         return self._request(None, None)
+
+    def _text(self, argument: str, flag: str) -> str:
+        return decoded_argument(argument, known_encoding(self.encoding), flag)
 
     def _request(self, prompt: str | None, budget_usd: float | None) -> "Options":
         from llmroute.service.options import Options
@@ -80,7 +87,7 @@ class Asked(NamedTuple):
         return Options(
             prompt=prompt,
             budget_remaining=budget_usd,
-            system=self.system,
+            system=self.system and self._text(self.system, "-s"),
             provider=self.provider,
             model=self.model,
             chain=self.chain,
@@ -90,7 +97,7 @@ class Asked(NamedTuple):
             min_quality=self.min_quality,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
-            stop=self.stop,
+            stop=self.stop and [self._text(each, "--stop") for each in self.stop],
             timeout_s=self.timeout,
             max_attempts=self.max_attempts,
             workspace_id=self.workspace,

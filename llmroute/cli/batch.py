@@ -18,6 +18,7 @@ from llmroute.cli.batch_running import Running
 from llmroute.cli.failures import say
 from llmroute.errors import RequestError
 from llmroute.service.options import MOST_USD, check_range
+from llmroute.text_input import check_whole, decoded_argument, known_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +37,11 @@ class Batching(NamedTuple):
     unordered: bool
     lines: bool
     column: str | None
+    delimiter: str | None
     template: str | None
 
-    def form(self) -> Form:
-        """Return how the input is read.
+    def form(self, encoding: str | None) -> Form:
+        """Return how the input is read, which is in an encoding, UTF-8 where it is None.
 
         Raises:
             RequestError: the flags contradict each other, or the template is none.
@@ -48,7 +50,22 @@ class Batching(NamedTuple):
             raise RequestError("--lines and --column were both given: the input is plain lines, or it is CSV")
         if self.resume and self.output is None:
             raise RequestError("--resume goes on with a file of results: name it with -o FILE")
-        return Form(self.lines, self.column, None if self.template is None else Template(self.template))
+        if self.delimiter is not None and self.column is None:
+            raise RequestError("--delimiter says how CSV is read: name the column of the prompts with --column")
+        encoding = known_encoding(encoding)
+        template = None
+        if self.template is not None:
+            template = Template(decoded_argument(self.template, encoding, "--template"))
+        return Form(self.lines, self.column, template, self._delimiter(), encoding)
+
+    def _delimiter(self) -> str:
+        said = self.delimiter
+        if said is None:
+            return "\t" if self.file.lower().endswith((".tsv", ".tab")) else ","
+        found = "\t" if said.lower() in ("tab", "\\t") else said
+        if len(found) != 1 or found in '"\r\n\0':
+            raise RequestError(f"--delimiter: {said!r} is not one character", hint="';', '|' or tab, for example")
+        return found
 
 
 def run_batch(asked: Asked, how: Batching) -> None:
@@ -61,17 +78,18 @@ def run_batch(asked: Asked, how: Batching) -> None:
         if asked.render:
             raise RequestError("--render shows one answer; a batch writes JSON lines")
         check_range("budget", asked.budget, 0, MOST_USD, "USD")
-        form = how.form()
+        form = how.form(asked.encoding)
         file = _input(how.file)
         regular = _is_regular(file)
         if regular:  # a pipe is left to the thread that may be waiting for it
             closing.callback(file.close)
+            _check_text(file, form, how.file)
         if asked.dry_run:
             from llmroute.cli.batch_dry_run import show_batch_plan
 
             show_batch_plan(
                 under_way.service,
-                requests(file, form, asked.defaults()),
+                _readable(requests(file, form, asked.defaults()), how.file),
                 left_in(how.output) if how.resume and how.output is not None else Known(),
                 budget_usd=asked.budget,
                 as_json=asked.as_json,
@@ -100,6 +118,20 @@ def _readable(requested: Iterator[Request], name: str) -> Iterator[Request]:
         yield from requested
     except OSError as error:
         raise RequestError(f"--batch: {name} cannot be read on: {error.strerror}") from error
+    except RequestError as error:
+        raise RequestError(f"{_place(name)}: {error.message}", hint=error.hint) from error
+
+
+def _check_text(file: IO[bytes], form: Form, name: str) -> None:
+    """Refuse a file that is no text, or of another encoding, before any line of it is sent."""
+    try:
+        check_whole(file, form.encoding, _place(name))
+    except OSError as error:
+        raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
+
+
+def _place(name: str) -> str:
+    return "stdin" if name == "-" else name
 
 
 def _is_regular(file: IO[bytes]) -> bool:
@@ -111,7 +143,7 @@ def _is_regular(file: IO[bytes]) -> bool:
 
 def _total(file: IO[bytes], form: Form, asked: Asked) -> int | None:
     """Count the lines of a file for the bar, where there is one; it is read twice."""
-    if form.column is not None or asked.quiet or not sys.stderr.isatty():
+    if form.column is not None or form.encoding is not None or asked.quiet or not sys.stderr.isatty():
         return None
     begin = file.tell()
     total = sum(1 for line in file if line.strip())

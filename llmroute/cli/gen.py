@@ -14,6 +14,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     unordered: flags.Unordered = False,
     lines: flags.Lines = False,
     column: flags.Column = None,
+    delimiter: flags.Delimiter = None,
     template: flags.Template = None,
 ) -> None:
     """Answer a prompt, whole.
@@ -24,12 +25,12 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
         from llmroute.cli.batch import Batching, run_batch
         from llmroute.service.options import JOBS
 
-        run_batch(asked, Batching(batch, output, resume, jobs or JOBS, unordered, lines, column, template))
-    elif output or resume or jobs or unordered or lines or column is not None or template is not None:
+        run_batch(asked, Batching(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template))
+    elif output or resume or jobs or unordered or lines or (column, delimiter, template) != (None,) * 3:
         from llmroute.cli.failures import fail
         from llmroute.errors import RequestError
 
-        wanted = "-o, --resume, --jobs, --unordered, --lines, --column and --template"
+        wanted = "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter and --template"
         fail(RequestError(f"{wanted} go with --batch FILE"), as_json=asked.as_json)
     else:
         from llmroute.cli.whole import answer_whole

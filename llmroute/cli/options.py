@@ -226,6 +226,18 @@ Column = Annotated[
     str | None,
     typer.Option("--column", help="The file is CSV, and this column holds the prompts.", rich_help_panel="Batch"),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter", help="Between the cells of CSV: , or tab in a .tsv file, else as said.", rich_help_panel="Batch"
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", metavar="NAME", help="Of stdin and of --batch FILE; default UTF-8.", rich_help_panel="Answer"
+    ),
+]
 Template = Annotated[
     str | None,
     typer.Option(

@@ -6,20 +6,21 @@ import sys
 
 from llmroute.cli.failures import say
 from llmroute.errors import RequestError
+from llmroute.text_input import decoded, decoded_argument
 
 HINT_AFTER_S = 2.0
 
 
-def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool) -> str:
-    """Return the prompt, verbatim.
+def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool, encoding: str | None = None) -> str:
+    """Return the prompt, verbatim; `encoding` is that of stdin and of the argument, None UTF-8.
 
     Raises:
-        RequestError: stdin was asked for and cannot be read.
+        RequestError: stdin was asked for and cannot be read, or what is read is not text in that encoding.
     """
     if argument == "-" and no_stdin:
         raise RequestError("the prompt is -, which is stdin, and --no-stdin forbids it")
-    given = "" if argument in (None, "-") else str(argument)
-    data = "" if no_stdin else _read_stdin(asked=argument == "-", quiet=quiet)
+    given = "" if argument in (None, "-") else decoded_argument(str(argument), encoding, "the prompt")
+    data = "" if no_stdin else decoded(_read_stdin(asked=argument == "-", quiet=quiet), encoding, "stdin")
     if not data.strip():
         return given
     if not given:
@@ -27,14 +28,14 @@ def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool) -> str:
     return f"{data}{'' if data.endswith(chr(10)) else chr(10)}\n{given}"
 
 
-def _read_stdin(*, asked: bool, quiet: bool) -> str:
+def _read_stdin(*, asked: bool, quiet: bool) -> bytes:
     stdin = sys.stdin
     if stdin is None or (stdin.isatty() and not asked):
-        return ""
+        return b""
     if not quiet and not stdin.isatty():
         _hint_when_silent()
     try:
-        return stdin.buffer.read().decode("utf-8", "replace")
+        return stdin.buffer.read()
     except OSError as error:
         raise RequestError(f"stdin cannot be read: {error.strerror}", hint="--no-stdin leaves it alone") from error
 

@@ -15,6 +15,7 @@ from llmroute.batch.reading import Form, Request, requests
 from llmroute.batch.template import Template
 from llmroute.errors import RequestError
 from llmroute.service.options import Options
+from llmroute.text_input import known_encoding
 
 JSON_LINES = Form()
 DEFAULTS = Options(model="openai/gpt-x", temperature=0.5)
@@ -108,8 +109,55 @@ def test_a_line_beyond_all_measure_is_passed_over(monkeypatch: pytest.MonkeyPatc
 
 
 def test_plain_lines_are_prompts_and_their_numbers_are_their_ids() -> None:
-    found = read("\ufeffone\r\n\n  two \nthr\xe9\xe9".encode() + b"\xff\n", Form(lines=True))
-    assert [(one.id, asked(one).prompt) for one in found] == [(1, "one"), (3, "  two "), (4, "thréé\ufffd")]
+    found = read("\ufeffone\r\n\n  two \nthr\xe9\xe9".encode(), Form(lines=True))
+    assert [(one.id, asked(one).prompt) for one in found] == [(1, "one"), (3, "  two "), (4, "thréé")]
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        (b"caf\xe9", Form(lines=True)),
+        (b"zero\0", Form(lines=True)),
+        (b'{"prompt": "caf\xe9"}', JSON_LINES),
+        (b"caf\xe9,x", Form(column="text")),
+    ],
+)
+def test_a_line_that_is_not_utf_8_is_none_and_is_not_altered(line: bytes, form: Form) -> None:
+    head, good = (b"text,note\n", b"good,x") if form.column else (b"", b'{"prompt": "good"}')
+    bad, next_one = read(head + line + b"\n" + good + b"\n", form)
+    assert "not UTF-8" in refused(bad) or "not text" in refused(bad)
+    assert asked(next_one).prompt in ("good", '{"prompt": "good"}')
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-32", "cp1252"])
+def test_another_encoding_is_read_as_its_owner_says(encoding: str) -> None:
+    texts = [f"caf\xe9 {number}" for number in range(10_000)]
+    name = known_encoding(encoding)
+    data = "\r\n".join(texts).encode(encoding)
+    found = read(data, Form(lines=True, encoding=name))
+    assert [asked(one).prompt for one in found] == texts
+    rows = "\n".join(["text,note", *(f'"{text}",x' for text in texts)]).encode(encoding)
+    assert [asked(one).prompt for one in read(rows, Form(column="text", encoding=name))] == texts
+
+
+def test_what_is_not_in_the_encoding_that_was_said_ends_the_reading() -> None:
+    with pytest.raises(RequestError, match="the input is not utf-16"):
+        read("caf\xe9\n".encode("utf-16-le") + b"\x00\xd8", Form(lines=True, encoding="utf-16-le"))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "not text"),
+        ("one\n".encode("utf-16"), "UTF-16"),
+        ("one\n".encode("utf-32"), "UTF-32"),
+        (b"caf\xe9\n", "not UTF-8"),
+    ],
+)
+def test_a_pipe_that_begins_with_what_is_no_text_is_refused_as_a_whole(data: bytes, told: str) -> None:
+    piped = io.BufferedReader(io.BytesIO(data))
+    with pytest.raises(RequestError, match=told):
+        list(requests(piped, Form(lines=True), DEFAULTS))
 
 
 def test_a_template_takes_the_line_or_the_fields_of_an_object() -> None:
@@ -133,6 +181,39 @@ def test_a_column_of_csv_is_the_prompts() -> None:
     assert "has no 'text'" in refused(found[3])
     (framed,) = read("note,text\nhey,you\n", Form(column="text", template=Template("{note}, {text}!")))
     assert asked(framed).prompt == "hey, you!"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("a,Hello, world", "3 cells, and the head 2"),
+        ("a,b,", "3 cells, and the head 2"),
+        ("a", "1 cell, and the head 2"),
+    ],
+)
+def test_a_row_with_other_cells_than_the_head_is_never_sent_in_part(row: str, told: str) -> None:
+    bad, good = read(f'id,text\n{row}\nb,"Hello, world"\n', Form(column="text"))
+    assert told in refused(bad)
+    assert bad.line == 2
+    assert asked(good).prompt == "Hello, world"
+
+
+def test_a_row_that_has_the_prompt_and_lacks_another_cell_is_none_too() -> None:
+    (bad,) = read("text,note\nHello\n", Form(column="text"))
+    assert "1 cell, and the head 2" in refused(bad)
+
+
+def test_the_delimiter_is_what_is_said() -> None:
+    (first,) = read("id;text\na;b,c\n", Form(column="text", delimiter=";"))
+    assert asked(first).prompt == "b,c"
+    with pytest.raises(RequestError) as caught:
+        read("id;text\na;b\n", Form(column="prompt"))
+    assert "--delimiter" in str(caught.value.hint)
+
+
+def test_a_column_that_is_there_twice_is_none() -> None:
+    with pytest.raises(RequestError, match="has 2 columns 'text'"):
+        read("text,text\na,b\n", Form(column="text"))
 
 
 def test_a_broken_row_of_csv_does_not_stop_the_rest() -> None:
