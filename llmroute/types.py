@@ -99,12 +99,16 @@ class Chunk(NamedTuple):
 
 
 class HTTPRequest(NamedTuple):
-    """A request as a provider renders it.  `body` is JSON text, ready to be sent."""
+    """A request as a provider renders it.  `body` is JSON text, ready to be sent.
+
+    `window` is what a local server is asked to load the model with, where it has to be asked.
+    """
 
     method: Literal["GET", "POST"]
     url: str
     headers: dict[str, str]
     body: bytes | None = None
+    window: int | None = None
 
     def __repr__(self) -> str:
         """Tell everything but the headers, which hold the key, and a token in the address."""

@@ -66,7 +66,7 @@ class Ollama:
             options["stop"] = list(prompt.stop)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages, "stream": prompt.streaming}
         body |= render_effort(prompt, model.parameters, ("think", "think_level"))
-        return self._post("/api/chat", body | {"options": options})
+        return self._post("/api/chat", body | {"options": options})._replace(window=options["num_ctx"])
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
         """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""

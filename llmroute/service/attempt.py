@@ -157,7 +157,10 @@ class Attempt:
         if completion.prompt_cut is not None and not self.shown:
             wider = provider.render_request(prompt, replace(model, own_window=completion.prompt_cut.window))
             if (again := self._put_otherwise(wider)).body != request.body:
-                completion = yield from self._asked_wider(provider, again, prompt, completion)
+                cut, completion = completion, (yield from self._asked_wider(provider, again, prompt, completion))
+                request = request if completion is cut else again
+        if request.window is not None:
+            call.local.keep_window(model.api_name, request.window)
         self._answer = completion
         if (fault := fault_of(completion)) is not None:
             raise fault

@@ -131,6 +131,10 @@ class LocalModels:
         """Keep what the server has told of a model."""
         self._shown.keep(_tag(api_name), self._digest(api_name), told)
 
+    def keep_window(self, api_name: str, window: int) -> None:
+        """Keep what a model is loaded with now: asked for less, the server would load it again."""
+        self._shown.keep_window(_tag(api_name), window)
+
     def runs_here(self, api_name: str) -> bool:
         """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
         return self.on_this_machine() and api_name not in self._known().elsewhere

@@ -28,6 +28,8 @@ KEPT_S = 86_400.0
 """How long an answer holds for a model whose digest is the same."""
 KEPT_UNSEEN_S = 60.0
 """How long it holds where the server's list gives no digest: the model may be another by now."""
+LOADED_S = 300.0
+"""How long a server keeps a model that is not called, unless it was told otherwise."""
 _MOST_BYTES = 1_000_000
 
 
@@ -57,10 +59,11 @@ class ShownModels:
         if not 0 <= age_s < (KEPT_S if same else KEPT_UNSEEN_S) or (digest and row.get("digest") and not same):
             return None
         can = row["capabilities"]
+        loaded = row.get("loaded_window") if 0 <= self._now_s() - row.get("loaded_s", 0) < LOADED_S else None
         return LiveModel(
             api_name,
             context_window=row["context_window"],
-            own_window=row["own_window"],
+            own_window=max(row["own_window"] or 0, loaded or 0) or None,
             capabilities=None if can is None else frozenset(can),
         )
 
@@ -78,8 +81,18 @@ class ShownModels:
             rows[self._key(api_name)] = row
             oldest_s = self._now_s() - KEPT_S
             self._rows = {name: kept for name, kept in rows.items() if kept["at_s"] > oldest_s}
-            with suppress(OSError):
-                self._write(json.dumps(self._rows))
+            self._write()
+
+    def keep_window(self, api_name: str, window: int) -> None:
+        """Keep the window that a model was just called with; written when it changes, and now and then."""
+        with self._lock:
+            row = self._read().get(self._key(api_name))
+            if row is None:
+                return
+            stale = self._now_s() - row.get("loaded_s", 0) > LOADED_S / 5
+            if stale or row.get("loaded_window") != window:
+                row |= {"loaded_window": window, "loaded_s": self._now_s()}
+                self._write()
 
     def _key(self, api_name: str) -> str:
         # The mark stands for the address, which may have a password in it.
@@ -95,10 +108,11 @@ class ShownModels:
                 self._rows = {}
         return self._rows
 
-    def _write(self, text: str) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(self._path) as fd:
-            os.write(fd, text.encode())
+    def _write(self) -> None:
+        with suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with replacing(self._path) as fd:
+                os.write(fd, json.dumps(self._rows).encode())
 
 
 def with_limits(model: ModelConfig, told: LiveModel) -> ModelConfig:
@@ -127,9 +141,11 @@ def limited(model: ModelConfig, told: LiveModel, prompt: Prompt) -> ModelConfig:
 
 
 def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not isinstance(row.get("at_s"), int | float):
+    if not isinstance(row, dict) or not all(isinstance(row.get(at, 0), int | float) for at in ("at_s", "loaded_s")):
         return False
-    limits = (row.get("context_window"), row.get("own_window"))
+    if not {"at_s", "context_window", "own_window", "capabilities"} <= row.keys():
+        return False
+    limits = (row.get("context_window"), row.get("own_window"), row.get("loaded_window"))
     can = row.get("capabilities")
     return (
         all(limit is None or (isinstance(limit, int) and limit > 0) for limit in limits)

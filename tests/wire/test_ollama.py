@@ -219,6 +219,14 @@ def test_limits_are_asked_for_once_and_anew_when_the_model_is_another(server: Ol
     assert server.windows[-1] == 16_384
 
 
+def test_a_model_is_not_loaded_again_for_a_shorter_prompt(server: OllamaServer, tmp_path: Path) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=131_072)
+    for words in (10, 8_000, 10, 9_000, 100, 5_000):
+        ran = run("gen", "-m", MODEL, home=tmp_path, stdin="word " * words, OLLAMA_HOST=server.url)
+        assert ran.code == 0
+    assert server.windows == [8_192] + [32_768] * 5
+
+
 @pytest.mark.parametrize("show", [(404, b"404 page not found"), (405, b""), (501, b"{}"), (200, b"<html>")])
 def test_a_server_that_tells_no_limits_is_used_all_the_same(
     show: tuple[int, bytes], server: OllamaServer, tmp_path: Path
