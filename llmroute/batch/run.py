@@ -50,7 +50,8 @@ class Results(Protocol):
 class Tally:
     """What a batch has come to so far.
 
-    `earlier` were answered by an earlier run; `cut_short` are answered too.  `lines` are those that were read, which
+    `earlier` were answered by an earlier run; `cut_short` are answered too, and `unread` by a model that did not read
+    the whole prompt.  `lines` are those that were read, which
     are all of the input when it was `read_to_end`.
     """
 
@@ -60,6 +61,7 @@ class Tally:
     earlier: int = 0
     not_run: int = 0
     cut_short: int = 0
+    unread: int = 0
     cost_usd: float = 0.0
     unknown_costs: int = 0
     lines: int = 0
@@ -214,6 +216,7 @@ class Batch:
         if response is not None:
             tally.answered += 1
             tally.models[f"{response.provider}/{response.model}"] += 1
+            tally.unread += response.prompt_cut is not None
             tally.cut_short += response.finish_reason == "length" and request.asked.max_tokens is None
             tally.count_cost(response.cost_usd)
             self._results.write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from llmroute.batch.run import Tally
 
 
+PROMPTS_CUT = "without the beginning of the prompt (prompt_cut in the results)"
+
+
 def summary(tally: Tally, seconds: float, failed: FailedFile | None) -> str:
     """Return what the batch came to, in one line."""
     counts = (
@@ -21,6 +24,7 @@ def summary(tally: Tally, seconds: float, failed: FailedFile | None) -> str:
         (tally.bad, "bad lines"),
         (tally.not_run, "not run"),
         (tally.cut_short, "cut short at the model's limit (--max-tokens allows more)"),
+        (tally.unread, PROMPTS_CUT),
     )
     parts = [f"{count:,} {what}" for count, what in counts if count or what == "answered"]
     unknown = f" and {tally.unknown_costs:,} unknown costs" if tally.unknown_costs else ""
@@ -52,6 +56,7 @@ def as_json(tally: Tally, earlier_usd: float, seconds: float) -> dict[str, Any]:
         "lines_read": tally.lines,
         "read_to_end": tally.read_to_end,
         "cut_short": tally.cut_short,
+        "prompts_cut": tally.unread,
         "models": dict(tally.models.most_common()),
         "cost_usd": tally.cost_usd,
         "cost_before_usd": earlier_usd,

@@ -14,7 +14,7 @@ from llmroute.batch.results import ResultsFile
 from llmroute.batch.run import Batch, Pace
 from llmroute.cli import signals
 from llmroute.cli.bar import Bar, Progress
-from llmroute.cli.batch_report import as_json, interrupted, summary
+from llmroute.cli.batch_report import PROMPTS_CUT, as_json, interrupted, summary
 from llmroute.cli.failures import error_as_json, say, told_with_hint
 from llmroute.cli.output import write_json
 from llmroute.cli.render import response_as_json
@@ -226,6 +226,8 @@ class Running:
             say(f"{self._unwritten:,} answers were paid for and could not be written (the ledger has what they cost)")
         if not self._asked.quiet:
             say(summary(tally, seconds, self._failed))
+        elif tally.unread:
+            say(f"{tally.unread:,} {PROMPTS_CUT}")
 
     def _exit_code(self) -> int:
         tally = self._batch.tally

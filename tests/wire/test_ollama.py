@@ -194,6 +194,17 @@ def test_a_cut_that_remains_is_told_in_quiet_too_and_is_in_the_json(
     assert set(server.windows) == {16_384}
 
 
+def test_a_batch_counts_the_prompts_that_were_cut(server: OllamaServer, tmp_path: Path) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=16_384, bytes_per_token=1)
+    lines = "".join(json.dumps({"prompt": text}) + "\n" for text in ("hi", "word " * 4_000))
+    batch = ("gen", "--batch", "-", "-m", MODEL, "-o", str(tmp_path / "out.jsonl"), "--meta", str(tmp_path / "meta"))
+    ran = run(*batch, "-q", home=tmp_path, stdin=lines, OLLAMA_HOST=server.url)
+    assert (ran.code, ran.err) == (0, "llmroute: 1 without the beginning of the prompt (prompt_cut in the results)\n")
+    told = [json.loads(line)["prompt_cut"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [cut is None for cut in told] == [True, False]
+    assert json.loads((tmp_path / "meta").read_text())["prompts_cut"] == 1
+
+
 def test_an_answer_to_a_cut_prompt_stands_when_the_wider_window_cannot_be_had(tmp_path: Path) -> None:
     with OllamaServer(
         models={"llama3.1:latest": Pulled(window=131_072, bytes_per_token=1)}, most_window=16_384
