@@ -65,6 +65,9 @@ def ollama_url(host: str) -> str:
         scheme, rest = "http", host
     usual = {"http": "80", "https": "443"}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
     address, slash, path = rest.partition("/")
+    if "@" in address:
+        # A user is none of what this is: as it stands, it is no base URL.
+        return host
     if address.startswith("["):
         name, _, port = address.partition("]")
         port = port.removeprefix(":")

@@ -136,6 +136,10 @@ def test_false_in_a_nearer_place_wins_over_true_in_a_farther_one(places: Places)
             )
         ),
         ("OLLAMA_HOST", "host name", "an address like https://host/v1"),
+        *(
+            ("OLLAMA_HOST", host, "an address like https://host/v1")
+            for host in ("u:pw@host", "http://127.0.0.1:x@evil.com")
+        ),
         ("OLLAMA_HOST", "unix:///run/ollama.sock", "an address like https://host/v1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _IDENTITY = ("", "identity")
+_NAME = re.compile(r"[a-z0-9, -]{1,20}")
 # Deflate expands a thousandfold at most: a piece of this size decodes to a megabyte.
 _PIECE_BYTES = 1024
 
@@ -30,7 +32,8 @@ class Bounds:
         if encoding == "x-gzip":
             response.headers["content-encoding"] = encoding = "gzip"
         if encoding not in (*_IDENTITY, "gzip", "deflate"):
-            raise BadOutputError(f"the answer is encoded as {encoding[:40]}, which nobody asked for")
+            told = encoding if _NAME.fullmatch(encoding) else "what has no name"
+            raise BadOutputError(f"the answer is encoded as {told}, which nobody asked for")
         self.piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
         self._size = 0
 
