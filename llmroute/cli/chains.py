@@ -93,7 +93,7 @@ def call_each(
         from llmroute.service.api import LLMService
         from llmroute.service.chains import chains_today, try_entries
 
-        service = LLMService()
+        service = LLMService(note=say)
         try:
             ((known, entries),) = chains_today(service, name).items()
             say(_price(service, known, entries))
@@ -117,7 +117,7 @@ def _write(name: str | None, *, as_json: bool) -> None:
         from llmroute.service.api import LLMService
         from llmroute.service.chains import chains_today
 
-        found = chains_today(LLMService(), name)
+        found = chains_today(LLMService(note=say), name)
         if as_json:
             write_json({name: _as_json(entries) for name, entries in found.items()})
         else:

@@ -11,7 +11,7 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli import completing
 from llmroute.cli import options as flags
-from llmroute.cli.failures import failures
+from llmroute.cli.failures import failures, say
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import cell, flowing, money
 from llmroute.cli.terminal import width
@@ -55,7 +55,7 @@ def health(
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
-        service = LLMService()
+        service = LLMService(note=say)
         found = probe_all(service, tuple(provider or ()))
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
@@ -68,7 +68,7 @@ def health(
 def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
     from llmroute.service.api import LLMService
 
-    service = LLMService()
+    service = LLMService(note=say)
     try:
         closed = {name: service.reset_breakers(name) for name in names}
     finally:

@@ -33,8 +33,9 @@ def pull(
         from llmroute.service.api import LLMService
         from llmroute.service.engine_install import ENGINE
         from llmroute.service.pulling import to_pull
+        from llmroute.service.telling import nobody
 
-        service = LLMService()
+        service = LLMService(note=nobody if quiet else say)
         model = to_pull(service, name)
         told = _install(quiet=quiet) if model.provider == ENGINE else _fetch(service, model, quiet=quiet)
         if not quiet:

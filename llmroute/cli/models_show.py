@@ -9,7 +9,7 @@ import typer
 
 from llmroute.cli import completing
 from llmroute.cli import options as flags
-from llmroute.cli.failures import failures
+from llmroute.cli.failures import failures, say
 from llmroute.cli.model_render import sheet, sheet_as_json
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import harmless, width
@@ -31,7 +31,7 @@ def show(
         from llmroute.service.listing import as_listed, measured, named_model, why_unavailable, with_limits_here
         from llmroute.service.local import LOCAL_SERVER
 
-        service = LLMService()
+        service = LLMService(note=say)
         model = named_model(service, name)
         pulled = model.provider == LOCAL_SERVER and service.local_models().has(model.api_name)
         if not model.known and not pulled:

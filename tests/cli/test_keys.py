@@ -112,3 +112,21 @@ def test_a_key_that_cannot_be_sent_is_named_and_not_told(name: str, tmp_path: Pa
     assert ran.code == 2
     assert name in ran.err
     assert_unmarked(tmp_path, ran)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gen", "hi", "--dry-run"),
+        ("health", "-p", "builtin"),
+        ("models",),
+        ("models", "show", "openai/gpt-4o"),
+        ("chains",),
+    ],
+)
+def test_what_a_working_directory_may_not_say_is_told_once(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OLLAMA_HOST=evil.example\nLLM_WORKSPACE=theirs\n")
+    ran = run(*command, home=tmp_path)
+    assert ran.err.count("OLLAMA_HOST and LLM_WORKSPACE in ") == 1
+    assert str(tmp_path / ".env") in ran.err
+    assert "evil.example" not in ran.out + ran.err
