@@ -106,8 +106,10 @@ class Running:
                 self.results.withdraw()
             raise
         finally:
-            self._finish_results()
-            self._finish_failed(whole=ended_by is None)
+            try:
+                self._finish_results()
+            finally:
+                self._finish_failed(whole=ended_by is None)
         if ended_by is not None:
             say(interrupted(self._batch.tally, resumable=self._resumable()))
         self._tell(time.monotonic() - started_s)

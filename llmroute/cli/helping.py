@@ -21,7 +21,7 @@ All commands:  llmroute --help
 
 
 class Page(NamedTuple):
-    """What the help of a command says below its flags: two examples, and exit codes beside those of every command."""
+    """What the help of a command says below its flags: two examples, and the exit codes beside a bug and signals."""
 
     first: str
     second: str
@@ -29,8 +29,7 @@ class Page(NamedTuple):
 
 
 _ANY = tuple(exit_codes.MEANINGS)
-_READS = (0, 2)
-_LEDGER = (0, 2, 3)
+_READS = (0, 2, 3)
 _ASKS = (0, 2, 3, 4, 6)
 
 PAGES: Final = {
@@ -49,19 +48,19 @@ PAGES: Final = {
     "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
     "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull builtin/smollm2-135m", _ASKS),
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
-    "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _LEDGER),
-    "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _LEDGER),
-    "costs export": Page("llmroute costs export bill.csv", "llmroute costs export calls.jsonl", _LEDGER),
+    "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _READS),
+    "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _READS),
+    "costs export": Page("llmroute costs export bill.csv", "llmroute costs export calls.jsonl", _READS),
     "costs path": Page("llmroute costs path", 'ls -lh "$(llmroute costs path)"', _READS),
-    "costs check": Page("llmroute costs check", "llmroute costs check --repair", _LEDGER),
+    "costs check": Page("llmroute costs check", "llmroute costs check --repair", _READS),
     "costs restore": Page(
-        "llmroute costs restore ledger-copy.db", "llmroute costs restore ~/backups/ledger-2026-11-01.db", _LEDGER
+        "llmroute costs restore ledger-copy.db", "llmroute costs restore ~/backups/ledger-2026-11-01.db", _READS
     ),
     "costs backup": Page(
-        "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _LEDGER
+        "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _READS
     ),
-    "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y", _LEDGER),
-    "costs budget": Page("llmroute costs budget", "llmroute costs budget --json", _LEDGER),
+    "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y", _READS),
+    "costs budget": Page("llmroute costs budget", "llmroute costs budget --json", _READS),
     "costs budget set": Page(
         "llmroute costs budget set --month 20 --day 2",
         "llmroute costs budget set --workspace nightly --month none",
@@ -87,7 +86,7 @@ def told_codes(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
 def epilog(command: str) -> str:
     """Return what stands under the flags of a command; the mark keeps its lines as they are."""
     page = PAGES[command]
-    everywhere = (exit_codes.BUG, exit_codes.NEEDS_A_PERSON, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
+    everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
     return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{told_codes(sorted({*page.codes, *everywhere}))}"
 
 

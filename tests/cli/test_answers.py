@@ -78,6 +78,7 @@ def test_the_side_channel_leaves_stdout_alone(server: ModelServer, tmp_path: Pat
     ran = run("stream", "hi", "-m", MODEL, "--meta", "told.json", home=tmp_path, **server.settings)
     assert ran.out == "one two three\n"
     assert set(json.loads((tmp_path / "told.json").read_text())) == GEN_FIELDS
+    assert (tmp_path / "told.json").stat().st_mode & 0o777 == 0o600, "it holds the answer"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")

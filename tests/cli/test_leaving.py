@@ -115,3 +115,16 @@ def test_what_is_under_way_has_a_bounded_time_to_end_and_to_be_settled(how: str,
         [sys.executable, "-u", "-c", WORK, how], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
     )
     assert (ended.returncode, ended.stdout.decode(), ended.stderr) == (code, said, b"")
+
+
+def test_a_signal_that_comes_before_they_are_taken_leaves_no_trace(tmp_path: Path) -> None:
+    code = "import os, signal, llmroute.cli as cli; cli.main = lambda: os.kill(os.getpid(), signal.SIGINT) or cli.app()"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\nfrom llmroute.__main__ import run\nrun()"],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
