@@ -21,6 +21,8 @@ TEMPLATE_TOKENS = 256
 TOKENS_PER_MESSAGE = 16
 FILLED_MARGIN = 16
 """How far below the window a prompt may end that was cut to it."""
+HALF_MARGIN = 8
+"""How many tokens of its beginning a prompt may keep that was cut to half of the window."""
 
 
 class Asked(NamedTuple):
@@ -65,21 +67,25 @@ def _read_from(sent: HTTPRequest) -> Asked:
 def cut_of(sent: HTTPRequest | None, usage: Usage) -> PromptCut | None:
     """Return the cut of a prompt that was not read whole, by the server's own count; None where that shows none.
 
-    Two signs: the count ends where the window does, and the prompt may be longer; or it is less than any tokenizer
-    makes of the text.  (Servers drop whole messages, or half of what they hold.  Those before 0.4 do not count what
-    they have cached, so that a small count proves nothing.)
+    Two signs: the count ends where the window or half of it does, and the prompt may be longer (servers fill the
+    window, or keep a few tokens and the second half); or it is less than any tokenizer makes of the text (they drop
+    whole messages too).  Servers before 0.4 do not count what they have cached, so that a small count proves nothing.
     """
     if sent is None or sent.body is None or (read := usage.input_tokens) is None:
         return None
     asked = _read_from(sent)
-    if asked.window and asked.window - FILLED_MARGIN <= read <= asked.window and read < size_in_bytes(asked.texts):
-        told = f"the prompt fills the window of {asked.window} tokens: its beginning may have been cut"
+    if asked.window and size_in_bytes(asked.texts) + asked.around > asked.window and _ends_at(read, asked.window):
+        told = f"{read} tokens were read in a window of {asked.window} tokens: the prompt's beginning may have been cut"
         return PromptCut(told, asked.widest)
     least = bounds(asked.texts).least
     if read < least - least // 10 - TEMPLATE_TOKENS:
         told = f"{read} tokens were read of a prompt of at least {least}: its beginning may have been cut"
         return PromptCut(told, asked.widest)
     return None
+
+
+def _ends_at(read: int, window: int) -> bool:
+    return window - FILLED_MARGIN <= read <= window or window // 2 <= read <= window // 2 + HALF_MARGIN
 
 
 def with_cut(completion: Completion, sent: HTTPRequest | None) -> Completion:

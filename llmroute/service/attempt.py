@@ -159,8 +159,8 @@ class Attempt:
             if (again := self._put_otherwise(wider)).body != request.body:
                 cut, completion = completion, (yield from self._asked_wider(provider, again, prompt, completion))
                 request = request if completion is cut else again
-        if request.window is not None:
-            call.local.keep_window(model.api_name, request.window)
+        if (window := request.window) is not None:
+            yield Blocking(lambda: call.local.keep_window(model.api_name, window))
         self._answer = completion
         if (fault := fault_of(completion)) is not None:
             raise fault
@@ -230,7 +230,7 @@ class Attempt:
             body = yield from self._rest()
             yield Close()
             told = provider.parse_show(body, exchange.status, exchange.headers)
-            call.local.keep_limits(model.api_name, told)
+            yield Blocking(lambda: call.local.keep_limits(model.api_name, told))
         return limited(model, told, call.prompt)
 
     def _streamed(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:

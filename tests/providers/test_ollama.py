@@ -193,6 +193,8 @@ def test_a_line_that_is_not_json_is_bad_output() -> None:
         (60_000, 15_000, False),
         (60_000, 2_050, True),
         (60_000, 16_384, True),
+        (60_000, 8_194, True),
+        (60_000, 9_000, False),
         (60_000, None, False),
         (900, 20, False),
     ],
