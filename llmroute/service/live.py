@@ -63,9 +63,14 @@ def live(service: LLMService, provider: str | None = None) -> Live:
 
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
-    """Return each provider's list, or why it did not come."""
-    sender = service.asking_sender()
-    return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
+    """Return each provider's list, or why it did not come; a model that is named by a secret is left out."""
+    sender, redaction = service.asking_sender(), service.endpoints.redaction
+
+    def fetch(name: str, until: float) -> tuple[LiveModel, ...]:
+        models = fetch_models(sender, service.endpoints.connect(name), until)
+        return tuple(model for model in models if redaction.hide(model.api_name) == model.api_name)
+
+    return side_by_side(fetch, names)
 
 
 def _merged(service: LLMService, lists: dict[str, tuple[LiveModel, ...]]) -> ModelRegistry:

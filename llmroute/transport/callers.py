@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Generic
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
 
 import httpx
@@ -87,16 +87,28 @@ def _refuse_detour(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> 
     choose = getattr(client, "_transport_for_url", None)
     transport = choose(url) if choose is not None else None
     proxy = getattr(getattr(transport, "_pool", None), "_proxy_url", None) or _aiohttp_proxy(transport)
+    if _session_asks_environment(transport, url.host):
+        raise _detour(url.host, "")
     host = getattr(proxy, "host", None)
     if host is None:
         return
     named = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
     elsewhere = not is_loopback_host(named)
     if elsewhere or (client.trust_env and _in_environment(named, getattr(proxy, "port", None))):
-        raise UnreachableError(
-            f"the HTTP client calls {url.host} through a proxy{' on another machine' if elsewhere else ''}",
-            hint=f"except it from the proxy, in NO_PROXY or with mounts={{'all://{url.host}': None}}",
-        )
+        raise _detour(url.host, " on another machine" if elsewhere else "")
+
+
+def _detour(host: str, where: str) -> UnreachableError:
+    return UnreachableError(
+        f"the HTTP client calls {host} through a proxy{where}",
+        hint=f"except it from the proxy, in NO_PROXY or with mounts={{'all://{host}': None}}",
+    )
+
+
+def _session_asks_environment(transport: object, host: str) -> bool:
+    """Whether a session of aiohttp below the transport takes a proxy from the environment for a host."""
+    trusting = getattr(getattr(transport, "client", None), "trust_env", False) is True
+    return trusting and bool(getproxies().keys() & {"http", "https"}) and not proxy_bypass(host)
 
 
 def _aiohttp_proxy(transport: object) -> httpx.URL | None:

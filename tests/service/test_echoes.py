@@ -13,6 +13,7 @@ import pytest
 
 from llmroute.errors import LLMRouteError
 from llmroute.service.lists import fetch_models
+from llmroute.service.live import fetch_lists
 from llmroute.service.options import Options
 from tests.fault_server import chunk, chunked_head, closed_port, reply, serving
 from tests.service.servers import KEY, OPENAI, House, event
@@ -104,6 +105,16 @@ def test_a_list_of_models_that_does_not_come_tells_no_secret(tmp_path: Path) -> 
         with pytest.raises(LLMRouteError) as caught:
             fetch_models(service.asking_sender(), service.endpoints.connect("openai"), time.monotonic() + 5)
         told_nothing(caught.value, vars(caught.value))
+        service.close()
+
+
+def test_a_model_that_is_named_by_a_secret_is_in_no_list(tmp_path: Path) -> None:
+    listed = {"data": [{"id": f"x-{TOKEN}"}, {"id": OTHERS}, {"id": "gpt-4o"}]}
+    with serving([reply(200, json.dumps(listed).encode())]) as server:
+        service = house(tmp_path, server).service()
+        found = fetch_lists(service, ["openai"])["openai"]
+        assert isinstance(found, tuple)
+        assert [model.api_name for model in found] == ["gpt-4o"]
         service.close()
 
 
