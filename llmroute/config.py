@@ -4,6 +4,7 @@ The only reader of the environment and of the home directory.
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,7 +137,7 @@ def load(
     _check_stored_names(stored, names, config_path)
     return Config(
         config_dir=config_dir,
-        ledger_path=_path(environ.get("LLMROUTE_LEDGER")) or config_dir / "ledger.db",
+        ledger_path=_ledger_path(environ.get("LLMROUTE_LEDGER")) or config_dir / "ledger.db",
         providers={name: settings.provider(name, stored.get("providers", {}).get(name, {})) for name in names},
         default_provider=_first(settings.choice("LLM_DEFAULT_PROVIDER", names), stored.get("default_provider")),
         strategy=_first(settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES), stored.get("strategy"), "balanced"),
@@ -154,6 +155,27 @@ def load(
         limits=tuple(_limits(stored.get("budgets", {}))),
         notice=settings.notice,
     )
+
+
+def _ledger_path(text: str | None) -> Path | None:
+    """Return the path of a ledger that is a file, or can become one: a device keeps nothing, and a pipe waits for ever.
+
+    Raises:
+        ConfigError: it can be neither.
+    """
+    path = _path(text)
+    if path is None:
+        return None
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except NotADirectoryError:
+        is_file = False
+    except OSError:
+        # It may be made there; where it cannot, the ledger says so.
+        return path
+    if not is_file:
+        raise ConfigError(f"LLMROUTE_LEDGER={path} is no regular file", hint="name a file, there or to be made")
+    return path
 
 
 def directory(environ: Mapping[str, str] | None = None) -> Path:

@@ -450,6 +450,25 @@ def test_the_ledger_goes_where_it_is_told(places: Places, tmp_path: Path) -> Non
     assert places.load(LLMROUTE_LEDGER=str(tmp_path / "x.db")).ledger_path == tmp_path / "x.db"
 
 
+@pytest.mark.parametrize("kind", ["a device", "a pipe", "a folder", "below a file", "a link to a device"])
+def test_a_ledger_that_can_be_no_file_is_refused(kind: str, places: Places, tmp_path: Path) -> None:
+    path = tmp_path / "taken"
+    if kind == "a device":
+        path = Path(os.devnull)
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "below a file":
+        path.touch()
+        path /= "ledger.db"
+    else:
+        path.symlink_to(os.devnull)
+    with pytest.raises(ConfigError, match=f"LLMROUTE_LEDGER={path} is no regular file") as caught:
+        places.load(LLMROUTE_LEDGER=str(path))
+    assert caught.value.exit_code == 2
+
+
 def test_config_toml_sets_everything_that_it_may(places: Places) -> None:
     places.toml(
         'default_provider = "mistral"\nstrategy = "local_first"\nenable_fallback = false\nprefer_local = true\n'

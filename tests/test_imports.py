@@ -96,7 +96,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs check": KEEPS,
     "costs backup copy.db": KEEPS,
     "costs restore copy.db": (2, KEEPS),
-    "costs prune --older-than 90d": KEEPS,
+    "costs prune --older-than 90d --yes": KEEPS,
     "costs budget": set(),
     "costs budget set --month 5": {"tomllib"},
     "chains": SENDS,

@@ -45,7 +45,7 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.", rich_help_panel="Span")]
 By = Annotated[
-    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status"] | None,
+    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution"] | None,
     typer.Option(help="A line for each of these; default model.", rich_help_panel="Output"),
 ]
 

@@ -12,6 +12,7 @@ from llmroute.cli import options as flags  # noqa: TC001 (as above)
 from llmroute.cli.failures import failures, say
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import money
+from llmroute.cli.terminal import can_ask
 from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
 
@@ -138,7 +139,11 @@ def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup
             say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
 
 
-def prune(older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")]) -> None:
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Delete without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, and delete none.")] = False,
+) -> None:
     """Delete old attempts; the bill keeps their sums.
 
     The current week and month stay whole, and the file keeps its size.
@@ -147,8 +152,18 @@ def prune(older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w
         from llmroute.service import upkeep
         from llmroute.service.settings import load
 
-        count, before = upkeep.prune(load(), older_than)
+        config = load()
+        count, before = upkeep.prunable(config, older_than)
+        old = f"{count} attempts before {before:%Y-%m-%d}"
+        if dry_run:
+            say(f"{old} would be deleted")
+            return
+        if not (yes or can_ask()):
+            raise RequestError(f"{old} would be deleted for good", hint="--yes deletes them without asking")
+        if not (yes or count == 0 or typer.confirm(f"delete {old}?", err=True)):
+            say("nothing is deleted")
+            return
         say(
-            f"{count} attempts before {before:%Y-%m-%d} deleted; the bill keeps their sums, and the file its size:"
-            " what was freed is filled first"
+            f"{upkeep.prune(config, before)} attempts before {before:%Y-%m-%d} deleted; the bill keeps their sums,"
+            " and the file its size: what was freed is filled first"
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from llmroute.cli import options as flags  # noqa: TC001 (as above)
 from llmroute.cli.failures import failures, say
-from llmroute.cli.output import write_json, write_text
+from llmroute.cli.output import write_json, write_text, written_out
 from llmroute.cli.render import cell, columns, fitted, money
 from llmroute.cli.terminal import width
+from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -43,13 +44,32 @@ def calls(
             write_text(_as_text(found, width() if sys.stdout.isatty() else None))
 
 
-def export(file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl", help="Replaced where it is.")]) -> None:
-    """Write every attempt, with all that is known of it, to a file."""
+def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl|-", help="Replaced where it is; - is stdout.")],
+    form: Annotated[Literal["csv", "jsonl"] | None, typer.Option("--format", help="Of stdout; default csv.")] = None,
+    since: Annotated[str | None, typer.Option(help="From 24h, 7d or 2w ago, or from 2026-11-01 on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to then, said likewise.")] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Of one model, with or without provider.")] = None,
+    status: Annotated[
+        Literal["pending", "ok", "failed", "partial", "interrupted", "lost"] | None, typer.Option(help="Of one status.")
+    ] = None,
+    workspace: flags.Workspace = None,
+    execution: Annotated[str | None, typer.Option(help="Of one execution.")] = None,
+) -> None:
+    """Write attempts, with all that is known, to a file or stdout."""
     with failures():
         from llmroute.service import records
         from llmroute.service.settings import load
 
-        say(f"{records.export(load(), file):,} attempts written to {file}")
+        selection = records.Selection(since, until, model, status, workspace, execution)
+        if str(file) == "-":
+            with written_out() as out:
+                count = records.export_to(load(), out, f".{form or 'csv'}", selection)
+            say(f"{count:,} attempts written to stdout")
+            return
+        if form is not None and file.suffix.lower() != f".{form}":
+            raise RequestError(f"--format {form} does not fit {file}", hint="the ending says the format")
+        say(f"{records.export(load(), file, selection):,} attempts written to {file}")
 
 
 def path() -> None:

@@ -50,16 +50,20 @@ PAGES: Final = {
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
     "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _READS),
     "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _READS),
-    "costs export": Page("llmroute costs export bill.csv", "llmroute costs export calls.jsonl", _READS),
+    "costs export": Page(
+        "llmroute costs export bill.csv",
+        "llmroute costs export - --since 7d --status failed > failed.csv",
+        _READS,
+    ),
     "costs path": Page("llmroute costs path", 'ls -lh "$(llmroute costs path)"', _READS),
-    "costs check": Page("llmroute costs check", "llmroute costs check --repair", _READS),
+    "costs check": Page("llmroute costs check", "llmroute costs check --repair --dry-run", _READS),
     "costs restore": Page(
         "llmroute costs restore ledger-copy.db", "llmroute costs restore ~/backups/ledger-2026-11-01.db", _READS
     ),
     "costs backup": Page(
         "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _READS
     ),
-    "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y", _READS),
+    "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y --yes", _READS),
     "costs budget": Page("llmroute costs budget", "llmroute costs budget --json", _READS),
     "costs budget set": Page(
         "llmroute costs budget set --month 20 --day 2",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import escaped, harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
     from llmroute.types import LLMResponse
+
+
+_PIECE = 1 << 16
 
 
 class AnswerWriter:
@@ -52,6 +60,33 @@ def write_json(value: Any) -> None:
 def write_text(text: str) -> None:
     """Write text that is the program's own."""
     _write(text)
+
+
+@contextmanager
+def written_out() -> Iterator[TextIO]:
+    """Lend a file whose text goes to stdout in large pieces; on a terminal it is made harmless."""
+    out = _Out()
+    yield out
+    out.flush()
+
+
+class _Out(StringIO):
+    """Holds text back until there is enough of it to be written at once."""
+
+    def write(self, text: str) -> int:
+        """Keep text, and write what is there when it is much."""
+        length = super().write(text)
+        if self.tell() > _PIECE:
+            self.flush()
+        return length
+
+    def flush(self) -> None:
+        """Write all that was kept."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        if text:
+            _write(harmless(text) if sys.stdout.isatty() else text)
 
 
 def _write(text: str) -> None:

@@ -51,6 +51,7 @@ def fill(ledger: Ledger) -> None:
                 return
         with ledger.transaction() as db:
             _sum_days(db)
+        ledger.renew_patience()
 
 
 def forget(db: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ class Patience:
     """How many seconds may still be spent on waiting for locks, all of them together."""
 
     def __init__(self, seconds: float) -> None:
-        self._left_s = seconds
+        self._seconds = self._left_s = seconds
         self._until_s: float | None = None
 
     @property
@@ -32,10 +32,9 @@ class Patience:
         within_s = self._left_s if self._until_s is None else min(self._left_s, self._until_s - monotonic())
         return max(within_s, 0.0)
 
-    def renew(self, seconds: float, deadline_s: float | None = None) -> None:
-        """Allow so many seconds anew, and none when so many have gone by."""
-        self._left_s = seconds
-        self.extend(deadline_s)
+    def renew(self, seconds: float | None = None) -> None:
+        """Allow so many seconds anew, or as many as in the beginning."""
+        self._left_s = self._seconds if seconds is None else seconds
 
     def extend(self, deadline_s: float | None) -> None:
         """Move the deadline away, to so many seconds from now, if it is not that far yet."""

@@ -83,6 +83,15 @@ def unwritten(path: Path, patience: Patience) -> Iterator[int]:
         os.close(fd)
 
 
+def tidy(aside: Path) -> None:
+    """Remove the log of a ledger that was put aside, where nothing is in it."""
+    log, memory = beside(aside)
+    with suppress(OSError):
+        if log.stat().st_size == 0:
+            log.unlink()
+            memory.unlink(missing_ok=True)
+
+
 def put(new: Path, path: Path) -> None:
     """Link a finished ledger into place unless there is one; `alone_in` its directory only.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# In the year 2286: every calendar still has room before and after.
+END_OF_TIME_MS: Final = 10**13
 PERIODS: Final = ("day", "week", "month", "year", "all")
 
 

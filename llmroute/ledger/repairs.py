@@ -53,6 +53,7 @@ def repair_sums(ledger: Ledger, now_ms: int) -> tuple[str, ...]:
         with ledger.transaction() as db:
             db.execute("DELETE FROM rollups WHERE quarter >= max(:first * 96, :from) AND quarter < :end * 96", span)
             db.execute(f"INSERT INTO rollups {FROM_ROWS}", span)
+        ledger.renew_patience()
     fill(ledger)
     told = []
     with ledger.transaction() as db:

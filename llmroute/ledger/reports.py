@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sqlite_utils import Database
 
 from llmroute.ledger import coarse
+from llmroute.ledger.sums import OF_ROW
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 QUARTER_MS = 900_000
-DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status")
+DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution")
+# What rows that were pruned belonged to is known no more.
+PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")
 
 # In the order of COUNTERS.
@@ -45,18 +48,12 @@ COUNTERS: Final = (
 )
 
 
-_LAST = "SELECT * FROM attempts{whose} ORDER BY started_ms DESC, id DESC LIMIT :last"
-# Settled attempts are found by way of the quarters in which their workspace had any.
-_LAST_OF_WORKSPACE = """
-    SELECT * FROM (
-        SELECT attempts.* FROM quarters AS busy CROSS JOIN attempts
-            ON started_ms >= busy.quarter * 900000 AND started_ms < (busy.quarter + 1) * 900000
-            AND ifnull(attempts.workspace, '') = busy.workspace AND attempts.status = busy.status
-        WHERE busy.workspace = :workspace ORDER BY busy.quarter DESC, started_ms DESC, id DESC LIMIT :last
-    )
-    UNION ALL SELECT * FROM attempts WHERE ifnull(workspace, '') = :workspace AND status = 'pending'
-    ORDER BY started_ms DESC, id DESC LIMIT :last
-"""
+_FIRST_WHOLE = "SELECT ifnull(max(before_ms), 0) / 900000 FROM pruned"
+_BY_EXECUTION = f"""
+    SELECT ifnull(execution, '') AS execution, {OF_ROW} FROM attempts WHERE status <> 'pending'
+    AND started_ms >= max(:since, ({_FIRST_WHOLE})) * 900000 AND started_ms < :until * 900000
+"""  # noqa: S608 (own names)
+_PRUNED_ROLLUPS = f"(SELECT '{PRUNED}' AS execution, * FROM rollups)"  # noqa: S608 (own names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +165,17 @@ def _select(keys: tuple[str, ...], own: str) -> str:
     def part(table: str, where: str) -> str:
         return f"SELECT {columns}, {_SUMS} FROM {table} WHERE call_count > 0 AND {where}{own} GROUP BY {columns}"  # noqa: S608 (own names)
 
-    if {"quarter", "workspace", "status"}.issuperset(keys):
+    if keys == ("execution",):
+        # Of executions only the rows tell.
+        whole = f"({_FIRST_WHOLE})"
+        parts = [
+            part(f"({_BY_EXECUTION})", "true"),
+            part(
+                _PRUNED_ROLLUPS,
+                f"quarter >= :since AND quarter < min(:until, {whole})",
+            ),
+        ]
+    elif {"quarter", "workspace", "status"}.issuperset(keys):
         whole = f"{coarse.SINCE_DAY} * 96"
         parts = [
             part("rollups", f"quarter >= :since AND quarter < min(:until, {whole})"),
@@ -192,32 +199,3 @@ def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:
     """Return the sum of lines."""
     found = list(lines)
     return Line(key or {}, *(sum(getattr(line, name) for line in found) for name in COUNTERS))
-
-
-def attempts(ledger: Ledger, last: int | None = None, workspace: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield attempts as their columns, oldest first; only the `last` so many where that is given.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    ordered = "SELECT * FROM {} ORDER BY started_ms, id"
-    whose = "" if workspace is None else " WHERE ifnull(workspace, '') = :workspace"
-    with ledger.reading() as db:
-        if last is None:
-            # As the index has them: nothing is kept to be sorted, however many there are.
-            sql = ordered.format(f"attempts{whose}")
-        elif workspace is None or coarse.lacking(db):
-            sql = ordered.format(f"({_LAST.format(whose=whose)})")
-        else:
-            sql = ordered.format(f"({_LAST_OF_WORKSPACE})")
-        yield from Database(db).query(sql, {"last": last, "workspace": workspace})
-
-
-def attempt_columns(ledger: Ledger) -> list[str]:
-    """Return the names of what `attempts` tells of each.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as db:
-        return [column[0] for column in Database(db).execute("SELECT * FROM attempts LIMIT 0").description]

@@ -13,12 +13,14 @@ from llmroute.ledger.checks import check
 from llmroute.ledger.connecting import connected_to_read
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import alone_in
-from llmroute.ledger.making import named_anew, replace, unwritten
+from llmroute.ledger.making import named_anew, replace, tidy, unwritten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.locks import Patience
+
+_HINT = "name a copy that llmroute costs backup has made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience)
         LedgerError: the copy is not sound, or the ledger is in use, or its directory cannot be written.
     """
     if not copy.is_file():
-        raise RequestError(f"{copy} is no file", hint="name a copy that llmroute costs backup has made")
+        raise RequestError(f"{copy} is no file", hint=_HINT)
     if path.exists() and path.samefile(copy):
         raise RequestError(f"{copy} is the ledger itself")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,6 +52,7 @@ def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience)
             else:
                 with unwritten(path, patience):
                     replace(path, new, aside)
+                tidy(aside)
     return Restored(found, aside)
 
 
@@ -62,10 +65,10 @@ def _copied(copy: Path, new: Path, now_ms: int, patience: Patience) -> int:
         ):
             source.backup(target)
         report = check(new, now_ms, patience)
-        faults = report.faults
     except (sqlite3.Error, UnicodeDecodeError, LedgerError) as error:
-        faults = (str(error),)
-    if faults:
+        reason = str(error).replace(str(new), str(copy))
+        raise LedgerError(f"{copy} cannot be restored: {reason}", hint=_HINT) from error
+    if faults := report.faults:
         raise LedgerError(
             f"{copy} is not sound: {faults[0].replace(str(new), str(copy))}",
             hint=f"LLMROUTE_LEDGER={os.fspath(copy)} llmroute costs check --repair mends it",

@@ -11,7 +11,7 @@ from llmroute.ledger.budgets import QUARTER_MS
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import alone_in
 from llmroute.ledger.lost import Lost, stand_in
-from llmroute.ledger.making import named_anew, replace, unwritten
+from llmroute.ledger.making import named_anew, replace, tidy, unwritten
 from llmroute.ledger.pages import Pages, log_of
 from llmroute.ledger.schema import migrate
 from llmroute.ledger.shapes import Shape, shapes, table_of
@@ -51,6 +51,7 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: Patience) -> Salvage:
             rows, lost = _copy(path, fd, db, now_ms)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         replace(path, new, aside)
+    tidy(aside)
     return Salvage(aside, rows, lost)
 
 

@@ -70,6 +70,11 @@ class Ledger:
         with opening_in(self.path.parent, patience), patience.spent() as within_s:
             return self.path.stat(), connected(self.path, within_s)
 
+    def renew_patience(self) -> None:
+        """Wait for others anew: a long work that goes on is no wait."""
+        if self._patience is not None:
+            self._patience.renew()
+
     def hold(self) -> None:
         """Wait for the transaction under way: a fork in its midst would leave the child with its lock for ever."""
         self._lock.acquire()

@@ -21,9 +21,8 @@ _COUNTERS_OF_ROW = """
         {sign} ifnull({row}cost_picousd, 0) AS cost_picousd,
         {sign} iif({row}attempt > 1, ifnull({row}cost_picousd, 0), 0) AS fallback_cost_picousd,
         {sign} ifnull({row}latency_ms, 0) AS latency_ms"""
-ROLLUP_OF_ROW = (
-    f"SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} FROM attempts WHERE status <> 'pending'".format(row="", sign="+")  # noqa: S608
-)
+OF_ROW = f"{_KEY_OF_ROW}, {_COUNTERS_OF_ROW}".format(row="", sign="+")
+ROLLUP_OF_ROW = f"SELECT {OF_ROW} FROM attempts WHERE status <> 'pending'"  # noqa: S608
 
 _NAMES = COUNTERS.split(", ")
 _ADDED = f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)};"

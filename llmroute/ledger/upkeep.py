@@ -59,6 +59,20 @@ def backup(ledger: Ledger, target: Path) -> None:
             new.unlink(missing_ok=True)
 
 
+def prunable(ledger: Ledger, before_ms: int) -> int:
+    """Return how many attempts `prune` would delete.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as db:
+        (count,) = db.execute(
+            "SELECT count(*) FROM attempts WHERE started_ms < ? AND status <> 'pending'",
+            (before_ms // QUARTER_MS * QUARTER_MS,),
+        ).fetchone()
+    return int(count)
+
+
 def prune(ledger: Ledger, before_ms: int) -> int:
     """Delete settled attempts started before a time, in batches that keep nobody waiting; return how many.
 
@@ -81,5 +95,6 @@ def prune(ledger: Ledger, before_ms: int) -> int:
         count += deleted
         if deleted < BATCH:
             return count
+        ledger.renew_patience()
         # The others' turn: who waits for the ledger sleeps between two looks, and would never find it free.
         sleep(monotonic() - started_s)

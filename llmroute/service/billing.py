@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
-from llmroute.ledger.periods import PERIODS, clock_of, in_zone_of, milliseconds, start_of
+from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
 from llmroute.service.opening import ledger_of, opened
 from llmroute.service.options import require_one_of
 
@@ -22,8 +22,6 @@ DEFAULT_PERIOD = "month"
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _HOUR_MS = 3_600_000
 _QUARTER_MS = 900_000
-# In the year 2286: every calendar still has room before and after.
-_END_OF_TIME_MS = 10**13
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,9 @@ def bill(config: Config, question: Question, *, now: datetime | None = None) -> 
     now = now or datetime.now().astimezone()
     period, since, until = _ends(question, now)
     since_ms, until_ms = None if since is None else milliseconds(since), milliseconds(until)
+    if period == "all":
+        # Calls that were made while the clock was ahead, too.
+        until_ms = END_OF_TIME_MS
     lines: list[Line] = []
     groups: list[Line] = []
     with opened(config, now) as ledger:
@@ -94,10 +95,28 @@ def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | Non
     return None, since, until
 
 
+def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
+    """Return the ends of a span, exactly; None where one is not given.
+
+    Raises:
+        RequestError: one of them is no time, or it ends before it begins.
+    """
+    since_ms = None if since is None else _told_ms("since", since, now)
+    until_ms = None if until is None else _told_ms("until", until, now)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise RequestError(f"the span ends before it begins: {since} to {until}")
+    return since_ms, until_ms
+
+
 def _moment(option: str, text: str, now: datetime) -> datetime:
     """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
+    at_ms = _told_ms(option, text, now)
+    return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+
+
+def _told_ms(option: str, text: str, now: datetime) -> int:
     at_ms = _milliseconds(text.strip(), now)
-    if at_ms is None or not 0 <= at_ms <= _END_OF_TIME_MS:
+    if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
         from llmroute.wording import Remedy, Told
 
         raise RequestError(
@@ -105,7 +124,7 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
             hint="24h, 7d and 2w are (back from now), and 2026-11-01",
             option=option,
         )
-    return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+    return at_ms
 
 
 def _milliseconds(text: str, now: datetime) -> int | None:

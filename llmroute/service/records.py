@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError, cannot_write
 from llmroute.private_files import replacing
+from llmroute.service.billing import ends_ms
 from llmroute.service.opening import opened
 from llmroute.service.spreadsheets import harmless_cell
 
@@ -22,39 +24,75 @@ if TYPE_CHECKING:
 FORMATS = (".csv", ".jsonl")
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which attempts are exported; None is all.
+
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; `model` is one with or
+    without its provider.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    model: str | None = None
+    status: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+
+
 def last_attempts(config: Config, count: int, workspace: str | None = None) -> list[dict[str, Any]]:
     """Return the columns of the last attempts, those under way too, oldest first.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.reports import attempts
+    from llmroute.ledger import records
 
     with opened(config, datetime.now().astimezone()) as ledger:
-        return [] if ledger is None else list(attempts(ledger, count, workspace))
+        return [] if ledger is None else list(records.last_attempts(ledger, count, workspace))
 
 
-def export(config: Config, target: Path) -> int:
-    """Write every attempt into a file, in the format of its ending, and return how many there are.
+def export(config: Config, target: Path, selection: Selection | None = None) -> int:
+    """Write attempts into a file, in the format of its ending, and return how many there are.
 
     The file is there whole or not at all, and replaces one of that name.
 
     Raises:
-        RequestError: there is no ledger, no folder for the file, or the ending is none of FORMATS.
+        RequestError: there is no ledger, no folder for the file, its ending is none of FORMATS, or a time is none.
         LedgerError: the ledger cannot be read.
         OutputError: the file cannot be written.
     """
-    if target.suffix.lower() not in FORMATS:
+    form = target.suffix.lower()
+    if form not in FORMATS:
         raise RequestError(f"{target} ends in neither of {' and '.join(FORMATS)}")
-    from llmroute.ledger.reports import attempt_columns, attempts
+    with _selected(config, selection) as (names, rows), _whole(target) as file:
+        return _write(file, form, names, rows)
 
-    with opened(config, datetime.now().astimezone()) as ledger:
+
+def export_to(config: Config, file: TextIO, form: str, selection: Selection | None = None) -> int:
+    """As `export`, into an open file; `form` is one of FORMATS."""
+    with _selected(config, selection) as (names, rows):
+        return _write(file, form, names, rows)
+
+
+@contextmanager
+def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
+    """Lend the columns and the rows of the attempts that are wanted."""
+    from llmroute.ledger.records import Wanted, attempt_columns, attempts
+
+    now = datetime.now().astimezone()
+    wanted = Wanted()
+    if selection is not None:
+        since_ms, until_ms = ends_ms(selection.since, selection.until, now)
+        wanted = Wanted(since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution)
+    with opened(config, now) as ledger:
         if ledger is None:
             raise RequestError(f"there is no ledger at {config.ledger_path} yet")
-        with _whole(target) as file:
-            if target.suffix.lower() == ".csv":
-                return _write_csv(file, attempt_columns(ledger), attempts(ledger))
-            return _write_jsonl(file, attempts(ledger))
+        yield attempt_columns(ledger), attempts(ledger, wanted)
+
+
+def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, Any]]) -> int:
+    return _write_csv(file, names, rows) if form == ".csv" else _write_jsonl(file, rows)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
-from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
 from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class LLMTracker:
         require_one_of("period", period, PERIODS)
         now = datetime.now().astimezone()
         since = start_of(period, now)
-        lines = await self._ask(
-            lambda ledger: _by_model(ledger, None if since is None else milliseconds(since), now, workspace)
-        )
+        # With calls that were made while the clock was ahead.
+        since_ms, until_ms = (None, END_OF_TIME_MS) if since is None else (milliseconds(since), milliseconds(now))
+        lines = await self._ask(lambda ledger: _by_model(ledger, since_ms, until_ms, workspace))
         return _told(lines)
 
     async def get_daily_costs(self, workspace: str | None = None, days: int = 30) -> list[dict[str, Any]]:
@@ -71,7 +71,8 @@ class LLMTracker:
 
         def read(ledger: Ledger) -> list[list[Line]]:
             return [
-                _by_model(ledger, milliseconds(begin), end, workspace) for begin, end in zip(begins, ends, strict=True)
+                _by_model(ledger, milliseconds(begin), milliseconds(end), workspace)
+                for begin, end in zip(begins, ends, strict=True)
             ]
 
         told = await self._ask(read)
@@ -101,10 +102,10 @@ def get_llm_tracker(ledger: Ledger | str | PathLike[str] | None = None) -> LLMTr
     return LLMTracker(ledger)
 
 
-def _by_model(ledger: Ledger, since_ms: int | None, until: datetime, workspace: str | None) -> list[Line]:
+def _by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None) -> list[Line]:
     from llmroute.ledger.reports import by_model
 
-    return by_model(ledger, since_ms, milliseconds(until), workspace)
+    return by_model(ledger, since_ms, until_ms, workspace)
 
 
 def _told(lines: list[Line]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
@@ -13,7 +14,7 @@ from llmroute.service.caps import current_caps
 from llmroute.service.opening import ledger_of, opened, patience_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from llmroute.config import Config
     from llmroute.ledger.budgets import Standing
@@ -101,8 +102,26 @@ def rehearse_repair(config: Config) -> Repaired:
     """
     from llmroute.ledger.copying import copied
 
-    with copied(config.ledger_path, patience_of(config)) as copy:
-        return repair(replace(config, ledger_path=copy))
+    path = config.ledger_path
+    with copied(path, patience_of(config)) as copy:
+        tried = repair(replace(config, ledger_path=copy))
+        return _as_of(tried, lambda text: text.replace(str(copy.parent), str(path.absolute().parent)))
+
+
+def _as_of(tried: Repaired, named: Callable[[str], str]) -> Repaired:
+    """Name the files of the ledger itself in what a repair of its copy has told."""
+
+    def report(one: Report) -> Report:
+        return replace(one, faults=tuple(map(named, one.faults)), notes=tuple(map(named, one.notes)))
+
+    saved, kept = tried.salvage, tried.kept
+    return Repaired(
+        report(tried.before),
+        saved and replace(saved, aside=Path(named(str(saved.aside)))),
+        kept and Path(named(str(kept))),
+        tuple(map(named, tried.told)),
+        report(tried.after),
+    )
 
 
 def restore(config: Config, copy: Path) -> Restored:
@@ -132,14 +151,14 @@ def backup(config: Config, target: Path) -> None:
         upkeep.backup(ledger, target)
 
 
-def prune(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:
-    """Delete attempts older than a span like 90d; return how many, and since when all are kept.
+def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:
+    """Return how many attempts are older than a span like 90d, and since when all would be kept.
 
     What a current window may have to count stays, however short the span.
 
     Raises:
         RequestError: the span cannot be read.
-        LedgerError: the ledger cannot be written.
+        LedgerError: the ledger cannot be read.
     """
     now = now or datetime.now().astimezone()
     before = min([now - _span(older_than), *(start for p in ("week", "month") if (start := start_of(p, now)))])
@@ -149,7 +168,21 @@ def prune(config: Config, older_than: str, *, now: datetime | None = None) -> tu
 
     with ledger_of(config) as ledger:
         ledger.tend(milliseconds(now))
-        return upkeep.prune(ledger, milliseconds(before)), before
+        return upkeep.prunable(ledger, milliseconds(before)), before
+
+
+def prune(config: Config, before: datetime) -> int:
+    """Delete the attempts before a time that `prunable` has told; return how many.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    if not config.ledger_path.exists():
+        return 0
+    from llmroute.ledger import upkeep
+
+    with ledger_of(config) as ledger:
+        return upkeep.prune(ledger, milliseconds(before))
 
 
 def _span(text: str) -> timedelta:

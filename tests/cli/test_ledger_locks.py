@@ -166,12 +166,15 @@ def test_all_waits_of_a_ledger_together_take_no_longer_than_its_patience(tmp_pat
 
 def test_a_deadline_ends_patience_and_a_renewal_brings_it_back() -> None:
     patience = Patience(10)
-    patience.renew(10, deadline_s=0)
+    patience.extend(0)
     assert patience.left_s == 0
     patience.extend(5)
     assert 4 < patience.left_s <= 5
     patience.renew(3)
     assert 2 < patience.left_s <= 3
+    patience.extend(None)
+    patience.renew()
+    assert patience.left_s == 10
 
 
 def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from llmroute.ledger import coarse, schema
 from llmroute.ledger.budgets import standing
 from llmroute.ledger.checks import check
+from llmroute.ledger.records import Wanted, attempts, last_attempts
 from llmroute.ledger.repairs import repair_sums
-from llmroute.ledger.reports import DIMENSIONS, Line, Span, attempts, grouped
+from llmroute.ledger.reports import DIMENSIONS as ALL
+from llmroute.ledger.reports import Line, Span, grouped
 from llmroute.ledger.rows import COLUMNS, AttemptRow
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.upkeep import prune
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUARTER_MS = 900_000
+# Of executions the rows tell, which are no sums.
+DIMENSIONS = [name for name in ALL if name != "execution"]
 DAY_MS = 96 * QUARTER_MS
 CALLS = 120
 # Two months back, an odd number of minutes apart, so that days and quarters are cut everywhere.
@@ -175,5 +179,5 @@ def test_the_last_attempts_of_a_workspace_are_its_last_also_those_under_way(
         everything = [one for one in attempts(ledger) if (one["workspace"] or "") == workspace]
         assert len(everything) == {"w1": 34, "": 33, "nobody": 0}[workspace]
         for last in (1, 7, 12, 1_000):
-            assert list(attempts(ledger, last, workspace)) == everything[-last:]
-        assert list(attempts(ledger, workspace=workspace)) == everything
+            assert list(last_attempts(ledger, last, workspace)) == everything[-last:]
+        assert list(attempts(ledger, Wanted(workspace=workspace))) == everything

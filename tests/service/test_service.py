@@ -556,7 +556,9 @@ def test_a_hundred_requests_at_once_make_a_hundred_rows(tmp_path: Path) -> None:
 def test_a_ledger_that_cannot_be_written_costs_a_warning_and_not_the_answer(tmp_path: Path, ask: Ask) -> None:
     with serving(in_turn([openai_error(500)], [openai_answer("Hello!")])) as server:
         house = House(tmp_path, openai=server)
-        _, response = ask(house.service(LLMROUTE_LEDGER=str(tmp_path)), model=OPENAI, enable_fallback=False)
+        service = house.service(LLMROUTE_LEDGER=str(tmp_path / "taken"))
+        (tmp_path / "taken").mkdir()
+        _, response = ask(service, model=OPENAI, enable_fallback=False)
     assert response.content == "Hello!"
     assert response.cost_usd
     [warning] = house.notes
