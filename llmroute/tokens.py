@@ -1,7 +1,7 @@
 """Bounds for the tokens of a text before a tokenizer has seen it, by the classes of its characters.  Pure.
 
 The weights were fitted on 45 kinds of text (tables of numbers, logs, source code, base64, prose in 20 languages, emoji)
-and the vocabularies of Mistral 7B (Llama 2's kind), Qwen, DeepSeek and cl100k (Llama 3's kind).
+and the vocabularies of Mistral 7B (Llama 2's kind), Qwen, DeepSeek, SmolLM2 and cl100k (Llama 3's kind).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _of(text: str) -> Bounds:
     )
     vowels = len(data) - len(data.translate(None, _VOWELS))
     most = (
-        max(words, _letters_at_most(letters, upper, digits, vowels))
+        max(words, _letters_at_most(letters, upper, digits + 2 * shape.count(b"2"), vowels))
         + digits
         + symbols
         + shape.count(b"\n")
@@ -72,13 +72,13 @@ def _of(text: str) -> Bounds:
     return Bounds(int(least), min(int(most) + 1, len(data)))
 
 
-def _letters_at_most(letters: int, upper: int, digits: int, vowels: int) -> float:
-    """Letters of words come in pieces of three or so; letters without sense, and those among digits, hardly do."""
+def _letters_at_most(letters: int, upper: int, breaks: int, vowels: int) -> float:
+    """Letters of words come in pieces of three or so; those of no word, or among digits or marked letters, do not."""
     if not letters:
         return 0.0
     span = _VOWELS_OF_WORDS - _VOWELS_BY_CHANCE
     wordlike = min(max((vowels / letters - _VOWELS_BY_CHANCE) / span, 0.0), 1.0)
-    sense = wordlike * max(1 - digits / letters, 0.0)
+    sense = wordlike * max(1 - breaks / letters, 0.0)
     lower = letters - upper
     return lower * (0.75 - 0.37 * sense) + upper * (0.85 - 0.3 * sense)
 
@@ -99,7 +99,8 @@ def _classes() -> bytes:
     table[0xE0] = ord("i")  # of three: scripts of India, Thai
     table[0xE1] = ord("g")  # Georgian, Ethiopic, Khmer; the rest of Latin and Greek
     table[0xE2] = ord("r")  # signs of mathematics, arrows, boxes
-    table[0xE3:0xEE] = b"c" * 11  # Chinese, Japanese, Korean
+    table[0xE3:0xEA] = b"c" * 7  # Chinese, Japanese
+    table[0xEA:0xEE] = b"k" * 4  # Korean
     table[0xEE:0xF0] = b"r" * 2  # private use, forms of letters
     table[0xF0:] = b"e" * 16  # of four: emoji, rare characters
     return bytes(table)
@@ -107,11 +108,12 @@ def _classes() -> bytes:
 
 _CLASSES = _classes()
 _BEYOND_ASCII = {
-    b"2": (0.1, 1.4),
+    b"2": (0.1, 1.8),
     b"g": (0.0, 3.0),
     b"i": (0.2, 2.0),
     b"r": (0.05, 3.0),
     b"c": (0.3, 2.0),
+    b"k": (0.25, 3.0),
     b"e": (0.25, 4.0),
 }
 """Each class of characters beyond ASCII: the least and the most tokens of one character."""
