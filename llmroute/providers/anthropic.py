@@ -10,6 +10,7 @@ from llmroute.providers.answer import Answer
 from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_part, read_stop
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import effort_word, temperature, thinking_budget, wants_thinking
+from llmroute.providers.either import EitherReader, no_event
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -72,9 +73,9 @@ class Anthropic:
         read_stop(answer, told)
         return answer.completion()
 
-    def open_stream(self, sent: HTTPRequest | None = None) -> MessageStreamReader:  # noqa: ARG002
+    def open_stream(self, sent: HTTPRequest | None = None) -> EitherReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        return MessageStreamReader(self._faults)
+        return EitherReader(MessageStreamReader(self._faults), self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""

@@ -12,6 +12,7 @@ from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
 from llmroute.providers.effort import render_effort, temperature
+from llmroute.providers.either import EitherReader, no_event
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
 
@@ -95,9 +96,10 @@ class ChatCompletions:
             _read_choice(answer, min(choices, key=lambda choice: loose_json.count(choice.get("index")) or 0))
         return answer.completion()
 
-    def open_stream(self, sent: HTTPRequest | None = None) -> ChatStreamReader:  # noqa: ARG002
+    def open_stream(self, sent: HTTPRequest | None = None) -> EitherReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        return ChatStreamReader(self._faults, think_tags=self._dialect.think_tags)
+        streamed = ChatStreamReader(self._faults, think_tags=self._dialect.think_tags)
+        return EitherReader(streamed, self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""

@@ -78,8 +78,10 @@ class ChatStreamReader:
         for choice in loose_json.objects(body.get("choices")):
             if choice.get("index"):
                 continue
-            delta = loose_json.mapping(choice.get("delta"))
-            words, thought = split_content(delta.get("content") if "delta" in choice else choice.get("text"))
+            # A server that cannot stream may send the whole message in one event.
+            name = "message" if "delta" not in choice and "message" in choice and not str(answer.text) else "delta"
+            delta = loose_json.mapping(choice.get(name))
+            words, thought = split_content(delta.get("content") if name in choice else choice.get("text"))
             text += words
             thinking += thought
             # Nearly every delta is content alone.

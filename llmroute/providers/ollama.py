@@ -11,6 +11,7 @@ from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import ollama_address
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
+from llmroute.providers.either import EitherReader, no_line
 from llmroute.providers.error_table import Rule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
@@ -76,9 +77,9 @@ class Ollama:
         completion = parse_answer(told)
         return with_cut(completion, sent)
 
-    def open_stream(self, sent: HTTPRequest | None = None) -> LineReader:
+    def open_stream(self, sent: HTTPRequest | None = None) -> EitherReader:
         """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
-        return LineReader(self._faults, sent)
+        return EitherReader(LineReader(self._faults, sent), lambda body: self.parse_completion(body, sent), no_line)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means; a model that is not pulled comes with the command."""

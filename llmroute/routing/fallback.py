@@ -122,7 +122,7 @@ class _Queue:
         if outcome.shown:
             raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
         if policy.deadline_s - outcome.elapsed_s < LEAST_S:
-            raise _deadline(policy, error) from error
+            raise _deadline(policy, entry, error) from error
         if last:
             raise error
         rule = RULES[type(error)]
@@ -207,11 +207,14 @@ def _with_nearest(error: BudgetExceededError, entries: Sequence[Entry]) -> Budge
     return error
 
 
-def _deadline(policy: Policy, error: AttemptError) -> DeadlineError:
+def _deadline(policy: Policy, entry: Entry, error: AttemptError) -> DeadlineError:
     from llmroute.wording import Remedy, Told
 
+    # Of what the deadline itself has cut short the provider's failure says nothing.
+    cut_short = isinstance(error, ProviderTimeoutError)
+    last = f"{entry.model.name} had not answered" if cut_short else f"last: {error.message}"
     return DeadlineError(
-        f"no answer within {policy.deadline_s:g} s; last: {error.message}",
+        f"no answer within {policy.deadline_s:g} s; {last}",
         hint=Told("allow more with ", Remedy("timeout_s")),
         option="timeout_s",
     )

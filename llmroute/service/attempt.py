@@ -10,6 +10,7 @@ from llmroute.errors import (
     AttemptError,
     BudgetExceededError,
     ParameterError,
+    ProviderTimeoutError,
     RestingError,
     UnreachableError,
 )
@@ -17,11 +18,12 @@ from llmroute.ledger.breakers import Prober
 from llmroute.redaction import shown
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.service.account import Account
+from llmroute.service.attempt_time import AttemptTime
 from llmroute.service.bookkeeping import Admission
 from llmroute.service.call import no_time
 from llmroute.service.judging import fault_of, hide_secrets, told_harmlessly
 from llmroute.service.lessons import lesson_of
-from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle
+from llmroute.service.operations import Begin, Blocking, Close, Done, Emit, Operation, Settle
 from llmroute.service.shown import limited
 from llmroute.transport.progress import Progress
 
@@ -61,8 +63,7 @@ class Attempt:
         self._retry = action.retry
         self._again = action.retry or action.adaptation is not None
         self._adapted = action.adaptation
-        self._request_started = started
-        self._until = 0.0
+        self._time = AttemptTime(call, started, alone=action.alone)
         self._provider: Provider | None = None
         self._answer: Completion | None = None
         self._reader: StreamReader | None = None
@@ -124,6 +125,8 @@ class Attempt:
 
     def _lesson(self, error: AttemptError | None) -> Lesson:
         timeouts = self._call.timeouts
+        if isinstance(error, ProviderTimeoutError) and self._time.was_hurried:
+            error = None
         local = self._entry.candidate.local
         return lesson_of(
             self._account.row,
@@ -139,10 +142,10 @@ class Attempt:
 
     def _exchange(self) -> Generator[Operation, Any, Completion]:
         call = self._call
-        if self._left_s() <= 0:
+        if self._time.left_s <= 0:
             # The wait for the ledger took it all.
             raise no_time(call.timeouts.total_s)
-        self._until = call.clock() + self._left_s() / 2
+        self._time.begin()
         model = self._entry.model
         provider: Provider = call.endpoints.connected(model.provider) or (
             yield Blocking(lambda: call.endpoints.connect(model.provider))
@@ -185,7 +188,7 @@ class Attempt:
         call.trace(
             f"{self._entry.model.name}: {request.method} {shown(request.url)} ({len(request.body or b'')} bytes)"
         )
-        exchange = yield self._open(request, wait_s, self._progress)
+        exchange = yield self._time.opening(request, wait_s, self._progress)
         call.trace(f"{self._entry.model.name}: status {exchange.status}")
         self._account.row.http_status = exchange.status
         if exchange.status != OK:
@@ -226,7 +229,7 @@ class Attempt:
         call = self._call
         told = call.local.kept_limits(model.api_name)
         if told is None:
-            exchange = yield self._open(show, call.timeouts.first_token_s, Progress())
+            exchange = yield self._time.opening(show, call.timeouts.first_token_s, Progress())
             body = yield from self._rest()
             yield Close()
             told = provider.parse_show(body, exchange.status, exchange.headers)
@@ -236,19 +239,19 @@ class Attempt:
     def _streamed(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
         call = self._call
         self._reader = reader
-        first_by = call.clock() + first_token_s
-        alive = False
+        # What is no part of the answer, comments and empty events, does not put the limit off.
+        limit_s, by_s = first_token_s, call.clock() + first_token_s
         while not reader.done:
-            wait_s = call.timeouts.stall_s if alive else first_by - call.clock()
-            data = yield Read(self._within(wait_s))
+            data = yield self._time.reading(by_s, limit_s)
             if not data:
                 break
             # Line by line: text is shown before an error that came together with it counts.
             for line in data.splitlines(keepends=True):
                 for chunk in reader.feed(line):
-                    alive = True
+                    limit_s = call.timeouts.stall_s
                     if chunk.text and self._may_show(chunk.text):
                         yield from self._let_out()
+                    by_s = call.clock() + limit_s
         completion = reader.finish()
         if (rest := completion.text[self._shown_length :]) and self._may_show(rest):
             yield from self._let_out()
@@ -262,44 +265,28 @@ class Attempt:
         self._shown_length += len(text)
         self._held.append(text)
         # Blank lines are no answer yet.
-        self.shown = self.shown or not (self._call.atomic or text.isspace())
+        if not (self._call.atomic or text.isspace()):
+            self.shown = self._time.to_the_end = True
         return self.shown
 
     def _let_out(self) -> Generator[Operation, Any, None]:
+        began_s = self._call.clock()
         while self._held:
             yield Emit(self._held.pop(0))
+        # A reader that is slow takes none of the provider's time.
+        self._time.hand_over(self._call.clock() - began_s)
 
     def _rest(self) -> Generator[Operation, Any, bytes]:
         pieces = []
-        while piece := (yield Read(self._within(self._call.timeouts.stall_s))):
+        stall_s = self._call.timeouts.stall_s
+        while piece := (yield self._time.reading(self._call.clock() + stall_s, stall_s)):
             pieces.append(piece)
         return b"".join(pieces)
-
-    def _open(self, request: Any, wait_s: float, progress: Progress) -> Open:
-        # A sender takes at most both together: to connect is part of the wait, not beside it.
-        in_all_s = self._within(wait_s)
-        connect_s = min(self._call.timeouts.connect_s, in_all_s)
-        return Open(request, connect_s, in_all_s - connect_s, progress)
 
     def _first_token_s(self, provider: Provider) -> float:
         timeouts = self._call.timeouts
         slow = provider.local or self._call.prompt.effort == "high"
         return timeouts.slow_first_token_s if slow else timeouts.first_token_s
-
-    def _left_s(self) -> float:
-        """Return how much of the request's time is left."""
-        return self._call.timeouts.total_s - (self._call.clock() - self._request_started)
-
-    def _share_s(self) -> float:
-        """Return how much time the attempt may still take in all.
-
-        While a candidate is left to fall back to, that is half of what the request had left when the attempt began.
-        """
-        return self._left_s() if self._alone or self.shown else self._until - self._call.clock()
-
-    def _within(self, seconds: float) -> float:
-        """Bound a wait by what the attempt may still take."""
-        return max(min(seconds, self._share_s()), 0.001)
 
     def _fitted(self, model: ModelConfig) -> Prompt:
         call = self._call

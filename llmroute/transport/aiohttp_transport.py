@@ -13,6 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 from llmroute.addresses import LOCALHOST
 from llmroute.transport.loopback import ADDRESSES
 from llmroute.transport.progress import Progress, under_way
+from llmroute.transport.resolving import found
 
 if TYPE_CHECKING:
     import ssl
@@ -33,16 +34,17 @@ def new_transport(verify: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransp
     return AiohttpTransport(verify=verify, limits=limits, client=session)
 
 
-class _Resolver(aiohttp.ThreadedResolver):
-    """Asks nobody who `localhost` is."""
+class _Resolver(aiohttp.abc.AbstractResolver):
+    """Finds names in threads that can be left behind; asks no resolver for `localhost`."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[dict[str, Any]]:
         """Return the addresses of a host."""
-        if host != LOCALHOST:
-            found: list[dict[str, Any]] = await super().resolve(host, port, family)
-            return found
+        if host == LOCALHOST:
+            addresses = list(ADDRESSES)
+        else:
+            addresses = list(dict.fromkeys(str(info[4][0]) for info in await found(host, port, family)))
         return [
             {
                 "hostname": host,
@@ -52,8 +54,11 @@ class _Resolver(aiohttp.ThreadedResolver):
                 "proto": 0,
                 "flags": socket.AI_NUMERICHOST,
             }
-            for address in ADDRESSES
+            for address in addresses
         ]
+
+    async def close(self) -> None:
+        """Hold nothing that must be closed."""
 
 
 class _CheckedConnector(aiohttp.TCPConnector):

@@ -57,7 +57,9 @@ class AsyncSender:
                 fault, request
             )
         try:
-            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
+            # A pool of our own has no limit, so that a wait for it is one for the addresses of a name.
+            pool_s = connect_s if isinstance(self._clients, OwnClients) else None
+            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
             prepared.extensions["trace"] = watching(prepared.url, progress)
             under_way.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
@@ -116,7 +118,7 @@ class AsyncExchange:
             if holds_unasked_bytes(stream):
                 await response.extensions["network_stream"].aclose()
 
-        response.stream = AsyncWatchedStream(stream, bounds.piece_bytes, end)
+        response.stream = AsyncWatchedStream(stream, bounds, end)
         async for piece in response.aiter_bytes():
             yield bounds.count(piece)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,6 +18,7 @@ _IDENTITY = ("", "identity")
 _NAME = re.compile(r"[a-z0-9, -]{1,20}")
 # Deflate expands a thousandfold at most: a piece of this size decodes to a megabyte.
 _PIECE_BYTES = 1024
+_MAGIC = b"\x1f\x8b"
 
 
 class Bounds:
@@ -34,8 +36,25 @@ class Bounds:
         if encoding not in (*_IDENTITY, "gzip", "deflate"):
             told = encoding if _NAME.fullmatch(encoding) else "what has no name"
             raise BadOutputError(f"the answer is encoded as {told}, which nobody asked for")
-        self.piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
+        self._piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
+        self._members = _Members() if encoding == "gzip" else None
+        if self._members is not None:
+            # It is undone here, for httpx reads the first of several members only.
+            del response.headers["content-encoding"]
         self._size = 0
+
+    def pieces(self, piece: bytes) -> Iterator[bytes]:
+        """Cut a piece of the body as it came, and undo gzip.
+
+        Raises:
+            httpx.DecodingError: it is no gzip.
+        """
+        if self._piece_bytes is None:
+            yield piece
+            return
+        for start in range(0, len(piece), self._piece_bytes):
+            part = piece[start : start + self._piece_bytes]
+            yield part if self._members is None else self._members.decode(part)
 
     def count(self, piece: bytes) -> bytes:
         """Return a piece of the decoded body.
@@ -49,17 +68,43 @@ class Bounds:
         return piece
 
 
-class WatchedStream(httpx.SyncByteStream):
-    """A stream in pieces of at most `piece_bytes`; `at_end` is called before its connection may be used again."""
+class _Members:
+    """Undoes gzip of one member after another (RFC 1952, section 2.2); what follows the last is passed over."""
 
-    def __init__(self, stream: httpx.SyncByteStream, piece_bytes: int | None, at_end: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._begun = b""
+
+    def decode(self, part: bytes) -> bytes:
+        decoded = b""
+        try:
+            while part:
+                if self._member.eof:
+                    part = self._begun + part
+                    if len(part) < len(_MAGIC) and _MAGIC.startswith(part):
+                        self._begun = part
+                        break
+                    if not part.startswith(_MAGIC):
+                        break
+                    self._begun, self._member = b"", zlib.decompressobj(zlib.MAX_WBITS | 16)
+                decoded += self._member.decompress(part)
+                part = self._member.unused_data
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from error
+        return decoded
+
+
+class WatchedStream(httpx.SyncByteStream):
+    """A stream within its bounds; `at_end` is called before its connection may be used again."""
+
+    def __init__(self, stream: httpx.SyncByteStream, bounds: Bounds, at_end: Callable[[], None]) -> None:
         self._stream = stream
-        self._piece_bytes = piece_bytes
+        self._bounds = bounds
         self._at_end = at_end
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
-            yield from _cut(piece, self._piece_bytes)
+            yield from self._bounds.pieces(piece)
         self._at_end()
 
     def close(self) -> None:
@@ -70,30 +115,20 @@ class WatchedStream(httpx.SyncByteStream):
 class AsyncWatchedStream(httpx.AsyncByteStream):
     """As `WatchedStream`, for the event loop."""
 
-    def __init__(
-        self, stream: httpx.AsyncByteStream, piece_bytes: int | None, at_end: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, bounds: Bounds, at_end: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
-        self._piece_bytes = piece_bytes
+        self._bounds = bounds
         self._at_end = at_end
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
-            for part in _cut(piece, self._piece_bytes):
+            for part in self._bounds.pieces(piece):
                 yield part
         await self._at_end()
 
     async def aclose(self) -> None:
         """Close the stream."""
         await self._stream.aclose()
-
-
-def _cut(piece: bytes, size: int | None) -> Iterator[bytes]:
-    if size is None:
-        yield piece
-        return
-    for start in range(0, len(piece), size):
-        yield piece[start : start + size]
 
 
 def holds_unasked_bytes(stream: Any) -> bool:

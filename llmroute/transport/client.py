@@ -165,7 +165,7 @@ class Exchange:
             bounds = Bounds(response)
             stream = response.stream
             assert isinstance(stream, httpx.SyncByteStream)
-            response.stream = WatchedStream(stream, bounds.piece_bytes, lambda: self._end(response, stream))
+            response.stream = WatchedStream(stream, bounds, lambda: self._end(response, stream))
             for piece in response.iter_bytes():
                 yield bounds.count(piece)
                 if self._left:

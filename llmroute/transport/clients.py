@@ -19,6 +19,7 @@ from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
 from llmroute.errors import UnreachableError
 from llmroute.transport.loopback import AsyncLoopbackTransport, LoopbackTransport
+from llmroute.transport.resolving import AsyncResolvingTransport
 from llmroute.transport.trust import no_tls_context, tls_context
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def new_async_client(
     The transport on aiohttp carries twice as many requests at once, and reads no proxy from the environment by itself.
     """
     transport: httpx.AsyncBaseTransport | None = None
-    if find_spec("httpx_aiohttp") is not None and not (trust_env and getproxies().keys() - {"no"}):
+    if find_spec("httpx_aiohttp") is not None and not (trust_env and _names_proxy()):
         # What is installed but cannot be imported is as good as missing.
         with suppress(ImportError):
             from llmroute.transport.aiohttp_transport import new_transport
@@ -150,7 +151,14 @@ def new_async_client(
             transport = new_transport(verify, limits)
     if transport is None and not trust_env:
         transport = AsyncLoopbackTransport(verify, limits)
+    elif transport is None and not _names_proxy():
+        transport = AsyncResolvingTransport(verify, limits)
     return httpx.AsyncClient(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
+
+
+def _names_proxy() -> bool:
+    """Whether the environment, or the system, names a proxy."""
+    return bool(getproxies().keys() - {"no"})
 
 
 def _no_cookies() -> CookieJar:

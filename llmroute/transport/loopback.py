@@ -25,7 +25,7 @@ class LoopbackTransport(httpx.HTTPTransport):
 
     def __init__(self, verify: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(verify=verify, trust_env=False, limits=limits)
-        self._pool = httpcore.ConnectionPool(**_pooled(verify, limits), network_backend=_Network())
+        self._pool = httpcore.ConnectionPool(**pooled(verify, limits), network_backend=_Network())
 
 
 class AsyncLoopbackTransport(httpx.AsyncHTTPTransport):
@@ -33,10 +33,11 @@ class AsyncLoopbackTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, verify: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(verify=verify, trust_env=False, limits=limits)
-        self._pool = httpcore.AsyncConnectionPool(**_pooled(verify, limits), network_backend=_AsyncNetwork())
+        self._pool = httpcore.AsyncConnectionPool(**pooled(verify, limits), network_backend=_AsyncNetwork())
 
 
-def _pooled(verify: ssl.SSLContext, limits: httpx.Limits) -> dict[str, Any]:
+def pooled(verify: ssl.SSLContext, limits: httpx.Limits) -> dict[str, Any]:
+    """Return how a pool of connections is made that a transport of httpx is given."""
     return {
         "ssl_context": verify,
         "max_connections": limits.max_connections,

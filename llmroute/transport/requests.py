@@ -18,9 +18,17 @@ _HTTPX_USER_AGENT = f"python-httpx/{httpx.__version__}"
 
 
 def built(
-    client: httpx.Client | httpx.AsyncClient, request: HTTPRequest, *, connect_s: float, answer_s: float
+    client: httpx.Client | httpx.AsyncClient,
+    request: HTTPRequest,
+    *,
+    connect_s: float,
+    answer_s: float,
+    pool_s: float | None = None,
 ) -> httpx.Request:
-    """Return the request with what the client adds; `connect_s` bounds each address of a name, not all together.
+    """Return the request with what the client adds.
+
+    `connect_s` bounds what the client's transport bounds by it: with httpx's own each address of a name, not all
+    together.  `pool_s` bounds the wait for a connection of the pool, on aiohttp all of the way to one.
 
     Raises:
         httpx.InvalidURL, ValueError: it cannot be sent.
@@ -36,7 +44,11 @@ def built(
         },
         content=request.body,
         # A little earlier than the limit of all: what has no connection by then says so.
-        timeout=httpx.Timeout(in_all_s, connect=min(connect_s, in_all_s * _EARLIER), pool=in_all_s * _EARLIER),
+        timeout=httpx.Timeout(
+            in_all_s,
+            connect=min(connect_s, in_all_s * _EARLIER),
+            pool=min(in_all_s if pool_s is None else pool_s, in_all_s * _EARLIER),
+        ),
     )
 
 
