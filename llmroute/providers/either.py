@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.types import Chunk, Completion
 
 _BOM = b"\xef\xbb\xbf"
+_LONGEST_FIRST_LINE = 80
 
 
 class EitherReader:
@@ -81,7 +82,11 @@ class EitherReader:
             return b""
         begun = b"".join(self._whole)
         beginning = begun.removeprefix(_BOM).lstrip()
-        whole = self._is_whole(beginning) if beginning else None
+        if not beginning:
+            # Blanks mean nothing to either.
+            self._whole = []
+            return begun
+        whole = self._is_whole(beginning)
         if whole is None:
             return b""
         self._undecided = False
@@ -97,6 +102,6 @@ def no_event(beginning: bytes) -> bool:
 def no_line(beginning: bytes) -> bool | None:
     """Whether a body that should be JSON on each line is one object over several: its first line is a brace alone."""
     line, ended, _ = beginning.partition(b"\n")
-    if line.strip() != b"{":
+    if len(line) > _LONGEST_FIRST_LINE or line.strip() != b"{":
         return False
     return True if ended else None
