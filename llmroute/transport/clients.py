@@ -19,7 +19,6 @@ from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
 from llmroute.errors import UnreachableError
 from llmroute.transport.loopback import AsyncLoopbackTransport, LoopbackTransport
-from llmroute.transport.resolving import AsyncResolvingTransport
 from llmroute.transport.trust import no_tls_context, tls_context
 
 if TYPE_CHECKING:
@@ -152,6 +151,8 @@ def new_async_client(
     if transport is None and not trust_env:
         transport = AsyncLoopbackTransport(verify, limits)
     elif transport is None and not _names_proxy():
+        from llmroute.transport.resolving import AsyncResolvingTransport
+
         transport = AsyncResolvingTransport(verify, limits)
     return httpx.AsyncClient(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
 
