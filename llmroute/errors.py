@@ -104,6 +104,7 @@ class ConfigWriteError(ConfigError):
     """The file of settings cannot be written, or another process keeps it locked."""
 
     exit_code = exit_codes.NEEDS_A_PERSON
+    kind = "config_write"
 
 
 class NoCandidateError(LLMRouteError):

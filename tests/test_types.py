@@ -15,6 +15,8 @@ EXITS = {
     "EngineUnavailableError": 3,
     "ModelRetiredError": 3,
     "LedgerError": 3,
+    "OutputError": 3,
+    "ConfigWriteError": 3,
     "BudgetExceededError": 5,
     "DeadlineError": 7,
     "RateLimitError": 4,
