@@ -225,7 +225,7 @@ class Running:
             unread = "" if tally.read_to_end else f"; {tally.lines:,} lines were read, and not the input's end"
             say(f"stopped: {told_with_hint(tally.stopped_by)}{unread}")
         if self._unwritten:
-            say(f"{self._unwritten:,} answers were paid for and could not be written (the ledger has what they cost)")
+            say(f"answers paid for that could not be written: {self._unwritten:,} (the ledger has what they cost)")
         if not self._asked.quiet:
             say(summary(tally, seconds, self._failed))
         elif tally.unread:

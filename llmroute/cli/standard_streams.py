@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A closed stdout becomes one that cannot be written either: what is written to it must not count as written.
-_FOR_CLOSED = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
+# A closed stdout becomes one that cannot be written either, under the name of /dev/stdout too: what is written to it
+# must not count as written.
+_FULL = "/dev/full" if os.path.exists("/dev/full") else os.devnull  # noqa: PTH110 (pathlib is slow to import)
+_FOR_CLOSED = ((0, os.devnull, os.O_RDONLY), (1, _FULL, os.O_RDONLY), (2, os.devnull, os.O_WRONLY))
 
 
 class ReaderGone(BaseException):
@@ -69,11 +71,11 @@ def take() -> None:
 
     sys.stdin stays None where it is closed; sys.stdout and sys.stderr are streams from here on.
     """
-    for number, mode in _FOR_CLOSED:
+    for number, device, mode in _FOR_CLOSED:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # gets the lowest number that is free, which is this one
+            os.open(device, mode)  # gets the lowest number that is free, which is this one
             os.set_inheritable(number, True)  # noqa: FBT003 (takes no name)
     out, err = sys.stdout, sys.stderr
     sys.stdout = io.TextIOWrapper(

@@ -559,7 +559,7 @@ def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_pa
     assert ended.returncode == 3
     assert "llmroute: stopped: stdout cannot be written: No space left on device\n" in err
     paid = [row["status"] for row in rows(tmp_path)]
-    assert f"llmroute: {len(paid)} answers were paid for and could not be written" in err
+    assert f"llmroute: answers paid for that could not be written: {len(paid)} " in err
     assert "None" not in err
     assert set(paid) == {"ok"}
     assert len(paid) == len(server.received) < 60

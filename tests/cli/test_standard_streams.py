@@ -114,6 +114,15 @@ def test_an_answer_that_was_paid_for_and_cannot_be_written_is_told_and_kept_by_m
     assert all(row["cost_picousd"] > 0 for row in rows(tmp_path))
 
 
+def test_results_that_go_to_a_closed_stdout_by_its_name_are_not_counted_as_written(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts").write_text("a\n")
+    ran = redirected(f"gen --batch prompts --lines -m {MODEL} -o /dev/stdout >&-", tmp_path, **server.settings)
+    assert ran.code == 3
+    assert "cannot be written" in ran.err
+
+
 def test_an_error_keeps_its_own_line_and_code_where_its_json_cannot_be_written(tmp_path: Path) -> None:
     ran = redirected("costs --period decade --json >/dev/full", tmp_path)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
