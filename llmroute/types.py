@@ -12,7 +12,7 @@ Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
-UsageSource = Literal["reported", "estimated", "none"]
+UsageSource = Literal["reported", "estimated", "implausible", "none"]
 EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
 
 PICO_PER_USD = 10**12
@@ -50,6 +50,8 @@ class Usage(Answered):
     `input_tokens` is the whole prompt: what was read from a cache and what was written
     to one is part of it.  `output_tokens` includes reasoning.  `cache_write_1h_tokens` is
     the part of `cache_write_tokens` that Anthropic keeps for an hour at its own price.
+    `source` says where the counts come from: `reported` by the provider, `estimated` from what was seen of the answer,
+    or `implausible`, which is an estimate in place of counts that cannot be.
     """
 
     input_tokens: int | None = None

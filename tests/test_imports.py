@@ -91,6 +91,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs --by hour --csv": REPORTS,
     "costs --help": set(),
     "costs calls": REPORTS,
+    "costs correct 1 --cost 1": KEEPS,
     "costs export bill.csv": REPORTS,
     "costs path": set(),
     "costs check": KEEPS,

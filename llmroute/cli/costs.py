@@ -11,7 +11,7 @@ from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.costs_budget import budget
 from llmroute.cli.costs_keep import backup, check, prune, restore
-from llmroute.cli.costs_records import calls, export, path
+from llmroute.cli.costs_records import calls, correct, export, path
 from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
 from llmroute.cli.failures import failures, say
 from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
@@ -54,7 +54,7 @@ costs = typer.Typer(
     rich_markup_mode=None,
 )
 costs.add_typer(budget, name="budget", cls=GroupedGroup, epilog=epilog("costs budget"))
-for command in (calls, export, path, check, backup, restore, prune):
+for command in (calls, correct, export, path, check, backup, restore, prune):
     costs.command(cls=GroupedCommand, epilog=epilog(f"costs {command.__name__}"))(command)
 
 

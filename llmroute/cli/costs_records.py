@@ -1,4 +1,4 @@
-"""`llmroute costs calls`, `export` and `path`: the attempts themselves, and where they are."""
+"""`llmroute costs calls`, `correct`, `export` and `path`: the attempts themselves, and where they are."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
-_HEAD = ("when", "model", "status", "cost", "in", "out", "time")
-_NUMBERS = (3, 4, 5, 6)
+_HEAD = ("when", "model", "status", "cost", "in", "out", "time", "id")
+_NUMBERS = (3, 4, 5, 6, 7)
 _MOST = 1_000_000
+_WORDS = {"at_most": "at most ", "at_least": "at least "}
 
 
 def calls(
@@ -30,7 +32,11 @@ def calls(
     workspace: flags.Workspace = None,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """List the last attempts, the newest at the end."""
+    """List the last attempts, the newest at the end.
+
+    A cost with ~ is an estimate; at most is a reservation, as the call has no known end; at least leaves something out
+    that has no known price.
+    """
     with failures(as_json=as_json):
         from llmroute.service.records import last_attempts
         from llmroute.service.settings import load
@@ -42,6 +48,43 @@ def calls(
             write_text("no call was made yet\n")
         else:
             write_text(_as_text(found, width() if sys.stdout.isatty() else None))
+
+
+def correct(
+    attempt: Annotated[
+        str, typer.Argument(metavar="ATTEMPT", help="Its id in costs calls, or the id of its request, with /2.")
+    ],
+    cost: Annotated[str, typer.Option("--cost", metavar="USD", help="What the provider billed for it.")],
+    as_json: flags.AsJSON = False,
+) -> None:
+    """Put a known cost in place of a guess.
+
+    The bill and the budgets count it from now on; the computed cost is kept beside it.
+    """
+    with failures(as_json=as_json):
+        from llmroute.service import records
+        from llmroute.service.settings import load
+
+        told = records.correct(load(), attempt, _dollars(cost))
+        name, old, new = f"{told.provider}/{told.model}", _usd(told.old_picousd), told.new_picousd / PICO_PER_USD
+        if as_json:
+            request = {"id": told.row_id, "request_id": told.request_id, "attempt": told.attempt}
+            write_json({**request, "model": name, "old_cost_usd": old, "cost_usd": new})
+        else:
+            was = "unknown" if old is None else money(old)
+            write_text(f"attempt {told.row_id} of {name}: {money(new)} (was {was})\n")
+
+
+def _dollars(text: str) -> Decimal:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        usd = Decimal(text.strip().removeprefix("$"))
+    except InvalidOperation:
+        usd = Decimal("NaN")
+    if not usd.is_finite():
+        raise RequestError(f"--cost: {text!r} is no amount in USD", hint="0.0123 is one")
+    return usd
 
 
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
@@ -89,9 +132,10 @@ def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
             cell(f"{row['provider']}/{row['model']}"),
             cell(" ".join(str(row[name]) for name in ("status", "error", "http_status") if _tells(row, name))),
             _cost(row),
-            _count(row["input_tokens"]),
-            _count(row["output_tokens"]),
+            _count(row, "input_tokens"),
+            _count(row, "output_tokens"),
             "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f}s",
+            str(row["id"]),
         ]
         for row, moment in zip(found, moments, strict=True)
     ]
@@ -106,8 +150,28 @@ def _tells(row: dict[str, Any], name: str) -> bool:
 def _cost(row: dict[str, Any]) -> str:
     if row["status"] == "pending":
         return ""
-    return "unknown" if row["cost_picousd"] is None else money(row["cost_picousd"] / PICO_PER_USD)
+    usd, most = _usd(row["cost_picousd"]), _usd(row["reserved_picousd"])
+    if usd is None:
+        return "unknown"
+    if (basis := _basis(row)) == "estimated":
+        return f"~{money(usd)}" if most is None else f"~{money(usd)} (at most {money(most)})"
+    return f"{_WORDS.get(basis, '')}{money(usd)}"
 
 
-def _count(tokens: int | None) -> str:
-    return "?" if tokens is None else f"{tokens:,}"
+def _basis(row: dict[str, Any]) -> str:
+    """Return where a cost comes from; a row of an older llmroute says it by other columns."""
+    if row["cost_basis"] is not None:
+        return str(row["cost_basis"])
+    if row["status"] == "lost":
+        return "at_most"
+    return "estimated" if row["usage_source"] == "estimated" else "reported"
+
+
+def _usd(picousd: int | None) -> float | None:
+    return None if picousd is None else picousd / PICO_PER_USD
+
+
+def _count(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "?"
+    return f"{'~' if row['usage_source'] in ('estimated', 'implausible') else ''}{row[name]:,}"

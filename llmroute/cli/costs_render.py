@@ -10,6 +10,7 @@ from llmroute.cli.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.render import cell, columns, fitted, money
 from llmroute.cli.terminal import DEFAULT_WIDTH
 from llmroute.service.spreadsheets import harmless_cell
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from llmroute.cli.charts import Piece
     from llmroute.ledger.reports import Line
+    from llmroute.ledger.unsure import Part
     from llmroute.service.billing import Bill
     from llmroute.service.picture import Bars, Before, Picture, WhatIf
 
@@ -43,7 +45,20 @@ def as_json(told: Bill) -> dict[str, Any]:
         "output_tokens": total.output_tokens,
         "by_model": [_line_as_json(line) for line in told.by_model],
         "groups": [_line_as_json(line) for line in told.groups],
+        "unsure": {
+            basis: {
+                "call_count": part.call_count,
+                "cost_usd": part.cost_picousd / PICO_PER_USD,
+                "at_most_usd": None if basis == "at_least" else part.most_picousd / PICO_PER_USD,
+            }
+            for basis, part in _parts(told)
+        },
     }
+
+
+def _parts(told: Bill) -> list[tuple[str, Part]]:
+    doubts = told.unsure
+    return [("estimated", doubts.estimated), ("at_most", doubts.at_most), ("at_least", doubts.at_least)]
 
 
 def _line_as_json(line: Line) -> dict[str, Any]:
@@ -159,9 +174,28 @@ def _headline(told: Bill, before: Before | None, width: int | None) -> list[tupl
     cached = f" ({total.cached_input_tokens:,} cached)" if total.cached_input_tokens else ""
     tokens = f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out"
     lines += [(text, "") for text in _wrapped(tokens, width)]
+    lines += [(text, "") for told_of in _doubts(told) for text in _wrapped(told_of, width)]
     if total.fallback_cost_picousd:
         lines.append((f"fallbacks cost {money(total.fallback_cost_usd)} of it", ""))
     return lines
+
+
+def _doubts(told: Bill) -> list[str]:
+    """Say which part of the bill is no fact."""
+    ways = {
+        "estimated": "~{cost} of it is estimated, for {calls} of unknown usage: at most {most}",
+        "at_most": "at most {cost} of it is counted for {calls} with no known end under a budget",
+        "at_least": "at least {cost} of it was used by {calls} of which a part has no known price",
+    }
+    return [
+        ways[basis].format(
+            cost=money(part.cost_picousd / PICO_PER_USD),
+            most=money(part.most_picousd / PICO_PER_USD),
+            calls=f"{part.call_count:,} {'call' if part.call_count == 1 else 'calls'}",
+        )
+        for basis, part in _parts(told)
+        if part.call_count and (part.most_picousd or part.cost_picousd)
+    ]
 
 
 def _change(total: Line, before: Before) -> str:

@@ -50,6 +50,9 @@ PAGES: Final = {
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
     "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _READS),
     "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _READS),
+    "costs correct": Page(
+        "llmroute costs correct 17 --cost 0.0123", "llmroute costs correct 17 --cost 0.0123 --json", _READS
+    ),
     "costs export": Page(
         "llmroute costs export bill.csv",
         "llmroute costs export - --since 7d --status failed > failed.csv",

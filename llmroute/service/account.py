@@ -28,6 +28,7 @@ class Account:
         self._started = call.clock()
         self._before = before
         self._first_text_ms: int | None = None
+        self._usage = Usage()
         entry = action.entry
         self._price = entry.candidate.price
         self._prompt, self._model = call.prompt, entry.model
@@ -110,6 +111,7 @@ class Account:
         row.output_tokens = usage.output_tokens
         row.reasoning_tokens = usage.reasoning_tokens
         row.usage_source = usage.source
+        self._usage = usage
         row.cost_picousd = came_to.cost_picousd
         row.cost_basis = None if came_to.cost_picousd is None else came_to.basis
         if completion is not None:
@@ -136,15 +138,7 @@ class Account:
             content=completion.text,
             provider=row.provider,
             model=row.model,
-            usage=Usage(
-                row.input_tokens,
-                row.cached_input_tokens,
-                row.cache_write_tokens,
-                row.output_tokens,
-                row.reasoning_tokens,
-                completion.usage.cache_write_1h_tokens,
-                completion.usage.source if row.usage_source == "reported" else "estimated",
-            ),
+            usage=self._usage,
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
             latency_ms=self._since_request_ms(),
             ttft_ms=self._first_text_ms,

@@ -15,6 +15,7 @@ from llmroute.service.options import require_one_of
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.reports import Line
+    from llmroute.ledger.unsure import Unsure
 
 __all__ = ["PERIODS", "Bill", "Question", "bill"]
 
@@ -51,6 +52,7 @@ class Bill:
     by_model: list[Line]
     by: str | None
     groups: list[Line]
+    unsure: Unsure
 
 
 def bill(config: Config, question: Question, *, now: datetime | None = None) -> Bill:
@@ -61,6 +63,7 @@ def bill(config: Config, question: Question, *, now: datetime | None = None) -> 
         LedgerError: the ledger cannot be read.
     """
     from llmroute.ledger.reports import Span, by_model, grouped, total
+    from llmroute.ledger.unsure import Unsure, unsure
 
     now = now or datetime.now().astimezone()
     period, since, until = _ends(question, now)
@@ -70,12 +73,15 @@ def bill(config: Config, question: Question, *, now: datetime | None = None) -> 
         until_ms = END_OF_TIME_MS
     lines: list[Line] = []
     groups: list[Line] = []
+    doubts = Unsure()
     with opened(config, now) as ledger:
         if ledger is not None:
+            span = Span(since_ms, until_ms, question.workspace)
             lines = by_model(ledger, since_ms, until_ms, question.workspace)
+            doubts = unsure(ledger, span)
             if question.by is not None:
-                groups = grouped(ledger, question.by, Span(since_ms, until_ms, question.workspace), clock_of(now))
-    return Bill(period, since, until, question.workspace, total(lines), lines, question.by, groups)
+                groups = grouped(ledger, question.by, span, clock_of(now))
+    return Bill(period, since, until, question.workspace, total(lines), lines, question.by, groups, doubts)
 
 
 def _ends(question: Question, now: datetime) -> tuple[str | None, datetime | None, datetime]:

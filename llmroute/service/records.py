@@ -16,10 +16,12 @@ from llmroute.service.spreadsheets import harmless_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from decimal import Decimal
     from pathlib import Path
     from typing import TextIO
 
     from llmroute.config import Config
+    from llmroute.ledger.corrections import Correction
 
 FORMATS = (".csv", ".jsonl")
 
@@ -50,6 +52,27 @@ def last_attempts(config: Config, count: int, workspace: str | None = None) -> l
 
     with opened(config, datetime.now().astimezone()) as ledger:
         return [] if ledger is None else list(records.last_attempts(ledger, count, workspace))
+
+
+def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
+    """Put the cost that a person knows in place of an attempt's, down to a pico-USD.
+
+    Raises:
+        RequestError: there is no ledger or no such attempt, or no call costs as much.
+        LedgerError: the ledger cannot be written.
+    """
+    from llmroute.ledger.corrections import correct as corrected
+    from llmroute.service.costing import MOST_PICOUSD
+    from llmroute.types import PICO_PER_USD
+
+    cost_picousd = round(cost_usd * PICO_PER_USD)
+    if not 0 <= cost_picousd <= MOST_PICOUSD:
+        raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
+    now = datetime.now().astimezone()
+    with opened(config, now) as ledger:
+        if ledger is None:
+            raise RequestError(f"there is no ledger at {config.ledger_path} yet")
+        return corrected(ledger, named, cost_picousd, round(now.timestamp() * 1000))
 
 
 def export(config: Config, target: Path, selection: Selection | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.routing.estimate import (
@@ -61,6 +62,7 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     if not is_plausible(usage, sent.prompt, sent.model):
         guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
         told = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+        guess = replace(guess, source="implausible")
         return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
     cost, exact = priced(usage, sent.price)
     return Settlement(usage, cost, "reported" if exact else "at_least", _above(cost, sent))
