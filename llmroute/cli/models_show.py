@@ -28,11 +28,11 @@ def show(
     """Tell all that is known of a model, and where from."""
     with failures(as_json=as_json):
         from llmroute.service.api import LLMService
-        from llmroute.service.listing import as_listed, measured, named_model, why_unavailable, with_limits_here
+        from llmroute.service.listing import as_listed, measured, named_here, why_unavailable, with_limits_here
         from llmroute.service.local import LOCAL_SERVER
 
         service = LLMService(note=say)
-        model = named_model(service, name)
+        model = named_here(service, name)
         pulled = model.provider == LOCAL_SERVER and service.local_models().has(model.api_name)
         if not model.known and not pulled:
             raise RequestError(

@@ -127,19 +127,17 @@ class ModelRegistry:
                 return found
         provider, model = self._held.words.split(name)
         if provider is not None:
-            found = self.get_model_config(provider, model)
-            return (
-                found if found.known or self._held.is_local(provider, model) else self._newest(model, provider) or found
-            )
+            return self.get_model_config(provider, model)
         if meant := [self._held.model(found) for found in self._held.words.everywhere(name)]:
             return next((found for found in meant if self.status(found) != "retired"), meant[0])
         if pulled(name):
             return names.unlisted(names.OLLAMA, name, local=self.is_local(names.OLLAMA, name))
-        if (default_provider and (newest := self._newest(name, default_provider))) or (newest := self._newest(name)):
+        if (default_provider and (newest := self.newest(name, default_provider))) or (newest := self.newest(name)):
             return newest
         raise names.unknown_model(name, self._held.words.near(name), self._providers)
 
-    def _newest(self, word: str, provider: str | None = None) -> ModelConfig | None:
+    @answers_on_class
+    def newest(self, word: str, provider: str | None = None) -> ModelConfig | None:
         """Return the newest living model of a family, of one provider's where that is named and has only one so called.
 
         Raises:

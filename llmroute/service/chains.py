@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
 from llmroute.routing.chains import PREDEFINED
 from llmroute.service.known_chains import all_chains, meant, require_chain, spelling
-from llmroute.service.listing import named_model
+from llmroute.service.listing import named_here
 from llmroute.service.local import LOCAL_SERVER
 from llmroute.service.options import Options
 from llmroute.types import LLMResponse
@@ -51,7 +51,7 @@ def chains_today(service: LLMService, only: str | None = None) -> dict[str, list
 
 def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
     try:
-        listed = named_model(service, written)
+        listed = named_here(service, written)
         living = meant(service.registry, listed)
         if living is None:
             return ChainEntry(written, None, service.registry.retired_error(listed).message)
@@ -112,7 +112,7 @@ def _config_path(service: LLMService) -> Path:
 def _checked(service: LLMService, entry: str, notes: list[str]) -> str:
     """Return an entry as it is kept: as it was written, its provider in front."""
     registry = service.registry
-    model = named_model(service, entry)
+    model = named_here(service, entry)
     if re.search(r"\s", model.name):
         raise RequestError(f"{entry!r} cannot be the name of a model: there is a space in it")
     if notice := registry.unlisted_notice(model) or registry.notice(model):

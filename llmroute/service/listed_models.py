@@ -8,6 +8,7 @@ from llmroute.errors import NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.routing.router import allowed, keep_order, with_skipped
 from llmroute.service.known_chains import all_chains, meant, require_chain
+from llmroute.service.named import named_model
 from llmroute.service.telling import tell_daily
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ListedModels(NamedTuple):
         return made._replace(strategy=None, chain=known)
 
     def _called(self, name: str) -> ModelConfig:
-        return self.registry.resolve(name, self.config.default_provider, self.candidates.has_pulled)
+        return named_model(self.config, self.registry, name, self.candidates.has_pulled)
 
     def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
         """Say once a day, in one line, what stands for retired models of a chain, and which retire soon."""

@@ -11,6 +11,7 @@ from llmroute.registry import CAPABILITIES
 from llmroute.registry.pricing import price_on
 from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS
 from llmroute.service.local import LOCAL_SERVER, unlisted_here
+from llmroute.service.named import named_model
 from llmroute.service.shown import with_limits
 from llmroute.types import PICO_PER_USD
 
@@ -42,7 +43,7 @@ def listed(registry: ModelRegistry, provider: str | None = None) -> list[Listed]
     return [as_listed(registry, registry.resolve(name)) for name in registry.list_models(provider)]
 
 
-def named_model(service: LLMService, name: str) -> ModelConfig:
+def named_here(service: LLMService, name: str) -> ModelConfig:
     """Return the model that a person means by a name, one that only the local server knows too.
 
     Raises:
@@ -53,7 +54,7 @@ def named_model(service: LLMService, name: str) -> ModelConfig:
     def pulled(api_name: str) -> bool:
         return service.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
 
-    return service.registry.resolve(name, service.config.default_provider, pulled)
+    return named_model(service.config, service.registry, name, pulled)
 
 
 def with_local(service: LLMService, found: Iterable[Listed], provider: str | None = None) -> list[Listed]:

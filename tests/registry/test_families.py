@@ -32,7 +32,6 @@ def registry(*names: str, **facts: Any) -> ModelRegistry:
         ("Sonnet", "anthropic/claude-sonnet-5-5"),
         ("opus", "anthropic/claude-opus-5-5"),
         ("claude-haiku", "anthropic/claude-haiku-5-5"),
-        ("anthropic/haiku", "anthropic/claude-haiku-5-5"),
         ("gpt", "openai/gpt-6.2-sol"),
         ("terra", "openai/gpt-6.1-terra"),
         ("codestral", "mistral/codestral-2508"),
@@ -87,6 +86,16 @@ def test_a_name_is_taken_before_a_family_is() -> None:
     own = ModelRegistry(today=TODAY, user_models={"openai/house": {"aliases": ["haiku"]}})
     assert own.resolve("haiku").name == "openai/house"
     assert SHIPPED.resolve("haiku", None, lambda name: name == "haiku").name == "ollama/haiku"
+
+
+def test_a_word_behind_its_provider_is_understood_but_at_a_gateway(tmp_path: Path) -> None:
+    for asked in (["-m", "anthropic/haiku"], ["-p", "anthropic", "-m", "haiku"]):
+        ran = run("gen", "hi", *asked, "--dry-run", home=tmp_path, ANTHROPIC_API_KEY=KEY)
+        assert "anthropic/claude-haiku-5-5" in ran.out
+    with serving([anthropic_answer()]) as server:
+        gateway = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        assert run("gen", "hi", "-m", "anthropic/haiku", home=tmp_path, **gateway).code == 0
+        assert b'"model":"haiku"' in server.received[0].body
 
 
 def test_a_word_is_understood_by_every_command(tmp_path: Path) -> None:
