@@ -47,7 +47,9 @@ def fault_of(completion: Completion) -> AttemptError | None:
         return ContentError(f"the answer was refused or filtered{told}"[:500])
     if not completion.text.strip():
         if completion.tool_calls:
-            return BadOutputError(f"called a tool ({', '.join(completion.tool_calls)}) instead of answering")
+            names = ", ".join(completion.tool_calls)
+            told = names if len(names) <= MOST_ID else f"{names[: MOST_ID - 1]}…"
+            return BadOutputError(f"called a tool ({told}) instead of answering")
         if completion.finish_reason == "length":
             return _all_reasoning()
         return BadOutputError("the answer is empty")

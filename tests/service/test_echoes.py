@@ -41,7 +41,9 @@ FAILURES: dict[str, Script] = {
     "page": [
         reply(502, f"<title>Cannot POST /{TOKEN}/v1 {KEY} {OTHERS}</title>".encode(), headers={"x-request-id": HEADER})
     ],
-    "tool": [answer(message={"role": "assistant", "content": None, "tool_calls": [TOOL]}, finish_reason="tool_calls")],
+    "tool": [
+        answer(message={"role": "assistant", "content": None, "tool_calls": [TOOL] * 40}, finish_reason="tool_calls")
+    ],
     "refusal": [answer(message={"role": "assistant", "content": None, "refusal": ECHO})],
     "filtered": [answer(finish_reason="content_filter")],
     "no status line": [f"HTTP/1.1 {HEADER}\r\n\r\n".encode()],
