@@ -510,6 +510,7 @@ class TestBudgets:
         (("--batch", "in.jsonl", "--lines", "--column", "x"), "--lines and --column"),
         (("--batch", "in.jsonl", "--template", "none"), "names nothing"),
         (("--batch", "in.jsonl", "--column", "x"), "no column 'x'"),
+        (("--batch", "in.jsonl", "--column", "x", "-o", "new.jsonl"), "no column 'x'"),
         (("--batch", "in.jsonl", "-o", "no/such/dir.jsonl"), "cannot be written"),
         (("--batch", "in.jsonl", "-o", "full.jsonl"), "--resume goes on"),
         (("--batch", "in.jsonl", "--render"), "--render"),
@@ -529,6 +530,7 @@ def test_what_cannot_be_is_one_line_and_exit_2_before_anything_is_sent(
     assert (ran.code, ran.out, server.requests) == (2, "", [])
     assert reason in ran.err
     assert ran.err.count("\n") == 1
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"in.jsonl", "full.jsonl", "llmroute"}
 
 
 def test_when_the_results_file_takes_no_more_what_was_paid_for_goes_to_stdout(
