@@ -37,6 +37,17 @@ def connected(path: Path, timeout_s: float) -> sqlite3.Connection:
     return db
 
 
+def connected_again(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """Return one more connection to a ledger that is open and up to date.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    db = _connection(str(path), timeout_s)
+    db.execute(_SYNCHRONOUS)
+    return db
+
+
 def connected_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
     """Return a connection that reads, whatever version the ledger is of.
 

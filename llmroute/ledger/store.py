@@ -12,7 +12,7 @@ from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
 from llmroute.ledger import breakers, memory, tending
 from llmroute.ledger.blueprint import lost_triggers
-from llmroute.ledger.connecting import connected
+from llmroute.ledger.connecting import connected, connected_again
 from llmroute.ledger.entries import Pending, Settled, write
 from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
 from llmroute.ledger.locks import Patience, opening_in
@@ -87,7 +87,7 @@ class Ledger:
         """Connect again in a forked child: SQLite's connections and locks are one process's own."""
         leave_to_parent(self.db)
         self._lock = threading.RLock()
-        _, self.db = self._connected()
+        self.db = connected_again(self.path, self._busy_timeout_s)
 
     def begin(
         self,

@@ -29,6 +29,7 @@ RELEASED = (
     "9560900a41ea73d3",
     "9994434c7d2514ca",
     "1fbd5407be3c7266",
+    "3fe0e781ddcb82cb",
 )
 TRIGGERS = (
     "attempts_settled_at_once",

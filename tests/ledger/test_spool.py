@@ -99,7 +99,7 @@ def test_half_a_line_is_kept_aside_and_costs_no_other_row(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[]", b"null", b'{"request_id": "x"}', b"\xff\xfe", b'{"request_id": null, "attempt": 1}']
+    "text", [b"[]", b"null", b'{"request_id": "x"}', b"\xff\xfe", b'{"request_id": null, "attempt": 1}', b"[" * 200_000]
 )
 def test_lines_that_are_no_rows_are_kept_aside(text: bytes, path: Path) -> None:
     place = spool.keep(settled(row("a"), 7), path)

@@ -132,3 +132,21 @@ def test_what_the_ledger_cannot_take_is_kept_beside_it_and_nobody_fails(tmp_path
     assert len(warnings) == 1
     assert "the next run takes it in" in warnings[0]
     assert (tmp_path / "ledger.db.spool").read_text().count("\n") == 6
+
+
+def test_what_is_settled_after_the_service_was_closed_leaves_no_ledger_open(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+
+    async def calls() -> None:
+        books = Bookkeeper(path, pytest.fail)
+        group = GroupedBooks(books, Threads())
+        await group.begin(Begin(row("a"), FREE, Clock()))
+        books.access.close()
+        group.leave(settled(row("a"), 5), None)  # type: ignore[arg-type]
+
+    asyncio.run(calls())
+    until = time.monotonic() + 20
+    while time.monotonic() < until and (path.with_name("ledger.db-wal").exists() or statuses(path) != {"a": "ok"}):
+        time.sleep(0.05)
+    assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
+    assert statuses(path) == {"a": "ok"}
