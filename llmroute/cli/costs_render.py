@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmroute.service.picture import Bars, Before, Picture, WhatIf
 
 # Dimensions that an attempt may have no value of.
-_OPTIONAL = ("workspace", "task", "strategy")
+_OPTIONAL = ("workspace", "task", "strategy", "execution")
 _NONE = "(none)"
 _TOO_MUCH_PERCENT = 1_000
 

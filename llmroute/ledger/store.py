@@ -160,7 +160,7 @@ class Ledger:
         """Check that what caps count is still counted.
 
         Raises:
-            LedgerError: a trigger is missing, changed or added.
+            LedgerError: a trigger is missing or changed.
         """
         (schema,) = self.db.execute("PRAGMA schema_version").fetchone()
         if schema == self._whole_schema:

@@ -207,14 +207,14 @@ def test_an_export_has_what_is_wanted(
 
 @pytest.mark.usefixtures("ledger")
 def test_the_bill_by_execution_comes_to_the_whole_also_when_rows_were_pruned(tmp_path: Path) -> None:
-    def groups() -> dict[str, float]:
+    def groups() -> dict[str | None, float]:
         told = json.loads(run("costs", "--period", "all", "--by", "execution", "--json", home=tmp_path).out)
         assert sum(line["cost_usd"] for line in told["groups"]) == told["total_cost_usd"] == 6
         return {line["execution"]: line["cost_usd"] for line in told["groups"]}
 
-    assert groups() == {"nightly": 4, "": 2}
+    assert groups() == {"nightly": 4, None: 2}
     assert run("costs", "prune", "--older-than", "1y", "--yes", home=tmp_path).code == 0
-    assert groups() == {"(pruned)": 3, "nightly": 1, "": 2}
+    assert groups() == {"(pruned)": 3, "nightly": 1, None: 2}
 
 
 @pytest.mark.usefixtures("ledger")
