@@ -70,6 +70,18 @@ class PromptCut(NamedTuple):
     window: int
 
 
+class Service(NamedTuple):
+    """What an answer tells of how it was made that sets its price, beside its usage.
+
+    `tier` is the tier of service and `geo` where the model ran, in the provider's words; `tools` says how often each
+    tool of the provider's own was used.
+    """
+
+    tier: str | None = None
+    geo: str | None = None
+    tools: tuple[tuple[str, int], ...] = ()
+
+
 class Completion(NamedTuple):
     """A whole answer, or what a stream had told of it when it ended.
 
@@ -91,6 +103,7 @@ class Completion(NamedTuple):
     warning: str | None = None
     prompt_cut: PromptCut | None = None
     usage_final: bool = False
+    service: Service = Service()
 
 
 class Chunk(NamedTuple):
@@ -132,6 +145,8 @@ class Price(NamedTuple):
     """Pico-USD per token: the same number as millionths of a USD per million tokens.
 
     None is an unknown price; zero is a real one.  `valid_from` and `valid_until` are ISO dates (until is included).
+    `web_search` is pico-USD for each search of the provider's own tool.  `service_tiers` are the prices of other tiers
+    of service than the standard one, by the word that an answer has for its tier.
     """
 
     input: int | None
@@ -142,6 +157,8 @@ class Price(NamedTuple):
     tiers: tuple[PriceTier, ...] = ()
     valid_from: str | None = None
     valid_until: str | None = None
+    web_search: int | None = None
+    service_tiers: "tuple[tuple[str, Price], ...]" = ()
 
 
 class ParameterLimits(NamedTuple):

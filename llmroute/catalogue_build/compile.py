@@ -99,7 +99,10 @@ class Compiler:
         if hand := facts["hand"].get("price"):
             rows, origin["prices"] = [{kind: number(usd) for kind, usd in hand["value"].items()}], hand["source"]
         elif record:
-            rows, origin["prices"] = price_rows(record["prices"]), self._said_by("genai-prices")
+            rows, origin["prices"] = (
+                price_rows(record["prices"], record.get("price_variants")),
+                self._said_by("genai-prices"),
+            )
         elif listed.get("input_cost_per_token") is not None:
             rows, origin["prices"] = [_litellm_price(listed)], self._said_by("litellm")
         else:

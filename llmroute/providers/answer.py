@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmroute.providers.think_tags import ThinkTags
-from llmroute.types import Chunk, Completion, Usage
+from llmroute.types import Chunk, Completion, Service, Usage
 
 FINISH_REASONS = {
     "eos": "stop",
@@ -67,6 +67,7 @@ class Answer:
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.usage_final = False
+        self.service = Service()
         self.model: str | None = None
         self.request_id: str | None = None
 
@@ -118,6 +119,7 @@ class Answer:
             tool_calls=tuple(name or "?" for name in self.tools.values()),
             warning=warning,
             usage_final=self.usage_final,
+            service=self.service,
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
-from llmroute.providers.anthropic_stream import MessageStreamReader, parse_usage, read_part, read_stop
+from llmroute.providers.anthropic_stream import MessageStreamReader, parse_service, parse_usage, read_part, read_stop
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.either import EitherReader, no_event
@@ -70,6 +70,7 @@ class Anthropic:
         for block in loose_json.objects(told["content"]):
             read_part(answer, block)
         answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
+        answer.service = parse_service(loose_json.mapping(told.get("usage")))
         read_stop(answer, told)
         return answer.completion()
 

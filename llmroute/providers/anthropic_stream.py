@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import loose_json
-from llmroute.providers.answer import Answer, reported
+from llmroute.providers.answer import Answer, reported, sound
 from llmroute.providers.sse import ServerEvent, SSEDecoder
+from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.providers.faults import Faults
@@ -87,6 +88,7 @@ class MessageStreamReader:
         # Counters are cumulative, and later events leave some out: each takes the place of its forerunner.
         self._usage |= {key: value for key, value in loose_json.mapping(usage).items() if value is not None}
         self._answer.usage = parse_usage(self._usage)
+        self._answer.service = parse_service(self._usage)
 
 
 def read_part(answer: Answer, part: dict[str, Any]) -> Chunk | None:
@@ -120,4 +122,16 @@ def parse_usage(told: dict[str, Any]) -> Usage:
         cache_write=written,
         cache_write_1h=loose_json.count(by_life.get("ephemeral_1h_input_tokens")),
         reasoning=loose_json.count(loose_json.mapping(told.get("output_tokens_details")).get("thinking_tokens")),
+    )
+
+
+def parse_service(told: dict[str, Any]) -> Service:
+    """Read of a usage what else sets the price; a fast answer is a tier of its own."""
+    uses = loose_json.mapping(told.get("server_tool_use")).items()
+    counted = ((sound(str(name)), loose_json.count(count)) for name, count in uses)
+    fast = told.get("speed") == "fast"
+    return Service(
+        tier="fast" if fast else sound(loose_json.text(told.get("service_tier"))) or None,
+        geo=sound(loose_json.text(told.get("inference_geo"))) or None,
+        tools=tuple((name, count) for name, count in counted if count),
     )

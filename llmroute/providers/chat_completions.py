@@ -9,7 +9,7 @@ from llmroute.addresses import is_loopback
 from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
-from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
+from llmroute.providers.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.either import EitherReader, no_event
@@ -91,6 +91,7 @@ class ChatCompletions:
         answer = Answer(think_tags=self._dialect.think_tags)
         answer.identify(told.get("model"), told.get("id"))
         answer.usage = parse_usage(told.get("usage"))
+        answer.service = parse_service(told) or answer.service
         choices = loose_json.objects(told["choices"])
         if choices:
             _read_choice(answer, min(choices, key=lambda choice: loose_json.count(choice.get("index")) or 0))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import loose_json
-from llmroute.providers.answer import reported
+from llmroute.providers.answer import reported, sound
+from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.providers.answer import Answer
@@ -60,6 +61,12 @@ def parse_usage(usage: object) -> Usage:
         cache_write=loose_json.count(prompt.get("cache_write_tokens")),
         reasoning=_first(reasoning),
     )
+
+
+def parse_service(body: dict[str, Any]) -> Service | None:
+    """Read the tier of service, which stands beside the usage or in it; None where nothing is told."""
+    tier = loose_json.text(body.get("service_tier") or loose_json.mapping(body.get("usage")).get("service_tier"))
+    return Service(tier=sound(tier)) if tier else None
 
 
 def _first(values: tuple[object, ...]) -> int | None:

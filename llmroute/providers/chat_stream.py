@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import loose_json
 from llmroute.providers.answer import Answer
-from llmroute.providers.chat_parts import add_tools, parse_usage, split_content, thoughts
+from llmroute.providers.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
 from llmroute.providers.faults import is_error
 from llmroute.providers.sse import ServerEvent, SSEDecoder
 
@@ -74,6 +74,8 @@ class ChatStreamReader:
             raise self._faults.in_band(body)
         answer = self._answer
         answer.identify(body.get("model"), body.get("id"))
+        if "service_tier" in body or body.get("usage"):
+            answer.service = parse_service(body) or answer.service
         text = thinking = ""
         for choice in loose_json.objects(body.get("choices")):
             if choice.get("index"):

@@ -15,15 +15,41 @@ _KINDS = {
     "cache_write": "cache_write_mtok",
     "cache_write_1h": "cache_write_1h_mtok",
 }
+# What a variant depends on, where that is a tier of service.
+_TIER_KEYS = frozenset(("service_tier", "speed", "processing"))
 _MAX_DECIMALS = -6  # a millionth of a USD per million tokens is one pico-USD per token
 
 
-def price_rows(prices: Any) -> list[dict[str, Any]]:
+def price_rows(prices: Any, variants: Any = None) -> list[dict[str, Any]]:
     """Turn the `prices` of a published model into rows of the catalogue, oldest first, USD per million tokens.
+
+    `variants` are its `price_variants`: those of a service tier go with the newest row.
 
     Raises:
         ValueError: the data has a shape, a condition or a precision that the catalogue cannot hold.
     """
+    rows = _dated_rows(prices)
+    if tiers := _service_tiers(variants):
+        rows[-1]["service_tiers"] = tiers
+    return rows
+
+
+def _service_tiers(variants: Any) -> dict[str, dict[str, Any]]:
+    """Return the newest prices by the word that an answer has for the tier that served it."""
+    found = {}
+    for variant in sorted(variants or (), key=_first_day):
+        when, prices = variant["when"], variant["prices"]
+        if prices and len(when) == 1 and when.keys() <= _TIER_KEYS:
+            (tier,) = when.values()
+            found[str(tier)] = _price_row(prices)
+    return found
+
+
+def _first_day(variant: Any) -> str:
+    return str((variant.get("constraint") or {}).get("start_date", ""))
+
+
+def _dated_rows(prices: Any) -> list[dict[str, Any]]:
     if isinstance(prices, dict):
         return [_price_row(prices)]
     if not isinstance(prices, list) or not prices:
@@ -45,6 +71,8 @@ def _price_row(prices: Any) -> dict[str, Any]:
     values = {kind: prices[key] for kind, key in _KINDS.items() if prices.get(key) is not None}
     starts = sorted({start for value in values.values() for start, _ in _tiers(value)})
     row: dict[str, Any] = {kind: number(_price_above(value, -1)) for kind, value in values.items()}
+    if (searches := prices.get("web_searches_kcount")) is not None:
+        row["web_search"] = number(searches)
     if starts:
         row["tiers"] = [
             {"above": start, **{kind: number(_price_above(value, start)) for kind, value in values.items()}}

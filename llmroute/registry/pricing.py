@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import date
 
-    from llmroute.types import ModelConfig, Price, PriceTier, Usage
+    from llmroute.types import ModelConfig, Price, PriceTier, Service, Usage
+
+# Words for the tier, and for the region, that has the list price.
+_STANDARD = frozenset(("default", "standard", "auto"))
+_ANYWHERE = frozenset(("", "global", "not_available"))
+_WEB_SEARCH = "web_search_requests"
 
 
 def cost_picousd(usage: Usage, price: Price) -> int | None:
@@ -35,6 +40,32 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
         + for_an_hour * hour_rate
         + max(answer, 0) * rates.output
     )
+
+
+def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
+    """Return the price of the tier that served an answer, and whether it is the price of all that the answer tells.
+
+    A tier without a known price is priced as the standard one, and so is a region other than any: both are dearer.
+    """
+    known = service.geo is None or service.geo in _ANYWHERE
+    if service.tier is None or service.tier in _STANDARD:
+        return price._replace(service_tiers=()), known
+    tier = dict(price.service_tiers).get(service.tier)
+    if tier is None:
+        return price._replace(service_tiers=()), False
+    return tier._replace(valid_from=price.valid_from, valid_until=price.valid_until, web_search=price.web_search), known
+
+
+def cost_of_tools_picousd(price: Price, service: Service) -> tuple[int, bool]:
+    """Return what the provider's own tools cost in pico-USD, and whether all that were used have a known price."""
+    known = True
+    cost = 0
+    for name, count in service.tools:
+        if name == _WEB_SEARCH and price.web_search is not None:
+            cost += count * price.web_search
+        else:
+            known = known and count == 0
+    return cost, known
 
 
 def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) -> int | None:

@@ -58,14 +58,12 @@ def merge_prices(catalogue: dict[str, Any], data: bytes, today: date) -> dict[st
     """
     merged = deepcopy(catalogue)
     try:
-        published = {
-            (provider["id"], model["id"]): model["prices"] for provider in _parsed(data) for model in provider["models"]
-        }
+        published = {(provider["id"], model["id"]): model for provider in _parsed(data) for model in provider["models"]}
         found = 0
         for row in merged["models"]:
             record = published.get((row["provider"], row.get("price_record", row.get("api_name", row["id"]))))
             if record is not None:
-                _set_prices(row, price_rows(record), today)
+                _set_prices(row, price_rows(record["prices"], record.get("price_variants")), today)
                 found += 1
     except _MALFORMED as error:
         raise RequestError(f"not what genai-prices publishes ({type(error).__name__}: {error})") from error
@@ -86,7 +84,7 @@ def _set_prices(row: dict[str, Any], prices: list[dict[str, Any]], today: date) 
 
 
 def _undated(price: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in price.items() if not key.startswith("valid_")}
+    return {key: value for key, value in price.items() if key in (*KINDS, "tiers")}
 
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:

@@ -44,6 +44,9 @@ def _price(row: Mapping[str, Any]) -> Price:
         tiers=tuple(PriceTier(above=tier["above"], **_picousd(tier)) for tier in row.get("tiers", ())),
         valid_from=row.get("valid_from"),
         valid_until=row.get("valid_until"),
+        # USD per thousand, so a thousandth of it each.
+        web_search=None if row.get("web_search") is None else round(row["web_search"] * 10**9),
+        service_tiers=tuple((name, _price(tier)) for name, tier in row.get("service_tiers", {}).items()),
     )
 
 

@@ -66,6 +66,8 @@ class _TieredPrices(_Prices):
 
 
 class _DatedPrices(_TieredPrices):
+    web_search: Usd | None = None
+    service_tiers: dict[Name, _TieredPrices] = {}
     valid_from: Day | None = None
     valid_until: Day | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
@@ -112,6 +113,10 @@ class Account:
         row.reasoning_tokens = usage.reasoning_tokens
         row.usage_source = usage.source
         self._usage = usage
+        row.service_tier, row.inference_geo = came_to.service.tier, came_to.service.geo
+        row.server_tools = json.dumps(dict(came_to.service.tools)) if came_to.service.tools else None
+        if came_to.price is not None:
+            row.price = price_as_json(came_to.price)
         row.cost_picousd = came_to.cost_picousd
         row.cost_basis = None if came_to.cost_picousd is None else came_to.basis
         if completion is not None:

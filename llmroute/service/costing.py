@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.registry.pricing import cost_picousd
-from llmroute.types import PICO_PER_USD
+from llmroute.registry.pricing import cost_of_tools_picousd, cost_picousd, price_of_service
+from llmroute.types import PICO_PER_USD, Service
 
 if TYPE_CHECKING:
     from llmroute.types import Price, Usage
@@ -18,19 +18,37 @@ MOST_PICOUSD = 1_000 * PICO_PER_USD
 
 @lru_cache(maxsize=64)
 def price_as_json(price: Price | None) -> str | None:
-    """Return the price as the ledger keeps it: pico-USD per token, without what is unknown."""
+    """Return the price as the ledger keeps it: pico-USD per token, without what is unknown and tiers of service."""
     if price is None:
         return None
-    told = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers]}
+    told = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers], "service_tiers": None}
     return json.dumps({key: value for key, value in told.items() if value not in (None, [])})
 
 
-def priced(usage: Usage, price: Price | None) -> tuple[int | None, bool]:
-    """Return pico-USD, None where the price or the usage is unknown; and whether all that was used has a price."""
+class Priced(NamedTuple):
+    """What a usage costs: pico-USD, None where the price or the usage is unknown; whether all of it has a known price.
+
+    `price` is the one that was used, of the tier that served the answer.
+    """
+
+    cost_picousd: int | None
+    exact: bool
+    price: Price | None
+
+
+def priced(usage: Usage, price: Price | None, service: Service = Service()) -> Priced:  # noqa: B008 (a tuple)
+    """Price a usage."""
     if price is None:
-        return None, True
-    cost = cost_picousd(usage, price)
-    return (None if cost is None else min(cost, MOST_PICOUSD)), cost is None or cost <= MOST_PICOUSD
+        return Priced(None, exact=True, price=None)
+    used, known = price_of_service(price, service)
+    tokens = cost_picousd(usage, used)
+    if tokens is None:
+        return Priced(None, exact=True, price=used)
+    tools, all_tools = cost_of_tools_picousd(used, service)
+    kept_long = used.cache_write_1h is None and bool(usage.cache_write_1h_tokens)
+    cost = tokens + tools
+    exact = known and all_tools and not kept_long and cost <= MOST_PICOUSD
+    return Priced(min(cost, MOST_PICOUSD), exact, used)
 
 
 def usd(picousd: int | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BadOutputError, ContentError
+from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
@@ -29,6 +30,11 @@ def told_harmlessly(completion: Completion, redaction: Redaction) -> Completion:
         model=line(completion.model, MOST_ID),
         request_id=line(completion.request_id, MOST_ID),
         refusal=line(completion.refusal, MOST_REFUSAL),
+        service=Service(
+            line(completion.service.tier, MOST_WORD),
+            line(completion.service.geo, MOST_WORD),
+            tuple((redaction.line(name, MOST_WORD), count) for name, count in completion.service.tools[:MOST_TOOLS]),
+        ),
         tool_calls=tuple(redaction.line(name, MOST_WORD) for name in completion.tool_calls[:MOST_TOOLS]),
     )
 

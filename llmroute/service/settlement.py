@@ -12,7 +12,7 @@ from llmroute.routing.estimate import (
     worst_input_tokens,
 )
 from llmroute.service.costing import priced
-from llmroute.types import Completion, Usage
+from llmroute.types import Completion, Service, Usage
 
 if TYPE_CHECKING:
     from llmroute.ledger.rows import CostBasis
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SLACK = 2
 # The window of a model of which none is known: larger than any there is.
 UNKNOWN_WINDOW = 4_000_000
+# How often a provider may have used one of its own tools for one answer.
+MOST_TOOL_USES = 1_000
 
 
 class Sent(NamedTuple):
@@ -38,12 +40,17 @@ class Sent(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What is written of an attempt; `doubt` is what a person must be told of it."""
+    """What is written of an attempt; `doubt` is what a person must be told of it.
+
+    `price` is the one that a fact was priced by, and `service` what else set it.
+    """
 
     usage: Usage = Usage()
     cost_picousd: int | None = 0
     basis: CostBasis = "reported"
     doubt: str | None = None
+    price: Price | None = None
+    service: Service = Service()
 
 
 UNSENT = Settlement()
@@ -59,20 +66,21 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     usage = Usage() if seen is None else seen.usage
     if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
         return _unknown(sent, _estimated(sent.prompt, seen))
-    if not is_plausible(usage, sent.prompt, sent.model):
+    searched = max((count for _, count in seen.service.tools), default=0)
+    if searched > MOST_TOOL_USES or not is_plausible(usage, sent.prompt, sent.model):
         guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
         told = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
         guess = replace(guess, source="implausible")
         return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
-    cost, exact = priced(usage, sent.price)
-    return Settlement(usage, cost, "reported" if exact else "at_least", _above(cost, sent))
+    cost, exact, price = priced(usage, sent.price, seen.service)
+    return Settlement(usage, cost, "reported" if exact else "at_least", _above(cost, sent), price, seen.service)
 
 
 def _unknown(sent: Sent, guess: Usage) -> Settlement:
     reserved = sent.reserved_picousd
     if sent.bound and reserved is not None:
         return Settlement(guess, reserved, "at_most")
-    cost, _ = priced(guess, sent.price)
+    cost = priced(guess, sent.price).cost_picousd
     if cost is not None and reserved is not None:
         cost = min(cost, reserved)
     return Settlement(guess, cost, "estimated")

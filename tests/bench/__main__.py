@@ -23,7 +23,7 @@ BENCHES = {
     "start": "whole processes: help, version and a TAB, which call nothing",
     "batch": "five thousand prompts, 64 and 256 at once, beside bare clients and litellm; memory of many",
     "generate": "the library with fallback beside raw httpx, CPU of each request",
-    "faults": "ten thousand prompts through a provider that fails at random, whole and killed twenty times",
+    "faults": "ten thousand prompts through a provider that fails at random; calls stopped and billed all the same",
     "scale": "a ledger of ten million attempts beside one of a thousand",
     "plan": "the time of ranking 100 and 2,000 candidates",
     "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",

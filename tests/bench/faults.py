@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench import bills
 from tests.bench.promise import Measured, Promise
 
 if TYPE_CHECKING:
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
 
 PROMPTS = 10_000
 KILLS = 20
+CALLS = 200
 JOBS = 64
 PROGRAMS = Path(sys.executable).parent
 # What llmock answers at random: one in twenty too many, one in fifty an error of its own.
 RATES = ("429=0.05", "500=0.02")
 
 
-def measure(prompts: int = PROMPTS, kills: int = KILLS) -> Measured:
-    """Run a batch of so many prompts to its end; then another one, killed so many times on its way."""
+def measure(prompts: int = PROMPTS, kills: int = KILLS, calls: int = CALLS) -> Measured:
+    """Run a batch of so many prompts to its end, and another one, killed so many times on its way.
+
+    Then make so many calls that are stopped, killed and timed out, under a cap.
+    """
     found = Measured()
     with tempfile.TemporaryDirectory() as name, _llmock() as url:
         folder = Path(name)
@@ -48,6 +53,7 @@ def measure(prompts: int = PROMPTS, kills: int = KILLS) -> Measured:
             killed.kill_after((number + chance.random()) * prompts / (kills + 1))
         killed.finish()
         found.promises += killed.promises(f"the same killed {kills} times", prompts, most_lost=kills * JOBS)
+        found.promises += bills.promises(calls)
         found.figures.append({"whole": whole.seconds, "killed": killed.seconds})
     return found
 
