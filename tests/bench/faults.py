@@ -97,7 +97,7 @@ class _Batch:
             (lost,) = db.execute("SELECT count(*) FROM attempts WHERE status IN ('lost', 'pending')").fetchone()
         told = sum(round(line["cost_usd"] * 10**12) for line in lines)
         billed = sum(bill.get(line["request_id"], 0) for line in lines)
-        # An answer that was written but not settled when it was killed stands in the bill at its most.
+        # An answer that was written but not settled when it was killed stands in the bill at an estimate.
         over = billed - told if most_lost == 0 else min(billed - told, 0)
         return [
             Promise(
