@@ -232,6 +232,8 @@ class Planner(NamedTuple):
         excluded = made.excluded + rest.excluded
         if resting and rest.entries:
             skipped = tuple(Skip(one.model, one.reason) for one in resting)
-            return made._replace(entries=(*rest.entries, *made.entries), excluded=excluded, skipped=skipped)
+            ill = {one.model.provider for one in resting}
+            others = sorted(rest.entries, key=lambda entry: entry.model.provider in ill)
+            return made._replace(entries=(*others, *made.entries), excluded=excluded, skipped=skipped)
         entries = other_provider_second([*made.entries, *rest.entries])
         return made._replace(entries=tuple(entries), excluded=excluded)

@@ -439,3 +439,11 @@ def test_the_weights_of_the_balanced_score_come_from_the_config(house: House) ->
 def test_a_plan_makes_no_ledger(house: House) -> None:
     ask(house.service(**KEYS))
     assert {path.name for path in house.folder.iterdir()} <= {"config.snapshot.json"}
+
+
+def test_models_of_a_provider_that_rests_stand_in_after_those_of_all_others(house: House) -> None:
+    service = house.service(**KEYS)
+    taught(house, service, OPENAI, **rest())
+    providers = [entry.model.provider for entry in ask(service, model=OPENAI).entries]
+    assert providers.index("openai") > max(providers.index(name) for name in ("anthropic", "mistral", "together"))
+    assert providers == sorted(providers, key=lambda name: name == "openai")
