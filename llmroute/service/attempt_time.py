@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
 LEAST_WAIT_S = 0.001
+LEAST_SHARE_S = 0.2
 # An attempt that had less time than this says nothing of how well its provider is.
 TELLING_S = 1.0
 
@@ -20,7 +21,8 @@ TELLING_S = 1.0
 class AttemptTime:
     """Bounds the waits of an attempt by what the request has left; times are those of the request's clock.
 
-    While a candidate is left to fall back to, all waits together may take half of what was left at the beginning.
+    While a candidate is left to fall back to, all waits together may take half of what was left at the beginning, or
+    the whole where half is next to nothing.
     With `to_the_end`, which is set once text of the answer was shown, there is nothing to fall back to.
     """
 
@@ -76,7 +78,9 @@ class AttemptTime:
         return self._request_started_s + self._call.timeouts.total_s
 
     def _share_ends_s(self) -> float:
-        return self._ends_s() if self.to_the_end else (self._began_s + self._ends_s()) / 2
+        half_s = (self._ends_s() - self._began_s) / 2
+        # A half in which no model answers would be paid for all the same.
+        return self._ends_s() if self.to_the_end or half_s < LEAST_SHARE_S else self._began_s + half_s
 
     def _share_s(self) -> float:
         return self._share_ends_s() + self._handing_over_s - self._call.clock()
