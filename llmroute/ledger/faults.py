@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -50,6 +49,8 @@ def _reason(error: sqlite3.Error, path: Path) -> str:
 
 def _is_full(folder: Path) -> bool:
     """Whether the disk has no room for a few pages: SQLite says "I/O error" when it cannot grow its shared memory."""
+    import shutil
+
     try:
         return shutil.disk_usage(folder).free < _FEW_PAGES_BYTES
     except OSError:
