@@ -78,6 +78,9 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
 
 def _unknown(sent: Sent, guess: Usage) -> Settlement:
     reserved = sent.reserved_picousd
+    if reserved == 0:
+        # Where nothing costs anything, nothing is unknown.
+        return Settlement(guess, 0)
     if sent.bound and reserved is not None:
         return Settlement(guess, reserved, "at_most")
     cost = priced(guess, sent.price).cost_picousd
@@ -114,13 +117,15 @@ def is_plausible(usage: Usage, prompt: Prompt, model: ModelConfig) -> bool:
     Twice as much is let pass, for a catalogue may be behind and a server may sum up the rounds of its own tools.
     """
     window = model.context_window or UNKNOWN_WINDOW
-    most_input = SLACK * max(window, worst_input_tokens(prompt))
+    most_input = SLACK * window
     most_output = SLACK * max(model.max_output or window, prompt.max_tokens or 0)
     inputs = (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
     outputs = (usage.output_tokens, usage.reasoning_tokens)
-    return all(0 <= (count or 0) <= most_input for count in inputs) and all(
-        0 <= (count or 0) <= most_output for count in outputs
-    )
+    largest = max(count or 0 for count in inputs)
+    # A long prompt takes a while to measure.
+    if largest > most_input and largest > SLACK * worst_input_tokens(prompt):
+        return False
+    return min(count or 0 for count in inputs) >= 0 and all(0 <= (count or 0) <= most_output for count in outputs)
 
 
 def _above(cost: int | None, sent: Sent) -> str | None:

@@ -86,7 +86,10 @@ def test_an_end_that_is_not_known_keeps_its_reservation_as_spent_under_a_cap(end
     assert biller.asked
     assert biller.bill_picousd <= CAP
     rows = house.rows("cost_picousd, reserved_picousd, cost_basis")
-    assert all((cost, basis) == (reserved, "at_most") for cost, reserved, basis in rows)
+    # On a busy machine the time of a call may be over before it is sent.
+    sent = [(cost, reserved, basis) for cost, reserved, basis in rows if (cost, basis) != (0, "reported")]
+    assert len(sent) >= len(biller.asked)
+    assert all((cost, basis) == (reserved, "at_most") for cost, reserved, basis in sent)
     assert biller.bill_picousd <= sum(cost for cost, _, _ in rows) <= CAP
     assert check(tmp_path / "ledger.db", NOW_MS).faults == ()
 
@@ -159,6 +162,17 @@ def test_without_a_budget_it_is_an_estimate_within_its_limit_that_says_the_most(
     assert (basis, source) == ("estimated", "estimated")
     assert 500 * OUTPUT < cost < 600 * OUTPUT
     assert most == 10 * OUTPUT + 274 * INPUT, "the limit, and no more tokens of input than it has bytes"
+
+
+def test_what_costs_nothing_is_no_guess_whatever_its_end(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[models."openai/free"]\ninput = 0\noutput = 0\ncontext_window = 8000\n')
+    with serving([reply(200, b"")]) as server:
+        house = House(tmp_path, openai=server)
+        llm = house.service()
+        with pytest.raises(LLMRouteError):
+            llm.generate_sync("hi", model="openai/free", enable_fallback=False)
+        llm.close()
+    assert set(house.rows("cost_picousd, cost_basis")) == {(0, "reported")}
 
 
 def test_hidden_reasoning_that_breaks_off_is_not_free_without_a_budget(tmp_path: Path) -> None:
