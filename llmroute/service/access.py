@@ -37,7 +37,8 @@ class Access:
         self._patience = Patience(wait_s)
         # Whether the ledger could not be used the last time: then it is tried, and not waited for.
         self._in_vain = False
-        self._closings = 0
+        self._is_closed = False
+        self._late = 0
         self._opening = threading.Lock()
         start_anew_in_children(self)
 
@@ -54,6 +55,7 @@ class Access:
 
         Without a `deadline` its time begins later.
         """
+        self._is_closed = False
         if not self._in_vain:
             self._patience.renew(min(self._wait_s, total_s * PART_OF_DEADLINE))
         self._patience.extend(total_s if deadline else None)
@@ -116,25 +118,28 @@ class Access:
 
     @contextmanager
     def closed_again(self) -> Iterator[None]:
-        """Close the ledger in the end if it was not open before, or was closed meanwhile."""
-        was_open, closings = self._ledger is not None, self._closings
+        """Let the ledger be used once more after the service was closed, and be closed by the last that does."""
+        with self._opening:
+            self._late += 1
         try:
             yield
         finally:
-            if not was_open or closings != self._closings:
+            with self._opening:
+                self._late -= 1
+            if self._is_closed:
                 self.close()
 
     def let_go(self) -> None:
         """Close a ledger that failed, so that the next attempt opens what is there then."""
-        if self._given is None:
-            self.close()
-
-    def close(self) -> None:
-        """Close the ledger if it was opened here; one that was lent stays open."""
         ledger, self._ledger = self._ledger, None
-        self._closings += 1
         if ledger is not None and self._given is None:
             ledger.close()
+
+    def close(self) -> None:
+        """Close the ledger if it was opened here, once nothing is written late; one that was lent stays open."""
+        self._is_closed = True
+        if self._late == 0:
+            self.let_go()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now."""
