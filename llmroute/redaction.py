@@ -18,9 +18,27 @@ _PLAIN: Final = frozenset(
         *("api", "v1", "openai", "anthropic", "mistral", "ollama", "together", "compatible-mode", "compatibility"),
         *("chat", "completions", "messages", "models", "tags", "show", "pull", "generate", "embeddings", "responses"),
         *("inference", "deployments", "gateway", "proxy", "serverless", "llm", "endpoints", "openapi", "router"),
+        *("azure", "vertex", "bedrock", "litellm", "providers", "engines", "services", "projects", "internal"),
+        *("production", "staging", "development", "testing", "public", "global"),
     )
 )
-"""Parts of a path that everybody knows."""
+"""Parts of a path that everybody knows.  Of other words a short token cannot be told."""
+_NAMED: Final = frozenset(("deployments", "engines"))
+"""Parts of a path behind which a name stands."""
+_WORD: Final = r"(?![a-f]{6})(?:[A-Z]?[a-z]{1,13}|[A-Z]{1,5})"
+_PIECES: Final = (
+    rf"(?:[-._:](?:{_WORD}|[A-Za-z]{{1,5}}\d{{1,2}}[a-z]?|\d{{1,4}}[A-Za-z]{{0,2}}|20[2-3]\d[01]\d[0-3]\d))*"
+)
+_FAMILIES: Final = "|".join(
+    (
+        *("gpt", "chatgpt", "o(?=[1-9])", "claude", "mistral", "ministral", "magistral", "codestral", "devstral"),
+        *("pixtral", "mixtral", "llama", "codellama", "meta-llama", "qwen", "deepseek", "gemma", "gemini", "phi"),
+        *("kimi", "glm", "minimax", "command", "grok", "smollm", "nemotron"),
+    )
+)
+_MODEL: Final = re.compile(rf"(?=.{{2,64}}$)(?i:{_FAMILIES})\d{{0,2}}(?:[a-z]|\.\d)?{_PIECES}")
+"""A model of a known family: short words and numbers, and no long run of both."""
+_NAME: Final = re.compile(rf"(?=.{{2,64}}$)(?:{_WORD}|[a-z]{{1,3}}\d{{1,2}}[a-z]?){_PIECES}")
 _VERSION: Final = re.compile(r"v\d{1,3}(?:(?:alpha|beta)\d*)?", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?(?:[^/?#]*@)?([^/?#]*)([^?#]*)", re.DOTALL)
 
@@ -39,6 +57,10 @@ class Redaction(NamedTuple):
         plain += [token for address in addresses if address for token in _tokens(address)]
         forms = {form for secret in plain for form in (secret, unquote(secret), quote(secret, safe=""))}
         return cls(tuple(sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True)))
+
+    def but(self, name: str) -> Redaction:
+        """Return what hides all but a name that the caller has said, as that of the model that is called."""
+        return Redaction(tuple(secret for secret in self.secrets if secret.lower() != name.lower()))
 
     def hide(self, text: str) -> str:
         """Return a text without the secrets, whatever their case."""
@@ -69,7 +91,7 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 def one_line(text: str) -> str:
     """Return a text on one line, in which nothing steers a terminal: what cannot be printed becomes a space."""
-    if "\ud800" <= max(text, default="") <= "\udfff" or not text.isascii():
+    if not text.isascii():
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
@@ -82,18 +104,26 @@ def public(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return an address as it may be shown: no user, no query, and of its path what everybody knows."""
+    """Return an address as it may be shown: no user, no query, and of its path nothing that may be a token."""
     found = _ADDRESS.match(url)
     assert found is not None
     scheme, host, path = found.groups(default="")
-    return f"{scheme}{host}" + "/".join(part if not part or _is_plain(part) else MARK for part in path.split("/"))
-
-
-def _is_plain(part: str) -> bool:
-    return part.lower() in _PLAIN or _VERSION.fullmatch(part) is not None
+    tokens = set(_tokens(url))
+    return f"{scheme}{host}" + "/".join(MARK if part in tokens else part for part in path.split("/"))
 
 
 def _tokens(url: str) -> list[str]:
+    """Return the parts of a path that may be tokens: all but words that everybody knows and names of models."""
     found = _ADDRESS.match(url)
     assert found is not None
-    return [part for part in found[3].split("/") if part and not _is_plain(part)]
+    parts = found[3].split("/")
+    return [part for before, part in zip(("", *parts), parts, strict=False) if part and not _is_plain(part, before)]
+
+
+def _is_plain(part: str, before: str) -> bool:
+    return (
+        part.lower() in _PLAIN
+        or _VERSION.fullmatch(part) is not None
+        or _MODEL.fullmatch(part) is not None
+        or (before.lower() in _NAMED and part.islower() and _NAME.fullmatch(part) is not None)
+    )

@@ -28,6 +28,43 @@ def test_words_that_everybody_knows_are_not_hidden() -> None:
     assert Redaction.of((), ("https://generativelanguage.example/v1beta/openai",)).secrets == ()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("openai/deployments/gpt-5-mini/v1", "openai/deployments/prod-chat-eu", "models/claude-haiku-4-5-20251001"),
+        *("gateway/mistral-small3.2/v1", "production/openai/v1", "v1/gpt-4o-mini-2024-07-18", "litellm/Qwen3-32B/v1"),
+    ],
+)
+def test_the_name_of_a_model_in_an_address_is_no_secret(path: str) -> None:
+    assert Redaction.of((), (f"http://host/{path}",)).secrets == ()
+    assert shown(f"http://host/{path}") == f"http://host/{path}"
+
+
+@pytest.mark.parametrize("before", ["", "openai/deployments/", "openai/deployments/gpt-5-mini/"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("tok4711", "k7Qp2x", "a1b2c3", "deadbeef", "DEADBEEF0123", "9f86d081884c7d65", "Zm9vYmFyQmF6", "Zm9vYmFy"),
+        *("aGVsbG8td29ybGQ", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "gpt-9f86d081", "gpt-5f2504e04f8911d39a0c"),
+        *("claude-Zm9vYmFyQmF6", "sk-proj-Ab12Cd34", "o3kJ2hQw", "abcdefabcdef"),
+    ],
+)
+def test_a_token_in_an_address_is_a_secret_wherever_it_stands(before: str, token: str) -> None:
+    url = f"http://host/{before}{token}/v1"
+    assert Redaction.of((), (url,)).hide(f"no {token} here") == f"no {MARK} here"
+    assert token not in shown(url)
+
+
+@pytest.mark.parametrize("token", ["swordfish", "s3same", "Open-Sesame"])
+def test_a_word_that_not_everybody_knows_may_be_a_token(token: str) -> None:
+    assert Redaction.of((), (f"http://host/{token}/v1",)).secrets == (token,)
+
+
+def test_a_name_that_the_caller_has_said_is_no_secret() -> None:
+    redaction = Redaction.of((KEY,), ("http://host/house-model/v1",)).but("House-Model")
+    assert redaction.hide(f"house-model {KEY}") == f"house-model {MARK}"
+
+
 @pytest.mark.parametrize("most", [20, 100, 500])
 @pytest.mark.parametrize("fill", ["", "x", "x" * 7, KEY])
 def test_what_is_cut_holds_no_beginning_of_a_secret(most: int, fill: str) -> None:

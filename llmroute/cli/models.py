@@ -124,6 +124,9 @@ def _live(service: LLMService, provider: str | None) -> tuple[list[Listed], int]
     for name, error in found.failures.items():
         told = told_error(error)
         say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
+    for name, count in found.left_out.items():
+        models = "1 model is" if count == 1 else f"{count} models are"
+        say(f"{name}: {models} left out: a part of its address that may be a token, or a key, stands in the name")
     for name in found.empty:
         say(f"{name}: it answers, and lists no model that chats")
     return found.models, gravest.exit_code if gravest is not None and not found.answered else exit_codes.OK

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.memory import Lesson
     from llmroute.providers import Provider, StreamReader
+    from llmroute.redaction import Redaction
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
     from llmroute.service.call import Call
@@ -92,7 +93,7 @@ class Attempt:
                 completion = yield from self._exchange()
             except AttemptError as error:
                 self._add_hint(error)
-                hide_secrets(error, self._call.endpoints.redaction)
+                hide_secrets(error, self._redaction)
                 account.close_failed(error, self._seen(), sent=error.sent and self._progress.sent, shown=self.shown)
                 self._call.purse.pay(account.row)
                 yield Close()
@@ -200,7 +201,7 @@ class Attempt:
             completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._rest()), request)
-        completion = told_harmlessly(completion, call.endpoints.redaction)
+        completion = told_harmlessly(completion, self._redaction)
         self._answer = completion = completion._replace(usage_final=True)
         yield Close()
         return completion
@@ -215,7 +216,7 @@ class Attempt:
         try:
             return (yield from self._asked(provider, request, prompt))
         except AttemptError as error:
-            hide_secrets(error, self._call.endpoints.redaction)
+            hide_secrets(error, self._redaction)
             self._call.trace(f"{self._entry.model.name}: asked again for a wider window: {error.message}")
             yield Close()
             self._held, self._shown_length = held, length
@@ -310,6 +311,10 @@ class Attempt:
             sent = json.loads(request.body or b"{}")
             self.adaptation = adaptation(error.code, error.message, sent, self._call.prompt)
 
+    @property
+    def _redaction(self) -> Redaction:
+        return self._call.endpoints.redaction.but(self._entry.model.api_name)
+
     def _add_hint(self, error: AttemptError) -> None:
         """Say what to do where nothing answered: the provider knows what ought to."""
         if isinstance(error, UnreachableError) and not error.broken_off and self._provider is not None:
@@ -318,4 +323,4 @@ class Attempt:
     def _seen(self) -> Completion | None:
         if self._answer is not None or self._reader is None:
             return self._answer
-        return told_harmlessly(self._reader.so_far, self._call.endpoints.redaction)
+        return told_harmlessly(self._reader.so_far, self._redaction)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
@@ -25,12 +25,16 @@ _MICRO = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The models that can be called, whether any provider has listed its own, why others have not, and who has none."""
+    """The models that can be called, whether any provider has listed its own, why others have not, and who has none.
+
+    `left_out` counts by provider the models whose names hold a key or a part of an address that may be a token.
+    """
 
     models: list[Listed]
     answered: bool
     failures: dict[str, LLMRouteError]
     empty: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def live(service: LLMService, provider: str | None = None) -> Live:
@@ -42,8 +46,9 @@ def live(service: LLMService, provider: str | None = None) -> Live:
     if provider and (problem := service.endpoints.why_unusable(provider)):
         raise NoCandidateError(problem)
     asked = [provider] if provider else [name for name in PROVIDERS if service.endpoints.why_unusable(name) is None]
-    answers = fetch_lists(service, [name for name in asked if name != ENGINE])
-    lists = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
+    answers = _all_lists(service, [name for name in asked if name != ENGINE])
+    whole = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
+    lists = {name: _tellable(service, name, models) for name, models in whole.items()}
     failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
     if provider is None and service.config.providers[LOCAL_SERVER].base_url is None:
         failures.pop(LOCAL_SERVER, None)  # nobody said that there is one
@@ -58,19 +63,32 @@ def live(service: LLMService, provider: str | None = None) -> Live:
         found = {one.model.name: one for one in with_limits_here(service, found.values())}
     if ENGINE in asked:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
-    empty = tuple(name for name, models in lists.items() if not models)
-    return Live(list(found.values()), bool(lists), failures, empty)
+    empty = tuple(name for name, models in whole.items() if not models)
+    left_out = {name: count for name, models in whole.items() if (count := len(models) - len(lists[name]))}
+    return Live(list(found.values()), bool(lists), failures, empty, left_out)
 
 
 def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
     """Return each provider's list, or why it did not come; a model that is named by a secret is left out."""
-    sender, redaction = service.asking_sender(), service.endpoints.redaction
+    return {
+        name: answer if isinstance(answer, LLMRouteError) else _tellable(service, name, answer)
+        for name, answer in _all_lists(service, names).items()
+    }
 
-    def fetch(name: str, until: float) -> tuple[LiveModel, ...]:
-        models = fetch_models(sender, service.endpoints.connect(name), until)
-        return tuple(model for model in models if redaction.hide(model.api_name) == model.api_name)
 
-    return side_by_side(fetch, names)
+def _all_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[LiveModel, ...] | LLMRouteError]:
+    sender = service.asking_sender()
+    return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
+
+
+def _tellable(service: LLMService, provider: str, models: tuple[LiveModel, ...]) -> tuple[LiveModel, ...]:
+    """Return the models that are named by no secret; a name of the catalogue is none."""
+    redaction, registry = service.endpoints.redaction, service.registry
+    return tuple(
+        model
+        for model in models
+        if redaction.hide(model.api_name) == model.api_name or registry.get_model_config(provider, model.api_name).known
+    )
 
 
 def _merged(service: LLMService, lists: dict[str, tuple[LiveModel, ...]]) -> ModelRegistry:

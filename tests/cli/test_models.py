@@ -165,6 +165,17 @@ def test_live_goes_on_without_a_provider_that_fails_and_says_so(stack: ExitStack
     assert "ANTHROPIC_API_KEY" in missing.err
 
 
+def test_live_keeps_a_model_of_the_address_and_says_how_many_it_leaves_out(stack: ExitStack, tmp_path: Path) -> None:
+    rows = [{"id": "gpt-5-mini"}, {"id": "x-tok-Path4711"}, {"id": "codellama"}]
+    path = "/tok-Path4711/openai/deployments/gpt-5-mini/v1"
+    environment = settings(stack, openai={f"{path}/models": Page({"data": rows})})
+    environment["OPENAI_BASE_URL"] = environment["OPENAI_BASE_URL"].removesuffix("/v1") + path
+    ran = run("models", "--live", "-p", "openai", home=tmp_path, **environment)
+    assert "openai/gpt-5-mini" in ran.out.splitlines()
+    assert "openai: 1 model is left out" in ran.err
+    assert "Path4711" not in ran.out + ran.err
+
+
 def test_live_with_refused_keys_alone_needs_a_person(stack: ExitStack, tmp_path: Path) -> None:
     environment = settings(
         stack,

@@ -120,6 +120,37 @@ def test_a_model_that_is_named_by_a_secret_is_in_no_list(tmp_path: Path) -> None
         service.close()
 
 
+def greeting(model: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    return reply(200, json.dumps({"id": TOKEN, "model": model, "choices": [choice]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), [("gpt-5-mini", "openai/deployments/gpt-5-mini"), ("house-model", "house-model")]
+)
+def test_the_name_of_a_model_in_an_address_is_told_as_a_fact(model: str, path: str, tmp_path: Path) -> None:
+    with serving([greeting(model)]) as server:
+        made = house(tmp_path, server)
+        made.environ["OPENAI_BASE_URL"] = f"{server.url}/{TOKEN}/{path}/v1"
+        with closing(made.service()) as service:
+            service.generate_sync("hi", model=f"openai/{model}", enable_fallback=False)
+        assert made.rows("served_model") == [(model,)]
+        told_nothing(made.rows("*"), made.notes, made.traces)
+
+
+def test_an_error_names_the_deployment_of_an_address(tmp_path: Path) -> None:
+    message = f"The deployment gpt-5-mini of {TOKEN} has no capacity"
+    with serving([reply(400, json.dumps({"error": {"message": message}}).encode())]) as server:
+        made = house(tmp_path, server)
+        made.environ["OPENAI_BASE_URL"] = f"{server.url}/{TOKEN}/openai/deployments/gpt-5-mini/v1"
+        with (
+            closing(made.service()) as service,
+            pytest.raises(LLMRouteError, match=r"deployment gpt-5-mini of \[key\] has") as caught,
+        ):
+            service.generate_sync("hi", model=OPENAI, enable_fallback=False)
+    told_nothing(caught.value, made.rows("*"), made.traces)
+
+
 def test_an_address_that_is_none_is_told_without_its_token(tmp_path: Path) -> None:
     for url in (
         f"https://h.example/v1?key={TOKEN}",
