@@ -79,7 +79,7 @@ class Bulk:
         clock = Clock()
         prompt = options.rendered_prompt(streaming=False)
         plan, others = await self._plans.plan(options, prompt)
-        if not (options.model or options.provider or options.chain or options.fallback):
+        if not (options.model or options.provider or options.is_listed):
             plan = self._spread(plan)
         call = self._calls.call(options, prompt, plan, purse(), clock=clock, others=others, paced=True)
         opened = self._opened

@@ -198,7 +198,7 @@ class Calls:
         """Return how many calls a request makes at most; models that were listed one by one are all called once."""
         if (said := options.max_attempts or self._config.max_attempts) is not None:
             return said
-        listed = len(plan.entries) if options.chain or options.fallback else 0
+        listed = len(plan.entries) if options.is_listed else 0
         return max(MAX_ATTEMPTS, listed)
 
 

@@ -116,6 +116,11 @@ class Options(Value):
         return cast("tuple[str, ...]", self.fallback)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the models are listed one by one, in a chain or as fallbacks: each of them is to be called."""
+        return bool(self.chain or self.fallback)
+
+    @property
     def budget_picousd(self) -> int | None:
         """What all attempts together may cost."""
         return None if self.budget_remaining is None else as_picousd(self.budget_remaining)

@@ -88,7 +88,7 @@ class Planner(NamedTuple):
             LLMRouteError: as `plan`.
         """
         wish = self._wish(options, prompt)
-        if options.chain or options.fallback or not (options.model or options.provider):
+        if options.is_listed or not (options.model or options.provider):
             return self._allowed(self._in_full(options, wish), wish, options), None
         named = self._of_model(options, wish) if options.model else self._of_provider(options.provider or "", wish)
 

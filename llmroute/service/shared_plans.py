@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
+from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.estimate import expected_input_tokens
 from llmroute.routing.router import exclude
 from llmroute.service.call import no_time
@@ -34,8 +35,6 @@ STALE_AFTER_FAILURE_S = 0.25
 # Prompts whose sizes differ by less than this power of two share a plan.
 SIZE_STEP = 0.25
 MOST_KEPT = 64
-# Few requests need more candidates: the costs of the others are worked out when one of these has failed.
-AT_FIRST = 8
 # What requests that are alike need not say alike: their texts, and what has no part in the choice of a model.
 _LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
 _NO_PART = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on", "max_attempts")
@@ -113,13 +112,15 @@ class SharedPlans:
         except LLMRouteError:
             # Of its neighbour, perhaps: what is wrong with one size need not be with another.
             return await self._alone(options, prompt)
-        first = kept.first._replace(entries=kept.first.entries[:AT_FIRST])
+        # Few requests call more models than these: costs of the others are worked out when one of these has failed.
+        at_first = len(kept.first.entries) if options.is_listed else MAX_ATTEMPTS
+        first = kept.first._replace(entries=kept.first.entries[:at_first])
         entries = self._sized(kept, first.entries, options, prompt)
         if not entries:
             # Too large for all that come first: it is a case of its own.
             return await self._alone(options, prompt)
         others = None
-        if not kept.is_whole or len(kept.first.entries) > AT_FIRST:
+        if not kept.is_whole or len(kept.first.entries) > at_first:
             others = lambda: self._sized(kept, kept.whole().others(first), options, prompt)  # noqa: E731
         measure = None if first.measure is None else sized(first.measure, size_of(prompt))
         return Shared(first._replace(entries=entries, measure=measure), others)

@@ -80,8 +80,7 @@ class ResolvingNetwork(httpcore.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Return a connection within `timeout` seconds, of which finding the name is part."""
-        with suppress(ValueError):
-            ip_address(host)
+        if _is_address(host):
             return await super().connect_tcp(host, port, timeout, local_address, socket_options)
         options = None if socket_options is None else list(socket_options)
         try:
@@ -116,6 +115,14 @@ class ResolvingNetwork(httpcore.AnyIOBackend):
             raise failed
         finally:
             await _let_go(trying)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _let_go(tasks: set[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:

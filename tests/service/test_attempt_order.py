@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fault_server import Pause
+from llmroute.service.api import LLMService
+from tests.fault_server import Pause, serving
 from tests.service.formats import BACKUP, FORMATS, MODEL, answer, error, town
-from tests.service.servers import KEY
+from tests.service.servers import KEY, House, openai_answer, openai_error
 from tests.shell import rows, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from tests.fault_server import Script
+    from llmroute.types import LLMResponse
+    from tests.fault_server import Received, Script
     from tests.service.formats import Town
 
 CLOUD = [name for name in FORMATS if name != "ollama"]
@@ -115,3 +118,33 @@ def test_a_slow_first_leaves_a_healthy_third_the_time_to_answer(tmp_path: Path) 
         asked = chain_of(MODEL["openai"], BACKUP["openai"], MODEL["anthropic"])
         ran = run("gen", "hi", *asked, "--timeout", "6", home=tmp_path, **settings(here))
     assert (ran.code, ran.out) == (0, "of anthropic\n")
+
+
+LISTED = [f"openai/m{number}" for number in range(12)]
+
+
+def only_the_last_answers(received: Received) -> Script:
+    return [openai_answer("at last") if json.loads(received.body)["model"] == "m11" else openai_error(503)]
+
+
+async def one_of_many(service: LLMService, **asked: Any) -> LLMResponse:
+    async for result in service.generate_many([asked]):
+        if result.error is not None:
+            raise result.error
+        assert result.response is not None
+        return result.response
+    pytest.fail("there is no result")
+
+
+@pytest.mark.parametrize("ask", [LLMService.generate, one_of_many], ids=["alone", "among many"])
+def test_each_of_a_long_list_is_called_once_by_those_who_await(
+    ask: Callable[..., Awaitable[LLMResponse]], tmp_path: Path
+) -> None:
+    async def work(house: House) -> LLMResponse:
+        async with house.service() as service:
+            return await ask(service, prompt="hi", fallback=LISTED)
+
+    with serving(only_the_last_answers) as server:
+        house = House(tmp_path, openai=server)
+        assert asyncio.run(work(house)).content == "at last"
+    assert [f"openai/{model}" for (model,) in house.rows("model")] == LISTED

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import pytest
 
 from llmroute.config import Timeouts
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from tests.fault_server import Script
 
 BOTH = pytest.mark.parametrize("awaiting", [False, True], ids=["blocking", "awaiting"])
-COMMENTS = [part for _ in range(200) for part in (chunk(b": keep-alive\n\n"), Pause(0.02))]
-EMPTY_LINES = [part for _ in range(200) for part in (chunk(b"\n"), Pause(0.02))]
+# Ten seconds of either.
+COMMENTS = [part for _ in range(500) for part in (chunk(b": keep-alive\n\n"), Pause(0.02))]
+EMPTY_LINES = [part for _ in range(500) for part in (chunk(b"\n"), Pause(0.02))]
+# Far more than it takes, far less than the servers would.
+BOUNDED_S = 8.0
 LIMITS = Timeouts(total_s=20, connect_s=1, first_token_s=0.4, slow_first_token_s=0.4, stall_s=0.4)
 
 
@@ -64,7 +68,7 @@ def test_keep_alives_put_off_neither_the_first_token_nor_a_stall(
                 label="x",
                 model=MODEL[name],
             )
-            assert time.monotonic() - began < 2.5
+            assert time.monotonic() - began < BOUNDED_S
         assert isinstance(outcome.error, kind)
         assert outcome.row["error"] == "timeout"
 
@@ -81,7 +85,6 @@ def test_a_dripping_answer_leaves_a_healthy_fallback_its_time(
         else [reply(200, body)[: -len(body)], Drip(body, 0.01)]
     )
     with town(serving_first(dripping)) as here:
-        began = time.monotonic()
         outcome = call(
             config(tmp_path / "home", here.urls, Timeouts(total_s=3)),
             registry,
@@ -92,10 +95,9 @@ def test_a_dripping_answer_leaves_a_healthy_fallback_its_time(
             fallback=[MODEL["mistral"]],
             enable_fallback=True,
         )
-        took_s = time.monotonic() - began
     assert outcome.response is not None, outcome.error
     assert outcome.response.content == "healthy"
-    assert 1.3 < took_s < 2.9
+    assert [(row["provider"], row["error"]) for row in outcome.rows] == [("openai", "timeout"), ("mistral", None)]
 
 
 @BOTH
@@ -113,8 +115,9 @@ def test_a_dripping_answer_ends_with_the_deadline_where_nothing_else_is_left(
             label="x",
             model=MODEL["openai"],
         )
-        assert time.monotonic() - began < 1.6
+        assert time.monotonic() - began < BOUNDED_S
     assert isinstance(outcome.error, DeadlineError)
+    assert outcome.row["error"] == "timeout"
 
 
 def test_a_deadline_that_nothing_could_meet_is_told_as_such_and_blames_no_provider(tmp_path: Path) -> None:
@@ -174,3 +177,13 @@ def test_a_name_with_many_addresses_is_connected_to_by_the_one_that_answers(monk
             return peer
 
         assert asyncio.run(connected())[0] == "127.0.0.1"
+
+
+def test_a_fault_of_the_connection_to_an_address_is_no_reason_to_look_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_rest: Any, **_more: Any) -> Any:
+        raise ValueError("no such option")
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_rest, **_more: pytest.fail("looked up"))
+    with pytest.raises(ValueError, match="no such option"):
+        asyncio.run(ResolvingNetwork().connect_tcp("127.0.0.1", 9, timeout=5))
