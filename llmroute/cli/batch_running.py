@@ -81,8 +81,8 @@ class Running:
     def run(self, requested: Iterator[Request], *, blocking: bool) -> int:
         """See the batch through; `blocking` says that the next line may have to be waited for.
 
-        Returns its exit code: 0, 4 (some failed), that of what stopped it or keeps all of it from being answered, 3
-        (the results cannot be written), or 6 (all were answered, some cut short).
+        Returns its exit code: 0, 4 (another run may answer more), that of what stopped it or keeps all that is left
+        from being answered, 3 (the results cannot be written), or 6 (all were answered, some cut short).
 
         Raises:
             RequestError: the number of jobs cannot be, or the input is not what it was said to be.
@@ -243,9 +243,8 @@ class Running:
 
 
 def _code_of_failures(tally: Tally) -> int:
-    """Return 4 where another run may get further, else the code of what keeps each request from being answered."""
+    """Return 4 where another run may get further, else the code of what keeps the rest from being answered."""
     codes = tally.failure_codes
-    later = codes & {exit_codes.TRY_LATER, exit_codes.DEADLINE}
-    if later or tally.answered or tally.earlier or tally.not_run:
+    if tally.not_run or codes & {exit_codes.TRY_LATER, exit_codes.DEADLINE}:
         return exit_codes.TRY_LATER
     return next(code for code in (exit_codes.NEEDS_A_PERSON, exit_codes.USAGE, *sorted(codes)) if code in codes)

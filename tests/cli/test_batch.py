@@ -129,7 +129,7 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
     ]
     write(tmp_path / "in.jsonl", lines)
     ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
-    assert ran.code == 4
+    assert ran.code == 2
     assert len(server.requests) == 1
     for number, why in ((2, "not JSON"), (3, "did you mean temperature"), (4, "id 1 has been used before")):
         assert any(line.startswith(f"llmroute: line {number}: ") and why in line for line in ran.err.splitlines())
@@ -198,7 +198,7 @@ def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tm
     with serving(answer) as server:
         flags = (*GEN, "-o", "out.jsonl")
         ran = run(*flags, "--batch", "in.jsonl", home=tmp_path, **settings(server))
-        assert ran.code == 4
+        assert ran.code == 2
         assert "8 answered, 2 failed" in ran.err
         assert sorted(one["id"] for one in results(tmp_path / "out.jsonl.failed")) == ["r3", "r7"]
         assert [one["id"] for one in results(tmp_path / "out.jsonl")] == [f"r{number}" for number in range(10)]
@@ -422,7 +422,7 @@ def test_a_list_of_failures_that_cannot_be_written_leaves_the_results_where_they
     (tmp_path / "out.jsonl.failed").mkdir()
     with serving(lambda one: [openai_error(400, "no")] if prompt_of(one) == "2" else echo(one)) as server:
         ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
-    assert (ran.code, ran.out) == (4, "")
+    assert (ran.code, ran.out) == (2, "")
     assert "--resume asks again for what fails" in ran.err
     assert "run out.jsonl.failed" not in ran.err
     assert len(results(tmp_path / "out.jsonl")) == 6
@@ -498,7 +498,7 @@ class TestBudgets:
     ) -> None:
         write(tmp_path / "in.jsonl", [{"prompt": "a", "budget": 1e-9, "no_fallback": True}, {"prompt": "b"}] * 2)
         ran = run("gen", *asked, "--batch", "in.jsonl", home=tmp_path, **server.settings)
-        assert ran.code == 4, ran.err
+        assert ran.code == 5, ran.err
         assert ["content" in one for one in told(ran.out)] == [False, True] * 2
 
 
@@ -574,11 +574,11 @@ def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_pa
         (echo, ["not JSON", '{"nonsense": 1}'], 2),
         ([openai_error(400, "invalid_value")], ["not JSON", '{"prompt": "b"}'], 2),
         ([openai_error(401, "invalid_api_key")], ["not JSON", '{"prompt": "b"}'], 3),
-        (echo, ["not JSON", '{"prompt": "b"}'], 4),
+        (echo, ["not JSON", '{"prompt": "b"}'], 2),
     ],
     ids=["400s", "bad lines", "both", "a refused key", "some answered"],
 )
-def test_a_batch_in_which_nothing_could_be_answered_exits_as_its_requests_would(
+def test_a_batch_that_cannot_get_further_exits_as_its_requests_would(
     script: Any, lines: list[str], code: int, tmp_path: Path
 ) -> None:
     write(tmp_path / "in.jsonl", lines)
@@ -588,6 +588,25 @@ def test_a_batch_in_which_nothing_could_be_answered_exits_as_its_requests_would(
         for number in range(1, 1 + sum("error" in one for one in told(ran.out))):
             assert f"llmroute: line {number}: " in ran.err
         assert run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server)).code == code
+
+
+def test_a_batch_is_worth_resuming_as_long_as_a_request_may_still_be_answered(tmp_path: Path) -> None:
+    lines = [{"id": "a", "prompt": "a"}, "not JSON", {"id": "a", "prompt": "twice"}, {"id": "wrong", "prompt": "wrong"}]
+    write(tmp_path / "in.jsonl", [*lines, {"id": "later", "prompt": "later"}])
+    failing = {"wrong": openai_error(400, "invalid_value"), "later": openai_error(408)}
+
+    def answer(received: Received) -> Script:
+        error = failing.get(prompt_of(received))
+        return echo(received) if error is None else [error]
+
+    with serving(answer) as server:
+        command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume", "--timeout", "1")
+        first = run(*command, home=tmp_path, **settings(server))
+        del failing["later"]
+        later = [run(*command, home=tmp_path, **settings(server)).code for _ in range(2)]
+    assert first.code == 4, first.err
+    assert later == [2, 2]
+    assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["wrong"]
 
 
 def test_a_reader_that_goes_away_ends_the_batch_quietly_and_settles_it(tmp_path: Path) -> None:
