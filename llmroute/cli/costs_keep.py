@@ -15,6 +15,7 @@ from llmroute.cli.render import money
 from llmroute.cli.terminal import can_ask
 from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
+from llmroute.wording import many
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -93,11 +94,11 @@ def _mended(mended: Repaired) -> str:
     lines = [f"was wrong: {fault}" for fault in mended.before.faults]
     if mended.salvage:
         saved = mended.salvage
-        lines.append(f"moved aside: {saved.aside}; {saved.rows} attempts could be read from it")
+        lines.append(f"moved aside: {saved.aside}; {many(saved.rows, 'attempt')} could be read from it")
         if saved.lost.rows:
             lines.append(
-                f"lost: {saved.lost.rows} attempts of {money(saved.lost.cost_picousd / PICO_PER_USD)}, known from sums;"
-                " the bill and the caps count them, as rows with the error `row lost`"
+                f"lost: {many(saved.lost.rows, 'attempt')} of {money(saved.lost.cost_picousd / PICO_PER_USD)},"
+                " known from sums; the bill and the caps count them, as rows with the error `row lost`"
             )
         elif not saved.rows:
             lines.append("nothing tells what was spent: the bill and the caps begin at zero")
@@ -110,7 +111,7 @@ def _told(report: Report, path: str) -> str:
     lines = [f"{fault} (llmroute costs check --repair mends it)" for fault in report.faults]
     lines += report.notes
     if report.sound:
-        lines.append(f"{path}: sound, {report.attempts} attempts")
+        lines.append(f"{path}: sound, {many(report.attempts, 'attempt')}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -134,7 +135,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup
 
         config = load()
         done = upkeep.restore(config, file)
-        say(f"{done.attempts} attempts are in {config.ledger_path} now")
+        say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger_path} now")
         if done.aside is not None:
             say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
 
@@ -154,16 +155,19 @@ def prune(
 
         config = load()
         count, before = upkeep.prunable(config, older_than)
-        old = f"{count} attempts before {before:%Y-%m-%d}"
+        old = f"{many(count, 'attempt')} before {before:%Y-%m-%d}"
+        if count == 0:
+            say(f"{old}: nothing to delete")
+            return
         if dry_run:
             say(f"{old} would be deleted")
             return
         if not (yes or can_ask()):
             raise RequestError(f"{old} would be deleted for good", hint="--yes deletes them without asking")
-        if not (yes or count == 0 or typer.confirm(f"delete {old}?", err=True)):
+        if not (yes or typer.confirm(f"delete {old}?", err=True)):
             say("nothing is deleted")
             return
         say(
-            f"{upkeep.prune(config, before)} attempts before {before:%Y-%m-%d} deleted; the bill keeps their sums,"
-            " and the file its size: what was freed is filled first"
+            f"{many(upkeep.prune(config, before), 'attempt')} before {before:%Y-%m-%d} deleted;"
+            " the bill keeps their sums, and the file its size: what was freed is filled first"
         )

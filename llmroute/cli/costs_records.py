@@ -16,6 +16,7 @@ from llmroute.cli.render import cell, columns, fitted, money
 from llmroute.cli.terminal import width
 from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
+from llmroute.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +109,11 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if str(file) == "-":
             with written_out() as out:
                 count = records.export_to(load(), out, f".{form or 'csv'}", selection)
-            say(f"{count:,} attempts written to stdout")
+            say(f"{many(count, 'attempt')} written to stdout")
             return
         if form is not None and file.suffix.lower() != f".{form}":
             raise RequestError(f"--format {form} does not fit {file}", hint="the ending says the format")
-        say(f"{records.export(load(), file, selection):,} attempts written to {file}")
+        say(f"{many(records.export(load(), file, selection), 'attempt')} written to {file}")
 
 
 def path() -> None:

@@ -18,6 +18,7 @@ from llmroute.ledger.reaping import dead_rows
 from llmroute.ledger.schema import is_current, require_sqlite
 from llmroute.ledger.store import Ledger
 from llmroute.ledger.sums import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.wording import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,8 +201,3 @@ def _is_misnumbered(path: Path) -> bool:
             return not (is_current(db) or differences(db))
     except sqlite3.Error:
         return False
-
-
-def many(count: int, what: str) -> str:
-    """Return a number and what there is of it."""
-    return f"{count} {what}{'' if count == 1 else 's'}"

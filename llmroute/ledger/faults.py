@@ -25,6 +25,13 @@ OF_ONE_ROW = (
 )
 
 
+def is_held(error: BaseException) -> bool:
+    """Whether an error of the ledger says that a lock was held for longer than could be waited for."""
+    cause = error.__cause__
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(cause, TimeoutError) or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""

@@ -126,7 +126,7 @@ def _held(folder: Path, patience: Patience, *, shared: bool) -> Iterator[None]:
                 raise LedgerError(
                     f"another process keeps the directory of the ledger locked: {folder}",
                     hint="let it go on, or end it",
-                )
+                ) from TimeoutError()
         yield
     finally:
         os.close(fd)

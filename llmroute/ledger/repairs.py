@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.blueprint import differences, mend
 from llmroute.ledger.budgets import dollars, standing
-from llmroute.ledger.checks import FROM_ROWS, hot_rows, many, named, spans
+from llmroute.ledger.checks import FROM_ROWS, hot_rows, named, spans
 from llmroute.ledger.coarse import fill, forget
 from llmroute.ledger.reaping import dead_rows, lose
 from llmroute.ledger.upkeep import backup
+from llmroute.wording import many
 
 if TYPE_CHECKING:
     import sqlite3

@@ -56,12 +56,14 @@ def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
         yield None
         return
     from llmroute.ledger.coarse import fill
+    from llmroute.ledger.faults import is_held
 
     with ledger_of(config) as ledger:
         try:
             ledger.tend(milliseconds(now))
             fill(ledger)
-        except LedgerError:
+        except LedgerError as error:
             # A ledger that cannot be written can still be read.
-            _given_up[config.ledger_path] = monotonic() + _GIVEN_UP_S
+            if is_held(error):
+                _given_up[config.ledger_path] = monotonic() + _GIVEN_UP_S
         yield ledger

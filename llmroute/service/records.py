@@ -65,9 +65,9 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
     from llmroute.service.costing import MOST_PICOUSD
     from llmroute.types import PICO_PER_USD
 
-    cost_picousd = round(cost_usd * PICO_PER_USD)
-    if not 0 <= cost_picousd <= MOST_PICOUSD:
+    if not 0 <= cost_usd <= MOST_PICOUSD // PICO_PER_USD:
         raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
+    cost_picousd = round(cost_usd * PICO_PER_USD)
     now = datetime.now().astimezone()
     with opened(config, now) as ledger:
         if ledger is None:

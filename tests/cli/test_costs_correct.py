@@ -107,6 +107,8 @@ def test_a_call_that_turns_up_late_does_not_undo_a_correction(home: Path) -> Non
         (("correct", "r9", "--cost", "1"), "under way"),
         (("correct", "1", "--cost", "much"), "no amount in USD"),
         (("correct", "1", "--cost", "-1"), "between $0 and $1,000"),
+        (("correct", "1", "--cost", "1e999990"), "between $0 and $1,000"),
+        (("correct", "1", "--cost", "-1e999990"), "between $0 and $1,000"),
     ],
 )
 def test_what_cannot_be_corrected_is_said_in_one_line(arguments: tuple[str, ...], words: str, home: Path) -> None:

@@ -168,6 +168,9 @@ def test_old_attempts_are_deleted_when_somebody_says_so(tmp_path: Path) -> None:
         assert "delete 3 attempts" in run_on_terminal(*prune, home=tmp_path, typed=f"{answer}\n").text
         assert len(rows(tmp_path)) == left
     assert "0 attempts" in run(*prune, "--yes", home=tmp_path).err
+    nothing = run(*prune, home=tmp_path)
+    assert nothing.code == 0, "what deletes nothing needs no answer"
+    assert "nothing to delete" in nothing.err
     assert total(tmp_path) == 6
 
 
@@ -175,7 +178,7 @@ def test_old_attempts_are_deleted_when_somebody_says_so(tmp_path: Path) -> None:
 def test_attempts_are_exported_to_stdout_as_far_as_they_are_wanted(tmp_path: Path) -> None:
     ran = run("costs", "export", "-", "--model", "openai/m1", "--workspace", "w1", home=tmp_path)
     assert [line["request_id"] for line in csv.DictReader(io.StringIO(ran.out))] == ["r1"]
-    assert ran.err == "llmroute: 1 attempts written to stdout\n"
+    assert ran.err == "llmroute: 1 attempt written to stdout\n"
     lines = run("costs", "export", "-", "--format", "jsonl", "--since", "1h", home=tmp_path).out.splitlines()
     assert [json.loads(line)["request_id"] for line in lines] == ["r4", "r5"]
     assert run("costs", "export", "some.csv", "--status", "failed", home=tmp_path).code == 0
@@ -256,7 +259,7 @@ def test_a_closed_ledger_that_cannot_be_written_is_read(
             )
             ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
             assert ran.code == 0, (command, ran)
-            assert "openai" in ran.out or "sound, 1 attempts" in ran.out
+            assert "openai" in ran.out or "sound, 1 attempt" in ran.out
     finally:
         path.parent.chmod(0o755)
 

@@ -202,11 +202,11 @@ def test_copies_and_old_rows(server: ModelServer, ledger: Path, tmp_path: Path) 
         db.execute("DELETE FROM rollups WHERE call_count = 0")
     bill = run("costs", "--period", "all", home=tmp_path).out
     assert run("costs", "prune", "--older-than", "90d", home=tmp_path).code == 2, "it deletes nothing unasked"
-    assert "1 attempts before" in run("costs", "prune", "--older-than", "90d", "--dry-run", home=tmp_path).err
+    assert "1 attempt before" in run("costs", "prune", "--older-than", "90d", "--dry-run", home=tmp_path).err
     assert len(rows(tmp_path)) == 1
     pruned = run("costs", "prune", "--older-than", "90d", "--yes", home=tmp_path)
     assert pruned.code == 0
-    assert "1 attempts before" in pruned.err
+    assert "1 attempt before" in pruned.err
     assert rows(tmp_path) == []
     assert run("costs", "--period", "all", home=tmp_path).out == bill
     assert run("costs", "prune", "--older-than", "soon", home=tmp_path).code == 2

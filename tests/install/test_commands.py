@@ -52,7 +52,7 @@ COMMANDS = {
     "costs calls": (OUT, "gpt-5.4-mini"),
     "costs export calls.csv": (FILE, "calls.csv"),
     "costs path": (OUT, "ledger.db"),
-    "costs check": (OUT, "sound, 1 attempts"),
+    "costs check": (OUT, "sound, 1 attempt"),
     "costs backup copy.db": (FILE, "copy.db"),
     "costs prune --older-than 90d": (ERR, "0 attempts before"),
     "costs budget": (OUT, "$20.00"),
