@@ -32,6 +32,7 @@ VARIABLES: Final = (
     "OPENAI_ORGANIZATION",
 )
 _OLLAMA_ADDRESSES: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
+_OLLAMA_CLOUD: Final = re.compile(r"https://ollama\.com:443(/.*)?")
 _STEERING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -111,17 +112,27 @@ class Settings:
     def _ignore_what_widens(self) -> None:
         """Take out of the working directory's settings what would send prompts elsewhere, or past a workspace's cap.
 
-        A provider that needs a key gets none from elsewhere at such an address, and no prompt without one.
+        A key beside an address of Ollama changes nothing, for a server without keys takes any; except at Ollama's own
+        cloud.  Any other provider gets no key from elsewhere at such an address, and no prompt without one.  A file
+        with another machine's address does not choose among providers.
         """
         (environ, _, _), (found, place, untrusted) = self._sources[:2]
-        values = {name: value for name, value in found.items() if (value or "").strip()}
+        overruled = {name for name, value in environ.items() if (value or "").strip()}
+        values = {name: text for name, value in found.items() if (text := (value or "").strip())}
+        away = {name for name in values.keys() - overruled if _leads_away(name, values[name])}
         widening = {"LLM_WORKSPACE"}
-        if "OLLAMA_API_KEY" not in values and not self.find("OLLAMA_API_KEY", trusted=True):
-            widening |= {name for name in _OLLAMA_ADDRESSES if _leads_away(values.get(name))}
-        if widening & values.keys() - {"LLM_WORKSPACE"}:
+        key = self.find("OLLAMA_API_KEY")
+        if key is None or key.from_working_directory:
+            addresses = away.intersection(_OLLAMA_ADDRESSES)
+            widening |= {
+                name for name in addresses if key is None or not _OLLAMA_CLOUD.fullmatch(ollama_url(values[name]))
+            }
+        if away:
             widening.update(_STEERING)
-        self._ignored += [name for name in values if name in widening and not (environ.get(name) or "").strip()]
-        kept = {name: value for name, value in values.items() if name not in widening}
+        if away - widening:
+            widening.add("LLM_MAX_LATENCY_MS")
+        self._ignored += [name for name in values if name in widening - overruled]
+        kept = {name: value for name, value in found.items() if name not in widening}
         self._sources[1] = (kept, place, untrusted)
 
     @property
@@ -132,7 +143,7 @@ class Settings:
         *first, last = self._ignored
         names, are = (f"{', '.join(first)} and {last}", "are") if first else (last, "is")
         return (
-            f"{names} in {self._working_file} {are} ignored: a working directory sends no prompts to other machines"
+            f"{names} in {self._working_file} {are} ignored: a working directory steers no prompts to other machines"
             " and does not choose the workspace (set it in the environment if you trust it)"
         )
 
@@ -211,10 +222,13 @@ class Settings:
         return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign, found)
 
 
-def _leads_away(address: str | None) -> bool:
-    """Whether an address of Ollama, in any form that is taken for one, is another machine's."""
-    url = ollama_url(address.strip()) if address else ""
-    return is_base_url(url) and not is_loopback(url)
+def _leads_away(name: str, value: str) -> bool:
+    """Whether a setting is an address, in any form that is taken for one, and another machine's."""
+    if name == "OLLAMA_HOST" or (name == "OLLAMA_BASE_URL" and not is_base_url(value)):
+        value = ollama_url(value)
+    elif not name.endswith("_BASE_URL"):
+        return False
+    return is_base_url(value) and not is_loopback(value)
 
 
 def _untrusted_problem(url: Setting | None) -> str | None:

@@ -282,14 +282,50 @@ def test_a_working_directory_chooses_no_workspace_and_sends_no_prompts_to_anothe
         )
 
 
+@pytest.mark.parametrize("stored", ["", f"OLLAMA_API_KEY={KEY}"])
+@pytest.mark.parametrize("address", ["OLLAMA_BASE_URL=https://192.0.2.1", "OLLAMA_HOST=https://evil.example"])
+def test_a_key_beside_an_address_of_ollama_sends_no_prompts_there(places: Places, address: str, stored: str) -> None:
+    (places.working / ".env").write_text(f"{address}\nOLLAMA_API_KEY=anything\nLLM_ROUTING_STRATEGY=local_first\n")
+    (places.config / ".env").write_text(stored)
+    loaded = places.load()
+    assert (loaded.providers["ollama"].base_url, loaded.strategy) == (None, "balanced")
+    assert str(loaded.notice).startswith(f"{address.partition('=')[0]} and LLM_ROUTING_STRATEGY in ")
+
+
+def test_ollamas_cloud_is_called_with_the_key_beside_its_address_and_with_none_not_at_all(places: Places) -> None:
+    (places.working / ".env").write_text(f"OLLAMA_BASE_URL=https://ollama.com\nOLLAMA_API_KEY={KEY}")
+    settings = places.load().providers["ollama"]
+    assert (settings.base_url, settings.api_key, settings.problem) == ("https://ollama.com", KEY, None)
+    (places.working / ".env").write_text("OLLAMA_BASE_URL=https://ollama.com")
+    assert places.load().providers["ollama"].base_url is None
+
+
+@pytest.mark.parametrize("name", ["OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER"])
+def test_a_file_with_another_machines_address_does_not_choose_among_providers(places: Places, name: str) -> None:
+    steering = (
+        f"LLM_DEFAULT_PROVIDER={name.lower()}\nLLM_ROUTING_STRATEGY=cost_optimized\nLLM_PREFER_LOCAL=yes\n"
+        "LLM_MAX_LATENCY_MS=900\n"
+    )
+    (places.working / ".env").write_text(f"{name}_BASE_URL=https://192.0.2.1\n{name}_API_KEY={KEY}\n{steering}")
+    loaded = places.load()
+    settings = loaded.providers[name.lower()]
+    assert (settings.base_url, settings.api_key, settings.problem) == ("https://192.0.2.1", KEY, None)
+    assert (loaded.default_provider, loaded.strategy, loaded.prefer_local) == (None, "balanced", False)
+    assert loaded.max_latency_ms is None
+    assert str(loaded.notice).startswith(
+        "LLM_DEFAULT_PROVIDER, LLM_ROUTING_STRATEGY, LLM_PREFER_LOCAL and LLM_MAX_LATENCY_MS in "
+    )
+    assert places.load(**{f"{name}_BASE_URL": "https://gateway.example"}).default_provider == name.lower()
+
+
 def test_what_a_working_directory_may_say_is_heeded_without_a_word(places: Places) -> None:
     (places.working / ".env").write_text(
-        f"OLLAMA_HOST=0.0.0.0:1234\nOPENAI_API_KEY={KEY}\nOPENAI_BASE_URL=https://gateway.example/v1\n"
+        f"OLLAMA_HOST=0.0.0.0:1234\nOPENAI_API_KEY={KEY}\nOPENAI_BASE_URL=http://127.0.0.1:8000/v1\n"
         "LLM_ROUTING_STRATEGY=local_first\nLLM_DEFAULT_PROVIDER=openai\nLLM_PREFER_LOCAL=yes\nLLM_ENABLE_FALLBACK=no\n"
     )
     loaded = places.load()
     assert loaded.providers["ollama"].base_url == "http://127.0.0.1:1234"
-    assert loaded.providers["openai"].base_url == "https://gateway.example/v1"
+    assert loaded.providers["openai"].base_url == "http://127.0.0.1:8000/v1"
     assert (loaded.strategy, loaded.default_provider) == ("local_first", "openai")
     assert (loaded.prefer_local, loaded.enable_fallback, loaded.notice) == (True, False, None)
 
