@@ -25,7 +25,6 @@ from llmroute.errors import (
 from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
 from llmroute.routing.parameters import Adaptation, takes
 from llmroute.routing.plan import Entry
-from llmroute.types import PICO_PER_USD
 
 # How long to wait for an endpoint that is overloaded and does not say when to ask again.
 SOON_S = 1.0
@@ -96,14 +95,12 @@ class _Queue:
 
     def __init__(self, entries: Sequence[Entry], policy: Policy) -> None:
         self._policy = policy
-        self._known = list(entries)
         self._failed_providers: set[str] = set()
         self._second_calls: list[_SecondCall] = []
         self.fresh = list(entries)
 
     def join(self, entries: Sequence[Entry]) -> None:
         """Take up more candidates, behind those that are known."""
-        self._known += entries
         self.fresh += entries
 
     def after(self, turn: _Turn, outcome: Outcome, *, last: bool) -> _Turn:
@@ -116,7 +113,7 @@ class _Queue:
         if isinstance(error, BudgetExceededError):
             self._keep(lambda other: _fits(other, error))
             if not (policy.cheaper and (self.fresh or self._second_calls)):
-                raise _with_nearest(error, self._known)
+                raise error
             return self._next(outcome.elapsed_s, error)
         assert error is not None
         if outcome.shown:
@@ -194,17 +191,6 @@ def _fits(other: Entry, refused: BudgetExceededError) -> bool:
     """Whether a candidate may fit where another did not; its price must be known for that."""
     least, headroom = other.candidate.least_worst_picousd, refused.headroom_picousd
     return least is not None and headroom is not None and least <= headroom
-
-
-def _with_nearest(error: BudgetExceededError, entries: Sequence[Entry]) -> BudgetExceededError:
-    """Let the error name who comes nearest to the budget."""
-    priced = [
-        (least, entry.model.name) for entry in entries if (least := entry.candidate.least_worst_picousd) is not None
-    ]
-    if priced and error.headroom_picousd is not None and error.hint is None:
-        least, name = min(priced)
-        error.hint = f"the nearest is {name}, which could cost ${least / PICO_PER_USD:.6f}"
-    return error
 
 
 def _deadline(policy: Policy, entry: Entry, error: AttemptError) -> DeadlineError:

@@ -1,6 +1,7 @@
 """What the router is asked, what it weighs, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
@@ -130,7 +131,8 @@ class Exclusion(NamedTuple):
 
     `admitted_by` are the options that would admit it, with the values that do, and none where no option would;
     `distance` is by what part of the caller's limits it misses them.
-    `too_long` says that the request does not fit its window.
+    `too_long` says that the request does not fit its window; `over_budget` is the candidate, where nothing but the
+    request's budget keeps it out.
     """
 
     model: ModelConfig
@@ -138,6 +140,7 @@ class Exclusion(NamedTuple):
     admitted_by: "tuple[Remedy, ...]" = ()
     distance: float = float("inf")
     too_long: bool = False
+    over_budget: Candidate | None = None
 
 
 class Skip(NamedTuple):
@@ -171,10 +174,23 @@ class Plan(NamedTuple):
         """The model that was wanted first, whether or not it can be called."""
         return self.measure or self.entries[0].candidate
 
-    def others(self, first: Self) -> tuple[Entry, ...]:
-        """Return the entries of models that `first`, the beginning of this plan, has not."""
+    def after(self, first: Self) -> Self:
+        """Return the plan without the models that `first`, the beginning of it, has."""
         known = {entry.model.name for entry in first.entries}
-        return tuple(entry for entry in self.entries if entry.model.name not in known)
+        return self._replace(entries=tuple(entry for entry in self.entries if entry.model.name not in known))
+
+    def cheapest(self, *, but: Container[str] = ()) -> Candidate | None:
+        """Return what could cost the least, of the entries and of what is over the budget, `but` some by name.
+
+        None where no price is known.
+        """
+        over = [exclusion.over_budget for exclusion in self.excluded if exclusion.over_budget is not None]
+        priced = (
+            (least, one.model.name, one)
+            for one in (*(entry.candidate for entry in self.entries), *over)
+            if (least := one.least_worst_picousd) is not None and one.model.name not in but
+        )
+        return min(priced, key=itemgetter(0, 1), default=(0, "", None))[2]
 
     def led_by(self, entry: Entry) -> Self:
         """Return the plan with one of its entries before all others."""

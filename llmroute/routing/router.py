@@ -152,6 +152,7 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
             " and ".join(miss.reason for miss in misses),
             tuple(Remedy(miss.option, miss.admitting) for miss in misses),
             sum(miss.distance for miss in misses),
+            over_budget=candidate if [miss.option for miss in misses] == ["budget_remaining"] else None,
         )
     return None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmroute.config import Timeouts
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
-    from llmroute.routing.plan import Entry, Plan
+    from llmroute.routing.plan import Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
     from llmroute.service.local import LocalModels
@@ -61,7 +61,7 @@ class Call(NamedTuple):
     `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
-    `others` returns, or works out, who may stand in beside the entries of the plan; it may block.
+    `others` returns, or works out, the rest of the plan, whose entries may stand in beside these; it may block.
     `local` keeps what the local server tells of its models.
     `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
     keeps an event loop from waiting for it.
@@ -82,7 +82,7 @@ class Call(NamedTuple):
     on_attempt: Callable[[AttemptRecord], None]
     leave: Callable[[AttemptRow, Lesson], None]
     local: LocalModels
-    others: Callable[[], tuple[Entry, ...]] | None = None
+    others: Callable[[], Plan] | None = None
     jitter: float = 0.5
     fallback_on_content: bool = False
     atomic: bool = False

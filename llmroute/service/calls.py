@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config, Timeouts
     from llmroute.registry import ModelRegistry
-    from llmroute.routing.plan import Entry, Plan
+    from llmroute.routing.plan import Plan
     from llmroute.service.bookkeeping import Bookkeeper
     from llmroute.service.endpoints import Endpoints
     from llmroute.service.options import Options
@@ -136,7 +136,7 @@ class Calls:
             first, whole = self.planner(options, prompt).first(options, prompt)
         if clock() - clock.started_s >= total_s:
             raise no_time(total_s)
-        others = None if whole is None else lambda: whole().others(first)
+        others = None if whole is None else lambda: whole().after(first)
         return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
 
     def begin(self, options: Options, *, paced: bool = False) -> float:
@@ -158,13 +158,13 @@ class Calls:
         purse: Purse,
         *,
         clock: Clock,
-        others: Callable[[], tuple[Entry, ...]] | None = None,
+        others: Callable[[], Plan] | None = None,
         paced: bool = False,
     ) -> Call:
-        """Make a request that has its plan ready; `others` work out who may stand in beside the plan's entries."""
+        """Make a request that has its plan ready; `others` works out the rest of the plan."""
         total_s = self.timeouts(options).total_s
 
-        def others_in_time() -> tuple[Entry, ...]:
+        def others_in_time() -> Plan:
             assert others is not None
             with self._local_models.asked_within(max(total_s - (clock() - clock.started_s), 0.001)):
                 return others()

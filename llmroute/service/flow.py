@@ -28,6 +28,7 @@ from llmroute.wording import Told
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from llmroute.routing.plan import Plan
     from llmroute.service.call import Call
     from llmroute.service.operations import Operation
     from llmroute.types import AttemptRecord
@@ -49,6 +50,7 @@ def run(call: Call) -> Generator[Operation, Any, None]:
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
     passed = PassedOver(call.plan)
+    known = call.plan
     try:
         action = next(loop)
         while True:
@@ -58,8 +60,9 @@ def run(call: Call) -> Generator[Operation, Any, None]:
                 outcome = Outcome(call.clock() - started)
             elif isinstance(action, Others):
                 assert call.others is not None
-                entries = yield Blocking(call.others)
-                outcome = Outcome(call.clock() - started, entries=entries)
+                rest = yield Blocking(call.others)
+                known = rest._replace(entries=(*known.entries, *rest.entries))
+                outcome = Outcome(call.clock() - started, entries=rest.entries)
             else:
                 attempt = yield from _try(call, action, started, records, passed)
                 error = attempt.error
@@ -73,6 +76,8 @@ def run(call: Call) -> Generator[Operation, Any, None]:
     except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
         if (left := passed.before(None)) and call.plan.named:
             call.note(told_skips(left))
+        if isinstance(error, BudgetExceededError):
+            _name_nearest(error, known, records)
         final = _final(error, records, errors)
         raise final from (error.__cause__ if final is error else error)
 
@@ -131,6 +136,17 @@ def _tell_wait(call: Call, action: Wait) -> None:
 
 def _in_short(error: AttemptError) -> str:
     return str(error.http_status) if error.http_status else error.kind.replace("_", " ")
+
+
+def _name_nearest(refusal: BudgetExceededError, known: Plan, records: list[AttemptRecord]) -> None:
+    """Let a refusal say which model, of those that were not called, comes nearest to the budget."""
+    if refusal.headroom_picousd is None or refusal.hint is not None:
+        return
+    nearest = known.cheapest(but={f"{record.provider}/{record.model}" for record in records})
+    if nearest is not None and nearest.least_worst_picousd is not None:
+        # Rounded up, so that a budget of as much admits it.
+        micro_usd = -(-nearest.least_worst_picousd // 10**6)
+        refusal.hint = f"the nearest is {nearest.model.name}, which could cost ${micro_usd / 10**6:.6f}"
 
 
 def _final(

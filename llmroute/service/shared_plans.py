@@ -42,10 +42,10 @@ _ALIKE = attrgetter(*(field.name for field in fields(Options) if field.name not 
 
 
 class Shared(NamedTuple):
-    """The plan of one request; `others` works out who may stand in beside its entries, None where it has them all."""
+    """The plan of one request; `others` works out the rest of it, None where it has all."""
 
     plan: Plan
-    others: Callable[[], tuple[Entry, ...]] | None
+    others: Callable[[], Plan] | None
 
 
 class _Kept:
@@ -115,15 +115,15 @@ class SharedPlans:
         # Few requests call more models than these: costs of the others are worked out when one of these has failed.
         at_first = len(kept.first.entries) if options.is_listed else MAX_ATTEMPTS
         first = kept.first._replace(entries=kept.first.entries[:at_first])
-        entries = self._sized(kept, first.entries, options, prompt)
-        if not entries:
+        own = self._sized(kept, first, options, prompt)
+        if not own.entries:
             # Too large for all that come first: it is a case of its own.
             return await self._alone(options, prompt)
         others = None
         if not kept.is_whole or len(kept.first.entries) > at_first:
-            others = lambda: self._sized(kept, kept.whole().others(first), options, prompt)  # noqa: E731
+            others = lambda: self._sized(kept, kept.whole().after(first), options, prompt)  # noqa: E731
         measure = None if first.measure is None else sized(first.measure, size_of(prompt))
-        return Shared(first._replace(entries=entries, measure=measure), others)
+        return Shared(own._replace(measure=measure), others)
 
     async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
         kept = self._kept.get(key)
@@ -159,16 +159,20 @@ class SharedPlans:
         plan = await self._threads.run(lambda: self._calls.plan(options, prompt, paced=self._paced))
         return Shared(plan, None)
 
-    def _sized(self, kept: _Kept, entries: Sequence[Entry], options: Options, prompt: Prompt) -> tuple[Entry, ...]:
-        """Return entries with the costs of this prompt; those that it does not fit go."""
+    def _sized(self, kept: _Kept, plan: Plan, options: Options, prompt: Prompt) -> Plan:
+        """Return a plan with the costs of this prompt; entries that it does not fit go."""
         size = size_of(prompt)
         wish = kept.planner.only_hard(options, prompt)
         fitting: list[Entry] = []
-        for entry in entries:
+        for entry in plan.entries:
             candidate = sized(entry.candidate, size)
             if exclude(candidate, wish) is None:
                 fitting.append(entry._replace(candidate=candidate))
-        return tuple(fitting)
+        excluded = (
+            one if one.over_budget is None else one._replace(over_budget=sized(one.over_budget, size))
+            for one in plan.excluded
+        )
+        return plan._replace(entries=tuple(fitting), excluded=tuple(excluded))
 
 
 def _key(options: Options, prompt: Prompt) -> Hashable:

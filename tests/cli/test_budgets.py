@@ -70,6 +70,23 @@ def test_nothing_that_fits_is_exit_5_and_the_nearest_miss(server: ModelServer, t
     assert "--budget" in ran.err
 
 
+def test_a_refusal_names_the_cheapest_model_there_is_however_the_first_was_named(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    asked = ("gen", "hi", "-m", MODEL, "--budget", "0.00001", "--json")
+    hints = {}
+    for flags in ((), ("--on-budget", "refuse"), ("--no-fallback",)):
+        ran = run(*asked, *flags, home=tmp_path, **server.settings)
+        assert (ran.code, server.requests) == (5, [])
+        hints[flags] = json.loads(ran.out)["error"]["hint"]
+    assert hints[()] == hints["--on-budget", "refuse"]
+    assert MODEL not in hints[()]
+    assert MODEL in hints[("--no-fallback",)]
+    enough = hints[()].rpartition("$")[2]
+    assert run("gen", "hi", "-m", MODEL, "--budget", enough, "-q", home=tmp_path, **server.settings).code == 0
+    assert server.requests[0]["model"] in hints[()]
+
+
 def test_a_price_that_is_unknown_is_not_paid_under_a_budget(server: ModelServer, tmp_path: Path) -> None:
     asked = ("gen", "hi", "-m", "openai/brand-new", "--no-fallback")
     assert run(*asked, home=tmp_path, **server.settings).code == 0
