@@ -63,11 +63,6 @@ class ResultsFile:
             raise
 
     @property
-    def regular(self) -> bool:
-        """Whether it is a file that a later run can go on with, rather than a device or a pipe."""
-        return self.path.is_file()
-
-    @property
     def earlier_usd(self) -> float:
         """What all lines of earlier runs say that they cost."""
         return self._known.cost_usd

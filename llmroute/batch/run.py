@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 COUNT_S = 1.0
-"""How long the rest of an input is counted after a signal."""
+"""How long the rest of an input is counted, and goes to those that failed, after a signal."""
 
 
 class Pace(NamedTuple):
@@ -111,12 +111,14 @@ class Batch:
         self._many: Many | None = None
         self._bulk: Bulk | None = None
         self._waiting: Waiting[Request] | None = None
+        # Requests without a result yet, by their places.
+        self._open: dict[int, Request] = {}
 
     async def run(self, service: LLMService, requests: Iterator[Request], pace: Pace, *, blocking: bool) -> None:
         """See every request through; `blocking` says that the next line may have to be waited for.
 
-        What is left of a file when the budget is spent, or nobody answers any more, is not run, and goes to those that
-        failed; what a pipe might bring yet is not waited for.
+        What is left of a file when the budget is spent, nobody answers any more, or `interrupt` was called, is not run,
+        and goes to those that failed; what a pipe might bring yet is not waited for.
 
         Raises:
             RequestError: jobs or budget cannot be, or the input is not what it was said to be.
@@ -135,6 +137,8 @@ class Batch:
                     self.tally.read_to_end |= not self._ending
                     return None
                 if (task := self._task(request)) is not None:
+                    if not isinstance(task.asked, LLMRouteError):
+                        self._open[self.tally.lines - 1] = request
                     return task
 
         try:
@@ -162,7 +166,10 @@ class Batch:
             self._many.stop(why)
 
     def interrupt(self) -> None:
-        """Begin nothing more: what was sent is seen through, and `run` returns then; the rest is only counted."""
+        """Begin nothing more: what was sent is seen through, and `run` returns then.
+
+        The rest goes to those that failed, as far as it can be read at once: all of it where `read_to_end` is True.
+        """
         self._interrupted = True
         for part in (self._many, self._bulk):
             if part is not None:
@@ -171,12 +178,15 @@ class Batch:
             self._waiting.close()
 
     async def _leave_off(self, many: Many, requests: Iterable[Request], *, whole: bool) -> None:
-        """Let out what waited for those before it, and count what is left for as long as a person waits for that."""
+        """Let out what waited for those before it, and list what is left for as long as a person waits for that."""
         for result in many.held():
             await self._deliver(result)
+        for request in self._open.values():
+            self._fail(request, None)
         until_s = time.monotonic() + COUNT_S
         for request in requests:
-            self._task(request)
+            if (task := self._task(request)) is not None and not isinstance(task.asked, LLMRouteError):
+                self._fail(request, None)
             if time.monotonic() > until_s:
                 return
         self.tally.read_to_end |= whole
@@ -212,6 +222,7 @@ class Batch:
     async def _deliver(self, result: BatchResult) -> None:
         place, request = result.request
         tally, response, error = self.tally, result.response, result.error
+        self._open.pop(place, None)
         if response is not None:
             tally.answered += 1
             tally.models[f"{response.provider}/{response.model}"] += 1

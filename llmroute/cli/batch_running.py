@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
@@ -68,7 +68,9 @@ class Running:
         self._total = total
         self._complaints = 0
         self.results = _ToStdout() if how.output is None else ResultsFile(how.output, resume=how.resume, source=source)
-        self._failed = None if how.output is None else FailedFile(how.output.with_name(f"{how.output.name}.failed"))
+        self._failed = None
+        if how.output is not None and _is_lasting(how.output):
+            self._failed = FailedFile(how.output.with_name(f"{how.output.name}.failed"))
         self._broken = False
         self._unwritten = 0
         self._stdout_failed = False
@@ -97,10 +99,11 @@ class Running:
             Pace(self._how.jobs, self._how.output is None and not self._how.unordered, left_usd),
             blocking=blocking,
         )
-        ended_by: int | None = signal.SIGTERM  # until it is known otherwise
+        whole = False
         try:
             with self._bar:
                 ended_by = signals.run_until_signal(self._and_close(work), self._wind_down)
+            whole = ended_by is None or self._batch.tally.read_to_end
         except LLMRouteError:
             if isinstance(self.results, ResultsFile):
                 self.results.withdraw()
@@ -109,7 +112,7 @@ class Running:
             try:
                 self._finish_results()
             finally:
-                self._finish_failed(whole=ended_by is None)
+                self._finish_failed(whole=whole)
         if ended_by is not None:
             say(interrupted(self._batch.tally, resumable=self._resumable()))
         self._tell(time.monotonic() - started_s)
@@ -123,7 +126,7 @@ class Running:
             say(f"what is under way has {signals.GRACE_S:.0f} s to end; a second signal drops it")
 
     def _resumable(self) -> bool:
-        return isinstance(self.results, ResultsFile) and self.results.regular and not self._broken
+        return self._how.output is not None and _is_lasting(self._how.output) and not self._broken
 
     async def _and_close(self, work: Any) -> None:
         async with self._under_way.service:
@@ -240,6 +243,13 @@ class Running:
         if tally.failed or tally.bad or tally.not_run:
             return _code_of_failures(tally)
         return exit_codes.INCOMPLETE if tally.cut_short else exit_codes.OK
+
+
+def _is_lasting(path: Path) -> bool:
+    """Tell a file, which can be gone on with and has room beside it, from a device, a pipe and a descriptor's name."""
+    folder = path.absolute().parent.resolve()
+    named = folder.is_relative_to("/proc") or (folder == Path("/dev") and path.is_symlink())
+    return path.is_file() and not named
 
 
 def _code_of_failures(tally: Tally) -> int:

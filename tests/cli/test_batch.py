@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -292,6 +293,12 @@ def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
         keys = [int(one["id"][1:]) for one in results(out)]
         assert keys == sorted(keys)
         assert len(keys) == asked
+        listed = {int(one["id"][1:]) for one in results(tmp_path / "out.jsonl.failed")}
+        assert listed == {*range(60)} - {*keys}
+        assert f"run out.jsonl.failed for the {60 - asked} without an answer" in err.decode()
+        rest = (*GEN, "--batch", "out.jsonl.failed", "-o", "out.jsonl", "--resume")
+        assert run(*rest, home=tmp_path, **settings(server)).code == 0
+        assert len(server.received) == 60
         assert run(*command, home=tmp_path, **settings(server)).code == 0
         assert len(server.received) == 60
     assert [one["content"] for one in results(out)] == [f"answer {number}" for number in range(60)]
@@ -328,6 +335,69 @@ def test_after_a_signal_nothing_is_asked_again_and_nothing_that_waits_for_its_tu
         assert (process.returncode, len(server.received)) == (130, asked)
     assert b"interrupted: 0 of 40 answered, 40 left" in err
     assert len(rows(tmp_path)) == asked
+    assert len(results(tmp_path / "out.jsonl.failed")) == 40
+
+
+def test_what_a_second_signal_drops_is_listed_and_bad_lines_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "in.jsonl", [{"id": "slow", "prompt": "slow"}, {"prompt": "b"}, "not JSON", {"prompt": "d"}])
+    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
+        flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--jobs", "2")
+        process = start(*GEN, *flags, home=tmp_path, **settings(server))
+        see(lambda: len(server.received) == 3)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["slow"]
+
+
+def test_a_list_of_failures_is_left_where_a_signal_ends_a_batch_whose_input_was_not_read(tmp_path: Path) -> None:
+    numbered(tmp_path / "out.jsonl.failed", 3)
+    with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
+        process = subprocess.Popen(
+            [*LLMROUTE, *GEN, "--batch", "-", "--lines", "-o", "out.jsonl"],
+            env=environment(tmp_path, **settings(server)),
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"x\n")
+        process.stdin.flush()
+        see(lambda: len(server.received) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+        assert b"the input was not read to its end" in process.stderr.read()
+        process.stdin.close()
+        process.stderr.close()
+    assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["r0", "r1", "r2"]
+    assert not list(tmp_path.glob("*.new-*"))
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "out.jsonl", "/dev/stdout", "/dev/fd/1"])
+def test_no_list_of_failures_is_made_beside_a_device_or_a_descriptor(output: str, tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 2)
+    if output == "out.jsonl":
+        (tmp_path / output).symlink_to("/dev/null")
+    with serving([openai_error(400, "no")]) as server, (tmp_path / "stdout").open("wb") as stdout:
+        ended = subprocess.run(
+            [*LLMROUTE, *GEN, "--batch", "in.jsonl", "-o", output],
+            env=environment(tmp_path, **settings(server)),
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == (3 if output == "/dev/full" else 2)
+    assert b"llmroute: line 1: " in ended.stderr
+    assert b".failed" not in ended.stderr
+    assert not (tmp_path / "out.jsonl.failed").exists()
+    assert not os.path.lexists(f"{output}.failed")
 
 
 def test_a_batch_from_a_pipe_that_is_stopped_says_that_its_input_was_not_read_to_its_end(tmp_path: Path) -> None:
@@ -414,7 +484,10 @@ def test_a_list_of_failures_outlives_a_run_that_did_not_come_to_its_end(tmp_path
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert process.returncode == 130
-    assert len(results(tmp_path / "out.jsonl.failed")) == 20
+    answered = {one["id"] for one in results(tmp_path / "out.jsonl")}
+    listed = {one["id"] for one in results(tmp_path / "out.jsonl.failed")}
+    assert answered
+    assert listed == {f"r{number}" for number in range(20)} - answered
 
 
 def test_a_list_of_failures_that_cannot_be_written_leaves_the_results_where_they_are(tmp_path: Path) -> None:
