@@ -268,7 +268,12 @@ def test_a_file_of_settings_without_end_is_refused(places: Places, name: str) ->
 
 def test_a_working_directory_chooses_no_workspace_and_sends_no_prompts_to_another_machine(places: Places) -> None:
     env = places.working / ".env"
-    for name in ("OLLAMA_BASE_URL=http://evil.example:11434", "OLLAMA_HOST=evil.example", "OLLAMA_HOST=127.0.0.010"):
+    for name in (
+        "OLLAMA_BASE_URL=http://evil.example:11434",
+        "OLLAMA_HOST=evil.example",
+        "OLLAMA_HOST=127.0.0.010",
+        "OLLAMA_BASE_URL=http://0.0.0.0:1",
+    ):
         env.write_text(
             f"{name}\nLLM_ROUTING_STRATEGY=local_first\nLLM_DEFAULT_PROVIDER=ollama\nLLM_WORKSPACE=theirs\n"
             "LLM_MAX_LATENCY_MS=900\n"

@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 MODELS = json.dumps({"models": [{"name": "llama3.2:latest", "model": "llama3.2:latest"}]}).encode()
 
 
-@pytest.mark.parametrize("variable", ["OLLAMA_HOST", "OLLAMA_BASE_URL"])
-@pytest.mark.parametrize("host", ["127.0.0.010", "127.300.0.1"])
+@pytest.mark.parametrize(
+    ("variable", "host"),
+    [
+        *(
+            (variable, host)
+            for variable in ("OLLAMA_HOST", "OLLAMA_BASE_URL")
+            for host in ("127.0.0.010", "127.300.0.1")
+        ),
+        ("OLLAMA_BASE_URL", "0.0.0.0"),
+        ("OLLAMA_BASE_URL", "[::]"),
+    ],
+)
 def test_nothing_leaves_for_an_address_that_only_looks_like_this_machine(
     tmp_path: Path, variable: str, host: str
 ) -> None:

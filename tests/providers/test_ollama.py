@@ -25,7 +25,17 @@ def read(*pieces: bytes) -> Any:
     return chunks, reader.finish()
 
 
-NOT_HERE = ("127.0.0.010", "127.300.0.1", "127.0.0.256", "127.1", "0x7f.0.0.1", "2130706433", "localhost.")
+NOT_HERE = (
+    "0.0.0.0",
+    "[::]",
+    "127.0.0.010",
+    "127.300.0.1",
+    "127.0.0.256",
+    "127.1",
+    "0x7f.0.0.1",
+    "2130706433",
+    "localhost.",
+)
 
 
 @pytest.mark.parametrize(
