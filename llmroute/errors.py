@@ -43,7 +43,7 @@ from llmroute import exit_codes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llmroute.types import AttemptRecord
+    from llmroute.types import AttemptRecord, Usage
     from llmroute.wording import Remedy
 
 
@@ -175,12 +175,14 @@ class AttemptError(LLMRouteError):
 
     `http_status` and `code` are the provider's own; `retry_after_s` is its wish in seconds, already clamped;
     `should_retry` is `x-should-retry` where it was sent.  `sent` is False where it is certain that not a byte of the
-    request was sent, so that nothing can be billed.
+    request was sent, so that nothing can be billed.  `usage` is what the provider told of tokens beside the error, None
+    where it did not tell both the prompt's and the answer's.
     """
 
     exit_code = exit_codes.TRY_LATER
     kind = "attempt"
     sent = True
+    usage: Usage | None = None
 
     def __init__(  # noqa: PLR0913 (an error carries what the table needs)
         self,

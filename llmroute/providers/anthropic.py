@@ -35,7 +35,7 @@ class Anthropic:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = Faults("anthropic", endpoint.secrets)
+        self._faults = Faults("anthropic", endpoint.secrets, parse_usage=parse_usage)
         self.base_url = versioned(endpoint.base_url or BASE_URL)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:

@@ -59,7 +59,7 @@ class ChatCompletions:
     def __init__(self, dialect: Dialect, endpoint: Endpoint) -> None:
         self._dialect = dialect
         self._endpoint = endpoint
-        self._faults = Faults(dialect.name, endpoint.secrets, dialect.rules)
+        self._faults = Faults(dialect.name, endpoint.secrets, dialect.rules, parse_usage)
         self.base_url = versioned(endpoint.base_url or dialect.base_url)
         self.local = dialect.local and is_loopback(self.base_url)
 

@@ -21,7 +21,9 @@ from llmroute.providers.retry_after import parse_retry_after, parse_should_retry
 from llmroute.redaction import MARK, Redaction, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from llmroute.types import Usage
 
 MAX_MESSAGE = 500
 MAX_SAID = 4_000
@@ -53,18 +55,29 @@ _KEYLIKE = re.compile(
 
 
 class Faults:
-    """One provider's errors.  `rules` are its own, asked before the common table; `redaction` hides what it echoes."""
+    """One provider's errors.  `rules` are its own, asked before the common table; `redaction` hides what it echoes.
 
-    def __init__(self, provider: str, redaction: Redaction = NOTHING_SECRET, rules: tuple[Rule, ...] = ()) -> None:
+    `parse_usage` reads the usage that an error may carry, in the provider's format; without it none is read.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        redaction: Redaction = NOTHING_SECRET,
+        rules: tuple[Rule, ...] = (),
+        parse_usage: Callable[[dict[str, Any]], Usage] | None = None,
+    ) -> None:
         self.provider = provider
         self.redaction = redaction
         self.rules = rules
+        self._parse_usage = parse_usage
 
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
         told = _parse(body)
         evidence = _evidence(status, told) if told else Evidence(status, message=_plain(body))
         error = self._error(evidence, status)
+        error.usage = self._usage(told)
         error.request_id = self._request_id(headers, told)
         error.retry_after_s = parse_retry_after(status, headers)
         error.should_retry = parse_should_retry(headers)
@@ -75,6 +88,7 @@ class Faults:
         body = told if isinstance(told, dict) else {"error": told}
         status = _status_within(body)
         error = self._error(_evidence(status, body), status)
+        error.usage = self._usage(body)
         error.request_id = self._request_id({}, body)
         return error
 
@@ -111,6 +125,11 @@ class Faults:
             code=self._redact(code) if code else None,
             hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
+
+    def _usage(self, body: dict[str, Any]) -> Usage | None:
+        told = loose_json.mapping(body.get("usage") or loose_json.mapping(body.get("error")).get("usage"))
+        usage = self._parse_usage(told) if self._parse_usage and told else None
+        return None if usage is None or None in (usage.input_tokens, usage.output_tokens) else usage
 
     def _request_id(self, headers: Mapping[str, str], body: dict[str, Any]) -> str | None:
         said = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]

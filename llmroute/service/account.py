@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig, Prompt
 
 DEADLINE_MARGIN_MS = 60_000
+GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
+"""A gateway before the provider waited no longer, or lost the answer: what the provider did is not known.
+
+408 and 504 as in RFC 9110, 499 of nginx, 460 of AWS, 520, 522 and 524 of Cloudflare, 598 and 599 of other proxies.
+"""
+GAVE_UP_CODE = "timeout_error"
+"""What Anthropic calls the error of a 504, also inside an answer with status 200."""
 
 
 class Account:
@@ -80,6 +87,8 @@ class Account:
     def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, shown: bool) -> None:
         """Account for a failure; `seen` is what came of the answer before it, `sent` whether any byte went out."""
         row = self.row
+        if error.usage is not None:
+            seen = (seen or Completion())._replace(usage=error.usage, usage_final=True)
         free = not sent or _was_refused(error, row.http_status, seen)
         error.provider, error.model = row.provider, row.model
         if error.http_status is None and isinstance(error, BadOutputError | ContentError):
@@ -91,8 +100,7 @@ class Account:
 
     def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
         """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
-        refused = self.row.http_status is not None and not _is_success(self.row.http_status)
-        free = not sent or refused
+        free = not sent or _is_refusal(self.row.http_status)
         self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
 
     def _settlement(self, seen: Completion | None) -> Settlement:
@@ -176,16 +184,21 @@ def _was_refused(error: AttemptError, status: int | None, seen: Completion | Non
     """Whether the provider answered that it does nothing, which costs nothing; `status` is that of its answer.
 
     It may say so with an error status, or with an error in place of an answer; an error after the beginning of one
-    leaves open how much was written before it.
+    leaves open how much was written before it, and so does a gateway that did not wait for the answer.
     """
-    if status is not None and not _is_success(status):
+    if error.usage is not None or error.http_status in GAVE_UP_STATUSES or error.code == GAVE_UP_CODE:
+        return False
+    if _is_refusal(status):
         return True
     unknown = isinstance(error, ProviderTimeoutError | UnreachableError | BadOutputError)
     return not unknown and seen in (None, Completion())
 
 
-def _is_success(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
+def _is_refusal(status: int | None) -> bool:
+    """Whether a status says that nothing was done."""
+    if status is None or status in GAVE_UP_STATUSES:
+        return False
+    return not 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
 
 
 def _storable(picousd: int | None) -> int | None:

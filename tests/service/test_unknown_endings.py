@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -209,7 +210,7 @@ def test_a_usage_that_the_provider_reports_is_a_fact_whatever_the_answer_is(what
         assert (cost, basis) == (10 * INPUT + 5 * OUTPUT, "reported")
 
 
-@pytest.mark.parametrize("status", [400, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 429, 500, 502, 503, 529])
 def test_an_error_status_costs_nothing_under_a_cap_even_when_its_body_breaks_off(status: int, tmp_path: Path) -> None:
     scripts: list[Script] = [[openai_error(status)], [reply(status, b"x" * 50)[:-9], LATE]]
     for number, script in enumerate(scripts):
@@ -220,6 +221,52 @@ def test_an_error_status_costs_nothing_under_a_cap_even_when_its_body_breaks_off
                 ask(llm, "sync")
             llm.close()
         assert {(cost, basis) for cost, basis in house.rows("cost_picousd, cost_basis")} == {(0, "reported")}
+
+
+GAVE_UP: dict[str, Script] = {
+    **{f"status {status}": [openai_error(status)] for status in (408, 499, 504, 524)},
+    "a body that stalls": [reply(504, b"x" * 50)[:-9], LATE],
+    "a page": [reply(504, b"<html><title>504</title></html>", headers={"content-type": "text/html"})],
+    "told with status 200": [reply(200, b'{"error": {"message": "upstream timed out", "code": 524}}')],
+    "called a time-out with status 200": [reply(200, b'{"error": {"message": "late", "type": "timeout_error"}}')],
+}
+
+
+@pytest.mark.parametrize("end", GAVE_UP)
+def test_a_gateway_that_did_not_wait_leaves_the_reservation_spent_under_a_cap(end: str, tmp_path: Path) -> None:
+    streaming = len(end) % 2 == 0
+    biller = Biller(GAVE_UP[end])
+    with serving(biller) as server:
+        house = House(tmp_path, openai=server)
+        llm = service(house)
+        ask_until_refused(llm, "sync", streaming=streaming)
+        llm.close()
+    rows = house.rows("cost_picousd, reserved_picousd, cost_basis")
+    assert {(cost == reserved, basis) for cost, reserved, basis in rows} == {(True, "at_most")}
+    assert 0 < biller.bill_picousd <= CAP
+
+
+def test_a_gateway_that_did_not_wait_is_an_estimate_without_a_budget(tmp_path: Path) -> None:
+    with serving([openai_error(504)]) as server:
+        house = House(tmp_path, openai=server)
+        llm = service(house, cap=None)
+        with pytest.raises(LLMRouteError):
+            ask(llm, "sync")
+        llm.close()
+    assert all(cost > 400 * OUTPUT and basis == "estimated" for cost, basis in house.rows("cost_picousd, cost_basis"))
+
+
+@pytest.mark.parametrize(("status", "within"), [(200, False), (429, True), (500, True), (504, False)])
+def test_a_usage_that_an_error_tells_is_a_fact(status: int, within: bool, tmp_path: Path) -> None:
+    usage = {"usage": {"prompt_tokens": 10, "completion_tokens": 5}}
+    body = {"error": {"message": "told"} | (usage if within else {})} | ({} if within else usage)
+    with serving([reply(status, json.dumps(body).encode())]) as server:
+        house = House(tmp_path, openai=server)
+        llm = service(house)
+        with pytest.raises(LLMRouteError):
+            ask(llm, "sync")
+        llm.close()
+    assert set(house.rows("cost_picousd, cost_basis")) == {(10 * INPUT + 5 * OUTPUT, "reported")}
 
 
 def test_an_error_in_place_of_a_stream_costs_nothing(tmp_path: Path) -> None:
