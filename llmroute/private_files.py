@@ -1,13 +1,16 @@
 """Files of prompts, answers and calls: a new one can be read by its owner alone; names of passing ones are unforeseen.
 
-A file that is there keeps its mode, whether it is written on or replaced.
+A file that is there keeps its mode, whether it is written on or replaced.  A file is locked by its descriptor.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o600
 _LONGEST_NAME = 48
+_LOOK_AGAIN_S = 0.005
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 def made_beside(path: Path) -> tuple[int, Path]:
@@ -25,7 +30,7 @@ def made_beside(path: Path) -> tuple[int, Path]:
         OSError: it cannot be made.
     """
     new = path.with_name(f"{path.name[:_LONGEST_NAME]}.new-{os.urandom(8).hex()}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     return os.open(new, flags, PRIVATE), new
 
 
@@ -58,3 +63,48 @@ def replacing(path: Path) -> Iterator[int]:
         raise
     finally:
         os.close(fd)
+
+
+def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
+    """Lock an open file, which unlocks when it is closed; False if others keep it longer than that.
+
+    Where there are no locks, as on some network file systems, there is nothing to wait for.
+
+    Raises:
+        OSError: it cannot be locked.
+    """
+    until_s = monotonic() + within_s
+    while True:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= until_s:
+                return False
+            sleep(_LOOK_AGAIN_S)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            raise
+        else:
+            return True
+
+
+def unlock(fd: int) -> None:
+    """Unlock an open file.
+
+    Raises:
+        OSError: it cannot be unlocked.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name: one that waits for a lock may meet another there."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

@@ -10,14 +10,13 @@ import itertools
 import json
 import os
 import stat
-import sys
 from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.known import Known, cost_usd, read
 from llmroute.errors import RequestError, cannot_write
-from llmroute.private_files import PRIVATE, replacing
+from llmroute.private_files import PRIVATE, is_at, locked, replacing
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -204,16 +203,25 @@ class ResultsFile:
 
 
 def _open_alone(path: Path) -> tuple[int, bool]:
-    """Open a file as the only run that writes it, until it is closed; return its descriptor, and whether it is new."""
+    """Open a file as the only run that writes it, until it is closed; return its descriptor, and whether it is new.
+
+    Raises:
+        RequestError: there is no folder for it, or another run writes it.
+        OutputError: it cannot be written.
+    """
     try:
         while True:
             fd, made = _opened(path)
-            if _lock(fd) and os.path.samestat(os.fstat(fd), path.stat()):
-                return fd, made
-            # The run that had it has put it in order meanwhile: that is another file.
-            os.close(fd)
-    except BlockingIOError:
-        raise RequestError(f"{path} is being written by another run") from None
+            try:
+                if not locked(fd, 0):
+                    raise RequestError(f"{path} is being written by another run")
+                if is_at(fd, path):
+                    kept, fd = fd, -1
+                    return kept, made
+                # The run that had it has put it in order meanwhile: that is another file.
+            finally:
+                if fd >= 0:
+                    os.close(fd)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -224,15 +232,3 @@ def _opened(path: Path) -> tuple[int, bool]:
         return os.open(path, flags | os.O_EXCL, PRIVATE), True
     except FileExistsError:
         return os.open(path, flags, PRIVATE), False
-
-
-def _lock(fd: int) -> bool:
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(fd)
-            raise
-    return True

@@ -1,22 +1,18 @@
-"""Locks of files and directories, and how long they are waited for: whoever holds one may have been stopped."""
+"""Locks of directories of ledgers, and how long they are waited for: whoever holds one may have been stopped."""
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 from contextlib import contextmanager
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
+from llmroute.private_files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_LOOK_AGAIN_S = 0.005
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 class Patience:
@@ -54,39 +50,6 @@ class Patience:
             self._left_s -= monotonic() - began_s
 
 
-def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
-    """Lock an open file, which unlocks when it is closed; False if others keep it longer than that.
-
-    Where there are no locks there is nothing to wait for.
-    """
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    until_s = monotonic() + within_s
-    while True:
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if monotonic() >= until_s:
-                return False
-            sleep(_LOOK_AGAIN_S)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return True
-            raise
-        else:
-            return True
-
-
-def unlock(fd: int) -> None:
-    """Unlock an open file."""
-    if sys.platform != "win32":
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
-
 @contextmanager
 def alone_in(folder: Path, patience: Patience) -> Iterator[None]:
     """Be the only one who puts a ledger into a directory, takes one away or opens one.
@@ -111,9 +74,6 @@ def opening_in(folder: Path, patience: Patience) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, patience: Patience, *, shared: bool) -> Iterator[None]:
-    if sys.platform == "win32":
-        yield
-        return
     try:
         fd = os.open(folder, os.O_RDONLY)
     except PermissionError:

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmroute.ledger.locks import locked, unlock
 from llmroute.ledger.rows import COLUMNS, AttemptRow
+from llmroute.private_files import is_at, locked, unlock
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
         return
     try:
         _lock(fd, place)
-        if not _is_at(fd, place):
+        if not is_at(fd, place):
             # Somebody took it in while this process waited.
             yield [], []
             return
@@ -169,7 +169,7 @@ def _append(place: Path, data: bytes) -> None:
         fd = os.open(place, flags, 0o600)
         try:
             _lock(fd, place)
-            if not _is_at(fd, place):
+            if not is_at(fd, place):
                 continue
             size = os.fstat(fd).st_size
             whole = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
@@ -178,7 +178,7 @@ def _append(place: Path, data: bytes) -> None:
             except OSError:
                 os.ftruncate(fd, size)
                 raise
-            # Nobody waits for the disk of another: a row that is taken in meanwhile is where it belongs.
+            # The disk is waited for without the lock: a row that is taken in meanwhile is in the ledger.
             unlock(fd)
             os.fsync(fd)
             return
@@ -191,15 +191,11 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _is_at(fd: int, place: Path) -> bool:
-    """Whether the open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(fd), place.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _lock(fd: int, place: Path) -> None:
-    """Wait for the file, but not for long: who has it is soon done, or was stopped."""
+    """Wait for the lock of the file, but not for long: the process that holds it is soon done, or was stopped.
+
+    Raises:
+        BlockingIOError: it still holds it.
+    """
     if not locked(fd, _LOCK_S):
         raise BlockingIOError(errno.EWOULDBLOCK, "another process keeps it locked", str(place))

@@ -16,8 +16,9 @@ import pytest
 
 from llmroute.ledger import spool
 from llmroute.ledger.entries import Pending
-from llmroute.ledger.locks import Patience, alone_in, locked
+from llmroute.ledger.locks import Patience, alone_in
 from llmroute.ledger.store import Ledger
+from llmroute.private_files import locked
 from tests.ledger.calls import row, settled
 from tests.model_server import ModelServer
 from tests.shell import rows, run, start
