@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 
 class Patience:
-    """How many seconds may still be spent on waiting for locks, all of them together."""
+    """How many seconds may still be spent on waiting for locks, all waits together; none after the deadline.
 
-    def __init__(self, seconds: float) -> None:
+    `deadline_s` is how many seconds from now that is, None where there is none.
+    """
+
+    def __init__(self, seconds: float, deadline_s: float | None = None) -> None:
         self._seconds = self._left_s = seconds
-        self._until_s: float | None = None
+        self._until_s = None if deadline_s is None else monotonic() + deadline_s
 
     @property
     def left_s(self) -> float:
@@ -28,17 +31,9 @@ class Patience:
         within_s = self._left_s if self._until_s is None else min(self._left_s, self._until_s - monotonic())
         return max(within_s, 0.0)
 
-    def renew(self, seconds: float | None = None) -> None:
-        """Allow so many seconds anew, or as many as in the beginning."""
-        self._left_s = self._seconds if seconds is None else seconds
-
-    def extend(self, deadline_s: float | None) -> None:
-        """Move the deadline away, to so many seconds from now, if it is not that far yet."""
-        if deadline_s is None:
-            self._until_s = None
-            return
-        until_s = monotonic() + deadline_s
-        self._until_s = until_s if self._until_s is None else max(self._until_s, until_s)
+    def renew(self) -> None:
+        """Allow as many seconds as in the beginning."""
+        self._left_s = self._seconds
 
     @contextmanager
     def spent(self) -> Iterator[float]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
+# How long a write waits for those of other threads, which take milliseconds, even when its patience is at an end.
+_TURN_S = 0.05
 
 # What a process that ends has left open: the last reference to a connection would close it.
 _left_open: list[sqlite3.Connection] = []
@@ -37,10 +39,18 @@ _left_open: list[sqlite3.Connection] = []
 class Ledger:
     """One open ledger.  Every write is one short transaction; no transaction is open while a provider is called."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        patience: Patience | None = None,
+        opening: Patience | None = None,
+    ) -> None:
         """Open the ledger at `path`, making it when there is none.
 
-        `busy_timeout_s` is how long each write may wait for other processes, `patience` how long all of them together.
+        `busy_timeout_s` is how long each write may wait for others, `patience` how long all of them together, `opening`
+        how long this may.
 
         Raises:
             LedgerError: it cannot be opened, made or understood; says why and what to do.
@@ -57,16 +67,15 @@ class Ledger:
             if path.exists():
                 require_file(path)
             else:
-                create(path, self._waiting())
-            self._file, self.db = self._connected()
+                create(path, opening or self._waiting())
+            self._file, self.db = self._connected(opening or self._waiting())
         hold_while_forking(self)
 
     def _waiting(self) -> Patience:
         return self._patience or Patience(self._busy_timeout_s)
 
-    def _connected(self) -> tuple[os.stat_result, sqlite3.Connection]:
+    def _connected(self, patience: Patience) -> tuple[os.stat_result, sqlite3.Connection]:
         """Return the file and a new connection: one serves all threads, one transaction at a time."""
-        patience = self._waiting()
         with opening_in(self.path.parent, patience), patience.spent() as within_s:
             return self.path.stat(), connected(self.path, within_s)
 
@@ -187,23 +196,23 @@ class Ledger:
         self.db.execute("RELEASE entry")
         return outcome
 
-    def recall(self, *, bucket: int, effort: str, now_ms: int) -> memory.Recollection:
+    def recall(self, *, bucket: int, effort: str, now_ms: int, patience: Patience | None = None) -> memory.Recollection:
         """Read what calls of this size and effort have taught.
 
         Raises:
             LedgerError: it cannot be read.
         """
-        with self._lock, translated(self.path):
-            return memory.recall(self.db, bucket=bucket, effort=effort, now_ms=now_ms)
+        with self.reading(patience) as db:
+            return memory.recall(db, bucket=bucket, effort=effort, now_ms=now_ms)
 
-    def retry_allowed(self, provider: str, now_ms: int) -> bool:
+    def retry_allowed(self, provider: str, now_ms: int, patience: Patience | None = None) -> bool:
         """Whether a provider has a retry left.
 
         Raises:
             LedgerError: it cannot be read.
         """
-        with self._lock, translated(self.path):
-            return memory.retry_tokens(self.db, provider, now_ms) >= 1
+        with self.reading(patience) as db:
+            return memory.retry_tokens(db, provider, now_ms) >= 1
 
     def reset_breakers(self, provider: str) -> int:
         """Close every breaker of a provider; return how many there were.
@@ -214,7 +223,7 @@ class Ledger:
         with self.transaction() as db:
             return breakers.reset_breakers(db, provider)
 
-    def tend(self, now_ms: int) -> list[Path]:
+    def tend(self, now_ms: int, patience: Patience | None = None) -> list[Path]:
         """Take in what other runs had to leave beside the ledger, then give up the rows of those that died.
 
         Costs two looks when there is nothing to do.  Returns what could not be taken in because others keep it locked.
@@ -222,7 +231,7 @@ class Ledger:
         Raises:
             LedgerError: there is something to do, and it cannot be written.
         """
-        return tending.tend(self, now_ms)
+        return tending.tend(self, now_ms, patience)
 
     def _check_place(self) -> None:
         """Notice that the file was deleted or replaced: what is written now is seen by nobody.
@@ -237,9 +246,10 @@ class Ledger:
     @contextmanager
     def transaction(self, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
         """One write transaction, taken at once so that it cannot fail half way for a lock; commit it here or there."""
-        with self._lock, translated(self.path):
+        patience = patience or self._waiting()
+        with self._turn(patience), translated(self.path):
             try:
-                with (patience or self._waiting()).spent() as within_s:
+                with patience.spent() as within_s:
                     self.db.execute(f"PRAGMA busy_timeout = {round(within_s * 1000)}")
                     self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
@@ -250,15 +260,41 @@ class Ledger:
                 raise
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read; what goes wrong is a LedgerError here too."""
-        with translated(self.path):
+    def _turn(self, patience: Patience) -> Iterator[None]:
+        """Use the connection alone among the threads.
+
+        Raises:
+            LedgerError: another thread uses it longer than can be waited.
+        """
+        lock = self._lock
+        with patience.spent() as within_s:
+            if not lock.acquire(timeout=max(within_s, _TURN_S)):
+                raise LedgerError(f"the ledger {self.path} is in use by another call") from TimeoutError()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def reading(self, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
+        """Read, while no other thread uses the connection; what goes wrong is a LedgerError here too."""
+        with self._turn(patience or self._waiting()), translated(self.path):
             yield self.db
 
     def close(self) -> None:
         """Close the connection when the write under way is done."""
         with self._lock:
             self.db.close()
+
+    def close_at_once(self) -> bool:
+        """As `close`, but without waiting: False where another thread writes."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self.db.close()
+        finally:
+            self._lock.release()
+        return True
 
     def leave(self) -> None:
         """Leave the ledger open until the process ends, which must be soon.

@@ -13,10 +13,11 @@ from llmroute.ledger.reaping import dead_rows, lose
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llmroute.ledger.locks import Patience
     from llmroute.ledger.store import Ledger
 
 
-def tend(ledger: Ledger, now_ms: int) -> list[Path]:
+def tend(ledger: Ledger, now_ms: int, patience: Patience | None = None) -> list[Path]:
     """See `Ledger.tend`.
 
     Raises:
@@ -25,27 +26,27 @@ def tend(ledger: Ledger, now_ms: int) -> list[Path]:
     locked = []
     for place in spool.waiting(ledger.path):
         try:
-            _take_in(ledger, place)
+            _take_in(ledger, place, patience)
         except LedgerError as error:
-            # A spool that somebody else wrote, under sudo for one, keeps nobody from the ledger.
+            # A spool that another user wrote, under sudo for one, does not keep the ledger from being used.
             if isinstance(error.__cause__, BlockingIOError):
                 locked.append(place)
             elif not isinstance(error.__cause__, PermissionError):
                 raise
-    with ledger.reading() as db:
+    with ledger.reading(patience) as db:
         dead = dead_rows(db, now_ms)
     if dead:
-        with ledger.transaction() as db:
+        with ledger.transaction(patience) as db:
             lose(db, dead, now_ms)
     return locked
 
 
-def _take_in(ledger: Ledger, place: Path) -> None:
+def _take_in(ledger: Ledger, place: Path, patience: Patience | None) -> None:
     """Take in one spool file.
 
     Whoever has the spool waits for nothing: the ledger is waited for first, and committed before the spool goes.
     """
-    with translated(ledger.path), ledger.transaction() as db, spool.taken(place) as (rows, strange):
+    with translated(ledger.path), ledger.transaction(patience) as db, spool.taken(place) as (rows, strange):
         for row in rows:
             try:
                 db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of a request's time, what its waits for the ledger may take together: the rest is for the answer.
 PART_OF_DEADLINE = 0.25
+# How long it is waited for another thread that opens the ledger, even when no patience is left.
+_TURN_S = 0.05
 
 
 class Access:
@@ -34,11 +36,12 @@ class Access:
         self._given = given
         self._capped = capped
         self._wait_s = wait_s
-        self._patience = Patience(wait_s)
         # Whether the ledger could not be used the last time: then it is tried, and not waited for.
         self._in_vain = False
         self._is_closed = False
         self._late = 0
+        # Whether something may wait beside the open ledger.
+        self._untended = False
         self._opening = threading.Lock()
         start_anew_in_children(self)
 
@@ -50,23 +53,45 @@ class Access:
         """Whether there is a ledger to read."""
         return self._ledger is not None or self._given is not None or self.path.exists()
 
-    def expect(self, total_s: float, *, deadline: bool = True) -> None:
-        """Let locks be waited for anew, as a part of the `total_s` of a request that begins.
+    def expect(self, total_s: float, *, deadline: bool = True) -> Patience:
+        """Return how long a request that begins may wait for locks: a part of its `total_s`.
 
         Without a `deadline` its time begins later.
         """
         self._is_closed = False
-        if not self._in_vain:
-            self._patience.renew(min(self._wait_s, total_s * PART_OF_DEADLINE))
-        self._patience.extend(total_s if deadline else None)
+        wait_s = 0.0 if self._in_vain else min(self._wait_s, total_s * PART_OF_DEADLINE)
+        return Patience(wait_s, total_s if deadline else None)
 
-    def write(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None]:
+    def patience(self) -> Patience:
+        """Return how long locks may be waited for where that is part of no request."""
+        return Patience(0.0 if self._in_vain else self._wait_s)
+
+    def write(self, entries: Sequence[Entry], patience: Patience) -> list[LedgerError | Refusal | None]:
         """As `Ledger.write`.
 
         Raises:
             LedgerError: the ledger cannot be opened.
         """
-        outcomes = self.ledger().write(entries, self._patience)
+        try:
+            outcomes = self.ledger(patience).write(entries, patience)
+        except LedgerError:
+            self._in_vain = True
+            raise
+        self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
+        return outcomes
+
+    def write_within(self, entries: Sequence[Entry], patience: Patience) -> list[LedgerError | Refusal | None] | None:
+        """As `write`; None, and nothing is written, where locks were held all the time and may be waited for again."""
+        from llmroute.ledger.faults import is_held
+
+        try:
+            outcomes = self.ledger(patience).write(entries, patience)
+        except LedgerError as error:
+            if is_held(error):
+                return None
+            raise
+        if any(isinstance(outcome, LedgerError) and is_held(outcome) for outcome in outcomes):
+            return None
         self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
@@ -74,43 +99,49 @@ class Access:
         """As `Ledger.write_at_once`; None where it is not open, too."""
         # Another thread may close it meanwhile.
         ledger = self._ledger
-        outcomes = None if ledger is None else ledger.write_at_once(entries)
+        outcomes = None if ledger is None or self._untended else ledger.write_at_once(entries)
         if outcomes is not None:
             self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
-    def ledger(self) -> Ledger:
+    def ledger(self, patience: Patience | None = None) -> Ledger:
         """Return the ledger, opening it when it is not open yet; what others left to do is done then.
 
         Raises:
-            LedgerError: it cannot be opened.
+            LedgerError: it cannot be opened, or not soon enough.
         """
-        with self._opening:
+        patience = patience or self.patience()
+        opening = self._opening
+        with patience.spent() as within_s:
+            if not opening.acquire(timeout=max(within_s, _TURN_S)):
+                raise LedgerError(f"the ledger {self.path} is being opened by another call") from TimeoutError()
+        try:
             if self._ledger is None:
-                try:
-                    self._ledger = self._open()
-                except LedgerError:
-                    self._in_vain = True
-                    raise
+                self._ledger = self._open(patience)
+            elif self._untended:
+                self._tend(self._ledger, patience)
+            self._untended = False
             return self._ledger
+        finally:
+            opening.release()
 
-    def _open(self) -> Ledger:
+    def _open(self, patience: Patience) -> Ledger:
         from llmroute.ledger.making import refuse_emptied
         from llmroute.ledger.store import Ledger
 
         if self._capped:
             refuse_emptied(self.path)
-        ledger = self._given or Ledger(self.path, patience=self._patience)
+        ledger = self._given or Ledger(self.path, busy_timeout_s=self._wait_s, opening=patience)
         try:
-            self._tend(ledger)
+            self._tend(ledger, patience)
         except BaseException:
             if self._given is None:
                 ledger.close()
             raise
         return ledger
 
-    def _tend(self, ledger: Ledger) -> None:
-        locked = ledger.tend(time.time_ns() // 1_000_000)
+    def _tend(self, ledger: Ledger, patience: Patience) -> None:
+        locked = ledger.tend(time.time_ns() // 1_000_000, patience)
         if locked and self._capped:
             raise LedgerError(
                 f"calls wait in {locked[0]}, which another process keeps locked", hint="let it go on, or end it"
@@ -129,17 +160,28 @@ class Access:
             if self._is_closed:
                 self.close()
 
-    def let_go(self) -> None:
-        """Close a ledger that failed, so that the next attempt opens what is there then."""
-        ledger, self._ledger = self._ledger, None
-        if ledger is not None and self._given is None:
-            ledger.close()
+    def let_go(self, error: LedgerError | None) -> None:
+        """Let the next attempt open what is there then and take in what waits; a ledger that was only held stays open.
+
+        Another thread may be using it, which is not waited for.
+        """
+        from llmroute.ledger.faults import is_held
+
+        self._untended = True
+        ledger = self._ledger
+        if ledger is None or error is None or is_held(error):
+            return
+        if self._given is not None or ledger.close_at_once():
+            self._ledger = None
 
     def close(self) -> None:
         """Close the ledger if it was opened here, once nothing is written late; one that was lent stays open."""
         self._is_closed = True
-        if self._late == 0:
-            self.let_go()
+        if self._late > 0:
+            return
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None and self._given is None:
+            ledger.close()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now."""

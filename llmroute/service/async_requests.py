@@ -49,11 +49,12 @@ class AsyncRequests:
 
     async def _ready(self, options: Options, *, streaming: bool) -> Call:
         """Plan a request and make it ready; its time begins now."""
-        clock = Clock()
+        clock, patience = Clock(), self._calls.begin(options)
         prompt = options.rendered_prompt(streaming=streaming)
         plans = self._plans.get()
-        plan, others = await plans.plan(options, prompt)
-        call = self._calls.call(options, prompt, plan, Purse(options.budget_picousd), clock=clock, others=others)
+        plan, others = await plans.plan(options, prompt, patience)
+        purse = Purse(options.budget_picousd)
+        call = self._calls.call(options, prompt, plan, purse, clock=clock, patience=patience, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:
             if record.error is not None:

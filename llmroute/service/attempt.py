@@ -85,7 +85,7 @@ class Attempt:
         account = self._account
         try:
             try:
-                self._cut = yield Begin(account.row, self._admission(), self._call.clock)
+                self._cut = yield Begin(account.row, self._admission(), self._call.clock, self._call.patience)
             except (BudgetExceededError, RestingError) as refusal:
                 self.error = refusal
                 return
@@ -97,13 +97,13 @@ class Attempt:
                 account.close_failed(error, self._seen(), sent=error.sent and self._progress.sent, shown=self.shown)
                 self._call.purse.pay(account.row)
                 yield Close()
-                yield Settle(account.row, self._lesson(error), error)
+                yield Settle(account.row, self._lesson(error), error, self._call.patience)
                 self.error = error
                 return
             account.close_answered(completion)
             yield from self._let_out()
             yield Done(replace(account.response(completion), skipped=self._skipped))
-            yield Settle(account.row, self._lesson(None))
+            yield Settle(account.row, self._lesson(None), patience=self._call.patience)
         except BaseException:
             # Interrupted, cancelled, or the caller went away: nobody is left to perform an operation.
             if not account.closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
@@ -10,14 +11,15 @@ from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from llmroute.config import Limit
     from llmroute.errors import RestingError
     from llmroute.ledger.breakers import Prober
     from llmroute.ledger.entries import Entry, Refusal
-    from llmroute.ledger.memory import Lesson, Recollection
+    from llmroute.ledger.locks import Patience
+    from llmroute.ledger.memory import Recollection
     from llmroute.ledger.rows import AttemptRow
     from llmroute.ledger.store import Ledger
     from llmroute.routing.worst import WorstCase
@@ -36,6 +38,9 @@ class Admission(NamedTuple):
     retry: bool = False
     whole: bool = False
 
+
+# How long a look into the ledger waits for others at most: a request can do without it.
+LOOK_S = 0.25
 
 Outcome: TypeAlias = "int | BudgetExceededError | RestingError | None"
 
@@ -76,17 +81,27 @@ class Bookkeeper:
             BudgetExceededError: its worst case does not fit, or a budget binds and the ledger cannot be written.
             RestingError: another caller is trying just now whether the model is well again.
         """
-        return answer_of(self.write([beginning])[0])
+        return answer_of(self.write([beginning], beginning.patience)[0])
 
-    def settle(self, row: AttemptRow, lesson: Lesson | None = None) -> None:
+    def settle(self, settlement: Settle) -> None:
         """Write how an attempt ended and what it taught."""
-        self.write([Settle(row, lesson)])
+        self.write([settlement], settlement.patience)
 
-    def write(self, operations: Sequence[Begin | Settle]) -> list[Outcome]:
-        """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each."""
-        outcomes = self._write(operations, self.access.write)
+    def write(self, operations: Sequence[Begin | Settle], patience: Patience | None = None) -> list[Outcome]:
+        """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each.
+
+        All wait with the same `patience`.
+        """
+        waits = patience or self.access.patience()
+        outcomes = self._write(operations, lambda entries: self.access.write(entries, waits))
         assert outcomes is not None
         return outcomes
+
+    def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[Outcome] | None:
+        """As `write`; None, and nothing is written, where the ledger was held by others for that long."""
+        from llmroute.ledger.locks import Patience
+
+        return self._write(operations, lambda entries: self.access.write_within(entries, Patience(within_s)))
 
     def write_late(self, operations: Sequence[Begin | Settle]) -> None:
         """As `write`, where the service may have been closed meanwhile: what is opened for it is closed again."""
@@ -150,7 +165,7 @@ class Bookkeeper:
         if isinstance(outcome, BudgetExceededError):
             return fitting.refused(outcome)
         if isinstance(outcome, LedgerError):
-            self.access.let_go()
+            self.access.let_go(outcome)
             refusal = BudgetExceededError(
                 f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
             )
@@ -170,12 +185,14 @@ class Bookkeeper:
         self._spool(row, None)
         return True
 
-    def recall(self, *, bucket: int, effort: str, now_ms: int) -> Recollection | None:
-        """Return what calls have taught, None where there is no ledger to read."""
+    def recall(self, *, bucket: int, effort: str, now_ms: int, patience: Patience | None = None) -> Recollection | None:
+        """Return what calls have taught, None where there is no ledger to read, or not soon enough."""
         if not self.access.exists():
             return None
         try:
-            return self.access.ledger().recall(bucket=bucket, effort=effort, now_ms=now_ms)
+            with self._looking(patience) as brief:
+                ledger = self.access.ledger(brief)
+                return ledger.recall(bucket=bucket, effort=effort, now_ms=now_ms, patience=brief)
         except LedgerError:
             # Whoever begins an attempt says so.
             return None
@@ -190,17 +207,26 @@ class Bookkeeper:
             return 0
         return self.access.ledger().reset_breakers(provider)
 
-    def retry_allowed(self, provider: str, now_ms: int) -> bool:
-        """Whether a provider has a retry left; nobody knows without a ledger."""
+    def retry_allowed(self, provider: str, now_ms: int, patience: Patience | None = None) -> bool:
+        """Whether a provider has a retry left; it may be retried where no ledger says so."""
         try:
-            return self.access.ledger().retry_allowed(provider, now_ms)
+            with self._looking(patience) as brief:
+                return self.access.ledger(brief).retry_allowed(provider, now_ms, brief)
         except LedgerError:
             return True
+
+    @contextmanager
+    def _looking(self, patience: Patience | None) -> Iterator[Patience]:
+        """Lend a moment of a request's patience to a look into the ledger."""
+        from llmroute.ledger.locks import Patience
+
+        with (patience or self.access.patience()).spent() as left_s:
+            yield Patience(min(left_s, LOOK_S))
 
     def _spool(self, row: AttemptRow, why: LedgerError | None) -> None:
         from llmroute.ledger import spool
 
-        self.access.let_go()
+        self.access.let_go(why)
         reason = "" if why is None else f": {why.message}"
         try:
             place = spool.keep(row, self.access.path)

@@ -56,7 +56,8 @@ class Bulk:
             LLMRouteError: by its class, why nothing would be tried.
         """
         options = _on_budget(options)
-        return (await self._plans.plan(options, options.rendered_prompt(streaming=False))).plan
+        patience = self._calls.begin(options, paced=True)
+        return (await self._plans.plan(options, options.rendered_prompt(streaming=False), patience)).plan
 
     def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
         """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
@@ -76,12 +77,14 @@ class Bulk:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        clock = Clock()
+        clock, patience = Clock(), self._calls.begin(options, paced=True)
         prompt = options.rendered_prompt(streaming=False)
-        plan, others = await self._plans.plan(options, prompt)
+        plan, others = await self._plans.plan(options, prompt, patience)
         if not (options.model or options.provider or options.is_listed):
             plan = self._spread(plan)
-        call = self._calls.call(options, prompt, plan, purse(), clock=clock, others=others, paced=True)
+        call = self._calls.call(
+            options, prompt, plan, purse(), clock=clock, patience=patience, others=others, paced=True
+        )
         opened = self._opened
         call = call._replace(leave=opened.async_books().leave)
         flow = drive_async(run(call), opened.async_sender(), self._books.rest, self._books, opened.threads())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.config import Timeouts
+    from llmroute.ledger.locks import Patience
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
     from llmroute.routing.plan import Plan
@@ -65,6 +66,7 @@ class Call(NamedTuple):
     `local` keeps what the local server tells of its models.
     `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
     keeps an event loop from waiting for it.
+    `patience` is how long the request may wait for the ledger.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Call(NamedTuple):
     on_attempt: Callable[[AttemptRecord], None]
     leave: Callable[[AttemptRow, Lesson], None]
     local: LocalModels
+    patience: Patience
     others: Callable[[], Plan] | None = None
     jitter: float = 0.5
     fallback_on_content: bool = False

@@ -15,6 +15,7 @@ from llmroute.routing.learning import bucket
 from llmroute.service.call import Call, Clock, Labels, no_time
 from llmroute.service.candidates import Candidates
 from llmroute.service.local import LOCAL_SERVER, LocalModels
+from llmroute.service.operations import Settle
 from llmroute.service.planning import Planner
 from llmroute.service.purse import Purse
 from llmroute.service.remembering import Memory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.config import Config, Timeouts
+    from llmroute.ledger.locks import Patience
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
     from llmroute.service.bookkeeping import Bookkeeper
@@ -98,30 +100,39 @@ class Calls:
         """Return what can tell which models the local server has now."""
         return self._local_models
 
-    def memory(self, input_tokens: int = 0, effort: str | None = None, *, paced: bool = False) -> Memory:
+    def memory(
+        self,
+        input_tokens: int = 0,
+        effort: str | None = None,
+        *,
+        patience: Patience | None = None,
+        paced: bool = False,
+    ) -> Memory:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms())
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms(), patience=patience)
         return Memory(told, self._endpoints.fingerprint, paced=paced)
 
-    def planner(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Planner:
+    def planner(
+        self, options: Options, prompt: Prompt, *, patience: Patience | None = None, paced: bool = False
+    ) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
         candidates = Candidates(
             self.registry,
             prompt,
-            memory=self.memory(expected_input_tokens(prompt), prompt.effort, paced=paced),
+            memory=self.memory(expected_input_tokens(prompt), prompt.effort, patience=patience, paced=paced),
             why_unusable=self._endpoints.why_unusable,
             here=self.local_models(),
             local_only=options.local_only,
         )
         return Planner(self._config, self.registry, candidates, now_ms(), self._note)
 
-    def plan(self, options: Options, prompt: Prompt, *, paced: bool = False) -> Plan:
+    def plan(self, options: Options, prompt: Prompt, *, patience: Patience | None = None, paced: bool = False) -> Plan:
         """Return the models that would be tried; `paced` as for `planner`.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self.planner(options, prompt, paced=paced).plan(options, prompt)
+        return self.planner(options, prompt, patience=patience, paced=paced).plan(options, prompt)
 
     def ready(self, options: Options, *, streaming: bool) -> Call:
         """Plan a request by itself and make it ready; its time begins now.
@@ -131,19 +142,21 @@ class Calls:
         """
         clock = Clock()
         prompt = options.rendered_prompt(streaming=streaming)
-        total_s = self.begin(options)
+        total_s, patience = self.timeouts(options).total_s, self.begin(options)
         with self._local_models.asked_within(total_s):
-            first, whole = self.planner(options, prompt).first(options, prompt)
+            first, whole = self.planner(options, prompt, patience=patience).first(options, prompt)
         if clock() - clock.started_s >= total_s:
             raise no_time(total_s)
         others = None if whole is None else lambda: whole().after(first)
-        return self.call(options, prompt, first, Purse(options.budget_picousd), clock=clock, others=others)
+        purse = Purse(options.budget_picousd)
+        return self.call(options, prompt, first, purse, clock=clock, patience=patience, others=others)
 
-    def begin(self, options: Options, *, paced: bool = False) -> float:
-        """Return how many seconds a request has that begins now; `paced` if it waits for its turn before they count."""
-        total_s = self.timeouts(options).total_s
-        self._books.access.expect(total_s, deadline=not paced)
-        return total_s
+    def begin(self, options: Options, *, paced: bool = False) -> Patience:
+        """Return how long a request that begins now may wait for the ledger, all its waits together.
+
+        With `paced` it waits for its turn before its time counts.
+        """
+        return self._books.access.expect(self.timeouts(options).total_s, deadline=not paced)
 
     def timeouts(self, options: Options) -> Timeouts:
         """Return the limits of a request."""
@@ -158,6 +171,7 @@ class Calls:
         purse: Purse,
         *,
         clock: Clock,
+        patience: Patience,
         others: Callable[[], Plan] | None = None,
         paced: bool = False,
     ) -> Call:
@@ -184,7 +198,8 @@ class Calls:
             purse=purse,
             on_attempt=self._on_attempt,
             local=self._local_models,
-            leave=self._books.settle,
+            leave=lambda row, lesson: self._books.settle(Settle(row, lesson, patience=patience)),
+            patience=patience,
             others=None if others is None else others_in_time,
             fallback_on_content=options.fallback_on == "content",
             atomic=options.atomic,

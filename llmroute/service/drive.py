@@ -59,8 +59,8 @@ def drive(
                         exchange = None
                     case Begin():
                         result = books.begin(operation)
-                    case Settle(row, lesson):
-                        books.settle(row, lesson)
+                    case Settle():
+                        books.settle(operation)
                     case Blocking(call):
                         result = call()
                     case Sleep(seconds):

@@ -103,7 +103,7 @@ def _try(
 
 def _retry_allowed(call: Call, action: Try) -> Generator[Operation, Any, bool]:
     provider = action.entry.model.provider
-    allowed: bool = yield Blocking(lambda: call.books.retry_allowed(provider, call.now_ms()))
+    allowed: bool = yield Blocking(lambda: call.books.retry_allowed(provider, call.now_ms(), call.patience))
     return allowed
 
 

@@ -1,8 +1,8 @@
 """The books of an event loop: attempts that begin and end at the same moment are written in one transaction.
 
 They are written where the loop runs, which takes less time than to hand them to a thread would.  Only when another
-process has the ledger locked, or when it has to be opened first, a thread waits for it; what comes meanwhile is
-written together after that.
+process has the ledger locked, or when it has to be opened first, a thread waits for it, a moment at a time: what came
+meanwhile is written with the rest, and a request whose own time for the ledger is over is not held up by the others.
 """
 
 from __future__ import annotations
@@ -10,20 +10,30 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.ledger.locks import Patience
 from llmroute.service.bookkeeping import answer_of
 from llmroute.service.operations import Settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
     from llmroute.service.bookkeeping import Bookkeeper, Outcome
     from llmroute.service.operations import Begin
     from llmroute.service.threads import Threads
 
+# How long a thread waits for the ledger before it is looked anew at which requests wait.
+ROUND_S = 0.1
+_LOOK_AGAIN_S = 0.01
+
 
 class _Waiting(NamedTuple):
+    """What is to be written, and until when, by the clock of the loop, the ledger is waited for."""
+
     operation: Begin | Settle
     done: asyncio.Future[Outcome]
+    until_s: float
 
 
 class GroupedBooks:
@@ -33,7 +43,7 @@ class GroupedBooks:
         self._books = books
         self._threads = threads
         self._waiting: list[_Waiting] = []
-        self._writing: asyncio.Future[list[Outcome]] | None = None
+        self._writing: asyncio.Future[list[Outcome] | None] | None = None
 
     async def begin(self, beginning: Begin) -> int | None:
         """As `Bookkeeper.begin`."""
@@ -51,12 +61,14 @@ class GroupedBooks:
 
     async def _written(self, operation: Begin | Settle) -> Outcome:
         loop = asyncio.get_running_loop()
-        if not self._waiting and self._writing is None:
-            # When the loop has let everybody run who is ready to.
-            loop.call_soon(self._write)
-        waiting = _Waiting(operation, loop.create_future())
-        self._waiting.append(waiting)
-        return await waiting.done
+        patience = operation.patience or self._books.access.patience()
+        with patience.spent() as left_s:
+            waiting = _Waiting(operation, loop.create_future(), loop.time() + left_s)
+            if not self._waiting and self._writing is None:
+                # When the loop has let everybody run who is ready to.
+                loop.call_soon(self._write)
+            self._waiting.append(waiting)
+            return await waiting.done
 
     def _write(self) -> None:
         # Who was cancelled while waiting settles by itself.
@@ -73,18 +85,38 @@ class GroupedBooks:
         if outcomes is not None:
             _answer(group, outcomes)
             return
-        self._writing = self._threads.submit(lambda: self._books.write(operations))
+        left_s = min(waiting.until_s for waiting in group) - asyncio.get_running_loop().time()
+        within_s = min(max(left_s, 0.0), ROUND_S)
+        self._in_thread(group, lambda: self._books.write_within(operations, within_s))
+
+    def _in_thread(self, group: list[_Waiting], write: Callable[[], list[Outcome] | None]) -> None:
+        self._writing = self._threads.submit(write)
         self._writing.add_done_callback(lambda done: self._written_in_thread(group, done))
 
-    def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[Outcome]]) -> None:
+    def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[Outcome] | None]) -> None:
         self._writing = None
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is None:
-            _answer(group, done.result())
-        else:
+        if error is not None:
             _fail(group, error)
+        elif (outcomes := done.result()) is not None:
+            _answer(group, outcomes)
+        else:
+            self._wait_on(group)
+            return
         if self._waiting:
             self._write()
+
+    def _wait_on(self, group: list[_Waiting]) -> None:
+        """Let those wait on who may, and have the others written for the last time, wherever that can be."""
+        loop = asyncio.get_running_loop()
+        by_s = loop.time() + _LOOK_AGAIN_S
+        over = [waiting for waiting in group if waiting.until_s <= by_s and not waiting.done.done()]
+        self._waiting = [*(waiting for waiting in group if waiting.until_s > by_s), *self._waiting]
+        if over:
+            operations = [waiting.operation for waiting in over]
+            self._in_thread(over, lambda: self._books.write(operations, Patience(0)))
+        elif self._waiting:
+            loop.call_later(_LOOK_AGAIN_S, self._write)
 
 
 def _answer(group: list[_Waiting], outcomes: list[Outcome]) -> None:

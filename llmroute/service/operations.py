@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.errors import AttemptError
+    from llmroute.ledger.locks import Patience
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
     from llmroute.service.bookkeeping import Admission
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 class Begin(NamedTuple):
     """Write an attempt as pending; answered with the longest answer that a budget leaves it, None when none cuts it.
 
-    Who has to wait for its turn first tells the `clock` of the request.
+    An attempt that has to wait for its turn first tells the `clock` of the request.  `patience` is how long the request
+    may wait for the ledger, None where it has no deadline of its own.
     """
 
     row: AttemptRow
     how: Admission
     clock: Clock
+    patience: Patience | None = None
 
     def among_others(self, *, whole: bool) -> Begin:
         """Return the same, for an answer that is, or is not, to be cut down because of what others may still cost."""
@@ -32,11 +35,15 @@ class Begin(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Write how an attempt ended, and what it taught; `error` is what it ended with, None for an answer."""
+    """Write how an attempt ended, and what it taught; `error` is what it ended with, None for an answer.
+
+    `patience` as for `Begin`.
+    """
 
     row: AttemptRow
     lesson: Lesson | None
     error: AttemptError | None = None
+    patience: Patience | None = None
 
 
 class Open(NamedTuple):

@@ -23,6 +23,7 @@ from llmroute.service.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from llmroute.ledger.locks import Patience
     from llmroute.routing.plan import Entry, Plan
     from llmroute.service.calls import Calls
     from llmroute.service.planning import Planner
@@ -93,53 +94,53 @@ class SharedPlans:
         self._forgotten += 1
         self._kept = {}
 
-    async def plan(self, options: Options, prompt: Prompt) -> Shared:
-        """Return the plan of a request, within its deadline.
+    async def plan(self, options: Options, prompt: Prompt, patience: Patience) -> Shared:
+        """Return the plan of a request, within its deadline; `patience` is how long it may wait for the ledger.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        total_s = self._calls.begin(options, paced=self._paced)
+        total_s = self._calls.timeouts(options).total_s
         try:
             async with asyncio.timeout(total_s):
-                return await self._plan(options, prompt)
+                return await self._plan(options, prompt, patience)
         except TimeoutError as error:
             raise no_time(total_s) from error
 
-    async def _plan(self, options: Options, prompt: Prompt) -> Shared:
+    async def _plan(self, options: Options, prompt: Prompt, patience: Patience) -> Shared:
         try:
-            kept = await self._shared(_key(options, prompt), options, prompt)
+            kept = await self._shared(_key(options, prompt), options, prompt, patience)
         except LLMRouteError:
             # Of its neighbour, perhaps: what is wrong with one size need not be with another.
-            return await self._alone(options, prompt)
+            return await self._alone(options, prompt, patience)
         # Few requests call more models than these: costs of the others are worked out when one of these has failed.
         at_first = len(kept.first.entries) if options.is_listed else MAX_ATTEMPTS
         first = kept.first._replace(entries=kept.first.entries[:at_first])
         own = self._sized(kept, first, options, prompt)
         if not own.entries:
             # Too large for all that come first: it is a case of its own.
-            return await self._alone(options, prompt)
+            return await self._alone(options, prompt, patience)
         others = None
         if not kept.is_whole or len(kept.first.entries) > at_first:
             others = lambda: self._sized(kept, kept.whole().after(first), options, prompt)  # noqa: E731
         measure = None if first.measure is None else sized(first.measure, size_of(prompt))
         return Shared(own._replace(measure=measure), others)
 
-    async def _shared(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
+    async def _shared(self, key: Hashable, options: Options, prompt: Prompt, patience: Patience) -> _Kept:
         kept = self._kept.get(key)
-        return await self._anew(key, options, prompt) if kept is None or self._is_old(kept) else kept
+        return await self._anew(key, options, prompt, patience) if kept is None or self._is_old(kept) else kept
 
     def _is_old(self, kept: _Kept) -> bool:
         now_s = asyncio.get_running_loop().time()
         age_s = now_s - kept.made_s
         return age_s > FRESH_S or (self._failed_s >= kept.made_s and age_s >= self._stale_after_failure_s)
 
-    async def _anew(self, key: Hashable, options: Options, prompt: Prompt) -> _Kept:
+    async def _anew(self, key: Hashable, options: Options, prompt: Prompt, patience: Patience) -> _Kept:
         """Make a plan in a thread, for the local server may have to be asked; who wants the same waits for it."""
         making, forgotten = self._making.get(key), self._forgotten
         if making is None:
             now_s = asyncio.get_running_loop().time()
-            making = self._threads.submit(lambda: self._make(options, prompt, now_s))
+            making = self._threads.submit(lambda: self._make(options, prompt, patience, now_s))
             self._making[key] = making
             making.add_done_callback(lambda _done: self._making.pop(key))
         made = await asyncio.shield(making)
@@ -150,13 +151,13 @@ class SharedPlans:
             kept[key] = made
         return made
 
-    def _make(self, options: Options, prompt: Prompt, now_s: float) -> _Kept:
-        planner = self._calls.planner(options, prompt, paced=self._paced)
+    def _make(self, options: Options, prompt: Prompt, patience: Patience, now_s: float) -> _Kept:
+        planner = self._calls.planner(options, prompt, patience=patience, paced=self._paced)
         first, whole = planner.first(options, prompt)
         return _Kept(first, whole, planner, now_s)
 
-    async def _alone(self, options: Options, prompt: Prompt) -> Shared:
-        plan = await self._threads.run(lambda: self._calls.plan(options, prompt, paced=self._paced))
+    async def _alone(self, options: Options, prompt: Prompt, patience: Patience) -> Shared:
+        plan = await self._threads.run(lambda: self._calls.plan(options, prompt, patience=patience, paced=self._paced))
         return Shared(plan, None)
 
     def _sized(self, kept: _Kept, plan: Plan, options: Options, prompt: Prompt) -> Plan:

@@ -165,15 +165,13 @@ def test_all_waits_of_a_ledger_together_take_no_longer_than_its_patience(tmp_pat
             assert ledger.write([Pending(row("free"))]) == [None]
 
 
-def test_a_deadline_ends_patience_and_a_renewal_brings_it_back() -> None:
+def test_patience_ends_with_its_deadline_and_a_renewal_brings_back_what_was_spent() -> None:
+    assert Patience(10, 0).left_s == 0
+    assert 4 < Patience(10, 5).left_s <= 5
     patience = Patience(10)
-    patience.extend(0)
-    assert patience.left_s == 0
-    patience.extend(5)
-    assert 4 < patience.left_s <= 5
-    patience.renew(3)
-    assert 2 < patience.left_s <= 3
-    patience.extend(None)
+    with patience.spent():
+        time.sleep(0.01)
+    assert patience.left_s < 10
     patience.renew()
     assert patience.left_s == 10
 
