@@ -81,11 +81,11 @@ def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _as_json(one: Health) -> dict[str, Any]:
-    return {key: value for key, value in asdict(one).items() if key != "configured"}
+    return {key: value for key, value in asdict(one).items() if key not in ("configured", "until_key_changes")}
 
 
 def _remark(one: Health) -> str:
-    resting = f"left alone until {one.open_until}" if one.open_until else ""
+    resting = f"left alone until {one.open_until}" if one.open_until and not one.until_key_changes else ""
     return "; ".join(filter(None, (one.detail, resting)))
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import httpx
 
     from llmroute.config import Config
+    from llmroute.ledger.breakers import Breaker
     from llmroute.ledger.store import Ledger
     from llmroute.registry import ModelRegistry
     from llmroute.routing.plan import Plan
@@ -266,12 +267,12 @@ class LLMService:
         """Return what calls have taught; nothing where there is no ledger yet."""
         return self._calls.memory()
 
-    def resting_until_ms(self) -> dict[str, int]:
-        """Return the providers that are left alone as a whole for what they did, and until when (UTC milliseconds)."""
+    def resting(self) -> dict[str, Breaker]:
+        """Return the providers that are left alone as a whole, each with what leaves it alone longest."""
         told = self._books.recall(bucket=0, effort="", now_ms=now_ms())
         whole = [one for one in (told.breakers if told else ()) if not one.model]
         return {
-            one.provider: one.open_until_ms
+            one.provider: one
             for one in sorted(whole, key=lambda one: one.open_until_ms)
             if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > now_ms()
         }

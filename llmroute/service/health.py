@@ -15,11 +15,14 @@ from llmroute.errors import (
     RateLimitError,
     UnreachableError,
 )
+from llmroute.ledger.breakers import KEY_REFUSED
 from llmroute.providers import PROVIDERS
+from llmroute.service.lessons import reset_command
 from llmroute.service.lists import WITHIN_S, fetch_models, side_by_side
 from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
 
 if TYPE_CHECKING:
+    from llmroute.ledger.breakers import Breaker
     from llmroute.service.api import LLMService
     from llmroute.transport.loop_sender import AnySender
 
@@ -37,7 +40,7 @@ class Health:
     """How a provider is.  `configured` says whether the user means to use it: what is not is not ill.
 
     `models` is how many models its list has, `latency_ms` how long its answer took.  `open_until` is the UTC time until
-    which calls leave the provider alone for what it did before.
+    which calls leave the provider alone for what it did before; with `until_key_changes` it is ten years away.
     """
 
     ok: bool
@@ -47,6 +50,7 @@ class Health:
     models: int | None = None
     detail: str | None = None
     open_until: str | None = None
+    until_key_changes: bool = False
 
 
 def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
@@ -54,14 +58,25 @@ def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: flo
     asked = names or tuple(PROVIDERS)
     sender = service.asking_sender()
     found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked, within_s)
-    resting = service.resting_until_ms()
+    resting = service.resting()
     return {
-        name: replace(
-            _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer,
-            open_until=_iso(resting[name]) if name in resting else None,
+        name: _left_alone(
+            _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer, resting.get(name)
         )
         for name, answer in found.items()
     }
+
+
+def _left_alone(health: Health, breaker: Breaker | None) -> Health:
+    if breaker is None:
+        return health
+    open_until = _iso(breaker.open_until_ms)
+    if breaker.reason != KEY_REFUSED:
+        return replace(health, open_until=open_until)
+    # That a list comes does not say that the key may call a model.
+    told = f"left alone until its key changes, or: {reset_command(breaker.provider)}"
+    detail = f"{health.detail}; {told}" if health.detail else told
+    return replace(health, detail=detail, open_until=open_until, until_key_changes=True)
 
 
 def _probe(service: LLMService, sender: AnySender, name: str, until: float) -> Health:

@@ -43,6 +43,11 @@ UNRELIABLE = (RateLimitError, TransientError, ProviderTimeoutError, UnreachableE
 SLOW = (TransientError, ProviderTimeoutError, UnreachableError, BadOutputError)
 
 
+def reset_command(provider: str) -> str:
+    """Return the command that lets calls go to a provider again."""
+    return f"llmroute health --reset {provider}"
+
+
 def lesson_of(
     row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
 ) -> Lesson:

@@ -11,6 +11,7 @@ from llmroute.wording import Told
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Exclusion, Plan, Wish
+    from llmroute.types import ModelConfig
 
 SHORTEN = "shorten it, or use a model with a larger window: llmroute models shows them"
 LOOK = "llmroute health shows what is set up, llmroute models what there is"
@@ -62,7 +63,14 @@ def _reasons(made: Plan, wish: Wish) -> list[str]:
     if made.named:
         told = [Told(f"{one.model.name}: ", one.reason) for one in counted[:_MOST_REASONS]]
     else:
-        told = [Told(reason) for reason in list(dict.fromkeys(one.reason for one in counted))[:_MOST_REASONS]]
+        firsts: dict[str, ModelConfig] = {}
+        for one in counted:
+            firsts.setdefault(one.reason, one.model)
+        # What keeps a whole provider out begins with its name.
+        told = [
+            Told(reason) if reason.startswith(f"{model.provider}: ") else Told(f"{model.name}: ", reason)
+            for reason, model in firsts.items()
+        ][:_MOST_REASONS]
     return [part for reason in told for part in ("; ", reason)][1:] or ["there is none"]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RateLimitError
+from llmroute.ledger.breakers import KEY_REFUSED
 from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of, success_probability
 from llmroute.routing.plan import Learned
-from llmroute.service.lessons import TRIPS
+from llmroute.service.lessons import TRIPS, reset_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ class Memory:
             s_per_token=self._estimate(model, "per_token"),
             success=success_probability(ok, calls),
             open_until_ms=breaker.open_until_ms if breaker else None,
-            open_because=breaker.reason if breaker else None,
+            open_because=_because(breaker) if breaker else None,
             fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
         )
 
@@ -72,3 +73,11 @@ class Memory:
             and breaker.fingerprint == self._fingerprint(model.provider)
         ]
         return max(mine, key=lambda breaker: breaker.open_until_ms, default=None)
+
+
+def _because(breaker: Breaker) -> str:
+    """Return in words why something is left alone, and what ends it where time does not."""
+    if breaker.reason != KEY_REFUSED:
+        return breaker.reason
+    provider = breaker.provider
+    return f"{KEY_REFUSED} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -123,8 +124,10 @@ def test_when_all_are_left_alone_the_soonest_is_tried_but_no_refused_key(tmp_pat
         house = House(tmp_path / "keys", openai=first, anthropic=second)
         with pytest.raises(AllProvidersFailedError):
             ask(house)
-        with pytest.raises(NoCandidateError, match="until its key changes after key refused"):
+        with pytest.raises(NoCandidateError, match=f"{OPENAI}: it is left alone until its key changes") as refused:
             ask(house)
+        for remedy in ("OPENAI_API_KEY", "llmroute health --reset openai", "llmroute health --reset anthropic"):
+            assert remedy in refused.value.message
         assert (len(first.received), len(second.received)) == (1, 1)
 
 
@@ -161,6 +164,21 @@ def test_a_clock_that_jumps_harms_no_answer(tmp_path: Path, jump_ms: int, monkey
         monkeypatch.setattr(calls, "now_ms", clock_ms)
         assert ask(house).provider == "anthropic"
     assert {status for (status,) in house.rows("status")} == {"failed", "ok"}
+
+
+def test_nothing_without_a_name_is_told_of_what_keeps_all_models_out(tmp_path: Path) -> None:
+    with serving([openai_error(401)]) as server:
+        here = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.url}
+        assert run("gen", "hi", "-p", "openai", "--no-fallback", home=tmp_path, **here).code == 3
+        asked = len(server.received)
+        again = run("gen", "hi", "-p", "openai", "--json", home=tmp_path, **here)
+        assert (again.code, len(server.received)) == (3, asked)
+        reasons = json.loads(again.out)["error"]["message"].partition("may serve this request: ")[2].split("; ")
+        assert all(re.match(r"[a-z]+(/\S+)?: ", reason) for reason in reasons), reasons
+        assert any("llmroute health --reset openai" in reason for reason in reasons)
+        text = run("health", "-p", "openai", home=tmp_path, **here).out
+        assert "left alone until its key changes, or: llmroute health --reset openai" in text
+        assert "left alone until 20" not in text
 
 
 def test_health_tells_until_when_and_resets(tmp_path: Path) -> None:
