@@ -67,7 +67,7 @@ def _rehearse(config: Config, *, as_json: bool) -> None:
     if as_json:
         write_json({**_as_json(mended.before, mended), "dry_run": True})
     else:
-        write_text(_mended(mended) or "nothing is wrong\n")
+        write_text(_mended(mended, would="would ") or "nothing is wrong\n")
         say("nothing was changed: the repair was tried on a copy")
     if not mended.before.sound:
         raise typer.Exit(exit_codes.NEEDS_A_PERSON)
@@ -90,27 +90,28 @@ def _as_json(report: Report, mended: Repaired | None) -> dict[str, Any]:
     }
 
 
-def _mended(mended: Repaired) -> str:
+def _mended(mended: Repaired, *, would: str = "") -> str:
+    done = f"{would}be " if would else ""
     lines = [f"was wrong: {fault}" for fault in mended.before.faults]
     if mended.salvage:
         saved = mended.salvage
-        lines.append(f"moved aside: {saved.aside}; {many(saved.rows, 'attempt')} could be read from it")
+        lines.append(f"{done}moved aside: {saved.aside}; {many(saved.rows, 'attempt')} could be read from it")
         if saved.lost.rows:
             lines.append(
-                f"lost: {many(saved.lost.rows, 'attempt')} of {money(saved.lost.cost_picousd / PICO_PER_USD)},"
-                " known from sums; the bill and the caps count them, as rows with the error `row lost`"
+                f"{done}lost: {many(saved.lost.rows, 'attempt')} of {money(saved.lost.cost_picousd / PICO_PER_USD)},"
+                f" known from sums; the bill and the caps {would}count them, as rows with the error `row lost`"
             )
         elif not saved.rows:
-            lines.append("nothing tells what was spent: the bill and the caps begin at zero")
+            lines.append(f"nothing tells what was spent: the bill and the caps {would}begin at zero")
     if mended.kept:
-        lines.append(f"kept as it was: {mended.kept}")
+        lines.append(f"{done}kept as it was: {mended.kept}")
     return "".join(f"{line}\n" for line in (*lines, *mended.told))
 
 
 def _told(report: Report, path: str) -> str:
     lines = [f"{fault} (llmroute costs check --repair mends it)" for fault in report.faults]
     lines += report.notes
-    if report.sound:
+    if report.sound and not report.absent:
         lines.append(f"{path}: sound, {many(report.attempts, 'attempt')}")
     return "".join(f"{line}\n" for line in lines)
 

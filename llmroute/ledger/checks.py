@@ -65,6 +65,8 @@ class Report:
     # Whether it can be mended as it is, or must be rebuilt from what of it can be read.
     readable: bool = True
     unlike: tuple[Difference, ...] = ()
+    # Whether there is no ledger yet.
+    absent: bool = False
 
     @property
     def sound(self) -> bool:
@@ -81,7 +83,7 @@ def check(path: Path, now_ms: int, patience: Patience | None = None) -> Report:
     require_sqlite()
     notes = _spooled(path)
     if not path.exists():
-        return Report(0, (), ("there is no ledger yet", *notes))
+        return Report(0, (), (f"there is no ledger at {path} yet", *notes), absent=True)
     if is_emptied(path):
         return Report(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
     try:

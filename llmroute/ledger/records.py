@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlite_utils import Database
 
 from llmroute.ledger import coarse
+from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,4 +94,15 @@ def attempt_columns(ledger: Ledger) -> list[str]:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as db:
-        return [column[0] for column in Database(db).execute("SELECT * FROM attempts LIMIT 0").description]
+        return _columns(db)
+
+
+def columns_without_ledger() -> list[str]:
+    """Return the names of what `attempts` would tell of each in a new ledger."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db)
+        return _columns(db)
+
+
+def _columns(db: sqlite3.Connection) -> list[str]:
+    return [column[0] for column in db.execute("SELECT * FROM attempts LIMIT 0").description]

@@ -78,10 +78,10 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
 def export(config: Config, target: Path, selection: Selection | None = None) -> int:
     """Write attempts into a file, in the format of its ending, and return how many there are.
 
-    The file is there whole or not at all, and replaces one of that name.
+    The file is there whole or not at all, and replaces one of that name.  Without a ledger there are none.
 
     Raises:
-        RequestError: there is no ledger, no folder for the file, its ending is none of FORMATS, or a time is none.
+        RequestError: there is no folder for the file, its ending is none of FORMATS, or a time is none.
         LedgerError: the ledger cannot be read.
         OutputError: the file cannot be written.
     """
@@ -101,7 +101,7 @@ def export_to(config: Config, file: TextIO, form: str, selection: Selection | No
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
     """Lend the columns and the rows of the attempts that are wanted."""
-    from llmroute.ledger.records import Wanted, attempt_columns, attempts
+    from llmroute.ledger.records import Wanted, attempt_columns, attempts, columns_without_ledger
 
     now = datetime.now().astimezone()
     wanted = Wanted()
@@ -110,8 +110,9 @@ def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[lis
         wanted = Wanted(since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution)
     with opened(config, now) as ledger:
         if ledger is None:
-            raise RequestError(f"there is no ledger at {config.ledger_path} yet")
-        yield attempt_columns(ledger), attempts(ledger, wanted)
+            yield columns_without_ledger(), iter(())
+        else:
+            yield attempt_columns(ledger), attempts(ledger, wanted)
 
 
 def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, Any]]) -> int:

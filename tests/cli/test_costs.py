@@ -109,7 +109,6 @@ def test_groups_come_under_the_name_of_their_dimension(tmp_path: Path) -> None:
         (("--json", "--csv"), "exclude each other"),
         (("--by", "mood"), "mood"),
         (("export", "all.xlsx"), "neither"),
-        (("export", "all.csv"), "no ledger"),
         (("calls", "--last", "0"), "--last"),
     ],
 )

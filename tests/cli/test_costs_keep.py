@@ -79,13 +79,14 @@ def test_a_repair_that_is_rehearsed_says_what_it_would_do_and_does_nothing(ledge
     assert tried.code == 3
     assert "was wrong: " in tried.out
     assert "6 attempts could be read from it" in tried.out
-    assert f"moved aside: {ledger}.corrupt-" in tried.out
+    assert f"\nwould be moved aside: {ledger}.corrupt-" in tried.out
     assert "nothing was changed" in tried.err
     assert ledger.read_bytes() == before
     assert [file.name for file in ledger.parent.glob("*corrupt*")] == []
     assert run("costs", "check", "--dry-run", home=tmp_path).code == 2
     mended = run("costs", "check", "--repair", "--json", home=tmp_path)
     assert mended.code == 0
+    assert "would" not in mended.out
     told = json.loads(mended.out)
     assert (told["ok"], told["attempts_read"], told["attempts_lost"], told["lost_cost_usd"]) == (True, 6, 0, 0.0)
     assert total(tmp_path) == 6
@@ -155,6 +156,24 @@ def test_a_copy_takes_the_place_of_a_damaged_ledger_and_of_none(ledger: Path, tm
     ledger.unlink()
     assert run("costs", "restore", "copy.db", home=tmp_path).code == 0
     assert total(tmp_path) == 6
+
+
+@pytest.mark.parametrize("name", ["-", "all.csv", "all.jsonl"])
+def test_without_a_ledger_an_export_is_empty_and_makes_none(name: str, tmp_path: Path) -> None:
+    ran = run("costs", "export", name, "--since", "7d", home=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "0 attempts written to" in ran.err
+    text = ran.out if name == "-" else (tmp_path / name).read_text()
+    assert not (tmp_path / "llmroute" / "ledger.db").exists()
+    Ledger(tmp_path / "llmroute" / "ledger.db").close()
+    of_an_empty_ledger = run("costs", "export", "-", home=tmp_path).out
+    assert of_an_empty_ledger.startswith("id,")
+    assert text == ("" if name == "all.jsonl" else of_an_empty_ledger)
+
+
+def test_a_check_without_a_ledger_calls_nothing_sound(tmp_path: Path) -> None:
+    ran = run("costs", "check", home=tmp_path)
+    assert (ran.code, ran.out) == (0, f"there is no ledger at {tmp_path / 'llmroute' / 'ledger.db'} yet\n")
 
 
 @pytest.mark.usefixtures("ledger")
