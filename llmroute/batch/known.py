@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.batch.ids import IdTable
 from llmroute.errors import RequestError
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,17 +28,22 @@ class Left(NamedTuple):
 
 
 class Known:
-    """`cost_usd` is what all lines of earlier runs say that they cost."""
+    """The ids of a batch, by what is known of each."""
 
     def __init__(self) -> None:
         self._ids = IdTable()
         # The lines of others, which stay in front.
         self._others = array("Q")
-        self.cost_usd = 0.0
+        self._cost_picousd = 0
+
+    @property
+    def cost_usd(self) -> float:
+        """What all lines of earlier runs say that they cost."""
+        return self._cost_picousd / PICO_PER_USD
 
     def learn(self, offset: int, told: dict[str, Any] | None) -> None:
         """Take in a line of earlier runs; None is one that cannot be read."""
-        self.cost_usd += cost_usd(told)
+        self._cost_picousd += _cost_picousd(told)
         key = told.get("id") if told else None
         if told is not None and "line" in told:
             # Of a line that was no request, which is told anew if it still is none.
@@ -98,18 +105,24 @@ def read(raw: bytes) -> dict[str, Any] | None:
 
 def cost_usd(told: dict[str, Any] | None) -> float:
     """Return what a line says that its request has cost, all its attempts of all runs together."""
+    return _cost_picousd(told) / PICO_PER_USD
+
+
+def _cost_picousd(told: dict[str, Any] | None) -> int:
     if told is None:
-        return 0.0
-    before, cost = told.get("cost_before_usd"), told.get("cost_usd")
-    spent = float(before) if isinstance(before, int | float) else 0.0
-    if isinstance(cost, int | float):
+        return 0
+    spent = _picousd(told.get("cost_before_usd")) or 0
+    if (cost := _picousd(told.get("cost_usd"))) is not None:
         return spent + cost
     error = told.get("error")
     return spent + sum(_costs(error.get("attempts") if isinstance(error, dict) else told.get("attempts")))
 
 
-def _costs(attempts: object) -> Iterator[float]:
+def _costs(attempts: object) -> Iterator[int]:
     for attempt in attempts if isinstance(attempts, list) else ():
-        cost = attempt.get("cost_usd") if isinstance(attempt, dict) else None
-        if isinstance(cost, int | float):
-            yield float(cost)
+        yield (_picousd(attempt.get("cost_usd")) if isinstance(attempt, dict) else None) or 0
+
+
+def _picousd(usd: object) -> int | None:
+    """Return an amount as the ledger counts it, so that sums are exact; None where it is none."""
+    return round(usd * PICO_PER_USD) if isinstance(usd, int | float) and math.isfinite(usd) else None

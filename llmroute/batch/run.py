@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from llmroute.batch.waiting import Waiting
 from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
 from llmroute.service.many import BatchResult, Many, Task
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +63,7 @@ class Tally:
     not_run: int = 0
     cut_short: int = 0
     unread: int = 0
-    cost_usd: float = 0.0
+    cost_picousd: int = 0
     unknown_costs: int = 0
     lines: int = 0
     read_to_end: bool = False
@@ -76,12 +77,17 @@ class Tally:
         """How many lines are dealt with."""
         return self.answered + self.failed + self.bad + self.earlier + self.not_run
 
+    @property
+    def cost_usd(self) -> float:
+        """What this run has cost, as far as that is known."""
+        return self.cost_picousd / PICO_PER_USD
+
     def count_cost(self, cost_usd: float | None) -> None:
         """Add what a request has cost; an unknown cost is counted as one."""
         if cost_usd is None:
             self.unknown_costs += 1
         else:
-            self.cost_usd += cost_usd
+            self.cost_picousd += round(cost_usd * PICO_PER_USD)
 
 
 class Batch:

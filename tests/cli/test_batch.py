@@ -782,6 +782,18 @@ def test_meta_holds_the_figures_of_the_run(server: ModelServer, tmp_path: Path) 
     assert figures["cost_usd"] > 0
 
 
+def test_the_cost_of_a_batch_is_the_exact_sum_of_its_answers(tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 13)
+    with serving([openai_answer()]) as server:
+        command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume", "--meta", "meta.json")
+        assert run(*command, home=tmp_path, **settings(server)).code == 0
+        figures = json.loads((tmp_path / "meta.json").read_text())
+        costs = [round(one["cost_usd"] * 10**12) for one in results(tmp_path / "out.jsonl")]
+        assert figures["cost_usd"] == sum(costs) / 10**12 != sum(cost / 10**12 for cost in costs)
+        run(*command, home=tmp_path, **settings(server))
+    assert json.loads((tmp_path / "meta.json").read_text())["cost_before_usd"] == sum(costs) / 10**12
+
+
 def test_an_answer_that_was_cut_short_unasked_is_told(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [{"prompt": "a"}, {"prompt": "b", "max_tokens": 5}])
     with ModelServer(finish_reason="length") as server:
