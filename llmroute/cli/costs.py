@@ -11,14 +11,13 @@ from llmroute.cli import completing
 from llmroute.cli import options as flags
 from llmroute.cli.costs_budget import budget
 from llmroute.cli.costs_keep import backup, check, prune, restore
-from llmroute.cli.costs_records import calls, correct, export, path
+from llmroute.cli.costs_records import calls, correct, export, path, tell_if_unknown
 from llmroute.cli.costs_render import as_csv, as_json, as_markdown, lines_of
-from llmroute.cli.failures import failures, say
+from llmroute.cli.failures import failures
 from llmroute.cli.helping import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.terminal import fancy, harmless, width
 from llmroute.errors import RequestError
-from llmroute.nearest import nearest
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,18 +85,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         config = load()
         show(config, question, asked[0] if asked else "text", color=color)
         if workspace:
-            _tell_if_unknown(config, workspace)
-
-
-def _tell_if_unknown(config: Config, workspace: str) -> None:
-    """Say so when no call was ever on the bill of a workspace: it may be mistyped."""
-    from llmroute.service.billing import known_workspaces
-
-    known = known_workspaces(config)
-    if workspace in known:
-        return
-    near = nearest(workspace, known)
-    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
+            tell_if_unknown(config, workspace)
 
 
 def show(

@@ -15,6 +15,7 @@ from llmroute.cli.output import write_json, write_text, written_out
 from llmroute.cli.render import cell, columns, fitted, money
 from llmroute.cli.terminal import width
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 from llmroute.types import PICO_PER_USD
 from llmroute.wording import many
 
@@ -22,33 +23,63 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
+    from llmroute.config import Config
+
+Since = Annotated[str | None, typer.Option(help="From 24h, 7d or 2w ago, or from 2026-11-01 on.")]
+Until = Annotated[str | None, typer.Option(help="Up to then, said likewise.")]
+Model = Annotated[str | None, typer.Option("-m", "--model", help="Of one model, with or without provider.")]
+Status = Annotated[
+    Literal["pending", "ok", "failed", "partial", "interrupted", "lost"] | None, typer.Option(help="Of one status.")
+]
+Execution = Annotated[str | None, typer.Option(help="Of one execution.")]
+
 _HEAD = ("when", "model", "status", "cost", "in", "out", "time", "id")
 _NUMBERS = (3, 4, 5, 6, 7)
 _MOST = 1_000_000
-_WORDS = {"at_most": "at most ", "at_least": "at least "}
+_WORDS = {"at_most": "at most ", "at_least": "at least ", "corrected": "corrected "}
 
 
-def calls(
+def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="How many.")] = 20,
+    since: Since = None,
+    until: Until = None,
+    model: Model = None,
+    status: Status = None,
     workspace: flags.Workspace = None,
+    execution: Execution = None,
     as_json: flags.AsJSON = False,
 ) -> None:
     """List the last attempts, the newest at the end.
 
     A cost with ~ is an estimate; at most is a reservation, as the call has no known end; at least leaves something out
-    that has no known price.
+    that has no known price; corrected is what costs correct has put in its place.
     """
     with failures(as_json=as_json):
-        from llmroute.service.records import last_attempts
+        from llmroute.service.records import Selection, last_attempts
         from llmroute.service.settings import load
 
-        found = last_attempts(load(), last, workspace)
+        config = load()
+        selection = Selection(since, until, model, status, workspace, execution)
+        found = last_attempts(config, last, selection)
         if as_json:
             write_json(found)
-        elif not found:
-            write_text("no call was made yet\n")
-        else:
+        elif found:
             write_text(_as_text(found, width() if sys.stdout.isatty() else None))
+        else:
+            write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
+        if workspace:
+            tell_if_unknown(config, workspace)
+
+
+def tell_if_unknown(config: Config, workspace: str) -> None:
+    """Say so when no call was ever on the bill of a workspace: it may be mistyped."""
+    from llmroute.service.billing import known_workspaces
+
+    known = known_workspaces(config)
+    if workspace in known:
+        return
+    near = nearest(workspace, known)
+    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
 
 
 def correct(
@@ -74,6 +105,11 @@ def correct(
         else:
             was = "unknown" if old is None else money(old)
             write_text(f"attempt {told.row_id} of {name}: {money(new)} (was {was})\n")
+        if told.was_fact and old is not None and old != new:
+            say(
+                f"warning: the cost of attempt {told.row_id} was a fact and no guess;"
+                f" llmroute costs correct {told.row_id} --cost {old:.12f} puts it back"
+            )
 
 
 def _dollars(text: str) -> Decimal:
@@ -91,14 +127,12 @@ def _dollars(text: str) -> Decimal:
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl|-", help="Replaced where it is; - is stdout.")],
     form: Annotated[Literal["csv", "jsonl"] | None, typer.Option("--format", help="Of stdout; default csv.")] = None,
-    since: Annotated[str | None, typer.Option(help="From 24h, 7d or 2w ago, or from 2026-11-01 on.")] = None,
-    until: Annotated[str | None, typer.Option(help="Up to then, said likewise.")] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", help="Of one model, with or without provider.")] = None,
-    status: Annotated[
-        Literal["pending", "ok", "failed", "partial", "interrupted", "lost"] | None, typer.Option(help="Of one status.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    model: Model = None,
+    status: Status = None,
     workspace: flags.Workspace = None,
-    execution: Annotated[str | None, typer.Option(help="Of one execution.")] = None,
+    execution: Execution = None,
 ) -> None:
     """Write attempts, with all that is known, to a file or stdout."""
     with failures():

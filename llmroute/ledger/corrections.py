@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.store import Ledger
 
-_FOUND = "SELECT id, request_id, attempt, provider, model, status, cost_picousd FROM attempts WHERE "
+_FOUND = """
+SELECT id, request_id, attempt, provider, model, status, cost_picousd,
+    CASE WHEN cost_basis IS NULL THEN status <> 'lost' AND usage_source = 'reported' ELSE cost_basis = 'reported' END
+FROM attempts WHERE """
 # What was computed is kept, however often the cost is corrected.
 _CORRECT = """
 UPDATE attempts SET computed_picousd = iif(corrected_ms IS NULL, cost_picousd, computed_picousd),
@@ -23,7 +26,10 @@ _LONGEST_ROW_ID = 18
 
 
 class Correction(NamedTuple):
-    """An attempt, what it was counted at (None where that was unknown), and what it is counted at now; pico-USD."""
+    """An attempt, what it was counted at (None where that was unknown), and what it is counted at now; pico-USD.
+
+    `was_fact` says that it was counted at what the provider had reported.
+    """
 
     row_id: int
     request_id: str
@@ -32,6 +38,7 @@ class Correction(NamedTuple):
     model: str
     old_picousd: int | None
     new_picousd: int
+    was_fact: bool
 
 
 def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Correction:
@@ -44,14 +51,14 @@ def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Corre
         LedgerError: the ledger cannot be written.
     """
     with ledger.transaction() as db:
-        row_id, request_id, attempt, provider, model, status, old = _the_one(db, named)
+        row_id, request_id, attempt, provider, model, status, old, fact = _the_one(db, named)
         if status == "pending":
             raise RequestError(f"attempt {named} is under way", hint="correct it when it has ended")
         db.execute(_CORRECT, (cost_picousd, now_ms, row_id))
-    return Correction(row_id, request_id, attempt, provider, model, old, cost_picousd)
+    return Correction(row_id, request_id, attempt, provider, model, old, cost_picousd, bool(fact and old is not None))
 
 
-def _the_one(db: sqlite3.Connection, named: str) -> tuple[int, str, int, str, str, str, int | None]:
+def _the_one(db: sqlite3.Connection, named: str) -> tuple[int, str, int, str, str, str, int | None, int | None]:
     request_id, _, number = named.partition("/")
     if not number and named.isascii() and named.isdecimal() and len(named) <= _LONGEST_ROW_ID:
         found = db.execute(f"{_FOUND} id = ?", (int(named),)).fetchall()
@@ -68,5 +75,5 @@ def _the_one(db: sqlite3.Connection, named: str) -> tuple[int, str, int, str, st
             f"request {request_id} has {len(found)} attempts",
             hint=f"name one of them, as in {request_id}/{found[0][2]}",
         )
-    told: tuple[int, str, int, str, str, str, int | None] = found[0]
+    told: tuple[int, str, int, str, str, str, int | None, int | None] = found[0]
     return told

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.store import Ledger
 
-_LAST = "SELECT * FROM attempts{whose} ORDER BY started_ms DESC, id DESC LIMIT :last"
+_LAST = "SELECT * FROM attempts{where} ORDER BY started_ms DESC, id DESC LIMIT :last"
 # Settled attempts are found by way of the quarters in which their workspace had any.
 _LAST_OF_WORKSPACE = """
     SELECT * FROM (
@@ -72,19 +72,20 @@ def attempts(ledger: Ledger, wanted: Wanted | None = None) -> Iterator[dict[str,
         yield from Database(db).query(sql, asdict(wanted))
 
 
-def last_attempts(ledger: Ledger, last: int, workspace: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the last so many attempts, those under way too, oldest first.
+def last_attempts(ledger: Ledger, last: int, wanted: Wanted | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the last so many attempts that are wanted, those under way too, oldest first.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
+    wanted = wanted or Wanted()
     with ledger.reading() as db:
-        if workspace is None or coarse.lacking(db):
-            found = _LAST.format(whose="" if workspace is None else " WHERE ifnull(workspace, '') = :workspace")
-        else:
+        if wanted == Wanted(workspace=wanted.workspace) != Wanted() and not coarse.lacking(db):
             found = _LAST_OF_WORKSPACE
+        else:
+            found = _LAST.format(where=wanted.where)
         sql = f"SELECT * FROM ({found}) ORDER BY started_ms, id"  # noqa: S608 (own names)
-        yield from Database(db).query(sql, {"last": last, "workspace": workspace})
+        yield from Database(db).query(sql, {**asdict(wanted), "last": last})
 
 
 def attempt_columns(ledger: Ledger) -> list[str]:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.ledger.corrections import Correction
+    from llmroute.ledger.records import Wanted
 
 FORMATS = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which attempts are exported; None is all.
+    """Which attempts are listed or exported; None is all.
 
     `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; `model` is one with or
     without its provider.
@@ -42,16 +43,33 @@ class Selection:
     execution: str | None = None
 
 
-def last_attempts(config: Config, count: int, workspace: str | None = None) -> list[dict[str, Any]]:
+def last_attempts(config: Config, count: int, selection: Selection | None = None) -> list[dict[str, Any]]:
     """Return the columns of the last attempts, those under way too, oldest first.
 
     Raises:
+        RequestError: a time is none.
         LedgerError: the ledger cannot be read.
     """
     from llmroute.ledger import records
 
-    with opened(config, datetime.now().astimezone()) as ledger:
-        return [] if ledger is None else list(records.last_attempts(ledger, count, workspace))
+    now = datetime.now().astimezone()
+    wanted = _wanted(selection, now)
+    with opened(config, now) as ledger:
+        return [] if ledger is None else list(records.last_attempts(ledger, count, wanted))
+
+
+def _wanted(selection: Selection | None, now: datetime) -> Wanted:
+    """Return what is selected, with its times as they are now.
+
+    Raises:
+        RequestError: a time is none.
+    """
+    from llmroute.ledger.records import Wanted
+
+    if selection is None:
+        return Wanted()
+    since_ms, until_ms = ends_ms(selection.since, selection.until, now)
+    return Wanted(since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution)
 
 
 def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
@@ -101,13 +119,10 @@ def export_to(config: Config, file: TextIO, form: str, selection: Selection | No
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
     """Lend the columns and the rows of the attempts that are wanted."""
-    from llmroute.ledger.records import Wanted, attempt_columns, attempts, columns_without_ledger
+    from llmroute.ledger.records import attempt_columns, attempts, columns_without_ledger
 
     now = datetime.now().astimezone()
-    wanted = Wanted()
-    if selection is not None:
-        since_ms, until_ms = ends_ms(selection.since, selection.until, now)
-        wanted = Wanted(since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution)
+    wanted = _wanted(selection, now)
     with opened(config, now) as ledger:
         if ledger is None:
             yield columns_without_ledger(), iter(())

@@ -194,7 +194,9 @@ def test_calls_are_listed_newest_last_and_exported_whole(tmp_path: Path) -> None
     assert "failed rate_limit 429  unknown" in text[-1]
     listed = json.loads(run("costs", "calls", "--last", "2", "--json", home=home).out)
     assert [row["model"] for row in listed] == ["m23", "m24"]
-    assert run("costs", "calls", "--workspace", "nobody", home=home).out == "no call was made yet\n"
+    nobody = run("costs", "calls", "--workspace", "nobody", home=home)
+    assert nobody.out == "no such call was made\n"
+    assert "no call was ever made for workspace 'nobody'" in nobody.err
     for name in ("all.csv", "all.jsonl", "all.jsonl"):
         ran = run("costs", "export", name, home=home)
         assert (ran.code, ran.out) == (0, "")

@@ -85,6 +85,18 @@ def test_a_known_cost_takes_the_place_of_a_guess_in_the_bill_and_the_old_one_is_
     assert check(home / "llmroute" / "ledger.db", NOW_MS).faults == ()
 
 
+def test_a_fact_that_is_corrected_is_told_and_marked_and_can_be_put_back(home: Path) -> None:
+    ran = run("costs", "correct", "1", "--cost", "0.02", home=home)
+    assert ran.code == 0
+    assert "was a fact and no guess; llmroute costs correct 1 --cost 0.010000000000 puts it back" in ran.err
+    assert "  corrected $0.0200  " in run("costs", "calls", home=home).out
+    for guess, attempt in enumerate(("2", "3", "4", "5", "6", "1")):
+        quiet = run("costs", "correct", attempt, "--cost", f"0.0{guess}", "--json", home=home)
+        assert (quiet.code, quiet.err) == (0, ""), attempt
+    ended = run("costs", "correct", "r1/2", "--cost", "0.01", "--json", home=home)
+    assert (ended.code, "was a fact" in ended.err) == (0, False), "a row without a source of its cost"
+
+
 def test_an_unknown_cost_becomes_known(home: Path) -> None:
     assert told(home)["unknown_cost_count"] == 1
     told(home, "correct", "r5", "--cost", "0")

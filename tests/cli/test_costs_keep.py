@@ -217,14 +217,19 @@ def test_attempts_are_exported_to_stdout_as_far_as_they_are_wanted(tmp_path: Pat
         ({"until": "450d"}, "01"),
     ],
 )
-def test_an_export_has_what_is_wanted(
-    wanted: dict[str, str], found: str, ledger: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_export_and_a_list_of_calls_have_what_is_wanted(
+    wanted: dict[str, str], found: str, ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMROUTE_LEDGER", str(ledger))
     out = io.StringIO()
     count = records.export_to(settings.load(), out, ".jsonl", records.Selection(**wanted))
     assert [json.loads(line)["request_id"][1:] for line in out.getvalue().splitlines()] == list(found)
     assert count == len(found)
+    asked = [word for name, value in wanted.items() for word in (f"--{name}", value)]
+    listed = run("costs", "calls", "--json", *asked, home=tmp_path)
+    assert [row["request_id"][1:] for row in json.loads(listed.out)] == list(found)
+    latest = json.loads(run("costs", "calls", "--last", "1", "--json", *asked, home=tmp_path).out)
+    assert latest == json.loads(listed.out)[-1:]
 
 
 @pytest.mark.usefixtures("ledger")

@@ -179,5 +179,5 @@ def test_the_last_attempts_of_a_workspace_are_its_last_also_those_under_way(
         everything = [one for one in attempts(ledger) if (one["workspace"] or "") == workspace]
         assert len(everything) == {"w1": 34, "": 33, "nobody": 0}[workspace]
         for last in (1, 7, 12, 1_000):
-            assert list(last_attempts(ledger, last, workspace)) == everything[-last:]
+            assert list(last_attempts(ledger, last, Wanted(workspace=workspace))) == everything[-last:]
         assert list(attempts(ledger, Wanted(workspace=workspace))) == everything
