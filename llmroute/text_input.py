@@ -8,9 +8,10 @@ import os
 from typing import IO, Any, Final
 
 from llmroute.errors import RequestError
+from llmroute.wording import Remedy, Told
 
 PIECE_BYTES: Final = 64 * 1024
-HINT: Final = "--encoding NAME says how it is encoded: latin-1, cp1252, utf-16 ..."
+HINT: Final = Told(Remedy("encoding"), " says how it is encoded: latin-1, cp1252, utf-16 ...")
 _WIDE: Final = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -31,7 +32,8 @@ def known_encoding(name: str | None) -> str | None:
         found = codecs.lookup(name)
         "".encode(name)  # those that are not of text refuse
     except (LookupError, ValueError) as error:
-        raise RequestError(f"--encoding: {name!r} is no encoding of text", hint="utf-8, latin-1, cp1252 ...") from error
+        told = Told(Remedy("encoding"), f": {name!r} is no encoding of text")
+        raise RequestError(told, hint="utf-8, latin-1, cp1252 ...") from error
     return None if found.name in ("utf-8", "utf-8-sig") else found.name
 
 
@@ -70,7 +72,7 @@ def check_beginning(data: bytes, place: str) -> None:
     for mark, name in _WIDE.items():
         if data.startswith(mark):
             told = f"{place} is {name.upper()}, as the mark at its beginning says"
-            raise RequestError(told, hint=f"--encoding {name} reads it")
+            raise RequestError(told, hint=Told(Remedy("encoding"), f" {name} reads it"))
     if b"\0" in data:
         raise _binary(place)
     try:

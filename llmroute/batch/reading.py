@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 from llmroute.text_input import HINT, as_utf8, check_beginning, decoded
+from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from llmroute.batch.template import Template
     from llmroute.service.options import Options
 
-DELIMITER_HINT = "--delimiter says what stands between the cells"
+DELIMITER_HINT = Told(Remedy("delimiter"), " says what stands between the cells")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 # What a line says of which models are tried stands in place of all that the command line says of it.
 _CHOICES = ("model", "provider", "chain", "fallback")

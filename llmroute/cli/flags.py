@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 FLAGS: Final = {
     "budget_remaining": "--budget",
+    "delimiter": "--delimiter",
     "effort": "--effort",
+    "encoding": "--encoding",
     "force": "--force",
     "max_latency_ms": "--max-latency",
     "max_tokens": "--max-tokens",

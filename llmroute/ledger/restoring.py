@@ -14,6 +14,7 @@ from llmroute.ledger.connecting import connected_to_read
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import alone_in
 from llmroute.ledger.making import named_anew, replace, tidy, unwritten
+from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,6 @@ def _copied(copy: Path, new: Path, now_ms: int, patience: Patience) -> int:
     if faults := report.faults:
         raise LedgerError(
             f"{copy} is not sound: {faults[0].replace(str(new), str(copy))}",
-            hint=f"LLMROUTE_LEDGER={os.fspath(copy)} llmroute costs check --repair mends it",
+            hint=Told(Remedy("repair", words="a repair"), f" with LLMROUTE_LEDGER={os.fspath(copy)} mends it"),
         )
     return report.attempts
