@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.ledger.budgets import EVERY_WORKSPACE, QUARTER_MS, Cap, standing
 from llmroute.ledger.coarse import QUARTERS_A_DAY
 from llmroute.ledger.entries import INSERT_ONCE
+from llmroute.ledger.mangled import is_mangled, restored
 from llmroute.ledger.rows import AttemptRow
 from llmroute.ledger.sums import COUNTERS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from llmroute.ledger.pages import Value
 
 # What such a row has in its column `error`.
 LOST = "row lost"
 UNKNOWN = "unknown"
+LABELS = ("provider", "model", "workspace", "task", "strategy")
+"""What an attempt and its sum are told apart by, beside the time and the status."""
 _COUNTERS = tuple(COUNTERS.split(", "))
 _DAY_MS = QUARTERS_A_DAY * QUARTER_MS
 # More calls than that in one sum are no sum that survived.
@@ -57,19 +60,25 @@ def stand_in(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int
     return lost
 
 
-def _of_rollups(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
-    def key(row: Row) -> Key:
-        return tuple(row[name] for name in ("quarter", "provider", "model", "workspace", "task", "strategy", "status"))
+def restored_attempt(db: sqlite3.Connection, survived: dict[str, list[Row]], row: Row) -> Row:
+    """Return an attempt with the labels of a sum that is short of a call, where bytes of its own are wrong."""
+    at: Row = {"quarter": _number(row["started_ms"]) // QUARTER_MS, "status": row["status"]}
+    short = [told for told, _ in _short_rollups(db, survived) if all(told[name] == at[name] for name in at)]
+    return restored(row, LABELS, short)
 
-    for row, missing in _missing(survived.get("rollups", []), _rows(db, "rollups"), key):
+
+def _short_rollups(db: sqlite3.Connection, survived: dict[str, list[Row]]) -> list[tuple[Row, dict[str, int]]]:
+    return _missing(survived.get("rollups", []), _rows(db, "rollups"), ("quarter", *LABELS, "status"))
+
+
+def _of_rollups(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
+    for row, missing in _short_rollups(db, survived):
         yield from _rows_for(row, _number(row["quarter"]) * QUARTER_MS, missing)
 
 
 def _of_days(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int) -> Iterator[AttemptRow]:
-    def key(row: Row) -> Key:
-        return tuple(row[name] for name in ("day", "provider", "model", "workspace", "status"))
-
-    for row, missing in _missing(survived.get("days", []), _rows(db, "days"), key):
+    names = ("day", "provider", "model", "workspace", "status")
+    for row, missing in _missing(survived.get("days", []), _rows(db, "days"), names):
         begin_ms = _number(row["day"]) * _DAY_MS
         # As late as can be: in the window that is in force.
         yield from _rows_for(row, max(begin_ms, min(begin_ms + _DAY_MS - 1, now_ms)), missing)
@@ -77,12 +86,11 @@ def _of_days(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int
 
 def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
     """Compare whole days, since what was found by the day stands in any of its quarters."""
-
-    def key(row: Row) -> Key:
-        return (_number(row["quarter"]) // QUARTERS_A_DAY, row["workspace"], row["status"])
-
-    told = _summed(survived.get("quarters", []), key)
-    for row, missing in _missing(told, _summed(_rows(db, "quarters"), key), key):
+    now = _rows(db, "quarters")
+    found = _whole(survived.get("quarters", []), now, ("quarter", "workspace", "status"))
+    names = ("day", "workspace", "status")
+    told, have = _summed(found, names), _summed(now, names)
+    for row, missing in _missing(told, have, names):
         yield from _rows_for(row, _number(row["quarter"]) * QUARTER_MS, missing)
 
 
@@ -104,15 +112,28 @@ def _narrowest_first(hot: Row) -> tuple[bool, int]:
     return hot["workspace"] == EVERY_WORKSPACE, -_number(hot["window_start_ms"])
 
 
-def _missing(told: Iterable[Row], have: Iterable[Row], key: Callable[[Row], Key]) -> list[tuple[Row, dict[str, int]]]:
-    """Return the sums that count more calls than there are now, and by how much each counter is short."""
-    now = {key(row): row for row in have}
+def _whole(told: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
+    """Return sums with the labels of those that there are now and none tells of, where bytes of their own are wrong."""
+    told = list(told)
+    keys, now = {_key(row, names) for row in told}, {_key(row, names): row for row in have}
+    untold = [now[key] for key in now.keys() - keys]
+    return [
+        restored(row, names, untold) if is_mangled(row, names) and _key(row, names) not in now else row for row in told
+    ]
+
+
+def _missing(told: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[tuple[Row, dict[str, int]]]:
+    """Return the sums that count more calls than there are now, and by how much each counter is short.
+
+    `names` are the columns that one sum is told apart by.
+    """
+    now = {_key(row, names): row for row in have}
     best: dict[Key, Row] = {}
-    for row in told:
+    for row in _whole(told, now.values(), names):
         # Of two versions of one sum the later counts more.
-        kept = best.setdefault(key(row), row)
+        kept = best.setdefault(_key(row, names), row)
         if _number(row["call_count"]) > _number(kept["call_count"]):
-            best[key(row)] = row
+            best[_key(row, names)] = row
     found = []
     for one, row in best.items():
         counted = now.get(one)
@@ -122,13 +143,20 @@ def _missing(told: Iterable[Row], have: Iterable[Row], key: Callable[[Row], Key]
     return found
 
 
-def _summed(rows: Iterable[Row], key: Callable[[Row], Key]) -> list[Row]:
-    """Sum rows of one key; what else they say is said by the latest."""
+def _summed(quarters: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
+    """Sum quarters by their day and what else is named; the rest is said by the latest."""
     found: dict[Key, Row] = {}
-    for row in sorted(rows, key=lambda row: _number(row["quarter"])):
-        known = found.get(key(row))
-        found[key(row)] = {**row, **{n: _number(row[n]) + _number(known[n]) for n in _COUNTERS}} if known else row
+    for quarter in sorted(quarters, key=lambda row: _number(row["quarter"])):
+        row = {**quarter, "day": _number(quarter["quarter"]) // QUARTERS_A_DAY}
+        known = found.get(_key(row, names))
+        found[_key(row, names)] = (
+            {**row, **{n: _number(row[n]) + _number(known[n]) for n in _COUNTERS}} if known else row
+        )
     return list(found.values())
+
+
+def _key(row: Row, names: tuple[str, ...]) -> Key:
+    return tuple(row[name] for name in names)
 
 
 def _rows_for(labels: Row, at_ms: int, missing: dict[str, int]) -> list[AttemptRow]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.budgets import QUARTER_MS
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import alone_in
-from llmroute.ledger.lost import Lost, stand_in
+from llmroute.ledger.lost import LABELS, Lost, restored_attempt, stand_in
 from llmroute.ledger.making import named_anew, replace, tidy, unwritten
+from llmroute.ledger.mangled import is_mangled
 from llmroute.ledger.pages import Pages, log_of
 from llmroute.ledger.schema import migrate
 from llmroute.ledger.shapes import Shape, shapes, table_of
@@ -73,6 +74,7 @@ def _copy_pages(pages: Pages, db: sqlite3.Connection) -> dict[str, list[Row]]:
     known = shapes()
     wanted = [known[name] for name in ("attempts", "pruned", *_SUMS)]
     survived: dict[str, list[Row]] = {name: [] for name in _SUMS}
+    mangled: list[Row] = []
     put = _put_attempt(known["attempts"])
     for record in pages.records():
         found = table_of(record, wanted)
@@ -81,10 +83,14 @@ def _copy_pages(pages: Pages, db: sqlite3.Connection) -> dict[str, list[Row]]:
         table, row = found
         if table in survived:
             survived[table].append(row)
+        elif table == "attempts" and is_mangled(row, LABELS):
+            mangled.append(row)
         elif table == "attempts":
             _put(db, put, row)
         else:
             _put(db, _insert(table, row), row)
+    for row in mangled:
+        _put(db, put, restored_attempt(db, survived, row))
     if not pages.header_is_whole:
         # Which pages are in use is not known: what was pruned may have come back.
         db.execute("DELETE FROM attempts WHERE started_ms < (SELECT before_ms FROM pruned) AND status <> 'pending'")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import struct
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -112,6 +113,31 @@ def test_any_flipped_bit_of_the_schema_costs_no_row(path: Path) -> None:
         mended(path)
         assert rows(path) == before
         assert spent(path) == whole
+        for kept in path.parent.glob("ledger.db.corrupt-*"):
+            kept.unlink()
+
+
+@pytest.mark.parametrize("column", ["model", "workspace", "strategy"])
+def test_a_wrong_byte_in_a_label_of_a_row_or_of_a_sum_counts_nothing_twice(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    labels: dict[str, Any] = dict.fromkeys(("provider", "model", "workspace", "strategy"), "other")
+    labels[column] = "labelled"
+    with Ledger(path) as ledger:
+        for call in range(2):
+            made = row(f"{call}", at_ms=NOW_MS + call * QUARTER_MS, **labels)
+            ledger.begin(made, [cap(10**9)], fixed(100))
+            ledger.settle(settled(made, 5))
+    before, data = rows(path), path.read_bytes()
+    places = [found.start() for found in re.finditer(b"labelled", data)]
+    assert len(places) > 3
+    for number, at in enumerate(places):
+        flipped = bytearray(data)
+        flipped[at + number % 8] |= 0x80
+        path.write_bytes(flipped)
+        saved = mended(path)
+        assert saved is None or saved.lost == (0, 0)
+        assert rows(path) == before
+        assert spent(path) == 10
         for kept in path.parent.glob("ledger.db.corrupt-*"):
             kept.unlink()
 
