@@ -29,6 +29,7 @@ LONG_BYTES = 500_000_000
 def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would do.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="With --repair: caps may begin at zero.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Verify the ledger, or mend it.
@@ -47,7 +48,7 @@ def check(
                 raise RequestError("--dry-run says what --repair would do", hint="add --repair")
             _rehearse(config, as_json=as_json)
             return
-        mended = upkeep.repair(config) if repair else None
+        mended = upkeep.repair(config, from_zero=yes) if repair else None
         report = mended.after if mended else upkeep.check(config)
         if as_json:
             write_json(_as_json(report, mended))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmroute.errors import RequestError
+from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.periods import milliseconds, start_of
 from llmroute.service.caps import current_caps
 from llmroute.service.opening import ledger_of, opened, patience_of
@@ -68,11 +68,11 @@ def check(config: Config) -> Report:
     return checks.check(config.ledger_path, _now_ms(), patience_of(config))
 
 
-def repair(config: Config) -> Repaired:
-    """Mend what a check finds, and do what waits to be done.
+def repair(config: Config, *, from_zero: bool = False) -> Repaired:
+    """Mend what a check finds, and do what waits to be done; with `from_zero` where a cap forgets all by it too.
 
     Raises:
-        LedgerError: it cannot be written, or others keep it locked.
+        LedgerError: it cannot be written, others keep it locked, or nothing in it tells what a cap has counted.
     """
     from llmroute.ledger import repairs, spool
     from llmroute.ledger.salvage import salvage
@@ -87,11 +87,23 @@ def repair(config: Config) -> Repaired:
             kept = repairs.repair_parts(ledger, path.with_name(f"{path.name}.before-repair-{_stamp()}"))
         found = check(config)
     if not found.readable:
+        if config.limits and not from_zero:
+            _refuse_to_forget(config)
         saved = salvage(path, _stamp(), _now_ms(), patience)
     if path.exists() or spool.waiting(path):
         with Ledger(path, patience=patience) as ledger:
             told = repairs.repair_sums(ledger, _now_ms())
     return Repaired(before, saved, kept, told, check(config))
+
+
+def _refuse_to_forget(config: Config) -> None:
+    saved = rehearse_repair(config).salvage
+    if saved and not saved.rows and not saved.lost.rows:
+        raise LedgerError(
+            f"{config.ledger_path}: nothing in it tells what was spent, and the caps would begin at zero;"
+            " it is left as it is",
+            hint="`llmroute costs restore FILE` puts a copy in its place; --repair --yes begins at zero",
+        )
 
 
 def rehearse_repair(config: Config) -> Repaired:
@@ -104,7 +116,7 @@ def rehearse_repair(config: Config) -> Repaired:
 
     path = config.ledger_path
     with copied(path, patience_of(config)) as copy:
-        tried = repair(replace(config, ledger_path=copy))
+        tried = repair(replace(config, ledger_path=copy), from_zero=True)
         return _as_of(tried, lambda text: text.replace(str(copy.parent), str(path.absolute().parent)))
 
 

@@ -103,10 +103,26 @@ def test_an_emptied_ledger_is_damage_where_caps_count_on_it(ledger: Path, tmp_pa
     for command in ("costs", "costs budget", "costs check"):
         assert run(*command.split(), home=tmp_path).code == 3
         assert ledger.stat().st_size == 0, "no command makes a new one of it"
-    mended = run("costs", "check", "--repair", home=tmp_path)
+    mended = run("costs", "check", "--repair", "--yes", home=tmp_path)
     assert mended.code == 0
     assert "nothing tells what was spent: the bill and the caps begin at zero" in mended.out
     assert run("costs", "budget", home=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("damaged", [b"", bytes(range(256)) * 80], ids=["empty", "destroyed"])
+def test_no_cap_begins_at_zero_by_a_repair_that_was_not_told_so(damaged: bytes, ledger: Path, tmp_path: Path) -> None:
+    for place in ledger.parent.glob("ledger.db-*"):
+        place.unlink()
+    ledger.write_bytes(damaged)
+    config = tmp_path / "llmroute" / "config.toml"
+    config.write_text("[budgets]\nmonth = 5\n")
+    ran = run("costs", "check", "--repair", home=tmp_path)
+    assert (ran.code, ran.out) == (3, "")
+    assert "the caps would begin at zero" in ran.err
+    assert "--repair --yes" in ran.err
+    assert ledger.read_bytes() == damaged
+    assert list(ledger.parent.glob("*corrupt*")) == []
+    assert run("costs", "check", "--repair", "--yes", home=tmp_path).code == 0
 
 
 def test_a_copy_is_restored_and_the_ledger_that_was_there_is_kept(ledger: Path, tmp_path: Path) -> None:
