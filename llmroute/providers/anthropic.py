@@ -70,6 +70,7 @@ class Anthropic:
         for block in loose_json.objects(told["content"]):
             read_part(answer, block)
         answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
+        answer.usage_final = True
         answer.service = parse_service(loose_json.mapping(told.get("usage")))
         read_stop(answer, told)
         return answer.completion()

@@ -67,6 +67,7 @@ class MessageStreamReader:
     def _take(self, body: dict[str, Any]) -> Chunk | None:
         kind = body.get("type")
         if kind == "content_block_delta":
+            self._answer.usage_final = False
             return read_part(self._answer, loose_json.mapping(body.get("delta")))
         if kind == "content_block_start":
             return read_part(self._answer, loose_json.mapping(body.get("content_block")))
@@ -77,7 +78,9 @@ class MessageStreamReader:
         elif kind == "message_delta":
             read_stop(self._answer, loose_json.mapping(body.get("delta")))
             self._count(body.get("usage"))
-            self._answer.usage_final = bool(body.get("usage")) and self._answer.finish_reason is not None
+            # The count at the message's start is of an answer that has just begun.
+            counted = loose_json.count(loose_json.mapping(body.get("usage")).get("output_tokens")) is not None
+            self._answer.usage_final = counted and self._answer.finish_reason is not None
         elif kind == "message_stop":
             self.done = True
         elif kind == "error" or body.get("error"):

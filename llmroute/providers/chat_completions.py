@@ -91,6 +91,7 @@ class ChatCompletions:
         answer = Answer(think_tags=self._dialect.think_tags)
         answer.identify(told.get("model"), told.get("id"))
         answer.usage = parse_usage(told.get("usage"))
+        answer.usage_final = True
         answer.service = parse_service(told) or answer.service
         choices = loose_json.objects(told["choices"])
         if choices:

@@ -96,4 +96,6 @@ class ChatStreamReader:
             answer.usage = usage
             # Some count on the way, in every chunk.
             answer.usage_final = answer.finish_reason is not None
+        elif text or thinking:
+            answer.usage_final = False
         return answer.add(text, thinking)

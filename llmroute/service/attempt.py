@@ -201,8 +201,7 @@ class Attempt:
             completion = yield from self._streamed(provider.open_stream(request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._rest()), request)
-        completion = told_harmlessly(completion, self._redaction)
-        self._answer = completion = completion._replace(usage_final=True)
+        self._answer = completion = told_harmlessly(completion, self._redaction)
         yield Close()
         return completion
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from llmroute.ledger.rows import CostBasis
     from llmroute.types import ModelConfig, Price, Prompt
 
-# How far beyond its bounds a usage is still believed.
+# How far beyond its bounds a usage is still believed: so many times, and for an answer's own limit so many tokens more.
 SLACK = 2
+SLACK_TOKENS = 256
+# No tokenizer in use has a longer token than a run of so many blanks.
+LONGEST_TOKEN_CHARACTERS = 128
 # The window of a model of which none is known: larger than any there is.
 UNKNOWN_WINDOW = 4_000_000
 # How often a provider may have used one of its own tools for one answer.
@@ -67,9 +70,10 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
         return _unknown(sent, _estimated(sent.prompt, seen))
     searched = max((count for _, count in seen.service.tools), default=0)
-    if searched > MOST_TOOL_USES or not is_plausible(usage, sent.prompt, sent.model):
+    if searched > MOST_TOOL_USES or not is_plausible(seen, sent.prompt, sent.model):
         guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
-        told = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+        cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+        told = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
         guess = replace(guess, source="implausible")
         return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
     cost, exact, price = priced(usage, sent.price, seen.service)
@@ -108,24 +112,43 @@ def _estimated(prompt: Prompt, seen: Completion | None) -> Usage:
     )
 
 
-def is_plausible(usage: Usage, prompt: Prompt, model: ModelConfig) -> bool:
-    """Whether a provider can have used so much, honestly.
+def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
+    """Whether a provider can have used so much, and so little, honestly for the answer that was seen.
 
     The prompt is within the model's window, or within its own bound of a token for each byte, whichever is more: a
-    gateway may put a system prompt or tools before it.  The answer is within the model's longest one, or else its
-    window; `max_tokens` bounds it only where it is more than that, as some servers do not count reasoning in it.
-    Twice as much is let pass, for a catalogue may be behind and a server may sum up the rounds of its own tools.
+    gateway may put a system prompt or tools before it.  The answer is within the `max_tokens` that was sent, else
+    within the model's longest one, or else its window.  Twice as much is let pass, for a catalogue may be behind and a
+    server may sum up the rounds of its own tools; beyond `max_tokens` 256 tokens more, for marks and hidden reasoning.
+
+    Neither a prompt nor an answer with text, thinking or a tool call is of no tokens, no token is longer than 128
+    characters, and what a cache gave or took is part of the prompt.
     """
+    usage = seen.usage
     window = model.context_window or UNKNOWN_WINDOW
     most_input = SLACK * window
-    most_output = SLACK * max(model.max_output or window, prompt.max_tokens or 0)
+    if prompt.max_tokens is None:
+        most_output = SLACK * (model.max_output or window)
+    else:
+        most_output = SLACK * prompt.max_tokens + SLACK_TOKENS
     inputs = (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
     outputs = (usage.output_tokens, usage.reasoning_tokens)
     largest = max(count or 0 for count in inputs)
     # A long prompt takes a while to measure.
     if largest > most_input and largest > SLACK * worst_input_tokens(prompt):
         return False
-    return min(count or 0 for count in inputs) >= 0 and all(0 <= (count or 0) <= most_output for count in outputs)
+    if min(count or 0 for count in inputs) < 0 or not all(0 <= (count or 0) <= most_output for count in outputs):
+        return False
+    return not _is_too_little(seen)
+
+
+def _is_too_little(seen: Completion) -> bool:
+    usage = seen.usage
+    prompt_tokens, answer_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    of_cache = max((usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0), usage.cache_write_1h_tokens or 0)
+    answered = max(len(seen.text), 1 if seen.thinking or seen.tool_calls else 0)
+    if answered > answer_tokens * LONGEST_TOKEN_CHARACTERS or of_cache > prompt_tokens:
+        return True
+    return prompt_tokens == 0 and bool(answered)
 
 
 def _above(cost: int | None, sent: Sent) -> str | None:

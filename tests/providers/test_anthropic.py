@@ -211,3 +211,18 @@ def test_a_page_that_is_not_the_last_names_the_next() -> None:
     assert following.url.endswith("/v1/models?limit=1000&after_id=a%20b")
     empty = json.dumps({"data": [], "has_more": True, "last_id": "a b"}).encode()
     assert provider("anthropic").parse_models(empty).next_request is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "final"),
+    [
+        ((delta(), STOP), True),
+        ((STOP,), False),
+        ((event("message_delta", delta={"stop_reason": "end_turn"}), STOP), False),
+        ((event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": None}), STOP), False),
+        ((delta(), TEXT, STOP), False),
+    ],
+)
+def test_the_count_at_the_beginning_of_a_stream_is_not_its_last_word(ending: tuple[bytes, ...], final: bool) -> None:
+    _, completion = read(START, TEXT, *ending)
+    assert completion.usage_final is final

@@ -39,6 +39,12 @@ PLAIN: Mapping[str, Script] = {
     "no usage": [openai_answer(usage=False)],
     "empty without usage": [openai_answer("", usage=False)],
 }
+_RUNNING = chunk(
+    b'data: {"choices": [{"index": 0, "delta": {"content": "Some "}}],'
+    b' "usage": {"prompt_tokens": 10, "completion_tokens": 1}}\n\n'
+)
+_DONE = chunk(b"data: [DONE]\n\n")
+
 STREAMED: Mapping[str, Script] = {
     "late": [LATE],
     "hidden reasoning that stalls": [chunked_head(), _ROLE, LATE],
@@ -48,6 +54,9 @@ STREAMED: Mapping[str, Script] = {
     "text that breaks": [chunked_head(), delta("Some "), Reset()],
     "text without an end": [chunked_head(), delta("Some "), chunk(b"")],
     "text and an error": [chunked_head(), delta("Some "), chunk(b'data: {"error": {"message": "no"}}\n\n'), chunk(b"")],
+    "usage on the way": [chunked_head(), _RUNNING, delta("more"), delta("", "stop"), _DONE, chunk(b"")],
+    "usage on the way, without a finish reason": [chunked_head(), _RUNNING, delta("more"), _DONE, chunk(b"")],
+    "usage before more text": [chunked_head(), delta("", "stop"), _RUNNING, delta("more"), _DONE, chunk(b"")],
     "no usage": [chunked_head(), delta("Some "), delta("", "stop"), chunk(b"data: [DONE]\n\n"), chunk(b"")],
 }
 

@@ -15,7 +15,7 @@ from llmroute.errors import LLMRouteError
 from llmroute.ledger.checks import check
 from llmroute.ledger.spool import bad, places
 from llmroute.service.settlement import is_plausible
-from llmroute.types import Message, ModelConfig, Prompt, Usage
+from llmroute.types import Completion, Message, ModelConfig, Prompt, Usage
 from tests.fault_server import chunk, chunked_head, reply, serving
 from tests.ledger.calls import NOW_MS
 from tests.service.servers import ANTHROPIC, OPENAI, House, delta, event
@@ -36,7 +36,11 @@ max_output = 1000000000
 
 
 def openai(**usage: Any) -> Script:
-    body = {"model": "m", "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    return openai_text("Hi", **usage)
+
+
+def openai_text(text: str, **usage: Any) -> Script:
+    body = {"model": "m", "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
     return [reply(200, json.dumps({**body, "usage": usage}).encode())]
 
 
@@ -61,6 +65,17 @@ LIES: dict[str, tuple[str, bool, Script]] = {
         openai(prompt_tokens=7, completion_tokens=7, prompt_tokens_details={"cached_tokens": BILLION}),
     ),
     "streamed": (OPENAI, True, streamed(prompt_tokens=7, completion_tokens=BILLION)),
+    "beyond the limit that was sent": (OPENAI, False, openai(prompt_tokens=7, completion_tokens=2_000)),
+    "nothing": (OPENAI, False, openai(prompt_tokens=0, completion_tokens=0)),
+    "nothing, streamed": (OPENAI, True, streamed(prompt_tokens=0, completion_tokens=0)),
+    "no prompt": (OPENAI, False, openai(prompt_tokens=0, completion_tokens=1)),
+    "one token for a page": (OPENAI, False, openai_text("page " * 60, prompt_tokens=7, completion_tokens=1)),
+    "more cached than there is": (
+        OPENAI,
+        False,
+        openai(prompt_tokens=5, completion_tokens=3, prompt_tokens_details={"cached_tokens": 100_000}),
+    ),
+    "anthropic's nothing": (ANTHROPIC, False, anthropic(input_tokens=0, output_tokens=0)),
     "anthropic's three": (
         ANTHROPIC,
         False,
@@ -132,18 +147,31 @@ def test_one_note_says_what_was_claimed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "believed"),
+    ("usage", "max_tokens", "believed"),
     [
-        (Usage(1_000, output_tokens=4_000, source="reported"), True),
-        # A system prompt of the gateway's fills the window; reasoning is not counted in max_tokens.
-        (Usage(128_000, output_tokens=16_000, reasoning_tokens=15_000, source="reported"), True),
-        (Usage(300_000, output_tokens=1, source="reported"), False),
-        (Usage(1, output_tokens=40_000, source="reported"), False),
-        (Usage(1, cached_input_tokens=300_000, output_tokens=1, source="reported"), False),
-        (Usage(1, output_tokens=1, reasoning_tokens=40_000, source="reported"), False),
+        (Usage(1_000, output_tokens=4_000, source="reported"), None, True),
+        # A system prompt of the gateway's fills the window.
+        (Usage(128_000, output_tokens=16_000, reasoning_tokens=15_000, source="reported"), None, True),
+        (Usage(300_000, output_tokens=1, source="reported"), None, False),
+        (Usage(1, output_tokens=40_000, source="reported"), None, False),
+        (Usage(1, cached_input_tokens=300_000, output_tokens=1, source="reported"), None, False),
+        (Usage(1, output_tokens=1, reasoning_tokens=40_000, source="reported"), None, False),
+        (Usage(1_000, 900, 100, 10, source="reported"), None, True),
+        (Usage(1_000, 900, 101, 10, source="reported"), None, False),
+        (Usage(1, output_tokens=276, source="reported"), 10, True),
+        (Usage(1, output_tokens=277, source="reported"), 10, False),
+        (Usage(1, output_tokens=60_000, source="reported"), 32_000, True),
+        (Usage(0, output_tokens=1, source="reported"), None, False),
+        (Usage(1, output_tokens=0, source="reported"), None, False),
     ],
 )
-def test_what_an_honest_server_may_report_is_believed(usage: Usage, believed: bool) -> None:
+def test_what_an_honest_server_may_report_is_believed(usage: Usage, max_tokens: int | None, believed: bool) -> None:
     model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
-    prompt = Prompt((Message("user", "hi"),), max_tokens=10)
-    assert is_plausible(usage, prompt, model) is believed
+    prompt = Prompt((Message("user", "hi"),), max_tokens=max_tokens)
+    assert is_plausible(Completion("Hi", usage=usage), prompt, model) is believed
+
+
+def test_no_usage_is_a_fact_of_an_answer_without_anything() -> None:
+    model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
+    usage = Usage(0, output_tokens=0, source="reported")
+    assert is_plausible(Completion(usage=usage), Prompt((Message("user", "hi"),)), model)
