@@ -19,7 +19,7 @@ from llmroute.errors import (
 )
 from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
-from llmroute.service.attempt import Attempt
+from llmroute.service.attempt import OK, Attempt
 from llmroute.service.lessons import TRIPS
 from llmroute.service.operations import Blocking, Sleep
 from llmroute.service.passing_over import PassedOver, price_of_jump, told_at_first, told_skips
@@ -135,7 +135,9 @@ def _tell_wait(call: Call, action: Wait) -> None:
 
 
 def _in_short(error: AttemptError) -> str:
-    return str(error.http_status) if error.http_status else error.kind.replace("_", " ")
+    if error.http_status in (None, OK):
+        return error.kind.replace("_", " ")
+    return str(error.http_status)
 
 
 def _name_nearest(refusal: BudgetExceededError, known: Plan, records: list[AttemptRecord]) -> None:

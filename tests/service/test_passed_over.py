@@ -102,6 +102,13 @@ def test_what_costs_about_the_same_may_stand_in_and_what_is_dearer_is_passed_ove
         assert [skipped["model"] for skipped in told["skipped"]] == ["gpt-6-luna", "claude-opus-5"]
 
 
+def test_an_empty_answer_is_told_by_its_kind_and_not_as_a_success(tmp_path: Path) -> None:
+    with town(failing(answer("openai", "", streaming=False))) as here:
+        ran = run("gen", "hi", "-m", CHEAP, "--fallback", LIKE, home=tmp_path, **settings(here))
+    assert (ran.code, ran.out) == (0, "of mistral\n")
+    assert ran.err.startswith(f"llmroute: {CHEAP}: bad output after 1 try, using {LIKE}")
+
+
 def test_what_a_later_fallback_passes_over_is_told_then_and_not_before(tmp_path: Path) -> None:
     with town(failing(error("openai", 503, "unavailable"))) as here:
         asked = ("gen", "hi", "-m", CHEAP, "--fallback", LIKE, "--fallback", DEAR, "--json")
