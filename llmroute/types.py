@@ -42,6 +42,12 @@ class Prompt(NamedTuple):
     effort: Effort | None = None
     streaming: bool = False
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a model reads: those of the messages, then the system prompt where there is one."""
+        texts = tuple(message.content for message in self.messages)
+        return (*texts, self.system) if self.system else texts
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Usage(Answered):

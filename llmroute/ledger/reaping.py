@@ -35,6 +35,7 @@ def lose(db: sqlite3.Connection, rows: list[int], now_ms: int) -> None:
     """Mark pending rows as lost.  A row that was settled meanwhile stays so.
 
     What a row had reserved is spent where a budget bound it, or where an older llmroute began it; else what it was
-    expected to cost.
+    expected to cost: the rule of `_unknown` in service/settlement.py, for rows whose process cannot settle them.  The
+    `cost_basis` of a pending row is what it would be by that rule.
     """
     db.executemany(_LOSE, [(now_ms, row_id) for row_id in rows])

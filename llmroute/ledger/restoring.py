@@ -33,7 +33,9 @@ class Restored:
 
 
 def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience) -> Restored:
-    """Check a copy and replace the ledger by it at once; whoever has that open notices, and spools its rows.
+    """Check a copy and replace the ledger by it at once.
+
+    A process that has the old one open notices, and spools its rows.
 
     Raises:
         RequestError: there is no such copy, or it is the ledger itself.

@@ -48,8 +48,7 @@ def context_for(prompt: Prompt, model: ModelConfig) -> int:
 
     Never less than the model's own setting, and never more than the window it was made for.
     """
-    texts = [message.content for message in prompt.messages] + ([prompt.system] if prompt.system else [])
-    asked = Asked(tuple(texts), None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
+    asked = Asked(prompt.texts, None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
     needed = bounds(asked.texts).most + asked.around + asked.answer
     own = model.own_window or 0
     return min(own if needed <= own else max(_step(needed), own), model.context_window or MAX_WINDOW)

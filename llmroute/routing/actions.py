@@ -1,4 +1,4 @@
-"""What the attempt loop asks of whoever drives it, and what it is told."""
+"""The actions that the attempt loop asks its caller to perform, and the outcomes that it is sent."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Policy(NamedTuple):
     cheaper: bool = True
     """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
     prompt: Prompt | None = None
-    """What is asked: who refuses a parameter of it is followed by one that takes it."""
+    """The prompt: a candidate that refuses one of its parameters is followed by one that accepts it."""
     max_attempts: int = MAX_ATTEMPTS
     """How many calls are made at most; what was not sent is none."""
 

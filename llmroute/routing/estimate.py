@@ -27,7 +27,7 @@ def expected_input_tokens(prompt: Prompt) -> int:
 
 def least_input_tokens(prompt: Prompt) -> int:
     """Return fewer tokens than the prompt can be, or as many."""
-    return bounds(_texts(prompt)).least
+    return bounds(prompt.texts).least
 
 
 def too_long(window: int | None, prompt_tokens: int, answer_tokens: int) -> str | None:
@@ -57,9 +57,4 @@ def estimated_tokens(text: str) -> int:
 
 
 def _sizes(prompt: Prompt) -> list[int]:
-    return [len(text.encode(errors="replace")) for text in _texts(prompt)]
-
-
-def _texts(prompt: Prompt) -> list[str]:
-    texts = [message.content for message in prompt.messages]
-    return [*texts, prompt.system] if prompt.system else texts
+    return [len(text.encode(errors="replace")) for text in prompt.texts]

@@ -11,6 +11,9 @@ from llmroute.types import ModelConfig, Price
 if TYPE_CHECKING:
     from llmroute.wording import Remedy
 
+SAME_CLASS = 3
+"""A model that costs no more than so many times what another does is of its price class."""
+
 Task = Literal["code_generation", "analysis", "translation", "long_document", "extraction", "chat"]
 Capability = Literal[
     "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"

@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.estimate import too_long
-from llmroute.routing.plan import Entry, Exclusion, Plan, Skip
+from llmroute.routing.plan import SAME_CLASS, Entry, Exclusion, Plan, Skip
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ def allowed(made: Plan, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
 
 
 def is_upgrade(entry: Entry, first: Candidate) -> bool:
-    """Whether an entry is expected to cost something where the first choice is free, or above three times as much."""
+    """Whether an entry is expected to cost more than a model of the first choice's price class."""
     cost, least = entry.candidate.expected_cost_picousd, first.expected_cost_picousd
     if cost is None or least is None:
         return cost is None and least is not None
-    return cost > 3 * least
+    return cost > SAME_CLASS * least
 
 
 def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:

@@ -8,14 +8,12 @@ from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 from llmroute.registry.pricing import rates_on
 from llmroute.routing.chains import PREDEFINED
+from llmroute.routing.plan import SAME_CLASS
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.registry import ModelRegistry
     from llmroute.types import ModelConfig
-
-# What costs no more than so many times a retired model is of its class.
-SAME_CLASS = 3
 
 
 def all_chains(config: Config) -> dict[str, list[str]]:

@@ -25,9 +25,11 @@ _MICRO = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The models that can be called, whether any provider has listed its own, why others have not, and who has none.
+    """The models that can be called.
 
-    `left_out` counts by provider the models whose names hold a key or a part of an address that may be a token.
+    `answered` says whether any provider has listed its models; `failures` holds the errors of those that have not,
+    `empty` the names of those whose list has no models.  `left_out` counts by provider the models whose names hold a
+    key, or a part of an address that may be a token.
     """
 
     models: list[Listed]
@@ -51,7 +53,7 @@ def live(service: LLMService, provider: str | None = None) -> Live:
     lists = {name: _tellable(service, name, models) for name, models in whole.items()}
     failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
     if provider is None and service.config.providers[LOCAL_SERVER].base_url is None:
-        failures.pop(LOCAL_SERVER, None)  # nobody said that there is one
+        failures.pop(LOCAL_SERVER, None)  # it is not configured
     registry = _merged(service, lists)
     found = {
         one.model.name: one

@@ -81,6 +81,10 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
 
 
 def _unknown(sent: Sent, guess: Usage) -> Settlement:
+    """Settle a call of unknown end: at its reservation where a budget bound it, else at what it has probably cost.
+
+    `_LOSE` in ledger/reaping.py is the same rule in SQL, for the rows of processes that died.
+    """
     reserved = sent.reserved_picousd
     if reserved == 0:
         # Where nothing costs anything, nothing is unknown.
