@@ -17,10 +17,10 @@ def versioned(base_url: str) -> str:
 
 
 def ollama_address(base_url: str) -> str:
-    """Return where Ollama is called: an OLLAMA_HOST may be a host alone, and 0.0.0.0 is where a server listens."""
+    """Return where Ollama is called: a host may stand alone, and then 0.0.0.0, where a server listens, is 127.0.0.1."""
     address = base_url.strip().rstrip("/")
     if "://" not in address:
+        address = re.sub(r"^0\.0\.0\.0(?=[:/]|$)", "127.0.0.1", address)
         host = address.partition("/")[0]
         address = f"http://{address}" if re.search(r":\d+$", host) else f"http://{host}:11434"
-    address = re.sub(r"^(https?://)0\.0\.0\.0(?=[:/]|$)", r"\g<1>127.0.0.1", address)
     return re.sub(r"/(v1|api)$", "", address)
