@@ -20,6 +20,7 @@ from llmroute.service.many import BatchResult, Many, Task
 from llmroute.service.options import Options
 from llmroute.service.paced import PacedBooks
 from llmroute.service.purse import Purse
+from llmroute.service.rounds import Rounds
 from llmroute.service.shared_plans import SharedPlans
 
 if TYPE_CHECKING:
@@ -59,19 +60,22 @@ class Bulk:
         patience = self._calls.begin(options, paced=True)
         return (await self._plans.plan(options, options.rendered_prompt(streaming=False), patience)).plan
 
-    def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse]]:
-        """Return what makes a request, as often as it is called, out of one purse: see `_answer`."""
+    def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse] | None]:
+        """Return what makes a request out of one purse as often as it is called; None where no call is left to it."""
         purse: Purse | None = None
         options = _on_budget(options)
+        rounds = Rounds()
 
         def shared_purse() -> Purse:
             nonlocal purse
             purse = purse or Purse(options.budget_picousd, self._pot)
             return purse
 
-        return lambda: self._answer(options, shared_purse)
+        return lambda: None if rounds.over else self._answer(options, shared_purse, rounds)
 
-    async def _answer(self, options: Options, purse: Callable[[], Purse]) -> AsyncGenerator[str | LLMResponse]:
+    async def _answer(
+        self, options: Options, purse: Callable[[], Purse], rounds: Rounds
+    ) -> AsyncGenerator[str | LLMResponse]:
         """Make a request: yield its response, then settle it.
 
         Raises:
@@ -82,11 +86,15 @@ class Bulk:
         plan, others = await self._plans.plan(options, prompt, patience)
         if not (options.model or options.provider or options.is_listed):
             plan = self._spread(plan)
+        opened = self._opened
         call = self._calls.call(
             options, prompt, plan, purse(), clock=clock, patience=patience, others=others, paced=True
         )
-        opened = self._opened
-        call = call._replace(leave=opened.async_books().leave)
+        if rounds.begun and call.others is not None:
+            # Of those that may stand in, some were not called yet: it is their turn.
+            joining = await opened.threads().run(call.others)
+            call = call._replace(plan=plan._replace(entries=(*plan.entries, *joining)), others=None)
+        call = rounds.limited(call, listed=options.is_listed)._replace(leave=opened.async_books().leave)
         flow = drive_async(run(call), opened.async_sender(), self._books.rest, self._books, opened.threads())
         async with aclosing(flow) as pieces:
             async for piece in pieces:

@@ -50,15 +50,15 @@ class BatchResult(NamedTuple):
 class Many:
     """Sees tasks through, `jobs` at once.
 
-    `asking` returns what makes one request as often as it is called: it yields the response, and goes on to settle it
-    in the ledger when it is resumed.
+    `asking` returns what makes one request as often as it is called, or returns None where it may not be made again: it
+    yields the response, and goes on to settle it in the ledger when it is resumed.
     `deliver` takes each result, one at a time and an answer before it is settled; while it waits, so do the workers.
     With `in_order` results are delivered in the order of their tasks, else as they come.
     """
 
     def __init__(  # noqa: PLR0913 (two of them are how time and chance come in)
         self,
-        asking: Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]],
+        asking: Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse] | None]],
         deliver: Callable[[BatchResult], Awaitable[None]],
         *,
         jobs: int,
@@ -163,15 +163,18 @@ class Many:
         """Make a request until it is answered, or fails for good."""
         before: tuple[AttemptRecord, ...] = ()
         ask = self._asking(asked)
+        answer = ask()
         for pause_s in (*PAUSES_S, None):
+            assert answer is not None
             try:
-                await self._once(number, request, ask(), before)
+                await self._once(number, request, answer, before)
             except LLMRouteError as error:
                 error.attempts = before = (*before, *error.attempts)
                 passes = error.exit_code == TRY_LATER and _told_s(error) <= PATIENCE_S
-                if pause_s is not None and passes and not self._stopping:
+                answer = ask() if passes and not self._stopping else None
+                if pause_s is not None and answer is not None:
                     await self._pause(max(pause_s * (0.8 + 0.4 * self._jitter()), _told_s(error)))
-                if pause_s is None or not passes or self._stopping:
+                if pause_s is None or answer is None or self._stopping:
                     self._judge(error)
                     await self._hand_over(number, BatchResult(request, None, error))
                     return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import BudgetExceededError, RequestError
+from llmroute.routing import fallback
 from llmroute.service import many
 from llmroute.service.options import Options
 from tests.fault_server import Pause, Reset, serving
@@ -121,6 +122,57 @@ def test_the_budget_of_one_request_holds_for_all_its_rounds(tmp_path: Path, monk
         (result,) = asyncio.run(gathered(house, [request]))
     assert result.error is not None
     assert sum(cost for (cost,) in house.rows("cost_picousd")) <= 0.003 * 10**12
+
+
+DOWN = [openai_error(503)]
+
+
+@pytest.mark.parametrize(("said", "calls"), [({}, 8), ({"max_attempts": 3}, 3), ({"max_attempts": 1}, 1)])
+@pytest.mark.parametrize("models", [[OPENAI], ["openai/a", "openai/b"]], ids=["one", "two"])
+def test_all_rounds_of_a_request_make_no_more_calls_than_it_may(
+    said: dict[str, Any], calls: int, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.0)
+    first, *others = models
+    with serving(DOWN) as server:
+        house = House(tmp_path, openai=server)
+        asked = {"prompt": "x", "model": first, "fallback": others, "enable_fallback": bool(others), **said}
+        (result,) = asyncio.run(gathered(house, [asked]))
+    assert result.error is not None
+    assert len(result.error.attempts) == len(house.rows()) == calls
+    called = Counter(attempt.model for attempt in result.error.attempts)
+    assert len(called) == min(len(models), calls)
+    assert max(called.values()) - min(called.values()) <= 1
+
+
+def test_no_round_calls_a_model_again_before_all_that_may_stand_in_were_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "PAUSES_S", (0.0,) * 5)
+    with serving(DOWN) as server:
+        house = House(tmp_path, openai=server)
+        (result,) = asyncio.run(gathered(house, [{"prompt": "x", "model": OPENAI}]))
+    assert result.error is not None
+    called = [attempt.model for attempt in result.error.attempts]
+    assert len(called) == len(set(called)) == 8
+
+
+def test_an_outage_that_passes_within_the_rounds_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "PAUSES_S", (0.0,) * 5)
+    asked: Counter[str] = Counter()
+
+    def down_six_times(received: Received) -> Script:
+        prompt = json.loads(received.body)["messages"][-1]["content"]
+        asked[prompt] += 1
+        return echo(received) if asked[prompt] > 6 else DOWN
+
+    with serving(down_six_times) as server:
+        results = asyncio.run(gathered(House(tmp_path, openai=server), [{"prompt": "a", "model": OPENAI}, "b"]))
+    assert contents(results) == ["a", "b"]
+    assert [len(result.response.attempts) for result in results if result.response] == [7, 7]
 
 
 def test_what_the_iterable_raises_reaches_the_reader_after_what_was_begun_is_answered(tmp_path: Path) -> None:
