@@ -35,7 +35,7 @@ class Rounds:
         return self._rounds > 0 and self._calls.total() >= self._most
 
     def limited(self, call: Call, *, listed: bool) -> Call:
-        """Return a call for the next round: the model that was called least comes first; one call is kept for each round.
+        """Return a call for the next round: the model called least comes first, and one call is kept for each later.
 
         Models that were `listed` one by one are all called before a round ends.
         """
