@@ -94,7 +94,7 @@ def _ours_alone(folder: Path) -> bool:
 def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
     """Lend what a spool file holds, rows and lines that are none; it is removed when the block ends without an error.
 
-    Nobody appends meanwhile.  Lines that are no rows are kept in a file of their own.
+    No process appends meanwhile.  Lines that are no rows are kept in a file of their own.
     """
     try:
         fd = os.open(place, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))

@@ -64,7 +64,8 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     """Return what an attempt came to of which so much was seen; None where not even the beginning of an answer was.
 
     A usage that is the provider's last word is a fact, also of an answer that is of no use.  Else the provider may have
-    billed all that was allowed: under a budget that is what counts, without one a guess.
+    billed all that was allowed: under a budget that is what counts, without one a guess.  `ledger.reaping.lose` has the
+    same rule, in SQL, for an attempt whose process died.
     """
     usage = Usage() if seen is None else seen.usage
     if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
