@@ -49,7 +49,7 @@ Fallback = Annotated[
     list[str] | None,
     typer.Option(
         "--fallback",
-        help="Try this model when those before it fail; repeatable.",
+        help="Try this model when that of -m, -p or --strategy fails; repeatable. Without these a chain.",
         autocompletion=completing.models,
         rich_help_panel="Model",
     ),

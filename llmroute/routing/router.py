@@ -102,21 +102,17 @@ def with_first_choice(wish: Wish, candidates: Sequence[Candidate], made: Plan) -
 
 def without_upgrades(made: Plan) -> Plan:
     """Take out what costs more than the first choice: anything that costs when that is free, else above three times."""
-    from llmroute.wording import Remedy, Told
-
     if not made.entries:
         return made
-    kept = tuple(entry for entry in made.entries if not is_upgrade(entry, made.first_choice))
-    forbidding = Remedy("upgrade", value=False)
-    reason = Told("it costs more than the first choice, and ", forbidding, " forbids that")
-    dearer = tuple(Exclusion(entry.model, reason) for entry in made.entries if entry not in kept)
+    kept = tuple(entry for entry in made.entries if not is_upgrade(entry.candidate, made.first_choice))
+    dearer = tuple(_forbidden(entry.candidate, made.first_choice) for entry in made.entries if entry not in kept)
     return made._replace(entries=kept, excluded=made.excluded + dearer)
 
 
 def allowed(made: Plan, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
     """Return a plan without what may not stand in for its first choice; where nothing is left, what rests is tried."""
     if not wish.upgrade:
-        made = without_upgrades(made)
+        made = _without_advice(without_upgrades(made), candidates)
     if made.entries:
         return made
     late = soonest(wish, candidates)._replace(measure=made.measure, named=made.named)
@@ -125,11 +121,34 @@ def allowed(made: Plan, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
     return late._replace(excluded=made.excluded)
 
 
-def is_upgrade(entry: Entry, first: Candidate) -> bool:
-    """Whether an entry is expected to cost more than a model of the first choice's price class."""
-    cost, least = entry.candidate.expected_cost_picousd, first.expected_cost_picousd
+def _without_advice(made: Plan, candidates: Sequence[Candidate]) -> Plan:
+    """Let no option be named as admitting what may not stand in for the first choice that is known."""
+    if (first := made.measure) is None:
+        return made
+    dearer = {one.model.name: one for one in candidates if is_upgrade(one, first)}
+    excluded = (
+        _forbidden(dearer[one.model.name], first) if one.admitted_by and one.model.name in dearer else one
+        for one in made.excluded
+    )
+    return made._replace(excluded=tuple(excluded))
+
+
+def _forbidden(dearer: Candidate, first: Candidate) -> Exclusion:
+    from llmroute.wording import Remedy, Told
+
+    known = None not in (dearer.expected_cost_picousd, first.expected_cost_picousd)
+    told = "it costs more than the first choice" if known else "it may cost more than the first choice"
+    return Exclusion(dearer.model, Told(told, ", and ", Remedy("upgrade", value=False), " forbids that"))
+
+
+def is_upgrade(candidate: Candidate, first: Candidate) -> bool:
+    """Whether a model is expected to cost something where the first choice is free, or is of a dearer price class.
+
+    A price that is unknown may be any, of either of them; what is free is no upgrade from anything.
+    """
+    cost, least = candidate.expected_cost_picousd, first.expected_cost_picousd
     if cost is None or least is None:
-        return cost is None and least is not None
+        return cost != 0 and candidate.model.name != first.model.name
     return cost > SAME_CLASS * least
 
 

@@ -106,7 +106,7 @@ class Bulk:
         if self._gate.has_room(first.model.provider):
             return plan
         for entry in plan.entries[1:]:
-            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry, plan.first_choice):
+            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry.candidate, plan.first_choice):
                 return plan.led_by(entry)
         return plan
 

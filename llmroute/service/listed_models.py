@@ -64,13 +64,14 @@ class ListedModels(NamedTuple):
             raise NoCandidateError(problem)
         return self._living(model)
 
-    def of_models(self, names: Sequence[str], wish: Wish) -> Plan:
-        """Plan for models in the order in which they were named, those that can be called.
+    def of_models(self, names: Sequence[str], wish: Wish, best: ModelConfig | None = None) -> Plan:
+        """Plan for models in the order in which they were named, those that can be called; `best` stands before them.
 
         Raises:
             LLMRouteError: by its class, why none can.
         """
-        models = [self._living(self._called(name)) for name in names]
+        models = [best] if best else []
+        models += [self._living(self._called(name)) for name in names]
         return self._in_order([self._as_asked(model) for model in models], wish)
 
     def of_chain(self, name: str, wish: Wish) -> Plan:

@@ -50,19 +50,20 @@ def told_skips(skips: Iterable[Skip]) -> Told:
 def told_at_first(plan: Plan) -> Told | None:
     """Return what a person is told before the first model of a plan is tried; None where there is nothing to tell.
 
-    Of what a strategy passes over that is only what makes it dearer.
+    Of several models that a strategy would have chosen before it the first one is told, and how many more there are.
     """
     first = plan.entries[0]
     skips = [skip for skip in plan.skipped if not skip.rank]
-    jump = price_of_jump(first, plan)
-    if not skips or not (plan.named or jump):
+    if not skips:
         return None
-    return Told(told_skips(skips), f"; using {first.model.name}{jump}")
+    told = skips if plan.named else skips[:1]
+    more = f", and {len(skips) - len(told)} more" if len(skips) > len(told) else ""
+    return Told(told_skips(told), f"{more}; using {first.model.name}{price_of_jump(first, plan)}")
 
 
 def price_of_jump(entry: Entry, plan: Plan) -> str:
     """Return in words what an entry costs, where that is far above the first choice of the plan; else nothing."""
-    if not is_upgrade(entry, plan.first_choice):
+    if not is_upgrade(entry.candidate, plan.first_choice):
         return ""
     cost = usd(entry.candidate.expected_cost_picousd)
     return ", whose price is unknown" if cost is None else f", which costs about ${cost:.2g}"

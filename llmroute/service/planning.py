@@ -19,6 +19,7 @@ from llmroute.routing.router import (
     without_upgrades,
 )
 from llmroute.service.candidates import LAST_RESORT
+from llmroute.service.first_choice import best_of
 from llmroute.service.listed_models import ListedModels
 from llmroute.service.options import require_one_of
 from llmroute.service.telling import tell_daily
@@ -103,8 +104,12 @@ class Planner(NamedTuple):
         if options.chain:
             return self._listed.of_chain(options.chain, wish)
         if options.fallback:
-            first = [self._listed.full_name(options)] if options.model else []
-            return self._listed.of_models([*first, *options.fallbacks], wish)
+            if options.model:
+                return self._listed.of_models([self._listed.full_name(options), *options.fallbacks], wish)
+            # With neither a provider nor a strategy the fallbacks are a chain, made on the spot.
+            led = options.provider or options.strategy
+            best = best_of(self.candidates, self.registry, options.provider, wish) if led else None
+            return self._listed.of_models(options.fallbacks, wish, best)
         return self._best(wish, self.candidates.all())
 
     def _allowed(self, made: Plan, wish: Wish, options: Options) -> Plan:

@@ -166,3 +166,81 @@ def test_a_strategys_own_first_choice_is_told_where_it_is_left_alone_and_nothing
         assert "left alone" in response.skipped[0].reason
         assert response.as_dict()["skipped"][0]["model"] == first.id
         service.close()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [("-p", "openai"), ("--strategy", "cost_optimized"), ("-p", "openai", "--strategy", "quality_optimized")],
+    ids=" ".join,
+)
+def test_a_fallback_stands_behind_the_best_of_the_provider_or_of_the_strategy(
+    tmp_path: Path, chosen: tuple[str, ...]
+) -> None:
+    asked = ("gen", "hi", *chosen, "--fallback", DEAR, "--json")
+    with town(lambda who, _asked: answer(who, f"of {who}", streaming=False)) as here:
+        ran = run(*asked, "--no-upgrade", home=tmp_path, **settings(here, "mistral"))
+        assert (ran.code, ran.err, json.loads(ran.out)["provider"]) == (0, "", "openai")
+        assert here.bodies("anthropic") == []
+        (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
+        batch = run("gen", "--batch", "in.jsonl", *asked[2:6], home=tmp_path, **settings(here, "mistral"))
+        assert json.loads(batch.out)["provider"] == "openai"
+
+
+@pytest.mark.parametrize("without", [(), ("openai",)], ids=["it fails", "it has no key"])
+def test_no_upgrade_measures_a_fallback_against_the_best_of_the_provider_that_was_named(
+    tmp_path: Path, without: tuple[str, ...]
+) -> None:
+    asked = ("gen", "hi", "-p", "openai", "--strategy", "cost_optimized", "--fallback", DEAR, "--timeout", "5")
+    with town(failing(error("openai", 401, "Incorrect API key", "invalid_api_key"))) as here:
+        for _ in range(2):
+            ran = run(*asked, "--no-upgrade", home=tmp_path, **settings(here, *without))
+            assert (ran.code, ran.out) == (3, "")
+        assert here.bodies("anthropic") == []
+        ran = run(*asked, home=tmp_path, **settings(here, *without))
+        assert (ran.code, ran.out) == (0, "of anthropic\n")
+        assert ran.err.startswith("llmroute: passed over openai/")
+        assert f"using {DEAR}, which costs about $" in ran.err
+        assert len(ran.err.splitlines()) == 1
+
+
+def test_a_paid_stand_in_for_an_unknown_price_is_told_with_its_price_and_forbidden_by_no_upgrade(
+    tmp_path: Path,
+) -> None:
+    asked = ("gen", "hi", "-m", "openai/unheard-of", "--fallback", DEAR, "--timeout", "5")
+    with town(failing(error("openai", 429, "slow down"))) as here:
+        for _ in range(2):
+            ran = run(*asked, "--no-upgrade", home=tmp_path, **settings(here))
+            assert (ran.code, ran.out) == (4, "")
+        assert here.bodies("anthropic") == []
+        ran = run(*asked, home=tmp_path, **settings(here))
+        assert (ran.code, ran.out) == (0, "of anthropic\n")
+        assert f"using {DEAR}, which costs about $" in ran.err
+
+
+def test_a_strategys_first_choice_that_rests_is_told_in_one_line_at_every_run(tmp_path: Path) -> None:
+    asked = ("gen", "hi", "--strategy", "cost_optimized")
+    with town(failing(error("openai", 401, "Incorrect API key", "invalid_api_key"))) as here:
+        for run_number in range(3):
+            ran = run(*asked, home=tmp_path, **settings(here, "mistral"))
+            [line] = ran.err.splitlines()
+            assert ran.code == 0
+            if run_number:
+                assert line.startswith("llmroute: passed over openai/")
+                assert "left alone until its key changes" in line
+                assert "; using anthropic/" in line
+                assert len(line) < 300
+        dry = run(*asked, "--dry-run", home=tmp_path, **settings(here, "mistral"))
+        assert dry.err.count("passed over openai/") == 1
+
+
+def test_no_budget_is_advised_for_what_no_upgrade_forbids(tmp_path: Path) -> None:
+    asked = ("gen", "hi", "-m", CHEAP, "--fallback", DEAR, "--timeout", "5")
+    with town(failing(error("openai", 401, "Incorrect API key", "invalid_api_key"))) as here:
+        run(*asked, "--no-upgrade", home=tmp_path, **settings(here))
+        advised = run(*asked, "--budget", "0.001", home=tmp_path, **settings(here))
+        assert (advised.code, f"the nearest is {DEAR}" in advised.err) == (5, True)
+        ran = run(*asked, "--budget", "0.001", "--no-upgrade", home=tmp_path, **settings(here))
+        assert (ran.code, ran.out) == (3, "")
+        assert "--no-upgrade forbids" in ran.err
+        assert "would admit" not in ran.err
+        assert here.bodies("anthropic") == []
