@@ -31,7 +31,7 @@ class Choices(TypedDict, total=False):
     fallback: str | Sequence[str | tuple[str, str]]
     """Models to try when the one before fails, by name or as (provider, model); then no others are tried.
 
-    They stand behind `model`, or the best of `provider` or by `strategy`; with none of these the first of them is first.
+    They stand behind `model`, or the best of `provider` or by `strategy`; with none of these they are a chain.
     """
     fallback_on: FallbackOn | None
     """`"content"`: ask another model too when one refuses or filters the content."""
