@@ -24,13 +24,13 @@ MODULES = [path for path in PACKAGE.rglob("*.py") if not path.relative_to(PACKAG
 
 
 def texts(tree: ast.AST) -> list[str]:
-    """Return the texts of a module that are no docstrings, nor what is typed to install something."""
+    """Return the texts of a module that are no docstrings, nor whole commands to be typed."""
     docs = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
     return [
         each.value
         for each in ast.walk(tree)
         if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in docs
-        if not each.value.startswith("pip install ")
+        if not each.value.startswith(("pip install ", "llmroute "))
     ]
 
 

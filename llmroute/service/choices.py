@@ -29,10 +29,7 @@ class Choices(TypedDict, total=False):
     chain: str | None
     """Try the models of this chain, in its order: one of `FallbackChain` by its name, or one of the configuration."""
     fallback: str | Sequence[str | tuple[str, str]]
-    """Models to try when the one before fails, by name or as (provider, model); then no others are tried.
-
-    They stand behind `model`, or the best of `provider` or by `strategy`; with none of these they are a chain.
-    """
+    """The only models to try, by name or (provider, model), behind `model` or the best of `provider` or `strategy`."""
     fallback_on: FallbackOn | None
     """`"content"`: ask another model too when one refuses or filters the content."""
     task_type: Task | None
