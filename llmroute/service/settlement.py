@@ -125,8 +125,8 @@ def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
     within the model's longest one, or else its window.  Twice as much is let pass, for a catalogue may be behind and a
     server may sum up the rounds of its own tools; beyond `max_tokens` 256 tokens more, for marks and hidden reasoning.
 
-    Neither a prompt nor an answer with text, thinking or a tool call is of no tokens, no token is longer than 128
-    characters, and what a cache gave or took is part of the prompt.
+    An answer with text, thinking or a tool call has tokens, none longer than 128 characters, and what a cache gave or
+    took is part of the prompt.  A prompt may be of none: Ollama does not count one that it has read before.
     """
     usage = seen.usage
     window = model.context_window or UNKNOWN_WINDOW
@@ -151,9 +151,7 @@ def _is_too_little(seen: Completion) -> bool:
     prompt_tokens, answer_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     of_cache = max((usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0), usage.cache_write_1h_tokens or 0)
     answered = max(len(seen.text), 1 if seen.thinking or seen.tool_calls else 0)
-    if answered > answer_tokens * LONGEST_TOKEN_CHARACTERS or of_cache > prompt_tokens:
-        return True
-    return prompt_tokens == 0 and bool(answered)
+    return answered > answer_tokens * LONGEST_TOKEN_CHARACTERS or of_cache > prompt_tokens
 
 
 def _above(cost: int | None, sent: Sent) -> str | None:
