@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
+from llmroute.service.account import GAVE_UP_STATUSES
 from tests.providers import corpus
 from tests.shell import run
 from tests.wire.calling import Outcome, call, config
@@ -163,7 +164,10 @@ def test_a_recorded_error_arrives_in_its_class(
         assert error.http_status == row["http_status"] == expect["status"]
         assert error.retry_after_s == expect["retry_after"]
         assert expect.get("request_id") in (None, row["provider_request_id"])
-        assert (row["cost_picousd"], row["input_tokens"], row["output_tokens"]) == (0, None, None)
+        if expect["status"] in GAVE_UP_STATUSES:
+            assert row["usage_source"] == "estimated"
+        else:
+            assert (row["cost_picousd"], row["input_tokens"], row["output_tokens"]) == (0, None, None)
 
 
 @pytest.mark.parametrize("item", corpus.params("models"))
