@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # How far beyond its bounds a usage is still believed: so many times, and for an answer's own limit so many tokens more.
 SLACK = 2
 SLACK_TOKENS = 256
-# No tokenizer in use has a longer token than a run of so many blanks.
-LONGEST_TOKEN_CHARACTERS = 128
 # The window of a model of which none is known: larger than any there is.
 UNKNOWN_WINDOW = 4_000_000
 # How often a provider may have used one of its own tools for one answer.
@@ -125,8 +123,8 @@ def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
     within the model's longest one, or else its window.  Twice as much is let pass, for a catalogue may be behind and a
     server may sum up the rounds of its own tools; beyond `max_tokens` 256 tokens more, for marks and hidden reasoning.
 
-    An answer with text, thinking or a tool call has tokens, none longer than 128 characters, and what a cache gave or
-    took is part of the prompt.  A prompt may be of none: Ollama does not count one that it has read before.
+    An answer with text, thinking or a tool call has tokens, and what a cache gave or took is part of the prompt.  A
+    prompt may be of none: Ollama does not count one that it has read before.
     """
     usage = seen.usage
     window = model.context_window or UNKNOWN_WINDOW
@@ -150,8 +148,8 @@ def _is_too_little(seen: Completion) -> bool:
     usage = seen.usage
     prompt_tokens, answer_tokens = usage.input_tokens or 0, usage.output_tokens or 0
     of_cache = max((usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0), usage.cache_write_1h_tokens or 0)
-    answered = max(len(seen.text), 1 if seen.thinking or seen.tool_calls else 0)
-    return answered > answer_tokens * LONGEST_TOKEN_CHARACTERS or of_cache > prompt_tokens
+    answered = bool(seen.text or seen.thinking or seen.tool_calls)
+    return (answered and answer_tokens == 0) or of_cache > prompt_tokens
 
 
 def _above(cost: int | None, sent: Sent) -> str | None:
