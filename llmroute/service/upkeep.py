@@ -102,7 +102,7 @@ def _refuse_to_forget(config: Config) -> None:
         raise LedgerError(
             f"{config.ledger_path}: nothing in it tells what was spent, and the caps would begin at zero;"
             " it is left as it is",
-            hint="llmroute costs restore FILE puts a copy in its place; llmroute costs check --repair --yes begins at zero",
+            hint="llmroute costs restore FILE puts back a copy; llmroute costs check --repair --yes begins at zero",
         )
 
 
