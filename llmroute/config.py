@@ -56,7 +56,7 @@ class Limit(NamedTuple):
 class Config(Value):
     """Every setting there is; None means that nobody set it.
 
-    `models` are the user's own rows by `provider/id`, checked.  `notice` says what of the working directory's settings
+    `models` are the user's own rows by `provider/id`, checked.  `notice` says what of the .env files
     is ignored.
     """
 

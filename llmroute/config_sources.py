@@ -34,6 +34,7 @@ VARIABLES: Final = (
 _OLLAMA_ADDRESSES: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
 _OLLAMA_CLOUD: Final = re.compile(r"https://ollama\.com:443(/.*)?")
 _STEERING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
+_OF_ENVIRONMENT: Final = ("LLMROUTE_CONFIG_DIR", "LLMROUTE_LEDGER", "LLMROUTE_LOCAL_MODEL")
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -99,11 +100,15 @@ class Settings:
         self._working_file = ""
         if working_directory is not None and realpath(working_directory) == realpath(config_dir):
             working_directory = None
+        self._notices: list[str] = []
         for folder, untrusted in ((working_directory, True), (config_dir, False)):
-            values = _read_env(folder / ".env") if folder else {}
-            if values:
-                place = str(folder / ".env") if folder else ""
-                self._sources.append(({k: v for k, v in values.items() if k in allowed}, place, untrusted))
+            if folder is None:
+                continue
+            file = settings_file.read_env(folder / ".env")
+            place = str(folder / ".env")
+            self._notices += _told(file, place, environ)
+            if file.values:
+                self._sources.append(({k: v for k, v in file.values.items() if k in allowed}, place, untrusted))
                 if untrusted:
                     self._working_file = place
         if self._working_file:
@@ -137,15 +142,15 @@ class Settings:
 
     @property
     def notice(self) -> str | None:
-        """What of the working directory's settings is ignored, for a person; None where nothing is."""
-        if not self._ignored:
-            return None
-        *first, last = self._ignored
-        names, are = (f"{', '.join(first)} and {last}", "are") if first else (last, "is")
-        return (
-            f"{names} in {self._working_file} {are} ignored: a working directory steers no prompts to other machines"
-            " and does not choose the workspace (set it in the environment if you trust it)"
-        )
+        """What of the .env files is ignored, for a person; None where nothing is."""
+        notices = list(self._notices)
+        if self._ignored:
+            notices.insert(
+                0,
+                f"{_ignored(self._ignored, self._working_file)}: a working directory steers no prompts to other"
+                " machines and does not choose the workspace (set it in the environment if you trust it)",
+            )
+        return "; ".join(notices) or None
 
     def find(self, name: str, *, trusted: bool = False) -> Setting | None:
         """Return the setting from the first place that has it, `trusted` places only; blank is not set."""
@@ -248,20 +253,16 @@ def plain_http_problem(name: str, base_url: str | None) -> str | None:
     return f"{name}: a key goes over plain http to this machine only (use https)"
 
 
-def _read_env(path: Path) -> Mapping[str, str | None]:
-    """Return what a .env file sets; empty when there is none.  What is not UTF-8 in it is another program's affair."""
-    settings_file.check(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return {}
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    from io import StringIO
+def _told(file: settings_file.EnvFile, place: str, environ: Mapping[str, str]) -> list[str]:
+    """Say what of a .env file counts for nothing; of an unreadable line not even a part, which may be of a key."""
+    notices = [f"{place}: line {number} cannot be read" for number in file.unread_lines]
+    names = [name for name in _OF_ENVIRONMENT if name in file.values and name not in environ]
+    return notices + ([f"{_ignored(names, place)}: only the environment sets that"] if names else [])
 
-    from dotenv import dotenv_values
 
-    return dotenv_values(stream=StringIO(text), interpolate=False)
+def _ignored(names: list[str], place: str) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last} in {place} are ignored" if first else f"{last} in {place} is ignored"
 
 
 def is_header(text: str) -> bool:

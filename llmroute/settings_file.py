@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MOST_BYTES: Final = 1024 * 1024
+_MARKS_OF_OTHERS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _DEVICES: Final = ("/dev/", "/proc/")
 _MOST_LINKS: Final = 40
 
@@ -42,3 +46,33 @@ def _leads_to_device(path: Path) -> bool:
         if str(path).startswith(_DEVICES):
             return True
     return False
+
+
+class EnvFile(NamedTuple):
+    """What a .env file sets, and the numbers of the lines that are no settings."""
+
+    values: Mapping[str, str | None]
+    unread_lines: tuple[int, ...] = ()
+
+
+def read_env(path: Path) -> EnvFile:
+    """Read a .env file; empty when there is none.  What is not UTF-8 in it is another program's affair.
+
+    Raises:
+        ConfigError: it cannot be read to its end, or is in another encoding as a whole.
+    """
+    check(path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return EnvFile({})
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if data.startswith(_MARKS_OF_OTHERS):
+        raise ConfigError(f"{path}: is not UTF-8, as the mark at its beginning says", hint="save it as UTF-8")
+    from dotenv.parser import parse_stream
+
+    text = data.decode("utf-8-sig", "replace")
+    bindings = list(parse_stream(io.StringIO(text)))
+    values = {binding.key: binding.value for binding in bindings if binding.key is not None}
+    return EnvFile(values, tuple(binding.original.line for binding in bindings if binding.error))

@@ -206,16 +206,41 @@ def test_an_env_file_is_taken_word_for_word(places: Places) -> None:
 def test_an_env_file_that_cannot_be_read_is_told(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     path = places.working / ".env"
     path.write_text("LLM_WORKSPACE=x")
-    read_text = Path.read_text
+    read_bytes = Path.read_bytes
 
-    def refuse(self: Path, *args: Any, **kwargs: Any) -> str:
+    def refuse(self: Path) -> bytes:
         if self == path:
             raise PermissionError(13, "Permission denied")
-        return read_text(self, *args, **kwargs)
+        return read_bytes(self)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ConfigError, match=r"\.env: cannot be read: Permission denied"):
         places.load()
+
+
+def test_a_line_that_is_no_setting_is_told_by_its_number_and_the_others_count(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    (places.config / ".env").write_text('LLM_WORKSPACE=mine\nOPENAI_API_KEY="sk-secret\n')
+    loaded = places.load()
+    assert loaded.workspace == "mine"
+    assert loaded.notice == f"{places.config / '.env'}: line 2 cannot be read"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-be"])
+def test_an_env_file_in_another_encoding_is_refused(places: Places, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    (places.working / ".env").write_bytes(f"{mark}OPENAI_API_KEY=sk-x\n".encode(encoding))
+    with pytest.raises(ConfigError, match=r"\.env: is not UTF-8"):
+        places.load()
+
+
+def test_what_only_the_environment_sets_is_told_where_an_env_file_has_it(places: Places, tmp_path: Path) -> None:
+    (places.config / ".env").write_text("LLMROUTE_LEDGER=other.db\nLLMROUTE_LOCAL_MODEL=a.gguf\n")
+    told = f"LLMROUTE_LEDGER and LLMROUTE_LOCAL_MODEL in {places.config / '.env'} are ignored"
+    assert str(places.load().notice).startswith(told)
+    assert "LLMROUTE_LEDGER" not in str(places.load(LLMROUTE_LEDGER=str(tmp_path / "my.db")).notice)
 
 
 def linked(path: Path, target: str) -> None:

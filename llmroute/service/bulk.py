@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
+from llmroute.nearest import nearest
 from llmroute.providers import PROVIDERS
 from llmroute.routing.router import is_upgrade
 from llmroute.service.call import Clock
@@ -168,8 +169,11 @@ def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitab
 def _task(request: Any) -> Task:
     if isinstance(request, Options):
         return Task(request, request)
-    try:
-        asked = Options(**request) if isinstance(request, Mapping) else Options(prompt=request)
-    except TypeError as error:
-        return Task(RequestError(f"the request holds what no option is called: {error}"), request)
-    return Task(asked, request)
+    if not isinstance(request, Mapping):
+        return Task(Options(prompt=request), request)
+    for name in request:
+        if name not in Options.__match_args__:
+            near = nearest(str(name), Options.__match_args__)
+            hint = f"did you mean {near}?" if near else None
+            return Task(RequestError(f"a request has no option {shown(name)}", hint=hint), request)
+    return Task(Options(**request), request)

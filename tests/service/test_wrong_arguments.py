@@ -66,4 +66,10 @@ def test_many_requests_may_be_of_any_kind_but_no_kind_breaks_the_others(tmp_path
     with serving([openai_answer()]) as server:
         *failed, answered = asyncio.run(main(House(tmp_path, openai=server)))
     assert {type(error) for error in failed} == {errors.RequestError}
+    misspelled = failed[-1]
+    assert misspelled is not None
+    assert (misspelled.message, misspelled.hint) == (
+        "a request has no option 'temprature'",
+        "did you mean temperature?",
+    )
     assert answered is None
