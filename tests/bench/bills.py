@@ -16,9 +16,11 @@ from pathlib import Path
 
 from tests.bench.promise import Promise
 from tests.fault_server import Received, Script, serving
-from tests.service.billing_server import PLAIN, STREAMED, Biller
+from tests.service.billing_server import INPUT, OUTPUT, PLAIN, STREAMED, Biller
 from tests.service.servers import openai_answer
 
+# Ten tokens of a prompt and five of an answer, as `openai_answer` tells them.
+TOLD_PICOUSD = 10 * INPUT + 5 * OUTPUT
 PROGRAM = Path(sys.executable).parent / "llmroute"
 CAP_PICOUSD = 400 * 10**9
 AT_ONCE = 4
@@ -37,9 +39,11 @@ class _Provider:
     def __call__(self, received: Received) -> Script:
         streaming = bool(json.loads(received.body).get("stream"))
         ends = STREAMED if streaming else {**PLAIN, "well": [openai_answer()]}
-        biller = Biller(ends[self._chance.choice(list(ends))])
+        end = self._chance.choice(list(ends))
+        biller = Biller(ends[end])
         script = biller(received)
-        self.bill_picousd += biller.bill_picousd
+        # A usage that an answer tells is what it is billed by.
+        self.bill_picousd += TOLD_PICOUSD if end == "well" else biller.bill_picousd
         return script
 
 

@@ -54,6 +54,8 @@ COMMANDS = {
     "costs path": (OUT, "ledger.db"),
     "costs check": (OUT, "sound, 1 attempt"),
     "costs backup copy.db": (FILE, "copy.db"),
+    "costs restore kept.db": (ERR, "1 attempt is in"),
+    "costs correct 1 --cost 0.5": (OUT, "attempt 1 of openai/gpt-5.4-mini: $0.5000"),
     "costs prune --older-than 90d": (ERR, "0 attempts before"),
     "costs budget": (OUT, "$20.00"),
     "costs budget set --day 2": (OUT, ""),
@@ -75,7 +77,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def furnished(plain: PlainInstall, five: Providers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a chain, a budget, a batch, a catalogue to refresh from, and a ledger with one call."""
+    """A home with a chain, a budget, a batch, a catalogue to refresh from, a ledger with one call and its copy."""
     home = tmp_path_factory.mktemp("furnished") / "home"
     (home / "llmroute").mkdir(parents=True)
     settings = '[chains]\nMINE = ["openai/gpt-5.4-mini", "ollama/mistral"]\n[budgets]\nmonth = 20\n'
@@ -85,6 +87,7 @@ def furnished(plain: PlainInstall, five: Providers, tmp_path_factory: pytest.Tem
     (home / "prices.json").write_bytes(shipped.read_bytes())
     ran = plain.llmroute("gen", "Hello", *MODEL, home=home, **five.settings)
     assert ran.code == 0, ran.err
+    assert plain.llmroute("costs", "backup", "kept.db", home=home).code == 0
     return home
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.install.plain import PlainInstall
 
 _BY_NAME = {"import_module", "__import__", "find_spec"}
-# Looked for and run as programs of their own, never imported.
-TOOLS = {"pip"}
+# Run as a program of its own, or known to type checkers alone; never imported.
+TOOLS = {"pip", "_typeshed"}
 # Imported only where their extra is installed.
 OF_EXTRAS = {"llmroute.transport.aiohttp_transport"}
 # Declared for another dependency, which takes it where it is there.
