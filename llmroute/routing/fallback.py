@@ -31,7 +31,8 @@ SOON_S = 1.0
 RETRY_PAUSE_S = 0.5
 JITTER = 0.2
 # With less time left than this no call is worth making.
-LEAST_S = 0.001
+LEAST_S = 0.05
+LEAST_PART = 0.05
 
 Again = Literal["never", "once", "when told", "when broken off", "adapted"]
 Next = Literal[
@@ -118,7 +119,7 @@ class _Queue:
         assert error is not None
         if outcome.shown:
             raise IncompleteAnswerError(f"{entry.model.name}: the answer broke off: {error.message}") from error
-        if policy.deadline_s - outcome.elapsed_s < LEAST_S:
+        if policy.deadline_s - outcome.elapsed_s < min(LEAST_S, LEAST_PART * policy.deadline_s):
             raise _deadline(policy, entry, error) from error
         if last:
             raise error
