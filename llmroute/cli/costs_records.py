@@ -52,7 +52,8 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     """List the last attempts, the newest at the end.
 
     A cost with ~ is an estimate; at most is a reservation, as the call has no known end; at least leaves something out
-    that has no known price; corrected is what costs correct has put in its place.
+    that has no known price; corrected is what costs correct has put in its place. A call marked prompt cut was answered
+    without the whole prompt; --json says by what signs.
     """
     with failures(as_json=as_json):
         from llmroute.service.records import Selection, last_attempts
@@ -165,7 +166,7 @@ def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
         [
             f"{moment:{'' if this_year else '%Y-'}%m-%d %H:%M:%S}",
             cell(f"{row['provider']}/{row['model']}"),
-            cell(" ".join(str(row[name]) for name in ("status", "error", "http_status") if _tells(row, name))),
+            cell(_status(row)),
             _cost(row),
             _count(row, "input_tokens"),
             _count(row, "output_tokens"),
@@ -177,9 +178,11 @@ def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
     return columns(_HEAD, rows, _NUMBERS) if fits is None else fitted(_HEAD, rows, 1, fits, _NUMBERS)
 
 
-def _tells(row: dict[str, Any], name: str) -> bool:
-    """Whether a column says more than that all went well."""
-    return name == "status" or (row[name] is not None and row["status"] != "ok")
+def _status(row: dict[str, Any]) -> str:
+    """Return the status with its error and HTTP status, where all did not go well, and a mark for a cut prompt."""
+    names = ("status",) if row["status"] == "ok" else ("status", "error", "http_status")
+    said = " ".join(str(row[name]) for name in names if row[name] is not None)
+    return said if row["prompt_cut"] is None else f"{said}, prompt cut"
 
 
 def _cost(row: dict[str, Any]) -> str:

@@ -64,6 +64,7 @@ class AttemptRow:
     expected_picousd: int | None = None
     corrected_ms: int | None = None
     computed_picousd: int | None = None
+    prompt_cut: str | None = None
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""

@@ -8,10 +8,10 @@ import time
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.sums import WORDS
-from llmroute.ledger.tables import ATTEMPTS, BILLING, BUDGETS, COARSE, MEMORY, TROUBLE
+from llmroute.ledger.tables import ATTEMPTS, BILLING, BUDGETS, COARSE, CUTS, MEMORY, TROUBLE
 
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING)
+MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS)
 
 # Of 2021-11-27, the first with STRICT tables.
 OLDEST_SQLITE = (3, 37, 0)

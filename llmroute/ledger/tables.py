@@ -261,3 +261,8 @@ ALTER TABLE attempts ADD COLUMN computed_picousd INTEGER;
 CREATE INDEX attempts_unsure ON attempts (started_ms)
     WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least');
 """
+
+CUTS = """
+-- By what signs the model did not read the whole prompt; NULL where there are none.
+ALTER TABLE attempts ADD COLUMN prompt_cut TEXT;
+"""

@@ -131,6 +131,7 @@ class Account:
             row.served_model = completion.model
             row.provider_request_id = completion.request_id or row.provider_request_id
             row.finish_reason = completion.finish_reason
+            row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
         if came_to.doubt is not None:
             self._call.note(f"warning: {row.provider}/{row.model} {came_to.doubt}")
         # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
@@ -163,7 +164,7 @@ class Account:
             thinking=completion.thinking,
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
-            prompt_cut=None if completion.prompt_cut is None else completion.prompt_cut.told,
+            prompt_cut=row.prompt_cut,
         )
 
     def record(self) -> AttemptRecord:

@@ -30,6 +30,7 @@ RELEASED = (
     "9994434c7d2514ca",
     "1fbd5407be3c7266",
     "3fe0e781ddcb82cb",
+    "b530098aaf1f6601",
 )
 TRIGGERS = (
     "attempts_settled_at_once",

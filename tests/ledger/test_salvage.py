@@ -224,8 +224,9 @@ def test_rows_of_every_version_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f"{insert} cost_picousd) VALUES ('old', 1, 'ok', ?, 'openai', 'm', 0, 'none', 5)", (NOW_MS,))
     with Ledger(path) as ledger:
-        ledger.settle(settled(row("new"), 7))
+        ledger.settle(settled(row("new", prompt_cut="7 of 9 tokens"), 7))
     before = rows(path)
+    assert [told[-1] for told in before] == [None, "7 of 9 tokens"]
     edit_schema(path, lambda data: data.replace(b"CREATE TABLE attempts (", b"CREATE TABLE attempts \xa8", 1))
     mended(path)
     assert rows(path) == before

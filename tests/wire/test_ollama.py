@@ -194,6 +194,25 @@ def test_a_cut_that_remains_is_told_in_quiet_too_and_is_in_the_json(
     assert set(server.windows) == {16_384}
 
 
+def test_a_cut_that_remains_is_in_the_ledger_in_its_lists_and_in_its_copies(
+    server: OllamaServer, tmp_path: Path
+) -> None:
+    server.models["llama3.1:latest"] = Pulled(window=16_384, bytes_per_token=1)
+    cuts = []
+    for text in ("hi", "word " * 4_000):
+        ran = run("gen", "-m", MODEL, "-q", "--json", home=tmp_path, stdin=text, OLLAMA_HOST=server.url)
+        cuts.append(json.loads(ran.out)["prompt_cut"])
+    assert [cut is None for cut in cuts] == [True, False]
+    assert run("costs", "backup", "copy.db", home=tmp_path).code == 0
+    assert run("costs", "restore", "copy.db", home=tmp_path).code == 0
+    assert [row["prompt_cut"] for row in rows(tmp_path)] == cuts
+    assert [row["prompt_cut"] for row in json.loads(run("costs", "calls", "--json", home=tmp_path).out)] == cuts
+    exported = run("costs", "export", "-", "--format", "jsonl", home=tmp_path).out.splitlines()
+    assert [json.loads(line)["prompt_cut"] for line in exported] == cuts
+    listed = run("costs", "calls", home=tmp_path).out.splitlines()[-2:]
+    assert ["ok, prompt cut" in line for line in listed] == [False, True]
+
+
 def test_a_batch_counts_the_prompts_that_were_cut(server: OllamaServer, tmp_path: Path) -> None:
     server.models["llama3.1:latest"] = Pulled(window=16_384, bytes_per_token=1)
     lines = "".join(json.dumps({"prompt": text}) + "\n" for text in ("hi", "word " * 4_000))
