@@ -7,35 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason
+
 if TYPE_CHECKING:
     import sqlite3
 
+    from llmroute.circuits import Trip
     from llmroute.ledger.memory import Lesson
 
 # Three failures within this long open a breaker that counts.
 COUNTING_WINDOW_MS = 600_000
 FAILURES_TO_OPEN = 3
-HOUR_MS = 3_600_000
 # Nothing is left alone for longer than this: what says so was written while the clock was ahead, and holds no more.
 LONGEST_REST_MS = {"endpoint": HOUR_MS, "address": HOUR_MS, "key": HOUR_MS, "model": 24 * HOUR_MS}
-# Until its fingerprint changes: a key that was refused does not mend by itself.
-KEY_REFUSED = "key refused"
-FOR_GOOD_MS = 10 * 365 * 24 * HOUR_MS
 LONGEST_PROBE_MS = 25 * HOUR_MS
-
-
-class Trip(NamedTuple):
-    """Why and for how long something is to be left alone.
-
-    `kind` is `key` or `address` (a whole provider), `endpoint` or `model` (one model).  `counts` opens only after three
-    in ten minutes.  Each opening without a success between doubles `rest_ms`, up to `most_ms`.
-    """
-
-    kind: str
-    reason: str
-    rest_ms: int
-    most_ms: int
-    counts: bool = False
 
 
 class Breaker(NamedTuple):
@@ -44,7 +29,7 @@ class Breaker(NamedTuple):
     kind: str
     provider: str
     model: str
-    reason: str
+    reason: TripReason
     open_until_ms: int
     fingerprint: str | None
     probing: bool
@@ -60,12 +45,13 @@ def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
         probing = not resting and _probed(probe_until_ms, now_ms)
         if resting or probing:
             shown_ms = probe_until_ms if probing else open_until_ms
-            found.append(Breaker(kind, provider, model, reason, shown_ms, fingerprint, probing))
+            stored = TripReason.stored(reason)
+            found.append(Breaker(kind, provider, model, stored, shown_ms, fingerprint, probing))
     return found
 
 
 def _rests(kind: str, reason: str, open_until_ms: int, now_ms: int) -> bool:
-    longest_ms = FOR_GOOD_MS if reason == KEY_REFUSED else LONGEST_REST_MS[kind]
+    longest_ms = FOR_GOOD_MS if reason == TripReason.KEY_REFUSED else LONGEST_REST_MS[kind]
     return 0 < open_until_ms - now_ms <= longest_ms
 
 
@@ -156,5 +142,5 @@ def _trip(db: sqlite3.Connection, lesson: Lesson, trip: Trip) -> None:
         open_until_ms = max(open_until_ms, now_ms + rest_ms)
     db.execute(
         "INSERT OR REPLACE INTO breakers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-        (*key, trip.reason, failures, since_ms, trips, open_until_ms, lesson.fingerprint),
+        (*key, trip.reason.value, failures, since_ms, trips, open_until_ms, lesson.fingerprint),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from llmroute.ledger.breakers import HOUR_MS, Breaker, Trip, close, learn_failure, open_breakers
+from llmroute.circuits import HOUR_MS, Trip
+from llmroute.ledger.breakers import Breaker, close, learn_failure, open_breakers
 from llmroute.ledger.latencies import Latency, faded, first
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import Literal, NamedTuple
 
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Trip, TripReason
 from llmroute.errors import (
     AttemptError,
     AuthenticationError,
@@ -41,30 +42,53 @@ Next = Literal[
 
 
 class Rule(NamedTuple):
-    """What is done about one class of failure: which candidate is called next, and whether the same endpoint again.
+    """What one class of failure leads to.  The exit code of each is that of its class in `errors`.
 
-    A second call of an endpoint comes when every other candidate has been called.  "Other provider first" puts the
-    models of the provider that failed behind those of all others.
+    Attributes:
+        again: whether the same endpoint is called once more, when every other candidate has been called.
+        next: which candidates may follow; "other provider first" puts the models of the provider that failed behind
+            those of all others.
+        trip: the circuit it opens, and for how long; None opens none.
+        unreliable: whether it counts against the model's reliability; else it says something of the request or the key.
+        slow: whether the model counts as having taken at least as long as its first token is waited for.
+        warn: whether a fallback because of it is told as a warning.
     """
 
     again: Again
     next: Next
+    trip: Trip | None = None
+    unreliable: bool = False
+    slow: bool = False
     warn: bool = False
 
 
+_RATE_LIMIT = Trip("endpoint", TripReason.RATE_LIMIT, 30 * SECOND_MS, 30 * SECOND_MS)
+_NO_CREDIT = Trip("key", TripReason.NO_CREDIT, 15 * MINUTE_MS, HOUR_MS)
+_KEY_REFUSED = Trip("key", TripReason.KEY_REFUSED, FOR_GOOD_MS, FOR_GOOD_MS)
+_MODEL_GONE = Trip("model", TripReason.MODEL_GONE, 24 * HOUR_MS, 24 * HOUR_MS)
+_UNREACHABLE = Trip("address", TripReason.UNREACHABLE, 30 * SECOND_MS, 15 * MINUTE_MS)
+
+
+def _third(reason: TripReason) -> Trip:
+    """The third such failure of an endpoint in ten minutes opens its circuit."""
+    return Trip("endpoint", reason, 30 * SECOND_MS, 15 * MINUTE_MS, counts=True)
+
+
+_FAILURES, _TIMEOUTS, _BROKEN = map(_third, (TripReason.FAILURES, TripReason.TIMEOUTS, TripReason.BROKEN_ANSWERS))
+
 RULES: dict[type[AttemptError], Rule] = {
-    RateLimitError: Rule("when told", "other provider first"),
-    QuotaError: Rule("never", "other provider", warn=True),
-    AuthenticationError: Rule("never", "other provider", warn=True),
-    ModelGoneError: Rule("never", "any", warn=True),
-    TransientError: Rule("once", "other provider first"),
-    ProviderTimeoutError: Rule("never", "other provider first"),
-    UnreachableError: Rule("when broken off", "other provider"),
+    RateLimitError: Rule("when told", "other provider first", _RATE_LIMIT, unreliable=True),
+    QuotaError: Rule("never", "other provider", _NO_CREDIT, warn=True),
+    AuthenticationError: Rule("never", "other provider", _KEY_REFUSED, warn=True),
+    ModelGoneError: Rule("never", "any", _MODEL_GONE, warn=True),
+    TransientError: Rule("once", "other provider first", _FAILURES, unreliable=True, slow=True),
+    ProviderTimeoutError: Rule("never", "other provider first", _TIMEOUTS, unreliable=True, slow=True),
+    UnreachableError: Rule("when broken off", "other provider", _UNREACHABLE, unreliable=True, slow=True),
     ContextLengthError: Rule("never", "larger window"),
     ContentError: Rule("never", "when allowed"),
     ParameterError: Rule("adapted", "that takes it"),
     BadRequestError: Rule("never", "never"),
-    BadOutputError: Rule("once", "other provider first"),
+    BadOutputError: Rule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
     RestingError: Rule("never", "other provider first"),
 }
 

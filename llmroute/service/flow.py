@@ -20,7 +20,6 @@ from llmroute.errors import (
 from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.service.attempt import OK, Attempt
-from llmroute.service.lessons import TRIPS
 from llmroute.service.operations import Blocking, Sleep
 from llmroute.service.passing_over import PassedOver, price_of_jump, told_at_first, told_skips
 from llmroute.wording import Told
@@ -115,10 +114,11 @@ def _told_fallback(call: Call, action: Try, failure: Failure) -> str:
         return f"{error.message}; {using}"
     if isinstance(error, RestingError):
         return f"{failed.name}: {error.message}, {using}"
-    if RULES[type(error)].warn:
+    rule = RULES[type(error)]
+    if rule.warn and rule.trip is not None:
         culprit = failed.name if isinstance(error, ModelGoneError) else failed.provider
         status = f" ({error.http_status})" if error.http_status else ""
-        return f"warning: {culprit}: {TRIPS[type(error)].reason}{status}, {using}"
+        return f"warning: {culprit}: {rule.trip.reason.value}{status}, {using}"
     tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
     return f"{failed.name}: {_in_short(error)} after {tries}, {using}"
 
@@ -200,5 +200,5 @@ def _soonest_s(errors: list[AttemptError]) -> float | None:
 def _rest_s(error: AttemptError) -> float:
     if error.retry_after_s is not None:
         return max(error.retry_after_s, 1.0)
-    trip = TRIPS.get(type(error))
+    trip = RULES[type(error)].trip
     return 1.0 if trip is None else trip.rest_ms / 1000

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llmroute.circuits import TripReason
 from llmroute.errors import (
     AttemptError,
     AuthenticationError,
@@ -15,7 +16,6 @@ from llmroute.errors import (
     RateLimitError,
     UnreachableError,
 )
-from llmroute.ledger.breakers import KEY_REFUSED
 from llmroute.providers import PROVIDERS
 from llmroute.service.lessons import reset_command
 from llmroute.service.lists import WITHIN_S, fetch_models, side_by_side
@@ -71,7 +71,7 @@ def _left_alone(health: Health, breaker: Breaker | None) -> Health:
     if breaker is None:
         return health
     open_until = _iso(breaker.open_until_ms)
-    if breaker.reason != KEY_REFUSED:
+    if breaker.reason is not TripReason.KEY_REFUSED:
         return replace(health, open_until=open_until)
     # That a list comes does not say that the key may call a model.
     told = f"left alone until its key changes, or: {reset_command(breaker.provider)}"

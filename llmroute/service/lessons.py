@@ -4,43 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.errors import (
-    AttemptError,
-    AuthenticationError,
-    BadOutputError,
-    ModelGoneError,
-    ProviderTimeoutError,
-    QuotaError,
-    RateLimitError,
-    TransientError,
-    UnreachableError,
-)
-from llmroute.ledger.breakers import FOR_GOOD_MS, KEY_REFUSED, Trip
+from llmroute.circuits import TripReason
 from llmroute.ledger.memory import Lesson
+from llmroute.routing.fallback import RULES
 from llmroute.routing.learning import bucket
 
 if TYPE_CHECKING:
+    from llmroute.circuits import Trip
+    from llmroute.errors import AttemptError
     from llmroute.ledger.rows import AttemptRow
-
-SECOND_MS = 1000
-MINUTE_MS = 60 * SECOND_MS
-HOUR_MS = 60 * MINUTE_MS
-
-# The breaker column of the table in `routing.fallback`: what is left alone, how long, at most how long, and whether
-# it takes three failures in ten minutes.
-TRIPS: dict[type[AttemptError], Trip] = {
-    RateLimitError: Trip("endpoint", "rate limit", 30 * SECOND_MS, 30 * SECOND_MS),
-    QuotaError: Trip("key", "no credit", 15 * MINUTE_MS, HOUR_MS),
-    AuthenticationError: Trip("key", KEY_REFUSED, FOR_GOOD_MS, FOR_GOOD_MS),
-    ModelGoneError: Trip("model", "model gone", 24 * HOUR_MS, 24 * HOUR_MS),
-    TransientError: Trip("endpoint", "failures", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
-    ProviderTimeoutError: Trip("endpoint", "time-outs", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
-    UnreachableError: Trip("address", "unreachable", 30 * SECOND_MS, 15 * MINUTE_MS),
-    BadOutputError: Trip("endpoint", "broken answers", 30 * SECOND_MS, 15 * MINUTE_MS, counts=True),
-}
-# Failures that say something of how reliable a model is; the others say something of the request or of the key.
-UNRELIABLE = (RateLimitError, TransientError, ProviderTimeoutError, UnreachableError, BadOutputError)
-SLOW = (TransientError, ProviderTimeoutError, UnreachableError, BadOutputError)
 
 
 def reset_command(provider: str) -> str:
@@ -67,9 +39,10 @@ def lesson_of(
     )
     if error is not None:
         elapsed_s = (row.latency_ms or 0) / 1000
+        rule = RULES[type(error)]
         return lesson._replace(
-            succeeded=False if isinstance(error, UNRELIABLE) else None,
-            ttft_s=max(first_token_s, elapsed_s) if isinstance(error, SLOW) else None,
+            succeeded=False if rule.unreliable else None,
+            ttft_s=max(first_token_s, elapsed_s) if rule.slow else None,
             trip=_trip(error),
         )
     if row.status != "ok":
@@ -79,8 +52,8 @@ def lesson_of(
 
 
 def _trip(error: AttemptError) -> Trip | None:
-    trip = TRIPS.get(type(error))
-    if trip is not None and isinstance(error, RateLimitError) and error.retry_after_s is not None:
+    trip = RULES[type(error)].trip
+    if trip is not None and trip.reason is TripReason.RATE_LIMIT and error.retry_after_s is not None:
         rest_ms = round(error.retry_after_s * 1000)
         return trip._replace(rest_ms=rest_ms, most_ms=rest_ms)
     return trip

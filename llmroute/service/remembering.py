@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.errors import RateLimitError
-from llmroute.ledger.breakers import KEY_REFUSED
+from llmroute.circuits import TripReason
 from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of, success_probability
 from llmroute.routing.plan import Learned
-from llmroute.service.lessons import TRIPS, reset_command
+from llmroute.service.lessons import reset_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ class Memory:
         self, recollection: Recollection | None, fingerprint: Callable[[str], str], *, paced: bool = False
     ) -> None:
         if paced and recollection is not None:
-            heeded = [one for one in recollection.breakers if one.reason != TRIPS[RateLimitError].reason]
+            heeded = [one for one in recollection.breakers if one.reason is not TripReason.RATE_LIMIT]
             recollection = recollection._replace(breakers=heeded)
         self._recollection = recollection
         self._fingerprint = fingerprint
@@ -77,7 +76,7 @@ class Memory:
 
 def _because(breaker: Breaker) -> str:
     """Return in words why something is left alone, and what ends it where time does not."""
-    if breaker.reason != KEY_REFUSED:
-        return breaker.reason
+    if breaker.reason is not TripReason.KEY_REFUSED:
+        return breaker.reason.value
     provider = breaker.provider
-    return f"{KEY_REFUSED} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"
+    return f"{breaker.reason.value} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llmroute.circuits import Trip, TripReason
 from llmroute.errors import BudgetExceededError, LedgerError, RestingError
 from llmroute.ledger import breakers, memory
 from llmroute.ledger.budgets import standing
@@ -34,7 +35,7 @@ def statuses(ledger: Ledger) -> dict[str, str]:
     return dict(ledger.db.execute("SELECT request_id, status FROM attempts").fetchall())
 
 
-def lesson(model: str = "gpt", *, succeeded: bool = True, trip: breakers.Trip | None = None) -> memory.Lesson:
+def lesson(model: str = "gpt", *, succeeded: bool = True, trip: Trip | None = None) -> memory.Lesson:
     return memory.Lesson("openai", model, "", 0, NOW_MS, "", succeeded=succeeded, ttft_s=1.0, trip=trip, answered=True)
 
 
@@ -59,7 +60,7 @@ def test_what_an_attempt_leaves_of_its_reservation_admits_the_next_in_the_same_g
 
 
 def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:
-    rest = breakers.Trip("endpoint", "rate limit", 1000, 1000)
+    rest = Trip("endpoint", TripReason.RATE_LIMIT, 1000, 1000)
     ledger.settle(settled(row("limited"), 0, "failed"), lesson(succeeded=False, trip=rest))
     after = NOW_MS + 1001
     outcomes = ledger.write(

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, Trip, TripReason
 from llmroute.ledger import breakers, latencies, memory
-from llmroute.ledger.breakers import FOR_GOOD_MS, HOUR_MS, LONGEST_REST_MS, Prober
+from llmroute.ledger.breakers import LONGEST_REST_MS, Prober
 from llmroute.ledger.memory import RETRY_TOKENS, Lesson
 from llmroute.ledger.store import Ledger
+from llmroute.routing.fallback import RULES
 from llmroute.routing.learning import Evidence, estimate
-from llmroute.service.lessons import TRIPS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 NOW = 1_800_000_000_000
 MODELS = ("a", "b")
 FAR = 74 * 365 * 24 * HOUR_MS
-trips = st.none() | st.sampled_from(sorted(TRIPS.values()))
+trips = st.sampled_from([rule.trip for rule in RULES.values()])
 lessons = st.builds(
     Lesson,
     provider=st.sampled_from(["openai", "mistral"]),
@@ -49,7 +50,7 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def lesson(at_ms: int = NOW, name: str = "TransientError", **values: object) -> Lesson:
     """A failure of one class."""
-    trip = next(one for kind, one in TRIPS.items() if kind.__name__ == name)
+    trip = next(rule.trip for kind, rule in RULES.items() if kind.__name__ == name)
     plain = Lesson("openai", "a", "", 0, at_ms, "old", succeeded=False, trip=trip)
     return plain._replace(**values)  # type: ignore[arg-type]
 
@@ -82,7 +83,7 @@ def test_what_is_remembered_is_finite_and_bounded(
             assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
-                longest_ms = FOR_GOOD_MS if breaker.reason == breakers.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
+                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
                 assert now_ms < breaker.open_until_ms <= now_ms + longest_ms
     finally:
         db.execute("ROLLBACK")
@@ -189,3 +190,21 @@ def test_retries_run_out_and_come_back(db: sqlite3.Connection) -> None:
     assert memory.retry_tokens(db, "openai", NOW) == pytest.approx(2)
     assert memory.retry_tokens(db, "openai", NOW + FAR) == RETRY_TOKENS
     assert memory.retry_tokens(db, "mistral", NOW) == RETRY_TOKENS
+
+
+@pytest.mark.parametrize("reason", TripReason)
+def test_the_reason_of_an_open_circuit_is_stored_as_the_text_that_older_versions_read(
+    db: sqlite3.Connection, reason: TripReason
+) -> None:
+    memory.learn(db, [lesson(trip=Trip("key", reason, HOUR_MS, HOUR_MS))])
+    stored = db.execute("SELECT reason, typeof(reason) FROM breakers").fetchone()
+    assert tuple(stored) == (reason.value, "text")
+    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [reason]
+
+
+def test_a_circuit_that_a_newer_version_opened_stays_open_for_a_reason_this_one_does_not_know(
+    db: sqlite3.Connection,
+) -> None:
+    memory.learn(db, [lesson(trip=Trip("key", TripReason.NO_CREDIT, HOUR_MS, HOUR_MS))])
+    db.execute("UPDATE breakers SET reason = 'moon in the way'")
+    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [TripReason.FAILURES]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmroute.circuits import Trip, TripReason
 from llmroute.cli.failures import in_flags
 from llmroute.cli.flags import FLAGS
 from llmroute.config import STRATEGIES
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
-from llmroute.ledger.breakers import Trip
 from llmroute.ledger.memory import Lesson, learn
 from llmroute.ledger.store import Ledger
 from llmroute.registry.pricing import rates_on
@@ -89,7 +89,7 @@ def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
 
 
 def rest(seconds: int = 60) -> dict[str, Any]:
-    return {"succeeded": False, "trip": Trip("endpoint", "failures", seconds * 1000, 3_600_000)}
+    return {"succeeded": False, "trip": Trip("endpoint", TripReason.FAILURES, seconds * 1000, 3_600_000)}
 
 
 requests = st.fixed_dictionaries(
@@ -310,7 +310,7 @@ def test_when_all_rest_the_soonest_is_tried_first(house: House) -> None:
 def test_a_key_that_was_refused_is_not_tried_again_until_it_changes(house: House) -> None:
     service = house.service(OPENAI_API_KEY=KEY)
     year_ms = 365 * 86_400_000
-    taught(house, service, OPENAI, trip=Trip("key", "key refused", 10 * year_ms, 10 * year_ms))
+    taught(house, service, OPENAI, trip=Trip("key", TripReason.KEY_REFUSED, 10 * year_ms, 10 * year_ms))
     with pytest.raises(NoCandidateError, match="key refused"):
         ask(service, fallback=(OPENAI,))
     assert names(ask(house.service(OPENAI_API_KEY=f"{KEY}-new"), fallback=(OPENAI,))) == [OPENAI]

@@ -6,6 +6,7 @@ from math import exp, log
 
 import pytest
 
+from llmroute.circuits import TripReason
 from llmroute.ledger.breakers import Breaker
 from llmroute.ledger.memory import Recollection
 from llmroute.routing.plan import Learned
@@ -13,6 +14,12 @@ from llmroute.service.remembering import Memory
 from tests.routing.models import model
 
 MINE = "key-1"
+REASONS = {
+    "key": TripReason.NO_CREDIT,
+    "model": TripReason.MODEL_GONE,
+    "endpoint": TripReason.FAILURES,
+    "address": TripReason.UNREACHABLE,
+}
 
 
 def memory(**told: object) -> Memory:
@@ -21,7 +28,7 @@ def memory(**told: object) -> Memory:
 
 
 def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE) -> Breaker:
-    return Breaker(kind, "openai", of, f"because of {kind}", until_ms, fingerprint, probing=False)
+    return Breaker(kind, "openai", of, REASONS[kind], until_ms, fingerprint, probing=False)
 
 
 def test_without_a_ledger_nothing_is_known() -> None:
@@ -62,7 +69,7 @@ def test_the_busier_the_ledger_the_sooner_another_look_is_worth_it() -> None:
 def test_the_breaker_that_holds_longest_is_told() -> None:
     known = memory(breakers=[breaker("endpoint", 5), breaker("key", 9, of=""), breaker("model", 7)])
     learned = known.learned(model())
-    assert (learned.open_until_ms, learned.open_because) == (9, "because of key")
+    assert (learned.open_until_ms, learned.open_because) == (9, "no credit")
     assert not learned.fails_open, "a key that was refused is not tried all the same"
     assert memory(breakers=[breaker("address", 5, of="")]).learned(model("openai/other")).fails_open
 

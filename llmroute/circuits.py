@@ -1,0 +1,48 @@
+"""Why a circuit opens, what it covers and for how long: what routing decides and the ledger keeps."""
+
+# No postponed annotations: see types.
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple, Self
+
+SECOND_MS: Final = 1000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+FOR_GOOD_MS: Final = 10 * 365 * 24 * HOUR_MS
+"""Until the key's fingerprint changes: a key that was rejected does not become valid by itself."""
+
+CircuitKind = Literal["endpoint", "address", "key", "model"]
+
+
+class TripReason(StrEnum):
+    """Why a circuit is open.  The values are stored in the ledger and shown to users: versions share them."""
+
+    RATE_LIMIT = "rate limit"
+    NO_CREDIT = "no credit"
+    KEY_REFUSED = "key refused"
+    MODEL_GONE = "model gone"
+    FAILURES = "failures"
+    TIMEOUTS = "time-outs"
+    UNREACHABLE = "unreachable"
+    BROKEN_ANSWERS = "broken answers"
+
+    @classmethod
+    def stored(cls, text: str) -> Self:
+        """Return the reason that a ledger holds; one that only another version knows reads as failures."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls("failures")
+
+
+class Trip(NamedTuple):
+    """Which circuit a failure opens, why and for how long.
+
+    `kind` is `key` or `address` (a whole provider), `endpoint` or `model` (one model).  `counts` opens only after three
+    failures in ten minutes.  Each opening without a success between doubles `rest_ms`, up to `most_ms`.
+    """
+
+    kind: CircuitKind
+    reason: TripReason
+    rest_ms: int
+    most_ms: int
+    counts: bool = False
