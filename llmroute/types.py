@@ -152,7 +152,8 @@ class Price(NamedTuple):
 
     None is an unknown price; zero is a real one.  `valid_from` and `valid_until` are ISO dates (until is included).
     `web_search` is pico-USD for each search of the provider's own tool.  `service_tiers` are the prices of other tiers
-    of service than the standard one, by the word that an answer has for its tier.
+    of service than the standard one, by the word that an answer has for its tier.  `doubt` is the `CostBasis` of what
+    is priced by it, where it has taken the place of a price whose end has passed.
     """
 
     input: int | None
@@ -165,6 +166,7 @@ class Price(NamedTuple):
     valid_until: str | None = None
     web_search: int | None = None
     service_tiers: "tuple[tuple[str, Price], ...]" = ()
+    doubt: Literal["estimated", "at_least"] | None = None
 
 
 class ParameterLimits(NamedTuple):

@@ -183,7 +183,7 @@ def _headline(told: Bill, before: Before | None, width: int | None) -> list[tupl
 def _doubts(told: Bill) -> list[str]:
     """Say which part of the bill is no fact."""
     ways = {
-        "estimated": "~{cost} of it is estimated, for {calls} of unknown usage: at most {most}",
+        "estimated": "~{cost} of it is estimated, for {calls} of unknown usage or price: at most {most}",
         "at_most": "at most {cost} of it is counted for {calls} with no known end under a budget",
         "at_least": "at least {cost} of it was used by {calls} of which a part has no known price",
     }

@@ -162,12 +162,20 @@ def _price_rows(one: Listed, source: str | None) -> list[tuple[str, str, str | N
     for price in one.model.prices:
         begins = f"from {price.valid_from}" if price.valid_from else ""
         ends = f"until {price.valid_until}" if price.valid_until else ""
-        now = "holds today" if price is one.price and len(one.model.prices) > 1 else ""
+        now = _standing(price, one)
         dated = ", ".join(filter(None, (" ".join(filter(None, (begins, ends))), now)))
         rows.append(("price", _rates(price) + (f" ({dated})" if dated else ""), None))
         rows += [("", f"above {tier.above:,} tokens: {_rates(tier)}", None) for tier in price.tiers]
     label, told, _ = rows.pop() if rows else ("price", "?", None)
     return [*rows, (label, told, source)]
+
+
+def _standing(price: Price, one: Listed) -> str:
+    if one.price is None or price.valid_from != one.price.valid_from:
+        return ""
+    if one.price.doubt is not None:
+        return "taken to hold today, as the end of a price has passed"
+    return "holds today" if len(one.model.prices) > 1 else ""
 
 
 def _rates(price: Price | PriceTier) -> str:

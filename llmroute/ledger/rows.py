@@ -8,9 +8,9 @@ CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
 """Where a cost comes from.
 
 * reported: computed from the usage that the provider told, or nothing was sent, or the provider refused: a fact
-* estimated: a guess, as no usage is known; `reserved_picousd` is the most that it can have been
+* estimated: a guess, as the usage, or the price after a promotion, is not known; `reserved_picousd` is the most
 * at_most: the whole reservation, as no usage is known and a budget binds; the true cost may be less
-* at_least: computed, and something in the answer has a price that is not known
+* at_least: computed, and something has a price that is not known, or the end of its price has passed
 * corrected: told by a person
 
 Of a pending row it says how the row is settled if its process dies: `estimated` or `at_most`.

@@ -53,7 +53,8 @@ def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
     tier = dict(price.service_tiers).get(service.tier)
     if tier is None:
         return price._replace(service_tiers=()), False
-    return tier._replace(valid_from=price.valid_from, valid_until=price.valid_until, web_search=price.web_search), known
+    of_price = ("valid_from", "valid_until", "web_search", "doubt")
+    return tier._replace(**{field: getattr(price, field) for field in of_price}), known
 
 
 def cost_of_tools_picousd(price: Price, service: Service) -> tuple[int, bool]:
@@ -101,12 +102,23 @@ def rates_for(price: Price, prompt_tokens: int) -> Price | PriceTier:
 def price_on(model: ModelConfig, day: date) -> Price | None:
     """Return the price of a day: the newest one that has begun, None where the model has none.
 
-    A price whose `valid_until` has passed holds on while nothing follows it, for no source knows better: see `lapsed`.
+    Where the end of that price has passed, no source knows which one holds: it is the price before it, if that was
+    dearer (a promotion has ended), and a cost by it is an estimate; else it holds on, and a cost by it is the least.
     Before the first day of the first price, that price holds.
     """
     today = day.isoformat()
     begun = [price for price in model.prices if price.valid_from is None or price.valid_from <= today]
-    return begun[-1] if begun else next(iter(model.prices), None)
+    newest = begun[-1] if begun else next(iter(model.prices), None)
+    if newest is None or newest.valid_until is None or today <= newest.valid_until:
+        return newest
+    regular = begun[-2] if len(begun) > 1 else newest
+    if _is_dearer(regular, newest):
+        return regular._replace(service_tiers=regular.service_tiers or newest.service_tiers, doubt="estimated")
+    return newest._replace(doubt="at_least")
+
+
+def _is_dearer(price: Price, other: Price) -> bool:
+    return (price.input or 0) + (price.output or 0) > (other.input or 0) + (other.output or 0)
 
 
 def rates_on(model: ModelConfig, day: date) -> tuple[float, float]:
@@ -115,11 +127,6 @@ def rates_on(model: ModelConfig, day: date) -> tuple[float, float]:
     rates = (None, None) if price is None else (price.input, price.output)
     read, written = (inf if rate is None else rate for rate in rates)
     return read, written
-
-
-def lapsed(price: Price, day: date) -> bool:
-    """Whether the price was promised until a day that has passed, so that it may have changed unseen."""
-    return price.valid_until is not None and day.isoformat() > price.valid_until
 
 
 def _at_most(count: int | None, limit: int) -> int:

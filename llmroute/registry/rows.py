@@ -47,6 +47,7 @@ def _price(row: Mapping[str, Any]) -> Price:
         # USD per thousand, so a thousandth of it each.
         web_search=None if row.get("web_search") is None else round(row["web_search"] * 10**9),
         service_tiers=tuple((name, _price(tier)) for name, tier in row.get("service_tiers", {}).items()),
+        doubt=None,
     )
 
 

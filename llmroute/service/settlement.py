@@ -76,7 +76,14 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
         guess = replace(guess, source="implausible")
         return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
     cost, exact, price = priced(usage, sent.price, seen.service)
-    return Settlement(usage, cost, "reported" if exact else "at_least", _above(cost, sent), price, seen.service)
+    basis = _basis(price, exact=exact)
+    return Settlement(usage, cost, basis, _above(cost, sent), price, seen.service)
+
+
+def _basis(price: Price | None, *, exact: bool) -> CostBasis:
+    if not exact:
+        return "at_least"
+    return "reported" if price is None or price.doubt is None else price.doubt
 
 
 def _unknown(sent: Sent, guess: Usage) -> Settlement:

@@ -68,7 +68,7 @@ def test_the_bill_tells_how_much_of_it_is_no_fact(home: Path) -> None:
     assert parts["at_least"] == {"call_count": 1, "cost_usd": 0.25, "at_most_usd": None}
     text = run("costs", home=home).out
     assert "~$0.0200" in text
-    assert "of it is estimated, for 1 call of unknown usage: at most $1" in text
+    assert "of it is estimated, for 1 call of unknown usage or price: at most $1" in text
 
 
 def test_a_known_cost_takes_the_place_of_a_guess_in_the_bill_and_the_old_one_is_kept(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
 from llmroute.registry.genai import price_rows
-from llmroute.registry.pricing import cost_picousd, cost_uncached_picousd, lapsed, price_on
+from llmroute.registry.pricing import cost_picousd, cost_uncached_picousd, price_of_service, price_on, worst_rates
 from llmroute.registry.rows import model_from_row
-from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Usage
+from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Service, Usage
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo
@@ -40,7 +41,12 @@ def judge() -> dict[tuple[str, str], ModelInfo]:
 def shared_models() -> list[ModelConfig]:
     registry = ModelRegistry(today=TODAY)
     models = [registry.resolve(name) for name in registry.list_models()]
-    return [model for model in models if record(model) in judge() and from_genai(model)]
+    return [without_ends(model) for model in models if record(model) in judge() and from_genai(model)]
+
+
+def without_ends(model: ModelConfig) -> ModelConfig:
+    """The judge does not know the days that a promotion ends on."""
+    return replace(model, prices=tuple(price._replace(valid_until=None) for price in model.prices))
 
 
 def record(model: ModelConfig) -> tuple[str, str]:
@@ -203,13 +209,26 @@ def test_a_price_begins_on_its_day() -> None:
     assert [price and price.input for price in inputs] == [680_000, 1_360_000, 1_360_000, 700_000]
 
 
-def test_a_promotion_past_its_day_holds_on_and_says_that_it_lapsed() -> None:
+def test_after_a_promotion_the_price_before_it_holds_as_an_estimate_and_tiers_of_service_stay_priced() -> None:
     model = ModelRegistry().get_model_config("openai", "gpt-5.6-sol")
-    price = price_on(model, date(2026, 11, 22))
-    assert price is not None
-    assert price.input == 4_000_000
-    assert lapsed(price, date(2026, 11, 22))
-    assert not lapsed(price, date(2026, 11, 21))
+    last, after = price_on(model, date(2026, 11, 21)), price_on(model, date(2026, 11, 22))
+    assert last is not None
+    assert after is not None
+    assert (last.input, last.output, last.doubt) == (4_000_000, 20_000_000, None)
+    assert (after.input, after.output, after.doubt) == (5_000_000, 30_000_000, "estimated")
+    flex, known = price_of_service(after, Service(tier="flex"))
+    assert (flex.input, flex.doubt, known) == (2_000_000, "estimated", True)
+    assert worst_rates(after, 1000) == (6_250_000, 30_000_000)
+
+
+@pytest.mark.parametrize("before", [[], [{"input": 1, "output": 2}]])
+def test_a_price_past_its_end_that_replaced_no_dearer_one_holds_on_as_the_least(before: list[dict[str, int]]) -> None:
+    ending = {"valid_from": "2026-08-01", "valid_until": "2026-08-31", "input": 2, "output": 4}
+    model = model_from_row({"provider": "openai", "id": "ending", "prices": [*before, ending]})
+    last, after = price_on(model, date(2026, 8, 31)), price_on(model, date(2026, 9, 1))
+    assert last is not None
+    assert last.doubt is None
+    assert after == last._replace(doubt="at_least")
 
 
 def test_a_model_without_a_price_has_none_on_any_day() -> None:

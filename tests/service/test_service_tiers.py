@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from genai_prices.data import providers
 
 from llmroute import ModelRegistry
 from llmroute.registry.pricing import cost_picousd
-from llmroute.types import Price, PriceTier, Usage
+from llmroute.service.options import Options
+from llmroute.service.settlement import Sent, settle
+from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
 from tests.fault_server import chunk, chunked_head, reply, serving
 from tests.service.servers import House, delta, event
 
@@ -45,8 +48,6 @@ def anthropic(**usage: Any) -> Script:
 
 
 def asked(folder: Path, model: str, script: Script, *, streaming: bool = False) -> House:
-    from llmroute.service.options import Options
-
     with serving(script) as server:
         house = House(folder, **{model.partition("/")[0]: server})
         llm = house.service()
@@ -109,6 +110,32 @@ def test_region_tools_and_hours_of_cache_are_priced_where_a_price_is_known(
 ) -> None:
     house = asked(tmp_path, ANTHROPIC, anthropic(**usage))
     assert house.rows("cost_picousd, cost_basis") == [(cost, basis)]
+
+
+@pytest.mark.parametrize(
+    ("day", "rates", "basis"), [(21, (4_000_000, 20_000_000), "reported"), (22, (5_000_000, 30_000_000), "estimated")]
+)
+def test_a_call_after_the_end_of_a_promotion_is_reserved_and_booked_at_the_price_before_it_as_an_estimate(
+    day: int, rates: tuple[int, int], basis: str, tmp_path: Path
+) -> None:
+    asked = Options(prompt="hi", model="openai/gpt-5.6-sol", max_tokens=100, enable_fallback=False)
+    with serving(openai(None)) as server:
+        house = House(tmp_path, openai=server)
+        llm = house.service({"registry": ModelRegistry(today=date(2026, 11, day))})
+        list(llm.answer(asked, streaming=False))
+        llm.close()
+    ((reserved, cost, found),) = house.rows("reserved_picousd, cost_picousd, cost_basis")
+    assert (cost, found) == (60 * rates[0] + 40 * rates[0] // 10 + 10 * rates[1], basis)
+    assert (reserved - 100 * rates[1]) % rates[0] == 0
+
+
+def test_a_cost_by_a_price_past_its_end_is_the_least_where_no_dearer_one_is_known() -> None:
+    model = ModelRegistry().resolve(OPENAI)
+    prompt = Prompt((Message("user", "hi"),))
+    seen = Completion(text="Hi", usage=Usage(10, output_tokens=5), usage_final=True)
+    ended = Price(input=2, output=4, valid_until="2026-08-31", doubt="at_least")
+    settled = settle(Sent(prompt, model, ended, 1000, bound=True), seen)
+    assert (settled.cost_picousd, settled.basis) == (40, "at_least")
 
 
 def test_searches_beyond_reason_are_not_believed(tmp_path: Path) -> None:
