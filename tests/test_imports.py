@@ -87,8 +87,8 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "models pull ollama/nobody": (4, SENDS),
     "models pull builtin/smollm2-135m": set(),
     "models refresh --from nothing.json": (2, {"pydantic"}),
-    "costs": REPORTS,
-    "costs --by hour --csv": REPORTS,
+    "costs": KEEPS,
+    "costs --by hour --csv": KEEPS,
     "costs --help": set(),
     "costs calls": REPORTS,
     "costs correct 1 --cost 1": KEEPS,
@@ -135,7 +135,7 @@ def test_every_command_and_sub_command_says_what_it_loads() -> None:
 
 
 def test_costs_without_a_ledger_load_none(tmp_path: Path) -> None:
-    assert loaded("costs", home=tmp_path) <= REPORTS
+    assert loaded("costs", home=tmp_path) <= KEEPS
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
 
 

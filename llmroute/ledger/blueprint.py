@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.schema import MIGRATIONS, migrate
 from llmroute.ledger.sums import WORDS
 
@@ -86,8 +87,8 @@ def mend(db: sqlite3.Connection, unlike: Iterable[Difference]) -> None:
 def keep_older_sums(db: sqlite3.Connection) -> None:
     """Take the sums before the oldest row for those of pruned rows, where it is not told what was pruned."""
     db.execute(
-        "INSERT OR IGNORE INTO pruned SELECT 1, oldest * 900000"
-        " FROM (SELECT min(started_ms) / 900000 AS oldest FROM attempts)"
+        f"INSERT OR IGNORE INTO pruned SELECT 1, oldest * {BUCKET_MS}"  # noqa: S608 (own names)
+        f" FROM (SELECT min(started_ms) / {BUCKET_MS} AS oldest FROM attempts)"
         " WHERE EXISTS (SELECT 1 FROM rollups WHERE quarter < oldest)"
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
-from llmroute.ledger.coarse import SINCE_DAY
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.coarse import SINCE_BUCKET
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -14,14 +15,13 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.rows import AttemptRow
 
-QUARTER_MS = 900_000
 EVERY_WORKSPACE = ""
 
 _SPENT = f"""
 SELECT ifnull(sum(cost_picousd), 0) FROM (
-    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, {SINCE_DAY} * 96){{own}}
+    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, {SINCE_BUCKET}){{own}}
     UNION ALL
-    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < {SINCE_DAY} * 96{{own}}
+    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < {SINCE_BUCKET}{{own}}
 )
 """  # noqa: S608 (own names)
 _RESERVED = (
@@ -86,7 +86,7 @@ def admit(
 def standing(db: sqlite3.Connection, cap: Cap) -> Standing:
     """Return how a cap stands, summed anew: what was spent from the rollups, what is reserved from pending rows."""
     own = "" if cap.workspace == EVERY_WORKSPACE else _OF_WORKSPACE
-    values = {"since_ms": cap.start_ms, "since": cap.start_ms // QUARTER_MS, "workspace": cap.workspace}
+    values = {"since_ms": cap.start_ms, "since": cap.start_ms // BUCKET_MS, "workspace": cap.workspace}
     (spent,) = db.execute(_SPENT.format(own=own), values).fetchone()
     (reserved,) = db.execute(_RESERVED.format(own=own), values).fetchone()
     return Standing(cap, spent, reserved)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
 from llmroute.ledger.blueprint import differences
-from llmroute.ledger.budgets import QUARTER_MS, Cap, standing
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
+from llmroute.ledger.budgets import Cap, standing
 from llmroute.ledger.coarse import SINCE_DAY, SPANS, of_rollups
 from llmroute.ledger.faults import translated
 from llmroute.ledger.making import is_emptied
@@ -36,23 +37,24 @@ DAYS_AT_ONCE = 1
 
 _KEPT = (
     f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups"  # noqa: S608 (own names)
-    " WHERE quarter >= :first * 96 AND quarter < :end * 96 AND quarter >= :from AND call_count <> 0"
+    f" WHERE {SPANS['quarters']} AND quarter >= :from AND call_count <> 0"
 )
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
 FROM_ROWS = f"""
     SELECT {ROLLUP_KEY}, {_SUMS} FROM (
-        {ROLLUP_OF_ROW} AND started_ms >= max(:first * 96, :from) * 900000 AND started_ms < :end * 96 * 900000
+        {ROLLUP_OF_ROW}
+        AND started_ms >= max(:first * {DAY_MS}, :from * {BUCKET_MS}) AND started_ms < :end * {DAY_MS}
     ) GROUP BY {ROLLUP_KEY}
 """  # noqa: S608
 # By the indexes, so that it costs the same however far the next day is.
-_NEXT_DAY = """
+_NEXT_DAY = f"""
     SELECT min(day) FROM (
-        SELECT min(started_ms) / 86400000 AS day FROM attempts WHERE started_ms >= :day * 86400000
-        UNION ALL SELECT min(quarter) / 96 FROM rollups WHERE quarter >= :day * 96
+        SELECT min(started_ms) / {DAY_MS} AS day FROM attempts WHERE started_ms >= :day * {DAY_MS}
+        UNION ALL SELECT min(quarter) / {BUCKETS_PER_DAY} FROM rollups WHERE quarter >= :day * {BUCKETS_PER_DAY}
         UNION ALL SELECT min(day) FROM days WHERE day >= :day
-        UNION ALL SELECT min(quarter) / 96 FROM quarters WHERE quarter >= :day * 96
+        UNION ALL SELECT min(quarter) / {BUCKETS_PER_DAY} FROM quarters WHERE quarter >= :day * {BUCKETS_PER_DAY}
     )
-"""
+"""  # noqa: S608 (own names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +97,18 @@ def check(path: Path, now_ms: int, patience: Patience | None = None) -> Report:
         return Report(0, (error.message,), notes, readable=False)
 
 
-def first_whole_quarter(db: sqlite3.Connection) -> int:
-    """Return the first quarter of which every attempt is still there."""
+def first_whole_bucket(db: sqlite3.Connection) -> int:
+    """Return the first bucket of which every attempt is still there."""
     row = db.execute("SELECT before_ms FROM pruned").fetchone()
-    return 0 if row is None else int(-(-row[0] // QUARTER_MS))
+    return 0 if row is None else int(-(-row[0] // BUCKET_MS))
 
 
 def spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
-    """Step through the time of which the ledger tells: UTC days from `first` to before `end`, quarters `from` on.
+    """Step through the time of which the ledger tells: UTC days from `first` to before `end`, buckets `from` on.
 
     A day without rows is no step: one row of a clock that was wrong would make a million of them.
     """
-    whole = first_whole_quarter(db)
+    whole = first_whole_bucket(db)
     end = 0
     while (first := db.execute(_NEXT_DAY, {"day": end}).fetchone()[0]) is not None:
         end = first + DAYS_AT_ONCE
@@ -137,18 +139,18 @@ def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
 
 def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
     (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
-    quarters: set[int] = set()
+    buckets: set[int] = set()
     wrong = dict.fromkeys(COARSE, 0)
     for span in spans(db):
         kept, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
-        quarters |= {row[0] for row in kept ^ counted}
+        buckets |= {row[0] for row in kept ^ counted}
         # What is not summed yet is read from the rollups.
         summed = {**span, "first": max(span["first"], since_day)}
         for table, within in SPANS.items():
             kept = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
             wrong[table] += len({row[0] for row in kept ^ made})
-    found = {"quarter-hour": len(quarters), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
+    found = {"quarter-hour": len(buckets), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
     unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("it is not told since when sums are whole",)
     return unknown + tuple(
         f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.buckets import BUCKETS_PER_DAY, NEVER_DAY
 from llmroute.ledger.sums import COARSE, COUNTERS
 
 if TYPE_CHECKING:
@@ -11,21 +12,19 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.store import Ledger
 
-QUARTERS_A_DAY = 96
 # Nobody waits longer for the ledger than it takes to sum so many days.
 DAYS_AT_ONCE = 7
-# A day that never comes, and whose quarters can still be counted.
-FOREVER = 2**62 // QUARTERS_A_DAY
 
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS.split(", "))
 # The day from which on they are whole: none where that is not told.
-SINCE_DAY = f"ifnull((SELECT since_day FROM coarse), {FOREVER})"  # noqa: S608 (own names)
+SINCE_DAY = f"ifnull((SELECT since_day FROM coarse), {NEVER_DAY})"  # noqa: S608 (own names)
+SINCE_BUCKET = f"{SINCE_DAY} * {BUCKETS_PER_DAY}"
 _SET_SINCE_DAY = "INSERT OR REPLACE INTO coarse VALUES (1, ?)"
 
 # What of each table lies between two days.
 SPANS = {
     "days": "day >= :first AND day < :end",
-    "quarters": "quarter >= :first * 96 AND quarter < :end * 96",
+    "quarters": f"quarter >= :first * {BUCKETS_PER_DAY} AND quarter < :end * {BUCKETS_PER_DAY}",
 }
 
 
@@ -34,7 +33,7 @@ def of_rollups(table: str) -> str:
     key = COARSE[table].format(row="")
     names = ", ".join(word.rpartition(" ")[2] for word in key.split(", "))
     return (
-        f"SELECT {key}, {_SUMS} FROM rollups WHERE quarter >= :first * 96 AND quarter < :end * 96"  # noqa: S608 (own names)
+        f"SELECT {key}, {_SUMS} FROM rollups WHERE {SPANS['quarters']}"  # noqa: S608 (own names)
         f" GROUP BY {names}"
     )
 
@@ -58,7 +57,7 @@ def forget(db: sqlite3.Connection) -> None:
     """Have the coarser tables made anew by the next `fill`, in the open transaction."""
     for table in COARSE:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
-    db.execute(_SET_SINCE_DAY, (FOREVER,))
+    db.execute(_SET_SINCE_DAY, (NEVER_DAY,))
 
 
 def lacking(db: sqlite3.Connection) -> bool:
@@ -69,11 +68,11 @@ def lacking(db: sqlite3.Connection) -> bool:
 def _sum_days(db: sqlite3.Connection) -> None:
     (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
     before = since_day
-    (last,) = db.execute("SELECT max(quarter) FROM rollups WHERE quarter < ?", (before * QUARTERS_A_DAY,)).fetchone()
+    (last,) = db.execute("SELECT max(quarter) FROM rollups WHERE quarter < ?", (before * BUCKETS_PER_DAY,)).fetchone()
     if last is None:
         db.execute(_SET_SINCE_DAY, (0,))
         return
-    first = last // QUARTERS_A_DAY - DAYS_AT_ONCE + 1
+    first = last // BUCKETS_PER_DAY - DAYS_AT_ONCE + 1
     span = {"first": first, "end": before}
     for table, within in SPANS.items():
         db.execute(f"DELETE FROM {table} WHERE {within}", span)  # noqa: S608 (own names)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.ledger.budgets import EVERY_WORKSPACE, QUARTER_MS, Cap, standing
-from llmroute.ledger.coarse import QUARTERS_A_DAY
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
+from llmroute.ledger.budgets import EVERY_WORKSPACE, Cap, standing
 from llmroute.ledger.entries import INSERT_ONCE
 from llmroute.ledger.mangled import is_mangled, restored
 from llmroute.ledger.rows import AttemptRow
@@ -24,7 +24,6 @@ UNKNOWN = "unknown"
 LABELS = ("provider", "model", "workspace", "task", "strategy")
 """What an attempt and its sum are told apart by, beside the time and the status."""
 _COUNTERS = tuple(COUNTERS.split(", "))
-_DAY_MS = QUARTERS_A_DAY * QUARTER_MS
 # More calls than that in one sum are no sum that survived.
 _MOST_ROWS = 1_000_000
 
@@ -62,7 +61,7 @@ def stand_in(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int
 
 def restored_attempt(db: sqlite3.Connection, survived: dict[str, list[Row]], row: Row) -> Row:
     """Return an attempt with the labels of a sum that is short of a call, where bytes of its own are wrong."""
-    at: Row = {"quarter": _number(row["started_ms"]) // QUARTER_MS, "status": row["status"]}
+    at: Row = {"quarter": _number(row["started_ms"]) // BUCKET_MS, "status": row["status"]}
     short = [told for told, _ in _short_rollups(db, survived) if all(told[name] == at[name] for name in at)]
     return restored(row, LABELS, short)
 
@@ -73,15 +72,15 @@ def _short_rollups(db: sqlite3.Connection, survived: dict[str, list[Row]]) -> li
 
 def _of_rollups(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
     for row, missing in _short_rollups(db, survived):
-        yield from _rows_for(row, _number(row["quarter"]) * QUARTER_MS, missing)
+        yield from _rows_for(row, _number(row["quarter"]) * BUCKET_MS, missing)
 
 
 def _of_days(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int) -> Iterator[AttemptRow]:
     names = ("day", "provider", "model", "workspace", "status")
     for row, missing in _missing(survived.get("days", []), _rows(db, "days"), names):
-        begin_ms = _number(row["day"]) * _DAY_MS
+        begin_ms = _number(row["day"]) * DAY_MS
         # As late as can be: in the window that is in force.
-        yield from _rows_for(row, max(begin_ms, min(begin_ms + _DAY_MS - 1, now_ms)), missing)
+        yield from _rows_for(row, max(begin_ms, min(begin_ms + DAY_MS - 1, now_ms)), missing)
 
 
 def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
@@ -91,7 +90,7 @@ def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms
     names = ("day", "workspace", "status")
     told, have = _summed(found, names), _summed(now, names)
     for row, missing in _missing(told, have, names):
-        yield from _rows_for(row, _number(row["quarter"]) * QUARTER_MS, missing)
+        yield from _rows_for(row, _number(row["quarter"]) * BUCKET_MS, missing)
 
 
 def _of_budget(db: sqlite3.Connection, hot: Row, now_ms: int) -> list[AttemptRow]:
@@ -147,7 +146,7 @@ def _summed(quarters: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
     """Sum quarters by their day and what else is named; the rest is said by the latest."""
     found: dict[Key, Row] = {}
     for quarter in sorted(quarters, key=lambda row: _number(row["quarter"])):
-        row = {**quarter, "day": _number(quarter["quarter"]) // QUARTERS_A_DAY}
+        row = {**quarter, "day": _number(quarter["quarter"]) // BUCKETS_PER_DAY}
         known = found.get(_key(row, names))
         found[_key(row, names)] = (
             {**row, **{n: _number(row[n]) + _number(known[n]) for n in _COUNTERS}} if known else row

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlite_utils import Database
 
 from llmroute.ledger import coarse
+from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
     from llmroute.ledger.store import Ledger
 
 _LAST = "SELECT * FROM attempts{where} ORDER BY started_ms DESC, id DESC LIMIT :last"
-# Settled attempts are found by way of the quarters in which their workspace had any.
-_LAST_OF_WORKSPACE = """
+# Settled attempts are found by way of the buckets in which their workspace had any.
+_LAST_OF_WORKSPACE = f"""
     SELECT * FROM (
         SELECT attempts.* FROM quarters AS busy CROSS JOIN attempts
-            ON started_ms >= busy.quarter * 900000 AND started_ms < (busy.quarter + 1) * 900000
+            ON started_ms >= busy.quarter * {BUCKET_MS} AND started_ms < (busy.quarter + 1) * {BUCKET_MS}
             AND ifnull(attempts.workspace, '') = busy.workspace AND attempts.status = busy.status
         WHERE busy.workspace = :workspace ORDER BY busy.quarter DESC, started_ms DESC, id DESC LIMIT :last
     )
     UNION ALL SELECT * FROM attempts WHERE ifnull(workspace, '') = :workspace AND status = 'pending'
     ORDER BY started_ms DESC, id DESC LIMIT :last
-"""
+"""  # noqa: S608 (own names)
 
 
 _CONDITIONS: Final = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.blueprint import differences, mend
 from llmroute.ledger.budgets import dollars, standing
 from llmroute.ledger.checks import FROM_ROWS, hot_rows, named, spans
-from llmroute.ledger.coarse import fill, forget
+from llmroute.ledger.coarse import SPANS, fill, forget
 from llmroute.ledger.reaping import dead_rows, lose
 from llmroute.ledger.upkeep import backup
 from llmroute.wording import many
@@ -52,7 +52,7 @@ def repair_sums(ledger: Ledger, now_ms: int) -> tuple[str, ...]:
         forget(db)
     for span in spans(ledger.db):
         with ledger.transaction() as db:
-            db.execute("DELETE FROM rollups WHERE quarter >= max(:first * 96, :from) AND quarter < :end * 96", span)
+            db.execute(f"DELETE FROM rollups WHERE {SPANS['quarters']} AND quarter >= :from", span)  # noqa: S608
             db.execute(f"INSERT INTO rollups {FROM_ROWS}", span)
         ledger.renew_patience()
     fill(ledger)

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.budgets import QUARTER_MS
+from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import alone_in
 from llmroute.ledger.lost import LABELS, Lost, restored_attempt, stand_in
@@ -121,9 +121,9 @@ def _names(db: sqlite3.Connection, table: str) -> list[str]:
 def _infer_pruned(rollups: list[Row], db: sqlite3.Connection) -> None:
     """Take sums before the oldest row for those of pruned rows, where it is not told what was pruned."""
     (oldest_ms,) = db.execute("SELECT min(started_ms) FROM attempts").fetchone()
-    if oldest_ms is None or not any(_quarter(row) < oldest_ms // QUARTER_MS for row in rollups):
+    if oldest_ms is None or not any(_quarter(row) < oldest_ms // BUCKET_MS for row in rollups):
         return
-    db.execute("INSERT OR IGNORE INTO pruned VALUES (1, ?)", (oldest_ms // QUARTER_MS * QUARTER_MS,))
+    db.execute("INSERT OR IGNORE INTO pruned VALUES (1, ?)", (whole_buckets_ms(oldest_ms),))
 
 
 def _quarter(row: Row) -> int:
@@ -136,7 +136,7 @@ def _keep_pruned_sums(rollups: list[Row], db: sqlite3.Connection) -> None:
     """Keep the sums of attempts that were pruned: nothing else tells of them."""
     columns = (*ROLLUP_KEY.split(", "), *COUNTERS.split(", "))
     key = " AND ".join(f"{name} = :{name}" for name in ROLLUP_KEY.split(", "))
-    (before,) = db.execute("SELECT ifnull(max(before_ms), 0) / 900000 FROM pruned").fetchone()
+    (before,) = db.execute(f"SELECT ifnull(max(before_ms), 0) / {BUCKET_MS} FROM pruned").fetchone()  # noqa: S608
     for row in rollups:
         if _quarter(row) < before:
             db.execute(f"DELETE FROM rollups WHERE {key}", row)  # noqa: S608 (own names)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.budgets import Cap
     from llmroute.ledger.entries import Entry, Refusal
+    from llmroute.ledger.reports import Span
     from llmroute.ledger.rows import AttemptRow
 
 BUSY_TIMEOUT_S = 10.0
@@ -277,9 +278,30 @@ class Ledger:
 
     @contextmanager
     def reading(self, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
-        """Read, while no other thread uses the connection; what goes wrong is a LedgerError here too."""
+        """Read one snapshot, while no other thread uses the connection; what goes wrong is a LedgerError here too.
+
+        What is read within another reading is of the same snapshot.
+        """
         with self._turn(patience or self._waiting()), translated(self.path):
-            yield self.db
+            if self.db.in_transaction:
+                yield self.db
+                return
+            self.db.execute("BEGIN")
+            try:
+                yield self.db
+            finally:
+                roll_back(self.db)
+
+    def counted(self, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
+        """Yield values of some of a report's keys and what they count; see `counting.counted`.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        from llmroute.ledger.counting import counted
+
+        with self.reading() as db:
+            yield from counted(db, keys, span)
 
     def close(self) -> None:
         """Close the connection when the write under way is done."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, NEVER_DAY
+
 # The columns of rollups, and the row that one attempt adds to them.
 ROLLUP_KEY = "quarter, provider, model, workspace, task, strategy, status"
-COUNTERS = (
-    "call_count, unknown_cost_count, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, "
-    "cost_picousd, fallback_cost_picousd, latency_ms"
-)
-_KEY_OF_ROW = """
-        {row}started_ms / 900000 AS quarter, {row}provider AS provider, {row}model AS model,
-        ifnull({row}workspace, '') AS workspace, ifnull({row}task, '') AS task,
-        ifnull({row}strategy, '') AS strategy, {row}status AS status"""
+_KEY_OF_ROW = f"""
+        {{row}}started_ms / {BUCKET_MS} AS quarter, {{row}}provider AS provider, {{row}}model AS model,
+        ifnull({{row}}workspace, '') AS workspace, ifnull({{row}}task, '') AS task,
+        ifnull({{row}}strategy, '') AS strategy, {{row}}status AS status"""
+# The definition of every counter.
 _COUNTERS_OF_ROW = """
         {sign} 1 AS call_count, {sign} ({row}cost_picousd IS NULL) AS unknown_cost_count,
         {sign} ifnull({row}input_tokens, 0) AS input_tokens,
@@ -24,13 +25,15 @@ _COUNTERS_OF_ROW = """
 OF_ROW = f"{_KEY_OF_ROW}, {_COUNTERS_OF_ROW}".format(row="", sign="+")
 ROLLUP_OF_ROW = f"SELECT {OF_ROW} FROM attempts WHERE status <> 'pending'"  # noqa: S608
 
-_NAMES = COUNTERS.split(", ")
+_NAMES = re.findall(r" AS (\w+)", _COUNTERS_OF_ROW)
+COUNTERS = ", ".join(_NAMES)
 _ADDED = f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)};"
 _ROLL = f"INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} {_ADDED}"
 
+_DAY = f"{{row}}quarter / {BUCKETS_PER_DAY} AS day"
 # The coarser tables, and the keys that a rollup has there.
 COARSE = {
-    "days": "{row}quarter / 96 AS day, {row}provider, {row}model, {row}workspace, {row}status",
+    "days": f"{_DAY}, {{row}}provider, {{row}}model, {{row}}workspace, {{row}}status",
     "quarters": "{row}quarter, {row}workspace, {row}status",
 }
 
@@ -47,6 +50,7 @@ def _coarse(row: str, told: str) -> str:
 WORDS = {
     "add_new": _ROLL.format(row="new.", sign="+"),
     "subtract_old": _ROLL.format(row="old.", sign="-"),
+    "never_day": str(NEVER_DAY),
     "counters": ",\n    ".join(f"{name} INTEGER NOT NULL" for name in _NAMES),
     "coarse_of_new": _coarse("new.", "new.{name}"),
     "coarse_of_change": _coarse("new.", "new.{name} - old.{name}"),

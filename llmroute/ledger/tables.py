@@ -219,7 +219,7 @@ CREATE TABLE coarse (
     since_day INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO coarse SELECT 1, iif(EXISTS (SELECT 1 FROM rollups), 48038396025285290, 0);
+INSERT INTO coarse SELECT 1, iif(EXISTS (SELECT 1 FROM rollups), {never_day}, 0);
 
 CREATE TRIGGER rollups_entered AFTER INSERT ON rollups BEGIN
     {coarse_of_new}

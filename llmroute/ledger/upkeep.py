@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError, cannot_write
-from llmroute.ledger.budgets import QUARTER_MS
+from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.faults import translated
 from llmroute.private_files import made_beside
 
@@ -68,7 +68,7 @@ def prunable(ledger: Ledger, before_ms: int) -> int:
     with ledger.reading() as db:
         (count,) = db.execute(
             "SELECT count(*) FROM attempts WHERE started_ms < ? AND status <> 'pending'",
-            (before_ms // QUARTER_MS * QUARTER_MS,),
+            (whole_buckets_ms(before_ms),),
         ).fetchone()
     return int(count)
 
@@ -81,7 +81,7 @@ def prune(ledger: Ledger, before_ms: int) -> int:
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    before_ms = before_ms // QUARTER_MS * QUARTER_MS
+    before_ms = whole_buckets_ms(before_ms)
     with ledger.transaction() as db:
         db.execute(
             "INSERT INTO pruned VALUES (1, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",

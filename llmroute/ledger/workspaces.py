@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.coarse import SINCE_DAY
+from llmroute.ledger.coarse import SINCE_BUCKET
 
 if TYPE_CHECKING:
     from llmroute.ledger.store import Ledger
 
-# From one to the next by the index, instead of through all quarters; rollups only as far as those are not summed yet.
+# From one to the next by the index, instead of through all buckets; rollups only as far as those are not summed yet.
 _WORKSPACES = f"""
 WITH RECURSIVE names (name) AS (
     SELECT min(workspace) FROM quarters WHERE workspace > ''
     UNION ALL SELECT (SELECT min(workspace) FROM quarters WHERE workspace > name) FROM names WHERE name IS NOT NULL
 )
 SELECT name FROM names WHERE name IS NOT NULL
-UNION SELECT workspace FROM rollups WHERE quarter < {SINCE_DAY} * 96 AND workspace > ''
+UNION SELECT workspace FROM rollups WHERE quarter < {SINCE_BUCKET} AND workspace > ''
 """  # noqa: S608 (own names)
 
 

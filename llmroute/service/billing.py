@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
+from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
 from llmroute.service.opening import ledger_of, opened
 from llmroute.service.options import require_one_of
@@ -22,7 +23,6 @@ __all__ = ["PERIODS", "Bill", "Question", "bill"]
 DEFAULT_PERIOD = "month"
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _HOUR_MS = 3_600_000
-_QUARTER_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | 
 def _moment(option: str, text: str, now: datetime) -> datetime:
     """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
     at_ms = _told_ms(option, text, now)
-    return clock_of(now)(at_ms - at_ms % _QUARTER_MS)
+    return clock_of(now)(whole_buckets_ms(at_ms))
 
 
 def _told_ms(option: str, text: str, now: datetime) -> int:

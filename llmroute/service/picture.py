@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.periods import before, clock_of, milliseconds, start_of
 from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.service.opening import opened
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from llmroute.service.billing import Bill
 
 MOST_DAYS = 31
-_QUARTER_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _before(config: Config, told: Bill, now: datetime) -> Before | None:
     elif told.since is not None:
         since_ms = milliseconds(told.since)
         # As many whole quarter-hours as the bill itself is made of.
-        length_ms = -(-milliseconds(told.until) // _QUARTER_MS) * _QUARTER_MS - since_ms
+        length_ms = -(-milliseconds(told.until) // BUCKET_MS) * BUCKET_MS - since_ms
         span = clock_of(now)(since_ms - length_ms), told.since
     else:
         span = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger import coarse, schema
+from llmroute.ledger.buckets import NEVER_DAY
 from llmroute.ledger.budgets import standing
 from llmroute.ledger.checks import check
 from llmroute.ledger.records import Wanted, attempts, last_attempts
@@ -87,7 +88,7 @@ def from_rollups(ledger: Ledger) -> list[list[Line]]:
     """Read the same while nothing coarser is there."""
     with ledger.transaction() as db:
         (since,) = db.execute("SELECT since_day FROM coarse").fetchone()
-        db.execute("UPDATE coarse SET since_day = ?", (coarse.FOREVER,))
+        db.execute("UPDATE coarse SET since_day = ?", (NEVER_DAY,))
     found = told(ledger)
     with ledger.transaction() as db:
         db.execute("UPDATE coarse SET since_day = ?", (since,))

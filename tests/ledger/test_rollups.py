@@ -12,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.reports import QUARTER_MS, by_model, total
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.reports import by_model, total
 from llmroute.ledger.rows import AttemptRow
 from llmroute.ledger.store import Ledger
 from llmroute.types import PICO_PER_USD
 
 SETTLED = ("ok", "failed", "partial", "interrupted", "lost")
-START_MS = 1_790_000_000_000 // QUARTER_MS * QUARTER_MS
+START_MS = 1_790_000_000_000 // BUCKET_MS * BUCKET_MS
 
 counts = st.none() | st.integers(0, 10**6)
 facts = st.fixed_dictionaries(
     {
-        "started_ms": st.integers(START_MS, START_MS + 6 * QUARTER_MS),
+        "started_ms": st.integers(START_MS, START_MS + 6 * BUCKET_MS),
         "provider": st.sampled_from(["openai", "mistral"]),
         "model": st.sampled_from(["a", "b"]),
         "workspace": st.sampled_from([None, "w1", "w2"]),
@@ -85,7 +86,7 @@ def test_rollups_equal_the_rows(sequence: list[tuple[str, int, int, dict[str, An
         expected: Counter[tuple[Any, ...]] = Counter()
         for row in rows:
             key = (
-                row["started_ms"] // QUARTER_MS,
+                row["started_ms"] // BUCKET_MS,
                 row["provider"],
                 row["model"],
                 row["workspace"] or "",
@@ -118,8 +119,8 @@ def test_rollups_equal_the_rows(sequence: list[tuple[str, int, int, dict[str, An
 def test_the_report_equals_what_a_person_adds_up(
     sequence: list[tuple[str, int, int, dict[str, Any]]], first: int | None, length: int, workspace: str | None
 ) -> None:
-    since_ms = None if first is None else START_MS + first * QUARTER_MS
-    until_ms = START_MS + ((first or 0) + length) * QUARTER_MS
+    since_ms = None if first is None else START_MS + first * BUCKET_MS
+    until_ms = START_MS + ((first or 0) + length) * BUCKET_MS
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.db") as ledger:
         rows = [
             row
@@ -150,7 +151,7 @@ def test_a_sum_stays_exact_above_what_a_float_holds(tmp_path: Path) -> None:
             ledger.settle(
                 AttemptRow(f"r{number}", 1, START_MS, "p", "m", streaming=False, status="ok", cost_picousd=2**53 + 1)
             )
-        [line] = by_model(ledger, None, START_MS + QUARTER_MS)
+        [line] = by_model(ledger, None, START_MS + BUCKET_MS)
         assert line.cost_usd == 3 * (2**53 + 1) / PICO_PER_USD
 
 
