@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ _READABLE = tuple(
 )
 _WATCHED = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}
 _guarding = False
+_numbers = itertools.count()
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -56,6 +59,18 @@ def _refuse_home(name: str) -> None:
         raise ReachedTooFarError(f"a test touches {path}, which is in the real home directory")
 
 
+def _new_folder(beside: pytest.TempPathFactory, name: str) -> Path:
+    """Make a folder that is numbered by counting; pytest's own looks through those of all tests before it."""
+    folder = beside.getbasetemp() / f"{name}-{next(_numbers)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _new_folder(tmp_path_factory, re.sub(r"\W", "_", request.node.name)[:30])
+
+
 @pytest.fixture(autouse=True)
 def guarded(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -65,7 +80,7 @@ def guarded(
     for name in list(os.environ):
         if name.startswith(("LLM", "XDG_")) or name.endswith(("_API_KEY", "_BASE_URL", "_proxy", "_PROXY")):
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home = _new_folder(tmp_path_factory, "home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(tmp_path)
     _guarding = True

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 PATIENCE_S = 10.0
+# How often a connection looks whether the server is to stop.
+POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class FaultServer:
 
     def _converse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(0.05)
+            connection.settimeout(POLL_S)
             while (request := self._receive(connection)) is not None:
                 with self._lock:
                     self.received.append(request)
@@ -179,7 +181,7 @@ class FaultServer:
         """Wait; return whether the other side is still there."""
         until = time.monotonic() + seconds
         while not self._stopping.is_set() and (left_s := until - time.monotonic()) > 0:
-            connection.settimeout(max(min(left_s, 0.05), 0.001))
+            connection.settimeout(max(min(left_s, POLL_S), 0.001))
             try:
                 if connection.recv(1, socket.MSG_PEEK) == b"":
                     return False
@@ -187,7 +189,7 @@ class FaultServer:
             except TimeoutError:
                 continue
             finally:
-                connection.settimeout(0.05)
+                connection.settimeout(POLL_S)
         return True
 
 

@@ -34,6 +34,7 @@ from llmroute.errors import (
 from llmroute.service.factory import get_llm_service
 from llmroute.service.live import live
 from llmroute.service.pulling import pull, to_pull
+from tests.background import serve_in_background
 from tests.fault_server import Pause, chunked_head, closed_port, serving
 from tests.service.servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, delta, openai_answer, openai_stream
 
@@ -548,7 +549,7 @@ def test_certificates_are_the_clients(way: Way, tmp_path: Path) -> None:
     context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
     with Quiet(("127.0.0.1", 0), Over) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        serve_in_background(server)
         way.settings = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"https://127.0.0.1:{server.server_port}"}
         own = ssl.create_default_context(cafile=str(tmp_path / "own.pem"))
         assert way.ask(verify=own)[1].content == "Hello!"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.background import serve_in_background
 from tests.providers import corpus
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Replay:
                 pass
 
         self.server = _Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        serve_in_background(self.server)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
