@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
-ATTEMPTS = 50_000
+ATTEMPTS = 12_000
 FIRST = datetime(2024, 12, 1, tzinfo=UTC)
 LAST = datetime(2026, 12, 1, tzinfo=UTC)
 # The changes of the clocks in Berlin: a quarter of all calls are near one of them.

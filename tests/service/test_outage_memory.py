@@ -213,7 +213,7 @@ def half_open(house: House) -> None:
         db.commit()
 
 
-CROWD = 32
+CROWD = 16
 # Each begins when the file is there, so that all meet the breaker half-open together.
 CALLER = """
 import sys, time

@@ -264,7 +264,7 @@ def test_a_usage_that_an_error_tells_is_a_fact(status: int, within: bool, tmp_pa
         house = House(tmp_path, openai=server)
         llm = service(house)
         with pytest.raises(LLMRouteError):
-            ask(llm, "sync")
+            ask(llm, "sync", timeout_s=3)
         llm.close()
     assert set(house.rows("cost_picousd, cost_basis")) == {(10 * INPUT + 5 * OUTPUT, "reported")}
 
