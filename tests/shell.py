@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.preloaded import Preloaded
 
 LLMROUTE = (sys.executable, "-m", "llmroute")
+TIMEOUT_S = 120
+# What Python and typer read when they start.
+READ_AT_START = ("PYTHON", "LC_", "LANG", "FORCE_COLOR", "PY_COLORS", "TERMINAL_WIDTH", "GITHUB_ACTIONS")
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
@@ -30,15 +34,28 @@ class Ran:
     err: str
 
 
+@functools.cache
+def _preloaded() -> Preloaded:
+    return Preloaded(environment(Path(os.devnull)))
+
+
 def run(*arguments: str, home: Path, stdin: str = "", **settings: str) -> Ran:
     """Run `llmroute` with arguments; stdin is a pipe, empty unless given."""
+    if any(name.startswith(READ_AT_START) for name in settings):
+        return _run_from_nothing(*arguments, home=home, stdin=stdin, **settings)
+    command = {"arguments": arguments, "environment": environment(home, **settings), "folder": str(home)}
+    code, out, err = _preloaded().run(command, stdin.encode(), TIMEOUT_S)
+    return Ran(code, out.decode(), err.decode())
+
+
+def _run_from_nothing(*arguments: str, home: Path, stdin: str, **settings: str) -> Ran:
     done = subprocess.run(
         [*LLMROUTE, *arguments],
         env=environment(home, **settings),
         cwd=home,
         input=stdin.encode(),
         capture_output=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
