@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from llmroute.addresses import is_base_url
 from llmroute.errors import ConfigError
 from llmroute.types import MOST_ATTEMPTS
+from llmroute.urls import is_base_url
 
 
 def _checked_address(text: str) -> str:

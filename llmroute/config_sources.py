@@ -7,9 +7,9 @@ from os.path import realpath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute import settings_file
-from llmroute.addresses import is_base_url, is_loopback, ollama_url
 from llmroute.errors import ConfigError
 from llmroute.redaction import shown
+from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,6 @@ VARIABLES: Final = (
     "OPENAI_ORGANIZATION",
 )
 _OLLAMA_ADDRESSES: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
-_OLLAMA_CLOUD: Final = re.compile(r"https://ollama\.com:443(/.*)?")
 _STEERING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
 _OF_ENVIRONMENT: Final = ("LLMROUTE_CONFIG_DIR", "LLMROUTE_LEDGER", "LLMROUTE_LOCAL_MODEL")
 _BOOLEANS: Final = {
@@ -129,9 +128,7 @@ class Settings:
         key = self.find("OLLAMA_API_KEY")
         if key is None or key.from_working_directory:
             addresses = away.intersection(_OLLAMA_ADDRESSES)
-            widening |= {
-                name for name in addresses if key is None or not _OLLAMA_CLOUD.fullmatch(ollama_url(values[name]))
-            }
+            widening |= {name for name in addresses if key is None or not is_ollama_cloud(values[name])}
         if away:
             widening.update(_STEERING)
         if away - widening:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import config, config_file, config_schema, config_sources
-from llmroute.addresses import is_base_url, is_loopback, is_loopback_host
 from llmroute.errors import ConfigError
+from llmroute.urls import is_base_url, is_loopback, is_loopback_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable

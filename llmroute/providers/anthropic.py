@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
-from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.anthropic_stream import MessageStreamReader, parse_service, parse_usage, read_part, read_stop
 from llmroute.providers.chat_completions import to_wire
@@ -13,6 +12,7 @@ from llmroute.providers.effort import effort_word, temperature, thinking_budget,
 from llmroute.providers.either import EitherReader, no_event
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
+from llmroute.urls import versioned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

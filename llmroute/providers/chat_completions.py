@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.addresses import is_loopback
 from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
-from llmroute.providers.address import versioned
 from llmroute.providers.answer import Answer
 from llmroute.providers.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
 from llmroute.providers.chat_stream import ChatStreamReader
@@ -15,6 +13,7 @@ from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.either import EitherReader, no_event
 from llmroute.providers.faults import Faults
 from llmroute.types import HTTPRequest
+from llmroute.urls import is_loopback, versioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

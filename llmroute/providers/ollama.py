@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from llmroute.addresses import is_loopback
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
-from llmroute.providers.address import ollama_address
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.either import EitherReader, no_line
@@ -18,6 +16,7 @@ from llmroute.providers.ollama_reader import LineReader, parse_answer
 from llmroute.providers.ollama_window import context_for, with_cut
 from llmroute.redaction import shown
 from llmroute.types import HTTPRequest
+from llmroute.urls import OLLAMA_URL, is_loopback, is_ollama_cloud_tag, ollama_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from llmroute.providers.ollama_pull import PullReader
     from llmroute.types import Completion, ModelConfig, Prompt
 
-BASE_URL = "http://127.0.0.1:11434"
 _NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
 _NUM_CTX = re.compile(r"^\s*(?:PARAMETER\s+)?num_ctx\s+\"?(\d{1,10})\b", re.MULTILINE | re.IGNORECASE)
 _NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
@@ -45,7 +43,7 @@ class Ollama:
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
         self._faults = Faults("ollama", endpoint.secrets, RULES)
-        self.base_url = ollama_address(endpoint.base_url or BASE_URL)
+        self.base_url = ollama_root(endpoint.base_url or OLLAMA_URL)
         self.local = is_loopback(self.base_url)
         self.unreachable_hint = (
             "is Ollama running? start it with `ollama serve`"
@@ -165,11 +163,6 @@ def connect(endpoint: Endpoint) -> Ollama:
     return Ollama(endpoint)
 
 
-def is_cloud(api_name: str) -> bool:
-    """Whether Ollama passes a model's calls on to its cloud: its tag is `cloud` or ends in `-cloud`."""
-    return re.search(r"[:-]cloud$", api_name) is not None
-
-
 def _own_window(told: dict[str, Any]) -> int | None:
     """Return the `num_ctx` of the model's own settings."""
     for settings in (told.get("parameters"), told.get("modelfile")):
@@ -181,7 +174,7 @@ def _own_window(told: dict[str, Any]) -> int | None:
 def _parse_model(row: dict[str, Any]) -> LiveModel:
     name = loose_json.text(row.get("name")) or loose_json.text(row.get("model"))
     bare = name.removesuffix(":latest")
-    remote = bool(row.get("remote_host") or row.get("remote_model")) or is_cloud(name)
+    remote = bool(row.get("remote_host") or row.get("remote_model")) or is_ollama_cloud_tag(name)
     return LiveModel(
         name,
         aliases=(bare,) if bare != name else (),

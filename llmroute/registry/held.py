@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.registry import names
 from llmroute.registry.rows import model_from_row
 from llmroute.types import ModelConfig
+from llmroute.urls import is_ollama_cloud_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +84,7 @@ class Held:
 
     def is_local(self, provider: str, model: str) -> bool:
         """Whether the model runs on the user's own machine (given a server there)."""
-        return bool(self._providers[provider].get("local")) and not names.runs_on_ollama_cloud(model)
+        return bool(self._providers[provider].get("local")) and not is_ollama_cloud_tag(model)
 
     def _take(self, user_models: Mapping[str, Any]) -> None:
         from llmroute.registry.user import FREE_ROW, merge_user_row

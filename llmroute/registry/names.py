@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
 from llmroute.types import ModelConfig, Price
+from llmroute.urls import is_ollama_cloud_tag
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -67,14 +68,9 @@ class Words:
         return list(dict.fromkeys(words[word] for word in get_close_matches(name.lower(), words, n=3)))
 
 
-def runs_on_ollama_cloud(model: str) -> bool:
-    """Whether Ollama forwards the model to its own cloud: a tag that is, or ends in, `cloud`."""
-    return model.endswith(("-cloud", ":cloud"))
-
-
 def unlisted(provider: str, model: str, *, local: bool) -> ModelConfig:
     """Return a model that the catalogue does not know: sent as asked, free where it runs on the user's machine."""
-    free = local and not runs_on_ollama_cloud(model)
+    free = local and not is_ollama_cloud_tag(model)
     return ModelConfig(provider=provider, id=model, api_name=model, prices=(_FREE,) if free else (), known=False)
 
 

@@ -142,7 +142,7 @@ def _read(name: str) -> bytes:
 
 
 def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
-    from llmroute.addresses import is_loopback
+    from llmroute.urls import is_loopback
 
     if url.startswith("http:") and not is_loopback(url):
         raise RequestError(f"{public(url)}: prices are not fetched over plain http (use https)")

@@ -10,10 +10,9 @@ from weakref import WeakSet
 import aiohttp
 from httpx_aiohttp import AiohttpTransport
 
-from llmroute.addresses import LOCALHOST
-from llmroute.transport.loopback import ADDRESSES
 from llmroute.transport.progress import Progress, under_way
 from llmroute.transport.resolving import found
+from llmroute.urls import LOCALHOST, LOOPBACK_ADDRESSES
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +41,7 @@ class _Resolver(aiohttp.abc.AbstractResolver):
     ) -> list[dict[str, Any]]:
         """Return the addresses of a host."""
         if host == LOCALHOST:
-            addresses = list(ADDRESSES)
+            addresses = list(LOOPBACK_ADDRESSES)
         else:
             addresses = list(dict.fromkeys(str(info[4][0]) for info in await found(host, port, family)))
         return [

@@ -9,10 +9,10 @@ from weakref import WeakSet
 
 import httpx
 
-from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import BadRequestError, RequestError, UnreachableError
 from llmroute.transport.clients import Client, Lane
+from llmroute.urls import is_loopback_host
 
 
 class CallersClient(Generic[Client]):

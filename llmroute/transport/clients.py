@@ -15,11 +15,11 @@ from urllib.request import getproxies
 
 import httpx
 
-from llmroute.addresses import is_loopback_host
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
 from llmroute.errors import UnreachableError
 from llmroute.transport.loopback import AsyncLoopbackTransport, LoopbackTransport
 from llmroute.transport.trust import no_tls_context, tls_context
+from llmroute.urls import is_loopback_host
 
 if TYPE_CHECKING:
     import ssl

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import httpcore
 import httpx
 
-from llmroute.addresses import LOCALHOST, is_loopback_host
+from llmroute.urls import LOCALHOST, LOOPBACK_ADDRESSES, is_loopback_host
 
 if TYPE_CHECKING:
     import ssl
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from llmroute.transport.progress import Progress
 
     Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
-
-ADDRESSES: Final = ("127.0.0.1", "::1")
 
 
 class LoopbackTransport(httpx.HTTPTransport):
@@ -83,7 +81,7 @@ class _AsyncNetwork(httpcore.AnyIOBackend):
 
 
 def _addresses(host: str) -> tuple[str, ...]:
-    return ADDRESSES if host == LOCALHOST else (host,)
+    return LOOPBACK_ADDRESSES if host == LOCALHOST else (host,)
 
 
 def connected_elsewhere(url: httpx.URL, event: str, told: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from llmroute.errors import BadOutputError, ModelGoneError, ParameterError, QuotaError, TransientError
 from llmroute.providers import Endpoint, LiveModel, connect
-from llmroute.providers.ollama import is_cloud
+from llmroute.urls import is_ollama_cloud_tag
 from tests.providers.samples import model, prompt, provider, sent
 
 
@@ -244,7 +244,7 @@ def test_the_clouds_weekly_limit_is_no_matter_of_waiting() -> None:
     [("gpt-oss:120b-cloud", True), ("glm:cloud", True), ("llama3.2:3b", False), ("cloudy:7b", False)],
 )
 def test_a_cloud_model_is_known_by_its_tag(name: str, cloud: bool) -> None:
-    assert is_cloud(name) is cloud
+    assert is_ollama_cloud_tag(name) is cloud
 
 
 def test_pulled_models_are_listed_with_their_short_names() -> None:

@@ -1,4 +1,4 @@
-"""What an address says of itself, by its name alone: nothing is looked up."""
+"""Base URLs and hosts: which are this machine's, and the form in which a provider is called. Nothing is resolved."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from functools import lru_cache
 from typing import Final
 
 LOCALHOST: Final = "localhost"
+LOOPBACK_ADDRESSES: Final = ("127.0.0.1", "::1")
 OLLAMA_PORT: Final = "11434"
+OLLAMA_URL: Final = f"http://{LOOPBACK_ADDRESSES[0]}:{OLLAMA_PORT}"
 
-_BASE_URL = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
+_VERSION: Final = re.compile(r"/v\d+[a-z]*\d*(/|$)")
+_OLLAMA_CLOUD: Final = re.compile(r"https://ollama\.com:443(/.*)?")
+_BASE_URL: Final = r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[^ ?#\\]*)?"
 
 
 @lru_cache(maxsize=64)
@@ -75,5 +79,30 @@ def ollama_url(host: str) -> str:
         name, _, port = address.partition(":") if address.count(":") == 1 else (address, "", "")
     port = port if port.isdigit() else usual
     bare = name.strip("[]")
-    bare = "127.0.0.1" if bare in ("", "0.0.0.0", "::") else bare  # noqa: S104 (not a bind)
+    bare = LOOPBACK_ADDRESSES[0] if bare in ("", "0.0.0.0", "::") else bare  # noqa: S104 (not a bind)
     return f"{scheme}://{f'[{bare}]' if ':' in bare else bare}:{port}{slash}{path}".rstrip("/")
+
+
+def is_ollama_cloud(host: str) -> bool:
+    """Whether an OLLAMA_HOST is Ollama's own cloud."""
+    return _OLLAMA_CLOUD.fullmatch(ollama_url(host)) is not None
+
+
+def is_ollama_cloud_tag(model: str) -> bool:
+    """Whether Ollama forwards a model to its cloud: its tag is `cloud` or ends in `-cloud`."""
+    return model.endswith((":cloud", "-cloud"))
+
+
+def ollama_root(base_url: str) -> str:
+    """Return the URL above Ollama's `/api`; a host may stand alone, as in OLLAMA_HOST."""
+    url = base_url.strip().rstrip("/")
+    return re.sub(r"/(v1|api)$", "", url if "://" in url else ollama_url(url))
+
+
+def versioned(base_url: str) -> str:
+    """Return a base URL without a slash at its end and with its version; `/v1` is added where it has none."""
+    url = base_url.strip().rstrip("/")
+    while url.endswith("/v1/v1"):
+        url = url.removesuffix("/v1")
+    path = "/" + url.partition("://")[2].partition("/")[2]
+    return url if _VERSION.search(path) else url + "/v1"
