@@ -75,7 +75,7 @@ def _kept(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:
 
 def _keep(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
     """Write the snapshot; a folder that cannot be written only costs the time it would have saved."""
-    from llmroute.private_files import replacing
+    from llmroute import files
 
-    with suppress(OSError), replacing(snapshot) as fd, open(fd, "w", encoding="utf-8", closefd=False) as file:
-        json.dump({"stamp": stamp, "settings": settings}, file)
+    with suppress(OSError):
+        files.replace(snapshot, json.dumps({"stamp": stamp, "settings": settings}).encode())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from llmroute import files
 from llmroute.errors import ConfigWriteError
-from llmroute.private_files import is_at, locked, replacing
+from llmroute.files import open_locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ def alone(path: Path, wait_s: float) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = _held(path, time.monotonic() + wait_s)
+        held = open_locked(path, os.O_RDONLY, wait_s)
     except OSError as error:
         raise ConfigWriteError(f"{path}: cannot be written: {error.strerror}") from error
-    if fd is None:
+    if held is None:
         raise ConfigWriteError(
             f"{path}: another process has held its lock for {wait_s:g} s",
             hint="try again when that process is done, or end it if it is stopped",
@@ -37,25 +37,7 @@ def alone(path: Path, wait_s: float) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(fd)
-
-
-def _held(path: Path, until_s: float) -> int | None:
-    """Return a descriptor that holds the lock, None where the time is over.
-
-    A file that was replaced while its lock was waited for is another file: the one of that name is locked.
-    """
-    while True:
-        fd = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
-        try:
-            if locked(fd, until_s - time.monotonic()) and is_at(fd, path):
-                held, fd = fd, -1
-                return held
-            if time.monotonic() >= until_s:
-                return None
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        os.close(held[0])
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -66,7 +48,6 @@ def replace(path: Path, data: bytes) -> None:
     """
     path = path.resolve()
     try:
-        with replacing(path) as fd, open(fd, "wb", closefd=False) as file:
-            file.write(data)
+        files.replace(path, data)
     except OSError as error:
         raise ConfigWriteError(f"{path}: cannot be written: {error.strerror}") from error

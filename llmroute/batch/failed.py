@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from llmroute.private_files import made_beside, put_in_place
+from llmroute.files import made_beside, put_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path

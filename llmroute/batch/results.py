@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.known import Known, cost_usd, read
 from llmroute.errors import RequestError, cannot_write
-from llmroute.private_files import PRIVATE, is_at, locked, replacing
+from llmroute.files import open_locked, replacing
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -210,25 +210,9 @@ def _open_alone(path: Path) -> tuple[int, bool]:
         OutputError: it cannot be written.
     """
     try:
-        while True:
-            fd, made = _opened(path)
-            try:
-                if not locked(fd, 0):
-                    raise RequestError(f"{path} is being written by another run")
-                if is_at(fd, path):
-                    kept, fd = fd, -1
-                    return kept, made
-                # The run that had it has put it in order meanwhile: that is another file.
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+        held = open_locked(path, os.O_RDWR | os.O_APPEND, 0)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def _opened(path: Path) -> tuple[int, bool]:
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-    try:
-        return os.open(path, flags | os.O_EXCL, PRIVATE), True
-    except FileExistsError:
-        return os.open(path, flags, PRIVATE), False
+    if held is None:
+        raise RequestError(f"{path} is being written by another run")
+    return held

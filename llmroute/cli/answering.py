@@ -13,7 +13,7 @@ from llmroute.cli.failures import error_as_json, fail, say, tell
 from llmroute.cli.render import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
 from llmroute.errors import LLMRouteError, cannot_write
-from llmroute.private_files import PRIVATE
+from llmroute.files import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
-from llmroute.private_files import locked
+from llmroute.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmroute.files import is_at, locked, unlock
 from llmroute.ledger.rows import COLUMNS, AttemptRow
-from llmroute.private_files import is_at, locked, unlock
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

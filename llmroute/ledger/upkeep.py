@@ -9,9 +9,9 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError, cannot_write
+from llmroute.files import made_beside
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.faults import translated
-from llmroute.private_files import made_beside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llmroute import files
 from llmroute.registry.load import seal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREVIOUS = "catalogue.previous.json"
 
@@ -32,22 +32,8 @@ def take(path: Path, catalogue: dict[str, Any]) -> None:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():
-        _replace(path.with_name(PREVIOUS), path.read_bytes())
-    _replace(path, seal(render(catalogue).encode()))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+        files.replace(path.with_name(PREVIOUS), path.read_bytes())
+    files.replace(path, seal(render(catalogue).encode()))
 
 
 def _json(value: Any) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError, cannot_write
-from llmroute.private_files import replacing
+from llmroute.files import replacing
 from llmroute.service.billing import ends_ms
 from llmroute.service.opening import opened
 from llmroute.service.spreadsheets import harmless_cell

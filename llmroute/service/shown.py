@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from llmroute import files
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import ContextLengthError
-from llmroute.private_files import replacing
 from llmroute.providers import LiveModel
 from llmroute.routing.estimate import expected_input_tokens, expected_output_tokens, least_input_tokens, too_long
 from llmroute.service.refusal import SHORTEN
@@ -111,8 +110,7 @@ class ShownModels:
     def _write(self) -> None:
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replacing(self._path) as fd:
-                os.write(fd, json.dumps(self._rows).encode())
+            files.replace(self._path, json.dumps(self._rows).encode())
 
 
 def with_limits(model: ModelConfig, told: LiveModel) -> ModelConfig:

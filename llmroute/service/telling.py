@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
+from llmroute.files import replace
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -28,7 +30,7 @@ def remember(memory: Path, today: date) -> None:
     """Keep that it was told today; where that cannot be kept it is told again."""
     with suppress(OSError):
         memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        memory.write_text(f"{today.isoformat()}\n", encoding="utf-8")
+        replace(memory, f"{today.isoformat()}\n".encode())
 
 
 def tell_daily(memory: Path, today: date, note: Callable[[str], None], text: str) -> None:

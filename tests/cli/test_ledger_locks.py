@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.files import locked
 from llmroute.ledger import spool
 from llmroute.ledger.entries import Pending
 from llmroute.ledger.locks import Patience, alone_in
 from llmroute.ledger.store import Ledger
-from llmroute.private_files import locked
 from tests.ledger.calls import row, settled
 from tests.model_server import ModelServer
 from tests.shell import rows, run, start

@@ -13,10 +13,10 @@ import pytest
 from llmroute.batch.results import ResultsFile
 from llmroute.config_edit import set_value
 from llmroute.errors import OutputError, RequestError
+from llmroute.files import locked
 from llmroute.ledger import spool
 from llmroute.ledger.locks import Patience, alone_in
 from llmroute.ledger.rows import AttemptRow
-from llmroute.private_files import locked
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,7 @@
-"""Files of prompts, answers and calls: a new one can be read by its owner alone; names of passing ones are unforeseen.
+"""Create files that only their owner can read, replace files atomically, and lock them.
 
-A file that is there keeps its mode, whether it is written on or replaced.  A file is locked by its descriptor.
+An existing file keeps its mode, whether it is written to or replaced.  Names of temporary files are random.  A file is
+locked by its descriptor.
 """
 
 from __future__ import annotations
@@ -63,6 +64,46 @@ def replacing(path: Path) -> Iterator[int]:
         raise
     finally:
         os.close(fd)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a file with these bytes in the place of `path`.
+
+    Raises:
+        OSError: it cannot be made or put in place; `path` is what it was.
+    """
+    with replacing(path) as fd, open(fd, "wb", closefd=False) as file:
+        file.write(data)
+
+
+def open_locked(path: Path, flags: int, within_s: float) -> tuple[int, bool] | None:
+    """Open a file and lock it until it is closed; return its descriptor, and whether this call has created it.
+
+    The file that has the name in the end is the one that is locked: it may be replaced while its lock is waited for.
+    None if others keep it locked for longer than `within_s` seconds.
+
+    Raises:
+        OSError: it cannot be opened, created or locked.
+    """
+    until_s = monotonic() + within_s
+    while True:
+        fd, created = _opened(path, flags)
+        try:
+            if not locked(fd, until_s - monotonic()):
+                return None
+            if is_at(fd, path):
+                kept, fd = fd, -1
+                return kept, created
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def _opened(path: Path, flags: int) -> tuple[int, bool]:
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE), True
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT, PRIVATE), False
 
 
 def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
