@@ -1,12 +1,9 @@
-"""The library as its README shows it: each snippet runs, and a user's type checker passes it."""
+"""The library as programs use it; its documented examples are run by tests/docs."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import re
-import subprocess
-import sys
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -17,17 +14,12 @@ import pytest
 import llmroute
 from llmroute.service import choices, options
 from llmroute.service.options import Options
-from tests.fault_server import closed_port
 from tests.model_server import ModelServer
-from tests.shell import environment, rows
+from tests.type_checker import type_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
-
-ROOT = Path(__file__).parents[1]
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-ANSWERING, STREAMING, IN_BULK, LOOKING, TRACKING, BLOCKING, OWN_CLIENT, LOGGING, TESTING, TESTING_ALONE = range(10)
 
 
 @pytest.fixture
@@ -36,144 +28,7 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def run_snippet(number: int, home: Path, server: ModelServer) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SNIPPETS[number]],
-        env=environment(home, **server.settings),
-        cwd=home,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        text=True,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
-
-
-def test_a_program_gets_an_answer_and_its_bill(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(ANSWERING, tmp_path, server).splitlines()
-    assert told[0] == "one two three"
-    (row,) = rows(tmp_path)
-    assert (row["workspace"], row["execution"], row["task"]) == ("workspace-123", "nightly-1", "analysis")
-    assert told[1].split()[:3] == [row["provider"], row["model"], str(row["cost_usd"])]
-    days = run_snippet(TRACKING, tmp_path, server).splitlines()
-    assert days[0] == f"{row['cost_usd']} {row['input_tokens'] + row['output_tokens']} 1"
-    assert days[1] == f"{row['provider']} {row['model']} {row['cost_usd']}"
-    assert days[2].endswith(f" {row['cost_usd']}")
-
-
-def test_what_a_provider_answers_becomes_the_error_that_the_program_catches(tmp_path: Path) -> None:
-    from tests.fault_server import serving
-    from tests.service.servers import openai_error
-
-    for status, said in ((429, "try again in"), (401, "openai ")):
-        home = tmp_path / str(status)
-        home.mkdir()
-        with serving([openai_error(status)]) as faulty:
-            settings = {"OPENAI_BASE_URL": faulty.url, "OPENAI_API_KEY": "sk-test-0123456789"}
-            code = SNIPPETS[ANSWERING].replace("enable_fallback=True", "enable_fallback=False, timeout_s=10")
-            ended = subprocess.run(
-                [sys.executable, "-c", code],
-                env=environment(home, **settings),
-                cwd=home,
-                capture_output=True,
-                timeout=60,
-                check=False,
-                text=True,
-            )
-        assert (ended.returncode, ended.stderr) == (0, "")
-        assert ended.stdout.startswith(said)
-
-
-def test_a_program_streams_and_asks_many_things_at_once(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(STREAMING, tmp_path, server).splitlines()
-    assert told[0] == "one two three"
-    assert told[2].startswith("20 answers for ")
-    assert float(told[2].split()[3]) > 0
-    assert [row["streaming"] for row in rows(tmp_path)].count(0) == 20
-    assert {row["status"] for row in rows(tmp_path)} == {"ok"}
-
-
-def test_a_program_asks_for_many_at_once(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(IN_BULK, tmp_path, server).splitlines()
-    assert [line.partition(". ")[0] for line in told] == [f"Say {number}" for number in range(20)]
-    assert all("one two three" in line for line in told)
-    assert len(server.requests) == 20
-    assert {row["status"] for row in rows(tmp_path)} == {"ok"}
-
-
-def test_a_program_sees_what_there_is_and_puts_its_own_calls_on_the_bill(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(LOOKING, tmp_path, server).splitlines()
-    assert "'openai'" in told[0]
-    assert "'openai': False" in told[1], "this server lists no models"
-    assert told[2].startswith("[('openai', 'gpt-5.4-mini'), ")
-    assert told[3] == "1"
-    assert told[4] == "[('openai', 'gpt-4'), ('anthropic', 'claude-3-opus'), ('mistral', 'mistral-large')]"
-    assert told[5:7] == [
-        "0.03",
-        "['mistral/codestral-2508', 'mistral/deepseek-v4-1-flash-1017', 'mistral/ministral-14b-2512']",
-    ]
-    assert [(row["model"], row["cost_picousd"]) for row in rows(tmp_path)] == [("gpt-5.4-mini", 4 * 10**8)]
-
-
-def test_a_program_asks_without_an_event_loop(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(BLOCKING, tmp_path, server).splitlines()
-    assert told[:2] == ["one two three"] * 2
-    asked = rows(tmp_path)
-    assert {(row["streaming"], row["status"]) for row in asked} == {(0, "ok"), (1, "ok")}
-    (streamed,) = [row for row in asked if row["streaming"]]
-    assert told[2] == f"{streamed['model']} {streamed['cost_usd']}"
-
-
-def test_a_program_sends_through_its_own_client(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(OWN_CLIENT, tmp_path, server).splitlines()
-    assert told == ["200 /v1/chat/completions", "one two three"]
-
-
-def test_a_program_reads_the_log_and_the_record_of_each_attempt(server: ModelServer, tmp_path: Path) -> None:
-    told = run_snippet(LOGGING, tmp_path, server).splitlines()
-    assert [line for line in told if line.startswith("DEBUG llmroute.service: openai/gpt-5.4-mini: POST ")]
-    (row,) = rows(tmp_path)
-    assert f"openai gpt-5.4-mini ok {row['latency_ms']}" in told
-
-
-@pytest.mark.parametrize(("number", "passed"), [(TESTING, 3), (TESTING_ALONE, 1)])
-def test_the_tests_of_a_program_pass_and_send_nothing(number: int, passed: int, tmp_path: Path) -> None:
-    (tmp_path / "test_program.py").write_text(SNIPPETS[number])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_program.py"]
-    # Whatever left this process would go to a proxy that is not there.
-    settings = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port()}"}
-    ended = subprocess.run(
-        command,
-        env=environment(tmp_path, **settings),
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=120,
-        check=False,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"{passed} passed" in ended.stdout
-
-
-def typed(tmp_path: Path, *programs: str) -> subprocess.CompletedProcess[str]:
-    files = []
-    for number, program in enumerate(programs):
-        files.append(tmp_path / f"program_{number}.py")
-        files[-1].write_text(program)
-    cache = ROOT / ".mypy_cache" / "programs"
-    strictly = ("-m", "mypy", "--strict", "--no-error-summary", "--config-file=", f"--cache-dir={cache}")
-    return subprocess.run(
-        [sys.executable, *strictly, *map(str, files)],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=300,
-        check=False,
-        text=True,
-    )
-
-
-def test_a_users_type_checker_passes_the_snippets_and_finds_wrong_arguments(tmp_path: Path) -> None:
+def test_a_users_type_checker_finds_wrong_arguments(tmp_path: Path) -> None:
     wrong = """
 from llmroute import LLMService, ModelRegistry, get_llm_service, get_llm_tracker
 
@@ -219,10 +74,10 @@ async def main(service: LLMService, word: str) -> str:
     answer.content = "another"
     return f"{answer.thinking} {answer.refusal} {told} {names}"
 """
-    checked = typed(tmp_path, *SNIPPETS, wrong, chosen)
+    checked = type_checked(tmp_path, wrong, chosen)
     found = [line for line in checked.stdout.splitlines() if ": error:" in line]
     where = [line.split(":")[:2] for line in found]
-    first, second = (f"program_{len(SNIPPETS) + number}.py" for number in range(2))
+    first, second = (f"program_{number}.py" for number in range(2))
     assert sorted({(Path(file).name, int(line)) for file, line in where}) == [
         *((first, line) for line in (5, 6, 7, 10, 11, 12, 13, 14)),
         *((second, line) for line in (11, 12, 13, 14, 15, 16, 17, 19, 28)),

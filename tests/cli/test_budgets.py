@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.cli.render import money
+from tests.docs.pages import read
 from tests.model_server import ModelServer
-from tests.readme import README
 from tests.shell import rows, run, start
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def test_a_cap_that_was_passed_reads_alike_in_text_and_json(server: ModelServer,
     spent_usd = one[0]["spent_usd"]
     assert spent_usd > 0.000001
     assert (one[0]["left_usd"], one[0]["over_usd"]) == (0, pytest.approx(spent_usd - 0.000001))
-    shape = re.search(r'`costs budget --json` prints `\{"budgets": \[\{(.*?)\}\]\}`', README.read_text())
+    shape = re.search(r'`costs budget --json` prints `\{"budgets": \[\{(.*?)\}\]\}`', read("json-and-exit-codes.md"))
     assert shape is not None
     assert re.findall(r'"(\w+)"', shape[1]) == list(one[0]), "what is printed is documented"
     assert (one[1]["left_usd"], one[1]["over_usd"]) == (pytest.approx(1 - spent_usd), 0)

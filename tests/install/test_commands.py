@@ -170,7 +170,7 @@ def test_candidates_are_offered_at_a_tab(plain: PlainInstall, tmp_path: Path) ->
     assert plain.llmroute(home=tmp_path, **asked).out.split() == ["latency_optimized"]
 
 
-# The exit codes are those that the README documents.
+# The exit codes are those that docs/json-and-exit-codes.md documents.
 MISTAKES = {
     "gen Hello -m no-such-model": (2, "no-such-model"),
     "gen Hello -p nobody": (2, "nobody"),

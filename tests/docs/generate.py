@@ -1,4 +1,4 @@
-"""The parts of the README that the program tells itself: `python -m tests.readme` writes them anew."""
+"""The parts of README and docs/ that come from the program: help, tables, and the output of examples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from llmroute.cli import app
 from llmroute.cli.commands import called
 from llmroute.cli.helping import PAGES
 from llmroute.ledger.store import Ledger
+from tests.docs.consoles import CONSOLES
+from tests.docs.failures import failure_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"(?<=<!-- generated: )([a-z ]+)( -->\n)(.*?)(?=<!-- end -->\n)", re.DOTALL)
 
 
@@ -28,20 +29,21 @@ def help_of(*command: str) -> str:
     return CliRunner().invoke(app, [*command, "--help"], prog_name="llmroute", terminal_width=80).output
 
 
-def _help(*command: str) -> str:
-    return f"```text\n{help_of(*command)}```\n"
+def _all_help() -> str:
+    sections = [f"## llmroute\n\n```text\n{help_of()}```\n"]
+    sections += [f"## llmroute {name}\n\n```text\n{help_of(*name.split())}```\n" for name in PAGES]
+    return "\n".join(sections)
 
 
 def _commands() -> str:
-    lines = ["| command | what it does | for example |", "| --- | --- | --- |"]
-    for name, page in PAGES.items():
+    lines = ["| command | purpose |", "| --- | --- |"]
+    for name in PAGES:
         word, *rest = name.split()
         command: Any = called(word)
         for word in rest:
             command = command.commands[word]
-        purpose = command.help.partition("\n")[0]
-        example = page.second.replace("|", "\\|")
-        lines.append(f"| `{name}` | {purpose} | `{example}` |")
+        anchor = f"llmroute-{name.replace(' ', '-')}"
+        lines.append(f"| [`{name}`](#{anchor}) | {command.help.partition(chr(10))[0]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -59,22 +61,19 @@ def _ledger() -> str:
         others = [f"`{name}`" for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         db.close()
     rest = ", ".join(name for name in others if name not in ("`attempts`", "`sqlite_sequence`"))
-    return f"```sql\n{attempts};\n```\n\nBeside it: {rest}. `llmroute/ledger/tables.py` has them all.\n"
+    return f"```sql\n{attempts};\n```\n\nOther tables: {rest}.\n"
 
 
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "exit codes": _exit_codes,
-    "help": _help,
-    "gen help": lambda: _help("gen"),
+    "failures": failure_table,
+    "help": _all_help,
     "ledger": _ledger,
+    **CONSOLES,
 }
 
 
-def anew(text: str) -> str:
-    """Return the README with every part that is generated as the program tells it today."""
+def regenerated(text: str) -> str:
+    """Return the text of a page with every generated part as it comes out today."""
     return BLOCK.sub(lambda found: f"{found[1]}{found[2]}{GENERATED[found[1]]()}", text)
-
-
-if __name__ == "__main__":
-    README.write_text(anew(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,38 @@
+"""docs/configuration.md names every setting."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from llmroute.config_schema import Document
+from llmroute.config_sources import VARIABLES
+from llmroute.providers import PROVIDERS
+from tests.docs.pages import ROOT, read
+
+PAGE = read("configuration.md")
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"\b(?:LLM|LLMROUTE|OPENAI|ANTHROPIC|MISTRAL|TOGETHER|OLLAMA)_[A-Z_]+\b", text))
+
+
+def keys(schema: dict[str, Any]) -> set[str]:
+    """Return every key that config.toml takes."""
+    tables = (schema, *schema["$defs"].values())
+    return {key for table in tables for key in table.get("properties", {})} - {"models", "workspaces"}
+
+
+def test_every_variable_is_documented_and_those_of_env_files_are_in_the_example() -> None:
+    keyed = [name for name, row in PROVIDERS.items() if row.needs_key]
+    read_from_env_files = {*VARIABLES, *(f"{name.upper()}_API_KEY" for name in keyed)}
+    read_from_env_files |= {f"{name.upper()}_BASE_URL" for name in (*keyed, "ollama")}
+    own = {"LLMROUTE_LEDGER", "LLMROUTE_CONFIG_DIR", "LLMROUTE_LOCAL_MODEL"}
+    assert names(PAGE) == read_from_env_files | own
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert names(example) - {"OPENAI_BASE_URL"} >= read_from_env_files - {"OLLAMA_HOST", "OPENAI_BASE_URL"}
+
+
+def test_every_key_of_config_toml_is_documented() -> None:
+    for key in keys(Document.model_json_schema()):
+        assert f"`{key}`" in PAGE or f"[{key}" in PAGE or f"\n{key} = " in PAGE, key
