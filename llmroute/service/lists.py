@@ -79,11 +79,8 @@ def _fetch_page(sender: AnySender, provider: Provider, request: HTTPRequest, unt
         return max(until - time.monotonic(), 0.001)
 
     # The two are added up by who sends: neither a slow line nor a slow server may take the time twice.
-    exchange = sender.open(request, connect_s=left_s() / 2, answer_s=left_s() / 2)
-    try:
-        body = b"".join(iter(lambda: exchange.read(left_s()), b""))
-    finally:
-        exchange.close()
+    with sender.open(request, connect_s=left_s() / 2, answer_s=left_s() / 2) as exchange:
+        body = exchange.read_all(left_s)
     if exchange.status != OK:
         raise provider.parse_error(exchange.status, exchange.headers, body)
     return provider.parse_models(body)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from llmroute.providers import LiveModel, Provider
     from llmroute.registry import ModelRegistry
     from llmroute.service.shown import ShownModels
-    from llmroute.transport.client import Exchange
-    from llmroute.transport.loop_sender import AnySender, LoopExchange
+    from llmroute.transport.exchange import BlockingExchange
+    from llmroute.transport.loop_sender import AnySender
     from llmroute.types import HTTPRequest, ModelConfig
 
 LOCAL_SERVER = "ollama"
@@ -157,14 +157,10 @@ class LocalModels:
         usual_s: float = getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S)
         return min(2 * PROBE_TIMEOUT_S, usual_s)
 
-    def _answer_to(self, request: HTTPRequest, within_s: float) -> tuple[Exchange | LoopExchange, bytes]:
+    def _answer_to(self, request: HTTPRequest, within_s: float) -> tuple[BlockingExchange, bytes]:
         until_s = self._monotonic() + within_s
-        exchange = self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2)
-        try:
-            body = b"".join(iter(lambda: exchange.read(max(until_s - self._monotonic(), 0.001)), b""))
-        finally:
-            exchange.close()
-        return exchange, body
+        with self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2) as exchange:
+            return exchange, exchange.read_all(lambda: max(until_s - self._monotonic(), 0.001))
 
     def _known(self) -> Listed:
         """Return what the server said last, asking it again when that is old; one thread asks for all."""

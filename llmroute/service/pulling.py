@@ -50,19 +50,16 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
     # Between two lines a layer of many gigabytes may be verified.
     wait_s = timeouts.slow_first_token_s
     try:
-        exchange = service.asking_sender().open(
+        with service.asking_sender().open(
             provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s
-        )
-        try:
+        ) as exchange:
             if exchange.status != OK:
-                body = b"".join(iter(lambda: exchange.read(timeouts.stall_s), b""))
+                body = exchange.read_all(lambda: timeouts.stall_s)
                 raise provider.parse_error(exchange.status, exchange.headers, body)
             reader = provider.open_pull()
-            while data := exchange.read(wait_s):
+            for data in exchange.pieces(lambda: wait_s):
                 yield from reader.feed(data)
             reader.finish()
-        finally:
-            exchange.close()
     except UnreachableError as error:
         error.provider = LOCAL_SERVER
         if not error.broken_off:

@@ -148,16 +148,13 @@ def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | Non
         raise RequestError(f"{public(url)}: prices are not fetched over plain http (use https)")
     until = time.monotonic() + FETCH_S
     request = HTTPRequest("GET", url, {})
-    exchange = service.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S)
-    try:
+    with service.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S) as exchange:
         length = exchange.headers.get("content-length", "")
         known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
         body = bytearray()
-        while piece := exchange.read(max(until - time.monotonic(), 0.001)):
+        for piece in exchange.pieces(lambda: max(until - time.monotonic(), 0.001)):
             body += piece
             watch("prices", len(body), int(length) if known else None)
-    finally:
-        exchange.close()
     if exchange.status != OK:
         raise TransientError(
             f"{public(url)} answers {exchange.status}", hint=Told(Remedy("source"), " names a file or another address")

@@ -15,6 +15,7 @@ from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_client
 from llmroute.transport.deadline import Background
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
+from llmroute.transport.exchange import BlockingExchange
 from llmroute.transport.loopback import connected_elsewhere, resolved_elsewhere
 from llmroute.transport.progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
@@ -100,8 +101,8 @@ class Head(NamedTuple):
     headers: dict[str, str]
 
 
-class Exchange:
-    """An answer of which the head is there: `status`, `headers` (lower-case names), and a body to be read."""
+class Exchange(BlockingExchange):
+    """An answer that a thread of its own receives."""
 
     def __init__(
         self,
@@ -203,13 +204,7 @@ class Exchange:
             response.extensions["network_stream"].close()
 
     def read(self, within_s: float) -> bytes:
-        """Return the next bytes of the body, all that have come; empty at its end.
-
-        Raises:
-            ProviderTimeoutError: nothing came within `within_s` seconds.
-            UnreachableError: the connection broke.
-            BadOutputError: the body is larger than MAX_BODY_BYTES, or is not encoded as its headers say.
-        """
+        """Return the next bytes of the body; see `BlockingExchange.read`."""
         if self._held:
             held, self._held = self._held, []
             return b"".join(held)
@@ -219,7 +214,7 @@ class Exchange:
             raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
 
     def close(self) -> None:
-        """Let go of the connection; a body that is not at its end closes it."""
+        """Let go of the connection; see `BlockingExchange.close`."""
         with self._lock:
             self._left = True
             if self._response is None:

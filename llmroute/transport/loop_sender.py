@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmroute.errors import AttemptError, ProviderTimeoutError, UnreachableError
+from llmroute.transport.exchange import BlockingExchange
 from llmroute.transport.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class LoopSender:
             raise
 
 
-class LoopExchange:
+class LoopExchange(BlockingExchange):
     """As `Exchange`, on an `AsyncExchange`."""
 
     def __init__(self, exchange: AsyncExchange, loop: asyncio.AbstractEventLoop) -> None:
