@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from llmroute import config_file
 from llmroute.config_sources import ProviderSettings, Settings, is_header
 from llmroute.errors import ConfigError
+from llmroute.files import LOCK_WAIT_S
 from llmroute.nearest import nearest
 from llmroute.types import PICO_PER_USD
 from llmroute.values import Value
@@ -41,7 +42,7 @@ class Timeouts(NamedTuple):
     first_token_s: float = 60.0
     slow_first_token_s: float = 300.0
     stall_s: float = 60.0
-    ledger_s: float = 10.0
+    ledger_s: float = LOCK_WAIT_S
 
 
 class Limit(NamedTuple):

@@ -10,8 +10,9 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmroute.config_write import WAIT_S, alone, replace
+from llmroute.config_write import alone, replace
 from llmroute.errors import ConfigError
+from llmroute.files import LOCK_WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ class _Statement:
     header: bool
 
 
-def set_value(path: Path, table: Sequence[str], key: str, value: Value, *, wait_s: float = WAIT_S) -> None:
+def set_value(path: Path, table: Sequence[str], key: str, value: Value, *, wait_s: float = LOCK_WAIT_S) -> None:
     """Set `key` in a table (empty for the top), making the table, and the file, where there is none.
 
     Raises:
@@ -53,7 +54,7 @@ def set_value(path: Path, table: Sequence[str], key: str, value: Value, *, wait_
         _write(path, mark, "".join(lines), wanted, target)
 
 
-def remove_key(path: Path, table: Sequence[str], key: str, *, wait_s: float = WAIT_S) -> None:
+def remove_key(path: Path, table: Sequence[str], key: str, *, wait_s: float = LOCK_WAIT_S) -> None:
     """Remove `key` from a table; does nothing where it is not set.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from llmroute import files
 from llmroute.errors import ConfigWriteError
@@ -13,8 +13,6 @@ from llmroute.files import open_locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-WAIT_S: Final = 10.0
 
 
 @contextmanager

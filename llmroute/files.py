@@ -11,21 +11,24 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager
+from enum import IntEnum
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 PRIVATE = 0o600
+LOCK_WAIT_S: Final = 10.0
+"""How long a lock of the ledger or of config.toml is waited for where nothing else is configured."""
 _LONGEST_NAME = 48
 _LOOK_AGAIN_S = 0.005
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
-def made_beside(path: Path) -> tuple[int, Path]:
-    """Make a file in the same folder and return its descriptor and its path; no link and no other file is opened.
+def new_file_beside(path: Path) -> tuple[int, Path]:
+    """Make a file in the folder of another; return its descriptor and its path.  No link and no other file is opened.
 
     Raises:
         OSError: it cannot be made.
@@ -55,7 +58,7 @@ def replacing(path: Path) -> Iterator[int]:
     Raises:
         OSError: it cannot be made or put in place; `path` is what it was, and nothing new is left.
     """
-    fd, new = made_beside(path)
+    fd, new = new_file_beside(path)
     try:
         yield fd
         put_in_place(fd, new, path)
@@ -64,6 +67,13 @@ def replacing(path: Path) -> Iterator[int]:
         raise
     finally:
         os.close(fd)
+
+
+class Hold(IntEnum):
+    """How a file is locked: by one process alone, or by all that share it."""
+
+    ALONE = fcntl.LOCK_EX
+    SHARED = fcntl.LOCK_SH
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -106,7 +116,7 @@ def _opened(path: Path, flags: int) -> tuple[int, bool]:
         return os.open(path, flags | os.O_CREAT, PRIVATE), False
 
 
-def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
+def locked(fd: int, within_s: float, hold: Hold = Hold.ALONE) -> bool:
     """Lock an open file, which unlocks when it is closed; False if others keep it longer than that.
 
     Where there are no locks, as on some network file systems, there is nothing to wait for.
@@ -117,7 +127,7 @@ def locked(fd: int, within_s: float, *, shared: bool = False) -> bool:
     until_s = monotonic() + within_s
     while True:
         try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(fd, hold | fcntl.LOCK_NB)
         except BlockingIOError:
             if monotonic() >= until_s:
                 return False

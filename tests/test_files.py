@@ -13,9 +13,9 @@ import pytest
 from llmroute.batch.results import ResultsFile
 from llmroute.config_edit import set_value
 from llmroute.errors import OutputError, RequestError
-from llmroute.files import locked
+from llmroute.files import Hold, locked
 from llmroute.ledger import spool
-from llmroute.ledger.locks import Patience, alone_in
+from llmroute.ledger.locks import Patience, folder_held
 from llmroute.ledger.rows import AttemptRow
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_where_there_are_no_locks_everything_is_written_without(
     place = spool.keep(row, tmp_path / "ledger.db")
     with spool.taken(place) as (rows, strange):
         assert (list(rows), list(strange)) == ([row], [])
-    with alone_in(tmp_path, Patience(0)):
+    with folder_held(tmp_path, Hold.ALONE, Patience(0)):
         pass
 
 

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from llmroute.files import made_beside, put_in_place
+from llmroute.files import new_file_beside, put_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ class FailedFile:
             OSError: it cannot be written.
         """
         if self._file is None:
-            fd, self._new = made_beside(self.path)
+            fd, self._new = new_file_beside(self.path)
             self._file = open(fd, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115 (open until the end)
         self._file.write(json.dumps(source, ensure_ascii=False) + "\n")
         self.count += 1

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from llmroute.files import Hold
+
 
 class Patience:
     """How many seconds may still be spent on waiting for locks, all waits together; none after the deadline.
@@ -46,29 +48,12 @@ class Patience:
 
 
 @contextmanager
-def alone_in(folder: Path, patience: Patience) -> Iterator[None]:
-    """Be the only one who puts a ledger into a directory, takes one away or opens one.
+def folder_held(folder: Path, hold: Hold, patience: Patience) -> Iterator[None]:
+    """Hold the lock of a directory: alone to put a ledger into it or to take one away, shared to open one.
 
     Raises:
         LedgerError: another process keeps the directory locked.
     """
-    with _held(folder, patience, shared=False):
-        yield
-
-
-@contextmanager
-def opening_in(folder: Path, patience: Patience) -> Iterator[None]:
-    """Open a ledger while none is put into the directory or taken away.
-
-    Raises:
-        LedgerError: another process keeps the directory locked.
-    """
-    with _held(folder, patience, shared=True):
-        yield
-
-
-@contextmanager
-def _held(folder: Path, patience: Patience, *, shared: bool) -> Iterator[None]:
     try:
         fd = os.open(folder, os.O_RDONLY)
     except PermissionError:
@@ -77,7 +62,7 @@ def _held(folder: Path, patience: Patience, *, shared: bool) -> Iterator[None]:
         return
     try:
         with patience.spent() as within_s:
-            if not locked(fd, within_s, shared=shared):
+            if not locked(fd, within_s, hold):
                 raise LedgerError(
                     f"another process keeps the directory of the ledger locked: {folder}",
                     hint="let it go on, or end it",

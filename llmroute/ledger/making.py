@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
+from llmroute.files import Hold, new_file_beside
 from llmroute.ledger.faults import HINT
-from llmroute.ledger.locks import alone_in
+from llmroute.ledger.locks import folder_held
 from llmroute.ledger.schema import migrate
 
 if TYPE_CHECKING:
@@ -27,20 +28,20 @@ def create(path: Path, patience: Patience) -> None:
         LedgerError: another process keeps its directory locked.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with named_anew(path) as new:
+    with new_ledger_beside(path) as new:
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
             migrate(db)
             # Only the file itself is linked into place: all must be in it, which closing alone would not tell.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with alone_in(path.parent, patience):
+        with folder_held(path.parent, Hold.ALONE, patience):
             put(new, path)
 
 
 @contextmanager
-def named_anew(path: Path) -> Iterator[Path]:
-    """Lend an empty file beside another, for its owner alone; whatever is left of that name in the end is removed."""
-    new = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
-    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+def new_ledger_beside(path: Path) -> Iterator[Path]:
+    """Lend an empty file beside a ledger, to make another in; what is left of that name in the end is removed."""
+    fd, new = new_file_beside(path)
+    os.close(fd)
     try:
         yield new
     finally:
@@ -49,7 +50,7 @@ def named_anew(path: Path) -> Iterator[Path]:
 
 
 def replace(path: Path, new: Path, aside: Path) -> None:
-    """Put a finished ledger in the place of another, which is kept aside; `alone_in` their directory only.
+    """Put a finished ledger in the place of another, which is kept aside; their directory must be held alone.
 
     There is a ledger of that name at every moment.  The log goes first: it would be replayed into the new ledger.
     """
@@ -93,7 +94,7 @@ def tidy(aside: Path) -> None:
 
 
 def put(new: Path, path: Path) -> None:
-    """Link a finished ledger into place unless there is one; `alone_in` its directory only.
+    """Link a finished ledger into place unless there is one; its directory must be held alone.
 
     What a ledger that was deleted has left beside it would be replayed into the new one.
     """

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
+from llmroute.files import Hold
 from llmroute.ledger.checks import check
 from llmroute.ledger.connecting import connected_to_read
 from llmroute.ledger.faults import translated
-from llmroute.ledger.locks import alone_in
-from llmroute.ledger.making import named_anew, replace, tidy, unwritten
+from llmroute.ledger.locks import folder_held
+from llmroute.ledger.making import new_ledger_beside, replace, tidy, unwritten
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience)
     if path.exists() and path.samefile(copy):
         raise RequestError(f"{copy} is the ledger itself")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with translated(path), named_anew(path) as new:
+    with translated(path), new_ledger_beside(path) as new:
         found = _copied(copy, new, now_ms, patience)
         aside = path.with_name(f"{path.name}.replaced-{stamp}") if path.exists() else None
-        with alone_in(path.parent, patience):
+        with folder_held(path.parent, Hold.ALONE, patience):
             if aside is None:
                 replace(path, new, path.with_name(f"{path.name}.orphan-{stamp}"))
             else:

@@ -7,11 +7,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmroute.files import Hold
 from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
 from llmroute.ledger.faults import translated
-from llmroute.ledger.locks import alone_in
+from llmroute.ledger.locks import folder_held
 from llmroute.ledger.lost import LABELS, Lost, restored_attempt, stand_in
-from llmroute.ledger.making import named_anew, replace, tidy, unwritten
+from llmroute.ledger.making import new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.mangled import is_mangled
 from llmroute.ledger.pages import Pages, log_of
 from llmroute.ledger.schema import migrate
@@ -46,7 +47,12 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: Patience) -> Salvage:
         LedgerError: the directory takes no new ledger, or another process keeps it locked.
     """
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
-    with translated(path), alone_in(path.parent, patience), named_anew(path) as new, unwritten(path, patience) as fd:
+    with (
+        translated(path),
+        folder_held(path.parent, Hold.ALONE, patience),
+        new_ledger_beside(path) as new,
+        unwritten(path, patience) as fd,
+    ):
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
             migrate(db)
             rows, lost = _copy(path, fd, db, now_ms)

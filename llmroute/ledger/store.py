@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
+from llmroute.files import LOCK_WAIT_S, Hold
 from llmroute.ledger import breakers, memory, tending
 from llmroute.ledger.blueprint import lost_triggers
 from llmroute.ledger.connecting import connected, connected_again
 from llmroute.ledger.entries import Pending, Settled, write
 from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
-from llmroute.ledger.locks import Patience, opening_in
+from llmroute.ledger.locks import Patience, folder_held
 from llmroute.ledger.making import create, require_file
 from llmroute.ledger.schema import require_sqlite, roll_back
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.reports import Span
     from llmroute.ledger.rows import AttemptRow
 
-BUSY_TIMEOUT_S = 10.0
 # How long a write waits for those of other threads, which take milliseconds, even when its patience is at an end.
 _TURN_S = 0.05
 
@@ -44,7 +44,7 @@ class Ledger:
         self,
         path: Path,
         *,
-        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        busy_timeout_s: float = LOCK_WAIT_S,
         patience: Patience | None = None,
         opening: Patience | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class Ledger:
 
     def _connected(self, patience: Patience) -> tuple[os.stat_result, sqlite3.Connection]:
         """Return the file and a new connection: one serves all threads, one transaction at a time."""
-        with opening_in(self.path.parent, patience), patience.spent() as within_s:
+        with folder_held(self.path.parent, Hold.SHARED, patience), patience.spent() as within_s:
             return self.path.stat(), connected(self.path, within_s)
 
     def renew_patience(self) -> None:

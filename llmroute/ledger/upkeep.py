@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError, cannot_write
-from llmroute.files import made_beside
+from llmroute.files import new_file_beside
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.faults import translated
 
@@ -38,7 +38,7 @@ def backup(ledger: Ledger, target: Path) -> None:
     if os.path.lexists(target):
         raise RequestError(f"{target} is there already", hint="name a file that is not")
     try:
-        fd, new = made_beside(target)
+        fd, new = new_file_beside(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     os.close(fd)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
+from llmroute.files import LOCK_WAIT_S
 from llmroute.service.access import Access
 from llmroute.service.operations import Begin, Settle
 from llmroute.service.purse import Fitting
@@ -66,7 +67,7 @@ class Bookkeeper:
         ledger: Ledger | None = None,
         *,
         limits: Sequence[Limit] = (),
-        wait_s: float = 10.0,
+        wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self.access = Access(path, ledger, capped=bool(limits), wait_s=wait_s)
         self._warn = warn

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.files import locked
+from llmroute.files import Hold, locked
 from llmroute.ledger import spool
 from llmroute.ledger.entries import Pending
-from llmroute.ledger.locks import Patience, alone_in
+from llmroute.ledger.locks import Patience, folder_held
 from llmroute.ledger.store import Ledger
 from tests.ledger.calls import row, settled
 from tests.model_server import ModelServer
@@ -177,7 +177,7 @@ def test_patience_ends_with_its_deadline_and_a_renewal_brings_back_what_was_spen
 
 
 def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path: Path) -> None:
-    with alone_in(tmp_path, Patience(1)):
+    with folder_held(tmp_path, Hold.ALONE, Patience(1)):
         fd = os.open(tmp_path, os.O_RDONLY)
         assert not locked(fd, 0.05)
     assert locked(fd, 0)
