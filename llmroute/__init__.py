@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from llmroute import defaults
 from llmroute.version import __version__
 
+# Not from typing, which takes long to import: an interrupt until `__main__` runs prints a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     # isort: off
+    from typing import Any
+
     from llmroute.config import Config as Config
     from llmroute.config_sources import ProviderSettings as ProviderSettings
     from llmroute.errors import (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 own_registry: Callable[[], Any]
 """Returns the ModelRegistry of the user's own catalogue and config.toml.  Raises ConfigError."""

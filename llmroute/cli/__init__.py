@@ -77,15 +77,17 @@ def _is_set_up() -> bool:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the documented code."""
+    """Run the command line and exit with the documented code.
+
+    Raises:
+        Interrupted: a signal asked the program to end.
+    """
     standard_streams.take()
     signals.install()
     completion_scripts.use()
     try:
         code = app(standalone_mode=False, prog_name="llmroute")
         sys.stdout.flush()
-    except signals.Interrupted as interruption:
-        signals.leave(interruption.number)
     except standard_streams.ReaderGone:
         signals.leave_quietly()
     except standard_streams.OutputFailed as failure:
@@ -96,6 +98,9 @@ def main() -> NoReturn:
     except typer.Abort:
         sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
+        if isinstance(error.__cause__, signals.Interrupted):
+            # It came while a class was made, whose `__set_name__` turns any exception into a RuntimeError.
+            raise error.__cause__ from None
         from llmroute.cli.failures import report_bug, report_usage
 
         sys.exit(report_usage(error) or report_bug(error))

@@ -128,3 +128,75 @@ def test_a_signal_that_comes_before_they_are_taken_leaves_no_trace(tmp_path: Pat
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
+# Interrupts itself at a numbered one of the modules that it looks for once it is in our hands.
+INTERRUPT_AT = """
+import os, signal, sys
+class Finder:
+    left = None
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if cls.left is not None:
+            cls.left -= 1
+            if cls.left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+        elif name == "llmroute.__main__":
+            cls.left = int(sys.argv.pop(1))
+sys.meta_path.insert(0, Finder)
+from llmroute.__main__ import run
+run()
+"""
+
+
+@pytest.mark.parametrize("module", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 120])
+def test_an_interrupt_at_any_import_of_the_program_ends_it_without_a_trace(module: int, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPT_AT, str(module), "costs"],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
+def test_what_runs_before_interrupts_are_taken_loads_nothing_that_takes_long(tmp_path: Path) -> None:
+    tell = "import sys; had = {*sys.modules}; import llmroute.__main__; print(*sorted({*sys.modules} - had))"
+    ended = subprocess.run(
+        [sys.executable, "-c", tell], env=environment(tmp_path), capture_output=True, timeout=30, check=True
+    )
+    assert ended.stdout.decode().split() == [
+        *("__future__", "llmroute", "llmroute.__main__", "llmroute.defaults", "llmroute.version")
+    ]
+
+
+# A signal that comes while a class is made arrives as a RuntimeError; one may come when all is done, too.
+ODD_MOMENTS = {
+    "in a class": """
+class Part:
+    def __set_name__(self, owner, name): os.kill(os.getpid(), signal.SIGINT)
+cli.app = lambda **_: type("Whole", (), {"part": Part()})
+""",
+    "while a failure is told": """
+import llmroute.cli.failures as failures
+failures.report_usage = lambda error: os.kill(os.getpid(), signal.SIGINT)
+cli.app = lambda **_: 1 / 0
+""",
+    "at the end": "signals._drop_output = lambda: os.kill(os.getpid(), signal.SIGINT); cli.app = lambda **_: 0",
+}
+
+
+@pytest.mark.parametrize("moment", ODD_MOMENTS)
+def test_an_interrupt_at_an_odd_moment_is_no_bug(moment: str, tmp_path: Path) -> None:
+    code = f"import os, signal, llmroute.cli as cli; from llmroute.cli import signals\n{ODD_MOMENTS[moment]}"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\nfrom llmroute.__main__ import run\nrun()"],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
