@@ -8,27 +8,16 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from llmroute import config_file
 from llmroute.config_sources import ProviderSettings, Settings, is_header
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.nearest import nearest
-from llmroute.types import PICO_PER_USD
+from llmroute.types import PICO_PER_USD, STRATEGIES
 from llmroute.values import Value
 
-Strategy = Literal[
-    "balanced", "cost_optimized", "latency_optimized", "quality_optimized", "local_first", "capability_match"
-]
-STRATEGIES: Final[tuple[Strategy, ...]] = (
-    "balanced",
-    "cost_optimized",
-    "latency_optimized",
-    "quality_optimized",
-    "local_first",
-    "capability_match",
-)
 FILE: Final = "config.toml"
 """The file of settings in the config directory."""
 BUDGET_PERIODS: Final = ("day", "week", "month", "total")

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+BYTES_PER_TOKEN = 4
+"""About what English text has in every tokenizer in use; none makes more than one token of a byte."""
+TEMPLATE_TOKENS = 256
+"""What a model's chat template may put before a prompt unasked: the date, who it is, how hard to think."""
+TOKENS_PER_MESSAGE = 16
+"""What role marks and separators around one message are at most."""
+
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _VOWELS = b"aeiouAEIOU"
 # The share of vowels among letters in the words of European languages, and in letters drawn by chance (base64).
@@ -39,6 +46,11 @@ def bounds(texts: Iterable[str]) -> Bounds:
 def size_in_bytes(texts: Iterable[str]) -> int:
     """Return the bytes of the texts: no byte-level tokenizer makes more tokens than this."""
     return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def most_around(messages: int) -> int:
+    """Return the tokens that are in a prompt beside its texts, at most."""
+    return TOKENS_PER_MESSAGE * messages + TEMPLATE_TOKENS
 
 
 def _of(text: str) -> Bounds:

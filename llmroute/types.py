@@ -3,7 +3,7 @@
 # No postponed annotations, here and wherever a start of the program makes classes of many fields: they take twice the
 # time to make.
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 from llmroute.redaction import shown
 from llmroute.values import Answered
@@ -13,7 +13,15 @@ Effort = Literal["none", "low", "medium", "high"]
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 UsageSource = Literal["reported", "estimated", "implausible", "none"]
-EFFORTS: tuple[Effort, ...] = ("none", "low", "medium", "high")
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+Strategy = Literal[
+    "balanced", "cost_optimized", "latency_optimized", "quality_optimized", "local_first", "capability_match"
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+Capability = Literal[
+    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
+]
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 PICO_PER_USD = 10**12
 MOST_ATTEMPTS = 100

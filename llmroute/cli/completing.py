@@ -21,14 +21,14 @@ def providers(incomplete: str) -> list[str]:
 
 def strategies(incomplete: str) -> list[str]:
     """Offer the strategies."""
-    from llmroute.config import STRATEGIES
+    from llmroute.types import STRATEGIES
 
     return _starting(STRATEGIES, incomplete)
 
 
 def capabilities(incomplete: str) -> list[str]:
     """Offer the capabilities."""
-    from llmroute.routing.plan import CAPABILITIES
+    from llmroute.types import CAPABILITIES
 
     return _starting(CAPABILITIES, incomplete)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.render import fitted
+from llmroute.types import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -13,16 +14,7 @@ if TYPE_CHECKING:
     from llmroute.types import Price, PriceTier
 
 PRICE_KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
-_LETTERS = {
-    "a": "analysis",
-    "c": "code",
-    "f": "function_calling",
-    "j": "json",
-    "l": "long_context",
-    "m": "multilingual",
-    "r": "reasoning",
-    "v": "vision",
-}
+_LETTERS = {name[0]: name for name in CAPABILITIES}
 _LEGEND = "$ per million tokens; + can be called from here; can: "
 _NARROWEST_NAME = 20
 _LABEL = 18

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.providers import loose_json
-from llmroute.tokens import bounds, size_in_bytes
+from llmroute.tokens import TEMPLATE_TOKENS, bounds, most_around, size_in_bytes
 from llmroute.types import PromptCut
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ MIN_WINDOW = 4096
 MAX_WINDOW = 1024 * 1024
 ANSWER_RESERVE = 4096
 """Room for an answer whose length the caller has not limited, or has limited to less."""
-TEMPLATE_TOKENS = 256
-"""What a chat template may add unasked: the date, who the model is, how hard to think."""
-TOKENS_PER_MESSAGE = 16
 FILLED_MARGIN = 16
 """How far below the window a prompt may end that was cut to it."""
 HALF_MARGIN = 8
@@ -35,7 +32,7 @@ class Asked(NamedTuple):
     @property
     def around(self) -> int:
         """Tokens that are in the prompt beside its texts, at most."""
-        return TOKENS_PER_MESSAGE * len(self.texts) + TEMPLATE_TOKENS
+        return most_around(len(self.texts))
 
     @property
     def widest(self) -> int:

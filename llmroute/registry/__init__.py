@@ -15,7 +15,7 @@ from llmroute.registry.held import Held
 from llmroute.registry.load import load, shipped
 from llmroute.registry.on_class import answers_on_class
 from llmroute.registry.pricing import rates_on
-from llmroute.types import PICO_PER_USD
+from llmroute.types import CAPABILITIES, PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
     from llmroute.types import ModelConfig
 
-__all__ = ["CAPABILITIES", "ModelRegistry"]
-
-CAPABILITIES = frozenset(
-    {"analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"}
-)
+__all__ = ["ModelRegistry"]
 
 
 def _nothing(_name: str) -> bool:
@@ -170,9 +166,7 @@ class ModelRegistry:
             RequestError: there is no such capability.
         """
         if capability is not None and capability not in CAPABILITIES:
-            raise RequestError(
-                f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
-            )
+            raise RequestError(f"no capability is called {capability!r}", hint=f"there are {', '.join(CAPABILITIES)}")
         able = (
             model
             for model in map(self._held.model, self._held)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmroute.errors import ConfigError, RequestError
+from llmroute.types import Capability  # noqa: TC001 (pydantic reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,9 +38,6 @@ Tokens = Annotated[int, Field(gt=0, le=MAX_TOKENS)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
 Quality = Annotated[int, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=2000)]
-Capability = Literal[
-    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
-]
 EffortForm = Literal[
     "reasoning_effort", "output_config", "thinking_budget", "reasoning_enabled", "think", "think_level"
 ]

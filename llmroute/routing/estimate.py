@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.tokens import bounds
+from llmroute.tokens import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, bounds, most_around, size_in_bytes
 
 if TYPE_CHECKING:
     from llmroute.types import Prompt
 
-# English text is about four bytes a token in every tokenizer in use; nothing is below one byte a token.
-BYTES_PER_TOKEN = 4
-# Role marks and separators around one message.
-MESSAGE_OVERHEAD_TOKENS = 8
-# What a model's chat template may put before a prompt unasked: the date, who it is, how hard to think.
-TEMPLATE_TOKENS = 256
+# What role marks and separators around one message are as a rule.
+MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
 # What an answer is taken to be while nobody has said or learned better.
 TYPICAL_OUTPUT_TOKENS = 500
 
 
 def expected_input_tokens(prompt: Prompt) -> int:
     """Return about how many tokens the prompt will be."""
-    sizes = _sizes(prompt)
-    return sum(sizes) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(sizes)
+    texts = prompt.texts
+    return size_in_bytes(texts) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts)
 
 
 def least_input_tokens(prompt: Prompt) -> int:
@@ -42,8 +38,8 @@ def too_long(window: int | None, prompt_tokens: int, answer_tokens: int) -> str 
 
 def worst_input_tokens(prompt: Prompt) -> int:
     """Return more tokens than the prompt can be: a byte-level tokenizer makes at most one token of a byte."""
-    sizes = _sizes(prompt)
-    return sum(sizes) + MESSAGE_OVERHEAD_TOKENS * 2 * len(sizes) + TEMPLATE_TOKENS
+    texts = prompt.texts
+    return size_in_bytes(texts) + most_around(len(texts))
 
 
 def expected_output_tokens(prompt: Prompt) -> int:
@@ -53,8 +49,4 @@ def expected_output_tokens(prompt: Prompt) -> int:
 
 def estimated_tokens(text: str) -> int:
     """Return about how many tokens a text is, for an answer whose provider told no usage."""
-    return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
-
-
-def _sizes(prompt: Prompt) -> list[int]:
-    return [len(text.encode(errors="replace")) for text in prompt.texts]
+    return -(-size_in_bytes((text,)) // BYTES_PER_TOKEN)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from llmroute.routing.worst import WorstCase
-from llmroute.types import ModelConfig, Price
+from llmroute.types import Capability, ModelConfig, Price
 
 if TYPE_CHECKING:
     from llmroute.wording import Remedy
@@ -15,9 +15,6 @@ SAME_CLASS = 3
 """A model that costs no more than so many times what another does is of its price class."""
 
 Task = Literal["code_generation", "analysis", "translation", "long_document", "extraction", "chat"]
-Capability = Literal[
-    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
-]
 TASK_CAPABILITY: dict[Task, Capability | None] = {
     "code_generation": "code",
     "analysis": "reasoning",
@@ -26,16 +23,6 @@ TASK_CAPABILITY: dict[Task, Capability | None] = {
     "extraction": "json",
     "chat": None,
 }
-CAPABILITIES: tuple[Capability, ...] = (
-    "analysis",
-    "code",
-    "function_calling",
-    "json",
-    "long_context",
-    "multilingual",
-    "reasoning",
-    "vision",
-)
 
 
 class Weights(NamedTuple):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from llmroute.config import Strategy
-    from llmroute.routing.plan import Capability, Task
+    from llmroute.routing.plan import Task
     from llmroute.routing.strategies import RoutingStrategy
-    from llmroute.types import Effort, FallbackOn, Message, OnBudget
+    from llmroute.types import Capability, Effort, FallbackOn, Message, OnBudget, Strategy
 
 
 class Choices(TypedDict, total=False):

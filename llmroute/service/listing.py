@@ -7,13 +7,12 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
 from llmroute.errors import RequestError
-from llmroute.registry import CAPABILITIES
 from llmroute.registry.pricing import price_on
 from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS
 from llmroute.service.local import LOCAL_SERVER, unlisted_here
 from llmroute.service.named import named_model
 from llmroute.service.shown import with_limits
-from llmroute.types import PICO_PER_USD
+from llmroute.types import CAPABILITIES, PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -116,9 +115,7 @@ def narrowed(
     """
     for capability in capabilities:
         if capability not in CAPABILITIES:
-            raise RequestError(
-                f"no capability is called {capability!r}", hint=f"there are {', '.join(sorted(CAPABILITIES))}"
-            )
+            raise RequestError(f"no capability is called {capability!r}", hint=f"there are {', '.join(CAPABILITIES)}")
     wanted = frozenset(capabilities)
     return [
         one

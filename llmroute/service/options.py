@@ -5,12 +5,25 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from llmroute.config import STRATEGIES, Strategy
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
-from llmroute.routing.plan import CAPABILITIES, TASK_CAPABILITY, Capability, Task
+from llmroute.routing.plan import TASK_CAPABILITY, Task
 from llmroute.service.kinds import KINDS, READ_AT_WILL, is_number, is_text, shown
-from llmroute.types import EFFORTS, MOST_ATTEMPTS, PICO_PER_USD, Effort, FallbackOn, Message, OnBudget, Prompt, Role
+from llmroute.types import (
+    CAPABILITIES,
+    EFFORTS,
+    MOST_ATTEMPTS,
+    PICO_PER_USD,
+    STRATEGIES,
+    Capability,
+    Effort,
+    FallbackOn,
+    Message,
+    OnBudget,
+    Prompt,
+    Role,
+    Strategy,
+)
 from llmroute.values import Value
 
 if TYPE_CHECKING:

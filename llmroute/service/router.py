@@ -9,9 +9,9 @@ from llmroute.service.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from llmroute.config import Strategy
-    from llmroute.routing.plan import Capability, Plan
+    from llmroute.routing.plan import Plan
     from llmroute.routing.strategies import RoutingStrategy
+    from llmroute.types import Capability, Strategy
 
 # A prompt of no particular content: what is asked for is the order of models, not an answer.
 ANY_PROMPT = "hello"

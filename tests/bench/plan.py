@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from time import process_time
 
-from llmroute.config import STRATEGIES
 from llmroute.routing.plan import Candidate, Learned
 from llmroute.routing.router import plan
+from llmroute.types import STRATEGIES
 from tests.bench.promise import Measured, Promise
 from tests.routing.models import PROVIDERS, candidate, wish
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.errors import ModelRetiredError, RequestError
-from llmroute.registry import CAPABILITIES, ModelRegistry
-from llmroute.types import ModelConfig, Price
+from llmroute.registry import ModelRegistry
+from llmroute.types import CAPABILITIES, ModelConfig, Price
 
 TODAY = date(2026, 11, 22)
 REGISTRY = ModelRegistry(today=TODAY)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.config import STRATEGIES
 from llmroute.routing.plan import Candidate, Entry, Learned, Wish
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
+from llmroute.types import STRATEGIES
 from llmroute.wording import Remedy
 from tests.routing.models import candidate, candidates, entry, wish, wishes
 

@@ -13,19 +13,18 @@ from hypothesis import strategies as st
 from llmroute.circuits import Trip, TripReason
 from llmroute.cli.failures import in_flags
 from llmroute.cli.flags import FLAGS
-from llmroute.config import STRATEGIES
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.ledger.memory import Lesson, learn
 from llmroute.ledger.store import Ledger
 from llmroute.registry.pricing import rates_on
 from llmroute.routing.chains import PREDEFINED
-from llmroute.routing.plan import CAPABILITIES
 from llmroute.routing.strategies import quality
 from llmroute.service.api import LLMService
 from llmroute.service.chains import chains_today
 from llmroute.service.options import Options
 from llmroute.service.planning import ENGINE_TOLD
 from llmroute.service.telling import nobody
+from llmroute.types import CAPABILITIES, STRATEGIES
 from tests.fault_server import closed_port, reply, serving
 from tests.service.servers import ANTHROPIC, KEY, OPENAI, House
 

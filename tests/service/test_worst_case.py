@@ -6,8 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmroute.registry.pricing import cost_picousd, worst_rates
-from llmroute.routing.estimate import TEMPLATE_TOKENS, worst_input_tokens
+from llmroute.routing.estimate import worst_input_tokens
 from llmroute.routing.worst import WorstCase
+from llmroute.tokens import TEMPLATE_TOKENS
 from llmroute.types import Message, Price, PriceTier, Prompt, Usage
 
 rate = st.integers(0, 50_000_000)
