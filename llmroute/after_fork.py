@@ -14,7 +14,7 @@ class Forkable(Protocol):
         """Begin with nothing open, in a child just forked; what the parent has open is neither used nor closed."""
 
 
-class Held(Forkable, Protocol):
+class Holdable(Forkable, Protocol):
     """Must be at rest while a process is forked."""
 
     def hold(self) -> None:
@@ -25,8 +25,8 @@ class Held(Forkable, Protocol):
 
 
 _owners: WeakSet[Forkable] = WeakSet()
-_held: WeakSet[Held] = WeakSet()
-_holding: list[Held] = []
+_held: WeakSet[Holdable] = WeakSet()
+_holding: list[Holdable] = []
 # What a parent has open must not be closed by the child's garbage collection, which would tell the other side.
 _inherited: list[Any] = []
 
@@ -36,7 +36,7 @@ def start_anew_in_children(owner: Forkable) -> None:
     _owners.add(owner)
 
 
-def hold_while_forking(owner: Held) -> None:
+def hold_while_forking(owner: Holdable) -> None:
     """Have an owner at rest whenever this process is forked, and start anew in the child."""
     _held.add(owner)
     start_anew_in_children(owner)

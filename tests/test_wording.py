@@ -12,8 +12,7 @@ import pytest
 
 import llmroute
 from llmroute.cli.commands import SUMMARIES, called
-from llmroute.cli.failures import in_flags
-from llmroute.cli.flags import FLAGS
+from llmroute.cli.flags import FLAGS, in_flags
 from llmroute.wording import Remedy, Told, remedies_of
 
 PACKAGE = Path(llmroute.__file__).parent

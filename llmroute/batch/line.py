@@ -16,7 +16,7 @@ def _also(*names: str) -> Any:
     return Field(None, validation_alias=AliasChoices(*names))
 
 
-class Line(BaseModel):
+class RequestLine(BaseModel):
     """One JSON line; values are checked against each other when the request is made, as those of `gen` are."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -65,22 +65,22 @@ class Line(BaseModel):
 
 def names() -> frozenset[str]:
     """Return every name that a line may use."""
-    aliases = [field.validation_alias for field in Line.model_fields.values()]
+    aliases = [field.validation_alias for field in RequestLine.model_fields.values()]
     choices = [str(name) for alias in aliases if isinstance(alias, AliasChoices) for name in alias.choices]
-    return frozenset([*Line.model_fields, *choices])
+    return frozenset([*RequestLine.model_fields, *choices])
 
 
 NAMES = names()
 
 
-def read(said: dict[str, Any]) -> Line:
+def read(said: dict[str, Any]) -> RequestLine:
     """Return a line, checked.
 
     Raises:
         RequestError: names the first field that is wrong, and what was expected.
     """
     try:
-        return Line.model_validate(said)
+        return RequestLine.model_validate(said)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0])

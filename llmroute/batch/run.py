@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmroute.batch.waiting import Waiting
 from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
-from llmroute.service.many import BatchResult, Many, Task
+from llmroute.service.many import BatchResult, Many, WorkItem
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Batch:
         if self._interrupted:
             self.interrupt()
 
-        async def take() -> Task | None:
+        async def take() -> WorkItem | None:
             while True:
                 request = await waiting.take() if waiting else next(requests, None)
                 if request is None:
@@ -197,7 +197,7 @@ class Batch:
                 return
         self.tally.read_to_end |= whole
 
-    def _task(self, request: Request) -> Task | None:
+    def _task(self, request: Request) -> WorkItem | None:
         """Return what is to be done about a line; None where it is answered already."""
         place = self.tally.lines
         self.tally.lines += 1
@@ -211,7 +211,7 @@ class Batch:
             except RequestError as error:
                 asked = error
                 request = request._replace(asked=error)
-        return Task(asked, (place, request))
+        return WorkItem(asked, (place, request))
 
     async def _pass_over(self, request: Request) -> None:
         if not self.tally.lines % 1000:

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 class Asked(NamedTuple):
     """What was typed after `gen` or `stream`; each field is a flag, in the order in which help shows it."""
 
-    prompt: flags.Prompt = None
-    model: flags.Model = None
-    provider: flags.Provider = None
-    strategy: flags.Strategy = None
+    prompt: flags.PromptArgument = None
+    model: flags.ModelOption = None
+    provider: flags.ProviderOption = None
+    strategy: flags.StrategyOption = None
     chain: flags.Chain = None
     fallback: flags.Fallback = None
-    fallback_on: flags.FallbackOn = None
+    fallback_on: flags.FallbackOnOption = None
     no_fallback: flags.NoFallback = False
     no_upgrade: flags.NoUpgrade = False
-    capability: flags.Capability = None
-    task: flags.Task = None
+    capability: flags.CapabilityOption = None
+    task: flags.TaskOption = None
     system: flags.System = None
     temperature: flags.Temperature = None
     max_tokens: flags.MaxTokens = None
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
     budget: flags.Budget = None
-    on_budget: flags.OnBudget = None
+    on_budget: flags.OnBudgetOption = None
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
     timeout: flags.Timeout = None

@@ -2,7 +2,7 @@
 
 with Bar(quiet=quiet) as bar:
     for done in ...:
-        bar.show(Progress("batch", done, total, failed=failed, cost_usd=spent, budget_usd=budget))
+        bar.show(ProgressState("batch", done, total, failed=failed, cost_usd=spent, budget_usd=budget))
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MINUTE_S, _HOUR_S, _LONGEST_S = 60, 3600, 360_000
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressState:
     """How far it is.  `total` is None where nobody knows it; what failed is among what is done."""
 
     label: str
@@ -62,7 +62,7 @@ class Bar:
         if self._wanted:
             status_line.clear()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: ProgressState) -> None:
         """Show how far it is: ten times a second at most, so it may be told of each item."""
         if not self._wanted:
             return
@@ -80,7 +80,7 @@ class Bar:
         status_line.draw(line(progress, rate, width(sys.stderr) - 1))
 
 
-def line(progress: Progress, rate: float | None, columns: int) -> str:
+def line(progress: ProgressState, rate: float | None, columns: int) -> str:
     """Return the line, at most `columns` wide.  `rate` is what is done in a second, None while nobody knows."""
     label = cut(harmless(progress.label).partition("\n")[0], _WIDEST_LABEL)
     told = " · ".join(_facts(progress, rate))
@@ -92,7 +92,7 @@ def line(progress: Progress, rate: float | None, columns: int) -> str:
     return cut(f"{label}  {drawn}{percent(share):>4}  {told}", columns)
 
 
-def _facts(progress: Progress, rate: float | None) -> list[str]:
+def _facts(progress: ProgressState, rate: float | None) -> list[str]:
     facts = [_count(progress)]
     if progress.failed:
         facts.append(f"{progress.failed:,} failed")
@@ -106,7 +106,7 @@ def _facts(progress: Progress, rate: float | None) -> list[str]:
     return facts
 
 
-def _count(progress: Progress) -> str:
+def _count(progress: ProgressState) -> str:
     if progress.unit == "bytes":
         return _size(progress.done) + (f" of {_size(progress.total)}" if progress.total else "")
     return f"{progress.done:,}" + (f" of {progress.total:,}" if progress.total else "")

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import in_flags
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, money
 from llmroute.cli.terminal import harmless

@@ -13,7 +13,7 @@ from llmroute.batch.known import Known
 from llmroute.batch.results import ResultsFile
 from llmroute.batch.run import Batch, Pace
 from llmroute.cli import signals
-from llmroute.cli.bar import Bar, Progress
+from llmroute.cli.bar import Bar, ProgressState
 from llmroute.cli.batch_report import PROMPTS_CUT, as_json, interrupted, summary
 from llmroute.cli.failures import error_as_json, say, told_with_hint
 from llmroute.cli.output import write_json
@@ -192,7 +192,7 @@ class Running:
         failed = tally.failed + tally.bad
         budget_usd = self._asked.budget
         self._bar.show(
-            Progress("batch", tally.done, self._total, failed=failed, cost_usd=spent_usd, budget_usd=budget_usd)
+            ProgressState("batch", tally.done, self._total, failed=failed, cost_usd=spent_usd, budget_usd=budget_usd)
         )
 
     def _finish_results(self) -> None:

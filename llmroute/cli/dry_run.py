@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import cells
-from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import in_flags
 from llmroute.cli.output import write_json, write_text
 from llmroute.cli.render import columns, fitted, flowing, money
 from llmroute.cli.terminal import harmless, width

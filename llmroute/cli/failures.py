@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from llmroute import exit_codes
+from llmroute.cli.flags import in_flags
 from llmroute.cli.standard_streams import OutputFailed
 from llmroute.cli.status_line import clear
 from llmroute.cli.terminal import harmless
@@ -66,16 +67,6 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
 
     attempts = [attempt_as_json(attempt) for attempt in error.attempts]
     return {"error": {"type": error.kind, "message": told_error(error), "hint": _hint(error), "attempts": attempts}}
-
-
-def in_flags(text: str) -> str:
-    """Return a text of the library as the command line says it: flags where it names options."""
-    said = getattr(text, "said", None)
-    if said is None:
-        return text
-    from llmroute.cli.flags import spelled
-
-    return str(said(spelled))
 
 
 def say(text: str) -> None:

@@ -29,6 +29,12 @@ FLAGS: Final = {
 }
 
 
+def in_flags(text: str) -> str:
+    """Return a text of the library as the command line says it: flags where it names options."""
+    said = getattr(text, "said", None)
+    return text if said is None else str(said(spelled))
+
+
 def spelled(remedies: tuple[Remedy, ...]) -> str:
     """Return options as flags, with the values that would help."""
     return " ".join(map(_flag, remedies))

@@ -7,7 +7,7 @@ from llmroute.cli.asked import Asked, takes_a_request
 @takes_a_request
 def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     asked: Asked,
-    batch: flags.Batch = None,
+    batch: flags.BatchOption = None,
     output: flags.Output = None,
     resume: flags.Resume = False,
     jobs: flags.Jobs = None,
@@ -15,7 +15,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     lines: flags.Lines = False,
     column: flags.Column = None,
     delimiter: flags.Delimiter = None,
-    template: flags.Template = None,
+    template: flags.TemplateOption = None,
 ) -> None:
     """Answer a prompt, whole.
 

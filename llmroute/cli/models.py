@@ -46,7 +46,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             rich_help_panel="Model",
         ),
     ] = None,
-    capability: flags.Capability = None,
+    capability: flags.CapabilityOption = None,
     max_cost: Annotated[
         float | None,
         typer.Option(

@@ -43,12 +43,12 @@ def pull(
 
 
 def _fetch(service: LLMService, model: ModelConfig, *, quiet: bool) -> str:
-    from llmroute.cli.bar import Bar, Progress
+    from llmroute.cli.bar import Bar, ProgressState
     from llmroute.service.pulling import pull as pulled
 
     with Bar(quiet=quiet) as bar:
         for told in pulled(service, model):
-            bar.show(Progress(told.status, told.completed, told.total or None, "bytes"))
+            bar.show(ProgressState(told.status, told.completed, told.total or None, "bytes"))
     return ""
 
 

@@ -37,7 +37,7 @@ def refresh(
     What has changed is shown, and taken when you say so.
     """
     with failures(as_json=as_json):
-        from llmroute.cli.bar import Bar, Progress
+        from llmroute.cli.bar import Bar, ProgressState
         from llmroute.service.api import LLMService
         from llmroute.service.refreshing import prepare
         from llmroute.service.telling import nobody
@@ -48,7 +48,7 @@ def refresh(
             found = prepare(
                 service,
                 source,
-                watch=lambda what, done, total: bar.show(Progress(what, done, total, "bytes")),
+                watch=lambda what, done, total: bar.show(ProgressState(what, done, total, "bytes")),
             )
         for name, error in found.failures.items():
             told = told_error(error)

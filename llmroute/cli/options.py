@@ -9,8 +9,8 @@ import typer
 
 from llmroute.cli import completing
 
-Prompt = Annotated[str | None, typer.Argument(help="The prompt; stdin is put before it, and - is stdin alone.")]
-Model = Annotated[
+PromptArgument = Annotated[str | None, typer.Argument(help="The prompt; stdin is put before it, and - is stdin alone.")]
+ModelOption = Annotated[
     str | None,
     typer.Option(
         "-m",
@@ -20,7 +20,7 @@ Model = Annotated[
         rich_help_panel="Model",
     ),
 ]
-Provider = Annotated[
+ProviderOption = Annotated[
     str | None,
     typer.Option(
         "-p",
@@ -30,7 +30,7 @@ Provider = Annotated[
         rich_help_panel="Model",
     ),
 ]
-Strategy = Annotated[
+StrategyOption = Annotated[
     str | None,
     typer.Option(
         "--strategy", help="How the model is chosen.", autocompletion=completing.strategies, rich_help_panel="Model"
@@ -54,7 +54,7 @@ Fallback = Annotated[
         rich_help_panel="Model",
     ),
 ]
-FallbackOn = Annotated[
+FallbackOnOption = Annotated[
     str | None,
     typer.Option(
         "--fallback-on",
@@ -76,7 +76,7 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.", rich_help_panel="Model"),
 ]
-Capability = Annotated[
+CapabilityOption = Annotated[
     list[str] | None,
     typer.Option(
         "--capability",
@@ -85,7 +85,7 @@ Capability = Annotated[
         rich_help_panel="Model",
     ),
 ]
-Task = Annotated[
+TaskOption = Annotated[
     str | None,
     typer.Option(
         "--task",
@@ -126,7 +126,7 @@ Budget = Annotated[
     float | None,
     typer.Option("--budget", help="USD that the request may cost, fallbacks included.", rich_help_panel="Limits"),
 ]
-OnBudget = Annotated[
+OnBudgetOption = Annotated[
     str | None,
     typer.Option(
         "--on-budget",
@@ -191,7 +191,7 @@ Color = Annotated[
     ),
 ]
 
-Batch = Annotated[
+BatchOption = Annotated[
     str | None,
     typer.Option(
         "--batch",
@@ -238,7 +238,7 @@ Encoding = Annotated[
         "--encoding", metavar="NAME", help="Of stdin and of --batch FILE; default UTF-8.", rich_help_panel="Answer"
     ),
 ]
-Template = Annotated[
+TemplateOption = Annotated[
     str | None,
     typer.Option(
         "--template",

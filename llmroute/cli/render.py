@@ -6,7 +6,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.cells import cells, left, right, wrapped
-from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import in_flags
 from llmroute.cli.terminal import harmless
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ _DROPPED_IN_ORDER = ("trigger", "view", "index", "table")
 _CREATED_IN_ORDER = ("table", "index", "trigger")
 
 
-class Part(NamedTuple):
+class SchemaObject(NamedTuple):
     """A table, index, trigger or view, and the SQL that makes it."""
 
     kind: str
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
     """A part that is not as it must be; what was added is told as it was found, all else as it must be."""
 
     how: Literal["missing", "changed", "added"]
-    part: Part
+    part: SchemaObject
 
     @property
     def needs_rebuilding(self) -> bool:
@@ -110,14 +110,14 @@ def lost_triggers(db: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(name for name, begin in begins.items() if not script.startswith(kept.get(name, "\0"), begin))
 
 
-def _parts(db: sqlite3.Connection) -> dict[tuple[str, str], Part]:
+def _parts(db: sqlite3.Connection) -> dict[tuple[str, str], SchemaObject]:
     """Read what there is, but for what SQLite makes by itself; a text that is not UTF-8 is like no other."""
     rows = db.execute(
         "SELECT type, CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_schema"
         " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     )
     parts = [
-        Part(kind, name.decode(errors="surrogateescape"), sql.decode(errors="surrogateescape"))
+        SchemaObject(kind, name.decode(errors="surrogateescape"), sql.decode(errors="surrogateescape"))
         for kind, name, sql in rows
     ]
     return {(part.kind, part.name): part for part in parts}

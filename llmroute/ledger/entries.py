@@ -49,11 +49,11 @@ class Settled(NamedTuple):
     lesson: memory.Lesson | None = None
 
 
-Entry = Pending | Settled
+LedgerEntry = Pending | Settled
 Refusal = BudgetExceededError | RestingError
 
 
-def write(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[Refusal | None]:
+def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusal | None]:
     """Write entries in their order, in the open transaction; return of each why it was refused, None of the others.
 
     One that is refused has written nothing of its attempt.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.entries import Entry, Refusal
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.reports import Span
     from llmroute.ledger.rows import AttemptRow
 
@@ -129,7 +129,9 @@ class Ledger:
         """
         _raise(self.write([Settled(row, lesson)]))
 
-    def write(self, entries: Sequence[Entry], patience: Patience | None = None) -> list[LedgerError | Refusal | None]:
+    def write(
+        self, entries: Sequence[LedgerEntry], patience: Patience | None = None
+    ) -> list[LedgerError | Refusal | None]:
         """Write entries in their order in one transaction; return of each what kept it out, None of what is written.
 
         What is wrong with one entry keeps none of the others out.  `patience` is waited with instead of the ledger's.
@@ -139,7 +141,7 @@ class Ledger:
         except LedgerError as error:
             return [_again(error) for _ in entries]
 
-    def write_at_once(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None] | None:
+    def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `write`, but without waiting for anybody; None, and nothing is written, where that cannot be done."""
         if not self._lock.acquire(blocking=False):
             return None
@@ -150,7 +152,7 @@ class Ledger:
         finally:
             self._lock.release()
 
-    def _written(self, entries: Sequence[Entry], patience: Patience | None) -> list[LedgerError | Refusal | None]:
+    def _written(self, entries: Sequence[LedgerEntry], patience: Patience | None) -> list[LedgerError | Refusal | None]:
         """Write all that can be written, or nothing."""
         outcomes: list[LedgerError | Refusal | None]
         try:
@@ -182,7 +184,7 @@ class Ledger:
             )
         self._whole_schema = schema
 
-    def _alone(self, entry: Entry) -> LedgerError | Refusal | None:
+    def _alone(self, entry: LedgerEntry) -> LedgerError | Refusal | None:
         """Write one entry in the open transaction, which goes on when something is wrong with the entry."""
         outcome: LedgerError | Refusal | None
         self.db.execute("SAVEPOINT entry")

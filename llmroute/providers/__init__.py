@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmroute.types import Chunk, Completion, HTTPRequest, ModelConfig, Prompt
 
 
-class Row(NamedTuple):
+class ProviderSpec(NamedTuple):
     """One provider: the module that speaks its language, and what it needs."""
 
     module: str
@@ -27,13 +27,13 @@ class Row(NamedTuple):
     local: bool = False
 
 
-PROVIDERS: dict[str, Row] = {
-    "openai": Row("llmroute.providers.openai"),
-    "anthropic": Row("llmroute.providers.anthropic"),
-    "mistral": Row("llmroute.providers.mistral"),
-    "ollama": Row("llmroute.providers.ollama", needs_key=False, local=True),
-    "together": Row("llmroute.providers.together"),
-    "builtin": Row("llmroute.providers.builtin", needs_key=False, local=True),
+PROVIDERS: dict[str, ProviderSpec] = {
+    "openai": ProviderSpec("llmroute.providers.openai"),
+    "anthropic": ProviderSpec("llmroute.providers.anthropic"),
+    "mistral": ProviderSpec("llmroute.providers.mistral"),
+    "ollama": ProviderSpec("llmroute.providers.ollama", needs_key=False, local=True),
+    "together": ProviderSpec("llmroute.providers.together"),
+    "builtin": ProviderSpec("llmroute.providers.builtin", needs_key=False, local=True),
 }
 
 

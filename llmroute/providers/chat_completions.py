@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import AttemptError
     from llmroute.providers import Endpoint
-    from llmroute.providers.error_table import Rule
+    from llmroute.providers.error_table import ErrorRule
     from llmroute.types import Completion, ModelConfig, Prompt
 
 
@@ -46,7 +46,7 @@ class Dialect(NamedTuple):
     organization_header: str | None = None
     parse_model: Callable[[dict[str, Any]], LiveModel | None] = _name_only
     think_tags: bool = False
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ErrorRule, ...] = ()
     local: bool = False
 
 

@@ -23,7 +23,7 @@ IN_BAND = 400
 """An error inside an answer has no status; it may be whatever a 400 may be."""
 
 
-class Evidence(NamedTuple):
+class ErrorDetails(NamedTuple):
     """What an error answer says: its status (None inside a stream), its codes, the parameter at fault, its message."""
 
     status: int | None
@@ -32,7 +32,7 @@ class Evidence(NamedTuple):
     message: str = ""
 
 
-class Rule(NamedTuple):
+class ErrorRule(NamedTuple):
     """A class, and what tells it: one of the codes, or words in the message, or a status that says it alone.
 
     `only` limits codes and words to some statuses.
@@ -45,8 +45,8 @@ class Rule(NamedTuple):
     statuses: tuple[int, ...] = ()
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
+RULES: tuple[ErrorRule, ...] = (
+    ErrorRule(
         QuotaError,
         codes=r"insufficient_quota|billing_error|billing_not_active|billing_hard_limit_reached"
         r"|credit_balance_exhausted|enforced_spend_limit_reached|\w+_(spend|usage)_limit_(exceeded|reached)",
@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
         only=(400, 402, 403, 429),
         statuses=(402,),
     ),
-    Rule(
+    ErrorRule(
         ContextLengthError,
         codes=r"context_length_exceeded|exceed_context_size_error|request_too_large|string_above_max_length"
         r"|context_window_exceeded|model_context_window_exceeded|prompt_too_long",
@@ -65,13 +65,13 @@ RULES: tuple[Rule, ...] = (
         r"|longer than the context|exceeds? the maximum size",
         statuses=(413,),
     ),
-    Rule(
+    ErrorRule(
         ContentError,
         codes=r"content_filter|content_policy_violation|content_moderation|moderation_blocked|responsible_ai_policy_violation",
         words=r"content (management |usage )?policy|content filter(ing)?\b|flagged (by|as|for)\b|safety system",
         only=(400, 403, 422),
     ),
-    Rule(
+    ErrorRule(
         ModelGoneError,
         codes=r"model_not_found|model_not_available|dedicated_endpoint_not_running|invalid_model|unknown_model"
         r"|model_deprecated|model_not_supported|model_terminated",
@@ -80,8 +80,8 @@ RULES: tuple[Rule, ...] = (
         r"|model\b.{0,200}\bhas been (deprecated|retired|shut down|decommissioned|removed)|not a chat model",
         only=(400, 403, 404, 410, 422),
     ),
-    Rule(AuthenticationError, codes=r"invalid_api_key|authentication_error|permission_error|invalid_organization"),
-    Rule(
+    ErrorRule(AuthenticationError, codes=r"invalid_api_key|authentication_error|permission_error|invalid_organization"),
+    ErrorRule(
         RateLimitError,
         codes=r"rate_limit|rate_limit_exceeded|rate_limit_error|rate_limited|slow_down|too_many_requests"
         r"|dynamic_request_limited|dynamic_token_limited",
@@ -90,7 +90,7 @@ RULES: tuple[Rule, ...] = (
         only=(400, 403, 429, 503),
         statuses=(429,),
     ),
-    Rule(
+    ErrorRule(
         ParameterError,
         codes=r"unsupported_parameter|unsupported_value|unknown_parameter|invalid_parameter_combination|extra_forbidden"
         r"|(integer|decimal|number|array)_(above|below)_(max|min)_\w+",
@@ -99,9 +99,9 @@ RULES: tuple[Rule, ...] = (
         r"|deprecated for this model|maximum allowed number of output tokens|this model supports at most",
         only=(400, 404, 422),
     ),
-    Rule(AuthenticationError, statuses=(401, 403)),
-    Rule(ModelGoneError, statuses=(404, 410)),
-    Rule(TransientError, statuses=(408, 409, 425, 499)),
+    ErrorRule(AuthenticationError, statuses=(401, 403)),
+    ErrorRule(ModelGoneError, statuses=(404, 410)),
+    ErrorRule(TransientError, statuses=(408, 409, 425, 499)),
 )
 
 PARAMETERS = frozenset(
@@ -126,7 +126,7 @@ PARAMETERS = frozenset(
 _NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?(?=[\s:])""")
 
 
-def classify(evidence: Evidence, rules: tuple[Rule, ...] = ()) -> type[AttemptError]:
+def classify(evidence: ErrorDetails, rules: tuple[ErrorRule, ...] = ()) -> type[AttemptError]:
     """Return the class of the first rule that fits: the provider's own `rules`, then the common table."""
     for rule in (*rules, *RULES):
         if _told(rule, evidence) or evidence.status in rule.statuses:
@@ -136,7 +136,7 @@ def classify(evidence: Evidence, rules: tuple[Rule, ...] = ()) -> type[AttemptEr
     return _by_status(evidence.status)
 
 
-def parameter(evidence: Evidence) -> str | None:
+def parameter(evidence: ErrorDetails) -> str | None:
     """Return which of the parameters that we send is at fault, None where it is another or unknown."""
     if evidence.param and re.split(r"[.\[]", evidence.param)[0] in PARAMETERS:
         return evidence.param
@@ -144,7 +144,7 @@ def parameter(evidence: Evidence) -> str | None:
     return named["param"] if named else None
 
 
-def _told(rule: Rule, evidence: Evidence) -> bool:
+def _told(rule: ErrorRule, evidence: ErrorDetails) -> bool:
     if rule.only and (evidence.status or IN_BAND) not in rule.only:
         return False
     if rule.codes and any(re.fullmatch(rule.codes, code) for code in evidence.codes):

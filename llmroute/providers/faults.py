@@ -16,7 +16,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.providers import loose_json
-from llmroute.providers.error_table import Evidence, Rule, classify, parameter
+from llmroute.providers.error_table import ErrorDetails, ErrorRule, classify, parameter
 from llmroute.providers.retry_after import parse_retry_after, parse_should_retry
 from llmroute.redaction import MARK, Redaction, one_line
 
@@ -64,7 +64,7 @@ class Faults:
         self,
         provider: str,
         redaction: Redaction = NOTHING_SECRET,
-        rules: tuple[Rule, ...] = (),
+        rules: tuple[ErrorRule, ...] = (),
         parse_usage: Callable[[dict[str, Any]], Usage] | None = None,
     ) -> None:
         self.provider = provider
@@ -75,7 +75,7 @@ class Faults:
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
         told = _parse(body)
-        evidence = _evidence(status, told) if told else Evidence(status, message=_plain(body))
+        evidence = _evidence(status, told) if told else ErrorDetails(status, message=_plain(body))
         error = self._error(evidence, status)
         error.usage = self._usage(told)
         error.request_id = self._request_id(headers, told)
@@ -110,7 +110,7 @@ class Faults:
         """Say that an answer cannot be read."""
         return BadOutputError(what, provider=self.provider)
 
-    def _error(self, evidence: Evidence, status: int | None) -> AttemptError:
+    def _error(self, evidence: ErrorDetails, status: int | None) -> AttemptError:
         told = evidence.message
         evidence = evidence._replace(message=one_line(told[:MAX_SAID]))
         kind = classify(evidence, self.rules)
@@ -165,7 +165,7 @@ def _parse(body: bytes) -> dict[str, Any]:
         return {}
 
 
-def _evidence(status: int | None, body: dict[str, Any]) -> Evidence:
+def _evidence(status: int | None, body: dict[str, Any]) -> ErrorDetails:
     """Read an error body in any of the shapes that were seen: `error` an object or a text, or no `error` at all."""
     inner = body.get("error")
     source = inner if isinstance(inner, dict) else body
@@ -174,7 +174,7 @@ def _evidence(status: int | None, body: dict[str, Any]) -> Evidence:
     faults = loose_json.objects(said)
     codes = [source.get("code"), source.get("type"), source.get("type_"), *(fault.get("type") for fault in faults)]
     param = source.get("param") or next((_place(fault)[-1] for fault in faults if _place(fault)), None)
-    return Evidence(
+    return ErrorDetails(
         status,
         tuple(
             str(code) for code in codes if isinstance(code, (str, int)) and not isinstance(code, bool) and code != ""

@@ -10,7 +10,7 @@ from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
 from llmroute.providers.chat_completions import to_wire
 from llmroute.providers.effort import render_effort, temperature
 from llmroute.providers.either import EitherReader, no_line
-from llmroute.providers.error_table import Rule
+from llmroute.providers.error_table import ErrorRule
 from llmroute.providers.faults import Faults
 from llmroute.providers.ollama_reader import LineReader, parse_answer
 from llmroute.providers.ollama_window import context_for, with_cut
@@ -32,8 +32,8 @@ _NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
 CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
     # A prompt was cut until nothing of the user's was left of it.
-    Rule(ContextLengthError, words=r"no user query", only=(400, 500)),
-    Rule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
+    ErrorRule(ContextLengthError, words=r"no user query", only=(400, 500)),
+    ErrorRule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
 )
 
 

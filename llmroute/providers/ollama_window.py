@@ -22,7 +22,7 @@ HALF_MARGIN = 8
 """How many tokens of its beginning a prompt may keep that was cut to half of the window."""
 
 
-class Asked(NamedTuple):
+class SentPrompt(NamedTuple):
     """What a request asked Ollama to read: the texts, the window, and the room for the answer in it."""
 
     texts: tuple[str, ...]
@@ -45,19 +45,19 @@ def context_for(prompt: Prompt, model: ModelConfig) -> int:
 
     Never less than the model's own setting, and never more than the window it was made for.
     """
-    asked = Asked(prompt.texts, None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
+    asked = SentPrompt(prompt.texts, None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
     needed = bounds(asked.texts).most + asked.around + asked.answer
     own = model.own_window or 0
     return min(own if needed <= own else max(_step(needed), own), model.context_window or MAX_WINDOW)
 
 
-def _read_from(sent: HTTPRequest) -> Asked:
+def _read_from(sent: HTTPRequest) -> SentPrompt:
     """Return what a request asked for."""
     body = loose_json.mapping(loose_json.read(sent.body or b"{}"))
     options = loose_json.mapping(body.get("options"))
     texts = (loose_json.text(message.get("content")) for message in loose_json.objects(body.get("messages")))
     answer = max(ANSWER_RESERVE, loose_json.count(options.get("num_predict")) or 0)
-    return Asked(tuple(texts), loose_json.count(options.get("num_ctx")), answer)
+    return SentPrompt(tuple(texts), loose_json.count(options.get("num_ctx")), answer)
 
 
 def cut_of(sent: HTTPRequest | None, usage: Usage) -> PromptCut | None:

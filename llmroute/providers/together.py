@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import ContextLengthError
 from llmroute.providers import LiveModel, loose_json
 from llmroute.providers.chat_completions import ChatCompletions, Dialect
-from llmroute.providers.error_table import Rule
+from llmroute.providers.error_table import ErrorRule
 
 if TYPE_CHECKING:
     from llmroute.providers import Endpoint
@@ -55,7 +55,7 @@ DIALECT = Dialect(
     parse_model=_parse_model,
     think_tags=True,
     # 403 is what Together says to prompt and answer that do not fit the window; a key that is not allowed gets 401.
-    rules=(Rule(ContextLengthError, codes="invalid_request_error", words=r"tokens\b", only=(403,)),),
+    rules=(ErrorRule(ContextLengthError, codes="invalid_request_error", words=r"tokens\b", only=(403,)),),
 )
 
 

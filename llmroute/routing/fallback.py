@@ -41,7 +41,7 @@ Next = Literal[
 ]
 
 
-class Rule(NamedTuple):
+class FailureRule(NamedTuple):
     """What one class of failure leads to.  The exit code of each is that of its class in `errors`.
 
     Attributes:
@@ -76,20 +76,20 @@ def _third(reason: TripReason) -> Trip:
 
 _FAILURES, _TIMEOUTS, _BROKEN = map(_third, (TripReason.FAILURES, TripReason.TIMEOUTS, TripReason.BROKEN_ANSWERS))
 
-RULES: dict[type[AttemptError], Rule] = {
-    RateLimitError: Rule("when told", "other provider first", _RATE_LIMIT, unreliable=True),
-    QuotaError: Rule("never", "other provider", _NO_CREDIT, warn=True),
-    AuthenticationError: Rule("never", "other provider", _KEY_REFUSED, warn=True),
-    ModelGoneError: Rule("never", "any", _MODEL_GONE, warn=True),
-    TransientError: Rule("once", "other provider first", _FAILURES, unreliable=True, slow=True),
-    ProviderTimeoutError: Rule("never", "other provider first", _TIMEOUTS, unreliable=True, slow=True),
-    UnreachableError: Rule("when broken off", "other provider", _UNREACHABLE, unreliable=True, slow=True),
-    ContextLengthError: Rule("never", "larger window"),
-    ContentError: Rule("never", "when allowed"),
-    ParameterError: Rule("adapted", "that takes it"),
-    BadRequestError: Rule("never", "never"),
-    BadOutputError: Rule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
-    RestingError: Rule("never", "other provider first"),
+RULES: dict[type[AttemptError], FailureRule] = {
+    RateLimitError: FailureRule("when told", "other provider first", _RATE_LIMIT, unreliable=True),
+    QuotaError: FailureRule("never", "other provider", _NO_CREDIT, warn=True),
+    AuthenticationError: FailureRule("never", "other provider", _KEY_REFUSED, warn=True),
+    ModelGoneError: FailureRule("never", "any", _MODEL_GONE, warn=True),
+    TransientError: FailureRule("once", "other provider first", _FAILURES, unreliable=True, slow=True),
+    ProviderTimeoutError: FailureRule("never", "other provider first", _TIMEOUTS, unreliable=True, slow=True),
+    UnreachableError: FailureRule("when broken off", "other provider", _UNREACHABLE, unreliable=True, slow=True),
+    ContextLengthError: FailureRule("never", "larger window"),
+    ContentError: FailureRule("never", "when allowed"),
+    ParameterError: FailureRule("adapted", "that takes it"),
+    BadRequestError: FailureRule("never", "never"),
+    BadOutputError: FailureRule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
+    RestingError: FailureRule("never", "other provider first"),
 }
 
 

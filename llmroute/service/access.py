@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from llmroute.ledger.entries import Entry, Refusal
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.store import Ledger
 
 # Of a request's time, what its waits for the ledger may take together: the rest is for the answer.
@@ -66,7 +66,7 @@ class Access:
         """Return how long locks may be waited for where that is part of no request."""
         return Patience(0.0 if self._in_vain else self._wait_s)
 
-    def write(self, entries: Sequence[Entry], patience: Patience) -> list[LedgerError | Refusal | None]:
+    def write(self, entries: Sequence[LedgerEntry], patience: Patience) -> list[LedgerError | Refusal | None]:
         """As `Ledger.write`.
 
         Raises:
@@ -80,7 +80,9 @@ class Access:
         self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
-    def write_within(self, entries: Sequence[Entry], patience: Patience) -> list[LedgerError | Refusal | None] | None:
+    def write_within(
+        self, entries: Sequence[LedgerEntry], patience: Patience
+    ) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, and nothing is written, where locks were held all the time and may be waited for again."""
         from llmroute.ledger.faults import is_held
 
@@ -95,7 +97,7 @@ class Access:
         self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
-    def write_at_once(self, entries: Sequence[Entry]) -> list[LedgerError | Refusal | None] | None:
+    def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `Ledger.write_at_once`; None where it is not open, too."""
         # Another thread may close it meanwhile.
         ledger = self._ledger

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmroute.config import Limit
     from llmroute.errors import RestingError
     from llmroute.ledger.breakers import Prober
-    from llmroute.ledger.entries import Entry, Refusal
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.locks import Patience
     from llmroute.ledger.memory import Recollection
     from llmroute.ledger.rows import AttemptRow
@@ -43,14 +43,14 @@ class Admission(NamedTuple):
 # How long a look into the ledger waits for others at most: a request can do without it.
 LOOK_S = 0.25
 
-Outcome: TypeAlias = "int | BudgetExceededError | RestingError | None"
+LedgerOutcome: TypeAlias = "int | BudgetExceededError | RestingError | None"
 
 
 class _Draft(NamedTuple):
     """An operation as the ledger gets it, and what makes it fit a budget."""
 
     operation: Begin | Settle
-    entry: Entry
+    entry: LedgerEntry
     fitting: Fitting | None = None
 
 
@@ -88,7 +88,7 @@ class Bookkeeper:
         """Write how an attempt ended and what it taught."""
         self.write([settlement], settlement.patience)
 
-    def write(self, operations: Sequence[Begin | Settle], patience: Patience | None = None) -> list[Outcome]:
+    def write(self, operations: Sequence[Begin | Settle], patience: Patience | None = None) -> list[LedgerOutcome]:
         """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each.
 
         All wait with the same `patience`.
@@ -98,7 +98,7 @@ class Bookkeeper:
         assert outcomes is not None
         return outcomes
 
-    def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[Outcome] | None:
+    def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[LedgerOutcome] | None:
         """As `write`; None, and nothing is written, where the ledger was held by others for that long."""
         from llmroute.ledger.locks import Patience
 
@@ -109,15 +109,15 @@ class Bookkeeper:
         with self.access.closed_again():
             self.write(operations)
 
-    def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[Outcome] | None:
+    def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[LedgerOutcome] | None:
         """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
         return self._write(operations, self.access.write_at_once)
 
     def _write(
         self,
         operations: Sequence[Begin | Settle],
-        write: Callable[[Sequence[Entry]], Sequence[LedgerError | Refusal | None] | None],
-    ) -> list[Outcome] | None:
+        write: Callable[[Sequence[LedgerEntry]], Sequence[LedgerError | Refusal | None] | None],
+    ) -> list[LedgerOutcome] | None:
         drafts = [self._draft(operation) for operation in operations]
         entries = [draft.entry for draft in drafts if not self._is_spooled(draft.operation)]
         try:
@@ -152,7 +152,7 @@ class Bookkeeper:
         caps = current_caps(limits, row.started_ms)
         return _Draft(operation, Pending(row, caps, fitting.fit, how.prober, how.retry), fitting)
 
-    def _conclude(self, draft: _Draft, outcome: LedgerError | Refusal | None) -> Outcome:
+    def _conclude(self, draft: _Draft, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Say what came of an operation; what the ledger could not take is kept elsewhere, unless a budget binds."""
         fitting, row = draft.fitting, draft.operation.row
         if outcome is None:
@@ -242,7 +242,7 @@ class Bookkeeper:
             self._warn(f"warning: this call is not in the ledger yet, the next run takes it in from {place}{reason}")
 
 
-def answer_of(outcome: Outcome) -> int | None:
+def answer_of(outcome: LedgerOutcome) -> int | None:
     """Return what an operation came to, or raise what refused it."""
     if isinstance(outcome, LLMRouteError):
         raise outcome

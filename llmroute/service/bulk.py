@@ -17,7 +17,7 @@ from llmroute.service.drive import drive_async
 from llmroute.service.flow import run
 from llmroute.service.gate import Gate
 from llmroute.service.kinds import shown
-from llmroute.service.many import BatchResult, Many, Task
+from llmroute.service.many import BatchResult, Many, WorkItem
 from llmroute.service.options import Options
 from llmroute.service.paced import PacedBooks
 from llmroute.service.purse import Purse
@@ -145,12 +145,12 @@ async def generate_many(
         await asyncio.gather(producing, return_exceptions=True)
 
 
-def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[Task | None]]:
+def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[WorkItem | None]]:
     """Return what takes one request after the other, and None at their end."""
     if isinstance(requests, AsyncIterable):
         later = aiter(requests)
 
-        async def await_one() -> Task | None:
+        async def await_one() -> WorkItem | None:
             request = await anext(later, _END)
             return None if request is _END else _task(request)
 
@@ -159,21 +159,21 @@ def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitab
         raise RequestError(f"requests: {shown(requests)} is not an iterable of requests", option="requests")
     now = iter(requests)
 
-    async def take_one() -> Task | None:
+    async def take_one() -> WorkItem | None:
         request = next(now, _END)
         return None if request is _END else _task(request)
 
     return take_one
 
 
-def _task(request: Any) -> Task:
+def _task(request: Any) -> WorkItem:
     if isinstance(request, Options):
-        return Task(request, request)
+        return WorkItem(request, request)
     if not isinstance(request, Mapping):
-        return Task(Options(prompt=request), request)
+        return WorkItem(Options(prompt=request), request)
     for name in request:
         if name not in Options.__match_args__:
             near = nearest(str(name), Options.__match_args__)
             hint = f"did you mean {near}?" if near else None
-            return Task(RequestError(f"a request has no option {shown(name)}", hint=hint), request)
-    return Task(Options(**request), request)
+            return WorkItem(RequestError(f"a request has no option {shown(name)}", hint=hint), request)
+    return WorkItem(Options(**request), request)

@@ -18,7 +18,7 @@ ROUNDS_TO_MOST = 8
 LONGEST_PAUSE_S = 300.0
 
 
-class Lane:
+class ProviderLimit:
     """The calls to one provider: additive increase, multiplicative decrease, as TCP shares a line (RFC 5681).
 
     `limit` grows by an eighth of `most` for each round of calls that were answered.  It is halved by a 429 of a call
@@ -65,14 +65,14 @@ class Gate:
         """`most` is the number of calls to one provider that are never exceeded."""
         self._most = most
         self._is_local = is_local
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, ProviderLimit] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def lane(self, provider: str) -> Lane:
+    def lane(self, provider: str) -> ProviderLimit:
         """Return the lane of a provider."""
         if provider not in self._lanes:
             first = FIRST_LOCAL if self._is_local(provider) else self._most
-            self._lanes[provider] = Lane(self._most, first)
+            self._lanes[provider] = ProviderLimit(self._most, first)
             self._waiting[provider] = deque()
         return self._lanes[provider]
 

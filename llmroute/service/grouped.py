@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.memory import Lesson
     from llmroute.ledger.rows import AttemptRow
-    from llmroute.service.bookkeeping import Bookkeeper, Outcome
+    from llmroute.service.bookkeeping import Bookkeeper, LedgerOutcome
     from llmroute.service.operations import Begin
     from llmroute.service.threads import Threads
 
@@ -32,7 +32,7 @@ class _Waiting(NamedTuple):
     """What is to be written, and until when, by the clock of the loop, the ledger is waited for."""
 
     operation: Begin | Settle
-    done: asyncio.Future[Outcome]
+    done: asyncio.Future[LedgerOutcome]
     until_s: float
 
 
@@ -43,7 +43,7 @@ class GroupedBooks:
         self._books = books
         self._threads = threads
         self._waiting: list[_Waiting] = []
-        self._writing: asyncio.Future[list[Outcome] | None] | None = None
+        self._writing: asyncio.Future[list[LedgerOutcome] | None] | None = None
 
     async def begin(self, beginning: Begin) -> int | None:
         """As `Bookkeeper.begin`."""
@@ -59,7 +59,7 @@ class GroupedBooks:
         if self._books.write_at_once([settlement]) is None:
             self._threads.start(lambda: self._books.write_late([settlement]))
 
-    async def _written(self, operation: Begin | Settle) -> Outcome:
+    async def _written(self, operation: Begin | Settle) -> LedgerOutcome:
         loop = asyncio.get_running_loop()
         patience = operation.patience or self._books.access.patience()
         with patience.spent() as left_s:
@@ -89,11 +89,11 @@ class GroupedBooks:
         within_s = min(max(left_s, 0.0), ROUND_S)
         self._in_thread(group, lambda: self._books.write_within(operations, within_s))
 
-    def _in_thread(self, group: list[_Waiting], write: Callable[[], list[Outcome] | None]) -> None:
+    def _in_thread(self, group: list[_Waiting], write: Callable[[], list[LedgerOutcome] | None]) -> None:
         self._writing = self._threads.submit(write)
         self._writing.add_done_callback(lambda done: self._written_in_thread(group, done))
 
-    def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[Outcome] | None]) -> None:
+    def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[LedgerOutcome] | None]) -> None:
         self._writing = None
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is not None:
@@ -119,7 +119,7 @@ class GroupedBooks:
             loop.call_later(_LOOK_AGAIN_S, self._write)
 
 
-def _answer(group: list[_Waiting], outcomes: list[Outcome]) -> None:
+def _answer(group: list[_Waiting], outcomes: list[LedgerOutcome]) -> None:
     for waiting, outcome in zip(group, outcomes, strict=True):
         if not waiting.done.done():
             waiting.done.set_result(outcome)

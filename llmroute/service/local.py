@@ -32,7 +32,7 @@ START_LOCAL_SERVER = "start it with: ollama serve"
 NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
 
 
-class Listed(NamedTuple):
+class PulledModels(NamedTuple):
     """What the server said: None where it did not answer.  `elsewhere` are models that it passes on to another machine.
 
     `digests` are those of the models that are pulled, by their whole names.
@@ -62,7 +62,7 @@ class LocalModels:
         # After a question that was not answered in time, or many that were, no other model is asked about for a while.
         self._silent_until_s = float("-inf")
         self._asking_s = 0.0
-        self._listed: Listed | None = None
+        self._listed: PulledModels | None = None
         self._asking = threading.Lock()
         self._limit = threading.local()
         start_anew_in_children(self)
@@ -162,7 +162,7 @@ class LocalModels:
         with self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2) as exchange:
             return exchange, exchange.read_all(lambda: max(until_s - self._monotonic(), 0.001))
 
-    def _known(self) -> Listed:
+    def _known(self) -> PulledModels:
         """Return what the server said last, asking it again when that is old; one thread asks for all."""
         listed = self._listed
         if listed is not None and self._monotonic() - listed.at_s < FRESH_S:
@@ -178,10 +178,12 @@ class LocalModels:
         finally:
             self._asking.release()
 
-    def _ask(self) -> Listed:
+    def _ask(self) -> PulledModels:
         within_s = self._within_s()
         # Silence in less than the usual time is no answer to others.
-        nothing = Listed(None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S, {})
+        nothing = PulledModels(
+            None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S, {}
+        )
         try:
             provider = self._connect()
             exchange, body = self._answer_to(provider.render_models(), within_s)
@@ -195,7 +197,7 @@ class LocalModels:
         elsewhere = frozenset(
             name for model in models if model.local is False for name in (model.api_name, *model.aliases)
         )
-        return Listed(
+        return PulledModels(
             frozenset(names | set(map(_tag, names))),
             elsewhere,
             self._monotonic(),

@@ -32,7 +32,7 @@ AHEAD = 16
 HELD_CHARACTERS = 16 * 1024 * 1024
 
 
-class Task(NamedTuple):
+class WorkItem(NamedTuple):
     """One of many requests: what is asked, or why it cannot be; `request` is what the caller knows it by."""
 
     asked: Options | LLMRouteError
@@ -87,7 +87,7 @@ class Many:
         self._winding_down = False
         self.stopped_by: LLMRouteError | None = None
 
-    async def run(self, take: Callable[[], Awaitable[Task | None]]) -> None:
+    async def run(self, take: Callable[[], Awaitable[WorkItem | None]]) -> None:
         """See every task through that `take` returns, until it returns None or `stopped_by` is set.
 
         Raises:
@@ -126,7 +126,7 @@ class Many:
         for pause in self._pauses:
             pause.cancel()
 
-    async def _work(self, take: Callable[[], Awaitable[Task | None]], taking: asyncio.Lock) -> None:
+    async def _work(self, take: Callable[[], Awaitable[WorkItem | None]], taking: asyncio.Lock) -> None:
         while True:
             async with taking:
                 if self._stopping or self._cannot_take is not None:
@@ -143,7 +143,7 @@ class Many:
             await self._keep_near(number)
             await self._see_through(number, task)
 
-    async def _see_through(self, number: int, task: Task) -> None:
+    async def _see_through(self, number: int, task: WorkItem) -> None:
         asked = task.asked
         if isinstance(asked, LLMRouteError):
             await self._hand_over(number, BatchResult(task.request, None, asked))

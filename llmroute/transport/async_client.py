@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from llmroute.errors import BadOutputError, BadRequestError
-from llmroute.transport.body import AsyncWatchedStream, Bounds, holds_unasked_bytes
+from llmroute.transport.body import AsyncWatchedStream, BodyLimits, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_async_client
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
@@ -110,7 +110,7 @@ class AsyncExchange:
         response = self._response
         if without_body(response):
             return
-        bounds = Bounds(response)
+        bounds = BodyLimits(response)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
 

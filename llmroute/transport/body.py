@@ -21,7 +21,7 @@ _PIECE_BYTES = 1024
 _MAGIC = b"\x1f\x8b"
 
 
-class Bounds:
+class BodyLimits:
     """How a body is to be read: counted, and in small pieces where it is compressed although identity was asked for."""
 
     def __init__(self, response: httpx.Response) -> None:
@@ -97,7 +97,7 @@ class _Members:
 class WatchedStream(httpx.SyncByteStream):
     """A stream within its bounds; `at_end` is called before its connection may be used again."""
 
-    def __init__(self, stream: httpx.SyncByteStream, bounds: Bounds, at_end: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.SyncByteStream, bounds: BodyLimits, at_end: Callable[[], None]) -> None:
         self._stream = stream
         self._bounds = bounds
         self._at_end = at_end
@@ -115,7 +115,9 @@ class WatchedStream(httpx.SyncByteStream):
 class AsyncWatchedStream(httpx.AsyncByteStream):
     """As `WatchedStream`, for the event loop."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, bounds: Bounds, at_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, stream: httpx.AsyncByteStream, bounds: BodyLimits, at_end: Callable[[], Awaitable[None]]
+    ) -> None:
         self._stream = stream
         self._bounds = bounds
         self._at_end = at_end

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 
 from llmroute.errors import BadRequestError
-from llmroute.transport.body import Bounds, WatchedStream, holds_unasked_bytes
+from llmroute.transport.body import BodyLimits, WatchedStream, holds_unasked_bytes
 from llmroute.transport.callers import CallersClient
 from llmroute.transport.clients import OwnClients, new_client
 from llmroute.transport.deadline import Background
@@ -163,7 +163,7 @@ class Exchange(BlockingExchange):
             yield Head(response.status_code, lower_case(response.headers))
             if without_body(response):
                 return
-            bounds = Bounds(response)
+            bounds = BodyLimits(response)
             stream = response.stream
             assert isinstance(stream, httpx.SyncByteStream)
             response.stream = WatchedStream(stream, bounds, lambda: self._end(response, stream))

@@ -12,7 +12,7 @@ from llmroute.errors import BadOutputError, BadRequestError, ProviderTimeoutErro
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
 
-Failure = TypeVar("Failure", bound="AttemptError")
+AttemptErrorT = TypeVar("AttemptErrorT", bound="AttemptError")
 
 FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 """What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
@@ -88,7 +88,7 @@ def _not_connected(within_s: float) -> ProviderTimeoutError:
     return _unsent(ProviderTimeoutError(f"no connection within {within_s:.3g} s"))
 
 
-def _unsent(error: Failure) -> Failure:
+def _unsent(error: AttemptErrorT) -> AttemptErrorT:
     error.sent = False
     return error
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmroute.batch.failed import FailedFile
 from llmroute.batch.results import ResultsFile
-from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import in_flags
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from llmroute.cli.bar import Progress, line
+from llmroute.cli.bar import ProgressState, line
 from tests.pseudo_terminal import run_on_terminal
 from tests.shell import environment
 
@@ -29,20 +29,20 @@ SIZES = ((80, 24), (200, 50))
 # A batch and a pull at fixed moments; what is drawn over what stands on a line of its own.
 AT_MOMENTS = """
 import sys
-from llmroute.cli.bar import Bar, Progress
+from llmroute.cli.bar import Bar, ProgressState
 from llmroute.cli.failures import say
 moments = iter((0, 0.05, 10, 20, 60, 70, 80, 83))
 quiet = sys.argv[1:] == ["-q"]
 with Bar(quiet=quiet, clock=lambda: next(moments)) as bar:
-    bar.show(Progress("batch", 0, 10_000, cost_usd=0.0, budget_usd=5))
-    bar.show(Progress("batch", 1, 10_000, cost_usd=0.001, budget_usd=5))
-    bar.show(Progress("batch", 420, 10_000, failed=3, cost_usd=0.0312, budget_usd=5))
+    bar.show(ProgressState("batch", 0, 10_000, cost_usd=0.0, budget_usd=5))
+    bar.show(ProgressState("batch", 1, 10_000, cost_usd=0.001, budget_usd=5))
+    bar.show(ProgressState("batch", 420, 10_000, failed=3, cost_usd=0.0312, budget_usd=5))
     say("a note stands alone")
-    bar.show(Progress("batch", 840, 10_000, failed=3, cost_usd=0.0625, budget_usd=5))
-    bar.show(Progress("batch", 9_240, 10_000, failed=12, cost_usd=0.61, budget_usd=5))
-    bar.show(Progress("pulling\\x1b[2J 模型", 0, 4_200_000_000, "bytes"))
-    bar.show(Progress("pulling\\x1b[2J 模型", 1_000_000_000, 4_200_000_000, "bytes"))
-    bar.show(Progress("prices", 300_000, None, "bytes"))
+    bar.show(ProgressState("batch", 840, 10_000, failed=3, cost_usd=0.0625, budget_usd=5))
+    bar.show(ProgressState("batch", 9_240, 10_000, failed=12, cost_usd=0.61, budget_usd=5))
+    bar.show(ProgressState("pulling\\x1b[2J 模型", 0, 4_200_000_000, "bytes"))
+    bar.show(ProgressState("pulling\\x1b[2J 模型", 1_000_000_000, 4_200_000_000, "bytes"))
+    bar.show(ProgressState("prices", 300_000, None, "bytes"))
 """
 
 
@@ -69,11 +69,11 @@ def test_a_terminal_shows_the_kept_bars_and_not_one_escape(columns: int, lines: 
 # Draws a bar, waits until it may go on, and draws another.
 AROUND_A_RESIZE = """
 import sys
-from llmroute.cli.bar import Bar, Progress
+from llmroute.cli.bar import Bar, ProgressState
 with Bar(clock=iter((0.0, 1.0, 2.0)).__next__) as bar:
-    bar.show(Progress("batch", 500, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
+    bar.show(ProgressState("batch", 500, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
     sys.stdin.readline()
-    bar.show(Progress("batch", 600, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
+    bar.show(ProgressState("batch", 600, 1_000, failed=3, cost_usd=0.0312, budget_usd=5))
 """
 
 
@@ -118,15 +118,15 @@ def test_nothing_is_drawn_when_it_is_to_be_quiet_or_the_terminal_cannot(tmp_path
 
 
 def test_the_rate_and_the_time_left_are_those_of_the_last_half_minute() -> None:
-    told = line(Progress("batch", 900, 1_000, failed=2, cost_usd=0.5, budget_usd=2), 0.5, 120)
+    told = line(ProgressState("batch", 900, 1_000, failed=2, cost_usd=0.5, budget_usd=2), 0.5, 120)
     assert told.endswith("90%  900 of 1,000 · 2 failed · 30/min · $0.5000 of $2.00 · 3:20 left")
-    assert line(Progress("batch", 0, 86_400), 2.0, 120).endswith("12:00:00 left")
-    assert "left" not in line(Progress("batch", 9, 10), None, 120)
+    assert line(ProgressState("batch", 0, 86_400), 2.0, 120).endswith("12:00:00 left")
+    assert "left" not in line(ProgressState("batch", 9, 10), None, 120)
 
 
 @given(
     st.builds(
-        Progress,
+        ProgressState,
         st.text(max_size=60),
         st.integers(0, 10**15),
         st.none() | st.integers(0, 10**15),
@@ -138,8 +138,8 @@ def test_the_rate_and_the_time_left_are_those_of_the_last_half_minute() -> None:
     st.none() | st.floats(0, 1e12),
     st.integers(1, 250),
 )
-@example(Progress("\xad", 0), None, 1)
-def test_no_line_is_wider_than_it_may_be(progress: Progress, rate: float | None, columns: int) -> None:
+@example(ProgressState("\xad", 0), None, 1)
+def test_no_line_is_wider_than_it_may_be(progress: ProgressState, rate: float | None, columns: int) -> None:
     told = line(progress, rate, columns)
     assert "\n" not in told
     assert "\x1b" not in told

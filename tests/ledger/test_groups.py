@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from llmroute.ledger.entries import Entry
+    from llmroute.ledger.entries import LedgerEntry
 
 
 @pytest.fixture
@@ -75,7 +75,11 @@ def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:
     "bad", [{"workspace": "half a \ud800 character"}, {"input_tokens": 2**70}, {"model": None}, {"attempt": "x"}]
 )
 def test_a_row_that_no_column_takes_is_refused_alone(bad: dict[str, Any], ledger: Ledger) -> None:
-    entries: list[Entry] = [Pending(row("a")), Pending(row("bad", **bad)), Settled(settled(row("b"), 1), lesson())]
+    entries: list[LedgerEntry] = [
+        Pending(row("a")),
+        Pending(row("bad", **bad)),
+        Settled(settled(row("b"), 1), lesson()),
+    ]
     outcomes = ledger.write(entries)
     assert [type(one) for one in outcomes] == [type(None), LedgerError, type(None)]
     assert statuses(ledger) == {"a": "pending", "b": "ok"}
@@ -123,7 +127,7 @@ def test_who_does_not_wait_writes_where_nobody_else_does_and_nothing_where_someb
 def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_group_out(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     bad = Pending(row("bad", model=None), retry=True)
-    entries: list[Entry] = [Settled(settled(row("a"), 1), lesson()), bad, Pending(row("b"))]
+    entries: list[LedgerEntry] = [Settled(settled(row("a"), 1), lesson()), bad, Pending(row("b"))]
     with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
         tokens = memory.retry_tokens(ledger.db, "openai", NOW_MS)
         begun: list[str] = []

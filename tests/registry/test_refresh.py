@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.cli.failures import in_flags
+from llmroute.cli.flags import in_flags
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
 from llmroute.registry.live import compare_live, merge_live

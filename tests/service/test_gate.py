@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmroute.service.gate import Gate, Lane
+from llmroute.service.gate import Gate, ProviderLimit
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -24,7 +24,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def test_a_429_halves_once_for_all_calls_of_its_burst() -> None:
-    lane = Lane(64, 64)
+    lane = ProviderLimit(64, 64)
     lane.blame(began_s=1.0, now_s=2.0, retry_after_s=None)
     lane.blame(began_s=1.5, now_s=2.1, retry_after_s=None)
     assert lane.limit == 32
@@ -33,7 +33,7 @@ def test_a_429_halves_once_for_all_calls_of_its_burst() -> None:
 
 
 def test_a_round_of_answers_adds_an_eighth_of_the_most_and_never_goes_beyond() -> None:
-    lane = Lane(64, 16)
+    lane = ProviderLimit(64, 16)
     for _ in range(16):
         lane.praise()
     assert 22 < lane.limit <= 24
@@ -44,7 +44,7 @@ def test_a_round_of_answers_adds_an_eighth_of_the_most_and_never_goes_beyond() -
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 100)), max_size=200))
 def test_whatever_happens_one_call_may_always_be_made_in_the_end(events: list[tuple[bool, float, float]]) -> None:
-    lane = Lane(8, 8)
+    lane = ProviderLimit(8, 8)
     for good, began_s, now_s in events:
         if good:
             lane.praise()
@@ -55,7 +55,7 @@ def test_whatever_happens_one_call_may_always_be_made_in_the_end(events: list[tu
 
 
 def test_the_wish_to_be_asked_later_holds_for_everybody_and_is_not_shortened_by_a_shorter_one() -> None:
-    lane = Lane(8, 8)
+    lane = ProviderLimit(8, 8)
     lane.blame(0.0, 10.0, 5.0)
     lane.blame(0.0, 11.0, 1.0)
     assert not lane.has_room(14.9)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmroute.errors import AuthenticationError, BudgetExceededError, LLMRouteError, RateLimitError, TransientError
 from llmroute.service import many
-from llmroute.service.many import BatchResult, Many, Task
+from llmroute.service.many import BatchResult, Many, WorkItem
 from llmroute.service.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 
@@ -72,9 +72,9 @@ class World:
             engine = Many(
                 asking(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
             )
-            tasks = iter([Task(Options(prompt=str(number)), number) for number in range(count)])
+            tasks = iter([WorkItem(Options(prompt=str(number)), number) for number in range(count)])
 
-            async def take() -> Task | None:
+            async def take() -> WorkItem | None:
                 return next(tasks, None)
 
             await asyncio.wait_for(engine.run(take), 30)
@@ -194,9 +194,9 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
 
         numbers = iter(range(1000))
 
-        async def take() -> Task | None:
+        async def take() -> WorkItem | None:
             number = next(numbers, None)
-            return None if number is None else Task(Options(prompt=str(number)), number)
+            return None if number is None else WorkItem(Options(prompt=str(number)), number)
 
         running = asyncio.ensure_future(Many(asking(answer), deliver, jobs=4, in_order=True).run(take))
         for _ in range(2000):
@@ -224,9 +224,9 @@ def test_when_results_cannot_be_taken_all_is_broken_off_and_settled() -> None:
     async def work() -> None:
         numbers = iter(range(1000))
 
-        async def take() -> Task:
+        async def take() -> WorkItem:
             number = next(numbers)
-            return Task(Options(prompt=str(number)), number)
+            return WorkItem(Options(prompt=str(number)), number)
 
         with pytest.raises(BrokenError):
             await asyncio.wait_for(Many(asking(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
@@ -240,9 +240,15 @@ def test_a_request_that_cannot_be_made_has_its_place_in_the_order() -> None:
     delivered: list[BatchResult] = []
 
     async def work() -> None:
-        tasks = iter([Task(Options(prompt="3"), "a"), Task(LLMRouteError("bad"), "b"), Task(Options(prompt="0"), "c")])
+        tasks = iter(
+            [
+                WorkItem(Options(prompt="3"), "a"),
+                WorkItem(LLMRouteError("bad"), "b"),
+                WorkItem(Options(prompt="0"), "c"),
+            ]
+        )
 
-        async def take() -> Task | None:
+        async def take() -> WorkItem | None:
             return next(tasks, None)
 
         async def deliver(result: BatchResult) -> None:

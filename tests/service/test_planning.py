@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.circuits import Trip, TripReason
-from llmroute.cli.failures import in_flags
-from llmroute.cli.flags import FLAGS
+from llmroute.cli.flags import FLAGS, in_flags
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.ledger.memory import Lesson, learn
 from llmroute.ledger.store import Ledger

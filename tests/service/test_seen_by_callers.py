@@ -16,7 +16,8 @@ import pytest
 from llmroute import errors
 from llmroute.batch import line
 from llmroute.batch.results import ResultsFile
-from llmroute.cli.failures import error_as_json, in_flags, told_with_hint
+from llmroute.cli.failures import error_as_json, told_with_hint
+from llmroute.cli.flags import in_flags
 from llmroute.errors import (
     AllProvidersFailedError,
     AttemptError,

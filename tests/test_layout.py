@@ -1,0 +1,110 @@
+"""How the package is cut: modules import each other in one direction, and each class has a name of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import llmroute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(llmroute.__file__).parent
+
+
+class Imports(NamedTuple):
+    """The modules that a module imports: when it is loaded, when a function is called, and for type checkers only."""
+
+    at_load: set[str]
+    in_functions: set[str]
+    for_types: set[str]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imported(node: ast.AST, known: Mapping[str, str]) -> Iterator[str]:
+    """Yield the modules that a statement imports: of `from package import module` that is the module."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "an import is absolute"
+        inside = [f"{node.module}.{alias.name}" for alias in node.names]
+        names = [name if name in known else str(node.module) for name in inside]
+    else:
+        names = []
+    yield from (name for name in names if name in known)
+
+
+def imports(source: str, known: Mapping[str, str]) -> Imports:
+    found = Imports(set(), set(), set())
+
+    def visit(node: ast.AST, names: set[str]) -> None:
+        names.update(imported(node, known))
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for statement in node.body:
+                visit(statement, found.for_types)
+            for statement in node.orelse:
+                visit(statement, names)
+            return
+        called_later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            visit(child, found.in_functions if called_later and names is found.at_load else names)
+
+    visit(ast.parse(source), found.at_load)
+    return found
+
+
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules of a circle of imports at run time, its first one last again; none where there is none."""
+    graph = {}
+    for name, source in sources.items():
+        found = imports(source, sources)
+        graph[name] = (found.at_load | found.in_functions) - {name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        ("import a.two", True),
+        ("from a import two", True),
+        ("from a.two import x", True),
+        ("def f():\n    from a.two import x", True),
+        ("class C:\n    async def f(self):\n        import a.two", True),
+        ("if TYPE_CHECKING:\n    from a.two import x", False),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from a.two import x", True),
+        ("import b", False),
+    ],
+)
+def test_a_circle_is_found_wherever_its_imports_stand(one: str, expected: bool) -> None:
+    assert bool(circle({"a": "", "a.one": one, "a.two": "from a.one import y"})) is expected
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert len(SOURCES) > 100
+    assert " -> ".join(reversed(circle(SOURCES))) == ""
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places = defaultdict(list)
+    for module, source in SOURCES.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
