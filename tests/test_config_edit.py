@@ -51,7 +51,13 @@ day = 1
         (("budgets",), "total", 9, "sign\n", "sign\ntotal = 9\n"),
         (("budgets", "workspaces", "my team"), "day", 4, "day = 1\n", "day = 4\n"),
         (("budgets", "workspaces", "my team"), "week", 4, "day = 1\n", "day = 1\nweek = 4\n"),
-        (("budgets", "workspaces", "a.b"), "week", 4, "day = 1\n", 'day = 1\n\n[budgets.workspaces."a.b"]\nweek = 4\n'),
+        (
+            ("budgets", "workspaces", "a.b"),
+            "week",
+            4,
+            "day = 1\n",
+            'day = 1\n\n[ budgets .workspaces."a.b"]\nweek = 4\n',
+        ),
         ((), "workspace", 'q"\\', "default\n", 'default\nworkspace = "q\\"\\\\"\n'),
     ],
 )
@@ -85,7 +91,9 @@ def test_a_new_file_is_private_and_an_old_one_keeps_its_mode_and_its_link(tmp_pa
         ("budgets.month = 1", "budgets.month = 1\nbudgets.day = 5\n"),
         ("[budgets]\r\nmonth = 1\r\n", "[budgets]\r\nmonth = 1\r\nday = 5\r\n"),
         ("[budgets]", "[budgets]\nday = 5\n"),
-        ("[budgets.workspaces.w]\nday = 1", "[budgets.workspaces.w]\nday = 1\n\n[budgets]\nday = 5\n"),
+        ("budgets = {month = 1} # mine\n", "budgets = {month = 1,day = 5} # mine\n"),
+        ("budgets = { day = 1 } # mine\n", "budgets = { day = 5 } # mine\n"),
+        ("[budgets.workspaces.w]\nday = 1", "[budgets]\nday = 5\n\n[budgets.workspaces.w]\nday = 1"),
     ],
 )
 def test_a_key_is_added_in_the_style_of_the_file(text: str, after: str, tmp_path: Path) -> None:
@@ -95,9 +103,7 @@ def test_a_key_is_added_in_the_style_of_the_file(text: str, after: str, tmp_path
     assert path.read_bytes().decode() == after
 
 
-@pytest.mark.parametrize(
-    "text", ["budgets = {month = 1}", "budgets = {day = 1}", "budgets = 3", "[[budgets]]\nday = 1", "budgets = "]
-)
+@pytest.mark.parametrize("text", ["budgets = 3", "[[budgets]]\nday = 1", "budgets = "])
 def test_what_cannot_be_changed_cleanly_is_left_alone_and_said(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)

@@ -33,6 +33,7 @@ HEAVY = {
     "click",
     "http.client",
     "urllib.request",
+    "tomlkit",
     "tomllib",
 }
 TELL = f"""
@@ -99,11 +100,11 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs restore copy.db": (2, KEEPS),
     "costs prune --older-than 90d --yes": KEEPS,
     "costs budget": set(),
-    "costs budget set --month 5": {"tomllib"},
+    "costs budget set --month 5": {"tomlkit", "tomllib"},
     "chains": SENDS,
     "chains show FAST_LATENCY": SENDS,
-    "chains set MINE openai/gpt-4o": {"tomllib"},
-    "chains remove MINE": {"tomllib", "pydantic"},
+    "chains set MINE openai/gpt-4o": {"tomlkit", "tomllib"},
+    "chains remove MINE": {"tomlkit", "tomllib", "pydantic"},
     "chains test FAST_LATENCY -y": (4, SENDS | KEEPS),
 }
 
