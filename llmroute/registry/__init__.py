@@ -166,7 +166,7 @@ class ModelRegistry:
             RequestError: there is no such capability.
         """
         if capability is not None and capability not in CAPABILITIES:
-            raise RequestError(f"no capability is called {capability!r}", hint=f"there are {', '.join(CAPABILITIES)}")
+            raise names.unknown_capability(capability)
         able = (
             model
             for model in map(self._held.model, self._held)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
 from llmroute.nearest import nearest
-from llmroute.types import ModelConfig, Price
+from llmroute.types import CAPABILITIES, ModelConfig, Price
 from llmroute.urls import is_ollama_cloud_tag
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ def unknown_provider(provider: str, providers: Iterable[str]) -> RequestError:
         f"no provider is called {provider!r}",
         hint=f"did you mean {near}?" if near else f"there are {', '.join(names)}",
     )
+
+
+def unknown_capability(capability: str) -> RequestError:
+    """Say that no capability is called so, and which there are."""
+    return RequestError(f"no capability is called {capability!r}", hint=f"there are {', '.join(CAPABILITIES)}")
 
 
 def unknown_model(name: str, near: Sequence[str], providers: Collection[str]) -> RequestError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
-from llmroute.errors import RequestError
+from llmroute.registry.names import unknown_capability
 from llmroute.registry.pricing import price_on
 from llmroute.routing.estimate import TYPICAL_OUTPUT_TOKENS
 from llmroute.service.local import LOCAL_SERVER, unlisted_here
@@ -115,7 +115,7 @@ def narrowed(
     """
     for capability in capabilities:
         if capability not in CAPABILITIES:
-            raise RequestError(f"no capability is called {capability!r}", hint=f"there are {', '.join(CAPABILITIES)}")
+            raise unknown_capability(capability)
     wanted = frozenset(capabilities)
     return [
         one
