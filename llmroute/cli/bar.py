@@ -28,8 +28,6 @@ WINDOW_S = 30.0
 """The rate is that of the last seconds, not of the whole run."""
 _WIDEST_BAR, _NARROWEST_BAR = 24, 6
 _WIDEST_LABEL = 24
-_MEGA = 10**6
-_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", _MEGA), ("kB", 10**3), ("B", 1))
 _MINUTE_S, _HOUR_S, _LONGEST_S = 60, 3600, 360_000
 
 
@@ -113,8 +111,9 @@ def _count(progress: ProgressState) -> str:
 
 
 def _size(count: float) -> str:
-    unit, scale = next(((unit, scale) for unit, scale in _UNITS if count >= scale), _UNITS[-1])
-    return f"{count / scale:.1f} {unit}" if scale >= _MEGA else f"{count / scale:.0f} {unit}"
+    from rich.filesize import decimal
+
+    return decimal(round(count))
 
 
 def _rate(rate: float) -> str:

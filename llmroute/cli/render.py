@@ -1,4 +1,8 @@
-"""Tables and JSON: the only module that formats for people."""
+"""Tables and JSON: the only module that formats for people.
+
+Tables are made here because commands that print one need not load rich: `rich.table` with its console takes 120 ms of
+CPU to import where typer takes 100.
+"""
 
 from __future__ import annotations
 

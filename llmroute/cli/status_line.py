@@ -1,4 +1,8 @@
-"""The one line on stderr that is written over while something is under way; plain text, not one escape."""
+"""The one line on stderr that is written over while something is under way; plain text, not one escape.
+
+`rich.progress` and `rich.status` take 150 ms of CPU to import where typer takes 100, and they hide the cursor, which a
+killed process leaves hidden.
+"""
 
 from __future__ import annotations
 
