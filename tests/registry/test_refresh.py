@@ -249,7 +249,7 @@ on_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()) | ODD_PRICES.map(published))
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_refresh_file_is_taken_whole_or_refused_in_words(data: bytes) -> None:
     before = deepcopy(SHIPPED)
     try:
