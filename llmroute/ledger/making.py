@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,15 @@ def unwritten(path: Path, patience: Patience) -> Iterator[int]:
             yield fd
     finally:
         os.close(fd)
+
+
+def free_name(path: Path, kind: str, stamp: str) -> Path:
+    """Return the name beside a ledger under which one is kept: `kind` and `stamp`, with a number where it is taken."""
+    for number in count(1):
+        kept = path.with_name(f"{path.name}.{kind}-{stamp}{'' if number == 1 else f'.{number}'}")
+        if not any(map(os.path.lexists, (kept, *beside(kept)))):
+            break
+    return kept
 
 
 def tidy(aside: Path) -> None:

@@ -14,7 +14,7 @@ from llmroute.ledger.checks import check
 from llmroute.ledger.connecting import connected_to_read
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import folder_held
-from llmroute.ledger.making import new_ledger_beside, replace, tidy, unwritten
+from llmroute.ledger.making import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
@@ -49,11 +49,12 @@ def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: Patience)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with translated(path), new_ledger_beside(path) as new:
         found = _copied(copy, new, now_ms, patience)
-        aside = path.with_name(f"{path.name}.replaced-{stamp}") if path.exists() else None
         with folder_held(path.parent, Hold.ALONE, patience):
-            if aside is None:
-                replace(path, new, path.with_name(f"{path.name}.orphan-{stamp}"))
+            if not path.exists():
+                aside = None
+                replace(path, new, free_name(path, "orphan", stamp))
             else:
+                aside = free_name(path, "replaced", stamp)
                 with unwritten(path, patience):
                     replace(path, new, aside)
                 tidy(aside)

@@ -12,7 +12,7 @@ from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
 from llmroute.ledger.faults import translated
 from llmroute.ledger.locks import folder_held
 from llmroute.ledger.lost import LABELS, Lost, restored_attempt, stand_in
-from llmroute.ledger.making import new_ledger_beside, replace, tidy, unwritten
+from llmroute.ledger.making import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.mangled import is_mangled
 from llmroute.ledger.pages import Pages, log_of
 from llmroute.ledger.schema import migrate
@@ -46,7 +46,6 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: Patience) -> Salvage:
     Raises:
         LedgerError: the directory takes no new ledger, or another process keeps it locked.
     """
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     with (
         translated(path),
         folder_held(path.parent, Hold.ALONE, patience),
@@ -57,6 +56,7 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: Patience) -> Salvage:
             migrate(db)
             rows, lost = _copy(path, fd, db, now_ms)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        aside = free_name(path, "corrupt", stamp)
         replace(path, new, aside)
     tidy(aside)
     return Salvage(aside, rows, lost)

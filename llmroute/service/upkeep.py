@@ -75,6 +75,7 @@ def repair(config: Config, *, from_zero: bool = False) -> Repaired:
         LedgerError: it cannot be written, others keep it locked, or nothing in it tells what a cap has counted.
     """
     from llmroute.ledger import repairs, spool
+    from llmroute.ledger.making import free_name
     from llmroute.ledger.salvage import salvage
     from llmroute.ledger.store import Ledger
 
@@ -84,7 +85,7 @@ def repair(config: Config, *, from_zero: bool = False) -> Repaired:
     told: tuple[str, ...] = ()
     if before.unlike and before.readable:
         with Ledger(path, patience=patience) as ledger:
-            kept = repairs.repair_parts(ledger, path.with_name(f"{path.name}.before-repair-{_stamp()}"))
+            kept = repairs.repair_parts(ledger, free_name(path, "before-repair", _stamp()))
         found = check(config)
     if not found.readable:
         if config.limits and not from_zero:

@@ -17,10 +17,11 @@ from llmroute.ledger.checks import check
 from llmroute.ledger.locks import Patience
 from llmroute.ledger.lost import LOST
 from llmroute.ledger.repairs import repair_parts, repair_sums
+from llmroute.ledger.restoring import restore
 from llmroute.ledger.salvage import Salvage, salvage
 from llmroute.ledger.schema import MIGRATIONS
 from llmroute.ledger.store import Ledger
-from llmroute.ledger.upkeep import prune
+from llmroute.ledger.upkeep import backup, prune
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
 if TYPE_CHECKING:
@@ -140,6 +141,47 @@ def test_a_wrong_byte_in_a_label_of_a_row_or_of_a_sum_counts_nothing_twice(colum
         assert spent(path) == 10
         for kept in path.parent.glob("ledger.db.corrupt-*"):
             kept.unlink()
+
+
+@pytest.mark.parametrize("letter", ["\u00fc", "\u20ac", "\U0001f600"])
+def test_a_byte_of_a_character_that_became_ascii_counts_nothing_twice(letter: str, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    label = f"lab{letter}lled"
+    with Ledger(path) as ledger:
+        for call in range(2):
+            made = row(f"{call}", at_ms=NOW_MS + call * QUARTER_MS, workspace=label)
+            ledger.begin(made, [cap(10**9)], fixed(100))
+            ledger.settle(settled(made, 5))
+    before, data = rows(path), path.read_bytes()
+    places = [found.start() + 3 for found in re.finditer(label.encode(), data)]
+    assert len(places) > 3
+    for at in places:
+        for byte in range(len(letter.encode())):
+            flipped = bytearray(data)
+            flipped[at + byte] &= 0x7F
+            path.write_bytes(flipped)
+            saved = salvage(path, "now", NOW_MS, Patience(10))
+            assert saved.lost == (0, 0)
+            assert rows(path) == before
+            assert spent(path) == 10
+
+
+def test_ledgers_that_are_kept_at_the_same_second_have_names_of_their_own(path: Path) -> None:
+    copy = path.with_name("copy.db")
+    with Ledger(path) as ledger:
+        backup(ledger, copy)
+    kept = []
+    for _ in range(2):
+        edit_schema(path, lambda data: data.replace(b"CREATE TABLE attempts (", b"CREATE TABLE attempts \xa8", 1))
+        damaged = path.read_bytes()
+        aside = salvage(path, "now", NOW_MS, Patience(10)).aside
+        assert aside.read_bytes() == damaged
+        replaced = restore(path, copy, "now", NOW_MS, Patience(10)).aside
+        assert replaced is not None
+        assert check(replaced, NOW_MS).attempts == CALLS
+        kept += [aside, replaced]
+    assert len(set(kept)) == 4
+    assert all(one.exists() for one in kept)
 
 
 def test_what_is_in_the_log_only_is_read_too(path: Path) -> None:
