@@ -48,7 +48,7 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
         seen = run_on_terminal("models", "pull", "ollama/llama3.2", home=tmp_path, OLLAMA_BASE_URL=server.url)
         quiet = run_on_terminal("models", "pull", "ollama/llama3.2", "-q", home=tmp_path, OLLAMA_BASE_URL=server.url)
     assert seen.code == 0
-    assert "\rpulling manifest  0 B" in seen.text
+    assert "\rpulling manifest  0 bytes" in seen.text
     assert seen.text.endswith("\rllmroute: ollama/llama3.2 is there\n")
     assert "\x1b" not in seen.text
     assert (quiet.code, quiet.text) == (0, "")
