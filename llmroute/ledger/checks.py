@@ -13,6 +13,7 @@ from llmroute.ledger.blueprint import differences
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.budgets import Cap, standing
 from llmroute.ledger.coarse import SINCE_DAY, SPANS, of_rollups
+from llmroute.ledger.connecting import connected_in_turn
 from llmroute.ledger.faults import translated
 from llmroute.ledger.making import is_emptied
 from llmroute.ledger.reaping import dead_rows
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.blueprint import Difference
+    from llmroute.ledger.connecting import Connect
     from llmroute.ledger.locks import Patience
 
 MOST_WORDS = 3
@@ -76,7 +78,7 @@ class Report:
         return not self.faults
 
 
-def check(path: Path, now_ms: int, patience: Patience | None = None) -> Report:
+def check(path: Path, now_ms: int, patience: Patience | None = None, connect: Connect = connected_in_turn) -> Report:
     """Look at everything and change nothing.
 
     Raises:
@@ -89,7 +91,7 @@ def check(path: Path, now_ms: int, patience: Patience | None = None) -> Report:
     if is_emptied(path):
         return Report(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
     try:
-        with Ledger(path, patience=patience) as ledger, translated(path):
+        with Ledger(path, patience=patience, connect=connect) as ledger, translated(path):
             return _checked(ledger, now_ms, notes)
     except LedgerError as error:
         if not (_damaged(error.__cause__) or _is_misnumbered(path)):

@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeAlias
 
+from llmroute.errors import LedgerError
+from llmroute.files import Hold
+from llmroute.ledger.locks import Patience, folder_held
 from llmroute.ledger.making import beside
 from llmroute.ledger.schema import is_current, migrate
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
     from pathlib import Path
 
 _SYNCHRONOUS = "PRAGMA synchronous = NORMAL"
+# How long another process may take to put a ledger into its place before one is read out of turn.
+_PUT_S = 0.25
 _CANNOT_WRITE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+Connect: TypeAlias = "Callable[[Path, Patience], tuple[os.stat_result, sqlite3.Connection]]"
+"""Returns the file of a ledger, as it was when it was opened, and a connection to it."""
+
+
+def connected_in_turn(path: Path, patience: Patience) -> tuple[os.stat_result, sqlite3.Connection]:
+    """Return the file of a ledger and a connection, opened while no ledger is put into the directory or taken away.
+
+    Raises:
+        sqlite3.Error: as `connected`.
+        LedgerError: as `connected`, or another process keeps the directory locked.
+    """
+    with folder_held(path.parent, Hold.SHARED, patience), patience.spent() as within_s:
+        return path.stat(), connected(path, within_s)
+
+
+def connected_out_of_turn(path: Path, patience: Patience) -> tuple[os.stat_result, sqlite3.Connection]:
+    """As `connected_in_turn`; a connection that only reads, which needs no lock, where the directory stays locked.
+
+    Raises:
+        sqlite3.Error: as `connected` or `connected_to_read`.
+        LedgerError: it was written by a newer llmroute, or by something else.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder_held(path.parent, Hold.SHARED, Patience(min(patience.left_s, _PUT_S))))
+        except LedgerError:
+            connect = connected_to_read
+        else:
+            connect = connected
+        with patience.spent() as within_s:
+            return path.stat(), connect(path, within_s)
 
 
 def connected(path: Path, timeout_s: float) -> sqlite3.Connection:

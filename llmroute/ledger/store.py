@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
-from llmroute.files import LOCK_WAIT_S, Hold
+from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import breakers, memory, tending
 from llmroute.ledger.blueprint import lost_triggers
-from llmroute.ledger.connecting import connected, connected_again
+from llmroute.ledger.connecting import connected_again, connected_in_turn
 from llmroute.ledger.entries import Pending, Settled, write
 from llmroute.ledger.faults import HINT, OF_ONE_ROW, translated
-from llmroute.ledger.locks import Patience, folder_held
+from llmroute.ledger.locks import Patience
 from llmroute.ledger.making import create, require_file
 from llmroute.ledger.schema import require_sqlite, roll_back
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.connecting import Connect
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.reports import Span
     from llmroute.ledger.rows import AttemptRow
@@ -47,11 +48,12 @@ class Ledger:
         busy_timeout_s: float = LOCK_WAIT_S,
         patience: Patience | None = None,
         opening: Patience | None = None,
+        connect: Connect = connected_in_turn,
     ) -> None:
         """Open the ledger at `path`, making it when there is none.
 
         `busy_timeout_s` is how long each write may wait for others, `patience` how long all of them together, `opening`
-        how long this may.
+        how long this may.  `connect` is `connected_out_of_turn` where the ledger is only read.
 
         Raises:
             LedgerError: it cannot be opened, made or understood; says why and what to do.
@@ -69,16 +71,12 @@ class Ledger:
                 require_file(path)
             else:
                 create(path, opening or self._waiting())
-            self._file, self.db = self._connected(opening or self._waiting())
+            # One connection serves all threads, one transaction at a time.
+            self._file, self.db = connect(path, opening or self._waiting())
         hold_while_forking(self)
 
     def _waiting(self) -> Patience:
         return self._patience or Patience(self._busy_timeout_s)
-
-    def _connected(self, patience: Patience) -> tuple[os.stat_result, sqlite3.Connection]:
-        """Return the file and a new connection: one serves all threads, one transaction at a time."""
-        with folder_held(self.path.parent, Hold.SHARED, patience), patience.spent() as within_s:
-            return self.path.stat(), connected(self.path, within_s)
 
     def renew_patience(self) -> None:
         """Wait for others anew: a long work that goes on is no wait."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
-from llmroute.service.opening import ledger_of, opened
+from llmroute.service.opening import ledger_to_read, opened
 from llmroute.service.options import require_one_of
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def known_workspaces(config: Config) -> list[str]:
         return []
     from llmroute.ledger.workspaces import workspaces
 
-    with ledger_of(config) as ledger:
+    with ledger_to_read(config) as ledger:
         return workspaces(ledger)

@@ -11,11 +11,12 @@ from llmroute.ledger.locks import Patience
 from llmroute.ledger.periods import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
     from llmroute.config import Config
+    from llmroute.ledger.connecting import Connect
     from llmroute.ledger.store import Ledger
 
 # Ledgers whose locks were waited for in vain, and until when that is not tried anew.
@@ -35,17 +36,38 @@ def ledger_of(config: Config) -> Ledger:
     Raises:
         LedgerError: it cannot be opened, or was emptied and caps count on it.
     """
+    from llmroute.ledger.connecting import connected_in_turn
+
+    return _ledger(config, connected_in_turn)
+
+
+def ledger_to_read(config: Config) -> Ledger:
+    """As `ledger_of`, to read it: also while another process keeps its directory locked.
+
+    Raises:
+        LedgerError: it cannot be opened, or was emptied and caps count on it.
+    """
+    from llmroute.ledger.connecting import connected_out_of_turn
+
+    return _ledger(config, connected_out_of_turn)
+
+
+def _ledger(config: Config, connect: Connect) -> Ledger:
     from llmroute.ledger.making import refuse_emptied
     from llmroute.ledger.store import Ledger
 
     if config.limits:
         refuse_emptied(config.ledger_path)
-    return Ledger(config.ledger_path, patience=patience_of(config))
+    return Ledger(config.ledger_path, patience=patience_of(config), connect=connect)
 
 
 @contextmanager
-def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
-    """Open the ledger to read it, None where there is none; what waits for it is taken in first.
+def opened(
+    config: Config, now: datetime, ledger_from: Callable[[Config], Ledger] = ledger_to_read
+) -> Iterator[Ledger | None]:
+    """Open the ledger, to read it unless `ledger_from` is another; None where there is none.
+
+    What waits for it is taken in first.
 
     Raises:
         LedgerError: it cannot be read.
@@ -58,7 +80,7 @@ def opened(config: Config, now: datetime) -> Iterator[Ledger | None]:
     from llmroute.ledger.coarse import fill
     from llmroute.ledger.faults import is_held
 
-    with ledger_of(config) as ledger:
+    with ledger_from(config) as ledger:
         try:
             ledger.tend(milliseconds(now))
             fill(ledger)

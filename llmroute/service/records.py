@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import RequestError, cannot_write
 from llmroute.files import replacing
 from llmroute.service.billing import ends_ms
-from llmroute.service.opening import opened
+from llmroute.service.opening import ledger_of, opened
 from llmroute.service.spreadsheets import harmless_cell
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
         raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
     cost_picousd = round(cost_usd * PICO_PER_USD)
     now = datetime.now().astimezone()
-    with opened(config, now) as ledger:
+    with opened(config, now, ledger_of) as ledger:
         if ledger is None:
             raise RequestError(f"there is no ledger at {config.ledger_path} yet")
         return corrected(ledger, named, cost_picousd, round(now.timestamp() * 1000))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.periods import milliseconds, start_of
 from llmroute.service.caps import current_caps
-from llmroute.service.opening import ledger_of, opened, patience_of
+from llmroute.service.opening import ledger_of, ledger_to_read, opened, patience_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +64,9 @@ def check(config: Config) -> Report:
         LedgerError: somebody keeps it locked, or a newer llmroute wrote it.
     """
     from llmroute.ledger import checks
+    from llmroute.ledger.connecting import connected_out_of_turn
 
-    return checks.check(config.ledger_path, _now_ms(), patience_of(config))
+    return checks.check(config.ledger_path, _now_ms(), patience_of(config), connected_out_of_turn)
 
 
 def repair(config: Config, *, from_zero: bool = False) -> Repaired:
@@ -74,19 +75,19 @@ def repair(config: Config, *, from_zero: bool = False) -> Repaired:
     Raises:
         LedgerError: it cannot be written, others keep it locked, or nothing in it tells what a cap has counted.
     """
-    from llmroute.ledger import repairs, spool
+    from llmroute.ledger import checks, repairs, spool
     from llmroute.ledger.making import free_name
     from llmroute.ledger.salvage import salvage
     from llmroute.ledger.store import Ledger
 
     path, patience = config.ledger_path, patience_of(config)
-    found = before = check(config)
+    found = before = checks.check(path, _now_ms(), patience)
     saved, kept = None, None
     told: tuple[str, ...] = ()
     if before.unlike and before.readable:
         with Ledger(path, patience=patience) as ledger:
             kept = repairs.repair_parts(ledger, free_name(path, "before-repair", _stamp()))
-        found = check(config)
+        found = checks.check(path, _now_ms(), patience)
     if not found.readable:
         if config.limits and not from_zero:
             _refuse_to_forget(config)
@@ -94,7 +95,7 @@ def repair(config: Config, *, from_zero: bool = False) -> Repaired:
     if path.exists() or spool.waiting(path):
         with Ledger(path, patience=patience) as ledger:
             told = repairs.repair_sums(ledger, _now_ms())
-    return Repaired(before, saved, kept, told, check(config))
+    return Repaired(before, saved, kept, told, checks.check(path, _now_ms(), patience_of(config)))
 
 
 def _refuse_to_forget(config: Config) -> None:
@@ -160,7 +161,7 @@ def backup(config: Config, target: Path) -> None:
 
     if not config.ledger_path.exists():
         raise RequestError(f"there is no ledger at {config.ledger_path} yet")
-    with ledger_of(config) as ledger:
+    with ledger_to_read(config) as ledger:
         upkeep.backup(ledger, target)
 
 
@@ -175,13 +176,10 @@ def prunable(config: Config, older_than: str, *, now: datetime | None = None) ->
     """
     now = now or datetime.now().astimezone()
     before = min([now - _span(older_than), *(start for p in ("week", "month") if (start := start_of(p, now)))])
-    if not config.ledger_path.exists():
-        return 0, before
     from llmroute.ledger import upkeep
 
-    with ledger_of(config) as ledger:
-        ledger.tend(milliseconds(now))
-        return upkeep.prunable(ledger, milliseconds(before)), before
+    with opened(config, now) as ledger:
+        return (0 if ledger is None else upkeep.prunable(ledger, milliseconds(before))), before
 
 
 def prune(config: Config, before: datetime) -> int:

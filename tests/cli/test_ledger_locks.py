@@ -18,6 +18,7 @@ from llmroute.files import Hold, locked
 from llmroute.ledger import spool
 from llmroute.ledger.entries import Pending
 from llmroute.ledger.locks import Patience, folder_held
+from llmroute.ledger.schema import MIGRATIONS
 from llmroute.ledger.store import Ledger
 from tests.ledger.calls import row, settled
 from tests.model_server import ModelServer
@@ -186,12 +187,46 @@ def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path: Path) -> None:
 
 def test_a_repair_waits_for_no_stopped_process_for_ever(ledger: Path, tmp_path: Path) -> None:
     allow(0.3, ledger)
-    Ledger(ledger).close()
+    with Ledger(ledger) as made:
+        made.settle(settled(row("settled"), 7))
     with stopped_holder("folder", ledger.parent):
-        for command in (("check", "--repair"), ("restore", "copy.db"), ("check", "--json")):
+        for command in (
+            ("check", "--repair", "--json"),
+            ("restore", "copy.db"),
+            ("correct", "1", "--cost", "1", "--json"),
+        ):
             began_s = time.monotonic()
             ran = run("costs", *command, home=tmp_path)
             assert time.monotonic() - began_s < 0.3 + BUSY_S
             assert ran.code in (2, 3)
             if "--json" in command:
                 assert "locked" in json.loads(ran.out)["error"]["message"]
+
+
+@pytest.mark.parametrize("version", [len(MIGRATIONS), len(MIGRATIONS) - 1])
+def test_whatever_only_reads_needs_no_lock_of_the_directory(
+    version: int, ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than the command may take here.
+    allow(3600, ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr("llmroute.ledger.schema.MIGRATIONS", MIGRATIONS[:version])
+        Ledger(ledger).close()
+    insert = "INSERT INTO attempts (request_id, attempt, status, started_ms, provider, model, streaming, usage_source, "
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
+        db.execute(f"{insert} cost_picousd) VALUES ('r', 1, 'ok', 1790000000000, 'openai', 'm', 0, 'none', 5)")
+    with stopped_holder("folder", ledger.parent):
+        for command in (
+            "--period all --workspace none --json",
+            "calls",
+            "export -",
+            "budget",
+            "check",
+            "backup copy.db",
+            "prune --older-than 1d --dry-run",
+        ):
+            ran = run("costs", *command.split(), home=tmp_path)
+            assert ran.code == 0, (command, ran)
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as db:
+        assert db.execute("SELECT request_id, cost_picousd FROM attempts").fetchall() == [("r", 5)]
+    assert_nothing_is_lost(tmp_path, 1)
