@@ -292,7 +292,7 @@ def test_a_terminal_shows_how_much_is_here_unless_it_is_to_be_quiet(tmp_path: Pa
         quiet = run_on_terminal(*asked, "-q", home=tmp_path)
         piped = run(*asked, home=tmp_path)
     assert seen.code == quiet.code == piped.code == 0
-    assert f" of {len(data)} B" in seen.text.partition("\r")[2]
+    assert f" of {len(data)} bytes" in seen.text.partition("\r")[2]
     assert "llmroute: taken: " in seen.text
     assert "\x1b" not in seen.text
     assert "\r" not in quiet.text + piped.err

@@ -12,6 +12,7 @@ from llmroute import errors
 from llmroute.config import Timeouts
 from llmroute.service.api import LLMService
 from llmroute.service.options import Options
+from llmroute.transport.exchange import BlockingExchange
 from tests.shell import rows, run
 from tests.wire.calling import call, config
 from tests.wire.ollama_server import OllamaServer, Pulled
@@ -348,7 +349,7 @@ def test_a_server_that_cannot_say_where_a_model_runs_gets_no_private_text(nobody
 def test_a_server_on_another_machine_is_not_local(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Up:
+    class Up(BlockingExchange):
         """Says of any server that it has the model."""
 
         def open(self, *_arguments: object, **_settings: object) -> Up:
