@@ -117,17 +117,22 @@ def test_what_is_under_way_has_a_bounded_time_to_end_and_to_be_settled(how: str,
     assert (ended.returncode, ended.stdout.decode(), ended.stderr) == (code, said, b"")
 
 
-def test_a_signal_that_comes_before_they_are_taken_leaves_no_trace(tmp_path: Path) -> None:
-    code = "import os, signal, llmroute.cli as cli; cli.main = lambda: os.kill(os.getpid(), signal.SIGINT) or cli.app()"
+def assert_interrupted(code: str, *arguments: str, home: Path) -> None:
+    """Expect a program to end as one that was interrupted, without a word."""
     ended = subprocess.run(
-        [sys.executable, "-c", f"{code}\nfrom llmroute.__main__ import run\nrun()"],
-        env=environment(tmp_path),
+        [sys.executable, "-c", code, *arguments],
+        env=environment(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=30,
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
+def test_a_signal_that_comes_before_they_are_taken_leaves_no_trace(tmp_path: Path) -> None:
+    code = "import os, signal, llmroute.cli as cli; cli.main = lambda: os.kill(os.getpid(), signal.SIGINT) or cli.app()"
+    assert_interrupted(f"{code}\nfrom llmroute.__main__ import run\nrun()", home=tmp_path)
 
 
 # Interrupts itself at a numbered one of the modules that it looks for once it is in our hands.
@@ -151,15 +156,7 @@ run()
 
 @pytest.mark.parametrize("module", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 120])
 def test_an_interrupt_at_any_import_of_the_program_ends_it_without_a_trace(module: int, tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", INTERRUPT_AT, str(module), "costs"],
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+    assert_interrupted(INTERRUPT_AT, str(module), "costs", home=tmp_path)
 
 
 def test_what_runs_before_interrupts_are_taken_loads_nothing_that_takes_long(tmp_path: Path) -> None:
@@ -191,12 +188,4 @@ cli.app = lambda **_: 1 / 0
 @pytest.mark.parametrize("moment", ODD_MOMENTS)
 def test_an_interrupt_at_an_odd_moment_is_no_bug(moment: str, tmp_path: Path) -> None:
     code = f"import os, signal, llmroute.cli as cli; from llmroute.cli import signals\n{ODD_MOMENTS[moment]}"
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{code}\nfrom llmroute.__main__ import run\nrun()"],
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+    assert_interrupted(f"{code}\nfrom llmroute.__main__ import run\nrun()", home=tmp_path)
