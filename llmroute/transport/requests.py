@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
-_EARLIER = 0.95
+# How much earlier than the limit of all the one of connecting is, so that what has no connection by then says so: less
+# than a request could still use, for the request's own deadline may be what limits both.
+_EARLIER_S = 0.04
+_EARLIER_PART = 0.04
 _USER_AGENT = f"llmroute/{__version__}"
 _HTTPX_USER_AGENT = f"python-httpx/{httpx.__version__}"
 
@@ -34,6 +37,7 @@ def built(
         httpx.InvalidURL, ValueError: it cannot be sent.
     """
     in_all_s = connect_s + answer_s
+    before_s = in_all_s - min(_EARLIER_S, _EARLIER_PART * in_all_s)
     return client.build_request(
         request.method,
         request.url,
@@ -43,11 +47,10 @@ def built(
             **{name: _ascii(value) for name, value in request.headers.items()},
         },
         content=request.body,
-        # A little earlier than the limit of all: what has no connection by then says so.
         timeout=httpx.Timeout(
             in_all_s,
-            connect=min(connect_s, in_all_s * _EARLIER),
-            pool=min(in_all_s if pool_s is None else pool_s, in_all_s * _EARLIER),
+            connect=min(connect_s, before_s),
+            pool=min(in_all_s if pool_s is None else pool_s, before_s),
         ),
     )
 

@@ -10,12 +10,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpcore
+import httpx
 import pytest
 
 from llmroute.config import Timeouts
 from llmroute.errors import DeadlineError, IncompleteAnswerError, LLMRouteError
 from llmroute.registry import ModelRegistry
+from llmroute.routing.fallback import LEAST_PART, LEAST_S
+from llmroute.transport.requests import built
 from llmroute.transport.resolving import ResolvingNetwork
+from llmroute.types import HTTPRequest
 from tests.fault_server import Drip, Pause, chunk, reply
 from tests.service.formats import FORMATS, MODEL, answer, head, opening, piece, town
 from tests.service.servers import KEY
@@ -130,6 +134,15 @@ def test_a_deadline_that_nothing_could_meet_is_told_as_such_and_blames_no_provid
             assert "--timeout" in ran.err
             assert "nothing came" not in ran.err
         assert run("gen", "hi", "-m", MODEL["openai"], home=tmp_path, **settings).err == ""
+
+
+@pytest.mark.parametrize("left_s", [0.001, 0.4, 2.0, 300.0])
+def test_what_has_no_connection_when_the_time_is_over_has_met_the_deadline(left_s: float) -> None:
+    request = HTTPRequest("POST", "https://slow.example/v1", {}, b"{}")
+    with httpx.Client() as client:
+        timeout = built(client, request, connect_s=left_s, answer_s=0.0, pool_s=left_s).extensions["timeout"]
+    for name in ("connect", "pool"):
+        assert 0 < left_s - timeout[name] < min(LEAST_S, LEAST_PART * left_s)
 
 
 SLOW_NAMES = """
