@@ -95,7 +95,7 @@ class Bulk:
             # Of those that may stand in, some were not called yet: it is their turn.
             rest = await opened.threads().run(call.others)
             call = call._replace(plan=rest._replace(entries=(*plan.entries, *rest.entries)), others=None)
-        call = rounds.limited(call, listed=options.is_listed)._replace(leave=opened.async_books().leave)
+        call = rounds.limited(call, listed=options.is_listed)._replace(leave=self._books.leave)
         flow = drive_async(run(call), opened.async_sender(), self._books.rest, self._books, opened.threads())
         async with aclosing(flow) as pieces:
             async for piece in pieces:

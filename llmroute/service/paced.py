@@ -10,6 +10,8 @@ from llmroute.errors import BudgetExceededError, RateLimitError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.ledger.memory import Lesson
+    from llmroute.ledger.rows import AttemptRow
     from llmroute.service.gate import Gate
     from llmroute.service.grouped import GroupedBooks
     from llmroute.service.operations import Begin, Settle
@@ -111,9 +113,7 @@ class PacedBooks:
     async def settle(self, settlement: Settle) -> None:
         """Write how an attempt ended, and let the next one begin."""
         row, error = settlement.row, settlement.error
-        began_s = self._began_s.pop((row.request_id, row.attempt), 0.0)
-        if self._pot is not None:
-            self._pot.pay(row)
+        began_s = self._paid(row) or 0.0
         if error is None:
             self._gate.praise(row.provider)
         elif isinstance(error, RateLimitError):
@@ -125,6 +125,20 @@ class PacedBooks:
             await self._books().settle(settlement)
         finally:
             self._ended.set()
+
+    def leave(self, row: AttemptRow, lesson: Lesson) -> None:
+        """Write how an attempt ended that was broken off, whether it had begun or not, and let the next one begin."""
+        if self._paid(row) is not None:
+            self._gate.leave(row.provider)
+        self._books().leave(row, lesson)
+        self._ended.set()
+
+    def _paid(self, row: AttemptRow) -> float | None:
+        """Take what an attempt came to out of the pot; return when it began, None when it has not or has ended."""
+        began_s = self._began_s.pop((row.request_id, row.attempt), None)
+        if began_s is not None and self._pot is not None:
+            self._pot.pay(row)
+        return began_s
 
 
 def _leave_out(beginning: Begin, seconds: float) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.errors import BudgetExceededError, RequestError
+from llmroute.errors import BudgetExceededError, DeadlineError, RequestError
 from llmroute.routing import fallback
 from llmroute.service import many
+from llmroute.service.attempt_time import AttemptTime
 from llmroute.service.options import Options
 from tests.fault_server import Pause, Reset, serving
 from tests.service.servers import OPENAI, House, anthropic_answer, openai_answer, openai_error
@@ -249,3 +250,22 @@ def test_requests_beside_each_other_share_a_plan_and_are_priced_by_themselves(tm
     assert all(result.response for result in results)
     reserved = house.rows("reserved_picousd")
     assert len(set(reserved)) == 3, "each prompt's own worst case"
+
+
+def test_an_attempt_that_ends_before_it_is_sent_leaves_its_place_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = vars(AttemptTime)["left_s"].fget
+    # The wait for the ledger took all the time of the first.
+    overs = iter([-1.0])
+    monkeypatch.setattr(AttemptTime, "left_s", property(lambda time: next(overs, None) or left(time)))
+    with serving(echo) as server:
+        house = House(tmp_path, openai=server)
+
+        async def main() -> list[BatchResult]:
+            async with asyncio.timeout(20):
+                return await gathered(house, ["one", "two", "three"], jobs=1, budget_usd=1.0)
+
+        results = asyncio.run(main())
+    assert isinstance(results[0].error, DeadlineError)
+    assert contents(results) == [None, "two", "three"]
