@@ -192,7 +192,8 @@ def _cost(row: dict[str, Any]) -> str:
     if usd is None:
         return "unknown"
     if (basis := _basis(row)) == "estimated":
-        return f"~{money(usd)}" if most is None else f"~{money(usd)} (at most {money(most)})"
+        bounded = most is not None and row["usage_source"] != "reported"
+        return f"~{money(usd)} (at most {money(most)})" if bounded else f"~{money(usd)}"
     return f"{_WORDS.get(basis, '')}{money(usd)}"
 
 

@@ -8,7 +8,8 @@ CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
 """Where a cost comes from.
 
 * reported: computed from the usage that the provider told, or nothing was sent, or the provider refused: a fact
-* estimated: a guess, as the usage, or the price after a promotion, is not known; `reserved_picousd` is the most
+* estimated: a guess, as the usage is not known, and `reserved_picousd` is the most; or, where the usage was reported,
+  as the price after a promotion is not known, and the dearest known was taken
 * at_most: the whole reservation, as no usage is known and a budget binds; the true cost may be less
 * at_least: computed, and something has a price that is not known, or the end of its price has passed
 * corrected: told by a person

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from llmroute.ledger.reports import Span
     from llmroute.ledger.store import Ledger
 
+# Of a usage that is known only the price is in doubt, and the dearest known was taken.
 _UNSURE = """
-SELECT cost_basis, count(*), ifnull(sum(cost_picousd), 0), ifnull(sum(max(cost_picousd, reserved_picousd)), 0)
+SELECT cost_basis, count(*), ifnull(sum(cost_picousd), 0),
+    ifnull(sum(max(cost_picousd, iif(cost_basis = 'estimated' AND usage_source = 'reported', 0, reserved_picousd))), 0)
 FROM attempts
 WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
     AND started_ms >= :since_ms AND started_ms < :until_ms{own}

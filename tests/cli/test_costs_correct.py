@@ -71,6 +71,18 @@ def test_the_bill_tells_how_much_of_it_is_no_fact(home: Path) -> None:
     assert "of it is estimated, for 1 call of unknown usage or price: at most $1" in text
 
 
+def test_of_a_reported_usage_at_a_doubtful_price_the_reservation_is_no_bound(tmp_path: Path) -> None:
+    (tmp_path / "llmroute").mkdir()
+    with Ledger(tmp_path / "llmroute" / "ledger.db") as ledger:
+        facts: dict[str, Any] = {"cost_basis": "estimated", "usage_source": "reported", "reserved_picousd": USD}
+        row = AttemptRow("r", 1, NOW_MS, "openai", "m", streaming=False, status="ok", cost_picousd=USD // 50, **facts)
+        ledger.settle(row)
+    calls = run("costs", "calls", home=tmp_path).out
+    assert "~$0.0200" in calls
+    assert "at most" not in calls
+    assert told(tmp_path)["unsure"]["estimated"] == {"call_count": 1, "cost_usd": 0.02, "at_most_usd": 0.02}
+
+
 def test_a_known_cost_takes_the_place_of_a_guess_in_the_bill_and_the_old_one_is_kept(home: Path) -> None:
     before = told(home)["total_cost_usd"]
     ran = run("costs", "correct", "3", "--cost", "0.125", home=home)
