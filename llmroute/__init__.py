@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from llmroute.config import Config as Config
-    from llmroute.config_sources import ProviderSettings as ProviderSettings
+    from llmroute.config.env import ProviderSettings as ProviderSettings
     from llmroute.errors import (
         AllProvidersFailedError as AllProvidersFailedError,
         AttemptError as AttemptError,
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
         QuotaError as QuotaError,
         RateLimitError as RateLimitError,
         RequestError as RequestError,
-        RestingError as RestingError,
+        CircuitOpenError as CircuitOpenError,
         TransientError as TransientError,
         UnreachableError as UnreachableError,
     )
-    from llmroute.ledger.store import Ledger as Ledger
+    from llmroute.ledger.sqlite.store import Ledger as Ledger
     from llmroute.registry import ModelRegistry as ModelRegistry
     from llmroute.routing.chains import FallbackChain as FallbackChain
     from llmroute.routing.plan import Plan as Plan
     from llmroute.routing.strategies import RoutingStrategy as RoutingStrategy
-    from llmroute.service.api import LLMService as LLMService
+    from llmroute.service.client import LLMService as LLMService
     from llmroute.service.factory import get_llm_service as get_llm_service
-    from llmroute.service.many import BatchResult as BatchResult
-    from llmroute.service.options import Options as Options
-    from llmroute.service.settings import load_config as load_config
+    from llmroute.bulk.worker_pool import BatchResult as BatchResult
+    from llmroute.request.options import Options as Options
+    from llmroute.planning.settings import load_config as load_config
     from llmroute.service.stream import (
         Stream as Stream,
         SyncStream as SyncStream,
     )
-    from llmroute.service.tracker import (
+    from llmroute.service.costs.tracker import (
         LLMTracker as LLMTracker,
         get_llm_tracker as get_llm_tracker,
     )
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         SkippedModel as SkippedModel,
         Usage as Usage,
     )
-    from llmroute.wording import Remedy as Remedy
+    from llmroute.text.option_names import Remedy as Remedy
     # isort: on
 
 # Each public name and where it lives: importing llmroute costs nothing until one is used.
@@ -80,7 +80,7 @@ _HOMES = {
     "AuthenticationError": "llmroute.errors",
     "BadOutputError": "llmroute.errors",
     "BadRequestError": "llmroute.errors",
-    "BatchResult": "llmroute.service.many",
+    "BatchResult": "llmroute.bulk.worker_pool",
     "BudgetExceededError": "llmroute.errors",
     "Config": "llmroute.config",
     "ConfigError": "llmroute.errors",
@@ -93,9 +93,9 @@ _HOMES = {
     "IncompleteAnswerError": "llmroute.errors",
     "LLMResponse": "llmroute.types",
     "LLMRouteError": "llmroute.errors",
-    "LLMService": "llmroute.service.api",
-    "LLMTracker": "llmroute.service.tracker",
-    "Ledger": "llmroute.ledger.store",
+    "LLMService": "llmroute.service.client",
+    "LLMTracker": "llmroute.service.costs.tracker",
+    "Ledger": "llmroute.ledger.sqlite.store",
     "LedgerError": "llmroute.errors",
     "OutputError": "llmroute.errors",
     "Message": "llmroute.types",
@@ -104,17 +104,17 @@ _HOMES = {
     "ModelRegistry": "llmroute.registry",
     "ModelRetiredError": "llmroute.errors",
     "NoCandidateError": "llmroute.errors",
-    "Options": "llmroute.service.options",
+    "Options": "llmroute.request.options",
     "ParameterError": "llmroute.errors",
     "Plan": "llmroute.routing.plan",
     "Price": "llmroute.types",
-    "ProviderSettings": "llmroute.config_sources",
+    "ProviderSettings": "llmroute.config.env",
     "ProviderTimeoutError": "llmroute.errors",
     "QuotaError": "llmroute.errors",
     "RateLimitError": "llmroute.errors",
-    "Remedy": "llmroute.wording",
+    "Remedy": "llmroute.text.option_names",
     "RequestError": "llmroute.errors",
-    "RestingError": "llmroute.errors",
+    "CircuitOpenError": "llmroute.errors",
     "RoutingStrategy": "llmroute.routing.strategies",
     "SkippedModel": "llmroute.types",
     "Stream": "llmroute.service.stream",
@@ -123,8 +123,8 @@ _HOMES = {
     "UnreachableError": "llmroute.errors",
     "Usage": "llmroute.types",
     "get_llm_service": "llmroute.service.factory",
-    "get_llm_tracker": "llmroute.service.tracker",
-    "load_config": "llmroute.service.settings",
+    "get_llm_tracker": "llmroute.service.costs.tracker",
+    "load_config": "llmroute.planning.settings",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names are literals above)
 
@@ -141,7 +141,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _own_registry() -> ModelRegistry:
-    from llmroute.service.own_registry import own_registry
+    from llmroute.planning.default_registry import own_registry
 
     return own_registry()
 

@@ -34,7 +34,7 @@ class TripReason(StrEnum):
             return cls("failures")
 
 
-class Trip(NamedTuple):
+class BreakerRule(NamedTuple):
     """Which circuit a failure opens, why and for how long.
 
     `kind` is `key` or `address` (a whole provider), `endpoint` or `model` (one model).  `counts` opens only after three
@@ -46,3 +46,8 @@ class Trip(NamedTuple):
     rest_ms: int
     most_ms: int
     counts: bool = False
+
+
+def reset_command(provider: str) -> str:
+    """Return the command that closes a provider's open circuits."""
+    return f"llmroute health --reset {provider}"

@@ -43,8 +43,8 @@ from llmroute import exit_codes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from llmroute.text.option_names import Remedy
     from llmroute.types import AttemptRecord, Usage
-    from llmroute.wording import Remedy
 
 
 class LLMRouteError(Exception):
@@ -73,7 +73,7 @@ class LLMRouteError(Exception):
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """The options that the message and the hint name, with the values that would help where those are known."""
-        from llmroute.wording import remedies_of
+        from llmroute.text.option_names import remedies_of
 
         return remedies_of(self.message, self.hint)
 
@@ -292,7 +292,7 @@ class BadOutputError(AttemptError):
     kind = "bad_output"
 
 
-class RestingError(AttemptError):
+class CircuitOpenError(AttemptError):
     """Somebody else is trying just now whether what had failed is well again; nothing was sent."""
 
     kind = "resting"

@@ -5,7 +5,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Self, get_args
 
-from llmroute.redaction import shown
+from llmroute.text.redaction import shown
 from llmroute.values import Answered
 
 Role = Literal["user", "assistant"]

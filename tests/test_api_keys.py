@@ -10,9 +10,9 @@ import pytest
 
 import llmroute
 from llmroute.errors import ConfigError, NoCandidateError
-from tests.fault_server import serving
-from tests.service.servers import OPENAI, House, openai_answer
-from tests.test_config import KEY, Places
+from tests.config.test_config import KEY, Places
+from tests.support.fault_server import serving
+from tests.support.provider_servers import OPENAI, House, openai_answer
 
 if TYPE_CHECKING:
     from pathlib import Path

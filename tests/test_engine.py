@@ -9,8 +9,8 @@ import pytest
 
 from llmroute.errors import EngineUnavailableError
 from llmroute.providers import Endpoint, builtin
-from tests.shell import rows, run
-from tests.witness import Witness
+from tests.support.shell import rows, run
+from tests.support.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

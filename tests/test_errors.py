@@ -23,9 +23,9 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.service.several import all_failed
+from llmroute.execution.combined_error import all_failed
+from llmroute.text.option_names import OptionText, Remedy
 from llmroute.types import AttemptRecord
-from llmroute.wording import Remedy, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LLMRouteError)]
 OF_ATTEMPTS = [each for each in CLASSES if issubclass(each, AttemptError) and each is not AllProvidersFailedError]
 RECORDS = (AttemptRecord("openai", "m", "failed", "rate_limit", 429, 12, 0.5), AttemptRecord("mistral", "n", "failed"))
-HINT = Told("allow more with ", Remedy("budget_remaining", 0.25), "; or try again in 7 s")
+HINT = OptionText("allow more with ", Remedy("budget_remaining", 0.25), "; or try again in 7 s")
 
 
 def made(kind: type[LLMRouteError], message: str = "it failed") -> LLMRouteError:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.batch.results import ResultsFile
-from llmroute.config_edit import set_value
+from llmroute.batch.results_file import ResultsFile
+from llmroute.config.edit import set_value
 from llmroute.errors import OutputError, RequestError
 from llmroute.files import Hold, locked
-from llmroute.ledger import spool
-from llmroute.ledger.locks import Patience, folder_held
-from llmroute.ledger.rows import AttemptRow
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite import spool
+from llmroute.ledger.sqlite.locks import LockTimeout, folder_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_where_there_are_no_locks_everything_is_written_without(
     place = spool.keep(row, tmp_path / "ledger.db")
     with spool.taken(place) as (rows, strange):
         assert (list(rows), list(strange)) == ([row], [])
-    with folder_held(tmp_path, Hold.ALONE, Patience(0)):
+    with folder_held(tmp_path, Hold.ALONE, LockTimeout(0)):
         pass
 
 

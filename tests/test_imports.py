@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.cli.commands import SUMMARIES, called
-from llmroute.ledger.rows import AttemptRow
-from llmroute.ledger.store import Ledger
-from tests.model_server import ModelServer
-from tests.shell import environment, run
+from llmroute.cli.app import SUMMARIES, called
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.store import Ledger
+from tests.support.model_server import ModelServer
+from tests.support.shell import environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import llmroute
-from llmroute.service import choices, options
-from llmroute.service.options import Options
-from tests.model_server import ModelServer
-from tests.type_checker import type_checked
+from llmroute.request import keywords, options
+from llmroute.request.options import Options
+from tests.support.model_server import ModelServer
+from tests.support.type_checker import type_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,9 +97,9 @@ def annotations_of(module: ModuleType) -> dict[str, str]:
 
 
 def test_each_option_has_its_doc_beneath_it() -> None:
-    assert choices.__file__ is not None
+    assert keywords.__file__ is not None
     (described,) = [
-        each for each in ast.parse(Path(choices.__file__).read_text()).body if isinstance(each, ast.ClassDef)
+        each for each in ast.parse(Path(keywords.__file__).read_text()).body if isinstance(each, ast.ClassDef)
     ]
     _, *body = described.body
     for field, doc in zip(body[::2], body[1::2], strict=True):
@@ -110,7 +110,7 @@ def test_each_option_has_its_doc_beneath_it() -> None:
 
 
 def test_generate_takes_every_field_of_a_request_as_it_is_typed_there() -> None:
-    taken, typed = annotations_of(choices), annotations_of(options)
+    taken, typed = annotations_of(keywords), annotations_of(options)
     assert taken == {name: kind for name, kind in typed.items() if name != "prompt"}
     assert set(typed) == {field.name for field in fields(Options)}
 

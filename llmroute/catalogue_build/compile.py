@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import registry
 from llmroute.catalogue_build import sources
-from llmroute.registry.genai import number, price_rows
-from llmroute.registry.load import SCHEMA
-from llmroute.registry.write import render
+from llmroute.registry.catalogue_file import SCHEMA
+from llmroute.registry.catalogue_writer import render
+from llmroute.registry.genai_prices import number, price_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli import completion_scripts, signals, standard_streams
-from llmroute.cli.commands import Commands
-from llmroute.cli.helping import START, told_codes
+from llmroute.cli import signals, standard_streams
+from llmroute.cli.app import Commands
+from llmroute.cli.completion import scripts
+from llmroute.cli.help import START, told_codes
 from llmroute.version import __version__
 
 app = typer.Typer(
@@ -43,8 +44,8 @@ def _root(
         typer.Option(
             "--install-completion",
             metavar="[SHELL]",
-            callback=completion_scripts.install,
-            autocompletion=completion_scripts.shells,
+            callback=scripts.install,
+            autocompletion=scripts.shells,
             is_eager=True,
             help="Install completion for this shell or SHELL.",
         ),
@@ -54,8 +55,8 @@ def _root(
         typer.Option(
             "--show-completion",
             metavar="[SHELL]",
-            callback=completion_scripts.show,
-            autocompletion=completion_scripts.shells,
+            callback=scripts.show,
+            autocompletion=scripts.shells,
             is_eager=True,
             help="Print the script for bash, zsh or fish.",
         ),
@@ -68,7 +69,7 @@ def _root(
 def _is_set_up() -> bool:
     """Whether any provider has a key; a setting that is wrong counts, since a command says more of it."""
     from llmroute.errors import ConfigError
-    from llmroute.service.settings import load
+    from llmroute.planning.settings import load
 
     try:
         return any(provider.api_key for provider in load().providers.values())
@@ -84,14 +85,14 @@ def main() -> NoReturn:
     """
     standard_streams.take()
     signals.install()
-    completion_scripts.use()
+    scripts.use()
     try:
         code = app(standalone_mode=False, prog_name="llmroute")
         sys.stdout.flush()
     except standard_streams.ReaderGone:
         signals.leave_quietly()
     except standard_streams.OutputFailed as failure:
-        from llmroute.cli.failures import say
+        from llmroute.cli.errors import say
 
         say(str(failure))
         sys.exit(exit_codes.NEEDS_A_PERSON)
@@ -101,7 +102,7 @@ def main() -> NoReturn:
         if isinstance(error.__cause__, signals.Interrupted):
             # It came while a class was made, whose `__set_name__` turns any exception into a RuntimeError.
             raise error.__cause__ from None
-        from llmroute.cli.failures import report_bug, report_usage
+        from llmroute.cli.errors import report_bug, report_usage
 
         sys.exit(report_usage(error) or report_bug(error))
     sys.exit(code if isinstance(code, int) else 0)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmroute.cli import completing
+from llmroute.cli.completion import candidates
 
 PromptArgument = Annotated[str | None, typer.Argument(help="The prompt; stdin is put before it, and - is stdin alone.")]
 ModelOption = Annotated[
@@ -16,7 +16,7 @@ ModelOption = Annotated[
         "-m",
         "--model",
         help="provider/model, a bare model, an alias, or a family (its newest).",
-        autocompletion=completing.models,
+        autocompletion=candidates.models,
         rich_help_panel="Model",
     ),
 ]
@@ -26,14 +26,14 @@ ProviderOption = Annotated[
         "-p",
         "--provider",
         help="Take the best model of this provider.",
-        autocompletion=completing.providers,
+        autocompletion=candidates.providers,
         rich_help_panel="Model",
     ),
 ]
 StrategyOption = Annotated[
     str | None,
     typer.Option(
-        "--strategy", help="How the model is chosen.", autocompletion=completing.strategies, rich_help_panel="Model"
+        "--strategy", help="How the model is chosen.", autocompletion=candidates.strategies, rich_help_panel="Model"
     ),
 ]
 Chain = Annotated[
@@ -41,7 +41,7 @@ Chain = Annotated[
     typer.Option(
         "--chain",
         help="Try the models of this chain, in its order.",
-        autocompletion=completing.chains,
+        autocompletion=candidates.chains,
         rich_help_panel="Model",
     ),
 ]
@@ -50,7 +50,7 @@ Fallback = Annotated[
     typer.Option(
         "--fallback",
         help="Try this model when that of -m, -p or --strategy fails; repeatable. Without these a chain.",
-        autocompletion=completing.models,
+        autocompletion=candidates.models,
         rich_help_panel="Model",
     ),
 ]
@@ -59,7 +59,7 @@ FallbackOnOption = Annotated[
     typer.Option(
         "--fallback-on",
         help="content: ask another model when one refuses or filters, too.",
-        autocompletion=completing.fallback_on,
+        autocompletion=candidates.fallback_on,
         rich_help_panel="Model",
     ),
 ]
@@ -81,7 +81,7 @@ CapabilityOption = Annotated[
     typer.Option(
         "--capability",
         help="What the model must be able to do; repeatable.",
-        autocompletion=completing.capabilities,
+        autocompletion=candidates.capabilities,
         rich_help_panel="Model",
     ),
 ]
@@ -90,7 +90,7 @@ TaskOption = Annotated[
     typer.Option(
         "--task",
         help="What the prompt is for; implies a capability.",
-        autocompletion=completing.tasks,
+        autocompletion=candidates.tasks,
         rich_help_panel="Model",
     ),
 ]
@@ -102,7 +102,7 @@ MaxTokens = Annotated[
 EffortOption = Annotated[
     str | None,
     typer.Option(
-        "--effort", help="none, low, medium or high.", autocompletion=completing.efforts, rich_help_panel="Answer"
+        "--effort", help="none, low, medium or high.", autocompletion=candidates.efforts, rich_help_panel="Answer"
     ),
 ]
 Stop = Annotated[
@@ -131,7 +131,7 @@ OnBudgetOption = Annotated[
     typer.Option(
         "--on-budget",
         help="cheaper: take a model that fits the budgets; refuse: exit 5 instead, the default of a batch with -m.",
-        autocompletion=completing.on_budget,
+        autocompletion=candidates.on_budget,
         rich_help_panel="Limits",
     ),
 ]
@@ -150,7 +150,7 @@ LocalOnly = Annotated[bool, typer.Option("--local-only", help="Never leave this 
 Workspace = Annotated[
     str | None,
     typer.Option(
-        "--workspace", help="Whose bill it is on.", autocompletion=completing.workspaces, rich_help_panel="Bill"
+        "--workspace", help="Whose bill it is on.", autocompletion=candidates.workspaces, rich_help_panel="Bill"
     ),
 ]
 Execution = Annotated[

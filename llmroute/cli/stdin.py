@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from llmroute.cli.failures import say
+from llmroute.cli.errors import say
+from llmroute.encoding import decoded, decoded_argument
 from llmroute.errors import RequestError
-from llmroute.text_input import decoded, decoded_argument
 
 HINT_AFTER_S = 2.0
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from llmroute.redaction import Redaction, shown
+from llmroute.text.redaction import Redaction, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ class Endpoint(NamedTuple):
         return Redaction.of((self.api_key, *self.redaction.secrets), (self.base_url,))
 
 
-class LiveModel(NamedTuple):
+class ListedModel(NamedTuple):
     """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok.
 
     `own_window` is the window that the model's own settings ask for, `digest` changes whenever the model does.
@@ -90,7 +90,7 @@ class LiveModel(NamedTuple):
 class ModelPage(NamedTuple):
     """A page of a provider's model list, and the request for the next one."""
 
-    models: tuple[LiveModel, ...]
+    models: tuple[ListedModel, ...]
     next_request: HTTPRequest | None = None
 
 
@@ -166,7 +166,7 @@ class Provider(Protocol):
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:
         """Render the request that must precede a call to learn the model's own limits; None where none must."""
 
-    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:
         """Read the answer to `render_show`, with nothing in it where the server does not know such a request.
 
         Raises:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
-from llmroute.providers.answer import Answer
-from llmroute.providers.anthropic_stream import MessageStreamReader, parse_service, parse_usage, read_part, read_stop
-from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import effort_word, temperature, thinking_budget, wants_thinking
-from llmroute.providers.either import EitherReader, no_event
-from llmroute.providers.faults import Faults
+from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.errors.parser import ErrorParser
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.accumulator import Answer
+from llmroute.providers.wire.anthropic_stream import (
+    MessageStreamReader,
+    parse_service,
+    parse_usage,
+    read_part,
+    read_stop,
+)
+from llmroute.providers.wire.chat_completions import to_wire
+from llmroute.providers.wire.effort import effort_word, temperature, thinking_budget, wants_thinking
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
 from llmroute.types import HTTPRequest
 from llmroute.urls import versioned
 
@@ -35,7 +42,7 @@ class Anthropic:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = Faults("anthropic", endpoint.secrets, parse_usage=parse_usage)
+        self._faults = ErrorParser("anthropic", endpoint.secrets, parse_usage=parse_usage)
         self.base_url = versioned(endpoint.base_url or BASE_URL)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
@@ -62,22 +69,22 @@ class Anthropic:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
-        told = loose_json.mapping(self._faults.read_answer(body))
+        told = lenient_json.mapping(self._faults.read_answer(body))
         if not isinstance(told.get("content"), list):
             raise self._faults.unreadable("the answer has no content")
         answer = Answer()
         answer.identify(told.get("model"), told.get("id"))
-        for block in loose_json.objects(told["content"]):
+        for block in lenient_json.objects(told["content"]):
             read_part(answer, block)
-        answer.usage = parse_usage(loose_json.mapping(told.get("usage")))
+        answer.usage = parse_usage(lenient_json.mapping(told.get("usage")))
         answer.usage_final = True
-        answer.service = parse_service(loose_json.mapping(told.get("usage")))
+        answer.service = parse_service(lenient_json.mapping(told.get("usage")))
         read_stop(answer, told)
         return answer.completion()
 
-    def open_stream(self, sent: HTTPRequest | None = None) -> EitherReader:  # noqa: ARG002
+    def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        return EitherReader(MessageStreamReader(self._faults), self.parse_completion, no_event)
+        return StreamOrWholeReader(MessageStreamReader(self._faults), self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
@@ -94,12 +101,12 @@ class Anthropic:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read a page of the model list; models that are retired already are left out."""
-        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
-        rows = loose_json.objects(told.get("data"))
+        told = lenient_json.mapping(self._faults.read_answer(body, "the model list"))
+        rows = lenient_json.objects(told.get("data"))
         if not isinstance(told.get("data"), list):
             raise self._faults.unreadable("the answer is no model list")
-        living = (row for row in rows if loose_json.text(row.get("id")) and row.get("lifecycle") != "retired")
-        last = loose_json.text(told.get("last_id"))
+        living = (row for row in rows if lenient_json.text(row.get("id")) and row.get("lifecycle") != "retired")
+        last = lenient_json.text(told.get("last_id"))
         more = told.get("has_more") is True and bool(last) and bool(rows)
         return ModelPage(tuple(map(_parse_model, living)), self.render_models(after=last) if more else None)
 
@@ -107,7 +114,7 @@ class Anthropic:
         """Return None: nothing must precede a call."""
         return None
 
-    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:  # noqa: ARG002
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
         """Refuse: no request was rendered that this could answer."""
         raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
 
@@ -138,16 +145,16 @@ def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[
     return thinking | {"output_config": {"effort": word}} if word else {}
 
 
-def _parse_model(row: dict[str, Any]) -> LiveModel:
-    told = loose_json.mapping(row.get("capabilities"))
+def _parse_model(row: dict[str, Any]) -> ListedModel:
+    told = lenient_json.mapping(row.get("capabilities"))
     supported = {
-        name for key, name in CAPABILITIES.items() if loose_json.mapping(told.get(key)).get("supported") is True
+        name for key, name in CAPABILITIES.items() if lenient_json.mapping(told.get(key)).get("supported") is True
     }
-    return LiveModel(
-        loose_json.text(row.get("id")),
-        context_window=loose_json.positive(row.get("max_input_tokens")),
-        max_output=loose_json.positive(row.get("max_tokens")),
+    return ListedModel(
+        lenient_json.text(row.get("id")),
+        context_window=lenient_json.positive(row.get("max_input_tokens")),
+        max_output=lenient_json.positive(row.get("max_tokens")),
         capabilities=frozenset(supported) if told else None,
-        deprecated_on=loose_json.date(row.get("deprecated_at")),
-        retires_on=loose_json.date(row.get("retires_at")),
+        deprecated_on=lenient_json.date(row.get("deprecated_at")),
+        retires_on=lenient_json.date(row.get("retires_at")),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import EngineUnavailableError
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.providers import LiveModel, loose_json
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
+from llmroute.providers import ListedModel
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
 if TYPE_CHECKING:
     from llmroute.providers import Endpoint
@@ -13,19 +14,19 @@ if TYPE_CHECKING:
 CAPABILITIES = {"function_calling": "function_calling", "vision": "vision", "reasoning": "reasoning"}
 
 
-def _parse_model(row: dict[str, Any]) -> LiveModel | None:
-    name, can = loose_json.text(row.get("id")), loose_json.mapping(row.get("capabilities"))
+def _parse_model(row: dict[str, Any]) -> ListedModel | None:
+    name, can = lenient_json.text(row.get("id")), lenient_json.mapping(row.get("capabilities"))
     if not name or can.get("completion_chat") is False:
         return None
-    return LiveModel(
+    return ListedModel(
         name,
-        aliases=tuple(alias for alias in loose_json.items(row.get("aliases")) if isinstance(alias, str)),
-        context_window=loose_json.positive(row.get("max_context_length")),
+        aliases=tuple(alias for alias in lenient_json.items(row.get("aliases")) if isinstance(alias, str)),
+        context_window=lenient_json.positive(row.get("max_context_length")),
         capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if can.get(theirs) is True)
         if can
         else None,
-        deprecated_on=loose_json.date(row.get("deprecation")),
-        successor=loose_json.text(row.get("deprecation_replacement_model")) or None,
+        deprecated_on=lenient_json.date(row.get("deprecation")),
+        successor=lenient_json.text(row.get("deprecation_replacement_model")) or None,
     )
 
 

@@ -6,15 +6,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
-from llmroute.providers import NO_HEADERS, LiveModel, ModelPage, loose_json
-from llmroute.providers.chat_completions import to_wire
-from llmroute.providers.effort import render_effort, temperature
-from llmroute.providers.either import EitherReader, no_line
-from llmroute.providers.error_table import ErrorRule
-from llmroute.providers.faults import Faults
-from llmroute.providers.ollama_reader import LineReader, parse_answer
-from llmroute.providers.ollama_window import context_for, with_cut
-from llmroute.redaction import shown
+from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.errors.parser import ErrorParser
+from llmroute.providers.errors.rules import ErrorRule
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.chat_completions import to_wire
+from llmroute.providers.wire.effort import render_effort, temperature
+from llmroute.providers.wire.ollama_context import context_for, with_cut
+from llmroute.providers.wire.ollama_stream import LineReader, parse_answer
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_line
+from llmroute.text.redaction import shown
 from llmroute.types import HTTPRequest
 from llmroute.urls import OLLAMA_URL, is_loopback, is_ollama_cloud_tag, ollama_root
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import AttemptError
     from llmroute.providers import Endpoint
-    from llmroute.providers.ollama_pull import PullReader
+    from llmroute.providers.wire.ollama_pull import PullReader
     from llmroute.types import Completion, ModelConfig, Prompt
 
 _NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
@@ -42,7 +43,7 @@ class Ollama:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = Faults("ollama", endpoint.secrets, RULES)
+        self._faults = ErrorParser("ollama", endpoint.secrets, RULES)
         self.base_url = ollama_root(endpoint.base_url or OLLAMA_URL)
         self.local = is_loopback(self.base_url)
         self.unreachable_hint = (
@@ -69,15 +70,17 @@ class Ollama:
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
         """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""
-        told = loose_json.mapping(self._faults.read_answer(body))
+        told = lenient_json.mapping(self._faults.read_answer(body))
         if not {"message", "response", "done"} & told.keys():
             raise self._faults.unreadable("the answer has no message")
         completion = parse_answer(told)
         return with_cut(completion, sent)
 
-    def open_stream(self, sent: HTTPRequest | None = None) -> EitherReader:
+    def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:
         """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
-        return EitherReader(LineReader(self._faults, sent), lambda body: self.parse_completion(body, sent), no_line)
+        return StreamOrWholeReader(
+            LineReader(self._faults, sent), lambda body: self.parse_completion(body, sent), no_line
+        )
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means; a model that is not pulled comes with the command."""
@@ -99,32 +102,32 @@ class Ollama:
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read the list of models; one that Ollama passes on to its cloud says so."""
-        told = loose_json.mapping(self._faults.read_answer(body, "the model list"))
+        told = lenient_json.mapping(self._faults.read_answer(body, "the model list"))
         if "models" not in told:
             raise self._faults.unreadable("the answer is no model list")
-        models = [_parse_model(row) for row in loose_json.objects(told["models"])]
+        models = [_parse_model(row) for row in lenient_json.objects(told["models"])]
         return ModelPage(tuple(model for model in models if model.api_name))
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:
         """Render the request for the model's own limits."""
         return self._post("/api/show", {"model": model.api_name})
 
-    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> LiveModel:
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:
         """Read the model's own limits; a server that does not know the question, as some proxies, tells none."""
         if status != 200:  # noqa: PLR2004
             return self._without_show(status, headers, body)
         try:
-            told = loose_json.mapping(loose_json.read(body))
+            told = lenient_json.mapping(lenient_json.read(body))
         except ValueError:
-            return LiveModel("")
+            return ListedModel("")
         if told.get("error"):
             raise self._faults.in_band(told)
-        facts = loose_json.mapping(told.get("model_info"))
-        family = loose_json.text(facts.get("general.architecture"))
+        facts = lenient_json.mapping(told.get("model_info"))
+        family = lenient_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
-        windows = (loose_json.positive(facts.get(key)) for key in keys)
+        windows = (lenient_json.positive(facts.get(key)) for key in keys)
         can = told.get("capabilities")
-        return LiveModel(
+        return ListedModel(
             "",
             context_window=next((window for window in windows if window), None),
             own_window=_own_window(told),
@@ -133,12 +136,12 @@ class Ollama:
             else None,
         )
 
-    def _without_show(self, status: int, headers: Mapping[str, str], body: bytes) -> LiveModel:
+    def _without_show(self, status: int, headers: Mapping[str, str], body: bytes) -> ListedModel:
         error = self.parse_error(status, headers, body)
         missing = isinstance(error, ModelGoneError) and _NOT_FOUND.search(error.message)
         if missing or not (status in _NO_SUCH_REQUEST or isinstance(error, ParameterError)):
             raise error
-        return LiveModel("")
+        return ListedModel("")
 
     def render_pull(self, api_name: str) -> HTTPRequest:
         """Render the request to fetch a model."""
@@ -146,7 +149,7 @@ class Ollama:
 
     def open_pull(self) -> PullReader:
         """Start to read how the pull goes on."""
-        from llmroute.providers.ollama_pull import PullReader
+        from llmroute.providers.wire.ollama_pull import PullReader
 
         return PullReader(self._faults)
 
@@ -166,18 +169,18 @@ def connect(endpoint: Endpoint) -> Ollama:
 def _own_window(told: dict[str, Any]) -> int | None:
     """Return the `num_ctx` of the model's own settings."""
     for settings in (told.get("parameters"), told.get("modelfile")):
-        if found := _NUM_CTX.search(loose_json.text(settings)):
-            return loose_json.positive(int(found[1]))
+        if found := _NUM_CTX.search(lenient_json.text(settings)):
+            return lenient_json.positive(int(found[1]))
     return None
 
 
-def _parse_model(row: dict[str, Any]) -> LiveModel:
-    name = loose_json.text(row.get("name")) or loose_json.text(row.get("model"))
+def _parse_model(row: dict[str, Any]) -> ListedModel:
+    name = lenient_json.text(row.get("name")) or lenient_json.text(row.get("model"))
     bare = name.removesuffix(":latest")
     remote = bool(row.get("remote_host") or row.get("remote_model")) or is_ollama_cloud_tag(name)
-    return LiveModel(
+    return ListedModel(
         name,
         aliases=(bare,) if bare != name else (),
         local=not remote,
-        digest=loose_json.text(row.get("digest")) or loose_json.text(row.get("modified_at")) or None,
+        digest=lenient_json.text(row.get("digest")) or lenient_json.text(row.get("modified_at")) or None,
     )

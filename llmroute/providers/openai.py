@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.providers import LiveModel, loose_json
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
+from llmroute.providers import ListedModel
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
 if TYPE_CHECKING:
     from llmroute.providers import Endpoint
 
 
-def _parse_model(row: dict[str, Any]) -> LiveModel | None:
-    name = loose_json.text(row.get("id"))
-    return LiveModel(name, retires_on=loose_json.date(row.get("shutdown_date"))) if name else None
+def _parse_model(row: dict[str, Any]) -> ListedModel | None:
+    name = lenient_json.text(row.get("id"))
+    return ListedModel(name, retires_on=lenient_json.date(row.get("shutdown_date"))) if name else None
 
 
 # Every model there takes max_completion_tokens, and the newer ones refuse max_tokens; what stands behind another

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ContextLengthError
-from llmroute.providers import LiveModel, loose_json
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
-from llmroute.providers.error_table import ErrorRule
+from llmroute.providers import ListedModel
+from llmroute.providers.errors.rules import ErrorRule
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
 if TYPE_CHECKING:
     from llmroute.providers import Endpoint
@@ -22,31 +23,31 @@ FEATURES = {
 _NEEDED = {"CAPABILITY_CHAT", "PRODUCT_SERVERLESS"}
 
 
-def _parse_model(row: dict[str, Any]) -> LiveModel | None:
+def _parse_model(row: dict[str, Any]) -> ListedModel | None:
     """Read a row of /v1/models, or one of the catalogue that together 3.1.1 knows (types/supported_model.py)."""
-    pricing = loose_json.mapping(row.get("pricing"))
+    pricing = lenient_json.mapping(row.get("pricing"))
     if "displayType" in row:
-        name = loose_json.text(row.get("name"))
+        name = lenient_json.text(row.get("name"))
         chats = {*_words(row, "capabilities"), *_words(row, "products")} >= _NEEDED
-        length = re.fullmatch(r"\d{1,9}", loose_json.text(row.get("contextLength")))
-        window = loose_json.positive(int(length[0])) if length else None
+        length = re.fullmatch(r"\d{1,9}", lenient_json.text(row.get("contextLength")))
+        window = lenient_json.positive(int(length[0])) if length else None
         can = frozenset(ours for theirs, ours in FEATURES.items() if theirs in _words(row, "features"))
     else:
-        name, chats = loose_json.text(row.get("id")), row.get("type") == "chat"
-        window, can = loose_json.positive(row.get("context_length")), None
+        name, chats = lenient_json.text(row.get("id")), row.get("type") == "chat"
+        window, can = lenient_json.positive(row.get("context_length")), None
     if not name or not chats:
         return None
-    return LiveModel(
+    return ListedModel(
         name,
         context_window=window,
         capabilities=can,
-        price_input=loose_json.amount(pricing.get("input")),
-        price_output=loose_json.amount(pricing.get("output")),
+        price_input=lenient_json.amount(pricing.get("input")),
+        price_output=lenient_json.amount(pricing.get("output")),
     )
 
 
 def _words(row: dict[str, Any], field: str) -> list[str]:
-    return [word for word in loose_json.items(row.get(field)) if isinstance(word, str)]
+    return [word for word in lenient_json.items(row.get(field)) if isinstance(word, str)]
 
 
 DIALECT = Dialect(

@@ -10,10 +10,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ModelRetiredError, RequestError
-from llmroute.registry import families, lifecycle, names
-from llmroute.registry.held import Held
-from llmroute.registry.load import load, shipped
-from llmroute.registry.on_class import answers_on_class
+from llmroute.registry import aliases, families, lifecycle
+from llmroute.registry.catalogue_file import load, shipped
+from llmroute.registry.class_access import answers_on_class
+from llmroute.registry.model_index import ModelIndex
 from llmroute.registry.pricing import rates_on
 from llmroute.types import CAPABILITIES, PICO_PER_USD
 
@@ -66,7 +66,7 @@ class ModelRegistry:
             from llmroute.registry.schema import check_user_models
 
             user_models = check_user_models(user_models, self.providers)
-        self._held = Held(self._providers, catalogue["models"] if rows is None else rows, user_models)
+        self._held = ModelIndex(self._providers, catalogue["models"] if rows is None else rows, user_models)
 
     @property
     def today(self) -> date:
@@ -99,7 +99,7 @@ class ModelRegistry:
         self._require_provider(provider)
         if found := self._held.called(provider, model):
             return found
-        return names.unlisted(provider, model, local=self.is_local(provider, model))
+        return aliases.unlisted(provider, model, local=self.is_local(provider, model))
 
     @answers_on_class
     def resolve(
@@ -127,10 +127,10 @@ class ModelRegistry:
         if meant := [self._held.model(found) for found in self._held.words.everywhere(name)]:
             return next((found for found in meant if self.status(found) != "retired"), meant[0])
         if pulled(name):
-            return names.unlisted(names.OLLAMA, name, local=self.is_local(names.OLLAMA, name))
+            return aliases.unlisted(aliases.OLLAMA, name, local=self.is_local(aliases.OLLAMA, name))
         if (default_provider and (newest := self.newest(name, default_provider))) or (newest := self.newest(name)):
             return newest
-        raise names.unknown_model(name, self._held.words.near(name), self._providers)
+        raise aliases.unknown_model(name, self._held.words.near(name), self._providers)
 
     @answers_on_class
     def newest(self, word: str, provider: str | None = None) -> ModelConfig | None:
@@ -166,7 +166,7 @@ class ModelRegistry:
             RequestError: there is no such capability.
         """
         if capability is not None and capability not in CAPABILITIES:
-            raise names.unknown_capability(capability)
+            raise aliases.unknown_capability(capability)
         able = (
             model
             for model in map(self._held.model, self._held)
@@ -270,7 +270,7 @@ class ModelRegistry:
 
     def _require_provider(self, provider: str) -> None:
         if provider not in self._providers:
-            raise names.unknown_provider(provider, self._providers)
+            raise aliases.unknown_provider(provider, self._providers)
 
     def _last_resort(self, model: ModelConfig) -> bool:
         return bool(self._providers[model.provider].get("last_resort"))

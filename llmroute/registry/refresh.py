@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmroute.errors import RequestError
-from llmroute.registry.genai import price_rows
-from llmroute.registry.rows import KINDS
+from llmroute.registry.genai_prices import price_rows
+from llmroute.registry.row_parser import KINDS
 from llmroute.registry.schema import check_catalogue
-from llmroute.wording import Remedy, Told
+from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,7 +122,7 @@ def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> N
     if new["as_of"] < old["as_of"]:
         raise RequestError(
             f"the data is of {new['as_of']}, the catalogue of {old['as_of']}",
-            hint=Told("use ", Remedy("force", value=True), " to go back"),
+            hint=OptionText("use ", Remedy("force", value=True), " to go back"),
         )
     before = _by_name(old)
     for name, row in _by_name(new).items():
@@ -130,7 +130,9 @@ def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> N
             if was is not None and now is not None and max(was, now) > MAX_FOLD * min(was, now):
                 raise RequestError(
                     f"the price of {name} for {kind} moves from {was} to {now} USD per million tokens",
-                    hint=Told(f"that is more than {MAX_FOLD}-fold: check it, then use ", Remedy("force", value=True)),
+                    hint=OptionText(
+                        f"that is more than {MAX_FOLD}-fold: check it, then use ", Remedy("force", value=True)
+                    ),
                 )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from llmroute.errors import AttemptError, BudgetExceededError
 from llmroute.routing.parameters import Adaptation
-from llmroute.routing.plan import Entry
+from llmroute.routing.plan import RankedCandidate
 from llmroute.types import Prompt
 
 MAX_ATTEMPTS = 8
@@ -29,7 +29,7 @@ class Policy(NamedTuple):
 class Failure(NamedTuple):
     """A candidate that was given up: after how many calls, and for what."""
 
-    entry: Entry
+    entry: RankedCandidate
     error: AttemptError | BudgetExceededError
     calls: int
 
@@ -41,7 +41,7 @@ class Try(NamedTuple):
     that this candidate has failed once already; `adaptation` says how its request is put otherwise, which is no retry.
     """
 
-    entry: Entry
+    entry: RankedCandidate
     number: int
     fell_from: Failure | None
     alone: bool
@@ -53,18 +53,18 @@ class Wait(NamedTuple):
     """Sleep so many seconds before a candidate that has failed with `error` is called again."""
 
     seconds: float
-    entry: Entry
+    entry: RankedCandidate
     error: AttemptError
 
 
-class Others(NamedTuple):
+class MoreCandidates(NamedTuple):
     """Say who else may be called, beside the entries that the loop was given."""
 
 
 class Outcome(NamedTuple):
     """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
 
-    `entries` answer `Others`.
+    `entries` answer `MoreCandidates`.
 
     `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a
     parameter could be put otherwise.
@@ -75,4 +75,4 @@ class Outcome(NamedTuple):
     shown: bool = False
     retry_allowed: bool = True
     adaptation: Adaptation | None = None
-    entries: Sequence[Entry] = ()
+    entries: Sequence[RankedCandidate] = ()

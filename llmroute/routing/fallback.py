@@ -3,13 +3,14 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import Literal, NamedTuple
 
-from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Trip, TripReason
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, MINUTE_MS, SECOND_MS, BreakerRule, TripReason
 from llmroute.errors import (
     AttemptError,
     AuthenticationError,
     BadOutputError,
     BadRequestError,
     BudgetExceededError,
+    CircuitOpenError,
     ContentError,
     ContextLengthError,
     DeadlineError,
@@ -19,13 +20,12 @@ from llmroute.errors import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
-    RestingError,
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.actions import Failure, Others, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Try, Wait
 from llmroute.routing.parameters import Adaptation, takes
-from llmroute.routing.plan import Entry
+from llmroute.routing.plan import RankedCandidate
 
 # How long to wait for an endpoint that is overloaded and does not say when to ask again.
 SOON_S = 1.0
@@ -56,22 +56,22 @@ class FailureRule(NamedTuple):
 
     again: Again
     next: Next
-    trip: Trip | None = None
+    trip: BreakerRule | None = None
     unreliable: bool = False
     slow: bool = False
     warn: bool = False
 
 
-_RATE_LIMIT = Trip("endpoint", TripReason.RATE_LIMIT, 30 * SECOND_MS, 30 * SECOND_MS)
-_NO_CREDIT = Trip("key", TripReason.NO_CREDIT, 15 * MINUTE_MS, HOUR_MS)
-_KEY_REFUSED = Trip("key", TripReason.KEY_REFUSED, FOR_GOOD_MS, FOR_GOOD_MS)
-_MODEL_GONE = Trip("model", TripReason.MODEL_GONE, 24 * HOUR_MS, 24 * HOUR_MS)
-_UNREACHABLE = Trip("address", TripReason.UNREACHABLE, 30 * SECOND_MS, 15 * MINUTE_MS)
+_RATE_LIMIT = BreakerRule("endpoint", TripReason.RATE_LIMIT, 30 * SECOND_MS, 30 * SECOND_MS)
+_NO_CREDIT = BreakerRule("key", TripReason.NO_CREDIT, 15 * MINUTE_MS, HOUR_MS)
+_KEY_REFUSED = BreakerRule("key", TripReason.KEY_REFUSED, FOR_GOOD_MS, FOR_GOOD_MS)
+_MODEL_GONE = BreakerRule("model", TripReason.MODEL_GONE, 24 * HOUR_MS, 24 * HOUR_MS)
+_UNREACHABLE = BreakerRule("address", TripReason.UNREACHABLE, 30 * SECOND_MS, 15 * MINUTE_MS)
 
 
-def _third(reason: TripReason) -> Trip:
+def _third(reason: TripReason) -> BreakerRule:
     """The third such failure of an endpoint in ten minutes opens its circuit."""
-    return Trip("endpoint", reason, 30 * SECOND_MS, 15 * MINUTE_MS, counts=True)
+    return BreakerRule("endpoint", reason, 30 * SECOND_MS, 15 * MINUTE_MS, counts=True)
 
 
 _FAILURES, _TIMEOUTS, _BROKEN = map(_third, (TripReason.FAILURES, TripReason.TIMEOUTS, TripReason.BROKEN_ANSWERS))
@@ -89,14 +89,14 @@ RULES: dict[type[AttemptError], FailureRule] = {
     ParameterError: FailureRule("adapted", "that takes it"),
     BadRequestError: FailureRule("never", "never"),
     BadOutputError: FailureRule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
-    RestingError: FailureRule("never", "other provider first"),
+    CircuitOpenError: FailureRule("never", "other provider first"),
 }
 
 
 class _Turn(NamedTuple):
     """A call that is to be made: of which candidate, after which pause and which failure of its own."""
 
-    entry: Entry
+    entry: RankedCandidate
     pause_s: float = 0.0
     failed_before: AttemptError | None = None
     adaptation: Adaptation | None = None
@@ -110,7 +110,7 @@ class _Turn(NamedTuple):
 class _SecondCall(NamedTuple):
     """A candidate that may be called once more, from when on, and what its first call failed with."""
 
-    entry: Entry
+    entry: RankedCandidate
     ready_s: float
     error: AttemptError
 
@@ -118,13 +118,13 @@ class _SecondCall(NamedTuple):
 class _Queue:
     """The order of calls: each candidate once before any twice, other providers before a sibling of one that failed."""
 
-    def __init__(self, entries: Sequence[Entry], policy: Policy) -> None:
+    def __init__(self, entries: Sequence[RankedCandidate], policy: Policy) -> None:
         self._policy = policy
         self._failed_providers: set[str] = set()
         self._second_calls: list[_SecondCall] = []
         self.fresh = list(entries)
 
-    def join(self, entries: Sequence[Entry]) -> None:
+    def join(self, entries: Sequence[RankedCandidate]) -> None:
         """Take up more candidates, behind those that are known."""
         self.fresh += entries
 
@@ -158,7 +158,7 @@ class _Queue:
             self._second_calls.append(_SecondCall(entry, outcome.elapsed_s + pause_s, error))
         return self._next(outcome.elapsed_s, error)
 
-    def _keep(self, may_follow: Callable[[Entry], bool]) -> None:
+    def _keep(self, may_follow: Callable[[RankedCandidate], bool]) -> None:
         self.fresh = [entry for entry in self.fresh if may_follow(entry)]
         self._second_calls = [second for second in self._second_calls if may_follow(second.entry)]
 
@@ -177,8 +177,8 @@ class _Queue:
 
 
 def attempt_loop(
-    entries: Sequence[Entry], policy: Policy, *, others: bool = False
-) -> Generator[Try | Wait | Others, Outcome, None]:
+    entries: Sequence[RankedCandidate], policy: Policy, *, others: bool = False
+) -> Generator[Try | Wait | MoreCandidates, Outcome, None]:
     """Yield what to do next until a candidate has answered.
 
     With `others` the first failure asks who else may be called; until then somebody is taken to be left.
@@ -202,31 +202,31 @@ def attempt_loop(
         if (error := outcome.error) is None:
             return
         # What was not sent is no attempt.
-        number += not isinstance(error, BudgetExceededError | RestingError)
+        number += not isinstance(error, BudgetExceededError | CircuitOpenError)
         if others and not outcome.shown:
             others = False
-            found = yield Others()
+            found = yield MoreCandidates()
             outcome = outcome._replace(elapsed_s=found.elapsed_s)
             queue.join(found.entries)
         failure = Failure(turn.entry, error, turn.calls)
         turn = queue.after(turn, outcome, last=number == policy.max_attempts)
 
 
-def _fits(other: Entry, refused: BudgetExceededError) -> bool:
+def _fits(other: RankedCandidate, refused: BudgetExceededError) -> bool:
     """Whether a candidate may fit where another did not; its price must be known for that."""
     least, headroom = other.candidate.least_worst_picousd, refused.headroom_picousd
     return least is not None and headroom is not None and least <= headroom
 
 
-def _deadline(policy: Policy, entry: Entry, error: AttemptError) -> DeadlineError:
-    from llmroute.wording import Remedy, Told
+def _deadline(policy: Policy, entry: RankedCandidate, error: AttemptError) -> DeadlineError:
+    from llmroute.text.option_names import OptionText, Remedy
 
     # Of what the deadline itself has cut short the provider's failure says nothing.
     cut_short = isinstance(error, ProviderTimeoutError)
     last = f"{entry.model.name} had not answered" if cut_short else f"last: {error.message}"
     return DeadlineError(
         f"no answer within {policy.deadline_s:g} s; {last}",
-        hint=Told("allow more with ", Remedy("timeout_s")),
+        hint=OptionText("allow more with ", Remedy("timeout_s")),
         option="timeout_s",
     )
 
@@ -244,7 +244,7 @@ def _pause_before_again(error: AttemptError, policy: Policy) -> float | None:
     return None
 
 
-def _may_follow(other: Entry, failed: Entry, error: AttemptError, policy: Policy) -> bool:
+def _may_follow(other: RankedCandidate, failed: RankedCandidate, error: AttemptError, policy: Policy) -> bool:
     """Whether another candidate may stand in after this failure."""
     match RULES[type(error)].next:
         case "any" | "other provider first":

@@ -5,11 +5,11 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from llmroute.routing.worst import WorstCase
+from llmroute.routing.cost_bounds import WorstCase
 from llmroute.types import Capability, ModelConfig, Price
 
 if TYPE_CHECKING:
-    from llmroute.wording import Remedy
+    from llmroute.text.option_names import Remedy
 
 SAME_CLASS = 3
 """A model that costs no more than so many times what another does is of its price class."""
@@ -34,7 +34,7 @@ class Weights(NamedTuple):
     reliability: float = 0.10
 
 
-class Learned(NamedTuple):
+class ModelStats(NamedTuple):
     """What this machine has learned of a model.
 
     `ttft_s` seconds to the first token and `s_per_token` seconds per output token, both already estimated from the
@@ -67,7 +67,7 @@ class Candidate(NamedTuple):
     worst_cost_picousd: int | None
     local: bool
     typical_s: float
-    learned: Learned = Learned()
+    learned: ModelStats = ModelStats()
     unusable: str | None = None
     last_resort: bool = False
     worst: WorstCase | None = None
@@ -79,7 +79,7 @@ class Candidate(NamedTuple):
         return self.worst_cost_picousd if self.worst is None else self.worst.least_picousd
 
 
-class Wish(NamedTuple):
+class RoutingConstraints(NamedTuple):
     """What the request asks of the router.  Tokens are estimated before; money is integer pico-USD."""
 
     strategy: str
@@ -102,7 +102,7 @@ class Wish(NamedTuple):
     now_ms: int = 0
 
 
-class Entry(NamedTuple):
+class RankedCandidate(NamedTuple):
     """A model in its place in the plan; the lower `score`, the better, by the strategy's own measure."""
 
     candidate: Candidate
@@ -151,7 +151,7 @@ class Plan(NamedTuple):
     first entry.  `named` says that the caller listed the models, or the chain.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RankedCandidate, ...]
     excluded: tuple[Exclusion, ...]
     strategy: str | None
     chain: str | None = None
@@ -182,6 +182,6 @@ class Plan(NamedTuple):
         )
         return min(priced, key=itemgetter(0, 1), default=(0, "", None))[2]
 
-    def led_by(self, entry: Entry) -> Self:
+    def led_by(self, entry: RankedCandidate) -> Self:
         """Return the plan with one of its entries before all others."""
         return self._replace(entries=(entry, *(other for other in self.entries if other is not entry)))

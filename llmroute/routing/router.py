@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from llmroute.routing.estimate import too_long
-from llmroute.routing.plan import SAME_CLASS, Entry, Exclusion, Plan, Skip
+from llmroute.routing.plan import SAME_CLASS, Exclusion, Plan, RankedCandidate, Skip
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
+from llmroute.routing.token_estimate import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from llmroute.routing.plan import Candidate, Wish
+    from llmroute.routing.plan import Candidate, RoutingConstraints
     from llmroute.routing.strategies import Score
     from llmroute.types import ModelConfig
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # No failure is remembered for so long; only a refusal of the key is.
 LONG_S = 7 * 86_400
 
-_Keyed: TypeAlias = "tuple[tuple[bool, bool, Score, bool, str], Entry]"
+_Keyed: TypeAlias = "tuple[tuple[bool, bool, Score, bool, str], RankedCandidate]"
 
 
-def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
+def plan(wish: RoutingConstraints, candidates: Iterable[Candidate]) -> Plan:
     """Rank every candidate that may serve the wish, and say of each other one why it may not."""
     entries, excluded = _sift(wish, candidates)
     entries.sort(key=lambda pair: pair[0])
@@ -31,13 +31,13 @@ def plan(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
     return Plan(tuple(ranked), tuple(excluded), wish.strategy)
 
 
-def keep_order(wish: Wish, candidates: Iterable[Candidate], chain: str | None = None) -> Plan:
+def keep_order(wish: RoutingConstraints, candidates: Iterable[Candidate], chain: str | None = None) -> Plan:
     """As `plan`, but in the order given: for a chain, or for models that were named one by one."""
     entries, excluded = _sift(wish, candidates)
     return Plan(tuple(entry for _, entry in entries), tuple(excluded), None if chain else wish.strategy, chain)
 
 
-def _sift(wish: Wish, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], list[Exclusion]]:
+def _sift(wish: RoutingConstraints, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], list[Exclusion]]:
     score = SCORES[wish.strategy]
     entries: list[_Keyed] = []
     last_resort: list[_Keyed] = []
@@ -51,7 +51,7 @@ def _sift(wish: Wish, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], li
         provider = candidate.model.provider
         far = prefer_local and not candidate.local
         key = (candidate.last_resort, far, rank, provider != default_provider, candidate.model.name)
-        entry = Entry(candidate, round(expected_latency_s(candidate, wish) * 1000), rank[-1], terms)
+        entry = RankedCandidate(candidate, round(expected_latency_s(candidate, wish) * 1000), rank[-1], terms)
         (last_resort if candidate.last_resort and not wish.local_only else entries).append((key, entry))
     if not entries:
         return last_resort, excluded
@@ -60,7 +60,7 @@ def _sift(wish: Wish, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], li
     return entries, excluded
 
 
-def other_provider_second(entries: list[Entry]) -> list[Entry]:
+def other_provider_second(entries: list[RankedCandidate]) -> list[RankedCandidate]:
     """Move the best entry of another provider to the second place: outages are a provider's, not a model's."""
     for index in range(1, len(entries)):
         if entries[index].model.provider != entries[0].model.provider:
@@ -69,7 +69,7 @@ def other_provider_second(entries: list[Entry]) -> list[Entry]:
     return entries
 
 
-def soonest(wish: Wish, candidates: Iterable[Candidate]) -> Plan:
+def soonest(wish: RoutingConstraints, candidates: Iterable[Candidate]) -> Plan:
     """Plan for when everything is left alone: what would be let in again first is tried first."""
     resting = [one for one in candidates if one.learned.open_until_ms is not None and one.learned.fails_open]
     resting.sort(key=lambda one: (one.learned.open_until_ms, one.model.name))
@@ -90,7 +90,7 @@ def with_skipped(order: Iterable[str], made: Plan) -> Plan:
     return made._replace(skipped=tuple(skipped))
 
 
-def with_first_choice(wish: Wish, candidates: Sequence[Candidate], made: Plan) -> Plan:
+def with_first_choice(wish: RoutingConstraints, candidates: Sequence[Candidate], made: Plan) -> Plan:
     """Return a plan with what would have come before its first entry, were it not left alone after failures."""
     if not any(_rests(one, wish) for one in candidates):
         return made
@@ -109,7 +109,7 @@ def without_upgrades(made: Plan) -> Plan:
     return made._replace(entries=kept, excluded=made.excluded + dearer)
 
 
-def allowed(made: Plan, wish: Wish, candidates: Sequence[Candidate]) -> Plan:
+def allowed(made: Plan, wish: RoutingConstraints, candidates: Sequence[Candidate]) -> Plan:
     """Return a plan without what may not stand in for its first choice; where nothing is left, what rests is tried."""
     if not wish.upgrade:
         made = _without_advice(without_upgrades(made), candidates)
@@ -134,11 +134,11 @@ def _without_advice(made: Plan, candidates: Sequence[Candidate]) -> Plan:
 
 
 def _forbidden(dearer: Candidate, first: Candidate) -> Exclusion:
-    from llmroute.wording import Remedy, Told
+    from llmroute.text.option_names import OptionText, Remedy
 
     known = None not in (dearer.expected_cost_picousd, first.expected_cost_picousd)
     told = "it costs more than the first choice" if known else "it may cost more than the first choice"
-    return Exclusion(dearer.model, Told(told, ", and ", Remedy("upgrade", value=False), " forbids that"))
+    return Exclusion(dearer.model, OptionText(told, ", and ", Remedy("upgrade", value=False), " forbids that"))
 
 
 def is_upgrade(candidate: Candidate, first: Candidate) -> bool:
@@ -152,7 +152,7 @@ def is_upgrade(candidate: Candidate, first: Candidate) -> bool:
     return cost > SAME_CLASS * least
 
 
-def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
+def exclude(candidate: Candidate, wish: RoutingConstraints) -> Exclusion | None:
     """Say why a candidate may not serve the wish; None when it may."""
     reason = _unable(candidate, wish)
     if reason is not None:
@@ -164,7 +164,7 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     if not (wish.min_quality or wish.budget_picousd is not None or wish.max_latency_ms is not None):
         return None
     if misses := list(_misses(candidate, wish)):
-        from llmroute.wording import Remedy
+        from llmroute.text.option_names import Remedy
 
         return Exclusion(
             candidate.model,
@@ -176,7 +176,7 @@ def exclude(candidate: Candidate, wish: Wish) -> Exclusion | None:
     return None
 
 
-def _unable(candidate: Candidate, wish: Wish) -> str | None:
+def _unable(candidate: Candidate, wish: RoutingConstraints) -> str | None:
     """Say what a candidate cannot do, whatever limits the caller sets."""
     model = candidate.model
     if candidate.unusable:
@@ -190,13 +190,13 @@ def _unable(candidate: Candidate, wish: Wish) -> str | None:
     return None
 
 
-def _too_long(model: ModelConfig, wish: Wish) -> str | None:
+def _too_long(model: ModelConfig, wish: RoutingConstraints) -> str | None:
     """Say that prompt and answer do not fit the model's window; None when they do."""
     prompt = max(wish.expected_input_tokens, wish.least_input_tokens)
     return too_long(model.context_window, prompt, wish.max_tokens or wish.expected_output_tokens)
 
 
-def _unwanted(candidate: Candidate, wish: Wish) -> str | None:
+def _unwanted(candidate: Candidate, wish: RoutingConstraints) -> str | None:
     """Say why a model that could answer is left alone, or cannot be held to a budget; None when it may be called."""
     if wish.budget_picousd is not None and candidate.least_worst_picousd is None:
         return "its price is unknown, and a budget binds"
@@ -208,7 +208,7 @@ def _unwanted(candidate: Candidate, wish: Wish) -> str | None:
     return None
 
 
-def _rests(candidate: Candidate, wish: Wish) -> bool:
+def _rests(candidate: Candidate, wish: RoutingConstraints) -> bool:
     until_ms = candidate.learned.open_until_ms
     return until_ms is not None and until_ms > wish.now_ms and not candidate.learned.awake
 
@@ -226,7 +226,7 @@ class _Miss(NamedTuple):
     distance: float
 
 
-def _misses(candidate: Candidate, wish: Wish) -> Iterator[_Miss]:
+def _misses(candidate: Candidate, wish: RoutingConstraints) -> Iterator[_Miss]:
     worst = candidate.least_worst_picousd
     if wish.budget_picousd is not None and worst is not None and worst > wish.budget_picousd:
         # Rounded up, so that as much does admit it.

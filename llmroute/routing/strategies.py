@@ -11,7 +11,7 @@ from llmroute.types import PICO_PER_USD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.routing.plan import Candidate, Wish
+    from llmroute.routing.plan import Candidate, RoutingConstraints
 
 # Below these a difference hardly counts: tiny prompts are not fought over a hundredth of a cent.
 COST_SCALE_USD = 0.0005
@@ -38,7 +38,7 @@ class RoutingStrategy(StrEnum):
     CAPABILITY_MATCH = "capability_match"
 
 
-def expected_latency_s(candidate: Candidate, wish: Wish) -> float:
+def expected_latency_s(candidate: Candidate, wish: RoutingConstraints) -> float:
     """Return seconds to the whole answer: time to first token, then each token; typical while nothing was learned."""
     learned = candidate.learned
     if learned.ttft_s is None:
@@ -51,7 +51,7 @@ def quality(candidate: Candidate) -> int:
     return UNKNOWN_QUALITY if candidate.model.quality is None else candidate.model.quality
 
 
-def balanced(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
+def balanced(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
     """J = cost + latency + quality + reliability, weighted; ten points of quality are worth paying e times more."""
     cost_usd = (
         UNKNOWN_COST_USD if candidate.expected_cost_picousd is None else candidate.expected_cost_picousd / PICO_PER_USD
@@ -65,7 +65,7 @@ def balanced(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
     return (cost + latency + lack + reliability,), terms
 
 
-def cost_optimized(candidate: Candidate, _wish: Wish) -> tuple[Score, Terms]:
+def cost_optimized(candidate: Candidate, _wish: RoutingConstraints) -> tuple[Score, Terms]:
     """Least expected cost; what fails more than one call in five comes after all that does not."""
     cost = candidate.expected_cost_picousd
     cost_usd = UNKNOWN_COST_USD if cost is None else cost / PICO_PER_USD
@@ -73,25 +73,25 @@ def cost_optimized(candidate: Candidate, _wish: Wish) -> tuple[Score, Terms]:
     return (float(success < LEAST_SUCCESS), float(cost is None), cost_usd), {"cost_usd": cost_usd, "success": success}
 
 
-def latency_optimized(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
+def latency_optimized(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
     """Least expected time to the whole answer."""
     latency_s = expected_latency_s(candidate, wish)
     return (latency_s,), {"latency_s": latency_s}
 
 
-def quality_optimized(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
+def quality_optimized(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
     """Greatest quality; equals by J."""
     (j,), terms = balanced(candidate, wish)
     return (-(quality(candidate) // QUALITY_BAND), j), terms
 
 
-def local_first(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
+def local_first(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
     """What runs on this machine before what does not; else J."""
     (j,), terms = balanced(candidate, wish)
     return (float(not candidate.local), j), terms
 
 
-def capability_match(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
+def capability_match(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
     """Fewest capabilities beyond those asked for; else J."""
     (j,), terms = balanced(candidate, wish)
     surplus = float(len(candidate.model.capabilities - wish.capabilities))
@@ -99,7 +99,7 @@ def capability_match(candidate: Candidate, wish: Wish) -> tuple[Score, Terms]:
     return (surplus, j), terms
 
 
-SCORES: dict[str, Callable[[Candidate, Wish], tuple[Score, Terms]]] = {
+SCORES: dict[str, Callable[[Candidate, RoutingConstraints], tuple[Score, Terms]]] = {
     RoutingStrategy.BALANCED: balanced,
     RoutingStrategy.COST_OPTIMIZED: cost_optimized,
     RoutingStrategy.LATENCY_OPTIMIZED: latency_optimized,

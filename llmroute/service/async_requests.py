@@ -6,27 +6,27 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llmroute.service.call import Clock
-from llmroute.service.drive import drive_async
-from llmroute.service.flow import run
-from llmroute.service.per_loop import PerLoop
-from llmroute.service.purse import Purse
-from llmroute.service.shared_plans import SharedPlans
+from llmroute.bulk.plan_cache import SharedPlans
+from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.drivers import drive_async
+from llmroute.execution.flow import run
+from llmroute.execution.per_loop import PerLoop
+from llmroute.execution.request import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from llmroute.service.call import Call
-    from llmroute.service.calls import Calls
-    from llmroute.service.opened import Opened
-    from llmroute.service.options import Options
+    from llmroute.execution.prepare import RequestFactory
+    from llmroute.execution.request import RequestContext
+    from llmroute.execution.resources import Resources
+    from llmroute.request.options import Options
     from llmroute.types import AttemptRecord, LLMResponse
 
 
 class AsyncRequests:
     """Answers requests by awaiting; any number at once, in any number of event loops."""
 
-    def __init__(self, calls: Calls, opened: Opened) -> None:
+    def __init__(self, calls: RequestFactory, opened: Resources) -> None:
         self._calls = calls
         self._opened = opened
         threads = opened.threads()
@@ -47,13 +47,13 @@ class AsyncRequests:
             async for piece in pieces:
                 yield piece
 
-    async def _ready(self, options: Options, *, streaming: bool) -> Call:
+    async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan a request and make it ready; its time begins now."""
         clock, patience = Clock(), self._calls.begin(options)
         prompt = options.rendered_prompt(streaming=streaming)
         plans = self._plans.get()
         plan, others = await plans.plan(options, prompt, patience)
-        purse = Purse(options.budget_picousd)
+        purse = RequestBudget(options.budget_picousd)
         call = self._calls.call(options, prompt, plan, purse, clock=clock, patience=patience, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:

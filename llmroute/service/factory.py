@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
-from llmroute.service import settings
-from llmroute.service.api import LLMService
+from llmroute.planning import settings
+from llmroute.service.client import LLMService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from llmroute.config import Config
-    from llmroute.ledger.store import Ledger
+    from llmroute.ledger.sqlite.store import Ledger
     from llmroute.types import AttemptRecord
 
 
@@ -42,7 +42,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
         RequestError: an HTTP client or the ledger is of another kind.
     """
     if ledger is not None and not isinstance(ledger, str | os.PathLike):
-        from llmroute.ledger.store import Ledger
+        from llmroute.ledger.sqlite.store import Ledger
 
         if not isinstance(ledger, Ledger):
             raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")

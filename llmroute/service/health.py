@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llmroute.circuits import TripReason
+from llmroute.circuits import TripReason, reset_command
 from llmroute.errors import (
     AttemptError,
     AuthenticationError,
@@ -16,14 +16,13 @@ from llmroute.errors import (
     RateLimitError,
     UnreachableError,
 )
+from llmroute.planning.local.local_models import LOCAL_SERVER, START_LOCAL_SERVER
 from llmroute.providers import PROVIDERS
-from llmroute.service.lessons import reset_command
-from llmroute.service.lists import WITHIN_S, fetch_models, side_by_side
-from llmroute.service.local import LOCAL_SERVER, START_LOCAL_SERVER
+from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
 
 if TYPE_CHECKING:
-    from llmroute.ledger.breakers import Breaker
-    from llmroute.service.api import LLMService
+    from llmroute.ledger.sqlite.breakers import Breaker
+    from llmroute.service.client import LLMService
     from llmroute.transport.loop_sender import AnySender
 
 _STATUS = {

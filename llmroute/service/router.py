@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.service.options import Options
+from llmroute.request.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,8 +10,8 @@ from weakref import WeakSet
 import aiohttp
 from httpx_aiohttp import AiohttpTransport
 
-from llmroute.transport.progress import Progress, under_way
-from llmroute.transport.resolving import found
+from llmroute.transport.network.dns import found
+from llmroute.transport.network.send_progress import Progress, under_way
 from llmroute.urls import LOCALHOST, LOOPBACK_ADDRESSES
 
 if TYPE_CHECKING:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import httpx
 
 from llmroute.errors import BadOutputError, BadRequestError
-from llmroute.transport.body import AsyncWatchedStream, BodyLimits, holds_unasked_bytes
-from llmroute.transport.callers import CallersClient
-from llmroute.transport.clients import OwnClients, new_async_client
+from llmroute.transport.caller_client import CallerClient
+from llmroute.transport.client_pool import OwnClients, new_async_client
+from llmroute.transport.decoding import AsyncWatchedStream, BodyLimits, holds_unasked_bytes
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
-from llmroute.transport.loopback import watching
-from llmroute.transport.progress import Progress, under_way
+from llmroute.transport.log_text import cause, sending, told
+from llmroute.transport.network.loopback import watching
+from llmroute.transport.network.send_progress import Progress, under_way
 from llmroute.transport.requests import built, lower_case, without_body
-from llmroute.transport.telling import cause, sending, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from llmroute.transport.clients import Lane
+    from llmroute.transport.client_pool import PooledClient
     from llmroute.types import HTTPRequest
 
 
@@ -37,9 +37,9 @@ class AsyncSender:
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
         """As `Sender`."""
-        self._clients: OwnClients[httpx.AsyncClient] | CallersClient[httpx.AsyncClient]
+        self._clients: OwnClients[httpx.AsyncClient] | CallerClient[httpx.AsyncClient]
         self._closed = False
-        self._clients = OwnClients(new_async_client) if client is None else CallersClient(client, httpx.AsyncClient)
+        self._clients = OwnClients(new_async_client) if client is None else CallerClient(client, httpx.AsyncClient)
 
     async def open(
         self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
@@ -97,9 +97,9 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
 class AsyncExchange:
     """As `Exchange`, for the event loop."""
 
-    def __init__(self, response: httpx.Response, lane: Lane[httpx.AsyncClient], request: HTTPRequest) -> None:
+    def __init__(self, response: httpx.Response, lane: PooledClient[httpx.AsyncClient], request: HTTPRequest) -> None:
         self._request = request
-        self._lane: Lane[httpx.AsyncClient] | None = lane
+        self._lane: PooledClient[httpx.AsyncClient] | None = lane
         self.status = response.status_code
         self.headers = lower_case(response.headers)
         self._response = response

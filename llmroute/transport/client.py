@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 
 from llmroute.errors import BadRequestError
-from llmroute.transport.body import BodyLimits, WatchedStream, holds_unasked_bytes
-from llmroute.transport.callers import CallersClient
-from llmroute.transport.clients import OwnClients, new_client
+from llmroute.transport.caller_client import CallerClient
+from llmroute.transport.client_pool import OwnClients, new_client
 from llmroute.transport.deadline import Background
+from llmroute.transport.decoding import BodyLimits, WatchedStream, holds_unasked_bytes
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.exchange import BlockingExchange
-from llmroute.transport.loopback import connected_elsewhere, resolved_elsewhere
-from llmroute.transport.progress import Progress
+from llmroute.transport.log_text import cause, sending, told
+from llmroute.transport.network.loopback import connected_elsewhere, resolved_elsewhere
+from llmroute.transport.network.send_progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
-from llmroute.transport.telling import cause, sending, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.transport.clients import Lane
+    from llmroute.transport.client_pool import PooledClient
     from llmroute.types import HTTPRequest
 
 
@@ -43,9 +43,9 @@ class Sender:
         Raises:
             RequestError: `client` is something else.
         """
-        self._clients: OwnClients[httpx.Client] | CallersClient[httpx.Client]
+        self._clients: OwnClients[httpx.Client] | CallerClient[httpx.Client]
         self._closed = False
-        self._clients = OwnClients(new_client) if client is None else CallersClient(client, httpx.Client)
+        self._clients = OwnClients(new_client) if client is None else CallerClient(client, httpx.Client)
 
     def open(
         self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
@@ -106,7 +106,7 @@ class Exchange(BlockingExchange):
 
     def __init__(
         self,
-        lane: Lane[httpx.Client],
+        lane: PooledClient[httpx.Client],
         request: HTTPRequest,
         connect_s: float,
         answer_s: float,
@@ -142,7 +142,7 @@ class Exchange(BlockingExchange):
         self.status, self.headers = head
 
     def _arrive(
-        self, lane: Lane[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float
+        self, lane: PooledClient[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float
     ) -> Iterator[Head | bytes]:
         """Yield the head, then the pieces of the body; runs in a thread of its own."""
         try:

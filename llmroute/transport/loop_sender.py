@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from llmroute.errors import AttemptError, ProviderTimeoutError, UnreachableError
 from llmroute.transport.exchange import BlockingExchange
-from llmroute.transport.progress import Progress
+from llmroute.transport.network.send_progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -15,9 +15,9 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.bench.promise import Promise
-from tests.fault_server import Received, Script, serving
-from tests.service.billing_server import INPUT, OUTPUT, PLAIN, STREAMED, Biller
-from tests.service.servers import openai_answer
+from tests.support.billing_server import INPUT, OUTPUT, PLAIN, STREAMED, Biller
+from tests.support.fault_server import Received, Script, serving
+from tests.support.provider_servers import openai_answer
 
 # Ten tokens of a prompt and five of an answer, as `openai_answer` tells them.
 TOLD_PICOUSD = 10 * INPUT + 5 * OUTPUT

@@ -21,8 +21,9 @@ from functools import partial
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Protocol
 
-from llmroute.ledger import latencies, memory
-from llmroute.routing.learning import NOTHING, Evidence, estimate, prior_of
+from llmroute.ledger import latency
+from llmroute.ledger.sqlite import observations
+from llmroute.routing.latency_estimate import NOTHING, Evidence, estimate, prior_of
 from tests.bench.promise import Measured, Promise
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Learned:
     """The program's own."""
 
     def __init__(self, models: int) -> None:
-        self._known: list[latencies.Latency | None] = [None] * models
+        self._known: list[latency.Latency | None] = [None] * models
         self._calls = 0.0
         self._last_ms = 0
 
@@ -62,7 +63,7 @@ class Learned:
         if prior is None:
             return 0
         now_ms = round(now_s * 1000)
-        rate = memory.calls_per_h(self._calls_left(now_ms))
+        rate = observations.calls_per_h(self._calls_left(now_ms))
         expected = [
             estimate(NOTHING if one is None else Evidence(*one.evidence(now_ms, len(known))), prior, rate)
             for one in self._known
@@ -72,12 +73,12 @@ class Learned:
     def learn(self, model: int, seconds: float, now_s: float) -> None:
         now_ms = round(now_s * 1000)
         known = self._known[model]
-        self._known[model] = known.joined(seconds, now_ms) if known else latencies.first(seconds, now_ms)
+        self._known[model] = known.joined(seconds, now_ms) if known else latency.first(seconds, now_ms)
         self._calls = self._calls_left(now_ms) + 1
         self._last_ms = now_ms
 
     def _calls_left(self, now_ms: int) -> float:
-        return self._calls * latencies.faded(now_ms - self._last_ms, memory.RELIABILITY_HALF_LIFE_MS)
+        return self._calls * latency.faded(now_ms - self._last_ms, observations.RELIABILITY_HALF_LIFE_MS)
 
 
 class MeanOfTen:

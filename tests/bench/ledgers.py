@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.store import Ledger
+from llmroute.ledger.sqlite.store import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

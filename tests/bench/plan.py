@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from time import process_time
 
-from llmroute.routing.plan import Candidate, Learned
+from llmroute.routing.plan import Candidate, ModelStats
 from llmroute.routing.router import plan
 from llmroute.types import STRATEGIES
 from tests.bench.promise import Measured, Promise
@@ -25,7 +25,7 @@ def pool(count: int) -> list[Candidate]:
             cost=chance.randrange(10**11),
             quality=chance.randrange(30, 100),
             capabilities=frozenset(chance.sample(["code", "json", "vision"], 2)),
-            learned=Learned(ttft_s=chance.uniform(0.2, 5), s_per_token=chance.uniform(0.001, 0.05)),
+            learned=ModelStats(ttft_s=chance.uniform(0.2, 5), s_per_token=chance.uniform(0.001, 0.05)),
             unusable="no key" if chance.random() < 0.1 else None,
         )
         for number in range(count)

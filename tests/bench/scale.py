@@ -12,15 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.entries import Pending, Settled
-from llmroute.ledger.memory import Lesson
-from llmroute.ledger.store import Ledger
+from llmroute.ledger.sqlite.observations import Observation
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.sqlite.writes import Pending, Settled
 from tests.bench import years
 from tests.bench.process import REPEATS, Command, in_turns
 from tests.bench.promise import Measured, Promise
 
 if TYPE_CHECKING:
-    from llmroute.ledger.rows import AttemptRow
+    from llmroute.ledger.attempt_row import AttemptRow
 
 ROWS, FEW = 10_000_000, 1_000
 BYTES_A_ROW = 700
@@ -107,10 +107,10 @@ def _together(folder: Path, writes: int) -> float:
     return median(taken)
 
 
-def _attempt(request: str) -> tuple[AttemptRow, Lesson]:
+def _attempt(request: str) -> tuple[AttemptRow, Observation]:
     now_ms = time.time_ns() // 10**6
     [row] = years.rows(0, 1, now_ms, seed=random.randrange(2**30))
     row.request_id, row.started_ms, row.status = request, now_ms, "pending"
-    return row, Lesson(
+    return row, Observation(
         row.provider, row.model, "", 0, now_ms, "", succeeded=True, ttft_s=0.5, per_token_s=0.01, answered=True
     )

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.checks import check
+from llmroute.ledger.sqlite.maintenance.integrity import check
 from tests.bench import bare, batch, call, faults, generate, ledgers, peers, scale, settled, start
 from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 from tests.bench.process import Command
 from tests.bench.promise import Promise, table
-from tests.model_server import ModelServer
-from tests.shell import environment, run
+from tests.support.model_server import ModelServer
+from tests.support.shell import environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path

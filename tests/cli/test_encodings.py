@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model_server import ModelServer
-from tests.shell import LLMROUTE, Ran, environment
+from tests.support.model_server import ModelServer
+from tests.support.shell import LLMROUTE, Ran, environment
 
 if TYPE_CHECKING:
     from pathlib import Path

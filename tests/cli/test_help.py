@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from llmroute import exit_codes
 from llmroute.cli import app
-from llmroute.cli.commands import SUMMARIES, called
-from llmroute.cli.failures import report_usage
-from llmroute.cli.helping import PAGES
-from tests.shell import run
+from llmroute.cli.app import SUMMARIES, called
+from llmroute.cli.errors import report_usage
+from llmroute.cli.help import PAGES
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_server import ModelServer
-from tests.shell import environment, run, start
+from tests.support.model_server import ModelServer
+from tests.support.shell import environment, run, start
 
 ASK = ("gen", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
 # Holds the ledger's lock until its stdin ends.
@@ -177,7 +177,7 @@ class Part:
 cli.app = lambda **_: type("Whole", (), {"part": Part()})
 """,
     "while a failure is told": """
-import llmroute.cli.failures as failures
+import llmroute.cli.errors as failures
 failures.report_usage = lambda error: os.kill(os.getpid(), signal.SIGINT)
 cli.app = lambda **_: 1 / 0
 """,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger import spool
-from tests.model_server import ModelServer
-from tests.shell import LLMROUTE, Ran, environment, rows, run, start
+from llmroute.ledger.sqlite import spool
+from tests.support.model_server import ModelServer
+from tests.support.shell import LLMROUTE, Ran, environment, rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.files import Hold, locked
-from llmroute.ledger import spool
-from llmroute.ledger.entries import Pending
-from llmroute.ledger.locks import Patience, folder_held
-from llmroute.ledger.schema import MIGRATIONS
-from llmroute.ledger.store import Ledger
+from llmroute.ledger.sqlite import spool
+from llmroute.ledger.sqlite.locks import LockTimeout, folder_held
+from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.sqlite.writes import Pending
 from tests.ledger.calls import row, settled
-from tests.model_server import ModelServer
-from tests.shell import rows, run, start
+from tests.support.model_server import ModelServer
+from tests.support.shell import rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def test_all_waits_of_a_ledger_together_take_no_longer_than_its_patience(tmp_pat
     Ledger(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        patience = Patience(0.4)
+        patience = LockTimeout(0.4)
         with Ledger(path, patience=patience) as ledger:
             began_s = time.monotonic()
             for call in range(5):
@@ -167,9 +167,9 @@ def test_all_waits_of_a_ledger_together_take_no_longer_than_its_patience(tmp_pat
 
 
 def test_patience_ends_with_its_deadline_and_a_renewal_brings_back_what_was_spent() -> None:
-    assert Patience(10, 0).left_s == 0
-    assert 4 < Patience(10, 5).left_s <= 5
-    patience = Patience(10)
+    assert LockTimeout(10, 0).left_s == 0
+    assert 4 < LockTimeout(10, 5).left_s <= 5
+    patience = LockTimeout(10)
     with patience.spent():
         time.sleep(0.01)
     assert patience.left_s < 10
@@ -178,7 +178,7 @@ def test_patience_ends_with_its_deadline_and_a_renewal_brings_back_what_was_spen
 
 
 def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path: Path) -> None:
-    with folder_held(tmp_path, Hold.ALONE, Patience(1)):
+    with folder_held(tmp_path, Hold.ALONE, LockTimeout(1)):
         fd = os.open(tmp_path, os.O_RDONLY)
         assert not locked(fd, 0.05)
     assert locked(fd, 0)
@@ -210,7 +210,7 @@ def test_whatever_only_reads_needs_no_lock_of_the_directory(
     # Longer than the command may take here.
     allow(3600, ledger)
     with monkeypatch.context() as patch:
-        patch.setattr("llmroute.ledger.schema.MIGRATIONS", MIGRATIONS[:version])
+        patch.setattr("llmroute.ledger.sqlite.schema.migrations.MIGRATIONS", MIGRATIONS[:version])
         Ledger(ledger).close()
     insert = "INSERT INTO attempts (request_id, attempt, status, started_ms, provider, model, streaming, usage_source, "
     with closing(sqlite3.connect(ledger, isolation_level=None)) as db:

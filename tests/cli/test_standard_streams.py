@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute import exit_codes
-from tests.model_server import ModelServer
-from tests.shell import LLMROUTE, Ran, environment, rows, run
+from tests.support.model_server import ModelServer
+from tests.support.shell import LLMROUTE, Ran, environment, rows, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

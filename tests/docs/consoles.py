@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.model_server import ModelServer
-from tests.shell import environment
+from tests.support.model_server import ModelServer
+from tests.support.shell import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

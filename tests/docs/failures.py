@@ -8,7 +8,7 @@ from llmroute.circuits import FOR_GOOD_MS
 from llmroute.routing.fallback import RULES
 
 if TYPE_CHECKING:
-    from llmroute.circuits import Trip
+    from llmroute.circuits import BreakerRule
 
 RETRY = {
     "never": "no",
@@ -41,11 +41,11 @@ def failure_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _circuit(trip: Trip | None) -> str:
+def _circuit(trip: BreakerRule | None) -> str:
     return "no" if trip is None else f"{SCOPE[trip.kind]}, {_how_long(trip)}"
 
 
-def _how_long(trip: Trip) -> str:
+def _how_long(trip: BreakerRule) -> str:
     if trip.rest_ms == FOR_GOOD_MS:
         return "until the key changes"
     longest = "" if trip.most_ms == trip.rest_ms else f" to {_duration(trip.most_ms)}"

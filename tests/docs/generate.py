@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from llmroute import exit_codes
 from llmroute.cli import app
-from llmroute.cli.commands import called
-from llmroute.cli.helping import PAGES
-from llmroute.ledger.store import Ledger
+from llmroute.cli.app import called
+from llmroute.cli.help import PAGES
+from llmroute.ledger.sqlite.store import Ledger
 from tests.docs.consoles import CONSOLES
 from tests.docs.failures import failure_table
 

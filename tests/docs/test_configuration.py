@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llmroute.config_schema import Document
-from llmroute.config_sources import VARIABLES
+from llmroute.config.env import VARIABLES
+from llmroute.config.schema import Document
 from llmroute.providers import PROVIDERS
 from tests.docs.pages import ROOT, read
 

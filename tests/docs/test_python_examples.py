@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import examples
-from tests.fault_server import closed_port, serving
-from tests.model_server import ModelServer
-from tests.service.servers import openai_error
-from tests.shell import environment, rows
-from tests.type_checker import type_checked
+from tests.support.fault_server import closed_port, serving
+from tests.support.model_server import ModelServer
+from tests.support.provider_servers import openai_error
+from tests.support.shell import environment, rows
+from tests.support.type_checker import type_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

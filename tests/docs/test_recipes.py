@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import examples
-from tests.model_server import ModelServer
-from tests.shell import environment, rows
-from tests.wire.ollama_server import OllamaServer, Pulled
+from tests.support.model_server import ModelServer
+from tests.support.ollama_server import OllamaServer, Pulled
+from tests.support.shell import environment, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.shell import Ran, environment
+from tests.support.shell import Ran, environment
 
 ROOT = Path(__file__).parents[2]
 # Where each shell looks, below share/ of a prefix.

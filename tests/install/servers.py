@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.fault_server import chunk, chunked_head, reply, serving
-from tests.service.formats import FORMATS, answer, error
+from tests.support.fault_server import chunk, chunked_head, reply, serving
+from tests.support.wire_formats import FORMATS, answer, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.fault_server import FaultServer, Received, Script
+    from tests.support.fault_server import FaultServer, Received, Script
 
 KEY = "sk-test-0123456789"
 ANSWER = "Certainly: 42."

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.cli.commands import SUMMARIES, called
-from llmroute.cli.completion_scripts import SCRIPTS
+from llmroute.cli.app import SUMMARIES, called
+from llmroute.cli.completion.scripts import SCRIPTS
 from llmroute.version import __version__
-from tests.fault_server import closed_port
 from tests.install.servers import ANSWER
-from tests.pseudo_terminal import run_on_terminal
-from tests.shell import rows
+from tests.support.fault_server import closed_port
+from tests.support.pseudo_terminal import run_on_terminal
+from tests.support.shell import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.install.plain import ROOT
 from tests.install.servers import ANSWER
-from tests.shell import rows
+from tests.support.shell import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

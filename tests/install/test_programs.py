@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.install.servers import ANSWER
-from tests.service.formats import FORMATS
-from tests.shell import rows
+from tests.support.shell import rows
+from tests.support.wire_formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ import multiprocessing
 import os
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.budgets import Cap
-from llmroute.ledger.processes import this_process
-from llmroute.ledger.rows import AttemptRow
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.budgets import Cap
+from llmroute.ledger.sqlite.maintenance.processes import this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def fixed(picousd: int) -> Callable[[int | None], int | None]:
 def at_once(count: int, work: Callable[..., None], *arguments: object) -> None:
     """Run `work(number, *arguments)` in so many processes that start together; each must end well."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.ledger.test_crowds"])
+    server.set_forkserver_preload(["tests.ledger.sqlite.test_many_processes"])
     gate = server.Barrier(count)
     processes = [server.Process(target=_behind_gate, args=(gate, work, number, *arguments)) for number in range(count)]
     for process in processes:

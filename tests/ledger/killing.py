@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from llmroute.errors import BudgetExceededError
-from llmroute.ledger.store import Ledger
+from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import cap, fixed, row, settled, unique
 
 CAP, WORST = 400_000, 100

@@ -8,7 +8,7 @@ import pytest
 
 from llmroute.errors import AttemptError, BadOutputError, QuotaError, RateLimitError, TransientError
 from llmroute.providers import Endpoint, connect
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 from llmroute.types import Message, Prompt
 from tests.providers.samples import KEY, chat_answer, chat_chunk, model, prompt, provider, sent
 

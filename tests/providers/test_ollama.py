@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmroute.errors import BadOutputError, ModelGoneError, ParameterError, QuotaError, TransientError
-from llmroute.providers import Endpoint, LiveModel, connect
+from llmroute.providers import Endpoint, ListedModel, connect
 from llmroute.urls import is_ollama_cloud_tag
 from tests.providers.samples import model, prompt, provider, sent
 
@@ -295,7 +295,7 @@ def test_the_window_of_a_models_own_settings_is_read(told: dict[str, str]) -> No
     ],
 )
 def test_a_server_without_the_question_tells_no_limits(status: int, body: bytes) -> None:
-    assert provider("ollama").parse_show(body, status, {}) == LiveModel("")
+    assert provider("ollama").parse_show(body, status, {}) == ListedModel("")
 
 
 def test_a_server_without_the_model_says_so() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmroute import errors
 from llmroute.providers import Endpoint, connect
-from llmroute.providers.chat_completions import ChatCompletions, Dialect
+from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 from tests.providers import corpus
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmroute.providers.retry_after import parse_retry_after, parse_should_retry
+from llmroute.providers.errors.retry_after import parse_retry_after, parse_should_retry
 
 NOON = "Sun, 22 Nov 2026 12:00:00 GMT"
 LATER = "Sun, 22 Nov 2026 12:01:30 GMT"

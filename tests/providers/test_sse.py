@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.errors import BadOutputError
-from llmroute.providers.lines import MAX_LINE_BYTES, LineDecoder
-from llmroute.providers.sse import ServerEvent, SSEDecoder
+from llmroute.providers.wire.line_decoder import MAX_LINE_BYTES, LineDecoder
+from llmroute.providers.wire.sse import ServerEvent, SSEDecoder
 
 
 def decode(*pieces: bytes) -> list[ServerEvent]:

@@ -13,7 +13,7 @@ import pytest
 from llmroute.catalogue_build.compile import CATALOGUE, OVERLAY, Compiler, main
 from llmroute.catalogue_build.sources import PACKAGES, Inputs
 from llmroute.registry import ModelRegistry
-from llmroute.registry.rows import KINDS
+from llmroute.registry.row_parser import KINDS
 from llmroute.registry.schema import check_catalogue
 from llmroute.types import CAPABILITIES
 

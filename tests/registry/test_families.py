@@ -9,9 +9,9 @@ import pytest
 
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
-from tests.fault_server import serving
-from tests.service.servers import KEY, anthropic_answer
-from tests.shell import run
+from tests.support.fault_server import serving
+from tests.support.provider_servers import KEY, anthropic_answer
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
-from llmroute.registry.genai import price_rows
+from llmroute.registry.genai_prices import price_rows
 from llmroute.registry.pricing import cost_picousd, cost_uncached_picousd, price_of_service, price_on, worst_rates
-from llmroute.registry.rows import model_from_row
+from llmroute.registry.row_parser import model_from_row
 from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Service, Usage
 
 if TYPE_CHECKING:

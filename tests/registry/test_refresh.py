@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.cli.flags import in_flags
+from llmroute.cli.option_names import in_flags
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
-from llmroute.registry.live import compare_live, merge_live
-from llmroute.registry.load import shipped
+from llmroute.registry.catalogue_file import shipped
+from llmroute.registry.catalogue_writer import PREVIOUS, render, take
+from llmroute.registry.provider_lists import compare_live, merge_live
 from llmroute.registry.refresh import Change, check, diff, merge_file, merge_prices
-from llmroute.registry.write import PREVIOUS, render, take
 
 if TYPE_CHECKING:
     from pathlib import Path

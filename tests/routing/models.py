@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from llmroute.routing.plan import Candidate, Entry, Learned, Wish
+from llmroute.routing.plan import Candidate, ModelStats, RankedCandidate, RoutingConstraints
 from llmroute.types import ModelConfig
 
 PROVIDERS = ("openai", "anthropic", "mistral", "ollama", "together")
@@ -27,7 +27,7 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
     capabilities: frozenset[str] = frozenset(),
     typical_s: float = 1.0,
     local: bool = False,
-    learned: Learned | None = None,
+    learned: ModelStats | None = None,
     unusable: str | None = None,
     last_resort: bool = False,
 ) -> Candidate:
@@ -38,18 +38,20 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
         worst_cost_picousd=cost if worst is None else worst,
         local=local,
         typical_s=typical_s,
-        learned=learned or Learned(),
+        learned=learned or ModelStats(),
         unusable=unusable,
         last_resort=last_resort,
     )
 
 
-def wish(strategy: str = "balanced", **values: Any) -> Wish:
-    return Wish(**{"strategy": strategy, "expected_input_tokens": 100, "expected_output_tokens": 500, **values})
+def wish(strategy: str = "balanced", **values: Any) -> RoutingConstraints:
+    return RoutingConstraints(
+        **{"strategy": strategy, "expected_input_tokens": 100, "expected_output_tokens": 500, **values}
+    )
 
 
-def entry(name: str = "openai/m", **facts: Any) -> Entry:
-    return Entry(candidate(name, **facts), expected_latency_ms=1000, score=0.0, terms={})
+def entry(name: str = "openai/m", **facts: Any) -> RankedCandidate:
+    return RankedCandidate(candidate(name, **facts), expected_latency_ms=1000, score=0.0, terms={})
 
 
 CAPABILITY_SETS = st.frozensets(st.sampled_from(["code", "json", "vision"]))
@@ -71,7 +73,7 @@ def candidates(draw: st.DrawFn, *, usable: bool = False) -> list[Candidate]:
             capabilities=draw(CAPABILITY_SETS),
             typical_s=draw(st.sampled_from([0.9, 1.0, 9.5])),
             local=provider == "ollama",
-            learned=Learned(
+            learned=ModelStats(
                 ttft_s=draw(st.none() | st.floats(0.05, 60)),
                 s_per_token=draw(st.none() | st.floats(0, 0.1)),
                 success=draw(st.floats(0.05, 1.0)),
@@ -85,7 +87,7 @@ def candidates(draw: st.DrawFn, *, usable: bool = False) -> list[Candidate]:
 
 
 @st.composite
-def wishes(draw: st.DrawFn, strategies: tuple[str, ...]) -> Wish:
+def wishes(draw: st.DrawFn, strategies: tuple[str, ...]) -> RoutingConstraints:
     """What a caller may want."""
     return wish(
         draw(st.sampled_from(strategies)),

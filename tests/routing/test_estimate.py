@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.routing.estimate import (
+from llmroute.routing.token_estimate import (
     MESSAGE_OVERHEAD_TOKENS,
     estimated_tokens,
     expected_input_tokens,

@@ -15,6 +15,7 @@ from llmroute.errors import (
     AuthenticationError,
     BadOutputError,
     BadRequestError,
+    CircuitOpenError,
     ContentError,
     ContextLengthError,
     DeadlineError,
@@ -25,11 +26,10 @@ from llmroute.errors import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
-    RestingError,
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.actions import MAX_ATTEMPTS, Others, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import MAX_ATTEMPTS, MoreCandidates, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.routing.parameters import Adaptation
 from tests.routing.models import entry
@@ -83,7 +83,7 @@ def play(  # noqa: PLR0913 (each is part of a situation)
                 played.waits.append(action.seconds)
                 now_s += action.seconds
                 outcome = Outcome(now_s)
-            elif isinstance(action, Others):
+            elif isinstance(action, MoreCandidates):
                 played.asked_others_after.append(len(played.calls))
                 outcome = Outcome(now_s, entries=[entry(name, window=WINDOWS[name]) for name in others or ()])
             else:
@@ -122,7 +122,7 @@ TABLE: list[tuple[AttemptError, list[str], list[float]]] = [
     (made(ContextLengthError), ["openai/large"], []),
     (made(ParameterError), ["openai/large"], []),
     (made(BadOutputError), ["mistral/m"], []),
-    (made(RestingError), ["mistral/m"], []),
+    (made(CircuitOpenError), ["mistral/m"], []),
 ]
 
 
@@ -276,7 +276,7 @@ def test_eight_calls_are_made_at_most_unless_told_otherwise() -> None:
 
 
 def test_what_was_not_sent_is_no_attempt() -> None:
-    played = play(*(made(RestingError) for _ in range(4)), made(TransientError), max_attempts=2)
+    played = play(*(made(CircuitOpenError) for _ in range(4)), made(TransientError), max_attempts=2)
     assert played.error is None
     assert [each.number for each in played.tries] == [1, 1, 1, 1, 1, 2]
 
@@ -344,7 +344,7 @@ def test_whatever_happens_the_loop_is_bounded(
     sequence: list[AttemptError | None], size: int, deadline_s: float, call_s: float, jitter: float
 ) -> None:
     played = play(*sequence, pool=POOL[:size], deadline_s=deadline_s, call_s=call_s, jitter=jitter)
-    sent = len(played.calls) - sum(isinstance(error, RestingError) for error in sequence[: len(played.calls)])
+    sent = len(played.calls) - sum(isinstance(error, CircuitOpenError) for error in sequence[: len(played.calls)])
     assert played.calls
     assert sent <= MAX_ATTEMPTS
     assert sum(played.waits) < deadline_s

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import latencies, memory
-from llmroute.ledger.latencies import Latency
-from llmroute.ledger.memory import Lesson
-from llmroute.ledger.schema import migrate
-from llmroute.routing import learning
-from llmroute.routing.learning import (
+from llmroute.ledger import latency
+from llmroute.ledger.latency import Latency
+from llmroute.ledger.sqlite import observations
+from llmroute.ledger.sqlite.observations import Observation
+from llmroute.ledger.sqlite.schema.migrations import migrate
+from llmroute.routing import latency_estimate
+from llmroute.routing.latency_estimate import (
     NOTHING,
     Evidence,
     bucket,
@@ -35,7 +36,7 @@ def taught(*samples: float, every_ms: int = 30 * MINUTE_MS, known: Latency | Non
     """Return what is known after answers of so many seconds, one every half hour."""
     for value in samples:
         at_ms = 0 if known is None else known.at_ms + every_ms
-        known = latencies.first(value, at_ms) if known is None else known.joined(value, at_ms)
+        known = latency.first(value, at_ms) if known is None else known.joined(value, at_ms)
     assert known is not None
     return known
 
@@ -46,7 +47,7 @@ def expected(known: Latency, *, after_h: float = 0.0, prior: float = 1.0, calls_
 
 
 def test_what_is_known_follows_the_published_formula() -> None:
-    known = latencies.first(1.0, 0).joined(e, HOUR_MS)
+    known = latency.first(1.0, 0).joined(e, HOUR_MS)
     # r = 1, q = 0.02 / 1.1 (1 - e^-0.5), n = 2^(-1/24), w = 0.2 (1 + 1 / (n + 0.2)); the explanations weigh
     q, n, w = 0.00715398, 0.971532, 0.370712
     usual = (1 - q) * exp(-1 / 2 / w) / sqrt(w)
@@ -89,7 +90,7 @@ def test_what_is_expected_follows_the_published_formula() -> None:
 
 def test_what_nobody_called_is_tried_sooner_than_the_typical() -> None:
     assert estimate(NOTHING, 2.0, 10.0) == pytest.approx(2.0 / exp(2))
-    assert latencies.TYPICAL_SPREAD == learning.UNSEEN_SPREAD
+    assert latency.TYPICAL_SPREAD == latency_estimate.UNSEEN_SPREAD
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.4, 0.7])
@@ -169,7 +170,7 @@ def test_what_is_expected_lies_between_what_was_seen_and_what_is_hoped_for(
     samples: list[tuple[float, int]], prior: float, later_ms: int, calls_per_h: float
 ) -> None:
     samples.sort(key=lambda sample: sample[1])
-    known = latencies.first(*samples[0])
+    known = latency.first(*samples[0])
     for value, at_ms in samples[1:]:
         known = known.joined(value, at_ms)
     assert 0.04 <= known.spread <= 4
@@ -193,13 +194,13 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
     db = sqlite3.connect(":memory:", isolation_level=None)
     migrate(db)
     for value, at_ms in samples:
-        memory.learn(
-            db, [Lesson("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
+        observations.learn(
+            db, [Observation("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
         )
     now_ms = samples[-1][1] + later_ms
-    told = memory.recall(db, bucket=2, effort="", now_ms=now_ms)
+    told = observations.recall(db, bucket=2, effort="", now_ms=now_ms)
     for metric, scale in (("ttft", 1.0), ("per_token", 0.01)):
-        known = latencies.first(samples[0][0] * scale, samples[0][1])
+        known = latency.first(samples[0][0] * scale, samples[0][1])
         for value, at_ms in samples[1:]:
             known = known.joined(value * scale, at_ms)
         assert told.latencies["openai", "m", metric] == pytest.approx(known.evidence(now_ms, 1))
@@ -207,9 +208,9 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
     calls = sum(2.0 ** -((now_ms - at_ms) / (6 * HOUR_MS)) for _, at_ms in samples)
     assert told.reliabilities["openai", "m"] == pytest.approx((calls, calls))
     assert told.calls_per_h == pytest.approx(calls * log(2) / 6)
-    other = memory.recall(db, bucket=1, effort="", now_ms=now_ms)
+    other = observations.recall(db, bucket=1, effort="", now_ms=now_ms)
     assert (other.latencies, other.typical_latencies) == ({}, {}), "prompts of another size teach nothing here"
-    assert memory.recall(db, bucket=2, effort="high", now_ms=now_ms).latencies == {}
+    assert observations.recall(db, bucket=2, effort="high", now_ms=now_ms).latencies == {}
     db.close()
 
 

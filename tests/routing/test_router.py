@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.routing.plan import Candidate, Entry, Learned, Wish
+from llmroute.routing.plan import Candidate, ModelStats, RankedCandidate, RoutingConstraints
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
+from llmroute.text.option_names import Remedy
 from llmroute.types import STRATEGIES
-from llmroute.wording import Remedy
 from tests.routing.models import candidate, candidates, entry, wish, wishes
 
 fast = settings(max_examples=150, deadline=None)
 
 
-def order(wanted: Wish, *pool: Candidate) -> list[str]:
+def order(wanted: RoutingConstraints, *pool: Candidate) -> list[str]:
     return [each.model.id for each in plan(wanted, pool).entries]
 
 
-def names(entries: tuple[Entry, ...] | list[Entry]) -> list[str]:
+def names(entries: tuple[RankedCandidate, ...] | list[RankedCandidate]) -> list[str]:
     return [each.model.name for each in entries]
 
 
@@ -34,7 +34,7 @@ def test_every_strategy_that_can_be_configured_has_a_score() -> None:
 
 
 def test_balanced_is_the_published_sum() -> None:
-    one = candidate(cost=2 * 10**9, quality=70, learned=Learned(ttft_s=0.5, s_per_token=0.01, success=0.9))
+    one = candidate(cost=2 * 10**9, quality=70, learned=ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9))
     (score,), terms = balanced(one, wish(expected_output_tokens=100))
     assert terms["cost"] == pytest.approx(0.35 * log1p(0.002 / 0.0005))
     assert terms["latency"] == pytest.approx(0.20 * log1p(0.5 + 100 * 0.01))
@@ -46,7 +46,7 @@ def test_balanced_is_the_published_sum() -> None:
 def test_an_unrated_model_counts_as_middling_and_what_was_not_measured_as_typical() -> None:
     assert balanced(candidate(quality=None), wish()) == balanced(candidate(quality=60), wish())
     assert expected_latency_s(candidate(typical_s=9.5), wish()) == 9.5
-    assert expected_latency_s(candidate(learned=Learned(ttft_s=2.0)), wish()) == 2.0
+    assert expected_latency_s(candidate(learned=ModelStats(ttft_s=2.0)), wish()) == 2.0
 
 
 def test_balanced_pays_for_quality_within_reason() -> None:
@@ -61,15 +61,15 @@ def test_cost_optimized_takes_the_cheapest_that_works() -> None:
         candidate("b/cheap", cost=1),
         candidate("c/dear", cost=10**9),
         candidate("d/unknown", cost=None),
-        candidate("e/shaky", cost=0, learned=Learned(success=0.79)),
+        candidate("e/shaky", cost=0, learned=ModelStats(success=0.79)),
     )
     assert order(wish("cost_optimized"), *pool) == ["free", "cheap", "dear", "unknown", "shaky"]
 
 
 def test_latency_optimized_takes_the_fastest_whole_answer() -> None:
     pool = (
-        candidate("a/late_start", learned=Learned(ttft_s=4.0, s_per_token=0.001)),
-        candidate("b/slow_writer", learned=Learned(ttft_s=0.1, s_per_token=0.05)),
+        candidate("a/late_start", learned=ModelStats(ttft_s=4.0, s_per_token=0.001)),
+        candidate("b/slow_writer", learned=ModelStats(ttft_s=0.1, s_per_token=0.05)),
         candidate("c/unmeasured", typical_s=4.6),
     )
     assert order(wish("latency_optimized", expected_output_tokens=500), *pool) == [
@@ -97,7 +97,7 @@ def test_local_first_takes_what_runs_here_and_then_the_better_deal() -> None:
 
 def test_prefer_local_puts_what_runs_here_before_all_else_under_every_strategy() -> None:
     pool = (
-        candidate("a/cloud", quality=95, cost=0, learned=Learned(ttft_s=0.01)),
+        candidate("a/cloud", quality=95, cost=0, learned=ModelStats(ttft_s=0.01)),
         candidate("ollama/poor", quality=20, local=True, typical_s=9.5, capabilities=frozenset({"code"})),
     )
     for strategy in STRATEGIES:
@@ -166,7 +166,7 @@ EXCLUDING = [
     (candidate(window=100), wish(), "the prompt is about 100 tokens, too long for its window of 100 tokens"),
     (candidate(cost=None), wish(budget_picousd=10**12), "its price is unknown, and a budget binds"),
     (
-        candidate(learned=Learned(open_until_ms=3001, open_because="429")),
+        candidate(learned=ModelStats(open_until_ms=3001, open_because="429")),
         wish(now_ms=1000),
         "it is left alone for 3 s after 429",
     ),
@@ -175,7 +175,7 @@ EXCLUDING = [
 
 @pytest.mark.parametrize(("out", "wanted", "reason"), EXCLUDING)
 def test_what_cannot_serve_is_excluded_with_its_reason_and_no_option_would_admit_it(
-    out: Candidate, wanted: Wish, reason: str
+    out: Candidate, wanted: RoutingConstraints, reason: str
 ) -> None:
     told = exclude(out, wanted)
     assert told is not None
@@ -189,7 +189,7 @@ def test_what_just_fits_is_admitted() -> None:
     assert exclude(candidate(typical_s=1.5), wish(max_latency_ms=1500)) is None
     assert exclude(candidate(cost=5), wish(budget_picousd=5)) is None
     assert exclude(candidate(cost=0), wish(budget_picousd=0)) is None
-    assert exclude(candidate(learned=Learned(open_until_ms=1000)), wish(now_ms=1000)) is None
+    assert exclude(candidate(learned=ModelStats(open_until_ms=1000)), wish(now_ms=1000)) is None
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_what_just_fits_is_admitted() -> None:
     ],
 )
 def test_a_near_miss_tells_what_would_admit_it(
-    out: Candidate, wanted: Wish, reason: str, admitted_by: tuple[tuple[str, float], ...]
+    out: Candidate, wanted: RoutingConstraints, reason: str, admitted_by: tuple[tuple[str, float], ...]
 ) -> None:
     told = exclude(out, wanted)
     assert told is not None
@@ -217,7 +217,7 @@ def test_a_near_miss_tells_what_would_admit_it(
 
 @fast
 @given(pool=candidates(), wanted=wishes(STRATEGIES))
-def test_the_values_that_are_told_do_admit(pool: list[Candidate], wanted: Wish) -> None:
+def test_the_values_that_are_told_do_admit(pool: list[Candidate], wanted: RoutingConstraints) -> None:
     for each in pool:
         told = exclude(each, wanted)
         if told is None or not told.admitted_by:
@@ -241,7 +241,7 @@ def test_the_nearer_miss_is_nearer_whatever_it_misses() -> None:
 
 @fast
 @given(pool=candidates(), wanted=wishes(STRATEGIES))
-def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidate], wanted: Wish) -> None:
+def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidate], wanted: RoutingConstraints) -> None:
     made = plan(wanted, pool)
     told = [*names(made.entries), *(each.model.name for each in made.excluded)]
     assert sorted(told) == sorted(each.model.name for each in pool)
@@ -250,7 +250,9 @@ def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidat
 
 @fast
 @given(pool=candidates(), wanted=wishes(STRATEGIES), random=st.randoms(use_true_random=False))
-def test_the_plan_depends_on_nothing_but_its_input(pool: list[Candidate], wanted: Wish, random: object) -> None:
+def test_the_plan_depends_on_nothing_but_its_input(
+    pool: list[Candidate], wanted: RoutingConstraints, random: object
+) -> None:
     made = plan(wanted, pool)
     assert plan(wanted, pool) == made
     shuffled = list(pool)
@@ -258,7 +260,7 @@ def test_the_plan_depends_on_nothing_but_its_input(pool: list[Candidate], wanted
     assert plan(wanted, shuffled).entries == made.entries
 
 
-def unpromoted(wanted: Wish, pool: list[Candidate]) -> list[str]:
+def unpromoted(wanted: RoutingConstraints, pool: list[Candidate]) -> list[str]:
     """Return the order before another provider's best is moved to the second place: each alone, by its own key."""
     first: list[str] = []
     left = list(pool)

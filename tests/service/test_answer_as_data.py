@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from llmroute.cli.render import response_as_json
+from llmroute.cli.output.tables import response_as_json
 from llmroute.types import AttemptRecord, LLMResponse, Usage
-from tests.fault_server import reply, serving
-from tests.service.servers import OPENAI, House, openai_answer
+from tests.support.fault_server import reply, serving
+from tests.support.provider_servers import OPENAI, House, openai_answer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,17 +32,26 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.service.factory import get_llm_service
-from llmroute.service.live import live
-from llmroute.service.pulling import pull, to_pull
-from tests.background import serve_in_background
-from tests.fault_server import Pause, chunked_head, closed_port, serving
-from tests.service.servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, delta, openai_answer, openai_stream
+from llmroute.service.models.live_models import live
+from llmroute.service.models.pull import pull, to_pull
+from tests.support.background import serve_in_background
+from tests.support.fault_server import Pause, chunked_head, closed_port, serving
+from tests.support.provider_servers import (
+    ANTHROPIC,
+    KEY,
+    OPENAI,
+    House,
+    anthropic_answer,
+    delta,
+    openai_answer,
+    openai_stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from llmroute.service.api import LLMService
+    from llmroute.service.client import LLMService
     from llmroute.types import LLMResponse
 
 BOUNDED_S = 8.0

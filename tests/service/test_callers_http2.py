@@ -15,7 +15,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 
-from tests.service.servers import KEY, OPENAI, House, delta, openai_answer
+from tests.support.provider_servers import KEY, OPENAI, House, delta, openai_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.service.health import probe_all
-from llmroute.service.listing import available, listed
-from llmroute.service.live import live
-from tests.fault_server import Drip, Pause, Reset, Script, reply, serving
-from tests.service.servers import KEY, House, openai_error
+from llmroute.service.models.listing import available, listed
+from llmroute.service.models.live_models import live
+from tests.support.fault_server import Drip, Pause, Reset, Script, reply, serving
+from tests.support.provider_servers import KEY, House, openai_error
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,14 +16,14 @@ import pytest
 
 from llmroute.errors import DeadlineError, LLMRouteError
 from tests.bench import server as bench_server
-from tests.fault_server import Pause, Received, Script, reply, serving
-from tests.service.servers import OPENAI, House, delta, openai_answer
+from tests.support.fault_server import Pause, Received, Script, reply, serving
+from tests.support.provider_servers import OPENAI, House, delta, openai_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.service.api import LLMService
-    from tests.fault_server import FaultServer
+    from llmroute.service.client import LLMService
+    from tests.support.fault_server import FaultServer
 
 BOUNDED_S = 30.0
 
@@ -184,7 +184,7 @@ def test_the_deadline_covers_planning(tmp_path: Path) -> None:
 
 
 def test_a_client_that_leaves_in_mid_stream_has_its_attempt_settled(tmp_path: Path) -> None:
-    from tests.fault_server import chunked_head
+    from tests.support.fault_server import chunked_head
 
     with serving([chunked_head(), delta("Half"), Pause(60)]) as server:
         house = House(tmp_path, openai=server)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import llmroute
-from tests.fault_server import serving
-from tests.service.servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, openai_answer, openai_error
-from tests.shell import environment, run
+from tests.support.fault_server import serving
+from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, openai_answer, openai_error
+from tests.support.shell import environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
-from llmroute.batch import line
-from llmroute.batch.results import ResultsFile
-from llmroute.cli.failures import error_as_json, told_with_hint
-from llmroute.cli.flags import in_flags
+from llmroute.batch import request_schema
+from llmroute.batch.results_file import ResultsFile
+from llmroute.cli.errors import error_as_json, told_with_hint
+from llmroute.cli.option_names import in_flags
 from llmroute.errors import (
     AllProvidersFailedError,
     AttemptError,
@@ -26,22 +26,22 @@ from llmroute.errors import (
     RateLimitError,
     TransientError,
 )
-from llmroute.ledger.store import Ledger
-from llmroute.ledger.upkeep import backup
-from llmroute.registry.load import load
+from llmroute.execution.answer_check import fault_of
+from llmroute.ledger.sqlite.maintenance.prune import backup
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.registry.catalogue_file import load
 from llmroute.registry.refresh import check
-from llmroute.service.billing import Question, bill
-from llmroute.service.judging import fault_of
-from llmroute.service.options import Options
+from llmroute.request.options import Options
+from llmroute.service.costs.report import CostQuery, bill
 from llmroute.types import Completion
-from tests.fault_server import Pause, reply, serving
-from tests.service.servers import ANTHROPIC, KEY, OPENAI, House, openai_answer, openai_error
-from tests.shell import run
+from tests.support.fault_server import Pause, reply, serving
+from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House, openai_answer, openai_error
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.fault_server import Script
+    from tests.support.fault_server import Script
 
 SLOW: Script = [openai_error(429, retry_after="7")]
 LIMITED = b'{"type": "error", "error": {"type": "rate_limit_error"}}'
@@ -158,11 +158,11 @@ def only_thoughts(_house: House) -> None:
 
 
 def two_spans(house: House) -> None:
-    bill(house.service().config, Question(period="month", since="7d"))
+    bill(house.service().config, CostQuery(period="month", since="7d"))
 
 
 def no_time(house: House) -> None:
-    bill(house.service().config, Question(until="soon"))
+    bill(house.service().config, CostQuery(until="soon"))
 
 
 def older(_house: House) -> None:
@@ -171,7 +171,7 @@ def older(_house: House) -> None:
 
 
 def unknown_field(_house: House) -> None:
-    line.read({"prompt": "hi", "author": "me"})
+    request_schema.read({"prompt": "hi", "author": "me"})
 
 
 def taken_file(house: House) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from llmroute.errors import BadRequestError, UnreachableError
-from llmroute.transport import loopback
-from tests.fault_server import reply, serving
+from llmroute.transport.network import loopback
+from tests.support.fault_server import reply, serving
 from tests.transport.test_senders import (
     FETCHES,
     Fetch,

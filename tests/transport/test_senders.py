@@ -25,14 +25,25 @@ from llmroute.errors import (
     ProviderTimeoutError,
     UnreachableError,
 )
-from llmroute.transport import body as bodies
+from llmroute.transport import decoding as bodies
 from llmroute.transport.async_client import AsyncSender
 from llmroute.transport.client import Sender
 from llmroute.types import HTTPRequest
-from tests.fault_server import Drip, Endless, Pause, Reset, Script, chunk, chunked_head, closed_port, reply, serving
+from tests.support.fault_server import (
+    Drip,
+    Endless,
+    Pause,
+    Reset,
+    Script,
+    chunk,
+    chunked_head,
+    closed_port,
+    reply,
+    serving,
+)
 
 if TYPE_CHECKING:
-    from tests.fault_server import Received
+    from tests.support.fault_server import Received
 
 # Far above every limit that is set here, far below what a hang would take.
 BOUNDED_S = 5.0

@@ -11,9 +11,9 @@ import certifi
 import pytest
 
 from llmroute.errors import LLMRouteError, UnreachableError
-from llmroute.transport import clients, trust
+from llmroute.transport import certificates, client_pool
 from llmroute.transport.client import Sender
-from tests.fault_server import closed_port, reply, serving
+from tests.support.fault_server import closed_port, reply, serving
 from tests.transport.test_senders import Fetch, fetch_awaiting, fetch_blocking, request
 
 BUNDLE = Path(certifi.where())
@@ -35,13 +35,13 @@ def test_certificates_are_loaded_once_for_every_https_address_and_never_for_http
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
-    create = trust.tls_context
+    create = certificates.tls_context
 
     def counted() -> ssl.SSLContext:
         made.append(1)
         return create()
 
-    monkeypatch.setattr(clients, "tls_context", counted)
+    monkeypatch.setattr(client_pool, "tls_context", counted)
     sender = Sender()
     with serving([reply()]) as server:
         sender.open(request(server.url), connect_s=1, answer_s=1).close()
@@ -64,10 +64,10 @@ def test_what_the_environment_names_is_trusted_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate(tmp_path)))
-    assert len(trust.tls_context().get_ca_certs()) == 1
+    assert len(certificates.tls_context().get_ca_certs()) == 1
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert trust.tls_context().get_ca_certs() == []
+    assert certificates.tls_context().get_ca_certs() == []
 
 
 def test_certificates_that_the_environment_names_and_cannot_be_read_are_told(
@@ -81,7 +81,7 @@ def test_certificates_that_the_environment_names_and_cannot_be_read_are_told(
 def test_a_system_without_certificates_has_those_of_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = ssl.get_default_verify_paths()._replace(cafile="", capath=str(tmp_path))
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nowhere)
-    monkeypatch.setattr(trust, "_BUNDLES", (str(tmp_path / "none.pem"),))
+    monkeypatch.setattr(certificates, "_BUNDLES", (str(tmp_path / "none.pem"),))
     asked = []
 
     def where() -> str:
@@ -89,10 +89,10 @@ def test_a_system_without_certificates_has_those_of_certifi(tmp_path: Path, monk
         return str(one_certificate(tmp_path))
 
     monkeypatch.setattr(certifi, "where", where)
-    trust.tls_context()
+    certificates.tls_context()
     assert asked == [1]
     (tmp_path / "0123abcd.0").write_text("")
-    trust.tls_context()
+    certificates.tls_context()
     assert asked == [1], "the system has certificates now"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmroute.transport.async_client import AsyncSender
 from llmroute.transport.client import Sender
-from tests.fault_server import Pause, Script, chunk, chunked_head, reply, serving
+from tests.support.fault_server import Pause, Script, chunk, chunked_head, reply, serving
 from tests.transport.test_senders import request
 
 REQUESTS = 4

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from llmroute.config import Config, Timeouts
-from llmroute.config_sources import ProviderSettings
+from llmroute.config.env import ProviderSettings
 from llmroute.errors import IncompleteAnswerError, LLMRouteError
 from llmroute.providers import PROVIDERS
-from llmroute.service.api import LLMService
-from llmroute.service.options import Options
+from llmroute.request.options import Options
+from llmroute.service.client import LLMService
 from llmroute.types import LLMResponse
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from tests.background import serve_in_background
 from tests.providers.samples import chat_answer, chat_chunk, event
+from tests.support.background import serve_in_background
 
 if TYPE_CHECKING:
     from types import TracebackType

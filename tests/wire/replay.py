@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.background import serve_in_background
 from tests.providers import corpus
+from tests.support.background import serve_in_background
 
 if TYPE_CHECKING:
     from types import TracebackType

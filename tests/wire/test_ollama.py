@@ -10,12 +10,12 @@ import pytest
 
 from llmroute import errors
 from llmroute.config import Timeouts
-from llmroute.service.api import LLMService
-from llmroute.service.options import Options
+from llmroute.request.options import Options
+from llmroute.service.client import LLMService
 from llmroute.transport.exchange import BlockingExchange
-from tests.shell import rows, run
+from tests.support.ollama_server import OllamaServer, Pulled
+from tests.support.shell import rows, run
 from tests.wire.calling import call, config
-from tests.wire.ollama_server import OllamaServer, Pulled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
-from llmroute.service.account import GAVE_UP_STATUSES
+from llmroute.execution.accounting.recorder import GAVE_UP_STATUSES
 from tests.providers import corpus
-from tests.shell import run
+from tests.support.shell import run
 from tests.wire.calling import Outcome, call, config
 from tests.wire.replay import FRAMINGS, Replay
 

@@ -12,7 +12,7 @@ import pytest
 from llmroute import errors
 from tests.providers import corpus, samples
 from tests.providers.descriptions import faults
-from tests.shell import rows, run
+from tests.support.shell import rows, run
 from tests.wire.calling import Outcome, call, config
 from tests.wire.recorder import PATHS, Recorder
 

@@ -1,0 +1,1 @@
+"""Many requests at once: worker pool, limits per provider, shared plans."""

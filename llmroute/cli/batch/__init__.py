@@ -1,0 +1,1 @@
+"""`gen --batch`: many requests from a file."""

@@ -1,0 +1,175 @@
+"""`llmroute costs check`, `backup`, `restore` and `prune`: the keeping of the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmroute import exit_codes
+from llmroute.cli import options as flags
+from llmroute.cli.errors import failures, say
+from llmroute.cli.output.stdout import write_json, write_text
+from llmroute.cli.output.tables import money
+from llmroute.cli.output.terminal import can_ask
+from llmroute.errors import RequestError
+from llmroute.text.option_names import many
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.ledger.sqlite.maintenance.integrity import Report
+    from llmroute.service.costs.maintenance import Repaired
+
+# About a million rows.
+LONG_BYTES = 500_000_000
+
+
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would do.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="With --repair: caps may begin at zero.")] = False,
+    as_json: flags.AsJSON = False,
+) -> None:
+    """Verify the ledger, or mend it.
+
+    The file, its tables, the sums against the rows, what is reserved and what waits; exit 3 when something is wrong.
+    """
+    with failures(as_json=as_json):
+        from llmroute.planning.settings import load
+        from llmroute.service.costs import maintenance
+
+        config = load()
+        if config.ledger_path.exists() and (size := config.ledger_path.stat().st_size) > LONG_BYTES:
+            say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
+        if dry_run:
+            if not repair:
+                raise RequestError("--dry-run says what --repair would do", hint="add --repair")
+            _rehearse(config, as_json=as_json)
+            return
+        mended = maintenance.repair(config, from_zero=yes) if repair else None
+        report = mended.after if mended else maintenance.check(config)
+        if as_json:
+            write_json(_as_json(report, mended))
+        else:
+            if mended:
+                write_text(_mended(mended))
+            write_text(_told(report, str(config.ledger_path)))
+        if not report.sound:
+            raise typer.Exit(exit_codes.NEEDS_A_PERSON)
+
+
+def _rehearse(config: Config, *, as_json: bool) -> None:
+    """Say what a repair would do; exit as `check` does."""
+    from llmroute.service.costs import maintenance
+
+    mended = maintenance.rehearse_repair(config)
+    if as_json:
+        write_json({**_as_json(mended.before, mended), "dry_run": True})
+    else:
+        write_text(_mended(mended, would="would ") or "nothing is wrong\n")
+        say("nothing was changed: the repair was tried on a copy")
+    if not mended.before.sound:
+        raise typer.Exit(exit_codes.NEEDS_A_PERSON)
+
+
+def _as_json(report: Report, mended: Repaired | None) -> dict[str, Any]:
+    saved = mended.salvage if mended else None
+    return {
+        "ok": report.sound,
+        "attempts": report.attempts,
+        "faults": list(report.faults),
+        "notes": list(report.notes),
+        "repaired": list(mended.before.faults) if mended else [],
+        "changed": list(mended.told) if mended else [],
+        "moved_aside": str(saved.aside) if saved else None,
+        "attempts_read": saved.rows if saved else None,
+        "attempts_lost": saved.lost.rows if saved else None,
+        "lost_cost_usd": saved.lost.cost_picousd / PICO_PER_USD if saved else None,
+        "kept": str(mended.kept) if mended and mended.kept else None,
+    }
+
+
+def _mended(mended: Repaired, *, would: str = "") -> str:
+    done = f"{would}be " if would else ""
+    lines = [f"was wrong: {fault}" for fault in mended.before.faults]
+    if mended.salvage:
+        saved = mended.salvage
+        lines.append(f"{done}moved aside: {saved.aside}; {many(saved.rows, 'attempt')} could be read from it")
+        if saved.lost.rows:
+            lines.append(
+                f"{done}lost: {many(saved.lost.rows, 'attempt')} of {money(saved.lost.cost_picousd / PICO_PER_USD)},"
+                f" known from sums; the bill and the caps {would}count them, as rows with the error `row lost`"
+            )
+        elif not saved.rows:
+            lines.append(f"nothing tells what was spent: the bill and the caps {would}begin at zero")
+    if mended.kept:
+        lines.append(f"{done}kept as it was: {mended.kept}")
+    return "".join(f"{line}\n" for line in (*lines, *mended.told))
+
+
+def _told(report: Report, path: str) -> str:
+    lines = [f"{fault} (llmroute costs check --repair mends it)" for fault in report.faults]
+    lines += report.notes
+    if report.sound and not report.absent:
+        lines.append(f"{path}: sound, {many(report.attempts, 'attempt')}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def backup(file: Annotated[Path, typer.Argument(help="A file that is not there yet.")]) -> None:
+    """Copy the ledger, whole even while others write."""
+    with failures():
+        from llmroute.planning.settings import load
+        from llmroute.service.costs import maintenance
+
+        maintenance.backup(load(), file)
+
+
+def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup` has made.")]) -> None:
+    """Put a copy back in the place of the ledger, which is kept.
+
+    The copy is checked first and stays as it is. What was called since then is not on the bill, and no cap counts it.
+    """
+    with failures():
+        from llmroute.planning.settings import load
+        from llmroute.service.costs import maintenance
+
+        config = load()
+        done = maintenance.restore(config, file)
+        say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger_path} now")
+        if done.aside is not None:
+            say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
+
+
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Delete without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, and delete none.")] = False,
+) -> None:
+    """Delete old attempts; the bill keeps their sums.
+
+    The current week and month stay whole, and the file keeps its size.
+    """
+    with failures():
+        from llmroute.planning.settings import load
+        from llmroute.service.costs import maintenance
+
+        config = load()
+        count, before = maintenance.prunable(config, older_than)
+        old = f"{many(count, 'attempt')} before {before:%Y-%m-%d}"
+        if count == 0:
+            say(f"{old}: nothing to delete")
+            return
+        if dry_run:
+            say(f"{old} would be deleted")
+            return
+        if not (yes or can_ask()):
+            raise RequestError(f"{old} would be deleted for good", hint="--yes deletes them without asking")
+        if not (yes or typer.confirm(f"delete {old}?", err=True)):
+            say("nothing is deleted")
+            return
+        say(
+            f"{many(maintenance.prune(config, before), 'attempt')} before {before:%Y-%m-%d} deleted;"
+            " the bill keeps their sums, and the file its size: what was freed is filled first"
+        )

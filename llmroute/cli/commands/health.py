@@ -1,0 +1,128 @@
+"""`llmroute health`: how the providers are."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmroute import exit_codes
+from llmroute.cli import options as flags
+from llmroute.cli.completion import candidates
+from llmroute.cli.errors import failures, say
+from llmroute.cli.output.stdout import write_json, write_text
+from llmroute.cli.output.tables import cell, flowing, money
+from llmroute.cli.output.terminal import width
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.service.health import Health
+
+
+_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
+
+
+def health(
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--provider", help="Ask only this one; repeatable.", autocompletion=candidates.providers),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reset",
+            help="Let calls go to this provider again, and ask nobody; repeatable.",
+            autocompletion=candidates.providers,
+        ),
+    ] = None,
+    as_json: flags.AsJSON = False,
+) -> None:
+    """Tell what is set up, and how each provider is.
+
+    All are asked at once, with requests that cost nothing.
+    """
+    with failures(as_json=as_json):
+        from llmroute.providers import PROVIDERS
+        from llmroute.request.options import require_one_of
+        from llmroute.service.client import LLMService
+        from llmroute.service.health import probe_all
+
+        for name in (*(provider or ()), *(reset or ())):
+            require_one_of("provider", name, PROVIDERS)
+        if reset:
+            _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
+            return
+        service = LLMService(note=say)
+        found = probe_all(service, tuple(provider or ()))
+        if as_json:
+            write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
+        else:
+            write_text(_as_text(found) + ("" if provider else f"\n{_tour(service.config)}"))
+        if any(not one.ok and (one.configured or provider) for one in found.values()):
+            raise typer.Exit(exit_codes.TRY_LATER)
+
+
+def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
+    from llmroute.service.client import LLMService
+
+    service = LLMService(note=say)
+    try:
+        closed = {name: service.reset_breakers(name) for name in names}
+    finally:
+        service.close()
+    if as_json:
+        write_json({"reset": closed})
+        return
+    for name, count in closed.items():
+        write_text(f"{name}: {count} breaker{'' if count == 1 else 's'} closed\n")
+
+
+def _as_json(one: Health) -> dict[str, Any]:
+    return {key: value for key, value in asdict(one).items() if key not in ("configured", "until_key_changes")}
+
+
+def _remark(one: Health) -> str:
+    resting = f"left alone until {one.open_until}" if one.open_until and not one.until_key_changes else ""
+    return "; ".join(filter(None, (one.detail, resting)))
+
+
+def _as_text(found: dict[str, Health]) -> str:
+    rows = [
+        [
+            name,
+            one.status,
+            "" if one.latency_ms is None else f"{one.latency_ms} ms",
+            "" if one.models is None else str(one.models),
+            _remark(one),
+        ]
+        for name, one in found.items()
+    ]
+    return flowing(("provider", "status", "latency", "models", ""), rows, _fits(), numbers=(2, 3))
+
+
+def _fits() -> int | None:
+    return width() if sys.stdout.isatty() else None
+
+
+def _tour(config: Config) -> str:
+    """Return where settings and calls are kept, how models are chosen, and what bounds the bill."""
+    stored = config.config_dir / "config.toml"
+    caps = [
+        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
+        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
+        for limit in config.limits
+    ]
+    first = f", {config.default_provider} first among equals" if config.default_provider else ""
+    rows = [
+        ["settings", f"{stored}{'' if stored.exists() else ' (none yet)'}"],
+        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (no call yet)'}"],
+        ["strategy", config.strategy + first],
+        ["workspace", cell(config.workspace) if config.workspace else "none"],
+        ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
+    ]
+    if not any(settings.api_key for settings in config.providers.values()):
+        rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
+    return flowing(("", ""), rows, _fits()).lstrip("\n")

@@ -1,0 +1,141 @@
+"""`llmroute models`: what there is to choose from."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from llmroute import exit_codes
+from llmroute.cli import options as flags
+from llmroute.cli.commands.models_pull import pull
+from llmroute.cli.commands.models_refresh import refresh
+from llmroute.cli.commands.models_show import show
+from llmroute.cli.completion import candidates
+from llmroute.cli.errors import failures, say, told_error
+from llmroute.cli.help import GroupedCommand, epilog
+from llmroute.cli.output.models import model_as_json, model_table
+from llmroute.cli.output.stdout import write_json, write_text
+from llmroute.cli.output.terminal import harmless, width
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from llmroute.service.client import LLMService
+    from llmroute.service.models.listing import PricedModel
+
+models = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+for command in (show, pull, refresh):
+    models.command(cls=GroupedCommand, epilog=epilog(f"models {command.__name__}"))(command)
+
+
+@models.callback()
+def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
+    context: typer.Context,
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            "-p",
+            "--provider",
+            help="Only this provider's.",
+            autocompletion=candidates.providers,
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    capability: flags.CapabilityOption = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            min=0,
+            help="USD per million tokens that neither input nor output may exceed.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    sort: Annotated[
+        Literal["price", "quality", "latency", "context"] | None,
+        typer.Option("--sort", help="Best first.", rich_help_panel="Output"),
+    ] = None,
+    only_available: Annotated[
+        bool, typer.Option("--available", help="Only what can be called from here.", rich_help_panel="Model")
+    ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Ask the providers what your keys can really call, instead of the catalogue.",
+            rich_help_panel="Model",
+        ),
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retired models too.", rich_help_panel="Model")] = False,
+    as_json: flags.AsJSON = False,
+) -> None:
+    """List models, and look after what is known of them.
+
+    The list is a table on a terminal, and one provider/id a line in a pipe.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with failures(as_json=as_json):
+        from llmroute.planning.catalogue_age import warn_when_stale
+        from llmroute.providers import PROVIDERS
+        from llmroute.request.options import require_one_of
+        from llmroute.service.client import LLMService
+        from llmroute.service.models.listing import available, listed, measured, narrowed, ordered, with_local
+
+        service = LLMService(note=say)
+        require_one_of("provider", provider, PROVIDERS)
+        warn_when_stale(service.registry, service.config.config_dir, say)
+        code = exit_codes.OK
+        if live:
+            found, code = _live(service, provider)
+            callable_here: Collection[str] = {one.model.name for one in found}
+        else:
+            found = [one for one in listed(service.registry, provider) if everything or one.status != "retired"]
+            asked = as_json or only_available or sys.stdout.isatty()
+            found = with_local(service, found, provider) if asked else found
+            callable_here = available(service, found) if asked else ()
+        found = narrowed(found, capability or (), max_cost)
+        if as_json or sort == "latency" or sys.stdout.isatty():
+            found = measured(service, found)
+        if only_available:
+            found = [one for one in found if one.model.name in callable_here]
+        _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)
+        raise typer.Exit(code)
+
+
+def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel], int]:
+    """Return what the providers list, and tell whose list is missing; when all are, return why as an exit code.
+
+    Raises:
+        LLMRouteError: why there is nothing to be listed.
+    """
+    from llmroute.service.models.live_models import live
+
+    found = live(service, provider)
+    # What a person has to mend does not pass by itself, as others may.
+    gravest = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.NEEDS_A_PERSON, default=None)
+    if gravest is not None and not found.models:
+        raise gravest
+    for name, error in found.failures.items():
+        told = told_error(error)
+        say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
+    for name, count in found.left_out.items():
+        models = "1 model is" if count == 1 else f"{count} models are"
+        say(f"{name}: {models} left out: a part of its address that may be a token, or a key, stands in the name")
+    for name in found.empty:
+        say(f"{name}: it answers, and lists no model that chats")
+    return found.models, gravest.exit_code if gravest is not None and not found.answered else exit_codes.OK
+
+
+def _write(found: list[PricedModel], callable_here: Collection[str], *, as_json: bool) -> None:
+    if as_json:
+        write_json([model_as_json(one, available=one.model.name in callable_here) for one in found])
+    elif sys.stdout.isatty():
+        write_text(harmless(model_table(found, callable_here, width())))
+    else:
+        write_text("".join(f"{one.model.name}\n" for one in found))

@@ -1,0 +1,101 @@
+"""What a TAB offers for the value of a flag: from local data only, never from the network."""
+
+from collections.abc import Iterable
+
+
+def models(incomplete: str) -> list[str]:
+    """Offer the living models as provider/id."""
+    from llmroute.registry import ModelRegistry
+
+    registry = ModelRegistry()
+    names = (name for name in registry.list_models() if registry.status(registry.resolve(name)) != "retired")
+    return _starting(names, incomplete)
+
+
+def providers(incomplete: str) -> list[str]:
+    """Offer the providers."""
+    from llmroute.providers import PROVIDERS
+
+    return _starting(PROVIDERS, incomplete)
+
+
+def strategies(incomplete: str) -> list[str]:
+    """Offer the strategies."""
+    from llmroute.types import STRATEGIES
+
+    return _starting(STRATEGIES, incomplete)
+
+
+def capabilities(incomplete: str) -> list[str]:
+    """Offer the capabilities."""
+    from llmroute.types import CAPABILITIES
+
+    return _starting(CAPABILITIES, incomplete)
+
+
+def tasks(incomplete: str) -> list[str]:
+    """Offer the kinds of task."""
+    from llmroute.routing.plan import TASK_CAPABILITY
+
+    return _starting(TASK_CAPABILITY, incomplete)
+
+
+def efforts(incomplete: str) -> list[str]:
+    """Offer the efforts."""
+    from llmroute.types import EFFORTS
+
+    return _starting(EFFORTS, incomplete)
+
+
+def on_budget(incomplete: str) -> list[str]:
+    """Offer what may be done when a budget is too small."""
+    from llmroute.request.options import ON_BUDGET
+
+    return _starting(ON_BUDGET, incomplete)
+
+
+def fallback_on(incomplete: str) -> list[str]:
+    """Offer what else may be a reason to fall back."""
+    from llmroute.request.options import FALLBACK_ON
+
+    return _starting(FALLBACK_ON, incomplete)
+
+
+def periods(incomplete: str) -> list[str]:
+    """Offer the periods of the bill."""
+    from llmroute.service.costs.report import PERIODS
+
+    return _starting(PERIODS, incomplete)
+
+
+def pulled(incomplete: str) -> list[str]:
+    """Offer the catalogue's models that Ollama can fetch, and the embedded one."""
+    return [name for name in models(incomplete) if name.startswith(("ollama/", "builtin/"))]
+
+
+def chains(incomplete: str) -> list[str]:
+    """Offer the chains, the user's own too."""
+    from llmroute.errors import LLMRouteError
+    from llmroute.planning.chains import all_chains
+    from llmroute.planning.settings import load
+
+    try:
+        return _starting(all_chains(load()), incomplete)
+    except LLMRouteError:
+        return []
+
+
+def workspaces(incomplete: str) -> list[str]:
+    """Offer the workspaces that the ledger has seen."""
+    from llmroute.errors import LLMRouteError
+    from llmroute.planning.settings import load
+    from llmroute.service.costs.report import known_workspaces
+
+    try:
+        return _starting(known_workspaces(load()), incomplete)
+    except LLMRouteError:
+        return []
+
+
+def _starting(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.lower().startswith(incomplete.lower())]

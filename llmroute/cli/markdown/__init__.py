@@ -1,0 +1,1 @@
+"""Markdown rendered on a terminal while it arrives."""

@@ -1,0 +1,252 @@
+"""The bill for people and for scripts: text, JSON, CSV, Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent
+from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.terminal import DEFAULT_WIDTH
+from llmroute.cli.output.text_width import wrapped
+from llmroute.service.costs.spreadsheet import harmless_cell
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from llmroute.cli.output.charts import Piece
+    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.sqlite.queries.uncertain_costs import Part
+    from llmroute.service.costs.comparison import ChartData, Comparison, PreviousPeriod, WhatIf
+    from llmroute.service.costs.report import CostReport
+
+# Dimensions that an attempt may have no value of.
+_OPTIONAL = ("workspace", "task", "strategy", "execution")
+_NONE = "(none)"
+_TOO_MUCH_PERCENT = 1_000
+
+
+def as_json(told: CostReport) -> dict[str, Any]:
+    """Return the bill with the fields that DESIGN fixes."""
+    total = told.total
+    return {
+        "period": told.period,
+        "since": told.since.isoformat() if told.since else None,
+        "until": told.until.isoformat(timespec="seconds"),
+        "workspace": told.workspace,
+        "total_cost_usd": total.known_cost_usd,
+        "unknown_cost_count": total.unknown_cost_count,
+        "call_count": total.call_count,
+        "failed_count": total.failed_count,
+        "total_tokens": total.total_tokens,
+        "input_tokens": total.input_tokens,
+        "output_tokens": total.output_tokens,
+        "by_model": [_line_as_json(line) for line in told.by_model],
+        "groups": [_line_as_json(line) for line in told.groups],
+        "unsure": {
+            basis: {
+                "call_count": part.call_count,
+                "cost_usd": part.cost_picousd / PICO_PER_USD,
+                "at_most_usd": None if basis == "at_least" else part.most_picousd / PICO_PER_USD,
+            }
+            for basis, part in _parts(told)
+        },
+    }
+
+
+def _parts(told: CostReport) -> list[tuple[str, Part]]:
+    doubts = told.unsure
+    return [("estimated", doubts.estimated), ("at_most", doubts.at_most), ("at_least", doubts.at_least)]
+
+
+def _line_as_json(line: Line) -> dict[str, Any]:
+    return {
+        **{name: None if name in _OPTIONAL and not value else value for name, value in line.key.items()},
+        "cost_usd": line.known_cost_usd,
+        "unknown_cost_count": line.unknown_cost_count,
+        "call_count": line.call_count,
+        "failed_count": line.failed_count,
+        "input_tokens": line.input_tokens,
+        "cached_input_tokens": line.cached_input_tokens,
+        "output_tokens": line.output_tokens,
+        "reasoning_tokens": line.reasoning_tokens,
+    }
+
+
+def _table(told: CostReport) -> tuple[list[str], list[list[Any]]]:
+    """Return the names and the values of the groups that were asked for, else of the models."""
+    lines = [_line_as_json(line) for line in (told.by_model if told.by is None else told.groups)]
+    by = told.by or "model"
+    head = list(_line_as_json(_empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
+    return head, [list(line.values()) for line in lines]
+
+
+def _empty(key: dict[str, str]) -> Line:
+    from llmroute.ledger.sqlite.queries.reports import Line
+
+    return Line(key)
+
+
+def as_csv(told: CostReport) -> str:
+    """Return the table as CSV; a cost or a name that is not known is an empty cell."""
+    import csv
+    from io import StringIO
+
+    head, rows = _table(told)
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([["" if value is None else harmless_cell(_exact(value)) for value in row] for row in rows])
+    return out.getvalue()
+
+
+def as_markdown(told: CostReport) -> str:
+    """Return the bill in a sentence and a table of Markdown."""
+    head, rows = _table(told)
+    names = 2 if head[1] == "model" else 1
+    rule = ["---"] * names + ["---:"] * (len(head) - names)
+    table = [head, rule, *([_markdown(value, head[at]) for at, value in enumerate(row)] for row in rows)]
+    return f"{_sentence(told, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
+
+
+def _markdown(value: Any, name: str) -> str:
+    if value is None:
+        return "unknown" if name == "cost_usd" else _NONE
+    return _escaped(_exact(value))
+
+
+def _escaped(text: str) -> str:
+    """Return text of strangers as Markdown that is no more than text, in HTML too."""
+    text = re.sub(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", cell(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _exact(value: Any) -> str:
+    """Return a value so that it can be read back: USD to the last pico, never as 1e-07."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def lines_of(told: CostReport, seen: Comparison, bars: ChartData | None, width: int | None) -> list[list[Piece]]:
+    """Return what a person sees; no line is longer than `width`, and there are no bars unless they are given."""
+    shown = [[(text, style)] for text, style in _headline(told, seen.before, width)]
+    if bars and bars.budgets:
+        shown += [[], [("budgets", "bold")], *budget_chart(bars.budgets, width or DEFAULT_WIDTH)]
+    if bars and len(bars.days) > 1 and told.total.call_count:
+        shown += [[], [("per day", "bold")], *day_chart(bars.days, width or DEFAULT_WIDTH)]
+    if told.total.call_count:
+        head, *rest = _text_table(told, width).splitlines()
+        shown += [[], [(head, "bold")], *([(text, "")] for text in rest)]
+    if seen.what_if is not None:
+        shown += [[], *([(text, "dim")] for text in wrapped(_if_told(told, seen.what_if), width or DEFAULT_WIDTH))]
+    return shown
+
+
+def _sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
+    total = told.total
+    unknown = f", {total.unknown_cost_count:,} of them at an unknown cost" if total.unknown_cost_count else ""
+    whose = "" if told.workspace is None else f" in workspace {named(told.workspace) or _NONE}"
+    return (
+        f"{money(total.known_cost_usd)}{whose} {_span(told)}:"
+        f" {total.call_count:,} {'call' if total.call_count == 1 else 'calls'} ({total.failed_count:,} failed){unknown}"
+    )
+
+
+def _span(told: CostReport) -> str:
+    until = f" until {_time(told.until)}" if told.period is None else ""
+    if told.since is None:
+        return until.strip() or "in all"
+    return f"since {_time(told.since)}{until}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _headline(told: CostReport, before: PreviousPeriod | None, width: int | None) -> list[tuple[str, str]]:
+    total = told.total
+    lines = [(text, "bold") for text in _wrapped(_sentence(told), width)]
+    if before is not None and (total.call_count or before.total.call_count):
+        lines += [(text, "") for text in _wrapped(_change(total, before), width)]
+    if not total.call_count:
+        return lines
+    cached = f" ({total.cached_input_tokens:,} cached)" if total.cached_input_tokens else ""
+    tokens = f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out"
+    lines += [(text, "") for text in _wrapped(tokens, width)]
+    lines += [(text, "") for told_of in _doubts(told) for text in _wrapped(told_of, width)]
+    if total.fallback_cost_picousd:
+        lines.append((f"fallbacks cost {money(total.fallback_cost_usd)} of it", ""))
+    return lines
+
+
+def _doubts(told: CostReport) -> list[str]:
+    """Say which part of the bill is no fact."""
+    ways = {
+        "estimated": "~{cost} of it is estimated, for {calls} of unknown usage or price: at most {most}",
+        "at_most": "at most {cost} of it is counted for {calls} with no known end under a budget",
+        "at_least": "at least {cost} of it was used by {calls} of which a part has no known price",
+    }
+    return [
+        ways[basis].format(
+            cost=money(part.cost_picousd / PICO_PER_USD),
+            most=money(part.most_picousd / PICO_PER_USD),
+            calls=f"{part.call_count:,} {'call' if part.call_count == 1 else 'calls'}",
+        )
+        for basis, part in _parts(told)
+        if part.call_count and (part.most_picousd or part.cost_picousd)
+    ]
+
+
+def _change(total: Line, before: PreviousPeriod) -> str:
+    span = f"in the same span before ({_time(before.since)} to {_time(before.until)})"
+    past, now = before.total.known_cost_usd, total.known_cost_usd
+    if not before.total.call_count:
+        return f"no call {span}"
+    if past is None or now is None:
+        return f"{'cost unknown' if past is None else money(past)} {span}"
+    unsure = ", as far as costs are known" if total.unknown_cost_count or before.total.unknown_cost_count else ""
+    if not past:
+        return f"{money(past)} {span}{unsure}"
+    change = round((now - past) / past * 100)
+    by = f"{change:+,}%" if change < _TOO_MUCH_PERCENT else f"{now / past:,.0f} times"
+    return f"{by} against {money(past)} {span}{unsure}"
+
+
+def _if_told(told: CostReport, other: WhatIf) -> str:
+    whose = "which you call most" if other.most_used else "your default provider"
+    text = (
+        f"what if: the same tokens on {other.provider}/{other.model}, the best model of {other.provider} ({whose}),"
+        f" would have cost {money(other.cost_usd)} at today's list price"
+    )
+    if told.total.unknown_cost_count:
+        return text + "; part of what they did cost is unknown"
+    saved = other.cost_usd - told.total.cost_usd
+    if not saved:
+        return text + ", as much as they did"
+    share = f" ({percent(saved / other.cost_usd)} saved)" if saved > 0 else ""
+    return f"{text}, {money(abs(saved))} {'more' if saved > 0 else 'less'} than they did{share}"
+
+
+def _text_table(told: CostReport, width: int | None) -> str:
+    by = told.by or "model"
+    head = (by, "cost", "calls", "failed", "in", "out")
+    rows = [
+        [
+            cell("/".join(line.key.values())) or _NONE,
+            cost(line),
+            f"{line.call_count:,}",
+            f"{line.failed_count:,}",
+            f"{line.input_tokens:,}",
+            f"{line.output_tokens:,}",
+        ]
+        for line in (told.by_model if told.by is None else told.groups)
+    ]
+    numbers = (1, 2, 3, 4, 5)
+    return columns(head, rows, numbers=numbers) if width is None else fitted(head, rows, 0, width, numbers)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return wrapped(text, width)

@@ -1,0 +1,1 @@
+"""One request: prepared, attempted with retries and fallbacks, and recorded."""

@@ -1,0 +1,131 @@
+"""The books of an event loop: attempts that begin and end at the same moment are written in one transaction.
+
+They are written where the loop runs, which takes less time than to hand them to a thread would.  Only when another
+process has the ledger locked, or when it has to be opened first, a thread waits for it, a moment at a time: what came
+meanwhile is written with the rest, and a request whose own time for the ledger is over is not held up by the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.execution.accounting.ledger_writer import answer_of
+from llmroute.execution.operations import Settle
+from llmroute.ledger.sqlite.locks import LockTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.execution.accounting.ledger_writer import LedgerOutcome, LedgerWriter
+    from llmroute.execution.operations import Begin
+    from llmroute.execution.threads import Threads
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.sqlite.observations import Observation
+
+# How long a thread waits for the ledger before it is looked anew at which requests wait.
+ROUND_S = 0.1
+_LOOK_AGAIN_S = 0.01
+
+
+class _Waiting(NamedTuple):
+    """What is to be written, and until when, by the clock of the loop, the ledger is waited for."""
+
+    operation: Begin | Settle
+    done: asyncio.Future[LedgerOutcome]
+    until_s: float
+
+
+class GroupCommitWriter:
+    """Writes what the requests of one event loop begin and settle."""
+
+    def __init__(self, books: LedgerWriter, threads: Threads) -> None:
+        self._books = books
+        self._threads = threads
+        self._waiting: list[_Waiting] = []
+        self._writing: asyncio.Future[list[LedgerOutcome] | None] | None = None
+
+    async def begin(self, beginning: Begin) -> int | None:
+        """As `LedgerWriter.begin`."""
+        return answer_of(await self._written(beginning))
+
+    async def settle(self, settlement: Settle) -> None:
+        """As `LedgerWriter.settle`."""
+        await self._written(settlement)
+
+    def leave(self, row: AttemptRow, lesson: Observation) -> None:
+        """Write how an attempt ended whose task is cancelled: at once, or in a thread where that would have to wait."""
+        settlement = Settle(row, lesson)
+        if self._books.write_at_once([settlement]) is None:
+            self._threads.start(lambda: self._books.write_late([settlement]))
+
+    async def _written(self, operation: Begin | Settle) -> LedgerOutcome:
+        loop = asyncio.get_running_loop()
+        patience = operation.patience or self._books.access.patience()
+        with patience.spent() as left_s:
+            waiting = _Waiting(operation, loop.create_future(), loop.time() + left_s)
+            if not self._waiting and self._writing is None:
+                # When the loop has let everybody run who is ready to.
+                loop.call_soon(self._write)
+            self._waiting.append(waiting)
+            return await waiting.done
+
+    def _write(self) -> None:
+        # Who was cancelled while waiting settles by itself.
+        group = [waiting for waiting in self._waiting if not waiting.done.done()]
+        self._waiting = []
+        if not group:
+            return
+        operations = [waiting.operation for waiting in group]
+        try:
+            outcomes = self._books.write_at_once(operations)
+        except Exception as error:  # noqa: BLE001 (a bug, which must not leave anybody waiting)
+            _fail(group, error)
+            return
+        if outcomes is not None:
+            _answer(group, outcomes)
+            return
+        left_s = min(waiting.until_s for waiting in group) - asyncio.get_running_loop().time()
+        within_s = min(max(left_s, 0.0), ROUND_S)
+        self._in_thread(group, lambda: self._books.write_within(operations, within_s))
+
+    def _in_thread(self, group: list[_Waiting], write: Callable[[], list[LedgerOutcome] | None]) -> None:
+        self._writing = self._threads.submit(write)
+        self._writing.add_done_callback(lambda done: self._written_in_thread(group, done))
+
+    def _written_in_thread(self, group: list[_Waiting], done: asyncio.Future[list[LedgerOutcome] | None]) -> None:
+        self._writing = None
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is not None:
+            _fail(group, error)
+        elif (outcomes := done.result()) is not None:
+            _answer(group, outcomes)
+        else:
+            self._wait_on(group)
+            return
+        if self._waiting:
+            self._write()
+
+    def _wait_on(self, group: list[_Waiting]) -> None:
+        """Let those wait on who may, and have the others written for the last time, wherever that can be."""
+        loop = asyncio.get_running_loop()
+        by_s = loop.time() + _LOOK_AGAIN_S
+        over = [waiting for waiting in group if waiting.until_s <= by_s and not waiting.done.done()]
+        self._waiting = [*(waiting for waiting in group if waiting.until_s > by_s), *self._waiting]
+        if over:
+            operations = [waiting.operation for waiting in over]
+            self._in_thread(over, lambda: self._books.write(operations, LockTimeout(0)))
+        elif self._waiting:
+            loop.call_later(_LOOK_AGAIN_S, self._write)
+
+
+def _answer(group: list[_Waiting], outcomes: list[LedgerOutcome]) -> None:
+    for waiting, outcome in zip(group, outcomes, strict=True):
+        if not waiting.done.done():
+            waiting.done.set_result(outcome)
+
+
+def _fail(group: list[_Waiting], error: BaseException) -> None:
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)

@@ -1,0 +1,251 @@
+"""Write attempts into the ledger in such a way that the ledger never costs an answer."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
+from llmroute.execution.accounting.budget import Reservation
+from llmroute.execution.accounting.ledger_access import LedgerAccess
+from llmroute.execution.operations import Begin, Settle
+from llmroute.files import LOCK_WAIT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from llmroute.config import Limit
+    from llmroute.errors import CircuitOpenError
+    from llmroute.execution.accounting.budget import RequestBudget
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.sqlite.breakers import ProbeClaim
+    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.sqlite.observations import StatsSnapshot
+    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
+    from llmroute.routing.cost_bounds import WorstCase
+
+
+class Admission(NamedTuple):
+    """What an attempt must be admitted by before it begins: the budget, and those who try again what was left alone.
+
+    With `whole` its answer is not cut down because of what others may still cost.
+    """
+
+    worst: WorstCase | None
+    purse: RequestBudget
+    prober: ProbeClaim | None = None
+    retry: bool = False
+    whole: bool = False
+
+
+# How long a look into the ledger waits for others at most: a request can do without it.
+LOOK_S = 0.25
+
+LedgerOutcome: TypeAlias = "int | BudgetExceededError | CircuitOpenError | None"
+
+
+class _PendingWrite(NamedTuple):
+    """An operation as the ledger gets it, and what makes it fit a budget."""
+
+    operation: Begin | Settle
+    entry: LedgerEntry
+    fitting: Reservation | None = None
+
+
+class LedgerWriter:
+    """Opens the ledger when the first attempt begins; what it cannot take goes to the spool, and is warned of once.
+
+    `limits` are the caps that bind every call; with one in force nothing is sent that cannot be written first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        warn: Callable[[str], None],
+        ledger: Ledger | None = None,
+        *,
+        limits: Sequence[Limit] = (),
+        wait_s: float = LOCK_WAIT_S,
+    ) -> None:
+        self.access = LedgerAccess(path, ledger, capped=bool(limits), wait_s=wait_s)
+        self._warn = warn
+        self._limits = tuple(limits)
+        self._warned = False
+        self._spooled: set[tuple[str, int]] = set()
+
+    def begin(self, beginning: Begin) -> int | None:
+        """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.
+
+        Raises:
+            BudgetExceededError: its worst case does not fit, or a budget binds and the ledger cannot be written.
+            RestingError: another caller is trying just now whether the model is well again.
+        """
+        return answer_of(self.write([beginning], beginning.patience)[0])
+
+    def settle(self, settlement: Settle) -> None:
+        """Write how an attempt ended and what it taught."""
+        self.write([settlement], settlement.patience)
+
+    def write(self, operations: Sequence[Begin | Settle], patience: LockTimeout | None = None) -> list[LedgerOutcome]:
+        """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each.
+
+        All wait with the same `patience`.
+        """
+        waits = patience or self.access.patience()
+        outcomes = self._write(operations, lambda entries: self.access.write(entries, waits))
+        assert outcomes is not None
+        return outcomes
+
+    def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[LedgerOutcome] | None:
+        """As `write`; None, and nothing is written, where the ledger was held by others for that long."""
+        from llmroute.ledger.sqlite.locks import LockTimeout
+
+        return self._write(operations, lambda entries: self.access.write_within(entries, LockTimeout(within_s)))
+
+    def write_late(self, operations: Sequence[Begin | Settle]) -> None:
+        """As `write`, where the service may have been closed meanwhile: what is opened for it is closed again."""
+        with self.access.closed_again():
+            self.write(operations)
+
+    def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[LedgerOutcome] | None:
+        """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
+        return self._write(operations, self.access.write_at_once)
+
+    def _write(
+        self,
+        operations: Sequence[Begin | Settle],
+        write: Callable[[Sequence[LedgerEntry]], Sequence[LedgerError | Refusal | None] | None],
+    ) -> list[LedgerOutcome] | None:
+        drafts = [self._draft(operation) for operation in operations]
+        entries = [draft.entry for draft in drafts if not self._is_spooled(draft.operation)]
+        try:
+            outcomes = write(entries) if entries else []
+        except LedgerError as error:
+            outcomes = [error] * len(entries)
+        if outcomes is None:
+            for draft in drafts:
+                if draft.fitting is not None:
+                    draft.fitting.let_go()
+            return None
+        written = iter(outcomes)
+        return [None if self._settled_in_spool(draft) else self._conclude(draft, next(written)) for draft in drafts]
+
+    def _draft(self, operation: Begin | Settle) -> _PendingWrite:
+        from llmroute.ledger.sqlite.writes import Pending, Settled
+
+        row = operation.row
+        if isinstance(operation, Settle):
+            return _PendingWrite(operation, Settled(row, operation.lesson))
+        how = operation.how
+        limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
+        bound = bool(limits) or how.purse.bounded
+        # What is sent and never heard of again may have cost its worst: a budget counts that, a bill what is likely.
+        if row.status == "pending":
+            row.cost_basis = "at_most" if bound else "estimated"
+        if not bound:
+            return _PendingWrite(operation, Pending(row, prober=how.prober, retry=how.retry))
+        fitting = Reservation(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+        from llmroute.execution.accounting.caps import current_caps
+
+        caps = current_caps(limits, row.started_ms)
+        return _PendingWrite(operation, Pending(row, caps, fitting.fit, how.prober, how.retry), fitting)
+
+    def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
+        """Say what came of an operation; what the ledger could not take is kept elsewhere, unless a budget binds."""
+        fitting, row = draft.fitting, draft.operation.row
+        if outcome is None:
+            return fitting.max_tokens if fitting else None
+        if fitting is None:
+            if not isinstance(outcome, LedgerError):
+                return outcome
+            self._spool(row, outcome)
+            return None
+        fitting.let_go()
+        if isinstance(outcome, BudgetExceededError):
+            return fitting.refused(outcome)
+        if isinstance(outcome, LedgerError):
+            self.access.let_go(outcome)
+            refusal = BudgetExceededError(
+                f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
+            )
+            refusal.__cause__ = outcome
+            return refusal
+        return outcome
+
+    def _is_spooled(self, operation: Begin | Settle) -> bool:
+        """Whether the beginning of what ends is in the spool: its end must come after it."""
+        return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._spooled
+
+    def _settled_in_spool(self, draft: _PendingWrite) -> bool:
+        if not self._is_spooled(draft.operation):
+            return False
+        row = draft.operation.row
+        self._spooled.discard((row.request_id, row.attempt))
+        self._spool(row, None)
+        return True
+
+    def recall(
+        self, *, bucket: int, effort: str, now_ms: int, patience: LockTimeout | None = None
+    ) -> StatsSnapshot | None:
+        """Return what calls have taught, None where there is no ledger to read, or not soon enough."""
+        if not self.access.exists():
+            return None
+        try:
+            with self._looking(patience) as brief:
+                ledger = self.access.ledger(brief)
+                return ledger.recall(bucket=bucket, effort=effort, now_ms=now_ms, patience=brief)
+        except LedgerError:
+            # Whoever begins an attempt says so.
+            return None
+
+    def reset_breakers(self, provider: str) -> int:
+        """Close every breaker of a provider; return how many there were.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        if not self.access.exists():
+            return 0
+        return self.access.ledger().reset_breakers(provider)
+
+    def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
+        """Whether a provider has a retry left; it may be retried where no ledger says so."""
+        try:
+            with self._looking(patience) as brief:
+                return self.access.ledger(brief).retry_allowed(provider, now_ms, brief)
+        except LedgerError:
+            return True
+
+    @contextmanager
+    def _looking(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
+        """Lend a moment of a request's patience to a look into the ledger."""
+        from llmroute.ledger.sqlite.locks import LockTimeout
+
+        with (patience or self.access.patience()).spent() as left_s:
+            yield LockTimeout(min(left_s, LOOK_S))
+
+    def _spool(self, row: AttemptRow, why: LedgerError | None) -> None:
+        from llmroute.ledger.sqlite import spool
+
+        self.access.let_go(why)
+        reason = "" if why is None else f": {why.message}"
+        try:
+            place = spool.keep(row, self.access.path)
+        except OSError as error:
+            if row.status != "pending":
+                self._warn(f"warning: this call is in no ledger ({error.strerror}){reason}; it was {spool.told(row)}")
+            return
+        if row.status == "pending":
+            self._spooled.add((row.request_id, row.attempt))
+        if not self._warned:
+            self._warned = True
+            self._warn(f"warning: this call is not in the ledger yet, the next run takes it in from {place}{reason}")
+
+
+def answer_of(outcome: LedgerOutcome) -> int | None:
+    """Return what an operation came to, or raise what refused it."""
+    if isinstance(outcome, LLMRouteError):
+        raise outcome
+    return outcome

@@ -1,0 +1,65 @@
+"""From how an attempt went to what is to be learned from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.circuits import TripReason
+from llmroute.ledger.sqlite.observations import Observation
+from llmroute.routing.fallback import RULES
+from llmroute.routing.latency_estimate import bucket
+
+if TYPE_CHECKING:
+    from llmroute.circuits import BreakerRule
+    from llmroute.errors import AttemptError
+    from llmroute.ledger.attempt_row import AttemptRow
+
+
+def lesson_of(
+    row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
+) -> Observation:
+    """Return what a settled attempt teaches.
+
+    `first_token_s` is how long it would have been waited for, `per_token_s` what is known of the model's speed: with
+    it the time of a plain answer is told apart into waiting and writing.
+    """
+    lesson = Observation(
+        provider=row.provider,
+        model=row.model,
+        effort=row.effort or "",
+        bucket=bucket(row.input_tokens or 0),
+        at_ms=row.settled_ms or row.started_ms,
+        fingerprint=fingerprint,
+        answered=row.http_status is not None,
+    )
+    if error is not None:
+        elapsed_s = (row.latency_ms or 0) / 1000
+        rule = RULES[type(error)]
+        return lesson._replace(
+            succeeded=False if rule.unreliable else None,
+            ttft_s=max(first_token_s, elapsed_s) if rule.slow else None,
+            trip=_trip(error),
+        )
+    if row.status != "ok":
+        return lesson
+    ttft_s, writing_s = _speeds(row, per_token_s)
+    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s)
+
+
+def _trip(error: AttemptError) -> BreakerRule | None:
+    trip = RULES[type(error)].trip
+    if trip is not None and trip.reason is TripReason.RATE_LIMIT and error.retry_after_s is not None:
+        rest_ms = round(error.retry_after_s * 1000)
+        return trip._replace(rest_ms=rest_ms, most_ms=rest_ms)
+    return trip
+
+
+def _speeds(row: AttemptRow, known_per_token_s: float | None) -> tuple[float, float | None]:
+    """Return seconds to the first token and seconds for each further one, None where that cannot be told apart."""
+    total_s = (row.latency_ms or 0) / 1000
+    tokens = row.output_tokens or 0
+    if row.ttft_ms is None:
+        writing_s = tokens * (known_per_token_s or 0.0)
+        return max(total_s - writing_s, total_s * 0.1), None
+    ttft_s = row.ttft_ms / 1000
+    return ttft_s, max(total_s - ttft_s, 0.0) / (tokens - 1) if tokens > 1 else None

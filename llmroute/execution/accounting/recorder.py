@@ -1,0 +1,206 @@
+"""The account of one attempt: what goes into its row, and what the caller is told of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
+from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.maintenance.processes import this_process
+from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json, usd
+from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
+
+if TYPE_CHECKING:
+    from llmroute.execution.request import RequestContext
+    from llmroute.routing.actions import Try
+    from llmroute.types import ModelConfig, Prompt
+
+DEADLINE_MARGIN_MS = 60_000
+GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
+"""A gateway before the provider waited no longer, or lost the answer: what the provider did is not known.
+
+408 and 504 as in RFC 9110, 499 of nginx, 460 of AWS, 520, 522 and 524 of Cloudflare, 598 and 599 of other proxies.
+"""
+GAVE_UP_CODE = "timeout_error"
+"""What Anthropic calls the error of a 504, also inside an answer with status 200."""
+
+
+class AttemptRecorder:
+    """The books of one attempt, from its pending row to its settled one."""
+
+    def __init__(self, call: RequestContext, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+        self._call = call
+        self._request_started = started
+        self._started = call.clock()
+        self._before = before
+        self._first_text_ms: int | None = None
+        self._usage = Usage()
+        entry = action.entry
+        self._price = entry.candidate.price
+        self._prompt, self._model = call.prompt, entry.model
+        model, labels = entry.model, call.labels
+        process = this_process()
+        self.row = AttemptRow(
+            request_id=call.id,
+            attempt=action.number,
+            started_ms=call.now_ms(),
+            provider=model.provider,
+            model=model.id,
+            streaming=call.prompt.streaming,
+            strategy=call.plan.strategy,
+            chain=call.plan.chain,
+            task=labels.task,
+            workspace=labels.workspace,
+            execution=labels.execution,
+            effort=call.prompt.effort,
+            price=price_as_json(entry.candidate.price),
+            price_as_of=model.as_of,
+            reserved_picousd=_storable(entry.candidate.worst_cost_picousd),
+            expected_picousd=_storable(entry.candidate.expected_cost_picousd),
+            pid=process.pid,
+            host=process.host,
+            process=process.mark,
+            # Nothing waits beyond the deadline of the request.
+            deadline_ms=call.now_ms() + round(call.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is known how the attempt ended."""
+        return self.row.status != "pending"
+
+    def mark_first_token(self) -> None:
+        """Note that the first text has come."""
+        self.row.ttft_ms = self._elapsed_ms()
+        self._first_text_ms = self._since_request_ms()
+
+    def note_sending(self, prompt: Prompt, model: ModelConfig) -> None:
+        """Note what the model is about to be given."""
+        self._prompt, self._model = prompt, model
+
+    def close_answered(self, completion: Completion) -> None:
+        """Account for a whole answer."""
+        self._settle("ok", self._settlement(completion), completion)
+
+    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, shown: bool) -> None:
+        """Account for a failure; `seen` is what came of the answer before it, `sent` whether any byte went out."""
+        row = self.row
+        if error.usage is not None:
+            seen = (seen or Completion())._replace(usage=error.usage, usage_final=True)
+        free = not sent or _was_refused(error, row.http_status, seen)
+        error.provider, error.model = row.provider, row.model
+        if error.http_status is None and isinstance(error, BadOutputError | ContentError):
+            error.http_status = row.http_status
+        row.error = error.kind
+        row.http_status = error.http_status if error.http_status is not None else row.http_status
+        row.provider_request_id = error.request_id
+        self._settle("partial" if shown else "failed", UNSENT if free else self._settlement(seen), seen)
+
+    def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
+        """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
+        free = not sent or _is_refusal(self.row.http_status)
+        self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
+
+    def _settlement(self, seen: Completion | None) -> Settlement:
+        row = self.row
+        # A pending row says what becomes of it when its end stays unknown.
+        bound = row.cost_basis == "at_most"
+        return settle(Sent(self._prompt, self._model, self._price, row.reserved_picousd, bound), seen)
+
+    def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
+        row, usage = self.row, came_to.usage
+        row.settled_ms = self._call.now_ms()
+        row.latency_ms = self._elapsed_ms()
+        row.input_tokens = usage.input_tokens
+        row.cached_input_tokens = usage.cached_input_tokens
+        row.cache_write_tokens = usage.cache_write_tokens
+        row.cache_write_1h_tokens = usage.cache_write_1h_tokens
+        row.output_tokens = usage.output_tokens
+        row.reasoning_tokens = usage.reasoning_tokens
+        row.usage_source = usage.source
+        self._usage = usage
+        row.service_tier, row.inference_geo = came_to.service.tier, came_to.service.geo
+        row.server_tools = json.dumps(dict(came_to.service.tools)) if came_to.service.tools else None
+        if came_to.price is not None:
+            row.price = price_as_json(came_to.price)
+        row.cost_picousd = came_to.cost_picousd
+        row.cost_basis = None if came_to.cost_picousd is None else came_to.basis
+        if completion is not None:
+            row.served_model = completion.model
+            row.provider_request_id = completion.request_id or row.provider_request_id
+            row.finish_reason = completion.finish_reason
+            row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
+        if came_to.doubt is not None:
+            self._call.note(f"warning: {row.provider}/{row.model} {came_to.doubt}")
+        # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
+        row.status = status
+
+    def _since_request_ms(self) -> int:
+        return round((self._call.clock() - self._request_started) * 1000)
+
+    def _elapsed_ms(self) -> int:
+        return round((self._call.clock() - self._started) * 1000)
+
+    def response(self, completion: Completion) -> LLMResponse:
+        """Return the answer with what all attempts of the request took."""
+        row = self.row
+        attempts = (*self._before, self.record())
+        costs = [attempt.cost_usd for attempt in attempts]
+        return LLMResponse(
+            content=completion.text,
+            provider=row.provider,
+            model=row.model,
+            usage=self._usage,
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+            latency_ms=self._since_request_ms(),
+            ttft_ms=self._first_text_ms,
+            finish_reason=completion.finish_reason,
+            attempts=attempts,
+            request_id=row.request_id,
+            strategy=self._call.plan.strategy,
+            chain=self._call.plan.chain,
+            thinking=completion.thinking,
+            tool_calls=completion.tool_calls,
+            refusal=completion.refusal,
+            prompt_cut=row.prompt_cut,
+        )
+
+    def record(self) -> AttemptRecord:
+        """Return the attempt as it is told to the caller."""
+        row = self.row
+        return AttemptRecord(
+            provider=row.provider,
+            model=row.model,
+            status=row.status,
+            error=row.error,
+            http_status=row.http_status,
+            latency_ms=row.latency_ms,
+            cost_usd=usd(row.cost_picousd),
+        )
+
+
+def _was_refused(error: AttemptError, status: int | None, seen: Completion | None) -> bool:
+    """Whether the provider answered that it does nothing, which costs nothing; `status` is that of its answer.
+
+    It may say so with an error status, or with an error in place of an answer; an error after the beginning of one
+    leaves open how much was written before it, and so does a gateway that did not wait for the answer.
+    """
+    if error.usage is not None or error.http_status in GAVE_UP_STATUSES or error.code == GAVE_UP_CODE:
+        return False
+    if _is_refusal(status):
+        return True
+    unknown = isinstance(error, ProviderTimeoutError | UnreachableError | BadOutputError)
+    return not unknown and seen in (None, Completion())
+
+
+def _is_refusal(status: int | None) -> bool:
+    """Whether a status says that nothing was done."""
+    if status is None or status in GAVE_UP_STATUSES:
+        return False
+    return not 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
+
+
+def _storable(picousd: int | None) -> int | None:
+    return None if picousd is None else min(picousd, MOST_PICOUSD)

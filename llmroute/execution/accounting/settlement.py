@@ -1,0 +1,171 @@
+"""What an attempt has used and cost: a fact where the provider told its usage, a guess or a bound where it did not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.planning.usage_cost import priced
+from llmroute.routing.token_estimate import (
+    TYPICAL_OUTPUT_TOKENS,
+    estimated_tokens,
+    expected_input_tokens,
+    worst_input_tokens,
+)
+from llmroute.types import Completion, Service, Usage
+
+if TYPE_CHECKING:
+    from llmroute.ledger.attempt_row import CostBasis
+    from llmroute.types import ModelConfig, Price, Prompt
+
+# How far beyond its bounds a usage is still believed: so many times, and for an answer's own limit so many tokens more.
+SLACK = 2
+SLACK_TOKENS = 256
+# The window of a model of which none is known: larger than any there is.
+UNKNOWN_WINDOW = 4_000_000
+# How often a provider may have used one of its own tools for one answer.
+MOST_TOOL_USES = 1_000
+
+
+class Sent(NamedTuple):
+    """What was sent, and what it may cost.  `prompt` is the one that the model was given: cut down and adapted.
+
+    `reserved_picousd` is the worst case, None where the price is unknown; `bound` says that a budget counts it.
+    """
+
+    prompt: Prompt
+    model: ModelConfig
+    price: Price | None
+    reserved_picousd: int | None
+    bound: bool
+
+
+class Settlement(NamedTuple):
+    """What is written of an attempt; `doubt` is what a person must be told of it.
+
+    `price` is the one that a fact was priced by, and `service` what else set it.
+    """
+
+    usage: Usage = Usage()
+    cost_picousd: int | None = 0
+    basis: CostBasis = "reported"
+    doubt: str | None = None
+    price: Price | None = None
+    service: Service = Service()
+
+
+UNSENT = Settlement()
+"""Nothing was sent, or the provider answered that it did nothing."""
+
+
+def settle(sent: Sent, seen: Completion | None) -> Settlement:
+    """Return what an attempt came to of which so much was seen; None where not even the beginning of an answer was.
+
+    A usage that is the provider's last word is a fact, also of an answer that is of no use.  Else the provider may have
+    billed all that was allowed: under a budget that is what counts, without one a guess.
+    `ledger.sqlite.maintenance.orphans.lose` has the same rule, in SQL, for an attempt whose process died.
+    """
+    usage = Usage() if seen is None else seen.usage
+    if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
+        return _unknown(sent, _estimated(sent.prompt, seen))
+    searched = max((count for _, count in seen.service.tools), default=0)
+    if searched > MOST_TOOL_USES or not is_plausible(seen, sent.prompt, sent.model):
+        guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
+        cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+        told = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
+        guess = replace(guess, source="implausible")
+        return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
+    cost, exact, price = priced(usage, sent.price, seen.service)
+    basis = _basis(price, exact=exact)
+    return Settlement(usage, cost, basis, _above(cost, sent), price, seen.service)
+
+
+def _basis(price: Price | None, *, exact: bool) -> CostBasis:
+    if not exact:
+        return "at_least"
+    return "reported" if price is None or price.doubt is None else price.doubt
+
+
+def _unknown(sent: Sent, guess: Usage) -> Settlement:
+    """Settle a call of unknown end: at its reservation where a budget bound it, else at what it has probably cost.
+
+    `_LOSE` in ledger/sqlite/maintenance/orphans.py is the same rule in SQL, for the rows of processes that died.
+    """
+    reserved = sent.reserved_picousd
+    if reserved == 0:
+        # Where nothing costs anything, nothing is unknown.
+        return Settlement(guess, 0)
+    if sent.bound and reserved is not None:
+        return Settlement(guess, reserved, "at_most")
+    cost = priced(guess, sent.price).cost_picousd
+    if cost is not None and reserved is not None:
+        cost = min(cost, reserved)
+    return Settlement(guess, cost, "estimated")
+
+
+def _estimated(prompt: Prompt, seen: Completion | None) -> Usage:
+    """Return what a call has probably used: what was seen of its answer, else a typical one within its limit."""
+    told = Usage() if seen is None else seen.usage
+    written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
+    if not written and not (seen and seen.usage_final):
+        # It may have been written, or thought, all the same.
+        written = TYPICAL_OUTPUT_TOKENS
+    most = prompt.max_tokens
+    return Usage(
+        input_tokens=expected_input_tokens(prompt) if told.input_tokens is None else told.input_tokens,
+        cached_input_tokens=told.cached_input_tokens,
+        cache_write_tokens=told.cache_write_tokens,
+        output_tokens=max(written if most is None else min(written, most), told.output_tokens or 0),
+        reasoning_tokens=told.reasoning_tokens,
+        cache_write_1h_tokens=told.cache_write_1h_tokens,
+        source="estimated",
+    )
+
+
+def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
+    """Whether a provider can have used so much, and so little, honestly for the answer that was seen.
+
+    The prompt is within the model's window, or within its own bound of a token for each byte, whichever is more: a
+    gateway may put a system prompt or tools before it.  The answer is within the `max_tokens` that was sent, else
+    within the model's longest one, or else its window.  Twice as much is let pass, for a catalogue may be behind and a
+    server may sum up the rounds of its own tools; beyond `max_tokens` 256 tokens more, for marks and hidden reasoning.
+
+    An answer with text, thinking or a tool call has tokens, and what a cache gave or took is part of the prompt.  A
+    prompt may be of none: Ollama does not count one that it has read before.
+    """
+    usage = seen.usage
+    window = model.context_window or UNKNOWN_WINDOW
+    most_input = SLACK * window
+    if prompt.max_tokens is None:
+        most_output = SLACK * (model.max_output or window)
+    else:
+        most_output = SLACK * prompt.max_tokens + SLACK_TOKENS
+    inputs = (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
+    outputs = (usage.output_tokens, usage.reasoning_tokens)
+    largest = max(count or 0 for count in inputs)
+    # A long prompt takes a while to measure.
+    if largest > most_input and largest > SLACK * worst_input_tokens(prompt):
+        return False
+    if min(count or 0 for count in inputs) < 0 or not all(0 <= (count or 0) <= most_output for count in outputs):
+        return False
+    return not _is_too_little(seen)
+
+
+def _is_too_little(seen: Completion) -> bool:
+    usage = seen.usage
+    prompt_tokens, answer_tokens = usage.input_tokens or 0, usage.output_tokens or 0
+    of_cache = max((usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0), usage.cache_write_1h_tokens or 0)
+    answered = bool(seen.text or seen.thinking or seen.tool_calls)
+    return (answered and answer_tokens == 0) or of_cache > prompt_tokens
+
+
+def _above(cost: int | None, sent: Sent) -> str | None:
+    """Say that a fact is more than was possible by our reckoning."""
+    if cost is None or sent.reserved_picousd is None or cost <= sent.reserved_picousd:
+        return None
+    from llmroute.types import PICO_PER_USD
+
+    return (
+        f"reports more usage than the request allowed: {cost / PICO_PER_USD:.6f} USD where at most"
+        f" {sent.reserved_picousd / PICO_PER_USD:.6f} were possible"
+    )

@@ -1,0 +1,229 @@
+"""From what a caller asks to a call that is ready to be made: its prompt, its plan, and all that the flow needs."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from llmroute.after_fork import start_anew_in_children
+from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.operations import Settle
+from llmroute.execution.request import Clock, Labels, RequestContext, no_time
+from llmroute.planning.candidates import Candidates
+from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
+from llmroute.planning.local.model_cache import FILE, LocalModelCache
+from llmroute.planning.model_stats import Memory
+from llmroute.planning.planner import Planner
+from llmroute.routing.actions import MAX_ATTEMPTS
+from llmroute.routing.latency_estimate import bucket
+from llmroute.routing.token_estimate import expected_input_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from llmroute.config import Config, Timeouts
+    from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.planning.endpoints import Endpoints
+    from llmroute.registry import ModelRegistry
+    from llmroute.request.options import Options
+    from llmroute.routing.plan import Plan
+    from llmroute.transport.loop_sender import AnySender
+    from llmroute.types import AttemptRecord, Prompt
+
+
+class RequestFactory:
+    """Makes calls ready; nothing is sent but a question to the local server, which has models that come and go.
+
+    `note` and `trace` are those of the service.  Safe to share between threads.
+    """
+
+    def __init__(  # noqa: PLR0913 (all that a call takes)
+        self,
+        config: Config,
+        endpoints: Endpoints,
+        books: LedgerWriter,
+        note: Callable[[str], None],
+        trace: Callable[[str], None],
+        *,
+        registry: ModelRegistry | None,
+        sender: Callable[[], AnySender],
+        on_attempt: Callable[[AttemptRecord], None],
+    ) -> None:
+        self._config = config
+        self._endpoints = endpoints
+        self._books = books
+        self._note = note
+        self._trace = trace
+        self._registry = registry
+        self._on_attempt = on_attempt
+        self._local_models = LocalModels(
+            lambda: endpoints.connect(LOCAL_SERVER),
+            sender,
+            LocalModelCache(config.config_dir / FILE, lambda: endpoints.fingerprint(LOCAL_SERVER)),
+        )
+        # Concurrent requests are planned in threads of their own.
+        self._lock = threading.Lock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
+        self._lock = threading.Lock()
+
+    @property
+    def capped(self) -> bool:
+        """Whether caps bind every call."""
+        return bool(self._config.limits)
+
+    @property
+    def catalogue_path(self) -> Path:
+        """Where a refreshed catalogue is kept."""
+        return self._config.config_dir / "catalogue.json"
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The catalogue, read when it is first needed."""
+        with self._lock:
+            if self._registry is None:
+                from llmroute.planning.default_registry import registry_of
+
+                self._registry = registry_of(self._config.config_dir, self._config.models)
+                if self._registry.warning:
+                    self._note(self._registry.warning)
+            return self._registry
+
+    def local_models(self) -> LocalModels:
+        """Return what can tell which models the local server has now."""
+        return self._local_models
+
+    def memory(
+        self,
+        input_tokens: int = 0,
+        effort: str | None = None,
+        *,
+        patience: LockTimeout | None = None,
+        paced: bool = False,
+    ) -> Memory:
+        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
+        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms(), patience=patience)
+        return Memory(told, self._endpoints.fingerprint, paced=paced)
+
+    def planner(
+        self, options: Options, prompt: Prompt, *, patience: LockTimeout | None = None, paced: bool = False
+    ) -> Planner:
+        """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
+        candidates = Candidates(
+            self.registry,
+            prompt,
+            memory=self.memory(expected_input_tokens(prompt), prompt.effort, patience=patience, paced=paced),
+            why_unusable=self._endpoints.why_unusable,
+            here=self.local_models(),
+            local_only=options.local_only,
+        )
+        return Planner(self._config, self.registry, candidates, now_ms(), self._note)
+
+    def plan(
+        self, options: Options, prompt: Prompt, *, patience: LockTimeout | None = None, paced: bool = False
+    ) -> Plan:
+        """Return the models that would be tried; `paced` as for `planner`.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        return self.planner(options, prompt, patience=patience, paced=paced).plan(options, prompt)
+
+    def ready(self, options: Options, *, streaming: bool) -> RequestContext:
+        """Plan a request by itself and make it ready; its time begins now.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        clock = Clock()
+        prompt = options.rendered_prompt(streaming=streaming)
+        total_s, patience = self.timeouts(options).total_s, self.begin(options)
+        with self._local_models.asked_within(total_s):
+            first, whole = self.planner(options, prompt, patience=patience).first(options, prompt)
+        if clock() - clock.started_s >= total_s:
+            raise no_time(total_s)
+        others = None if whole is None else lambda: whole().after(first)
+        purse = RequestBudget(options.budget_picousd)
+        return self.call(options, prompt, first, purse, clock=clock, patience=patience, others=others)
+
+    def begin(self, options: Options, *, paced: bool = False) -> LockTimeout:
+        """Return how long a request that begins now may wait for the ledger, all its waits together.
+
+        With `paced` it waits for its turn before its time counts.
+        """
+        return self._books.access.expect(self.timeouts(options).total_s, deadline=not paced)
+
+    def timeouts(self, options: Options) -> Timeouts:
+        """Return the limits of a request."""
+        usual = self._config.timeouts
+        return usual if options.timeout_s is None else usual._replace(total_s=options.timeout_s)
+
+    def call(  # noqa: PLR0913 (by keyword)
+        self,
+        options: Options,
+        prompt: Prompt,
+        plan: Plan,
+        purse: RequestBudget,
+        *,
+        clock: Clock,
+        patience: LockTimeout,
+        others: Callable[[], Plan] | None = None,
+        paced: bool = False,
+    ) -> RequestContext:
+        """Make a request that has its plan ready; `others` works out the rest of the plan."""
+        total_s = self.timeouts(options).total_s
+
+        def others_in_time() -> Plan:
+            assert others is not None
+            with self._local_models.asked_within(max(total_s - (clock() - clock.started_s), 0.001)):
+                return others()
+
+        return RequestContext(
+            id=new_id(),
+            prompt=prompt,
+            plan=plan,
+            timeouts=self.timeouts(options),
+            labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),
+            endpoints=self._endpoints,
+            books=self._books,
+            note=self._note,
+            trace=self._trace,
+            clock=clock,
+            now_ms=now_ms,
+            purse=purse,
+            on_attempt=self._on_attempt,
+            local=self._local_models,
+            leave=lambda row, lesson: self._books.settle(Settle(row, lesson, patience=patience)),
+            patience=patience,
+            others=None if others is None else others_in_time,
+            fallback_on_content=options.fallback_on == "content",
+            atomic=options.atomic,
+            cheaper=options.on_budget != "refuse",
+            jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
+            paced=paced,
+            max_attempts=self._max_attempts(options, plan),
+        )
+
+    def _max_attempts(self, options: Options, plan: Plan) -> int:
+        """Return how many calls a request makes at most; models that were listed one by one are all called once."""
+        if (said := options.max_attempts or self._config.max_attempts) is not None:
+            return said
+        listed = len(plan.entries) if options.is_listed else 0
+        return max(MAX_ATTEMPTS, listed)
+
+
+def now_ms() -> int:
+    """Return the time of day in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """Return an id that sorts by time, so that the ledger grows at its end."""
+    return f"{now_ms():012x}{os.urandom(8).hex()}"

@@ -1,0 +1,94 @@
+"""A request that is ready to be made."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import DeadlineError
+from llmroute.routing.actions import MAX_ATTEMPTS
+from llmroute.text.option_names import OptionText, Remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.config import Timeouts
+    from llmroute.execution.accounting.budget import RequestBudget
+    from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.planning.endpoints import Endpoints
+    from llmroute.planning.local.local_models import LocalModels
+    from llmroute.routing.plan import Plan
+    from llmroute.types import AttemptRecord, Prompt
+
+
+class Labels(NamedTuple):
+    """What the user wants to find the request under in the ledger."""
+
+    task: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+
+
+class Clock:
+    """Counts the seconds of one request from when it was made; what the request waited for its turn does not count."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._left_out_s = 0.0
+        self.started_s = monotonic()
+
+    def __call__(self) -> float:
+        """Return seconds since some moment."""
+        return self._monotonic() - self._left_out_s
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave out of the count what has just passed."""
+        self._left_out_s += seconds
+
+
+def no_time(within_s: float) -> DeadlineError:
+    """Return the error of a request whose time was over before anything was sent."""
+    hint = OptionText("allow more with ", Remedy("timeout_s"))
+    return DeadlineError(f"nothing could be sent within {within_s:g} s", hint=hint, option="timeout_s")
+
+
+class RequestContext(NamedTuple):
+    """A request that has its plan: everything that the flow needs and nothing that it must look up.
+
+    `now_ms` is the time of day in UTC milliseconds.
+    `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
+    at once: one that has just had too many is called all the same.
+    `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
+    `others` returns, or works out, the rest of the plan, whose entries may stand in beside these; it may block.
+    `local` keeps what the local server tells of its models.
+    `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
+    keeps an event loop from waiting for it.
+    `patience` is how long the request may wait for the ledger.
+    """
+
+    id: str
+    prompt: Prompt
+    plan: Plan
+    timeouts: Timeouts
+    labels: Labels
+    endpoints: Endpoints
+    books: LedgerWriter
+    note: Callable[[str], None]
+    trace: Callable[[str], None]
+    clock: Clock
+    now_ms: Callable[[], int]
+    purse: RequestBudget
+    on_attempt: Callable[[AttemptRecord], None]
+    leave: Callable[[AttemptRow, Observation], None]
+    local: LocalModels
+    patience: LockTimeout
+    others: Callable[[], Plan] | None = None
+    jitter: float = 0.5
+    fallback_on_content: bool = False
+    atomic: bool = False
+    cheaper: bool = True
+    paced: bool = False
+    max_attempts: int = MAX_ATTEMPTS

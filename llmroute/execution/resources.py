@@ -1,0 +1,139 @@
+"""What a service has opened so far: connections when the first request is sent, the books of each event loop."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from llmroute.after_fork import start_anew_in_children
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import httpx
+
+    from llmroute.execution.accounting.group_commit import GroupCommitWriter
+    from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.execution.per_loop import PerLoop
+    from llmroute.execution.threads import Threads
+    from llmroute.transport.async_client import AsyncSender
+    from llmroute.transport.client import Sender
+    from llmroute.transport.loop_sender import AnySender
+
+
+class Resources:
+    """Opens each when it is first needed, and closes what is open; `books` are closed with the rest.
+
+    `http_client` and `async_http_client` are the caller's own, used in place of ours and never closed here.
+    """
+
+    def __init__(
+        self,
+        books: LedgerWriter,
+        http_client: httpx.Client | None = None,
+        async_http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Raises:
+            RequestError: a client is of another kind.
+        """
+        self._books = books
+        self._http_client = http_client
+        self._async_http_client = async_http_client
+        self._sender: Sender | None = None
+        self._async_senders: PerLoop[AsyncSender] | None = None
+        self._async_books: PerLoop[GroupCommitWriter] | None = None
+        self._threads: Threads | None = None
+        self._lock = threading.RLock()
+        start_anew_in_children(self)
+        self._refuse_wrong_clients()
+
+    def _refuse_wrong_clients(self) -> None:
+        if self._http_client is not None:
+            self.sender()
+        if self._async_http_client is not None:
+            from llmroute.transport.async_client import AsyncSender
+
+            AsyncSender(self._async_http_client)
+
+    def start_anew(self) -> None:
+        """Make a new lock: a thread of the parent may have held it."""
+        self._lock = threading.RLock()
+
+    def sender(self) -> Sender:
+        """Return what sends for those who block."""
+        with self._lock:
+            if self._sender is None:
+                from llmroute.transport.client import Sender
+
+                self._sender = Sender(self._http_client)
+            return self._sender
+
+    def asking_sender(self) -> AnySender:
+        """Return what sends the service's own questions: which models there are, whether a provider is well.
+
+        A caller who has given only an asynchronous client has it used where an event loop waits for the answer.
+        """
+        if self._http_client is None and self._async_http_client is not None and (loop := _waiting_loop()) is not None:
+            from llmroute.transport.async_client import AsyncSender
+            from llmroute.transport.loop_sender import LoopSender
+
+            return LoopSender(AsyncSender(self._async_http_client), loop)
+        return self.sender()
+
+    def threads(self) -> Threads:
+        """Return the threads for what would block an event loop."""
+        with self._lock:
+            if self._threads is None:
+                from llmroute.execution.threads import Threads
+
+                self._threads = Threads()
+            return self._threads
+
+    def async_sender(self) -> AsyncSender:
+        """Return what sends for those who await, in the running loop."""
+        with self._lock:
+            if self._async_senders is None:
+                from llmroute.execution.per_loop import PerLoop
+                from llmroute.transport.async_client import AsyncSender
+
+                self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client), AsyncSender.close)
+        return self._async_senders.get()
+
+    def async_books(self) -> GroupCommitWriter:
+        """Return the books for those who await, in the running loop."""
+        with self._lock:
+            if self._async_books is None:
+                from llmroute.execution.accounting.group_commit import GroupCommitWriter
+                from llmroute.execution.per_loop import PerLoop
+
+                threads = self.threads()
+                self._async_books = PerLoop(lambda: GroupCommitWriter(self._books, threads))
+        return self._async_books.get()
+
+    def close(self) -> None:
+        """Close what blocking calls have opened."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+        if self._threads is not None:
+            self._threads.close()
+        self._books.access.close()
+
+    def leave(self) -> None:
+        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        self._books.access.leave()
+
+    async def aclose(self) -> None:
+        """Close what the running loop has opened, and all else when no other loop is in use."""
+        if self._async_senders is not None:
+            await self._async_senders.close()
+        if self._async_senders is None or not self._async_senders.every():
+            self.close()
+
+
+def _waiting_loop() -> asyncio.AbstractEventLoop | None:
+    from llmroute.execution.threads import waiting_loop
+
+    return waiting_loop.get()

@@ -1,0 +1,132 @@
+"""Caps: whether the worst case of an attempt fits what is left of them, decided in the transaction of its row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import BudgetExceededError
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from llmroute.ledger.attempt_row import AttemptRow
+
+EVERY_WORKSPACE = ""
+
+_SPENT = f"""
+SELECT ifnull(sum(cost_picousd), 0) FROM (
+    SELECT cost_picousd FROM quarters WHERE quarter >= max(:since, {SINCE_BUCKET}){{own}}
+    UNION ALL
+    SELECT cost_picousd FROM rollups WHERE quarter >= :since AND quarter < {SINCE_BUCKET}{{own}}
+)
+"""  # noqa: S608 (own names)
+_RESERVED = (
+    "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status = 'pending' AND started_ms >= :since_ms{own}"
+)
+_OF_WORKSPACE = " AND workspace = :workspace"
+
+
+class Cap(NamedTuple):
+    """A cap in its current window.  `workspace` is empty for all calls; `end_ms` is None for a window without end."""
+
+    period: str
+    workspace: str
+    cap_picousd: int
+    start_ms: int
+    end_ms: int | None
+
+
+class BudgetStatus(NamedTuple):
+    """What a cap has to set against: what was spent, and what calls under way may still cost."""
+
+    cap: Cap
+    spent_picousd: int
+    reserved_picousd: int
+
+    @property
+    def left_picousd(self) -> int:
+        """What the next call may cost."""
+        return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
+
+    @property
+    def over_picousd(self) -> int:
+        """By how much the cap is passed, as one may be that was set lower than what was spent already."""
+        return max(-self.left_picousd, 0)
+
+
+def admit(
+    db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], fit: Callable[[int | None], int | None]
+) -> None:
+    """Reserve the worst case of an attempt in its row; the transaction that inserts the row must be open already.
+
+    That transaction holds the write lock, so what is read here stays true until the row is in and its trigger has
+    raised what is reserved.  `fit` makes the attempt fit a headroom (None: no cap) and returns its worst case, None
+    when it cannot.
+
+    Raises:
+        BudgetExceededError: it does not fit; names the cap, what is spent and reserved, and when it starts anew.
+    """
+    standings = [_current(db, cap) for cap in caps if cap.workspace in (EVERY_WORKSPACE, row.workspace)]
+    if not standings:
+        row.reserved_picousd = fit(None)
+        return
+    tightest = min(standings, key=lambda standing: standing.left_picousd)
+    reserved = fit(tightest.left_picousd)
+    if reserved is None or reserved > tightest.left_picousd:
+        refusal = BudgetExceededError(told(tightest))
+        refusal.headroom_picousd = tightest.left_picousd
+        raise refusal
+    row.reserved_picousd = reserved
+
+
+def standing(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
+    """Return how a cap stands, summed anew: what was spent from the rollups, what is reserved from pending rows."""
+    own = "" if cap.workspace == EVERY_WORKSPACE else _OF_WORKSPACE
+    values = {"since_ms": cap.start_ms, "since": cap.start_ms // BUCKET_MS, "workspace": cap.workspace}
+    (spent,) = db.execute(_SPENT.format(own=own), values).fetchone()
+    (reserved,) = db.execute(_RESERVED.format(own=own), values).fetchone()
+    return BudgetStatus(cap, spent, reserved)
+
+
+def _current(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
+    """Return how a cap stands from its hot row; a window that has just begun, or a new cap, gets one first."""
+    kept = db.execute(
+        "SELECT window_start_ms, cap_picousd, spent_picousd, reserved_picousd FROM budgets"
+        " WHERE period = ? AND workspace = ?",
+        (cap.period, cap.workspace),
+    ).fetchone()
+    if kept is not None and kept[:2] == (cap.start_ms, cap.cap_picousd):
+        return BudgetStatus(cap, *kept[2:])
+    now = standing(db, cap)
+    db.execute(
+        "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?)",
+        (cap.period, cap.workspace, cap.start_ms, cap.cap_picousd, now.spent_picousd, now.reserved_picousd),
+    )
+    return now
+
+
+def told(standing: BudgetStatus) -> str:
+    """Return how a cap stands in words for a person."""
+    cap = standing.cap
+    whose = f" of workspace {cap.workspace}" if cap.workspace else ""
+    per = "in all" if cap.period == "total" else f"a {cap.period}"
+    anew = ""
+    if cap.end_ms is not None:
+        from datetime import UTC, datetime
+
+        anew = f"; it starts anew on {datetime.fromtimestamp(cap.end_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+    return (
+        f"the budget{whose} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
+        f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{anew})"
+    )
+
+
+def dollars(picousd: int) -> str:
+    """Return pico-USD as USD with as many digits as it takes, two at least."""
+    whole, part = divmod(abs(picousd), PICO_PER_USD)
+    digits = f"{part:012d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if picousd < 0 else ''}${whole:,}.{digits}"

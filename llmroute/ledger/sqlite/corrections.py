@@ -1,0 +1,79 @@
+"""Costs that a person knows better, put in place of those that were computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+_FOUND = """
+SELECT id, request_id, attempt, provider, model, status, cost_picousd,
+    CASE WHEN cost_basis IS NULL THEN status <> 'lost' AND usage_source = 'reported' ELSE cost_basis = 'reported' END
+FROM attempts WHERE """
+# What was computed is kept, however often the cost is corrected.
+_CORRECT = """
+UPDATE attempts SET computed_picousd = iif(corrected_ms IS NULL, cost_picousd, computed_picousd),
+    cost_picousd = ?, cost_basis = 'corrected', corrected_ms = ?
+WHERE id = ?
+"""
+# Row ids are shorter than ids of requests, which have twenty-eight digits.
+_LONGEST_ROW_ID = 18
+
+
+class Correction(NamedTuple):
+    """An attempt, what it was counted at (None where that was unknown), and what it is counted at now; pico-USD.
+
+    `was_fact` says that it was counted at what the provider had reported.
+    """
+
+    row_id: int
+    request_id: str
+    attempt: int
+    provider: str
+    model: str
+    old_picousd: int | None
+    new_picousd: int
+    was_fact: bool
+
+
+def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Correction:
+    """Put a known cost in place of an attempt's; sums and budgets follow in the same transaction.
+
+    `named` is the attempt's row id, or the id of its request, with `/2` for the second of several attempts.
+
+    Raises:
+        RequestError: there is no such attempt, it is under way, or the request has several.
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.transaction() as db:
+        row_id, request_id, attempt, provider, model, status, old, fact = _the_one(db, named)
+        if status == "pending":
+            raise RequestError(f"attempt {named} is under way", hint="correct it when it has ended")
+        db.execute(_CORRECT, (cost_picousd, now_ms, row_id))
+    return Correction(row_id, request_id, attempt, provider, model, old, cost_picousd, bool(fact and old is not None))
+
+
+def _the_one(db: sqlite3.Connection, named: str) -> tuple[int, str, int, str, str, str, int | None, int | None]:
+    request_id, _, number = named.partition("/")
+    if not number and named.isascii() and named.isdecimal() and len(named) <= _LONGEST_ROW_ID:
+        found = db.execute(f"{_FOUND} id = ?", (int(named),)).fetchall()
+    elif number:
+        found = db.execute(f"{_FOUND} request_id = ? AND CAST(attempt AS TEXT) = ?", (request_id, number)).fetchall()
+    else:
+        found = db.execute(f"{_FOUND} request_id = ? ORDER BY attempt", (request_id,)).fetchall()
+    if not found:
+        raise RequestError(
+            f"there is no attempt {named!r} in the ledger", hint="llmroute costs calls lists attempts with their ids"
+        )
+    if len(found) > 1:
+        raise RequestError(
+            f"request {request_id} has {len(found)} attempts",
+            hint=f"name one of them, as in {request_id}/{found[0][2]}",
+        )
+    told: tuple[int, str, int, str, str, str, int | None, int | None] = found[0]
+    return told

@@ -1,0 +1,1 @@
+"""Create, check, repair, back up and prune a ledger."""

@@ -1,0 +1,209 @@
+"""Whether the ledger is sound: the file, the sums against the rows, what is reserved, what waits beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
+from llmroute.ledger.errors import translated
+from llmroute.ledger.sqlite import spool
+from llmroute.ledger.sqlite.budgets import Cap, standing
+from llmroute.ledger.sqlite.connection import connected_in_turn
+from llmroute.ledger.sqlite.maintenance.create import is_emptied
+from llmroute.ledger.sqlite.maintenance.orphans import dead_rows
+from llmroute.ledger.sqlite.schema.backfill import SINCE_DAY, SPANS, of_rollups
+from llmroute.ledger.sqlite.schema.expected_schema import differences
+from llmroute.ledger.sqlite.schema.migrations import is_current, require_sqlite
+from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.text.option_names import many
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from llmroute.ledger.sqlite.connection import Connect
+    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.sqlite.schema.expected_schema import Difference
+
+MOST_WORDS = 3
+# A table that is missing is an SQLITE_ERROR.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+# What is compared, or summed anew, at once: so that memory stays small and nobody waits long for the ledger.
+DAYS_AT_ONCE = 1
+
+_KEPT = (
+    f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups"  # noqa: S608 (own names)
+    f" WHERE {SPANS['quarters']} AND quarter >= :from AND call_count <> 0"
+)
+_SUMS = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
+FROM_ROWS = f"""
+    SELECT {ROLLUP_KEY}, {_SUMS} FROM (
+        {ROLLUP_OF_ROW}
+        AND started_ms >= max(:first * {DAY_MS}, :from * {BUCKET_MS}) AND started_ms < :end * {DAY_MS}
+    ) GROUP BY {ROLLUP_KEY}
+"""  # noqa: S608
+# By the indexes, so that it costs the same however far the next day is.
+_NEXT_DAY = f"""
+    SELECT min(day) FROM (
+        SELECT min(started_ms) / {DAY_MS} AS day FROM attempts WHERE started_ms >= :day * {DAY_MS}
+        UNION ALL SELECT min(quarter) / {BUCKETS_PER_DAY} FROM rollups WHERE quarter >= :day * {BUCKETS_PER_DAY}
+        UNION ALL SELECT min(day) FROM days WHERE day >= :day
+        UNION ALL SELECT min(quarter) / {BUCKETS_PER_DAY} FROM quarters WHERE quarter >= :day * {BUCKETS_PER_DAY}
+    )
+"""  # noqa: S608 (own names)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check has found: `faults` are wrong, `notes` only wait to be done; both in words for a person."""
+
+    attempts: int
+    faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    # Whether it can be mended as it is, or must be rebuilt from what of it can be read.
+    readable: bool = True
+    unlike: tuple[Difference, ...] = ()
+    # Whether there is no ledger yet.
+    absent: bool = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def check(path: Path, now_ms: int, patience: LockTimeout | None = None, connect: Connect = connected_in_turn) -> Report:
+    """Look at everything and change nothing.
+
+    Raises:
+        LedgerError: the ledger was written by a newer llmroute.
+    """
+    require_sqlite()
+    notes = _spooled(path)
+    if not path.exists():
+        return Report(0, (), (f"there is no ledger at {path} yet", *notes), absent=True)
+    if is_emptied(path):
+        return Report(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
+    try:
+        with Ledger(path, patience=patience, connect=connect) as ledger, translated(path):
+            return _checked(ledger, now_ms, notes)
+    except LedgerError as error:
+        if not (_damaged(error.__cause__) or _is_misnumbered(path)):
+            raise
+        return Report(0, (error.message,), notes, readable=False)
+
+
+def first_whole_bucket(db: sqlite3.Connection) -> int:
+    """Return the first bucket of which every attempt is still there."""
+    row = db.execute("SELECT before_ms FROM pruned").fetchone()
+    return 0 if row is None else int(-(-row[0] // BUCKET_MS))
+
+
+def spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
+    """Step through the time of which the ledger tells: UTC days from `first` to before `end`, buckets `from` on.
+
+    A day without rows is no step: one row of a clock that was wrong would make a million of them.
+    """
+    whole = first_whole_bucket(db)
+    end = 0
+    while (first := db.execute(_NEXT_DAY, {"day": end}).fetchone()[0]) is not None:
+        end = first + DAYS_AT_ONCE
+        yield {"first": first, "end": end, "from": whole}
+
+
+def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
+    db = ledger.db
+    broken = [row[0] for row in db.execute("PRAGMA integrity_check(10)").fetchall() if row[0] != "ok"]
+    if broken:
+        return Report(0, (f"the file is damaged: {'; '.join(broken[:MOST_WORDS])}",), notes, readable=False)
+    unlike = differences(db)
+    faults = tuple(map(str, unlike))
+    if any(one.needs_rebuilding for one in unlike):
+        return Report(0, faults, notes, readable=False)
+    db.execute("BEGIN")
+    try:
+        (attempts,) = db.execute("SELECT count(*) FROM attempts").fetchone()
+        if not any(one.how == "missing" and one.part.kind == "table" for one in unlike):
+            faults = (*faults, *_wrong_sums(db), *_wrong_budgets(db))
+        dead = len(dead_rows(db, now_ms))
+    finally:
+        db.execute("ROLLBACK")
+    if dead:
+        notes = (*notes, f"{many(dead, 'attempt')} of processes that died, given up by the next run")
+    return Report(attempts, faults, notes, unlike=unlike)
+
+
+def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
+    (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
+    buckets: set[int] = set()
+    wrong = dict.fromkeys(COARSE, 0)
+    for span in spans(db):
+        kept, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
+        buckets |= {row[0] for row in kept ^ counted}
+        # What is not summed yet is read from the rollups.
+        summed = {**span, "first": max(span["first"], since_day)}
+        for table, within in SPANS.items():
+            kept = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
+            made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
+            wrong[table] += len({row[0] for row in kept ^ made})
+    found = {"quarter-hour": len(buckets), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
+    unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("it is not told since when sums are whole",)
+    return unknown + tuple(
+        f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count
+    )
+
+
+def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:
+    faults = []
+    for cap, spent, reserved in hot_rows(db):
+        now = standing(db, cap)
+        if (spent, reserved) != (now.spent_picousd, now.reserved_picousd):
+            faults.append(f"{named(cap)} does not count what the rows say")
+    return tuple(faults)
+
+
+def named(cap: Cap) -> str:
+    """Return what a cap is called."""
+    return f"the budget{f' of workspace {cap.workspace}' if cap.workspace else ''} per {cap.period}"
+
+
+def hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
+    """Return the caps of which the ledger keeps count, what they count as spent and what as reserved."""
+    rows = db.execute(
+        "SELECT period, workspace, cap_picousd, window_start_ms, spent_picousd, reserved_picousd FROM budgets"
+    )
+    return [(Cap(row[0], row[1], row[2], row[3], None), row[4], row[5]) for row in rows.fetchall()]
+
+
+def _spooled(path: Path) -> tuple[str, ...]:
+    notes = [f"rows wait in {place} for the next run" for place in spool.waiting(path)]
+    notes += [
+        f"lines that are no rows are kept in {spool.bad(place)}"
+        for place in spool.places(path)
+        if spool.bad(place).exists()
+    ]
+    return tuple(notes)
+
+
+def _damaged(error: BaseException | None) -> bool:
+    """Whether what is in the file is wrong, rather than who holds it or what its disk and its mode allow."""
+    # What cannot be decoded has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return isinstance(error, UnicodeDecodeError) or (
+        isinstance(error, sqlite3.DatabaseError) and code & 0xFF in _DAMAGE
+    )
+
+
+def _is_misnumbered(path: Path) -> bool:
+    """Whether a ledger that claims to be newer has the tables of this version: every migration changes some."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return not (is_current(db) or differences(db))
+    except sqlite3.Error:
+        return False

@@ -1,0 +1,48 @@
+"""A private copy of a ledger as it is, damaged or not, for what is only to be tried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from llmroute.ledger.errors import translated
+from llmroute.ledger.sqlite import spool
+from llmroute.ledger.sqlite.maintenance.create import beside, unwritten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.ledger.sqlite.locks import LockTimeout
+
+_PART_BYTES = 1 << 20
+
+
+@contextmanager
+def copied(path: Path, patience: LockTimeout) -> Iterator[Path]:
+    """Lend a copy with its log and its spool, in a folder that is removed in the end.
+
+    Raises:
+        LedgerError: there is no room for it, or others keep the ledger locked.
+    """
+    with translated(path), TemporaryDirectory(prefix="llmroute-") as folder:
+        copy = Path(folder) / path.name
+        if path.exists():
+            with unwritten(path, patience) as fd:
+                _copy(fd, copy)
+                log = beside(path)[0]
+                if log.exists():
+                    shutil.copyfile(log, beside(copy)[0])
+        for place in spool.waiting(path)[:1]:
+            shutil.copyfile(place, spool.places(copy)[0])
+        yield copy
+
+
+def _copy(fd: int, target: Path) -> None:
+    """Copy an open file without opening it again, for to close that would drop the locks of this process."""
+    with target.open("wb") as file:
+        while part := os.pread(fd, _PART_BYTES, file.tell()):
+            file.write(part)

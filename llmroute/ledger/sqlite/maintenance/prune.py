@@ -1,0 +1,100 @@
+"""A copy of the ledger, and its old rows."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from llmroute.errors import LedgerError, RequestError, cannot_write
+from llmroute.files import new_file_beside
+from llmroute.ledger.buckets import whole_buckets_ms
+from llmroute.ledger.errors import translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+BATCH = 1_000
+
+_DELETE = """
+DELETE FROM attempts WHERE id IN (
+    SELECT id FROM attempts WHERE started_ms < ? AND status <> 'pending' LIMIT ?
+)
+"""
+
+
+def backup(ledger: Ledger, target: Path) -> None:
+    """Copy the ledger into one file that is whole even while others write.
+
+    Raises:
+        RequestError: the target is there already, or there is no folder for it.
+        OutputError: the target cannot be written.
+        LedgerError: the ledger cannot be read, or the target not be written.
+    """
+    if os.path.lexists(target):
+        raise RequestError(f"{target} is there already", hint="name a file that is not")
+    try:
+        fd, new = new_file_beside(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    os.close(fd)
+    with translated(target):
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+                ledger.db.backup(copy)
+                # One file, which needs nothing beside it.
+                copy.execute("PRAGMA journal_mode = DELETE")
+                (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+            if sound != "ok":
+                from llmroute.text.option_names import OptionText, Remedy
+
+                hint = OptionText(Remedy("repair", value=True, words="llmroute costs check tells how it is mended"))
+                raise LedgerError(f"the copy is damaged as the ledger is: {sound}", hint=hint)
+            target.hardlink_to(new)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def prunable(ledger: Ledger, before_ms: int) -> int:
+    """Return how many attempts `prune` would delete.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as db:
+        (count,) = db.execute(
+            "SELECT count(*) FROM attempts WHERE started_ms < ? AND status <> 'pending'",
+            (whole_buckets_ms(before_ms),),
+        ).fetchone()
+    return int(count)
+
+
+def prune(ledger: Ledger, before_ms: int) -> int:
+    """Delete settled attempts started before a time, in batches that keep nobody waiting; return how many.
+
+    The rollups keep what they came to.  The time is taken down to a whole quarter of an hour.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    before_ms = whole_buckets_ms(before_ms)
+    with ledger.transaction() as db:
+        db.execute(
+            "INSERT INTO pruned VALUES (1, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
+            (before_ms,),
+        )
+    count = 0
+    while True:
+        started_s = monotonic()
+        with ledger.transaction() as db:
+            deleted = db.execute(_DELETE, (before_ms, BATCH)).rowcount
+        count += deleted
+        if deleted < BATCH:
+            return count
+        ledger.renew_patience()
+        # The others' turn: who waits for the ledger sleeps between two looks, and would never find it free.
+        sleep(monotonic() - started_s)

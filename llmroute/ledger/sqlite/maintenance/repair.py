@@ -1,0 +1,83 @@
+"""Mend a ledger that can be read: its tables, indexes and triggers, and every sum anew from the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.ledger.sqlite.budgets import dollars, standing
+from llmroute.ledger.sqlite.maintenance.integrity import FROM_ROWS, hot_rows, named, spans
+from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
+from llmroute.ledger.sqlite.maintenance.prune import backup
+from llmroute.ledger.sqlite.schema.backfill import SPANS, fill, forget
+from llmroute.ledger.sqlite.schema.expected_schema import differences, mend
+from llmroute.text.option_names import many
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+
+def repair_parts(ledger: Ledger, aside: Path) -> Path | None:
+    """Make tables, indexes and triggers what they must be; return the copy that is kept where a table is dropped.
+
+    Raises:
+        LedgerError: the ledger cannot be written, or its copy not be made at `aside`.
+    """
+    unlike = differences(ledger.db)
+    if not unlike:
+        return None
+    strange = [one.part.name for one in unlike if one.how == "added" and one.part.kind == "table"]
+    if strange:
+        backup(ledger, aside)
+    with ledger.transaction() as db:
+        mend(db, unlike)
+    return aside if strange else None
+
+
+def repair_sums(ledger: Ledger, now_ms: int) -> tuple[str, ...]:
+    """Take in the spool, give up rows of the dead, and build every sum anew from the rows.
+
+    Returns what is counted otherwise than before, in words for a person.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    ledger.tend(now_ms)
+    with ledger.reading() as db:
+        before = _bill(db)
+    with ledger.transaction() as db:
+        lose(db, dead_rows(db, now_ms), now_ms)
+        forget(db)
+    for span in spans(ledger.db):
+        with ledger.transaction() as db:
+            db.execute(f"DELETE FROM rollups WHERE {SPANS['quarters']} AND quarter >= :from", span)  # noqa: S608
+            db.execute(f"INSERT INTO rollups {FROM_ROWS}", span)
+        ledger.renew_patience()
+    fill(ledger)
+    told = []
+    with ledger.transaction() as db:
+        if (after := _bill(db)) != before:
+            told.append(f"the bill was {_calls(before)} by the sums, and is {_calls(after)} by the rows")
+        for cap, spent, _ in hot_rows(db):
+            now = standing(db, cap)
+            db.execute(
+                "UPDATE budgets SET spent_picousd = ?, reserved_picousd = ? WHERE period = ? AND workspace = ?",
+                (now.spent_picousd, now.reserved_picousd, cap.period, cap.workspace),
+            )
+            if spent != now.spent_picousd:
+                told.append(f"{named(cap)} counted {dollars(spent)}, and counts {dollars(now.spent_picousd)} now")
+    return tuple(told)
+
+
+def _bill(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the calls and what they cost, which no damaged sum makes too large to be summed."""
+    calls, cost = 0, 0
+    for counted, picousd in db.execute("SELECT call_count, cost_picousd FROM rollups"):
+        calls, cost = calls + counted, cost + picousd
+    return calls, cost
+
+
+def _calls(bill: tuple[int, int]) -> str:
+    return f"{many(bill[0], 'attempt')}, {dollars(bill[1])}"

@@ -1,0 +1,110 @@
+"""The attempts themselves, as their columns."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlite_utils import Database
+
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.sqlite.schema import backfill
+from llmroute.ledger.sqlite.schema.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+_LAST = "SELECT * FROM attempts{where} ORDER BY started_ms DESC, id DESC LIMIT :last"
+# Settled attempts are found by way of the buckets in which their workspace had any.
+_LAST_OF_WORKSPACE = f"""
+    SELECT * FROM (
+        SELECT attempts.* FROM quarters AS busy CROSS JOIN attempts
+            ON started_ms >= busy.quarter * {BUCKET_MS} AND started_ms < (busy.quarter + 1) * {BUCKET_MS}
+            AND ifnull(attempts.workspace, '') = busy.workspace AND attempts.status = busy.status
+        WHERE busy.workspace = :workspace ORDER BY busy.quarter DESC, started_ms DESC, id DESC LIMIT :last
+    )
+    UNION ALL SELECT * FROM attempts WHERE ifnull(workspace, '') = :workspace AND status = 'pending'
+    ORDER BY started_ms DESC, id DESC LIMIT :last
+"""  # noqa: S608 (own names)
+
+
+_CONDITIONS: Final = {
+    "since_ms": "started_ms >= :since_ms",
+    "until_ms": "started_ms < :until_ms",
+    "model": ":model IN (model, provider || '/' || model)",
+    "status": "status = :status",
+    "workspace": "ifnull(workspace, '') = :workspace",
+    "execution": "ifnull(execution, '') = :execution",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFilter:
+    """Which attempts are wanted; None is all.  `model` is one with or without its provider."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    model: str | None = None
+    status: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The SQL that they meet, with the names of the fields in it."""
+        found = [condition for name, condition in _CONDITIONS.items() if getattr(self, name) is not None]
+        return f" WHERE {' AND '.join(found)}" if found else ""
+
+
+def attempts(ledger: Ledger, wanted: AttemptFilter | None = None) -> Iterator[dict[str, Any]]:
+    """Yield attempts as their columns, oldest first.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    wanted = wanted or AttemptFilter()
+    # As the index has them: nothing is kept to be sorted, however many there are.
+    sql = f"SELECT * FROM attempts{wanted.where} ORDER BY started_ms, id"  # noqa: S608 (own names)
+    with ledger.reading() as db:
+        yield from Database(db).query(sql, asdict(wanted))
+
+
+def last_attempts(ledger: Ledger, last: int, wanted: AttemptFilter | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the last so many attempts that are wanted, those under way too, oldest first.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    wanted = wanted or AttemptFilter()
+    with ledger.reading() as db:
+        if wanted == AttemptFilter(workspace=wanted.workspace) != AttemptFilter() and not backfill.lacking(db):
+            found = _LAST_OF_WORKSPACE
+        else:
+            found = _LAST.format(where=wanted.where)
+        sql = f"SELECT * FROM ({found}) ORDER BY started_ms, id"  # noqa: S608 (own names)
+        yield from Database(db).query(sql, {**asdict(wanted), "last": last})
+
+
+def attempt_columns(ledger: Ledger) -> list[str]:
+    """Return the names of what `attempts` tells of each.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as db:
+        return _columns(db)
+
+
+def columns_without_ledger() -> list[str]:
+    """Return the names of what `attempts` would tell of each in a new ledger."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db)
+        return _columns(db)
+
+
+def _columns(db: sqlite3.Connection) -> list[str]:
+    return [column[0] for column in db.execute("SELECT * FROM attempts LIMIT 0").description]

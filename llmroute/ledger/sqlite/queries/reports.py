@@ -1,0 +1,118 @@
+"""Totals of the ledger, read from the rollups: a report costs what its period is long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from operator import add
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+Key = TypeVar("Key")
+
+DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution")
+# What rows that were pruned belonged to is known no more.
+PRUNED: Final = "(pruned)"
+_CLOCK: Final = ("day", "hour")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a report is about; both ends are whole quarter-hours, and a workspace of None is all of them."""
+
+    since_ms: int | None
+    until_ms: int
+    workspace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a group of attempts came to; `unknown_cost_count` of its calls have no known cost and are not in it."""
+
+    key: dict[str, str] = field(default_factory=dict)
+    cost_picousd: int = 0
+    fallback_cost_picousd: int = 0
+    call_count: int = 0
+    unknown_cost_count: int = 0
+    failed_count: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    latency_ms: int = 0
+
+    @property
+    def cost_usd(self) -> float:
+        """The sum of the costs that are known."""
+        return self.cost_picousd / PICO_PER_USD
+
+    @property
+    def known_cost_usd(self) -> float | None:
+        """The same, None where there were calls and the cost of none is known."""
+        return None if 0 < self.call_count == self.unknown_cost_count else self.cost_usd
+
+    @property
+    def fallback_cost_usd(self) -> float:
+        """What attempts after the first of their request cost, as far as it is known."""
+        return self.fallback_cost_picousd / PICO_PER_USD
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+# What is counted of each group, in the order in which a line has it.
+COUNTERS: Final = tuple(one.name for one in fields(Line) if one.name != "key")
+
+
+def by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
+    """Return a line for each model that was called in the span, dearest first.  Both ends are whole quarter-hours."""
+    return grouped(ledger, "model", Span(since_ms, until_ms, workspace))
+
+
+def grouped(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime] | None = None) -> list[Line]:
+    """Return a line for each value of one of DIMENSIONS: days and hours in order, all else dearest first.
+
+    `local` tells the time on the user's wall; days and hours need it.
+    """
+    if by in _CLOCK:
+        assert local is not None
+        return _by_clock(ledger, by, span, local)
+    keys = ("provider", "model") if by == "model" else (by,)
+    return sorted(_lines(ledger, keys, span), key=lambda line: (-line.cost_usd, -line.call_count, *line.key.values()))
+
+
+def _by_clock(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
+    """Sum the buckets of each day or hour on the user's wall; an hour that comes twice has two offsets."""
+    found: dict[str, Sequence[int]] = {}
+    for (bucket,), counts in ledger.counted(("quarter",), span):
+        told = local(bucket * BUCKET_MS).isoformat()
+        _add(found, told[:10] if by == "day" else f"{told[:13]}:00{told[19:]}", counts)
+    return [Line({by: label}, *counts) for label, counts in found.items()]
+
+
+def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
+    """Sum the span by keys."""
+    found: dict[tuple[str, ...], Sequence[int]] = {}
+    for key, counts in ledger.counted(keys, span):
+        _add(found, tuple(map(str, key)), counts)
+    return [Line(dict(zip(keys, key, strict=True)), *counts) for key, counts in found.items()]
+
+
+def _add(found: dict[Key, Sequence[int]], key: Key, counts: Sequence[int]) -> None:
+    known = found.get(key)
+    found[key] = counts if known is None else [*map(add, known, counts)]
+
+
+def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:
+    """Return the sum of lines."""
+    found = list(lines)
+    return Line(key or {}, *(sum(getattr(line, name) for line in found) for name in COUNTERS))

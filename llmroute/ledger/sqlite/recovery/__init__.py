@@ -1,0 +1,1 @@
+"""Rebuild a ledger from the pages of a damaged file."""

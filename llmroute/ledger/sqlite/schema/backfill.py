@@ -1,0 +1,80 @@
+"""The coarser sums: made of the rollups by triggers, and for the time before there were any by `fill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.ledger.buckets import BUCKETS_PER_DAY, NEVER_DAY
+from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from llmroute.ledger.sqlite.store import Ledger
+
+# Nobody waits longer for the ledger than it takes to sum so many days.
+DAYS_AT_ONCE = 7
+
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS.split(", "))
+# The day from which on they are whole: none where that is not told.
+SINCE_DAY = f"ifnull((SELECT since_day FROM coarse), {NEVER_DAY})"  # noqa: S608 (own names)
+SINCE_BUCKET = f"{SINCE_DAY} * {BUCKETS_PER_DAY}"
+_SET_SINCE_DAY = "INSERT OR REPLACE INTO coarse VALUES (1, ?)"
+
+# What of each table lies between two days.
+SPANS = {
+    "days": "day >= :first AND day < :end",
+    "quarters": f"quarter >= :first * {BUCKETS_PER_DAY} AND quarter < :end * {BUCKETS_PER_DAY}",
+}
+
+
+def of_rollups(table: str) -> str:
+    """Return the SQL that makes of the rollups from day `:first` to before day `:end` what `table` has of them."""
+    key = COARSE[table].format(row="")
+    names = ", ".join(word.rpartition(" ")[2] for word in key.split(", "))
+    return (
+        f"SELECT {key}, {_SUMS} FROM rollups WHERE {SPANS['quarters']}"  # noqa: S608 (own names)
+        f" GROUP BY {names}"
+    )
+
+
+def fill(ledger: Ledger) -> None:
+    """Sum the days that the coarser tables lack, the newest first, in transactions that keep nobody waiting.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    while True:
+        with ledger.reading() as db:
+            if not lacking(db):
+                return
+        with ledger.transaction() as db:
+            _sum_days(db)
+        ledger.renew_patience()
+
+
+def forget(db: sqlite3.Connection) -> None:
+    """Have the coarser tables made anew by the next `fill`, in the open transaction."""
+    for table in COARSE:
+        db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
+    db.execute(_SET_SINCE_DAY, (NEVER_DAY,))
+
+
+def lacking(db: sqlite3.Connection) -> bool:
+    """Whether there are days that the coarser tables do not have whole."""
+    return bool(db.execute(f"SELECT {SINCE_DAY} > 0").fetchone()[0])
+
+
+def _sum_days(db: sqlite3.Connection) -> None:
+    (since_day,) = db.execute(f"SELECT {SINCE_DAY}").fetchone()
+    before = since_day
+    (last,) = db.execute("SELECT max(quarter) FROM rollups WHERE quarter < ?", (before * BUCKETS_PER_DAY,)).fetchone()
+    if last is None:
+        db.execute(_SET_SINCE_DAY, (0,))
+        return
+    first = last // BUCKETS_PER_DAY - DAYS_AT_ONCE + 1
+    span = {"first": first, "end": before}
+    for table, within in SPANS.items():
+        db.execute(f"DELETE FROM {table} WHERE {within}", span)  # noqa: S608 (own names)
+        db.execute(f"INSERT INTO {table} {of_rollups(table)}", span)
+    db.execute(_SET_SINCE_DAY, (first,))

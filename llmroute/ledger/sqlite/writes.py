@@ -1,0 +1,87 @@
+"""What is written of attempts: that one begins, how one ended.  Whatever waits is written in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import BudgetExceededError, CircuitOpenError
+from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite.budgets import admit
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.sqlite.budgets import Cap
+
+_INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
+# Whoever is cancelled while a thread begins the row may settle it first.
+INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
+# A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told,
+# unless a person has told its cost.
+SETTLE = (
+    f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
+    + " WHERE attempts.status IN ('pending', 'lost') AND attempts.corrected_ms IS NULL AND excluded.status <> 'pending'"
+)
+
+
+class Pending(NamedTuple):
+    """An attempt that is about to be sent, and what it must be admitted by.
+
+    `fit` makes it fit what `caps` leave and returns its worst case; see `budgets.admit`.  `prober` is who would try
+    again what was left alone, None to try whatever happens; a `retry` takes a token.
+    """
+
+    row: AttemptRow
+    caps: Sequence[Cap] = ()
+    fit: Callable[[int | None], int | None] | None = None
+    prober: breakers.ProbeClaim | None = None
+    retry: bool = False
+
+
+class Settled(NamedTuple):
+    """How an attempt ended, and what it taught.  What is settled already is left as it is."""
+
+    row: AttemptRow
+    lesson: observations.Observation | None = None
+
+
+LedgerEntry = Pending | Settled
+Refusal = BudgetExceededError | CircuitOpenError
+
+
+def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusal | None]:
+    """Write entries in their order, in the open transaction; return of each why it was refused, None of the others.
+
+    One that is refused has written nothing of its attempt.
+    """
+    outcomes: list[Refusal | None] = []
+    for entry in entries:
+        if isinstance(entry, Pending):
+            outcomes.append(_begin(db, entry))
+        else:
+            db.execute(SETTLE, entry.row.values())
+            outcomes.append(None)
+    observations.learn(
+        db, [entry.lesson for entry in entries if isinstance(entry, Settled) and entry.lesson is not None]
+    )
+    return outcomes
+
+
+def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
+    row, prober = entry.row, entry.prober
+    # Nothing is written before the last that may refuse.
+    if entry.fit is not None:
+        try:
+            admit(db, row, entry.caps, entry.fit)
+        except BudgetExceededError as refusal:
+            return refusal
+    if prober is not None and not breakers.win_probe(db, row.provider, row.model, prober):
+        return CircuitOpenError("it is left alone while another call tries whether it is well again")
+    if entry.retry:
+        observations.spend_retry_token(db, row.provider, row.started_ms)
+    db.execute(INSERT_ONCE, row.values())
+    return None

@@ -1,0 +1,1 @@
+"""From a request to a plan: which models, in which order, at which cost."""

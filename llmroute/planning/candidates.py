@@ -1,0 +1,158 @@
+"""Gather what might be called: facts from the catalogue, what can be reached from here, what was learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
+from llmroute.planning.local.model_cache import with_limits
+from llmroute.providers import PROVIDERS
+from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rates
+from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
+from llmroute.routing.plan import Candidate
+from llmroute.routing.token_estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.planning.local.local_models import LocalModels
+    from llmroute.planning.model_stats import Memory
+    from llmroute.providers import ListedModel
+    from llmroute.registry import ModelRegistry
+    from llmroute.types import ModelConfig, Price, Prompt
+
+LAST_RESORT = "builtin"
+
+
+class Candidates:
+    """The models that might serve one prompt.
+
+    `why_unusable` says why a provider cannot be called from here, None when it can; `here` what the local server has.
+    With `local_only` not even a question leaves the machine.
+    """
+
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        registry: ModelRegistry,
+        prompt: Prompt,
+        *,
+        memory: Memory,
+        why_unusable: Callable[[str], str | None],
+        here: LocalModels,
+        local_only: bool = False,
+    ) -> None:
+        self.why_unusable = why_unusable
+        self._registry = registry
+        # A prompt may be long, and there are a hundred models.
+        self._size = size_of(prompt)
+        self._memory = memory
+        self._here = here
+        self._local_only = local_only
+
+    def all(self) -> list[Candidate]:
+        """Return every model of the catalogue, and what the local server has beside it."""
+        return self._listed(None) + [self._weighed(model) for model in self._unlisted()]
+
+    def of_provider(self, provider: str) -> list[Candidate]:
+        """Return every model of a provider."""
+        return self._listed(provider) + ([*map(self._weighed, self._unlisted())] if provider == LOCAL_SERVER else [])
+
+    def _listed(self, provider: str | None) -> list[Candidate]:
+        return [self._weighed(self._registry.resolve(name)) for name in self._registry.list_models(provider)]
+
+    def has_pulled(self, api_name: str) -> bool:
+        """Whether the local server has a model of that name; it is not asked where it may not be called."""
+        return self._may_ask() and self._here.has(api_name)
+
+    def _may_ask(self) -> bool:
+        return not self.why_unusable(LOCAL_SERVER) and not (self._local_only and not self._here.on_this_machine())
+
+    def _unlisted(self) -> list[ModelConfig]:
+        return unlisted_here(self._registry, self._here) if self._may_ask() else []
+
+    def of(self, model: ModelConfig) -> Candidate:
+        """Return one model, with what it would cost and whether it can be called."""
+        unusable = self._why_unusable(model)
+        if unusable is None and (told := self._told(model)) is not None:
+            model = with_limits(model, told)
+        candidate = Candidate(
+            model=model,
+            price=price_on(model, self._registry.today),
+            expected_cost_picousd=None,
+            worst_cost_picousd=None,
+            local=self._is_local(model),
+            typical_s=self._registry.typical_latency_ms(model.provider) / 1000,
+            learned=self._memory.learned(model),
+            unusable=unusable,
+            last_resort=model.provider == LAST_RESORT,
+        )
+        return sized(candidate, self._size)
+
+    def _weighed(self, model: ModelConfig) -> Candidate:
+        """As `of`; what cannot be called, as most of the catalogue for want of a key, is not weighed."""
+        if (problem := self._why_unusable(model)) is None:
+            return self.of(model)
+        return Candidate(model, None, None, None, local=False, typical_s=0.0, unusable=problem)
+
+    def _why_unusable(self, model: ModelConfig) -> str | None:
+        if problem := self.why_unusable(model.provider):
+            return problem
+        if self._registry.status(model) == "retired":
+            return f"retired on {model.retires_on}"
+        if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
+            return None
+        return self._here.why_unusable(model.api_name)
+
+    def _told(self, model: ModelConfig) -> ListedModel | None:
+        """Return the limits that the local server tells of a model; None for all other models."""
+        if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
+            return None
+        return self._here.limits(model.api_name)
+
+    def _is_local(self, model: ModelConfig) -> bool:
+        if not PROVIDERS[model.provider].local or not self._registry.is_local(model.provider, model.id):
+            return False
+        return model.provider != LOCAL_SERVER or self._here.runs_here(model.api_name)
+
+
+class Size(NamedTuple):
+    """How many tokens a prompt is expected to be, and can be at most; those of its answer; a limit its caller said."""
+
+    expected_input: int
+    worst_input: int
+    expected_output: int
+    max_tokens: int | None
+
+
+def size_of(prompt: Prompt) -> Size:
+    """Measure a prompt."""
+    return Size(
+        expected_input_tokens(prompt), worst_input_tokens(prompt), expected_output_tokens(prompt), prompt.max_tokens
+    )
+
+
+def sized(candidate: Candidate, size: Size) -> Candidate:
+    """Return a candidate with what a prompt of such a size would cost."""
+    model, price = candidate.model, candidate.price
+    if price is None:
+        return candidate
+    worst = None
+    longest = size.max_tokens or model.max_output or model.context_window
+    if longest is not None:
+        worst = cost_uncached_picousd(size.worst_input, longest, price)
+    return candidate._replace(
+        expected_cost_picousd=cost_uncached_picousd(size.expected_input, size.expected_output, price),
+        worst_cost_picousd=worst,
+        worst=_worst_case(model, size, price),
+    )
+
+
+def _worst_case(model: ModelConfig, size: Size, price: Price) -> WorstCase | None:
+    """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
+    bound = worst_rates(price, size.worst_input)
+    if bound is None:
+        return None
+    if (said := size.max_tokens) is not None:
+        return WorstCase(size.worst_input * bound[0], bound[1], said, said)
+    most = longest_answer(model.max_output, model.context_window, size.worst_input, size.expected_input)
+    return WorstCase(size.worst_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))

@@ -1,0 +1,92 @@
+"""Where each provider is called from here, and with what."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from llmroute.after_fork import start_anew_in_children
+from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.text.redaction import Redaction
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.providers import Provider
+
+
+class Endpoints:
+    """The providers as one configuration sets them up; safe to share between threads."""
+
+    def __init__(self, config: Config) -> None:
+        """Import nothing and start nothing yet."""
+        self._config = config
+        self._providers: dict[str, Provider] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._lock = threading.RLock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
+        self._lock = threading.RLock()
+
+    def why_unusable(self, provider: str) -> str | None:
+        """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
+        here = self._config.providers[provider]
+        if here.problem:
+            return f"{provider}: {here.problem}"
+        row = PROVIDERS[provider]
+        if row.needs_key and not here.api_key:
+            return f"{provider}: no API key (set {here.key_variable})"
+        if provider == "builtin":
+            from llmroute.providers import builtin
+
+            endpoint = self._endpoint(provider)
+            problem = builtin.why_unavailable(endpoint)
+            if problem is None or not builtin.lacks_packages(endpoint):
+                return problem
+            from llmroute.planning.local.engine_install import how_to_get
+
+            return f"{problem} ({how_to_get()})"
+        return None
+
+    def connected(self, name: str) -> Provider | None:
+        """Return a provider that is connected already."""
+        return self._providers.get(name)
+
+    def connect(self, name: str) -> Provider:
+        """Return a provider, importing its module and starting the embedded engine when first needed.
+
+        Raises:
+            EngineUnavailableError: the engine or its weights are not installed.
+        """
+        with self._lock:
+            if name not in self._providers:
+                self._providers[name] = connect(name, self._endpoint(name))
+            return self._providers[name]
+
+    def _endpoint(self, name: str) -> Endpoint:
+        here = self._config.providers[name]
+        return Endpoint(
+            api_key=here.api_key,
+            base_url=here.base_url,
+            organization=here.organization,
+            weights=self._config.local_model,
+            config_dir=self._config.config_dir,
+            redaction=self.redaction,
+        )
+
+    @cached_property
+    def redaction(self) -> Redaction:
+        """What hides every key of the configuration, and every token in an address."""
+        settings = self._config.providers.values()
+        return Redaction.of((each.api_key for each in settings), (each.base_url for each in settings))
+
+    def fingerprint(self, provider: str) -> str:
+        """Tell one key and address of a provider from another, without telling the key."""
+        if provider not in self._fingerprints:
+            from hashlib import sha256
+
+            here = self._config.providers[provider]
+            self._fingerprints[provider] = sha256(f"{here.api_key}\n{here.base_url}".encode()).hexdigest()[:16]
+        return self._fingerprints[provider]

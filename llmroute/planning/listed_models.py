@@ -1,0 +1,125 @@
+"""Plans for models that the caller listed: one by name, several in a row, or those of a chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.errors import NoCandidateError, RequestError
+from llmroute.notices import tell_daily
+from llmroute.planning.chains import all_chains, meant, require_chain
+from llmroute.planning.model_lookup import named_model
+from llmroute.providers import PROVIDERS
+from llmroute.routing.router import allowed, keep_order, with_skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llmroute.config import Config
+    from llmroute.planning.candidates import Candidates
+    from llmroute.registry import ModelRegistry
+    from llmroute.request.options import Options
+    from llmroute.routing.plan import Candidate, Plan, RoutingConstraints
+    from llmroute.types import ModelConfig
+
+CHAIN_TOLD = "chain-{}.told"
+"""The file in the config directory that holds the day on which the replacements of a chain were told."""
+
+
+class ListedModels(NamedTuple):
+    """Finds the models that a caller listed.  `note` receives what a person should know of them."""
+
+    config: Config
+    registry: ModelRegistry
+    candidates: Candidates
+    note: Callable[[str], None]
+
+    def full_name(self, options: Options) -> str:
+        """Return the name of the model that was asked for, with the provider where that was named.
+
+        Raises:
+            RequestError: provider and model contradict each other.
+        """
+        name, provider = options.model or "", options.provider
+        if not provider or name.startswith(f"{provider}/"):
+            return name
+        full = f"{provider}/{name}"
+        named = name.partition("/")[0]
+        if "/" in name and named in PROVIDERS and not self.registry.resolve(full).known:
+            raise RequestError(
+                f"provider {provider} and model {name} contradict each other",
+                hint=f"leave out the provider, or write {full} where {provider} calls its model so",
+                option="provider",
+            )
+        return full
+
+    def one(self, name: str) -> ModelConfig:
+        """Return the model that is meant by a name.
+
+        Raises:
+            NoCandidateError, ModelRetiredError: it cannot be called.
+            RequestError: there is none.
+        """
+        model = self._called(name)
+        if problem := self.candidates.why_unusable(model.provider):
+            raise NoCandidateError(problem)
+        return self._living(model)
+
+    def of_models(self, names: Sequence[str], wish: RoutingConstraints, best: ModelConfig | None = None) -> Plan:
+        """Plan for models in the order in which they were named, those that can be called; `best` stands before them.
+
+        Raises:
+            LLMRouteError: by its class, why none can.
+        """
+        models = [best] if best else []
+        models += [self._living(self._called(name)) for name in names]
+        return self._in_order([self._as_asked(model) for model in models], wish)
+
+    def of_chain(self, name: str, wish: RoutingConstraints) -> Plan:
+        """Plan for a chain, which names intentions: a retired model is what stands for it today.
+
+        Raises:
+            LLMRouteError: by its class, why none of it can be called.
+        """
+        known = require_chain(self.config, name)
+        listed = [self._called(entry) for entry in all_chains(self.config)[known]]
+        today = [(model, meant(self.registry, model) or model) for model in listed]
+        made = self._in_order([self.candidates.of(model) for _, model in today], wish)
+        self._tell_replaced(known, today, {entry.model.name for entry in made.entries})
+        return made._replace(strategy=None, chain=known)
+
+    def _called(self, name: str) -> ModelConfig:
+        return named_model(self.config, self.registry, name, self.candidates.has_pulled)
+
+    def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
+        """Say once a day, in one line, what stands for retired models of a chain, and which retire soon."""
+        usable = [(listed, model) for listed, model in today if model.name in tried]
+        told = [f"{listed.name} was retired, {model.name} stands in" for listed, model in usable if listed != model]
+        told += [notice for _, model in usable if (notice := self.registry.notice(model))]
+        if told:
+            memory = self.config.config_dir / CHAIN_TOLD.format(chain)
+            tell_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(told)}")
+
+    def _as_asked(self, model: ModelConfig) -> Candidate:
+        """Return a model that was named, whose retirement says nothing of a gateway."""
+        found = self.candidates.of(model)
+        retired = self.registry.status(model) == "retired"
+        return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
+
+    @staticmethod
+    def _in_order(candidates: Sequence[Candidate], wish: RoutingConstraints) -> Plan:
+        unique = list({one.model.name: one._replace(last_resort=False) for one in candidates}.values())
+        made = allowed(keep_order(wish, unique)._replace(measure=unique[0], named=True), wish, unique)
+        if not made.entries:
+            from llmroute.planning.no_candidate import refuse
+
+            refuse(made, wish)
+        return with_skipped([one.model.name for one in unique], made)
+
+    def _living(self, model: ModelConfig) -> ModelConfig:
+        """Replace a retired model by its successor; a gateway at another address may still serve it."""
+        at_home = self.config.providers[model.provider].base_url is None
+        # What a gateway or a server of the user's own calls its models is theirs to say.
+        mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
+        if notice := mistyped or self.registry.notice(model):
+            self.note(notice)
+        return self.registry.living(model) if at_home else model

@@ -1,0 +1,1 @@
+"""Models on this machine: Ollama's, and the embedded engine."""

@@ -1,0 +1,217 @@
+"""What the local server has: asked over loopback when a plan comes to it, since its models come and go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.after_fork import start_anew_in_children
+from llmroute.planning.local.model_cache import KEPT_UNSEEN_S
+from llmroute.registry.aliases import unlisted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from llmroute.planning.local.model_cache import LocalModelCache
+    from llmroute.providers import ListedModel, Provider
+    from llmroute.registry import ModelRegistry
+    from llmroute.transport.exchange import BlockingExchange
+    from llmroute.transport.loop_sender import AnySender
+    from llmroute.types import HTTPRequest, ModelConfig
+
+LOCAL_SERVER = "ollama"
+# It answers from memory; one that takes longer is not up.
+PROBE_TIMEOUT_S = 0.5
+# How long an answer holds: models come and go, but not from one request of a server to the next.
+FRESH_S = 5.0
+MOST_ASKING_S = 2.0
+"""How long it may take in all to learn the limits of many models at once."""
+START_LOCAL_SERVER = "start it with: ollama serve"
+NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
+
+
+class PulledModels(NamedTuple):
+    """What the server said: None where it did not answer.  `elsewhere` are models that it passes on to another machine.
+
+    `digests` are those of the models that are pulled, by their whole names.
+    `at_s` is the monotonic time at which it was asked.
+    """
+
+    pulled: frozenset[str] | None
+    elsewhere: frozenset[str]
+    at_s: float
+    digests: Mapping[str, str | None]
+
+
+class LocalModels:
+    """The models that Ollama has pulled; its answer holds for a while.  Safe to share between threads."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Provider],
+        sender: Callable[[], AnySender],
+        shown: LocalModelCache,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._sender = sender
+        self._shown = shown
+        self._monotonic = monotonic
+        # After a question that was not answered in time, or many that were, no other model is asked about for a while.
+        self._silent_until_s = float("-inf")
+        self._asking_s = 0.0
+        self._listed: PulledModels | None = None
+        self._asking = threading.Lock()
+        self._limit = threading.local()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Make a new lock in a forked child: a thread of the parent may have held it."""
+        self._asking = threading.Lock()
+
+    @contextmanager
+    def asked_within(self, seconds: float) -> Iterator[None]:
+        """Let this thread wait no longer for the server than the time that a request has."""
+        self._limit.seconds = seconds
+        try:
+            yield
+        finally:
+            del self._limit.seconds
+
+    def on_this_machine(self) -> bool:
+        """Whether the server's address is this machine's."""
+        return self._connect().local
+
+    def is_up(self) -> bool:
+        """Whether the server answers."""
+        return self._known().pulled is not None
+
+    def why_unusable(self, api_name: str) -> str | None:
+        """Say why a model of Ollama's cannot be called now; None when it can."""
+        pulled = self._known().pulled
+        if pulled is None:
+            return NOT_RUNNING
+        return None if _tag(api_name) in pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+
+    def names(self) -> list[str]:
+        """Return the models that are pulled, by the names that people give them; none while the server is not up."""
+        return sorted(name.removesuffix(":latest") for name in self._known().pulled or () if ":" in name)
+
+    def has(self, api_name: str) -> bool:
+        """Whether a model is pulled, as far as the server tells."""
+        return _tag(api_name) in (self._known().pulled or ())
+
+    def limits(self, api_name: str) -> ListedModel | None:
+        """Return the limits of a model that is pulled, asking the server when they are not kept; None where unknown."""
+        if not self.has(api_name):
+            return None
+        if (kept := self.kept_limits(api_name)) is not None:
+            return kept
+        if self._monotonic() < self._silent_until_s:
+            return None
+        started_s = self._monotonic()
+        try:
+            told = self._ask_limits(api_name)
+        except Exception:  # noqa: BLE001 (as for the list)
+            self._silent_until_s = self._monotonic() + FRESH_S
+            return None
+        self._asking_s += self._monotonic() - started_s
+        if self._asking_s > MOST_ASKING_S:
+            self._asking_s, self._silent_until_s = 0.0, self._monotonic() + FRESH_S
+        self.keep_limits(api_name, told)
+        return told
+
+    def kept_limits(self, api_name: str) -> ListedModel | None:
+        """Return the limits that the server has told of a model before; None where they are not kept."""
+        return self._shown.find(_tag(api_name), self._digest(api_name))
+
+    def keep_limits(self, api_name: str, told: ListedModel) -> None:
+        """Keep what the server has told of a model."""
+        self._shown.keep(_tag(api_name), self._digest(api_name), told)
+
+    def keep_window(self, api_name: str, window: int) -> None:
+        """Keep what a model is loaded with now: asked for less, the server would load it again."""
+        self._shown.keep_window(_tag(api_name), window)
+
+    def runs_here(self, api_name: str) -> bool:
+        """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
+        return self.on_this_machine() and api_name not in self._known().elsewhere
+
+    def _digest(self, api_name: str) -> str | None:
+        """Return a model's digest in the last list, None where that is too old to tell one model from another."""
+        listed = self._listed
+        if listed is None or self._monotonic() - listed.at_s > KEPT_UNSEEN_S:
+            return None
+        return listed.digests.get(_tag(api_name))
+
+    def _ask_limits(self, api_name: str) -> ListedModel:
+        provider = self._connect()
+        request = provider.render_show(unlisted(LOCAL_SERVER, api_name, local=True))
+        assert request is not None
+        exchange, body = self._answer_to(request, self._within_s())
+        return provider.parse_show(body, exchange.status, exchange.headers)
+
+    def _within_s(self) -> float:
+        usual_s: float = getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S)
+        return min(2 * PROBE_TIMEOUT_S, usual_s)
+
+    def _answer_to(self, request: HTTPRequest, within_s: float) -> tuple[BlockingExchange, bytes]:
+        until_s = self._monotonic() + within_s
+        with self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2) as exchange:
+            return exchange, exchange.read_all(lambda: max(until_s - self._monotonic(), 0.001))
+
+    def _known(self) -> PulledModels:
+        """Return what the server said last, asking it again when that is old; one thread asks for all."""
+        listed = self._listed
+        if listed is not None and self._monotonic() - listed.at_s < FRESH_S:
+            return listed
+        # With an old answer at hand no second thread waits for the new one.
+        if not self._asking.acquire(blocking=listed is None):
+            assert listed is not None
+            return listed
+        try:
+            if self._listed is listed or self._listed is None:
+                self._listed = self._ask()
+            return self._listed
+        finally:
+            self._asking.release()
+
+    def _ask(self) -> PulledModels:
+        within_s = self._within_s()
+        # Silence in less than the usual time is no answer to others.
+        nothing = PulledModels(
+            None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S, {}
+        )
+        try:
+            provider = self._connect()
+            exchange, body = self._answer_to(provider.render_models(), within_s)
+            if exchange.status != 200:  # noqa: PLR2004
+                return nothing
+            models = provider.parse_models(body).models
+        except Exception:  # noqa: BLE001 (a mock of the caller's may raise anything for a question it did not expect)
+            return nothing
+        names = {model.api_name for model in models}
+        # What it passes on to another machine may be called as one likes.
+        elsewhere = frozenset(
+            name for model in models if model.local is False for name in (model.api_name, *model.aliases)
+        )
+        return PulledModels(
+            frozenset(names | set(map(_tag, names))),
+            elsewhere,
+            self._monotonic(),
+            {_tag(model.api_name): model.digest for model in models},
+        )
+
+
+def unlisted_here(registry: ModelRegistry, here: LocalModels) -> list[ModelConfig]:
+    """Return the models that are pulled and that the catalogue does not list; their limits are the server's to tell."""
+    known = map(registry.resolve, registry.list_models(LOCAL_SERVER))
+    listed = {name for model in known for name in (model.id, model.api_name)}
+    names = [name for name in here.names() if name not in listed and f"{name}:latest" not in listed]
+    return [registry.get_model_config(LOCAL_SERVER, name) for name in names]
+
+
+def _tag(api_name: str) -> str:
+    return api_name if ":" in api_name else f"{api_name}:latest"

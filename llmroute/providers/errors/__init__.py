@@ -1,0 +1,1 @@
+"""Error responses of providers, classified."""

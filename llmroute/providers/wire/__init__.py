@@ -1,0 +1,1 @@
+"""Wire formats: requests rendered, responses and streams parsed.  No I/O."""

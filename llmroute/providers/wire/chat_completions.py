@@ -1,0 +1,157 @@
+"""The wire format that OpenAI, Mistral and Together share, and llama.cpp's server too: each adds only its dialect."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.errors.parser import ErrorParser
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.accumulator import Answer
+from llmroute.providers.wire.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
+from llmroute.providers.wire.chat_stream import ChatStreamReader
+from llmroute.providers.wire.effort import render_effort, temperature
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
+from llmroute.types import HTTPRequest
+from llmroute.urls import is_loopback, versioned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from llmroute.errors import AttemptError
+    from llmroute.providers import Endpoint
+    from llmroute.providers.errors.rules import ErrorRule
+    from llmroute.types import Completion, ModelConfig, Prompt
+
+
+def _name_only(row: dict[str, Any]) -> ListedModel | None:
+    name = lenient_json.text(row.get("id"))
+    return ListedModel(name) if name else None
+
+
+class Dialect(NamedTuple):
+    """Who speaks the format, where, and in what they differ.
+
+    `max_completion_tokens` says that the provider's own address takes the limit under that name for every model; behind
+    another address the model's own name for it holds.  `parse_model` reads a row of the model list, None for one that
+    does not chat.  `think_tags` says that models may write their thinking in front of the answer.  `rules` are errors
+    that mean something else here.
+    """
+
+    name: str
+    base_url: str
+    max_completion_tokens: bool = False
+    stream_options: bool = False
+    max_temperature: float = 2.0
+    organization_header: str | None = None
+    parse_model: Callable[[dict[str, Any]], ListedModel | None] = _name_only
+    think_tags: bool = False
+    rules: tuple[ErrorRule, ...] = ()
+    local: bool = False
+
+
+class ChatCompletions:
+    """A provider that speaks the format in one dialect, at one endpoint."""
+
+    unreachable_hint = None
+
+    def __init__(self, dialect: Dialect, endpoint: Endpoint) -> None:
+        self._dialect = dialect
+        self._endpoint = endpoint
+        self._faults = ErrorParser(dialect.name, endpoint.secrets, dialect.rules, parse_usage)
+        self.base_url = versioned(endpoint.base_url or dialect.base_url)
+        self.local = dialect.local and is_loopback(self.base_url)
+
+    def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
+        """Render the request for an answer; what the model does not take is left out."""
+        limits = model.parameters
+        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        messages += [{"role": message.role, "content": message.content} for message in prompt.messages]
+        body: dict[str, Any] = {"model": model.api_name, "messages": messages}
+        warmth = temperature(prompt, limits, self._dialect.max_temperature)
+        if warmth is not None:
+            body["temperature"] = warmth
+        if prompt.max_tokens is not None:
+            body[self._max_tokens_key(model)] = prompt.max_tokens
+        if prompt.stop and limits.stop:
+            body["stop"] = list(prompt.stop)
+        body |= render_effort(prompt, limits, ("reasoning_effort", "reasoning_enabled"))
+        if prompt.streaming:
+            body["stream"] = True
+            if self._dialect.stream_options:
+                body["stream_options"] = {"include_usage": True}
+        return HTTPRequest("POST", self.base_url + "/chat/completions", self._headers(), to_wire(body))
+
+    def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
+        """Read a whole answer; the first choice is the answer."""
+        told = self._faults.read_answer(body)
+        if not isinstance(told, dict) or not isinstance(told.get("choices"), list):
+            raise self._faults.unreadable("the answer has no choices")
+        answer = Answer(think_tags=self._dialect.think_tags)
+        answer.identify(told.get("model"), told.get("id"))
+        answer.usage = parse_usage(told.get("usage"))
+        answer.usage_final = True
+        answer.service = parse_service(told) or answer.service
+        choices = lenient_json.objects(told["choices"])
+        if choices:
+            _read_choice(answer, min(choices, key=lambda choice: lenient_json.count(choice.get("index")) or 0))
+        return answer.completion()
+
+    def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
+        """Start to read a streamed answer."""
+        streamed = ChatStreamReader(self._faults, think_tags=self._dialect.think_tags)
+        return StreamOrWholeReader(streamed, self.parse_completion, no_event)
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
+        """Say what an answer with an error status means."""
+        return self._faults.from_response(status, headers, body)
+
+    def render_models(self) -> HTTPRequest:
+        """Render the free request that lists models."""
+        return HTTPRequest("GET", self.base_url + "/models", self._headers())
+
+    def parse_models(self, body: bytes) -> ModelPage:
+        """Read the model list: rows under `data`, or a bare array."""
+        told = self._faults.read_answer(body, "the model list")
+        rows = told.get("data", []) if isinstance(told, dict) else told
+        if not isinstance(rows, list) and rows is not None:
+            raise self._faults.unreadable("the answer is no model list")
+        models = (self._dialect.parse_model(row) for row in lenient_json.objects(rows))
+        return ModelPage(tuple(model for model in models if model is not None))
+
+    def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
+        """Return None: nothing must precede a call."""
+        return None
+
+    def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
+        """Refuse: no request was rendered that this could answer."""
+        raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
+
+    def _max_tokens_key(self, model: ModelConfig) -> str:
+        if not self._dialect.max_completion_tokens:
+            return "max_tokens"
+        at_home = self.base_url == self._dialect.base_url
+        return "max_completion_tokens" if at_home else model.parameters.max_tokens_name
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json"}
+        if self._endpoint.api_key:
+            headers["authorization"] = f"Bearer {self._endpoint.api_key}"
+        if self._endpoint.organization and self._dialect.organization_header:
+            headers[self._dialect.organization_header] = self._endpoint.organization
+        return headers
+
+
+def to_wire(body: dict[str, Any]) -> bytes:
+    """Return JSON as it is sent; half a character, which no UTF-8 can hold, goes out as a question mark."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _read_choice(answer: Answer, choice: dict[str, Any]) -> None:
+    message = lenient_json.mapping(choice.get("message"))
+    text, thinking = split_content(message.get("content") if message else choice.get("text"))
+    answer.add(text, thinking + thoughts(message))
+    answer.refusal.add(lenient_json.text(message.get("refusal")))
+    add_tools(answer, message, whole=True)
+    answer.finish(choice.get("finish_reason"))

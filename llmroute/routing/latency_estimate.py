@@ -1,0 +1,77 @@
+"""From what calls have taken to what the next one will take.  Pure.
+
+With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.latency`), the last of them
+a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour of all
+models:
+
+    w = n + 0.05
+    mean = (n (m + v / 2) + 0.05 ln p) / w + ln(1 + q (e^d - 1))
+    estimate = exp(mean - sqrt(v / w) - min(ln(1 + c a^2 (0.0007 + 0.0015 q)), ln 8))
+
+m + v / 2 is the mean of a log-normal distribution, and what trouble adds is the mean over being in it and not.  The
+first that is taken off is a lower confidence bound, so that what is hardly known gets tried; the second is what another
+look is worth: what may have been missed meanwhile grows with the square of the time, the look costs one call among
+many, and who was in trouble may be out of it.
+"""
+
+from __future__ import annotations
+
+from math import exp, expm1, log, log1p, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PRIOR_WEIGHT = 0.05
+CONFIDENCE = 1.0
+UNSEEN_SPREAD = 0.2
+# What a second look is worth, by hours squared and calls an hour, and more of it the likelier it is in trouble.
+LOOK = 0.0007
+LOOK_IN_TROUBLE = 0.0015
+MOST_WORTH = log(8)
+# A model that nobody has called succeeds 95 times in 100.
+PRIOR_OK = 9.5
+PRIOR_CALLS = 10.0
+BUCKET_LIMITS = (1_000, 4_000, 16_000)
+
+
+class Evidence(NamedTuple):
+    """What is known of one model today, in natural logarithms of seconds.
+
+    `spread` is a variance, `trouble` how likely it is in trouble now, and `slower` what that adds.
+    """
+
+    weight: float = 0.0
+    level: float = 0.0
+    spread: float = UNSEEN_SPREAD
+    trouble: float = 0.0
+    slower: float = 0.0
+    unseen_h: float = 0.0
+
+
+NOTHING = Evidence()
+
+
+def bucket(input_tokens: int) -> int:
+    """Return the prompt-size bucket, 0 to 3: a long prompt takes longer to its first token than a short one."""
+    return sum(input_tokens > limit for limit in BUCKET_LIMITS)
+
+
+def estimate(evidence: Evidence, prior: float, calls_per_h: float) -> float:
+    """Return what to expect, in the unit of `prior`: less than the mean, the more so the less is known today."""
+    known, level, spread, trouble, slower, unseen_h = evidence
+    weight = known + PRIOR_WEIGHT
+    mean = (known * (level + spread / 2) + PRIOR_WEIGHT * log(prior)) / weight + log1p(trouble * expm1(slower))
+    doubt = CONFIDENCE * sqrt(spread / weight)
+    worth = log1p(calls_per_h * unseen_h**2 * (LOOK + LOOK_IN_TROUBLE * trouble))
+    return exp(mean - doubt - min(worth, MOST_WORTH))
+
+
+def prior_of(known: Sequence[float]) -> float | None:
+    """Return the lower median of what is known of all models, None while nothing is."""
+    return sorted(known)[(len(known) - 1) // 2] if known else None
+
+
+def success_probability(ok: float, calls: float) -> float:
+    """Return how likely a call is to succeed, from decayed counts."""
+    return (ok + PRIOR_OK) / (calls + PRIOR_CALLS)

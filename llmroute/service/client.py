@@ -1,0 +1,339 @@
+"""LLMService: the one door to everything, asynchronous for programs and synchronous for the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from llmroute.errors import RequestError
+from llmroute.execution.accounting.budget import SharedBudget
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.drivers import drive
+from llmroute.execution.flow import run
+from llmroute.execution.prepare import RequestFactory, new_id, now_ms
+from llmroute.execution.resources import Resources
+from llmroute.planning import settings
+from llmroute.planning.endpoints import Endpoints
+from llmroute.planning.local.local_models import LOCAL_SERVER
+from llmroute.planning.skipped_models import told_at_first
+from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
+from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
+from llmroute.service.router import Router
+from llmroute.service.stream import Stream, SyncStream
+from llmroute.types import LLMResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+    import httpx
+
+    from llmroute.bulk.executor import BulkExecutor
+    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.config import Config
+    from llmroute.ledger.sqlite.breakers import Breaker
+    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.planning.local.local_models import LocalModels
+    from llmroute.planning.model_stats import Memory
+    from llmroute.registry import ModelRegistry
+    from llmroute.request.keywords import Choices
+    from llmroute.routing.plan import Plan
+    from llmroute.service.async_requests import AsyncRequests
+    from llmroute.transport.loop_sender import AnySender
+    from llmroute.types import AttemptRecord
+
+
+class LLMService:
+    """Answers prompts from the best model that keys, budget and today's outages allow.
+
+    Safe to share between threads and event loops; a forked child opens connections of its own.  An async context
+    manager, which closes what the running loop has opened.
+
+    Args:
+        config: settings in place of those that the environment and the config directory hold.
+        api_keys: keys by provider, before those of the configuration.
+        ledger: an open ledger, which is used in place of the configured one and stays open.
+        registry: a catalogue in place of the user's own.
+        note: receives what a person should know on the way, a fallback or a parameter that was left out, in place of
+            the log, where it is a WARNING of `llmroute.service`.
+        trace: receives each step, in place of the log, where it is DEBUG.  Keys are in neither.
+        on_attempt: receives the record of each attempt that has ended, in the thread or loop that made it.
+        http_client: sends blocking requests in place of clients of our own; it stays open.  Proxies, certificates and
+            hooks are then its own; redirects are not followed and its `auth` is not used.
+        async_http_client: the same for requests that are awaited.
+    """
+
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        *,
+        config: Config | None = None,
+        api_keys: Mapping[str, str] | None = None,
+        ledger: Ledger | None = None,
+        registry: ModelRegistry | None = None,
+        note: Callable[[str], None] | None = None,
+        trace: Callable[[str], None] | None = None,
+        on_attempt: Callable[[AttemptRecord], None] | None = None,
+        http_client: httpx.Client | None = None,
+        async_http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Read the configuration; nothing is opened and nothing is sent yet.
+
+        Raises:
+            ConfigError: a setting does not parse or does not fit, or a key is for no provider.
+            RequestError: an HTTP client is of another kind.
+        """
+        config = config or settings.load()
+        self.config = config.with_api_keys(api_keys) if api_keys else config
+        self._note = note or _log_note
+        if self.config.notice:
+            self._note(self.config.notice)
+        self._books = LedgerWriter(
+            self.config.ledger_path,
+            self._note,
+            ledger,
+            limits=self.config.limits,
+            wait_s=self.config.timeouts.ledger_s,
+        )
+        self._opened = Resources(self._books, http_client, async_http_client)
+        self.endpoints = Endpoints(self.config)
+        self._async_requests: AsyncRequests | None = None
+        self._calls = RequestFactory(
+            self.config,
+            self.endpoints,
+            self._books,
+            self._note,
+            trace or _log_step,
+            registry=registry,
+            sender=self._opened.asking_sender,
+            on_attempt=on_attempt or (lambda _record: None),
+        )
+
+    @property
+    def catalogue_path(self) -> Path:
+        """Where a refreshed catalogue is kept."""
+        return self._calls.catalogue_path
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The catalogue."""
+        return self._calls.registry
+
+    def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
+        """Answer by blocking: yield the pieces of a streamed answer, then the response.
+
+        The response comes before it is settled in the ledger: exhaust the iterator, or close it.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        call = self._calls.ready(options, streaming=streaming)
+        return drive(run(call), self._opened.sender, time.sleep, self._books)
+
+    async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
+        """Answer a prompt whole.  Takes the fields of `Options`.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        final: LLMResponse | None = None
+        async for piece in self._asynchronous().answer(Options(prompt=prompt, **options), streaming=False):
+            if isinstance(piece, LLMResponse):
+                final = piece
+        assert final is not None
+        return final
+
+    def stream_generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> Stream:
+        """Answer a prompt piece by piece.  Takes the fields of `Options`.
+
+        Raises:
+            LLMRouteError: while iterating; by its class, what happened.
+        """
+        return Stream(self._asynchronous().answer(Options(prompt=prompt, **options), streaming=True))
+
+    def generate_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
+        """As `generate`, by blocking: for scripts, notebooks and threads.
+
+        Raises:
+            LLMRouteError: by its class, what happened.
+        """
+        *_, final = self.answer(Options(prompt=prompt, **options), streaming=False)
+        assert isinstance(final, LLMResponse)
+        return final
+
+    def stream_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> SyncStream:
+        """As `stream_generate`, by blocking.
+
+        Raises:
+            LLMRouteError: while iterating; by its class, what happened.
+        """
+        return SyncStream(self.answer(Options(prompt=prompt, **options), streaming=True))
+
+    def generate_many(
+        self,
+        requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
+        *,
+        jobs: int = JOBS,
+        in_order: bool = True,
+        budget_usd: float | None = None,
+    ) -> AsyncIterator[BatchResult]:
+        """Answer many requests, `jobs` at once; yield a response or an error for each, in order unless told not to.
+
+        A request is a prompt, the fields of `Options`, or an `Options`.  They are taken as they are needed and may be
+        endless.  Each provider gets fewer at once when it says "too many", and more again when it does not; what failed
+        for what passes by itself is made again.  All together cost at most `budget_usd`: when it is spent, the last
+        results are errors, and no more requests are taken.
+
+        Raises:
+            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+        """
+        from llmroute.bulk.executor import generate_many
+
+        if isinstance(requests, str | bytes | Mapping):
+            raise RequestError("the requests are one request: give a list of them")
+        return generate_many(self.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
+
+    def bulk(self, *, jobs: int, budget_usd: float | None = None) -> BulkExecutor:
+        """Return what makes many requests; see `generate_many`.
+
+        Raises:
+            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+        """
+        from llmroute.bulk.executor import BulkExecutor
+
+        if not isinstance(jobs, int):
+            raise RequestError(f"jobs {jobs!r} is no whole number")
+        check_range("jobs", jobs, 1, MOST_JOBS)
+        check_range("budget", budget_usd, 0, MOST_USD, "USD")
+        pot = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
+        return BulkExecutor(self._calls, self._opened, jobs=jobs, pot=pot)
+
+    def plan(self, options: Options, *, streaming: bool = False) -> Plan:
+        """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        made = self._calls.plan(options, options.rendered_prompt(streaming=streaming))
+        if (told := told_at_first(made)) is not None:
+            self._note(told)
+        return made
+
+    @property
+    def router(self) -> Router:
+        """What says which models would be tried, and why."""
+        return Router(self.plan, self.track_usage)
+
+    def track_usage(
+        self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
+    ) -> None:
+        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+
+        Raises:
+            RequestError: no such provider, or a negative number.
+            LedgerError: the ledger cannot be written.
+        """
+        name = self.registry.get_model_config(provider, model).id
+        call = ExternalCall(provider, name, success, latency_ms, cost_usd)
+        track_usage(self._books.access.ledger(), call, new_id(), now_ms())
+        self._plan_anew()
+
+    def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return usage_stats(self._books.access.ledger(), provider)
+
+    async def health_check(self) -> dict[str, bool]:
+        """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""
+        from llmroute.service.health import probe_all
+
+        found = await self._opened.threads().run(lambda: probe_all(self))
+        return {name: one.ok for name, one in found.items()}
+
+    def get_available_providers(self) -> list[str]:
+        """Return the providers that can be called from here: with a key, or with a server or an engine that is there.
+
+        Asks the local server whether it is up; nothing leaves this machine.
+        """
+        usable = [name for name in self.config.providers if self.endpoints.why_unusable(name) is None]
+        here = self.local_models()
+        return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
+
+    def memory(self) -> Memory:
+        """Return what calls have taught; nothing where there is no ledger yet."""
+        return self._calls.memory()
+
+    def resting(self) -> dict[str, Breaker]:
+        """Return the providers that are left alone as a whole, each with what leaves it alone longest."""
+        told = self._books.recall(bucket=0, effort="", now_ms=now_ms())
+        whole = [one for one in (told.breakers if told else ()) if not one.model]
+        return {
+            one.provider: one
+            for one in sorted(whole, key=lambda one: one.open_until_ms)
+            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > now_ms()
+        }
+
+    def reset_breakers(self, provider: str) -> int:
+        """Forget why a provider was left alone; return how many of its breakers were closed.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        closed = self._books.reset_breakers(provider)
+        self._plan_anew()
+        return closed
+
+    def asking_sender(self) -> AnySender:
+        """Return what sends the service's own questions to providers; it is closed with the service."""
+        return self._opened.asking_sender()
+
+    def local_models(self) -> LocalModels:
+        """Return what can tell which models the local server has now."""
+        return self._calls.local_models()
+
+    def _asynchronous(self) -> AsyncRequests:
+        if self._async_requests is None:
+            from llmroute.service.async_requests import AsyncRequests
+
+            self._async_requests = AsyncRequests(self._calls, self._opened)
+        return self._async_requests
+
+    def _plan_anew(self) -> None:
+        if self._async_requests is not None:
+            self._async_requests.plan_anew()
+
+    def close(self) -> None:
+        """Close what blocking calls have opened."""
+        self._opened.close()
+
+    def leave(self) -> None:
+        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        self._opened.leave()
+
+    async def aclose(self) -> None:
+        """Close everything."""
+        await self._opened.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _log_note(text: str) -> None:
+    from llmroute import logs
+
+    logs.warn(text)
+
+
+def _log_step(text: str) -> None:
+    from llmroute import logs
+
+    logs.trace(text)

@@ -1,0 +1,1 @@
+"""Cost reports, exports and maintenance of the ledger."""

@@ -1,0 +1,167 @@
+"""The attempts themselves: the last ones, and all of them in a file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import RequestError, cannot_write
+from llmroute.files import replacing
+from llmroute.service.costs.report import ends_ms
+from llmroute.service.costs.spreadsheet import harmless_cell
+from llmroute.service.ledger_opening import ledger_of, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+    from pathlib import Path
+    from typing import TextIO
+
+    from llmroute.config import Config
+    from llmroute.ledger.sqlite.corrections import Correction
+    from llmroute.ledger.sqlite.queries.attempts import AttemptFilter
+
+FORMATS = (".csv", ".jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which attempts are listed or exported; None is all.
+
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; `model` is one with or
+    without its provider.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    model: str | None = None
+    status: str | None = None
+    workspace: str | None = None
+    execution: str | None = None
+
+
+def last_attempts(config: Config, count: int, selection: Selection | None = None) -> list[dict[str, Any]]:
+    """Return the columns of the last attempts, those under way too, oldest first.
+
+    Raises:
+        RequestError: a time is none.
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.ledger.sqlite.queries import attempts as records
+
+    now = datetime.now().astimezone()
+    wanted = _wanted(selection, now)
+    with opened(config, now) as ledger:
+        return [] if ledger is None else list(records.last_attempts(ledger, count, wanted))
+
+
+def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
+    """Return what is selected, with its times as they are now.
+
+    Raises:
+        RequestError: a time is none.
+    """
+    from llmroute.ledger.sqlite.queries.attempts import AttemptFilter
+
+    if selection is None:
+        return AttemptFilter()
+    since_ms, until_ms = ends_ms(selection.since, selection.until, now)
+    return AttemptFilter(
+        since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution
+    )
+
+
+def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
+    """Put the cost that a person knows in place of an attempt's, down to a pico-USD.
+
+    Raises:
+        RequestError: there is no ledger or no such attempt, or no call costs as much.
+        LedgerError: the ledger cannot be written.
+    """
+    from llmroute.ledger.sqlite.corrections import correct as corrected
+    from llmroute.planning.usage_cost import MOST_PICOUSD
+    from llmroute.types import PICO_PER_USD
+
+    if not 0 <= cost_usd <= MOST_PICOUSD // PICO_PER_USD:
+        raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
+    cost_picousd = round(cost_usd * PICO_PER_USD)
+    now = datetime.now().astimezone()
+    with opened(config, now, ledger_of) as ledger:
+        if ledger is None:
+            raise RequestError(f"there is no ledger at {config.ledger_path} yet")
+        return corrected(ledger, named, cost_picousd, round(now.timestamp() * 1000))
+
+
+def export(config: Config, target: Path, selection: Selection | None = None) -> int:
+    """Write attempts into a file, in the format of its ending, and return how many there are.
+
+    The file is there whole or not at all, and replaces one of that name.  Without a ledger there are none.
+
+    Raises:
+        RequestError: there is no folder for the file, its ending is none of FORMATS, or a time is none.
+        LedgerError: the ledger cannot be read.
+        OutputError: the file cannot be written.
+    """
+    form = target.suffix.lower()
+    if form not in FORMATS:
+        raise RequestError(f"{target} ends in neither of {' and '.join(FORMATS)}")
+    with _selected(config, selection) as (names, rows), _whole(target) as file:
+        return _write(file, form, names, rows)
+
+
+def export_to(config: Config, file: TextIO, form: str, selection: Selection | None = None) -> int:
+    """As `export`, into an open file; `form` is one of FORMATS."""
+    with _selected(config, selection) as (names, rows):
+        return _write(file, form, names, rows)
+
+
+@contextmanager
+def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
+    """Lend the columns and the rows of the attempts that are wanted."""
+    from llmroute.ledger.sqlite.queries.attempts import attempt_columns, attempts, columns_without_ledger
+
+    now = datetime.now().astimezone()
+    wanted = _wanted(selection, now)
+    with opened(config, now) as ledger:
+        if ledger is None:
+            yield columns_without_ledger(), iter(())
+        else:
+            yield attempt_columns(ledger), attempts(ledger, wanted)
+
+
+def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, Any]]) -> int:
+    return _write_csv(file, names, rows) if form == ".csv" else _write_jsonl(file, rows)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[TextIO]:
+    """Write under another name, and put the file in its place when it is whole."""
+    try:
+        with replacing(target) as fd, open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
+            yield file
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _write_csv(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> int:
+    import csv
+
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    count = 0
+    for row in rows:
+        # A null is an empty cell.
+        writer.writerow({name: harmless_cell(value) for name, value in row.items()})
+        count += 1
+    return count
+
+
+def _write_jsonl(file: TextIO, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        count += 1
+    return count

@@ -1,0 +1,81 @@
+"""Totals by model for programs, and calls that a program made by itself and wants on the bill."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.errors import RequestError
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.observations import Observation
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from llmroute.ledger.sqlite.store import Ledger
+
+
+class ExternalCall(NamedTuple):
+    """A call that a program made by itself.  `cost_usd` None is unknown, not nothing."""
+
+    provider: str
+    model: str
+    success: bool
+    latency_ms: float
+    cost_usd: float | None
+
+
+def track_usage(ledger: Ledger, call: ExternalCall, request_id: str, now_ms: int) -> None:
+    """Write a call that was made elsewhere, settled at once, and learn from it.
+
+    Raises:
+        RequestError: a negative time or cost.
+        LedgerError: the ledger cannot be written.
+    """
+    if call.latency_ms < 0 or (call.cost_usd is not None and call.cost_usd < 0):
+        raise RequestError("latency_ms and cost_usd cannot be below zero")
+    row = AttemptRow(
+        request_id=request_id,
+        attempt=1,
+        started_ms=now_ms,
+        settled_ms=now_ms,
+        provider=call.provider,
+        model=call.model,
+        streaming=False,
+        status="ok" if call.success else "failed",
+        error=None if call.success else "reported",
+        latency_ms=round(call.latency_ms),
+        cost_picousd=None if call.cost_usd is None else round(call.cost_usd * PICO_PER_USD),
+        pid=os.getpid(),
+    )
+    lesson = Observation(
+        provider=call.provider,
+        model=call.model,
+        effort="",
+        bucket=0,
+        at_ms=now_ms,
+        fingerprint="",
+        succeeded=call.success,
+        ttft_s=call.latency_ms / 1000 if call.success and call.latency_ms else None,
+    )
+    ledger.settle(row, lesson)
+
+
+def usage_stats(ledger: Ledger, provider: str | None) -> dict[str, dict[str, Any]]:
+    """Return calls, time and money of each model that was ever called.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.ledger.sqlite.queries.reports import by_model
+
+    return {
+        f"{line.key['provider']}/{line.key['model']}": {
+            "total_calls": line.call_count,
+            "successful_calls": line.call_count - line.failed_count,
+            "failed_calls": line.failed_count,
+            "total_latency_ms": line.latency_ms,
+            "total_cost_usd": line.cost_usd,
+        }
+        for line in by_model(ledger, None, 2**62)
+        if provider in (None, line.key["provider"])
+    }

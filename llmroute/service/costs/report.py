@@ -1,0 +1,157 @@
+"""The bill: what the ledger says that calls cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from llmroute.errors import RequestError
+from llmroute.ledger.buckets import whole_buckets_ms
+from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
+from llmroute.request.options import require_one_of
+from llmroute.service.ledger_opening import ledger_to_read, opened
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.sqlite.queries.uncertain_costs import UncertainCosts
+
+__all__ = ["PERIODS", "CostQuery", "CostReport", "bill"]
+
+DEFAULT_PERIOD = "month"
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuery:
+    """What a bill is asked for.
+
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; with either there is no
+    period.  A workspace of None is all of them.
+    """
+
+    period: str | None = None
+    since: str | None = None
+    until: str | None = None
+    by: str | None = None
+    workspace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """A span's attempts: the total, a line for each model, dearest first, and a line for each group asked for."""
+
+    period: str | None
+    since: datetime | None
+    until: datetime
+    workspace: str | None
+    total: Line
+    by_model: list[Line]
+    by: str | None
+    groups: list[Line]
+    unsure: UncertainCosts
+
+
+def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
+    """Return the bill of the current calendar period or of a span, in the user's time zone.
+
+    Raises:
+        RequestError: there is no such period, or no such span.
+        LedgerError: the ledger cannot be read.
+    """
+    from llmroute.ledger.sqlite.queries.reports import Span, by_model, grouped, total
+    from llmroute.ledger.sqlite.queries.uncertain_costs import UncertainCosts, unsure
+
+    now = now or datetime.now().astimezone()
+    period, since, until = _ends(question, now)
+    since_ms, until_ms = None if since is None else milliseconds(since), milliseconds(until)
+    if period == "all":
+        # Calls that were made while the clock was ahead, too.
+        until_ms = END_OF_TIME_MS
+    lines: list[Line] = []
+    groups: list[Line] = []
+    doubts = UncertainCosts()
+    with opened(config, now) as ledger:
+        if ledger is not None:
+            span = Span(since_ms, until_ms, question.workspace)
+            lines = by_model(ledger, since_ms, until_ms, question.workspace)
+            doubts = unsure(ledger, span)
+            if question.by is not None:
+                groups = grouped(ledger, question.by, span, clock_of(now))
+    return CostReport(period, since, until, question.workspace, total(lines), lines, question.by, groups, doubts)
+
+
+def _ends(question: CostQuery, now: datetime) -> tuple[str | None, datetime | None, datetime]:
+    if question.since is None and question.until is None:
+        period = question.period or DEFAULT_PERIOD
+        require_one_of("period", period, PERIODS)
+        return period, start_of(period, now), now
+    if question.period is not None:
+        from llmroute.text.option_names import OptionText, Remedy
+
+        hint = OptionText("either ", Remedy("period"), ", or ", Remedy("since"), " and ", Remedy("until"))
+        raise RequestError("a period and a span were given", hint=hint)
+    since = None if question.since is None else _moment("since", question.since, now)
+    until = now if question.until is None else _moment("until", question.until, now)
+    if since is not None and milliseconds(since) >= milliseconds(until):
+        raise RequestError(f"the span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
+    return None, since, until
+
+
+def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
+    """Return the ends of a span, exactly; None where one is not given.
+
+    Raises:
+        RequestError: one of them is no time, or it ends before it begins.
+    """
+    since_ms = None if since is None else _told_ms("since", since, now)
+    until_ms = None if until is None else _told_ms("until", until, now)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise RequestError(f"the span ends before it begins: {since} to {until}")
+    return since_ms, until_ms
+
+
+def _moment(option: str, text: str, now: datetime) -> datetime:
+    """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
+    at_ms = _told_ms(option, text, now)
+    return clock_of(now)(whole_buckets_ms(at_ms))
+
+
+def _told_ms(option: str, text: str, now: datetime) -> int:
+    at_ms = _milliseconds(text.strip(), now)
+    if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
+        from llmroute.text.option_names import OptionText, Remedy
+
+        raise RequestError(
+            OptionText(Remedy(option), f": {text!r} is no time"),
+            hint="24h, 7d and 2w are (back from now), and 2026-11-01",
+            option=option,
+        )
+    return at_ms
+
+
+def _milliseconds(text: str, now: datetime) -> int | None:
+    if found := re.fullmatch(r"(\d{1,5})([hdw])", text):
+        return milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
+    try:
+        told = datetime.fromisoformat(text)
+        return milliseconds(told if told.tzinfo else in_zone_of(now, told))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def known_workspaces(config: Config) -> list[str]:
+    """Return the workspaces that any call was on the bill of.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not config.ledger_path.exists():
+        return []
+    from llmroute.ledger.sqlite.queries.workspaces import workspaces
+
+    with ledger_to_read(config) as ledger:
+        return workspaces(ledger)

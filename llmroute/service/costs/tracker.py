@@ -1,0 +1,131 @@
+"""What was spent, for programs: by workspace, by day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import RequestError
+from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
+from llmroute.request.options import require_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.sqlite.store import Ledger
+
+    T = TypeVar("T")
+
+
+class LLMTracker:
+    """Reads the bill from a ledger; days and periods are those of the user's time zone."""
+
+    def __init__(self, ledger: Ledger | str | PathLike[str] | None = None) -> None:
+        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question.
+
+        Raises:
+            RequestError: `ledger` is something else.
+        """
+        if ledger is not None and not isinstance(ledger, str | PathLike):
+            from llmroute.ledger.sqlite.store import Ledger
+
+            if not isinstance(ledger, Ledger):
+                raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
+        self._path = Path(ledger) if isinstance(ledger, str | PathLike) else None
+        self._ledger = None if isinstance(ledger, str | PathLike) else ledger
+
+    async def get_workspace_costs(self, workspace: str, period: str = "month") -> dict[str, Any]:
+        """Return what a workspace spent in the current day, week, month, year, or in all.
+
+        `total_cost` is USD; calls of unknown cost are not in it, and are counted in `unknown_cost_count`.
+
+        Raises:
+            RequestError: there is no such period.
+            LedgerError: the ledger cannot be read.
+        """
+        require_one_of("period", period, PERIODS)
+        now = datetime.now().astimezone()
+        since = start_of(period, now)
+        # With calls that were made while the clock was ahead.
+        since_ms, until_ms = (None, END_OF_TIME_MS) if since is None else (milliseconds(since), milliseconds(now))
+        lines = await self._ask(lambda ledger: _by_model(ledger, since_ms, until_ms, workspace))
+        return _told(lines)
+
+    async def get_daily_costs(self, workspace: str | None = None, days: int = 30) -> list[dict[str, Any]]:
+        """Return a line for each of the last days, oldest first, today last; days without a call are in it as zero.
+
+        Raises:
+            RequestError: `days` is not a number from 1 to 3660.
+            LedgerError: the ledger cannot be read.
+        """
+        if not 1 <= days <= 3660:  # noqa: PLR2004 (ten years)
+            raise RequestError(f"days {days} is not between 1 and 3660")
+        now = datetime.now().astimezone()
+        starts = [start_of("day", now - timedelta(days=back)) for back in range(days - 1, -1, -1)]
+        begins = [start for start in starts if start is not None]
+        ends = [*begins[1:], now]
+
+        def read(ledger: Ledger) -> list[list[Line]]:
+            return [
+                _by_model(ledger, milliseconds(begin), milliseconds(end), workspace)
+                for begin, end in zip(begins, ends, strict=True)
+            ]
+
+        told = await self._ask(read)
+        by_day = told or [[] for _ in begins]
+        return [{"date": begin.date().isoformat(), **_told(lines)} for begin, lines in zip(begins, by_day, strict=True)]
+
+    async def _ask(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+        import asyncio
+
+        return await asyncio.to_thread(self._ask_blocking, question)
+
+    def _ask_blocking(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+        if self._ledger is not None:
+            return question(self._ledger)
+        from llmroute.ledger.sqlite.store import Ledger
+        from llmroute.planning.settings import load
+
+        path = self._path or load().ledger_path
+        if not path.exists():
+            return []
+        with Ledger(path) as ledger:
+            return question(ledger)
+
+
+def get_llm_tracker(ledger: Ledger | str | PathLike[str] | None = None) -> LLMTracker:
+    """Return a tracker over `ledger`, open or a file's path, or over the configured one."""
+    return LLMTracker(ledger)
+
+
+def _by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None) -> list[Line]:
+    from llmroute.ledger.sqlite.queries.reports import by_model
+
+    return by_model(ledger, since_ms, until_ms, workspace)
+
+
+def _told(lines: list[Line]) -> dict[str, Any]:
+    from llmroute.ledger.sqlite.queries.reports import total
+
+    whole = total(lines)
+    return {
+        "total_cost": whole.cost_usd,
+        "unknown_cost_count": whole.unknown_cost_count,
+        "total_tokens": whole.input_tokens + whole.output_tokens,
+        "call_count": whole.call_count,
+        "failed_count": whole.failed_count,
+        "by_model": [
+            {
+                **line.key,
+                "cost_usd": line.cost_usd,
+                "call_count": line.call_count,
+                "input_tokens": line.input_tokens,
+                "output_tokens": line.output_tokens,
+            }
+            for line in lines
+        ],
+    }

@@ -1,0 +1,166 @@
+"""The models that there are, with what holds of them here and today."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Literal
+
+from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
+from llmroute.planning.local.model_cache import with_limits
+from llmroute.planning.model_lookup import named_model
+from llmroute.registry.aliases import unknown_capability
+from llmroute.registry.pricing import price_on
+from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS
+from llmroute.types import CAPABILITIES, PICO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from llmroute.planning.local.local_models import LocalModels
+    from llmroute.planning.model_stats import Memory
+    from llmroute.registry import ModelRegistry
+    from llmroute.service.client import LLMService
+    from llmroute.types import ModelConfig, Price
+
+Order = Literal["price", "quality", "latency", "context"]
+_TOKENS = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class PricedModel:
+    """A model and its price today."""
+
+    model: ModelConfig
+    price: Price | None
+    status: str
+    expected_latency_ms: int | None
+
+
+def listed(registry: ModelRegistry, provider: str | None = None) -> list[PricedModel]:
+    """Return every model of the catalogue, retired ones included."""
+    return [as_listed(registry, registry.resolve(name)) for name in registry.list_models(provider)]
+
+
+def named_here(service: LLMService, name: str) -> ModelConfig:
+    """Return the model that a person means by a name, one that only the local server knows too.
+
+    Raises:
+        RequestError: no model is called so, or several families are.
+    """
+    here = service.local_models()
+
+    def pulled(api_name: str) -> bool:
+        return service.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
+
+    return named_model(service.config, service.registry, name, pulled)
+
+
+def with_local(service: LLMService, found: Iterable[PricedModel], provider: str | None = None) -> list[PricedModel]:
+    """Return them with what the local server has beside the catalogue, its models with the limits that it tells."""
+    kept = list(found)
+    if provider not in (None, LOCAL_SERVER) or service.endpoints.why_unusable(LOCAL_SERVER) is not None:
+        return kept
+    here = service.local_models()
+    if not here.is_up():
+        return kept
+    kept += [as_listed(service.registry, model) for model in unlisted_here(service.registry, here)]
+    return with_limits_here(service, kept)
+
+
+def with_limits_here(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
+    """Return them, those of the local server with the limits that it tells."""
+    here = service.local_models()
+    return [replace(one, model=_as_told(here, one.model)) for one in found]
+
+
+def _as_told(here: LocalModels, model: ModelConfig) -> ModelConfig:
+    told = here.limits(model.api_name) if model.provider == LOCAL_SERVER else None
+    return model if told is None else with_limits(model, told)
+
+
+def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
+    """Return a model with what holds of it today."""
+    typical_ms = registry.typical_latency_ms(model.provider)
+    return PricedModel(
+        model=model,
+        price=price_on(model, registry.today),
+        status=registry.status(model),
+        expected_latency_ms=round(typical_ms) if isfinite(typical_ms) else None,
+    )
+
+
+def measured(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
+    """Return them with the latency that calls from this machine have taught, for a prompt and an answer as usual."""
+    memory = service.memory()
+    return [replace(one, expected_latency_ms=_learned_ms(memory, one)) for one in found]
+
+
+def _learned_ms(memory: Memory, one: PricedModel) -> int | None:
+    learned = memory.learned(one.model)
+    if learned.ttft_s is None:
+        return one.expected_latency_ms
+    return round((learned.ttft_s + (learned.s_per_token or 0.0) * TYPICAL_OUTPUT_TOKENS) * 1000)
+
+
+def narrowed(
+    found: Iterable[PricedModel], capabilities: Collection[str] = (), max_usd_per_mtok: float | None = None
+) -> list[PricedModel]:
+    """Return those that have every capability, and whose input and output cost at most so much per million tokens.
+
+    A price that is unknown fits no limit.
+
+    Raises:
+        RequestError: there is no such capability.
+    """
+    for capability in capabilities:
+        if capability not in CAPABILITIES:
+            raise unknown_capability(capability)
+    wanted = frozenset(capabilities)
+    return [
+        one
+        for one in found
+        if wanted <= one.model.capabilities and (max_usd_per_mtok is None or max(_usd(one)) <= max_usd_per_mtok)
+    ]
+
+
+def ordered(found: Iterable[PricedModel], by: Order) -> list[PricedModel]:
+    """Return them best first: cheapest (input and output together), best, fastest, or of the widest window.
+
+    What is unknown comes last, and ties go by name.
+    """
+    keys: dict[Order, Callable[[PricedModel], float]] = {
+        "price": lambda one: sum(_usd(one)),
+        "quality": lambda one: -(one.model.quality or 0),
+        "latency": lambda one: inf if one.expected_latency_ms is None else one.expected_latency_ms,
+        "context": lambda one: -(one.model.context_window or 0),
+    }
+    return sorted(found, key=lambda one: (keys[by](one), one.model.name))
+
+
+def _usd(one: PricedModel) -> tuple[float, float]:
+    """The price of a million tokens of input and of output, infinite where it is unknown."""
+    prices = (one.price.input, one.price.output) if one.price else (None, None)
+    first, second = (inf if price is None else price * _TOKENS / PICO_PER_USD for price in prices)
+    return first, second
+
+
+def available(service: LLMService, found: Iterable[PricedModel]) -> frozenset[str]:
+    """Return the names of those that can be called from here; asks the local server what it has."""
+    why = why_unavailable(service, found)
+    return frozenset(name for name, problem in why.items() if problem is None)
+
+
+def why_unavailable(service: LLMService, found: Iterable[PricedModel]) -> dict[str, str | None]:
+    """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
+    why = {name: service.endpoints.why_unusable(name) for name in service.config.providers}
+    here = service.local_models()
+
+    def problem(one: PricedModel) -> str | None:
+        if one.status == "retired":
+            return f"it was retired on {one.model.retires_on}"
+        if why[one.model.provider] is None and one.model.provider == LOCAL_SERVER:
+            return here.why_unusable(one.model.api_name)
+        return why[one.model.provider]
+
+    return {one.model.name: problem(one) for one in found}

@@ -1,0 +1,1 @@
+"""Pure functions on text: redaction, token bounds, suggestions, encodings."""

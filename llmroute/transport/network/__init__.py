@@ -1,0 +1,1 @@
+"""Connections below httpx: name resolution, loopback addresses, bytes sent."""

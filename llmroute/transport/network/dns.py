@@ -1,0 +1,134 @@
+"""The addresses of a name, found in a thread that can be left behind, and connected to within one time.
+
+An event loop finds names in threads of its executor, which it, and the interpreter at its end, wait for however long a
+resolver is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore
+import httpx
+
+from llmroute.transport.network.loopback import pooled
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Sequence
+
+# How long one address is tried alone before the next is tried beside it (RFC 8305, section 5).
+STAGGER_S: Final = 0.25
+
+
+class AsyncResolvingTransport(httpx.AsyncHTTPTransport):
+    """Connects to whichever address of a name answers first; the time to connect is that of all together."""
+
+    def __init__(self, verify: ssl.SSLContext, limits: httpx.Limits) -> None:
+        super().__init__(verify=verify, trust_env=False, limits=limits)
+        self._pool = httpcore.AsyncConnectionPool(**pooled(verify, limits), network_backend=ResolvingNetwork())
+
+
+async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tuple[Any, ...]]:
+    """Return what `socket.getaddrinfo` says of a host for TCP.
+
+    Raises:
+        OSError: there is no such host, or no thread can be started.
+    """
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+
+    def tell(addresses: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
+        if waiting.done():
+            return
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(addresses or [])
+
+    def ask() -> None:
+        addresses, fault = None, None
+        try:
+            addresses = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            fault = error
+        # A loop that has ended meanwhile waits for nothing.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, addresses, fault)
+
+    try:
+        threading.Thread(target=ask, daemon=True, name="llmroute-dns").start()
+    except RuntimeError as error:
+        raise OSError(f"no thread can be started: {error}") from error
+    return await waiting
+
+
+class ResolvingNetwork(httpcore.AnyIOBackend):
+    """Connects to names by what `found` says of them, and to addresses as such."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 (httpcore's own name)
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Return a connection within `timeout` seconds, of which finding the name is part."""
+        if _is_address(host):
+            return await super().connect_tcp(host, port, timeout, local_address, socket_options)
+        options = None if socket_options is None else list(socket_options)
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = list(dict.fromkeys(str(info[4][0]) for info in await found(host, port)))
+                return await self._first(addresses, port, local_address, options)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+    async def _first(
+        self, addresses: Sequence[str], port: int, local_address: str | None, options: list[Any] | None
+    ) -> httpcore.AsyncNetworkStream:
+        """Return the first connection to any of the addresses; each is tried a moment after the one before it."""
+        connect = super().connect_tcp
+        trying: set[asyncio.Task[httpcore.AsyncNetworkStream]] = set()
+        failed: Exception = OSError("the name has no address")
+        left = list(addresses)
+        try:
+            while left or trying:
+                if left:
+                    address = left.pop(0)
+                    trying.add(asyncio.ensure_future(connect(address, port, None, local_address, options)))
+                stagger_s = STAGGER_S if left else None
+                done, trying = await asyncio.wait(trying, timeout=stagger_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if (fault := task.exception()) is None:
+                        trying |= done - {task}
+                        return task.result()
+                    failed = fault if isinstance(fault, Exception) else failed
+            raise failed
+        finally:
+            await _let_go(trying)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _let_go(tasks: set[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
+    """End tries that came too late, and close what they connected."""
+    for task in tasks:
+        task.cancel()
+    for late in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(late, httpcore.AsyncNetworkStream):
+            await late.aclose()

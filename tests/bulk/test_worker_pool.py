@@ -1,0 +1,261 @@
+"""Many requests are seen through with as many workers as were asked for, whoever fails, waits or leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmroute.bulk import worker_pool
+from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
+from llmroute.errors import AuthenticationError, BudgetExceededError, LLMRouteError, RateLimitError, TransientError
+from llmroute.request.options import Options
+from llmroute.types import AttemptRecord, LLMResponse, Usage
+
+
+def response(text: str) -> LLMResponse:
+    attempt = AttemptRecord("p", "m", "ok", cost_usd=0.5)
+    return LLMResponse(text, "p", "m", Usage(), 0.5, 1, None, "stop", (attempt,), "r")
+
+
+Answer = Callable[[Options], AsyncGenerator[str | LLMResponse]]
+
+
+def asking(answer: Answer) -> Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]]:
+    return lambda asked: lambda: answer(asked)
+
+
+class World:
+    """Answers by the number of the request and of the call; what it asks to sleep for is only written down."""
+
+    def __init__(self, behave: Callable[[int, int], Exception | None] = lambda _request, _call: None) -> None:
+        self.behave = behave
+        self.calls: list[int] = []
+        self.settled = 0
+        self.broken_off = 0
+        self.inside = 0
+        self.most_inside = 0
+        self.slept: list[float] = []
+        self.delivered: list[BatchResult] = []
+
+    async def answer(self, asked: Options) -> AsyncGenerator[str | LLMResponse]:
+        number = int(asked.prompt or "")
+        self.calls.append(number)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            for _ in range(number * 7 % 5):
+                await asyncio.sleep(0)
+            if error := self.behave(number, self.calls.count(number)):
+                raise error
+            yield response(str(number))
+            self.settled += 1
+        except asyncio.CancelledError:
+            self.broken_off += 1
+            raise
+        finally:
+            self.inside -= 1
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def deliver(self, result: BatchResult) -> None:
+        self.delivered.append(result)
+
+    def run(self, count: int, *, jobs: int = 4, in_order: bool = True) -> WorkerPool:
+        async def work() -> WorkerPool:
+            engine = WorkerPool(
+                asking(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
+            )
+            tasks = iter([WorkItem(Options(prompt=str(number)), number) for number in range(count)])
+
+            async def take() -> WorkItem | None:
+                return next(tasks, None)
+
+            await asyncio.wait_for(engine.run(take), 30)
+            return engine
+
+        return asyncio.run(work())
+
+    @property
+    def numbers(self) -> list[Any]:
+        return [result.request for result in self.delivered]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 9), st.booleans(), st.sets(st.integers(0, 60)))
+def test_every_request_has_one_result_with_no_more_at_once_than_asked(
+    count: int, jobs: int, in_order: bool, failing: set[int]
+) -> None:
+    world = World(lambda number, _call: AuthenticationError("no") if number in failing else None)
+    world.run(count, jobs=jobs, in_order=in_order)
+    assert sorted(world.numbers) == list(range(count))
+    assert not in_order or world.numbers == list(range(count))
+    assert world.most_inside <= jobs
+    for result in world.delivered:
+        assert (result.error is not None) == (result.request in failing)
+        assert result.response is None or result.response.content == str(result.request)
+
+
+def test_what_passes_by_itself_is_made_again_after_pauses_that_grow_and_every_attempt_is_told() -> None:
+    def behave(number: int, call: int) -> Exception | None:
+        if number != 1 or call > 2:
+            return None
+        error = TransientError("down")
+        error.attempts = (AttemptRecord("p", "m", "failed", cost_usd=0.25),)
+        return error
+
+    world = World(behave)
+    world.run(3)
+    assert world.calls.count(1) == 3
+    assert world.slept == [2.0, 4.0]
+    (told,) = (result.response for result in world.delivered if result.request == 1)
+    assert told is not None
+    assert [attempt.status for attempt in told.attempts] == ["failed", "failed", "ok"]
+    assert told.cost_usd == 1.0
+
+
+def test_a_longer_wish_to_wait_is_kept_and_patience_ends() -> None:
+    world = World(lambda _number, _call: RateLimitError("later", retry_after_s=20.0))
+    world.run(1)
+    assert world.slept == [20.0, 20.0, 20.0, 20.0, 30.0]
+    assert isinstance(world.delivered[0].error, RateLimitError)
+
+
+def test_a_wish_beyond_all_patience_is_not_waited_for() -> None:
+    world = World(lambda _number, _call: RateLimitError("tomorrow", retry_after_s=3600.0))
+    world.run(1)
+    assert (len(world.calls), world.slept) == (1, [])
+
+
+def test_when_one_after_the_other_needs_a_person_no_more_are_taken() -> None:
+    world = World(lambda _number, _call: AuthenticationError("no"))
+    engine = world.run(1000)
+    assert isinstance(engine.stopped_by, AuthenticationError)
+    assert worker_pool.HOPELESS <= len(world.calls) < worker_pool.HOPELESS + 10
+    mixed = World(lambda number, _call: AuthenticationError("no") if number % 2 else None)
+    assert mixed.run(200).stopped_by is None
+
+
+def test_what_needs_a_person_is_not_made_again() -> None:
+    world = World(lambda _number, _call: AuthenticationError("no"))
+    world.run(1)
+    assert (len(world.calls), world.slept) == (1, [])
+
+
+def test_when_the_budget_is_spent_no_more_are_taken_and_those_under_way_are_seen_through() -> None:
+    world = World(lambda number, _call: BudgetExceededError("spent") if number == 5 else None)
+    engine = world.run(1000)
+    assert isinstance(engine.stopped_by, BudgetExceededError)
+    assert len(world.delivered) < 20
+    assert world.numbers == list(range(len(world.numbers)))
+
+
+def test_a_budget_of_one_request_stops_that_request_only() -> None:
+    def behave(number: int, _call: int) -> Exception | None:
+        error = BudgetExceededError("too little")
+        error.of_request = True
+        return error if number == 5 else None
+
+    world = World(behave)
+    assert world.run(20).stopped_by is None
+    assert len(world.delivered) == 20
+
+
+def test_when_nobody_has_answered_for_a_whole_deadline_no_more_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "PATIENCE_S", 0.0)
+    world = World(lambda _number, _call: TransientError("down"))
+    engine = world.run(1000)
+    assert isinstance(engine.stopped_by, TransientError)
+    assert len(world.delivered) <= 8
+
+
+def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
+    started: list[int] = []
+
+    async def work() -> None:
+        first = asyncio.Event()
+
+        async def answer(asked: Options) -> AsyncGenerator[str | LLMResponse]:
+            started.append(int(asked.prompt or ""))
+            if started[-1] == 0:
+                await first.wait()
+            yield response(asked.prompt or "")
+
+        delivered: list[int] = []
+
+        async def deliver(result: BatchResult) -> None:
+            delivered.append(result.request)
+
+        numbers = iter(range(1000))
+
+        async def take() -> WorkItem | None:
+            number = next(numbers, None)
+            return None if number is None else WorkItem(Options(prompt=str(number)), number)
+
+        running = asyncio.ensure_future(WorkerPool(asking(answer), deliver, jobs=4, in_order=True).run(take))
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        assert delivered == []
+        assert len(started) == 4 * worker_pool.AHEAD
+        first.set()
+        await asyncio.wait_for(running, 30)
+        assert delivered == list(range(1000))
+
+    asyncio.run(work())
+
+
+def test_when_results_cannot_be_taken_all_is_broken_off_and_settled() -> None:
+    class BrokenError(Exception):
+        pass
+
+    world = World()
+
+    async def deliver(_result: BatchResult) -> None:
+        if len(world.calls) > 5:
+            raise BrokenError
+        await asyncio.sleep(0)
+
+    async def work() -> None:
+        numbers = iter(range(1000))
+
+        async def take() -> WorkItem:
+            number = next(numbers)
+            return WorkItem(Options(prompt=str(number)), number)
+
+        with pytest.raises(BrokenError):
+            await asyncio.wait_for(WorkerPool(asking(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
+
+    asyncio.run(work())
+    assert world.inside == 0
+    assert len(world.calls) < 20
+
+
+def test_a_request_that_cannot_be_made_has_its_place_in_the_order() -> None:
+    delivered: list[BatchResult] = []
+
+    async def work() -> None:
+        tasks = iter(
+            [
+                WorkItem(Options(prompt="3"), "a"),
+                WorkItem(LLMRouteError("bad"), "b"),
+                WorkItem(Options(prompt="0"), "c"),
+            ]
+        )
+
+        async def take() -> WorkItem | None:
+            return next(tasks, None)
+
+        async def deliver(result: BatchResult) -> None:
+            delivered.append(result)
+
+        await WorkerPool(asking(World().answer), deliver, jobs=3, in_order=True).run(take)
+
+    asyncio.run(work())
+    assert [result.request for result in delivered] == ["a", "b", "c"]
+    assert str(delivered[1].error) == "bad"

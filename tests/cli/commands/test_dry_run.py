@@ -1,0 +1,126 @@
+"""`--dry-run` shows the plan, as a table and as JSON; nothing is sent, nothing reserved, nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.fault_server import reply, serving
+from tests.support.model_server import ModelServer
+from tests.support.shell import rows, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRY = {
+    "rank", "provider", "model", "expected_cost_usd", "worst_cost_usd", "expected_latency_ms", "quality", "score",
+    "terms",
+}  # fmt: skip
+MODEL = "openai/gpt-5.4-mini"
+
+
+def plan(home: Path, *flags: str, command: str = "gen", **settings: str) -> dict[str, Any]:
+    ran = run(command, "hi", "--dry-run", "--json", *flags, home=home, **settings)
+    assert ran.code == 0, ran.err
+    told: dict[str, Any] = json.loads(ran.out)
+    return told
+
+
+@pytest.mark.parametrize("command", ["gen", "stream"])
+def test_the_plan_as_json_has_these_fields_and_no_others(command: str, tmp_path: Path) -> None:
+    with ModelServer() as server:
+        told = plan(tmp_path, command=command, **server.settings)
+    assert set(told) == {"strategy", "chain", "candidates", "excluded"}
+    assert (told["strategy"], told["chain"]) == ("balanced", None)
+    assert {frozenset(one) for one in told["candidates"]} == {frozenset(ENTRY)}
+    assert {frozenset(one) for one in told["excluded"]} == {frozenset({"provider", "model", "reason"})}
+    assert [one["rank"] for one in told["candidates"]] == list(range(1, len(told["candidates"]) + 1))
+    for one in told["candidates"]:
+        assert one["worst_cost_usd"] > one["expected_cost_usd"] > 0
+        assert one["score"] == pytest.approx(sum(one["terms"].values()))
+        assert set(one["terms"]) == {"cost", "latency", "quality", "reliability"}
+    scores = [one["score"] for one in told["candidates"]]
+    assert scores == sorted(scores), "all are of one provider"
+
+
+def test_what_was_planned_is_what_is_called(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        first = plan(tmp_path, "--strategy", "cost_optimized", **server.settings)["candidates"][0]
+        ran = run("gen", "hi", "--strategy", "cost_optimized", "--json", home=tmp_path, **server.settings)
+    told = json.loads(ran.out)
+    assert (told["provider"], told["model"]) == (first["provider"], first["model"])
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_nothing_is_sent_reserved_or_written(flags: tuple[str, ...], tmp_path: Path) -> None:
+    tags = reply(200, b'{"models": []}')
+    with ModelServer() as server, serving([tags]) as ollama:
+        settings = {**server.settings, "OLLAMA_BASE_URL": ollama.url}
+        ran = run("gen", "hi", "--dry-run", "--budget", "1", *flags, home=tmp_path, **settings)
+        assert (ran.code, server.requests) == (0, [])
+        assert {sent.path for sent in ollama.received} <= {"/api/tags"}, "only which models are here was asked"
+        assert not (tmp_path / "llmroute").exists()
+        assert run("gen", "hi", "-m", MODEL, home=tmp_path, **settings).code == 0
+        before = rows(tmp_path)
+        (tmp_path / "llmroute" / "config.toml").write_text("[budgets]\nday = 1\n")
+        assert run("gen", "hi", "-m", MODEL, "--dry-run", *flags, home=tmp_path, **settings).code == 0
+        assert rows(tmp_path) == before
+        budget = json.loads(run("costs", "budget", "--json", home=tmp_path).out)["budgets"][0]
+    assert budget["reserved_usd"] == 0
+    assert len(server.requests) == 1
+
+
+def test_the_table_names_each_candidate_with_its_terms_and_each_exclusion_with_its_reason(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        asked = ("--capability", "code", "--max-latency", "5000")
+        told = plan(tmp_path, *asked, **server.settings)
+        ran = run("gen", "hi", "--dry-run", *asked, home=tmp_path, **server.settings)
+    lines = ran.out.splitlines()
+    assert lines[0] == "strategy balanced; nothing is sent"
+    for one in told["candidates"]:
+        (line,) = [
+            line for line in lines if line.split()[:2] == [str(one["rank"]), f"{one['provider']}/{one['model']}"]
+        ]
+        assert f"{one['expected_latency_ms']} ms" in line
+        assert all(term in line for term in one["terms"])
+    alike = Counter((one["provider"], one["reason"]) for one in told["excluded"])
+    assert max(alike.values()) > 1
+    assert min(alike.values()) == 1
+    for one in told["excluded"]:
+        count = alike[one["provider"], one["reason"]]
+        name = f"{one['provider']}/{one['model']}" if count == 1 else f"{one['provider']}: {count} models"
+        (line,) = [line for line in lines if line.startswith(f"{name} ") and line.endswith(one["reason"])]
+    assert "\x1b" not in ran.out
+
+
+def test_a_chain_is_shown_as_it_would_be_tried(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        told = plan(tmp_path, "--chain", "high_quality", **server.settings)
+        text = run("gen", "hi", "--dry-run", "--chain", "high_quality", home=tmp_path, **server.settings).out
+    assert (told["strategy"], told["chain"]) == (None, "HIGH_QUALITY")
+    assert [one["provider"] for one in told["candidates"]] == ["openai"]
+    assert sorted(one["provider"] for one in told["excluded"]) == ["anthropic", "mistral"]
+    assert text.startswith("chain HIGH_QUALITY; nothing is sent")
+
+
+def test_an_unknown_price_is_null_and_not_nothing(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        (one,) = plan(tmp_path, "-m", "openai/unheard-of", "--no-fallback", **server.settings)["candidates"]
+        text = run(
+            "gen", "hi", "-m", "openai/unheard-of", "--no-fallback", "--dry-run", home=tmp_path, **server.settings
+        ).out
+    assert (one["expected_cost_usd"], one["worst_cost_usd"], one["quality"]) == (None, None, None)
+    assert "cost unknown" in text
+
+
+def test_a_plan_of_nobody_is_the_error_that_the_call_would_be(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        for flags in (("--min-quality", "100"), ("--chain", "nothing"), ("-m", "gpt-9-none")):
+            dry = run("gen", "hi", *flags, "--dry-run", home=tmp_path, **server.settings)
+            real = run("gen", "hi", *flags, home=tmp_path, **server.settings)
+            assert (dry.code, dry.out, dry.err) == (real.code, real.out, real.err)
+            assert dry.code in (2, 3)
+    assert server.requests == []

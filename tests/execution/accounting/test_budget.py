@@ -1,0 +1,181 @@
+"""Budgets as a program meets them: concurrent requests, retries and cancelled tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.config import Limit
+from llmroute.errors import BudgetExceededError, LLMRouteError
+from llmroute.ledger.sqlite.maintenance.integrity import check
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.planning import settings
+from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
+from llmroute.service.client import LLMService
+from tests.ledger.calls import NOW_MS
+from tests.support.model_server import ModelServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MODEL = "openai/gpt-5.4-mini"
+CAP = 2 * 10**9
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        for name, value in running.settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("LLMROUTE_CONFIG_DIR", str(tmp_path / "config"))
+        yield running
+
+
+def service(*notes: list[str], cap: int | None = CAP) -> LLMService:
+    config = settings.load()
+    limits = () if cap is None else (Limit("month", "", cap),)
+    return LLMService(config=replace(config, limits=limits), note=notes[0].append if notes else None)
+
+
+def attempts(path: Path) -> list[tuple[str, int, int]]:
+    with Ledger(path) as ledger:
+        return ledger.db.execute("SELECT status, reserved_picousd, cost_picousd FROM attempts ORDER BY id").fetchall()
+
+
+def test_concurrent_requests_of_one_program_keep_a_cap(server: ModelServer) -> None:
+    server.pause_s = 0.05
+
+    async def ask() -> list[object]:
+        async with service() as llm:
+            asked = [
+                llm.generate("hi", model=MODEL, max_tokens=100, on_budget="refuse", enable_fallback=False)
+                for _ in range(30)
+            ]
+            return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    told = asyncio.run(ask())
+    refused = [one for one in told if isinstance(one, BudgetExceededError)]
+    path = settings.load().ledger_path
+    found = attempts(path)
+    assert 0 < len(refused) < 30
+    assert len(server.requests) == len(found) == 30 - len(refused)
+    assert sum(cost for _, _, cost in found) <= CAP
+    assert check(path, NOW_MS).faults == ()
+
+
+def test_a_retry_has_what_the_first_attempt_left(server: ModelServer) -> None:
+    server.words = (" ",)
+
+    async def ask() -> None:
+        async with service(cap=None) as llm:
+            await llm.generate("hi", model=MODEL, budget_remaining=0.001, enable_fallback=False)
+
+    with pytest.raises(LLMRouteError):
+        asyncio.run(ask())
+    first, second = attempts(settings.load().ledger_path)
+    assert first[2] > 0
+    assert first[1] <= 10**9
+    assert second[1] + first[2] <= 10**9
+    bounds = [request["max_completion_tokens"] for request in server.requests]
+    assert bounds[1] < bounds[0]
+
+
+def test_a_retry_that_no_longer_fits_is_refused_and_names_the_attempt_before(server: ModelServer) -> None:
+    server.words = (" ",)
+
+    async def ask() -> None:
+        async with service(cap=None) as llm:
+            await llm.generate("hi", model=MODEL, max_tokens=20, budget_remaining=0.0003, enable_fallback=False)
+
+    with pytest.raises(BudgetExceededError, match=f"before it {MODEL}: 200 bad_output") as refusal:
+        asyncio.run(ask())
+    assert [attempt.status for attempt in refusal.value.attempts] == ["failed"]
+    assert len(server.requests) == len(attempts(settings.load().ledger_path)) == 1
+
+
+def test_a_provider_that_reports_more_than_its_limit_within_the_slack_is_counted_and_told(server: ModelServer) -> None:
+    notes: list[str] = []
+
+    async def ask() -> None:
+        async with service(notes) as llm:
+            await llm.generate("hi", model=MODEL, max_tokens=1)
+
+    asyncio.run(ask())
+    ((status, reserved, cost),) = attempts(settings.load().ledger_path)
+    assert (status, notes) == ("ok", []), "three tokens where one was allowed fit the bound of the prompt"
+    assert cost <= reserved
+    server.usage = {"prompt_tokens": 7, "completion_tokens": 250, "total_tokens": 257}
+    asyncio.run(ask())
+    (_, reserved, cost) = attempts(settings.load().ledger_path)[1]
+    assert cost > reserved
+    assert "more usage than the request allowed" in notes[0]
+
+
+def test_a_cancelled_request_gives_its_reservation_back(server: ModelServer) -> None:
+    server.pause_s = 5
+
+    async def ask() -> None:
+        async with service() as llm:
+            task = asyncio.create_task(llm.generate("hi", model=MODEL, max_tokens=100))
+            while not server.requests:  # noqa: ASYNC110 (the server is a thread)
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(ask())
+    ((status, reserved, cost),) = attempts(settings.load().ledger_path)
+    assert status == "interrupted"
+    assert 0 < cost <= reserved
+    with Ledger(settings.load().ledger_path) as ledger:
+        assert ledger.db.execute("SELECT reserved_picousd FROM budgets").fetchone() == (0,)
+
+
+def test_a_request_cancelled_before_it_was_admitted_costs_nothing(server: ModelServer) -> None:
+    path = settings.load().ledger_path
+    Ledger(path).close()
+
+    async def ask() -> None:
+        async with service() as llm:
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                task = asyncio.create_task(llm.generate("hi", model=MODEL, max_tokens=100))
+                await asyncio.sleep(1.0)
+                other.execute("ROLLBACK") if task.cancel() else None
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await asyncio.sleep(0.3)
+
+    asyncio.run(ask())
+    assert server.requests == []
+    assert all((status, cost) == ("interrupted", 0) for status, _, cost in attempts(path))
+    with Ledger(path) as ledger:
+        assert ledger.db.execute("SELECT total(reserved_picousd) + total(spent_picousd) FROM budgets").fetchone() == (
+            0,
+        )
+
+
+def test_the_longest_answer_that_fits() -> None:
+    worst = WorstCase(prompt_picousd=100, token_picousd=7, most_tokens=50, least_tokens=16)
+    assert worst.tokens_within(worst.least_picousd - 1) is None
+    assert worst.tokens_within(worst.least_picousd) == 16
+    assert worst.tokens_within(100 + 7 * 30 + 6) == 30
+    assert worst.tokens_within(10**9) == 50
+    assert WorstCase(0, 0, 50, 16).tokens_within(0) == 50
+    for headroom in range(200, 500):
+        tokens = worst.tokens_within(headroom)
+        assert tokens is None or worst.picousd(tokens) <= headroom
+
+
+def test_an_answer_whose_length_nobody_said_fits_the_window() -> None:
+    assert longest_answer(128_000, None, 300, 20) == 32_000
+    assert longest_answer(4_096, 128_000, 300, 20) == 4_096
+    assert longest_answer(None, 8_192, 1_000, 100) == 7_192
+    assert longest_answer(None, 8_192, 20_000, 5_000) == (8_192 - 5_000) // 2
+    assert longest_answer(None, 100, 20_000, 5_000) == LEAST_ANSWER_TOKENS

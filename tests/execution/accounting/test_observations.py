@@ -1,0 +1,108 @@
+"""What an attempt teaches, by how it went."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    BadRequestError,
+    ContentError,
+    ContextLengthError,
+    ModelGoneError,
+    ParameterError,
+    ProviderTimeoutError,
+    QuotaError,
+    RateLimitError,
+    TransientError,
+    UnreachableError,
+)
+from llmroute.execution.accounting.observations import lesson_of
+from llmroute.ledger.attempt_row import AttemptRow
+
+if TYPE_CHECKING:
+    from llmroute.ledger.sqlite.observations import Observation
+
+ROW = AttemptRow(
+    "r", 1, started_ms=1000, settled_ms=5000, provider="openai", model="m", streaming=True, status="ok", effort="low",
+    http_status=200, input_tokens=5000, output_tokens=101, latency_ms=4000, ttft_ms=1500,
+)  # fmt: skip
+
+
+def lesson(error: AttemptError | None = None, *, per_token_s: float | None = None, **facts: Any) -> Observation:
+    row = replace(ROW, **facts)
+    return lesson_of(row, error, fingerprint="f", first_token_s=60.0, per_token_s=per_token_s)
+
+
+def test_a_streamed_answer_teaches_both_speeds() -> None:
+    told = lesson()
+    assert (told.provider, told.model, told.effort, told.bucket, told.at_ms) == ("openai", "m", "low", 2, 5000)
+    assert (told.succeeded, told.ttft_s, told.trip) == (True, 1.5, None)
+    assert told.per_token_s == pytest.approx(2.5 / 100)
+
+
+def test_an_answer_of_one_token_teaches_no_speed_of_writing() -> None:
+    assert lesson(output_tokens=1).per_token_s is None
+    assert lesson(output_tokens=None).per_token_s is None
+
+
+def test_a_plain_answer_is_told_apart_by_what_is_known_of_the_writing() -> None:
+    assert lesson(ttft_ms=None).ttft_s == 4.0
+    told = lesson(ttft_ms=None, per_token_s=0.02)
+    assert told.ttft_s == pytest.approx(4.0 - 101 * 0.02)
+    assert told.per_token_s is None
+    assert lesson(ttft_ms=None, per_token_s=9.0).ttft_s == pytest.approx(0.4), "never nothing"
+
+
+# Whether each failure counts against the model's reliability, whether it teaches slowness, and what it leaves alone.
+TABLE: list[tuple[type[AttemptError], bool, bool, str | None]] = [
+    (RateLimitError, True, False, "endpoint"),
+    (TransientError, True, True, "endpoint"),
+    (ProviderTimeoutError, True, True, "endpoint"),
+    (UnreachableError, True, True, "address"),
+    (BadOutputError, True, True, "endpoint"),
+    (QuotaError, False, False, "key"),
+    (AuthenticationError, False, False, "key"),
+    (ModelGoneError, False, False, "model"),
+    (ContextLengthError, False, False, None),
+    (ParameterError, False, False, None),
+    (BadRequestError, False, False, None),
+    (ContentError, False, False, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "unreliable", "slow", "left_alone"), TABLE)
+def test_a_failure_teaches_what_its_class_says(
+    kind: type[AttemptError], unreliable: bool, slow: bool, left_alone: str | None
+) -> None:
+    told = lesson(kind("it failed"), status="failed")
+    assert told.succeeded is (False if unreliable else None)
+    assert told.ttft_s == (60.0 if slow else None)
+    assert (told.trip.kind if told.trip else None) == left_alone
+    assert told.per_token_s is None
+
+
+def test_a_failure_counts_as_the_longer_of_the_wait_and_what_it_took() -> None:
+    assert lesson(ProviderTimeoutError("slow"), status="failed", latency_ms=90_000).ttft_s == 90.0
+    assert lesson(ProviderTimeoutError("slow"), status="failed", latency_ms=None).ttft_s == 60.0
+
+
+def test_a_rate_limit_rests_as_long_as_the_provider_says() -> None:
+    error = RateLimitError("slow down")
+    trip = lesson(error, status="failed").trip
+    assert trip is not None
+    assert (trip.rest_ms, trip.counts) == (30_000, False)
+    error.retry_after_s = 7.5
+    trip = lesson(error, status="failed").trip
+    assert trip is not None
+    assert (trip.rest_ms, trip.most_ms) == (7500, 7500)
+
+
+def test_an_answer_that_was_interrupted_teaches_neither_success_nor_speed() -> None:
+    told = lesson(status="interrupted")
+    assert (told.succeeded, told.ttft_s, told.trip) == (None, None, None)

@@ -1,0 +1,172 @@
+"""What else sets the price of an answer: its tier, its region, the provider's own tools, caches kept for an hour."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from genai_prices.data import providers
+
+from llmroute import ModelRegistry
+from llmroute.execution.accounting.settlement import Sent, settle
+from llmroute.registry.pricing import cost_picousd
+from llmroute.request.options import Options
+from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
+from tests.support.fault_server import chunk, chunked_head, reply, serving
+from tests.support.provider_servers import House, delta, event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.fault_server import Script
+
+OPENAI, ANTHROPIC = "openai/gpt-5.4-mini", "anthropic/claude-haiku-4-5"
+SEARCH = 10**10
+COLUMNS = (
+    "price, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,"
+    " cache_write_1h_tokens, server_tools, cost_picousd"
+)
+
+
+def openai(tier: str | None, *, streaming: bool = False) -> Script:
+    told = {} if tier is None else {"service_tier": tier}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 40}}
+    if streaming:
+        last = event({"choices": [], "usage": usage, **told})
+        return [chunked_head(), delta("Hi"), delta("", "stop"), last, event("[DONE]"), chunk(b"")]
+    choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
+    return [reply(200, json.dumps({"model": "m", "choices": [choice], "usage": usage, **told}).encode())]
+
+
+def anthropic(**usage: Any) -> Script:
+    counts = {"input_tokens": 50, "output_tokens": 10, **usage}
+    body = {"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "usage": counts}
+    return [reply(200, json.dumps(body).encode())]
+
+
+def asked(folder: Path, model: str, script: Script, *, streaming: bool = False) -> House:
+    with serving(script) as server:
+        house = House(folder, **{model.partition("/")[0]: server})
+        llm = house.service()
+        list(llm.answer(Options(prompt="hi", model=model, enable_fallback=False), streaming=streaming))
+        llm.close()
+    # Whatever set the price, the row says what it came to by itself.
+    ((price, read, cached, written, output, reasoning, an_hour, tools, cost),) = house.rows(COLUMNS)
+    told = json.loads(price)
+    rates = Price(**{**told, "tiers": tuple(PriceTier(**tier) for tier in told.get("tiers", ()))})
+    used = cost_picousd(Usage(read, cached, written, output, reasoning, an_hour), rates)
+    searches = json.loads(tools or "{}").get("web_search_requests", 0)
+    assert cost == (used or 0) + searches * (rates.web_search or 0)
+    return house
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("tier", "cost", "basis"),
+    [
+        (None, 60 * 750_000 + 40 * 75_000 + 10 * 4_500_000, "reported"),
+        ("default", 60 * 750_000 + 40 * 75_000 + 10 * 4_500_000, "reported"),
+        ("priority", 60 * 1_500_000 + 40 * 150_000 + 10 * 9_000_000, "reported"),
+        ("flex", 60 * 375_000 + 40 * 37_500 + 10 * 2_250_000, "reported"),
+        ("scale", 60 * 750_000 + 40 * 75_000 + 10 * 4_500_000, "at_least"),
+    ],
+)
+def test_an_answer_costs_what_the_tier_costs_that_served_it(
+    tier: str | None, cost: int, basis: str, streaming: bool, tmp_path: Path
+) -> None:
+    house = asked(tmp_path, OPENAI, openai(tier, streaming=streaming), streaming=streaming)
+    assert house.rows("service_tier, cost_picousd, cost_basis") == [(tier, cost, basis)]
+
+
+PLAIN = 50 * 1_000_000 + 10 * 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "basis"),
+    [
+        ({"service_tier": "standard", "inference_geo": "global"}, PLAIN, "reported"),
+        ({"inference_geo": "us"}, PLAIN, "at_least"),
+        ({"service_tier": "priority"}, PLAIN, "at_least"),
+        ({"service_tier": "batch"}, PLAIN // 2, "reported"),
+        ({"server_tool_use": {"web_search_requests": 3}}, PLAIN + 3 * SEARCH, "reported"),
+        ({"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0}}, PLAIN, "reported"),
+        ({"server_tool_use": {"code_execution_requests": 1}}, PLAIN, "at_least"),
+        (
+            {
+                "cache_creation_input_tokens": 30,
+                "cache_creation": {"ephemeral_1h_input_tokens": 20, "ephemeral_5m_input_tokens": 10},
+            },
+            PLAIN + 20 * 2_000_000 + 10 * 1_250_000,
+            "reported",
+        ),
+        ({"server_tool_use": "many", "service_tier": 7, "inference_geo": None}, PLAIN, "reported"),
+    ],
+)
+def test_region_tools_and_hours_of_cache_are_priced_where_a_price_is_known(
+    usage: dict[str, Any], cost: int, basis: str, tmp_path: Path
+) -> None:
+    house = asked(tmp_path, ANTHROPIC, anthropic(**usage))
+    assert house.rows("cost_picousd, cost_basis") == [(cost, basis)]
+
+
+@pytest.mark.parametrize(
+    ("day", "rates", "basis"), [(21, (4_000_000, 20_000_000), "reported"), (22, (5_000_000, 30_000_000), "estimated")]
+)
+def test_a_call_after_the_end_of_a_promotion_is_reserved_and_booked_at_the_price_before_it_as_an_estimate(
+    day: int, rates: tuple[int, int], basis: str, tmp_path: Path
+) -> None:
+    asked = Options(prompt="hi", model="openai/gpt-5.6-sol", max_tokens=100, enable_fallback=False)
+    with serving(openai(None)) as server:
+        house = House(tmp_path, openai=server)
+        llm = house.service({"registry": ModelRegistry(today=date(2026, 11, day))})
+        list(llm.answer(asked, streaming=False))
+        llm.close()
+    ((reserved, cost, found),) = house.rows("reserved_picousd, cost_picousd, cost_basis")
+    assert (cost, found) == (60 * rates[0] + 40 * rates[0] // 10 + 10 * rates[1], basis)
+    assert (reserved - 100 * rates[1]) % rates[0] == 0
+
+
+def test_a_cost_by_a_price_past_its_end_is_the_least_where_no_dearer_one_is_known() -> None:
+    model = ModelRegistry().resolve(OPENAI)
+    prompt = Prompt((Message("user", "hi"),))
+    seen = Completion(text="Hi", usage=Usage(10, output_tokens=5), usage_final=True)
+    ended = Price(input=2, output=4, valid_until="2026-08-31", doubt="at_least")
+    settled = settle(Sent(prompt, model, ended, 1000, bound=True), seen)
+    assert (settled.cost_picousd, settled.basis) == (40, "at_least")
+
+
+def test_searches_beyond_reason_are_not_believed(tmp_path: Path) -> None:
+    with serving(anthropic(server_tool_use={"web_search_requests": 10**9})) as server:
+        house = House(tmp_path, anthropic=server)
+        llm = house.service()
+        llm.generate_sync("hi", model=ANTHROPIC)
+        llm.close()
+    ((cost, basis, source),) = house.rows("cost_picousd, cost_basis, usage_source")
+    assert cost < SEARCH
+    assert (basis, source) == ("estimated", "implausible")
+
+
+def test_the_prices_of_tiers_are_those_that_genai_prices_knows() -> None:
+    registry = ModelRegistry()
+    published = {(one.id, model.id): model for one in providers for model in one.models}
+    compared = 0
+    for name in registry.list_models():
+        model = registry.resolve(name)
+        record = published.get((model.provider, str(model.facts.get("price_record") or model.api_name)))
+        if record is None or "service_tiers" not in str(model.facts.get("prices")):
+            continue
+        tiers = dict(model.prices[-1].service_tiers)
+        # The first of a tier is the newest.
+        for variant in {str(one.when): one for one in reversed(record.price_variants or ())}.values():
+            (tier,) = variant.when.values()
+            for kind in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
+                rate = getattr(variant.prices, f"{kind}_mtok", None)
+                if rate is None:
+                    continue
+                base = getattr(rate, "base", rate)
+                assert getattr(tiers[tier], kind) == Decimal(base) * 10**6, (name, tier, kind)
+                compared += 1
+    assert compared > 100

@@ -1,0 +1,211 @@
+"""What calls teach, whatever they were and whatever the clock did: finite, bounded, and never for ever."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
+from llmroute.ledger import latency
+from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite.breakers import LONGEST_REST_MS, ProbeClaim
+from llmroute.ledger.sqlite.observations import RETRY_TOKENS, Observation
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.routing.fallback import RULES
+from llmroute.routing.latency_estimate import Evidence, estimate
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = 1_800_000_000_000
+MODELS = ("a", "b")
+FAR = 74 * 365 * 24 * HOUR_MS
+trips = st.sampled_from([rule.trip for rule in RULES.values()])
+lessons = st.builds(
+    Observation,
+    provider=st.sampled_from(["openai", "mistral"]),
+    model=st.sampled_from(MODELS),
+    effort=st.sampled_from(["", "high"]),
+    bucket=st.integers(0, 2),
+    at_ms=st.integers(NOW - HOUR_MS, NOW + HOUR_MS) | st.sampled_from([0, NOW - FAR, NOW + FAR]),
+    fingerprint=st.sampled_from(["old", "new"]),
+    succeeded=st.sampled_from([None, True, False]),
+    ttft_s=st.none() | st.floats(0, 1e6),
+    per_token_s=st.none() | st.floats(0, 1e3),
+    trip=trips,
+    answered=st.booleans(),
+)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger.db
+
+
+def lesson(at_ms: int = NOW, name: str = "TransientError", **values: object) -> Observation:
+    """A failure of one class."""
+    trip = next(rule.trip for kind, rule in RULES.items() if kind.__name__ == name)
+    plain = Observation("openai", "a", "", 0, at_ms, "old", succeeded=False, trip=trip)
+    return plain._replace(**values)  # type: ignore[arg-type]
+
+
+def open_until(db: sqlite3.Connection, now_ms: int) -> list[int]:
+    return [breaker.open_until_ms for breaker in breakers.open_breakers(db, now_ms)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    taught=st.lists(lessons, max_size=12),
+    spent=st.integers(0, 30),
+    now_ms=st.integers(NOW - HOUR_MS, NOW + HOUR_MS) | st.sampled_from([0, NOW - FAR, NOW + FAR]),
+)
+def test_what_is_remembered_is_finite_and_bounded(
+    db: sqlite3.Connection, taught: list[Observation], spent: int, now_ms: int
+) -> None:
+    db.execute("BEGIN")
+    try:
+        for one in taught:
+            observations.learn(db, [one])
+        for _ in range(spent):
+            observations.spend_retry_token(db, "openai", now_ms)
+        assert 0 <= observations.retry_tokens(db, "openai", now_ms) <= RETRY_TOKENS
+        for bucket in range(3):
+            told = observations.recall(db, bucket=bucket, effort="", now_ms=now_ms)
+            for evidence in map(Evidence._make, told.latencies.values()):
+                assert 0 <= evidence.weight <= len(taught)
+                assert math.isfinite(estimate(evidence, 1.0, told.calls_per_h))
+            assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
+            assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
+            for breaker in told.breakers:
+                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
+                assert now_ms < breaker.open_until_ms <= now_ms + longest_ms
+    finally:
+        db.execute("ROLLBACK")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taught=st.lists(lessons, max_size=12), spent=st.integers(0, 30), apart_ms=st.integers(0, HOUR_MS))
+def test_lessons_that_are_taken_in_at_once_are_what_each_is_by_itself(
+    db: sqlite3.Connection, taught: list[Observation], spent: int, apart_ms: int
+) -> None:
+    taught = [one._replace(at_ms=NOW + number * apart_ms) for number, one in enumerate(taught)]
+
+    def state(groups: list[list[Observation]]) -> list[tuple[object, ...]]:
+        db.execute("BEGIN")
+        try:
+            for _ in range(spent):
+                observations.spend_retry_token(db, "openai", NOW)
+            for group in groups:
+                observations.learn(db, group)
+            tables = ("latencies", "reliabilities", "breakers")
+            found = [row for table in tables for row in db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 5")]
+            tokens = [
+                (name, round(observations.retry_tokens(db, name, NOW + len(taught) * apart_ms), 6))
+                for name in ("openai", "mistral")
+            ]
+            return [*found, *tokens]
+        finally:
+            db.execute("ROLLBACK")
+
+    assert state([taught]) == state([[one] for one in taught])
+
+
+def test_a_clock_that_was_far_ahead_keeps_nobody_out(db: sqlite3.Connection) -> None:
+    for name in ("UnreachableError", "QuotaError", "ModelGoneError", "RateLimitError"):
+        observations.learn(db, [lesson(NOW + FAR, name)])
+    assert len(open_until(db, NOW + FAR)) == 4
+    assert open_until(db, NOW) == []
+    prober = ProbeClaim("me", NOW, NOW + HOUR_MS, "old")
+    assert breakers.win_probe(db, "openai", "a", prober)
+    observations.learn(db, [lesson(NOW, "UnreachableError")])
+    [until_ms] = open_until(db, NOW)
+    assert until_ms <= NOW + 60_000, "what is learned now counts from now"
+
+
+def test_a_clock_that_jumps_back_by_a_moment_still_lets_in_within_the_hour(db: sqlite3.Connection) -> None:
+    observations.learn(db, [lesson(NOW, "UnreachableError")])
+    back = NOW - 600_000
+    assert all(until_ms <= back + HOUR_MS for until_ms in open_until(db, back))
+    assert open_until(db, NOW + 31_000) == []
+
+
+def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_any_other(
+    db: sqlite3.Connection,
+) -> None:
+    slow = lesson(NOW + FAR)._replace(ttft_s=50.0, trip=None)
+    observations.learn(db, [slow])
+    observations.learn(db, [slow._replace(at_ms=NOW, ttft_s=0.5)])
+    later = observations.recall(db, bucket=0, effort="", now_ms=NOW + 20 * latency.HALF_LIFE_MS)
+    assert Evidence(*later.latencies["openai", "a", "ttft"]).weight < 0.001
+
+
+def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connection) -> None:
+    now_ms, rests = NOW, []
+    for _ in range(8):
+        observations.learn(db, [lesson(now_ms, "UnreachableError")])
+        [until_ms] = open_until(db, now_ms)
+        rests.append((until_ms - now_ms) // 1000)
+        now_ms = until_ms + 1
+    assert rests == [30, 60, 120, 240, 480, 900, 900, 900]
+    observations.learn(db, [Observation("openai", "b", "", 0, now_ms, "old", succeeded=True)])
+    observations.learn(db, [lesson(now_ms, "UnreachableError")])
+    assert open_until(db, now_ms) == [now_ms + 30_000]
+
+
+def test_a_new_key_does_not_inherit_what_the_old_one_did(db: sqlite3.Connection) -> None:
+    observations.learn(db, [lesson(NOW, "AuthenticationError")])
+    observations.learn(db, [lesson(NOW, "QuotaError", fingerprint="new")])
+    [breaker] = breakers.open_breakers(db, NOW)
+    assert (breaker.reason, breaker.open_until_ms) == ("no credit", NOW + 15 * 60_000)
+    assert breakers.win_probe(db, "openai", "a", ProbeClaim("me", NOW, NOW + 1, "third"))
+
+
+def test_one_wins_the_probe_until_it_is_dead_and_who_planned_before_a_failure_does_not_call(
+    db: sqlite3.Connection,
+) -> None:
+    observations.learn(db, [lesson(NOW, "UnreachableError")])
+    assert not breakers.win_probe(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old"))
+    assert breakers.win_probe(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old", awake=True))
+    half = NOW + 31_000
+    assert breakers.win_probe(db, "openai", "a", ProbeClaim("one", half, half + 5_000, "old"))
+    assert breakers.win_probe(db, "openai", "a", ProbeClaim("one", half + 1, half + 5_000, "old")), "it asks once more"
+    assert not breakers.win_probe(db, "openai", "a", ProbeClaim("two", half + 1, half + 5_000, "old"))
+    assert [breaker.probing for breaker in breakers.open_breakers(db, half + 1)] == [True]
+    assert breakers.win_probe(db, "openai", "a", ProbeClaim("two", half + 5_001, half + 9_000, "old")), "it has died"
+
+
+def test_retries_run_out_and_come_back(db: sqlite3.Connection) -> None:
+    for _ in range(25):
+        observations.spend_retry_token(db, "openai", NOW)
+    assert observations.retry_tokens(db, "openai", NOW) == 0
+    assert observations.retry_tokens(db, "openai", NOW + 60_000) == pytest.approx(1)
+    for _ in range(10):
+        observations.learn(db, [Observation("openai", "a", "", 0, NOW, "old", succeeded=True)])
+    assert observations.retry_tokens(db, "openai", NOW) == pytest.approx(2)
+    assert observations.retry_tokens(db, "openai", NOW + FAR) == RETRY_TOKENS
+    assert observations.retry_tokens(db, "mistral", NOW) == RETRY_TOKENS
+
+
+@pytest.mark.parametrize("reason", TripReason)
+def test_the_reason_of_an_open_circuit_is_stored_as_the_text_that_older_versions_read(
+    db: sqlite3.Connection, reason: TripReason
+) -> None:
+    observations.learn(db, [lesson(trip=BreakerRule("key", reason, HOUR_MS, HOUR_MS))])
+    stored = db.execute("SELECT reason, typeof(reason) FROM breakers").fetchone()
+    assert tuple(stored) == (reason.value, "text")
+    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [reason]
+
+
+def test_a_circuit_that_a_newer_version_opened_stays_open_for_a_reason_this_one_does_not_know(
+    db: sqlite3.Connection,
+) -> None:
+    observations.learn(db, [lesson(trip=BreakerRule("key", TripReason.NO_CREDIT, HOUR_MS, HOUR_MS))])
+    db.execute("UPDATE breakers SET reason = 'moon in the way'")
+    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [TripReason.FAILURES]
