@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
+from llmroute.config import Timeouts
 from llmroute.config.env import VARIABLES
 from llmroute.config.schema import Document
 from llmroute.providers import PROVIDERS
+from llmroute.routing.actions import MAX_ATTEMPTS
+from llmroute.routing.plan import Weights
 from tests.docs.pages import ROOT, read
 
 PAGE = read("configuration.md")
@@ -36,3 +40,11 @@ def test_every_variable_is_documented_and_those_of_env_files_are_in_the_example(
 def test_every_key_of_config_toml_is_documented() -> None:
     for key in keys(Document.model_json_schema()):
         assert f"`{key}`" in PAGE or f"[{key}" in PAGE or f"\n{key} = " in PAGE, key
+
+
+def test_the_page_shows_the_default_of_every_limit_and_timeout() -> None:
+    [block] = [text for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[timeouts]" in text]
+    shown = tomllib.loads(block)
+    assert shown["timeouts"] == Timeouts()._asdict()
+    assert shown["weights"] == Weights()._asdict()
+    assert shown["max_attempts"] == MAX_ATTEMPTS
