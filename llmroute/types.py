@@ -10,6 +10,7 @@ from llmroute.values import Answered
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
+ModelSize = Literal["small", "medium", "large"]
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 UsageSource = Literal["reported", "estimated", "implausible", "none"]
@@ -203,6 +204,7 @@ class ModelConfig:
     `id` is the model's name in llmroute, `api_name` what its vendor calls it on the wire.
     `own_window` is the part of the window that the model's own settings on a local server ask for.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
+    `size` is the model's place among its maker's models; `follows` is the `provider/id` of its predecessor.
     `prices` is in order of `valid_from`, oldest first.
     """
 
@@ -219,6 +221,8 @@ class ModelConfig:
     deprecated_on: str | None = None
     retires_on: str | None = None
     successor: str | None = None
+    size: ModelSize = "medium"
+    follows: str | None = None
     as_of: str | None = None
     known: bool = True
     own_window: int | None = None

@@ -59,7 +59,9 @@ class Compiler:
             "attribution": self.overlay["attribution"],
             "inputs": self.versions,
             "providers": {
-                name: {key: facts[key] for key in _PROVIDER_FACTS if key in facts} for name, facts in providers.items()
+                name: {key: facts[key] for key in _PROVIDER_FACTS if key in facts}
+                | ({"speeds": self.overlay["speeds"][name]} if name in self.overlay.get("speeds", {}) else {})
+                for name, facts in providers.items()
             },
             "models": [self.row(name) for name in names],
         }
@@ -73,6 +75,7 @@ class Compiler:
         origin: dict[str, str] = {}
         for read in (self._limits, self._prices, self._capabilities, self._parameters, self._quality, self._lifecycle):
             row |= read(name, facts, origin)
+        row |= {"size": facts.get("size"), "follows": facts.get("follows")}
         origin |= {f"{field}_note": note for field, note in facts.get("notes", {}).items()}
         for key in ("api_name", "price_record"):
             if row[key] == (model if key == "api_name" else facts["api_name"]):

@@ -13,6 +13,7 @@ from llmroute.errors import ModelRetiredError, RequestError
 from llmroute.registry import aliases, families, lifecycle
 from llmroute.registry.catalogue_file import load, shipped
 from llmroute.registry.class_access import answers_on_class
+from llmroute.registry.expectations import expected_quality, expected_speed
 from llmroute.registry.model_index import ModelIndex
 from llmroute.registry.pricing import rates_on
 from llmroute.types import CAPABILITIES, PICO_PER_USD
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
 
+    from llmroute.registry.expectations import Quality, Speed
     from llmroute.types import ModelConfig
 
 __all__ = ["ModelRegistry"]
@@ -213,6 +215,16 @@ class ModelRegistry:
     def typical_latency_ms(self, provider: str) -> float:
         """How long the provider says that a typical answer takes; infinite where it says nothing."""
         return float(self._providers[provider].get("typical_latency_ms", inf))
+
+    @answers_on_class
+    def expected_quality(self, model: ModelConfig) -> Quality:
+        """Return the model's rating, or where it has none an estimate from its predecessor or its price."""
+        return expected_quality(model, self._held.find)
+
+    @answers_on_class
+    def expected_speed(self, model: ModelConfig, effort: str) -> Speed | None:
+        """Return the speed of the model's class at an effort, None where the catalogue has none of its provider."""
+        return expected_speed(model, effort, self._providers[model.provider].get("speeds"))
 
     @answers_on_class
     def is_local(self, provider: str, model: str) -> bool:

@@ -33,6 +33,8 @@ def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
         deprecated_on=row.get("deprecated_on"),
         retires_on=row.get("retires_on"),
         successor=row.get("successor"),
+        size=row.get("size", "medium"),
+        follows=row.get("follows"),
         as_of=row.get("as_of"),
         facts=dict(row),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmroute.errors import ConfigError, RequestError
-from llmroute.types import Capability  # noqa: TC001 (pydantic reads it)
+from llmroute.types import Capability, ModelSize  # noqa: TC001 (pydantic reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -38,6 +38,8 @@ Tokens = Annotated[int, Field(gt=0, le=MAX_TOKENS)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
 Quality = Annotated[int, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=2000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Effort = Literal["none", "low", "medium", "high", "xhigh", "max"]
 EffortForm = Literal[
     "reasoning_effort", "output_config", "thinking_budget", "reasoning_enabled", "think", "think_level"
 ]
@@ -92,6 +94,8 @@ class _Model(_Table):
     deprecated_on: Day | None = None
     retires_on: Day | None = None
     successor: Name | None = None
+    size: ModelSize = "medium"
+    follows: Name | None = None
 
 
 class UserRow(_Model, _TieredPrices):
@@ -125,10 +129,18 @@ class CatalogueRow(_Model):
         return self
 
 
+class _Speeds(_Table):
+    first_token_s: dict[Effort, Seconds]
+    tokens_per_s: dict[ModelSize, Seconds]
+    hidden_reasoning: bool = False
+    source: Text
+
+
 class _Provider(_Table):
     typical_latency_ms: Annotated[int, Field(gt=0)] | None = None
     local: bool = False
     last_resort: bool = False
+    speeds: _Speeds | None = None
 
 
 class Catalogue(_Table):
@@ -151,6 +163,8 @@ class Catalogue(_Table):
                 raise ValueError(f"{row.provider}/{row.id} is of no provider")
             if row.successor is not None and row.successor not in known:
                 raise ValueError(f"the successor of {row.provider}/{row.id} is not listed")
+            if row.follows is not None and row.follows not in known:
+                raise ValueError(f"the predecessor of {row.provider}/{row.id} is not listed")
         return self
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from llmroute.catalogue_build.compile import Compiler
 from llmroute.catalogue_build.sources import Inputs, genai_models, shutdowns
+from llmroute.errors import RequestError
 from llmroute.registry.schema import check_catalogue
 
 if TYPE_CHECKING:
@@ -216,3 +217,25 @@ def test_a_package_that_is_nowhere_and_one_that_is_there_twice_are_refused(tmp_p
         (tmp_path / f"litellm-{version}-py3-none-any.whl").touch()
     with pytest.raises(FileNotFoundError, match="more than one wheel of litellm"):
         Inputs(tmp_path).version("litellm")
+
+
+def test_the_overlay_says_how_fast_a_provider_is_and_which_model_another_follows(inputs: Inputs) -> None:
+    speeds = {
+        "first_token_s": {"none": 1},
+        "tokens_per_s": {"small": 90, "medium": 60, "large": 20},
+        "source": "a page",
+    }
+    words = overlay(a={"size": "small"}, b={"follows": "openai/a"}) | {"speeds": {"openai": speeds}}
+    catalogue = Compiler(inputs, words).catalogue()
+    check_catalogue(catalogue)
+    assert catalogue["providers"]["openai"]["speeds"] == speeds
+    assert [(row.get("size"), row.get("follows")) for row in catalogue["models"]] == [
+        ("small", None),
+        (None, "openai/a"),
+    ]
+
+
+def test_a_catalogue_in_which_a_model_follows_one_that_is_not_listed_is_rejected(inputs: Inputs) -> None:
+    catalogue = Compiler(inputs, overlay(a={"follows": "openai/z"})).catalogue()
+    with pytest.raises(RequestError, match="predecessor of openai/a"):
+        check_catalogue(catalogue)
