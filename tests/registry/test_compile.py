@@ -225,7 +225,9 @@ def test_the_overlay_says_how_fast_a_provider_is_and_which_model_another_follows
         "tokens_per_s": {"small": 90, "medium": 60, "large": 20},
         "source": "a page",
     }
-    words = overlay(a={"size": "small"}, b={"follows": "openai/a"}) | {"speeds": {"openai": speeds}}
+    words = overlay(a={"size": "small"}, b={"aliases": ["b-latest"], "follows": "openai/a"}) | {
+        "speeds": {"openai": speeds}
+    }
     catalogue = Compiler(inputs, words).catalogue()
     check_catalogue(catalogue)
     assert catalogue["providers"]["openai"]["speeds"] == speeds
@@ -236,6 +238,6 @@ def test_the_overlay_says_how_fast_a_provider_is_and_which_model_another_follows
 
 
 def test_a_catalogue_in_which_a_model_follows_one_that_is_not_listed_is_rejected(inputs: Inputs) -> None:
-    catalogue = Compiler(inputs, overlay(a={"follows": "openai/z"})).catalogue()
+    catalogue = Compiler(inputs, overlay(a={"follows": "openai/z"}, b={"aliases": ["b-latest"]})).catalogue()
     with pytest.raises(RequestError, match="predecessor of openai/a"):
         check_catalogue(catalogue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from llmroute.registry import ModelRegistry
 from llmroute.registry.expectations import Quality, expected_effort, expected_quality, expected_speed
 from llmroute.types import ModelConfig, ParameterLimits, Price
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 REGISTRY = ModelRegistry()
 
 
@@ -20,12 +24,17 @@ def model(name: str, **facts: object) -> ModelConfig:
     return ModelConfig(provider=provider, id=id_, api_name=id_, **facts)  # type: ignore[arg-type]
 
 
-def known(*models: ModelConfig) -> dict[str, ModelConfig]:
-    return {one.name: one for one in models}
+def known(*models: ModelConfig) -> Callable[[str], ModelConfig | None]:
+    """Return what finds a model by its name among these."""
+
+    def find(name: str) -> ModelConfig | None:
+        return next((one for one in models if one.name == name), None)
+
+    return find
 
 
 def test_a_rating_is_taken_as_it_is() -> None:
-    assert expected_quality(model("openai/a", quality=77, follows="openai/b"), {}.get) == Quality(77, "rated")
+    assert expected_quality(model("openai/a", quality=77, follows="openai/b"), known()) == Quality(77, "rated")
 
 
 def test_an_unrated_model_is_rated_a_little_above_the_model_that_it_follows() -> None:
@@ -34,27 +43,27 @@ def test_an_unrated_model_is_rated_a_little_above_the_model_that_it_follows() ->
         model("openai/b", follows="openai/a"),
         model("openai/c", follows="openai/b"),
     )
-    find = known(first, second, third).get
+    find = known(first, second, third)
     assert expected_quality(second, find) == Quality(91, "of its predecessor")
     assert expected_quality(third, find) == Quality(92, "of its predecessor")
 
 
 def test_models_that_follow_each_other_in_a_circle_have_an_expected_quality() -> None:
     one, other = model("openai/a", follows="openai/b"), model("openai/b", follows="openai/a")
-    assert expected_quality(one, known(one, other).get).basis == "a guess"
+    assert expected_quality(one, known(one, other)).basis == "a guess"
 
 
 @given(usd=st.floats(0.001, 10_000))
 def test_without_a_predecessor_the_price_says_more_or_less_how_good_a_model_is(usd: float) -> None:
     price = Price(input=0, output=round(usd * 10**6))
-    found = expected_quality(model("openai/a", prices=(price,)), {}.get)
+    found = expected_quality(model("openai/a", prices=(price,)), known())
     assert found.basis == "by its price"
     assert 40 <= found.value <= 85
     assert found.value == pytest.approx(min(max(70 + 3.4 * log(usd), 40), 85), abs=0.6)
 
 
 def test_a_free_model_without_a_rating_is_a_guess() -> None:
-    assert expected_quality(model("ollama/a", prices=(Price(input=0, output=0),)), {}.get) == Quality(50, "a guess")
+    assert expected_quality(model("ollama/a", prices=(Price(input=0, output=0),)), known()) == Quality(50, "a guess")
 
 
 def test_the_newest_flagships_are_not_expected_to_be_worse_than_those_they_follow() -> None:
