@@ -1,4 +1,4 @@
-"""The requests of a batch that got no answer, ready to be run again."""
+"""FILE.failed: the requests of a batch that have no answer, ready to be run again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class FailuresFile:
-    """A file that takes the place of an older one when the run has ended by itself, for that one may be its input."""
+    """A list of requests that replaces an older one when the run ends, because the older one may be its input."""
 
     def __init__(self, path: Path) -> None:
-        """Nothing is written before the first failure."""
+        """Create nothing before the first failure."""
         self.path = path
-        self._file: IO[str] | None = None
-        self._new: Path | None = None
         self.count = 0
+        self._file: IO[str] | None = None
+        self._new_path: Path | None = None
 
     def write(self, source: dict[str, Any]) -> None:
         """Add a request.
@@ -29,30 +29,30 @@ class FailuresFile:
             OSError: it cannot be written.
         """
         if self._file is None:
-            fd, self._new = new_file_beside(self.path)
+            fd, self._new_path = new_file_beside(self.path)
             self._file = open(fd, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115 (open until the end)
         self._file.write(json.dumps(source, ensure_ascii=False) + "\n")
         self.count += 1
 
     def finish(self) -> None:
-        """Put the file in its place; without failures there is none.
+        """Replace the older file; without failures, delete it.
 
         Raises:
             OSError: it cannot be written.
         """
-        if self._file is None or self._new is None:
+        if self._file is None or self._new_path is None:
             if not self.path.is_dir():
                 self.path.unlink(missing_ok=True)
             return
         with self._file as file:
             file.flush()
-            put_in_place(file.fileno(), self._new, self.path)
-        self._new = None
+            put_in_place(file.fileno(), self._new_path, self.path)
+        self._new_path = None
 
-    def drop(self) -> None:
-        """Leave the older file where it is: this run has not come to its end."""
+    def discard(self) -> None:
+        """Keep the older file and delete the new one."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
-            if self._new is not None:
-                self._new.unlink(missing_ok=True)
+            if self._new_path is not None:
+                self._new_path.unlink(missing_ok=True)

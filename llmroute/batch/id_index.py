@@ -1,4 +1,4 @@
-"""Where the line of each id is, in twenty to forty bytes an entry: a million ids as Python objects take 150 MB."""
+"""A compact map from request ids to integers: 20 to 40 bytes per id, where a dict takes 150."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LEAST_SLOTS = 1024
-_MASK = 2**64 - 1
+_INITIAL_SLOTS = 1024
+_HASH_MASK = 2**64 - 1
 
 
 class IdIndex:
-    """Maps ids to whole numbers from 0 to 2**64 - 1: a hash table of two arrays, at most four fifths full.
+    """A hash table with linear probing in two arrays, at most four fifths full; values are from 0 to 2**64 - 1.
 
-    Ids are known by their 64-bit hash: of ten million, two are taken for one another with a chance of 1 in 370,000.
+    An id is identified by its 64-bit hash: among ten million, the probability of a collision is 1 in 370,000.
     """
 
     def __init__(self) -> None:
         self._count = 0
-        self._make(_LEAST_SLOTS)
+        self._allocate(_INITIAL_SLOTS)
 
-    def _make(self, slots: int) -> None:
+    def _allocate(self, slots: int) -> None:
+        # A hash of 0 marks a free slot.
         self._hashes = array("Q", bytes(8 * slots))
         self._values = array("Q", bytes(8 * slots))
 
@@ -30,46 +31,45 @@ class IdIndex:
         return self._count
 
     def get(self, key: str | int) -> int | None:
-        """Return the number of an id, None where it has none."""
-        slot, found = self._find(_hash(key))
-        return self._values[slot] if found else None
+        """Return the value of an id, None if it has none."""
+        slot = self._slot(hashed := _hash(key))
+        return self._values[slot] if self._hashes[slot] == hashed else None
 
     def put(self, key: str | int, value: int) -> None:
-        """Set the number of an id."""
-        if 5 * self._count >= 4 * len(self._hashes):
-            self._grow()
-        self._put(_hash(key), value)
+        """Set the value of an id."""
+        hashed = _hash(key)
+        slot = self._slot(hashed)
+        if not self._hashes[slot]:
+            self._count += 1
+            if 5 * self._count > 4 * len(self._hashes):
+                self._grow()
+                slot = self._slot(hashed)
+            self._hashes[slot] = hashed
+        self._values[slot] = value
 
     def values(self) -> Iterator[int]:
-        """Yield every number, in no order."""
-        return (value for known, value in zip(self._hashes, self._values, strict=True) if known)
+        """Yield every value, in no particular order."""
+        return (value for hashed, value in zip(self._hashes, self._values, strict=True) if hashed)
 
-    def _put(self, hashed: int, value: int) -> None:
-        slot, found = self._find(hashed)
-        self._hashes[slot] = hashed
-        self._values[slot] = value
-        self._count += not found
-
-    def _find(self, hashed: int) -> tuple[int, bool]:
-        """Return the slot of a hash, or the free one that it would get."""
+    def _slot(self, hashed: int) -> int:
+        """Return the slot of a hash, or the free slot where it belongs."""
         hashes = self._hashes
-        last = len(hashes) - 1
-        slot = hashed & last
-        while (known := hashes[slot]) != hashed:
-            if not known:
-                return slot, False
-            slot = (slot + 1) & last
-        return slot, True
+        mask = len(hashes) - 1
+        slot = hashed & mask
+        while hashes[slot] not in (0, hashed):
+            slot = (slot + 1) & mask
+        return slot
 
     def _grow(self) -> None:
         hashes, values = self._hashes, self._values
-        self._make(2 * len(hashes))
-        self._count = 0
+        self._allocate(2 * len(hashes))
         for hashed, value in zip(hashes, values, strict=True):
             if hashed:
-                self._put(hashed, value)
+                slot = self._slot(hashed)
+                self._hashes[slot] = hashed
+                self._values[slot] = value
 
 
 def _hash(key: str | int) -> int:
-    # The number 1 and the text "1" are two ids; Python's hash of a small number is itself, which would crowd the slots.
-    return hash((type(key) is int, key)) & _MASK or 1
+    # With its type: 1 and "1" are two ids, and the bare hash of a small integer is itself, which would cluster.
+    return hash((type(key) is int, key)) & _HASH_MASK or 1

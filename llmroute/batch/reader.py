@@ -1,4 +1,4 @@
-"""Read requests from a file, one at a time: JSON lines, plain lines, or a column of CSV."""
+"""Read the requests of a batch one at a time from JSON lines, plain lines, or a column of CSV."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from llmroute.batch.template import Template
     from llmroute.request.options import Options
 
-DELIMITER_HINT = OptionText(Remedy("delimiter"), " says what stands between the cells")
+DELIMITER_HINT = OptionText("set the delimiter with ", Remedy("delimiter"))
 MAX_LINE_BYTES = 64 * 1024 * 1024
-# What a line says of which models are tried stands in place of all that the command line says of it.
-_CHOICES = ("model", "provider", "chain", "fallback")
+# A line that sets one of these replaces all of them, so that it does not mix with the models of the command line.
+_MODEL_OPTIONS = ("model", "provider", "chain", "fallback")
 
 
 class Request(NamedTuple):
-    """One request of a batch, or why a line is none.
+    """One request of a batch, or the error of an invalid line.
 
-    `line` is its number in the input, from 1.  `source` is a JSON line that asks for the same again.
+    `line` is the line number in the input, from 1.  `source` is the request as a JSON line that can be run again.
     """
 
     line: int
     id: str | int
-    asked: Options | RequestError
+    options: Options | RequestError
     source: dict[str, Any]
 
 
 class InputFormat(NamedTuple):
-    """How the input is to be read: JSON lines, unless `lines` or a CSV `column` says otherwise.
+    """The format of the input: JSON lines unless `lines` or a CSV `column` is set.
 
-    `delimiter` stands between the cells of CSV.  `encoding` is Python's name of one; None is UTF-8.
+    `delimiter` separates the cells of CSV.  `encoding` is Python's name of an encoding; None is UTF-8.
     """
 
     lines: bool = False
@@ -51,44 +51,47 @@ class InputFormat(NamedTuple):
     encoding: str | None = None
 
 
-def requests(file: IO[bytes], form: InputFormat, defaults: Options) -> Iterator[Request]:
-    """Yield a request for each line, those that are none too; a line that is not in the encoding is none.
+def read_requests(file: IO[bytes], input_format: InputFormat, defaults: Options) -> Iterator[Request]:
+    """Yield a request or an error for each line that is not blank.
 
     Raises:
-        RequestError: the file is no CSV with that column, or begins with what is no text.
-        OSError: it cannot be read.
+        RequestError: the CSV file has no such column, or the file does not start with text.
+        OSError: the file cannot be read.
     """
-    text = as_utf8(file, form.encoding)
-    if isinstance(file, io.BufferedReader) and form.encoding is None:
+    text = as_utf8(file, input_format.encoding)
+    if isinstance(file, io.BufferedReader) and input_format.encoding is None:
         check_beginning(file.peek(1), "the input")
-    if form.column is not None:
-        yield from map(_checked, _of_csv(text, form.column, form, defaults))
+    if input_format.column is not None:
+        requests = _csv_requests(text, input_format.column, input_format, defaults)
     else:
-        yield from map(_checked, _of_lines(text, form, defaults))
+        requests = _line_requests(text, input_format, defaults)
+    yield from map(_validated, requests)
 
 
-def _checked(request: Request) -> Request:
-    """Say of a request that could be made of nobody that it is none."""
+def _validated(request: Request) -> Request:
     try:
-        if not isinstance(request.asked, RequestError):
-            request.asked.rendered_prompt(streaming=False)
+        if not isinstance(request.options, RequestError):
+            request.options.rendered_prompt(streaming=False)
     except RequestError as error:
-        return request._replace(asked=error, source={})
+        return request._replace(options=error, source={})
     return request
 
 
-def _of_lines(file: IO[bytes], form: InputFormat, defaults: Options) -> Iterator[Request]:
+def _line_requests(file: IO[bytes], input_format: InputFormat, defaults: Options) -> Iterator[Request]:
+    parse = _plain_request if input_format.lines else _json_request
     for number, raw in _lines(file):
-        if isinstance(raw, RequestError):
-            yield Request(number, number, raw, {})
-        elif form.lines:
-            yield _of_bytes(number, raw, form.template, defaults)
+        try:
+            if isinstance(raw, RequestError):
+                raise raw
+            text = decoded(raw, None, "the line")
+        except RequestError as error:
+            yield Request(number, number, error, {})
         else:
-            yield _of_json(number, raw, form.template, defaults)
+            yield parse(number, text, input_format.template, defaults)
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
-    """Yield the lines that are not blank, without their ends, by their numbers."""
+    """Yield the number and content of each line that is not blank, without its end."""
     number = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -102,61 +105,62 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
             yield number, line.rstrip(b"\r\n")
 
 
-def _of_bytes(number: int, raw: bytes, template: Template | None, defaults: Options) -> Request:
-    try:
-        text = decoded(raw, None, "the line")
-    except RequestError as error:
-        return Request(number, number, error, {})
-    return _of_text(number, text, {}, template, defaults)
+def _plain_request(number: int, text: str, template: Template | None, defaults: Options) -> Request:
+    return _text_request(number, text, {}, template, defaults)
 
 
-def _of_text(number: int, text: str, fields: dict[str, Any], template: Template | None, defaults: Options) -> Request:
-    asked_id = fields.get("id") or number
+def _text_request(
+    number: int, text: str, fields: dict[str, Any], template: Template | None, defaults: Options
+) -> Request:
+    request_id = fields.get("id") or number
     try:
         prompt = text if template is None else template.fill({**fields, "text": text})
     except RequestError as error:
-        return Request(number, asked_id, error, {})
-    return Request(number, asked_id, replace(defaults, prompt=prompt), {"id": asked_id, "prompt": prompt})
+        return Request(number, request_id, error, {})
+    return Request(number, request_id, replace(defaults, prompt=prompt), {"id": request_id, "prompt": prompt})
 
 
-def _of_json(number: int, raw: bytes, template: Template | None, defaults: Options) -> Request:
-    asked_id: str | int = number
+def _json_request(number: int, text: str, template: Template | None, defaults: Options) -> Request:
     try:
-        said = json.loads(decoded(raw, None, "the line"))
-        if not isinstance(said, dict):
-            return Request(number, number, RequestError('the line is no object like {"id": ..., "prompt": "..."}'), {})
-        if isinstance(said.get("id"), str | int) and said["id"] != "":
-            asked_id = said["id"]
-        from llmroute.batch import request_schema as line
-
-        options = said
-        if template is not None:
-            prompt = template.fill({"text": said.get("prompt"), **said} if "prompt" in said else said)
-            options = {**{name: value for name, value in said.items() if name in line.NAMES}, "prompt": prompt}
-        return Request(number, asked_id, _joined(defaults, line.read(options).options()), {**options, "id": asked_id})
-    except RequestError as error:
-        return Request(number, asked_id, error, {})
+        record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        told = str(error).partition("\n")[0][:120]
-        return Request(number, number, RequestError(f"the line is not JSON: {told}"), {})
+        reason = str(error).partition("\n")[0][:120]
+        return Request(number, number, RequestError(f"the line is not JSON: {reason}"), {})
+    if not isinstance(record, dict):
+        return Request(number, number, RequestError('the line is not an object like {"id": ..., "prompt": "..."}'), {})
+    has_id = isinstance(record.get("id"), str | int) and record["id"] != ""
+    request_id = record["id"] if has_id else number
+    from llmroute.batch import request_schema as schema  # imports pydantic
 
-
-def _joined(defaults: Options, said: dict[str, Any]) -> Options:
-    if any(name in said for name in _CHOICES):
-        defaults = replace(defaults, model=None, provider=None, chain=None, fallback=())
-    return replace(defaults, **said)
-
-
-def _of_csv(file: IO[bytes], column: str, form: InputFormat, defaults: Options) -> Iterator[Request]:
-    csv.field_size_limit(MAX_LINE_BYTES)
-    # What is not UTF-8 becomes half characters, by which its row is known.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv.reader(text, strict=True, delimiter=form.delimiter)
+    source = record
     try:
-        head = next(rows, [])
+        if template is not None:
+            prompt = template.fill({"text": record["prompt"], **record} if "prompt" in record else record)
+            source = {**{name: value for name, value in record.items() if name in schema.FIELDS}, "prompt": prompt}
+        options = _merged(defaults, schema.parse_line(source).options())
+    except RequestError as error:
+        return Request(number, request_id, error, {})
+    except RecursionError:
+        return Request(number, request_id, RequestError("the line is nested too deeply"), {})
+    return Request(number, request_id, options, {**source, "id": request_id})
+
+
+def _merged(defaults: Options, options: dict[str, Any]) -> Options:
+    if any(name in options for name in _MODEL_OPTIONS):
+        defaults = replace(defaults, model=None, provider=None, chain=None, fallback=())
+    return replace(defaults, **options)
+
+
+def _csv_requests(file: IO[bytes], column: str, input_format: InputFormat, defaults: Options) -> Iterator[Request]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    # Bytes that are not UTF-8 become surrogates, so that only their row is rejected.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    rows = csv.reader(text, strict=True, delimiter=input_format.delimiter)
+    try:
+        header = next(rows, [])
     except csv.Error as error:
-        raise RequestError(f"the first line is no head of a CSV file: {error}") from None
-    _check_head(head, column)
+        raise RequestError(f"the first line is not a CSV header: {error}") from None
+    _check_header(header, column)
     while True:
         try:
             row = next(rows)
@@ -167,40 +171,37 @@ def _of_csv(file: IO[bytes], column: str, form: InputFormat, defaults: Options) 
             continue
         if not row:
             continue
-        if (problem := _problem_of(row, head, column, form.delimiter)) is not None:
-            yield Request(rows.line_num, rows.line_num, problem, {})
+        if (row_error := _row_error(row, header, column, input_format.delimiter)) is not None:
+            yield Request(rows.line_num, rows.line_num, row_error, {})
             continue
-        fields = dict(zip(head, row, strict=True))
-        yield _of_text(rows.line_num, fields[column], fields, form.template, defaults)
+        fields = dict(zip(header, row, strict=True))
+        yield _text_request(rows.line_num, fields[column], fields, input_format.template, defaults)
 
 
-def _check_head(head: list[str], column: str) -> None:
-    found = head.count(column)
-    if found == 1:
+def _check_header(header: list[str], column: str) -> None:
+    count = header.count(column)
+    if count == 1:
         return
-    if found:
-        raise RequestError(f"the file has {found} columns {column!r}: name the one with the prompts otherwise")
-    near = nearest(column, head)
-    told = ", ".join(name.encode("utf-8", "replace").decode() for name in head)
+    if count:
+        raise RequestError(f"the file has {count} columns {column!r}: rename all but one")
+    near = nearest(column, header)
+    names = ", ".join(name.encode("utf-8", "replace").decode() for name in header)
     raise RequestError(
-        f"the file has no column {column!r}, only {told or 'none'}",
-        hint=f"did you mean {near}?" if near else DELIMITER_HINT if len(head) == 1 else None,
+        f"the file has no column {column!r}, only {names or 'none'}",
+        hint=f"did you mean {near}?" if near else DELIMITER_HINT if len(header) == 1 else None,
     )
 
 
-def _problem_of(row: list[str], head: list[str], column: str, delimiter: str) -> RequestError | None:
-    """Say why a row is no request: a prompt that lost its quotes must not be sent in part."""
+def _row_error(row: list[str], header: list[str], column: str, delimiter: str) -> RequestError | None:
+    """Return the error of an invalid row: a prompt with an unquoted delimiter must not be sent in part."""
     if any("\udc80" <= letter <= "\udcff" for cell in row if not cell.isascii() for letter in cell):
         return RequestError("the row is not UTF-8", hint=HINT)
-    if len(row) == len(head):
+    if len(row) == len(header):
         return None
-    if len(row) <= head.index(column):
-        return RequestError(f"the row has no {column!r}: it has {_cells(row)}, and the head {len(head)}")
+    count = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
+    if len(row) <= header.index(column):
+        return RequestError(f"the row has no {column!r}: it has {count}, the header has {len(header)}")
     return RequestError(
-        f"the row has {_cells(row)}, and the head {len(head)}, so that {column!r} may be cut",
-        hint=f"put a cell that holds {delimiter!r} in double quotes",
+        f"the row has {count}, the header has {len(header)}: {column!r} may be incomplete",
+        hint=f"quote a cell that contains {delimiter!r} with double quotes",
     )
-
-
-def _cells(row: list[str]) -> str:
-    return f"{len(row)} cell{'' if len(row) == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What a line of a batch may say: its id, its prompt, and any option of `gen`."""
+"""The schema of a JSON line of a batch: its id, its prompt, and any option of `gen`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.errors import RequestError
+from llmroute.request.option_types import KINDS, shown
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
 
 
 def _also(*names: str) -> Any:
-    """Take a field by the name of its flag as well as by that of the library."""
+    """Accept a field by the name of its flag, too."""
     return Field(None, validation_alias=AliasChoices(*names))
 
 
 class RequestLine(BaseModel):
-    """One JSON line; values are checked against each other when the request is made, as those of `gen` are."""
+    """One JSON line; `Options.rendered_prompt` checks its values against each other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -54,40 +55,45 @@ class RequestLine(BaseModel):
     strict_params: bool | None = None
 
     def options(self) -> dict[str, Any]:
-        """Return what the line says, by the names of `Options`."""
-        said = self.model_dump(exclude_none=True, exclude={"id", "no_fallback", "no_upgrade"})
+        """Return the options of the line by the names of `Options`."""
+        options = self.model_dump(exclude_none=True, exclude={"id", "no_fallback", "no_upgrade"})
         if self.no_fallback is not None:
-            said["enable_fallback"] = not self.no_fallback
+            options["enable_fallback"] = not self.no_fallback
         if self.no_upgrade is not None:
-            said["upgrade"] = not self.no_upgrade
-        return said
+            options["upgrade"] = not self.no_upgrade
+        return options
 
 
-def names() -> frozenset[str]:
-    """Return every name that a line may use."""
-    aliases = [field.validation_alias for field in RequestLine.model_fields.values()]
-    choices = [str(name) for alias in aliases if isinstance(alias, AliasChoices) for name in alias.choices]
-    return frozenset([*RequestLine.model_fields, *choices])
+def _fields_by_name() -> dict[str, str]:
+    """Return the field of every name that a line may use."""
+    fields: dict[str, str] = {}
+    for field, info in RequestLine.model_fields.items():
+        aliases = info.validation_alias.choices if isinstance(info.validation_alias, AliasChoices) else ()
+        fields |= {str(name): field for name in (field, *aliases)}
+    return fields
 
 
-NAMES = names()
+FIELDS = _fields_by_name()
+_EXPECTED_ID = "text that is not empty, or a whole number"
 
 
-def read(said: dict[str, Any]) -> RequestLine:
-    """Return a line, checked.
+def parse_line(record: dict[str, Any]) -> RequestLine:
+    """Return a line, validated.
 
     Raises:
-        RequestError: names the first field that is wrong, and what was expected.
+        RequestError: names the first invalid field and what was expected.
     """
     try:
-        return RequestLine.model_validate(said)
+        return RequestLine.model_validate(record)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         name = str(first["loc"][0])
         if first["type"] != "extra_forbidden":
-            raise RequestError(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-        near = nearest(name, NAMES)
+            value = shown(record.get(name, first["input"]))
+            expected = _EXPECTED_ID if name == "id" else KINDS.get(FIELDS[name], KINDS["upgrade"]).expected
+            raise RequestError(f"{name}: {value} is not {expected}") from None
+        near = nearest(name, FIELDS)
         raise RequestError(
-            f"{name!r} is no option of a request" + (f" (did you mean {near}?)" if near else ""),
-            hint=OptionText("a line may hold other fields where ", Remedy("template"), " puts them into the prompt"),
+            f"a request has no option {name!r}" + (f" (did you mean {near}?)" if near else ""),
+            hint=OptionText(Remedy("template"), " allows other fields, to put them into the prompt"),
         ) from None

@@ -1,7 +1,7 @@
-"""The file of results: one JSON line for each request, written as soon as it is known, so that a kill loses nothing.
+"""The results file: one JSON line per request, written as soon as it has a result, so that a kill loses nothing.
 
-While a batch runs the lines are in the order in which the answers came.  When it ends they are put in the order of the
-input, unless that is not wanted.
+While a batch runs, the lines are in the order of completion; at the end they are sorted into the order of the input,
+unless that is not wanted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.resume import PriorResults, cost_usd, read
+from llmroute.batch.resume import PriorResults, cost_usd, parse_record, result_lines
 from llmroute.errors import RequestError, cannot_write
 from llmroute.files import open_locked, replacing
 from llmroute.text.option_names import OptionText, Remedy
@@ -22,164 +22,152 @@ from llmroute.text.option_names import OptionText, Remedy
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NOWHERE = 2**64 - 1
-# How each line of this program begins.
-_BEGINNING = b'{"id":'
+_NO_OFFSET = 2**64 - 1
+# Every line that llmroute writes starts with this.
+_LINE_START = b'{"id":'
 
 
 class ResultsFile:
-    """A file of results that is being written; only one run writes it at a time."""
+    """A results file that is being written, locked against other runs."""
 
     def __init__(self, path: Path, *, resume: bool, source: int | None = None) -> None:
-        """Open or make the file; with `resume` the answers in it are kept and its last line is mended.
+        """Open or create the file; with `resume`, read its results and keep them.
 
         `source` is the descriptor of the input.
 
         Raises:
-            RequestError: there is no folder for it, another run writes it, it is the input, or it holds something and
-                is not resumed.
+            RequestError: its folder does not exist, another run writes it, it is the input, or it has content and is
+                not resumed.
             OutputError: it cannot be written.
         """
         self.path = path
-        self._fd, self._made = _open_alone(path)
-        self._known = PriorResults()
-        # The offset of each request's line, by its place in the input.
-        self._by_place = array("Q")
-        # What a request has cost in earlier runs that did not answer it, by its place.
-        self._spent_usd: dict[int, float] = {}
+        self._fd, self._created = _open_exclusively(path)
+        self._prior = PriorResults()
+        # The offset of each request's line, by index in the input.
+        self._offsets = array("Q")
+        # The cost of requests that earlier runs sent and did not answer, by index.
+        self._earlier_costs_usd: dict[int, float] = {}
         self._lines = 0
-        # Where the last line begins that a crash has left half, and what the last one lacks: mended by the first write.
-        self._half_at: int | None = None
-        self._lacks = b""
+        # Repaired by the first write: where a partial last line starts that a crash left, or a missing line end.
+        self._partial_line_at: int | None = None
+        self._missing_line_end = False
         try:
-            self._refuse_to_be(source)
+            self._check_is_free(source, resume=resume)
             if resume:
-                self._scan()
-            else:
-                self._refuse_content()
+                self._read_results()
         except BaseException:
             os.close(self._fd)
             raise
 
     @property
-    def earlier_usd(self) -> float:
-        """What all lines of earlier runs say that they cost."""
-        return self._known.cost_usd
+    def earlier_cost_usd(self) -> float:
+        """The cost of all lines of earlier runs."""
+        return self._prior.cost_usd
 
-    def _refuse_to_be(self, source: int | None) -> None:
+    def _check_is_free(self, source: int | None, *, resume: bool) -> None:
         if source is not None and os.path.samestat(os.fstat(source), os.fstat(self._fd)):
-            raise RequestError(f"{self.path} is the input: results need a file of their own")
+            raise RequestError(f"{self.path} is the input: write the results to another file")
+        if not resume and os.fstat(self._fd).st_size:
+            hint = OptionText(Remedy("resume"), " continues it; or name a new file")
+            raise RequestError(f"{self.path} is not empty", hint=hint)
 
-    def _refuse_content(self) -> None:
-        if os.fstat(self._fd).st_size:
-            raise RequestError(
-                f"{self.path} holds something already",
-                hint=OptionText(
-                    Remedy("resume"), " goes on with it and asks nothing twice; or name a file that is not there"
-                ),
-            )
-
-    def _scan(self) -> None:
-        """Learn what earlier runs have left, but for what a crash has left of a last line."""
-        end = 0
+    def _read_results(self) -> None:
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
             file.seek(0)
-            for raw in file:
-                told = read(raw)
-                if not raw.endswith(b"\n"):
-                    if told is None and (raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)):
-                        self._half_at = end
-                        break
-                    self._lacks = b"\n"
-                self._known.learn(end, told)
+            for line in result_lines(file):
+                if not line.raw.endswith(b"\n"):
+                    ours = line.raw.startswith(_LINE_START) or _LINE_START.startswith(line.raw)
+                    if line.record is None and ours:
+                        self._partial_line_at = line.offset
+                        return
+                    self._missing_line_end = True
+                self._prior.add(line)
                 self._lines += 1
-                end += len(raw)
 
-    def meet(self, place: int, key: str | int) -> bool:
-        """Take note of a request of the input; return whether an earlier run has answered it.
+    def register(self, index: int, request_id: str | int) -> bool:
+        """Register a request of the input; return whether an earlier run answered it.
 
         Raises:
-            RequestError: this input has had that id before.
+            RequestError: the input has used this id before.
         """
-        left = self._known.meet(key)
-        if left is None:
+        prior = self._prior.register(request_id)
+        if prior is None:
             return False
-        # An older failure stands until there is news.
-        self._set(place, left.offset)
-        if not left.answered and (spent_usd := cost_usd(read(self._line(left.offset)))):
-            self._spent_usd[place] = spent_usd
-        return left.answered
+        # An earlier failure stays until there is a new result.
+        self._set_offset(index, prior.offset)
+        if not prior.answered and (earlier_usd := cost_usd(parse_record(self._read_line(prior.offset)))):
+            self._earlier_costs_usd[index] = earlier_usd
+        return prior.answered
 
-    def _line(self, offset: int) -> bytes:
+    def _read_line(self, offset: int) -> bytes:
         with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
             file.seek(offset)
             return file.readline()
 
-    def _mend(self) -> None:
-        if self._half_at is not None:
-            os.ftruncate(self._fd, self._half_at)
-            self._half_at = None
-        if self._lacks:
-            os.write(self._fd, self._lacks)
-            self._lacks = b""
+    def _repair_last_line(self) -> None:
+        if self._partial_line_at is not None:
+            os.ftruncate(self._fd, self._partial_line_at)
+            self._partial_line_at = None
+        if self._missing_line_end:
+            os.write(self._fd, b"\n")
+            self._missing_line_end = False
 
-    def write(self, place: int, record: dict[str, Any]) -> None:
-        """Append a result; it is in the file, whole, when this returns.
+    def write(self, index: int, record: dict[str, Any]) -> None:
+        """Append a result; the complete line is in the file when this returns.
 
         Raises:
-            OSError: it is not, and nothing of it is.
+            OSError: it cannot be written; no part of it is in the file.
         """
-        self._mend()
+        self._repair_last_line()
         offset = os.fstat(self._fd).st_size
-        if spent_usd := self._spent_usd.get(place):
-            record = {**record, "cost_before_usd": spent_usd}
-        data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        if earlier_usd := self._earlier_costs_usd.get(index):
+            record = {**record, "cost_before_usd": earlier_usd}
+        rest = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
-            rest = data
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
-            with suppress(OSError):  # a device has no end to be cut
+            with suppress(OSError):  # a device cannot be truncated
                 os.ftruncate(self._fd, offset)
             raise
         self._lines += 1
-        self._set(place, offset)
+        self._set_offset(index, offset)
 
-    def _set(self, place: int, offset: int) -> None:
-        missing = place + 1 - len(self._by_place)
+    def _set_offset(self, index: int, offset: int) -> None:
+        missing = index + 1 - len(self._offsets)
         if missing > 0:
-            self._by_place.extend([_NOWHERE] * missing)
-        self._by_place[place] = offset
+            self._offsets.extend([_NO_OFFSET] * missing)
+        self._offsets[index] = offset
 
     def finish(self, *, in_order: bool) -> None:
-        """Drop what later lines stand for, put the lines in the order of the input if asked to, and close the file.
+        """Delete superseded lines, sort the others into the order of the input if `in_order`, and close the file.
 
         Raises:
-            OSError: the file cannot be written anew; all lines are in it, in the order in which they came.
+            OSError: the file cannot be rewritten; it has all lines, in the order of completion.
         """
         if self._fd < 0:
             return
         try:
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 return
-            self._mend()
+            self._repair_last_line()
             os.fsync(self._fd)
-            offsets = self._kept()
-            dropped = len(offsets) < self._lines
-            if in_order and (dropped or any(here > after for here, after in itertools.pairwise(offsets))):
-                self._write_anew(offsets)
-            elif dropped:
-                self._write_anew(array("Q", sorted(offsets)))
+            offsets = self._final_offsets()
+            superseded = len(offsets) < self._lines
+            if in_order and (superseded or any(here > after for here, after in itertools.pairwise(offsets))):
+                self._rewrite(offsets)
+            elif superseded:
+                self._rewrite(array("Q", sorted(offsets)))
         finally:
             self.close()
 
-    def _kept(self) -> array[int]:
-        # Never a list of all of them: numbers as Python objects take five times the room.
-        kept = array("Q", self._known.unmet())
-        kept.extend(offset for offset in self._by_place if offset != _NOWHERE)
-        return kept
+    def _final_offsets(self) -> array[int]:
+        # An array, because a list of integers takes five times the memory.
+        offsets = array("Q", self._prior.unrelated_offsets())
+        offsets.extend(offset for offset in self._offsets if offset != _NO_OFFSET)
+        return offsets
 
-    def _write_anew(self, offsets: array[int]) -> None:
+    def _rewrite(self, offsets: array[int]) -> None:
         with (
             replacing(self.path.resolve()) as fd,
             open(os.dup(self._fd), "rb") as old,  # noqa: PTH123 (a descriptor)
@@ -190,29 +178,29 @@ class ResultsFile:
                 file.write(old.readline())
 
     def withdraw(self) -> None:
-        """Close the file, and leave none where this run has made it and written nothing."""
-        if self._fd >= 0 and self._made and not os.fstat(self._fd).st_size:
+        """Close the file, and delete it if this run created it and wrote nothing."""
+        if self._fd >= 0 and self._created and not os.fstat(self._fd).st_size:
             self.path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
-        """Close the file as it is."""
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
-def _open_alone(path: Path) -> tuple[int, bool]:
-    """Open a file as the only run that writes it, until it is closed; return its descriptor, and whether it is new.
+def _open_exclusively(path: Path) -> tuple[int, bool]:
+    """Open and lock the file until it is closed; return its descriptor, and whether it was created.
 
     Raises:
-        RequestError: there is no folder for it, or another run writes it.
+        RequestError: its folder does not exist, or another run writes it.
         OutputError: it cannot be written.
     """
     try:
-        held = open_locked(path, os.O_RDWR | os.O_APPEND, 0)
+        opened = open_locked(path, os.O_RDWR | os.O_APPEND, 0)
     except OSError as error:
         raise cannot_write(path, error) from error
-    if held is None:
-        raise RequestError(f"{path} is being written by another run")
-    return held
+    if opened is None:
+        raise RequestError(f"another run is writing {path}")
+    return opened

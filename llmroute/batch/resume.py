@@ -1,11 +1,11 @@
-"""What is known of the ids of a batch: what earlier runs have left in the file of results, and which have been met."""
+"""Results of earlier runs, read from the results file, and the ids that the input of this run has used."""
 
 from __future__ import annotations
 
 import json
 import math
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.batch.id_index import IdIndex
 from llmroute.errors import RequestError
@@ -15,114 +15,126 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What the table says of an id: that this run has met it, or where its line of an earlier run is, and of which kind.
-_MET = 2**64 - 1
-_ANSWERED, _FAILED = 0, 1
+# The index has `_REGISTERED` for an id that this input has used, else twice the offset of its earlier line, plus one
+# if that is a failure.
+_REGISTERED = 2**64 - 1
 
 
 class PriorResult(NamedTuple):
-    """The line that earlier runs have left of a request: where it begins in the file, and whether it is an answer."""
+    """The line that earlier runs wrote for a request: its offset in the file, and whether it is an answer."""
 
     offset: int
     answered: bool
 
 
+class ResultLine(NamedTuple):
+    """A line of a results file: its offset, its bytes, and its JSON object, None if it is not one."""
+
+    offset: int
+    raw: bytes
+    record: dict[str, Any] | None
+
+
 class PriorResults:
-    """The ids of a batch, by what is known of each."""
+    """The results of earlier runs by request id; a request is identified by its id alone."""
 
     def __init__(self) -> None:
         self._ids = IdIndex()
-        # The lines of others, which stay in front.
-        self._others = array("Q")
+        # Offsets of lines that llmroute did not write.
+        self._foreign = array("Q")
         self._cost_picousd = 0
 
     @property
     def cost_usd(self) -> float:
-        """What all lines of earlier runs say that they cost."""
+        """The cost of all lines of earlier runs."""
         return self._cost_picousd / PICO_PER_USD
 
-    def learn(self, offset: int, told: dict[str, Any] | None) -> None:
-        """Take in a line of earlier runs; None is one that cannot be read."""
-        self._cost_picousd += _cost_picousd(told)
-        key = told.get("id") if told else None
-        if told is not None and "line" in told:
-            # Of a line that was no request, which is told anew if it still is none.
+    def add(self, line: ResultLine) -> None:
+        """Add a line of earlier runs."""
+        offset, _, record = line
+        if record is None:
+            self._foreign.append(offset)
             return
-        if told is None or not isinstance(key, str | int):
-            # Not of this program's making: it is left alone.
-            self._others.append(offset)
-        elif "content" in told:
-            self._ids.put(key, offset << 1 | _ANSWERED)
-        elif (known := self._ids.get(key)) is None or known & 1 == _FAILED:
-            self._ids.put(key, offset << 1 | _FAILED)
+        self._cost_picousd += _cost_picousd(record)
+        if "line" in record:
+            # An invalid line of the input, which is reported again if it still is invalid.
+            return
+        request_id = record.get("id")
+        if not isinstance(request_id, str | int):
+            self._foreign.append(offset)
+        elif "content" in record:
+            self._ids.put(request_id, offset << 1)
+        elif (earlier := self._ids.get(request_id)) is None or earlier & 1:
+            self._ids.put(request_id, offset << 1 | 1)
 
-    def meet(self, key: str | int) -> PriorResult | None:
-        """Take note of a request of the input; return what earlier runs have left of it.
+    def register(self, request_id: str | int) -> PriorResult | None:
+        """Register a request of the input; return what earlier runs wrote for it.
 
         Raises:
-            RequestError: this input has had that id before.
+            RequestError: the input has used this id before.
         """
-        known = self._ids.get(key)
-        if known == _MET:
-            told = json.dumps(key, ensure_ascii=False)
-            raise RequestError(f"the id {told} has been used before in this input")
-        self._ids.put(key, _MET)
-        return None if known is None else PriorResult(known >> 1, known & 1 == _ANSWERED)
+        earlier = self._ids.get(request_id)
+        if earlier == _REGISTERED:
+            name = json.dumps(request_id, ensure_ascii=False)
+            raise RequestError(f"the id {name} is used by an earlier line")
+        self._ids.put(request_id, _REGISTERED)
+        return None if earlier is None else PriorResult(earlier >> 1, answered=not earlier & 1)
 
-    def unmet(self) -> list[int]:
-        """Return where the lines are that this input has nothing to do with, in their order."""
-        return sorted([*self._others, *(value >> 1 for value in self._ids.values() if value != _MET)])
+    def unrelated_offsets(self) -> list[int]:
+        """Return the offsets of the lines that do not belong to a request of this input, in their order."""
+        return sorted([*self._foreign, *(value >> 1 for value in self._ids.values() if value != _REGISTERED)])
 
 
-def left_in(path: Path) -> PriorResults:
-    """Return what earlier runs have left in a file of results, which stays as it is; without a file there is nothing.
+def result_lines(file: IO[bytes]) -> Iterator[ResultLine]:
+    """Yield the lines of a results file."""
+    offset = 0
+    for raw in file:
+        yield ResultLine(offset, raw, parse_record(raw))
+        offset += len(raw)
+
+
+def prior_results(path: Path) -> PriorResults:
+    """Return the results in a file, none if it does not exist.  The file is not changed.
 
     Raises:
         RequestError: it cannot be read.
     """
-    known = PriorResults()
-    offset = 0
+    prior = PriorResults()
     try:
         with path.open("rb") as file:
-            for raw in file:
-                known.learn(offset, read(raw))
-                offset += len(raw)
+            for line in result_lines(file):
+                prior.add(line)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from error
-    return known
+    return prior
 
 
-def read(raw: bytes) -> dict[str, Any] | None:
-    """Return what a line of results says, None where it is none."""
+def parse_record(raw: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a line, None if it is not one."""
     try:
-        told = json.loads(raw)
+        record = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return record if isinstance(record, dict) else None
 
 
-def cost_usd(told: dict[str, Any] | None) -> float:
-    """Return what a line says that its request has cost, all its attempts of all runs together."""
-    return _cost_picousd(told) / PICO_PER_USD
+def cost_usd(record: dict[str, Any] | None) -> float:
+    """Return the cost of a request according to its record: all attempts of all runs."""
+    return 0.0 if record is None else _cost_picousd(record) / PICO_PER_USD
 
 
-def _cost_picousd(told: dict[str, Any] | None) -> int:
-    if told is None:
-        return 0
-    spent = _picousd(told.get("cost_before_usd")) or 0
-    if (cost := _picousd(told.get("cost_usd"))) is not None:
-        return spent + cost
-    error = told.get("error")
-    return spent + sum(_costs(error.get("attempts") if isinstance(error, dict) else told.get("attempts")))
-
-
-def _costs(attempts: object) -> Iterator[int]:
-    for attempt in attempts if isinstance(attempts, list) else ():
-        yield (_picousd(attempt.get("cost_usd")) if isinstance(attempt, dict) else None) or 0
+def _cost_picousd(record: dict[str, Any]) -> int:
+    before = _picousd(record.get("cost_before_usd")) or 0
+    if (cost := _picousd(record.get("cost_usd"))) is not None:
+        return before + cost
+    error = record.get("error")
+    attempts = error.get("attempts") if isinstance(error, dict) else record.get("attempts")
+    costs = [each.get("cost_usd") for each in attempts if isinstance(each, dict)] if isinstance(attempts, list) else []
+    return before + sum(_picousd(cost) or 0 for cost in costs)
 
 
 def _picousd(usd: object) -> int | None:
-    """Return an amount as the ledger counts it, so that sums are exact; None where it is none."""
+    """Return an amount in the ledger's unit, so that sums are exact; None if it is not a finite number."""
     return round(usd * PICO_PER_USD) if isinstance(usd, int | float) and math.isfinite(usd) else None

@@ -1,17 +1,15 @@
-"""Run a batch: each line of the input is made a request, and what comes of it goes where results go."""
+"""Run a batch: send a request for each line of the input, and write its result."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmroute.batch.threaded_iterator import ThreadedIterator
+from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
-from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,13 +18,12 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.service.client import LLMService
 
-
-COUNT_S = 1.0
-"""How long the rest of an input is counted, and goes to those that failed, after a signal."""
+LISTING_TIME_S = 1.0
+"""How long the rest of the input is read for the list of failures after a signal."""
 
 
 class BatchLimits(NamedTuple):
-    """How many requests at once, whether results wait for those before them, and what all may cost together."""
+    """The number of concurrent requests, whether results come in the order of the input, and the budget of all."""
 
     jobs: int
     in_order: bool
@@ -34,68 +31,25 @@ class BatchLimits(NamedTuple):
 
 
 class Results(Protocol):
-    """Where results go."""
+    """Where results are written; a request is identified by its index in the input, from 0."""
 
-    def meet(self, place: int, key: str | int) -> bool:
-        """Take note of a request; return whether it is answered already.
+    def register(self, index: int, request_id: str | int) -> bool:
+        """Register a request; return whether an earlier run answered it.
 
         Raises:
-            RequestError: its id has been used before.
+            RequestError: the input has used this id before.
         """
 
-    def write(self, place: int, record: dict[str, Any]) -> None:
-        """Write what came of the request at a place of the input."""
-
-
-@dataclass(slots=True)
-class BatchTotals:
-    """What a batch has come to so far.
-
-    `earlier` were answered by an earlier run; `cut_short` are answered too, and `unread` by a model that did not read
-    the whole prompt.  `lines` are those that were read, which
-    are all of the input when it was `read_to_end`.
-    """
-
-    answered: int = 0
-    failed: int = 0
-    bad: int = 0
-    earlier: int = 0
-    not_run: int = 0
-    cut_short: int = 0
-    unread: int = 0
-    cost_picousd: int = 0
-    unknown_costs: int = 0
-    lines: int = 0
-    read_to_end: bool = False
-    stopped_by: LLMRouteError | None = None
-    failure_codes: set[int] = field(default_factory=set)
-    models: Counter[str] = field(default_factory=Counter)
-    """How many each model has answered, by its name."""
-
-    @property
-    def done(self) -> int:
-        """How many lines are dealt with."""
-        return self.answered + self.failed + self.bad + self.earlier + self.not_run
-
-    @property
-    def cost_usd(self) -> float:
-        """What this run has cost, as far as that is known."""
-        return self.cost_picousd / PICO_PER_USD
-
-    def count_cost(self, cost_usd: float | None) -> None:
-        """Add what a request has cost; an unknown cost is counted as one."""
-        if cost_usd is None:
-            self.unknown_costs += 1
-        else:
-            self.cost_picousd += round(cost_usd * PICO_PER_USD)
+    def write(self, index: int, record: dict[str, Any]) -> None:
+        """Write the result of a request."""
 
 
 class Batch:
     """One run over an input.
 
-    `as_record` makes a result the object that is written; `fail` takes what is to be run again and why it failed, None
-    where it was not run; `complain` takes the number of a bad line and what is wrong with it; `progress` hears the
-    tally after each line.
+    `as_record` turns a result into a JSON object.  `on_failure` gets each request that has no answer and its error, or
+    None if it was not sent; `on_invalid_line` the number of an invalid line and its error; `on_progress` the totals
+    after each line.
     """
 
     def __init__(
@@ -103,161 +57,165 @@ class Batch:
         results: Results,
         *,
         as_record: Callable[[BatchResult], dict[str, Any]],
-        fail: Callable[[Request, LLMRouteError | None], None],
-        complain: Callable[[int, LLMRouteError], None],
-        progress: Callable[[BatchTotals], None],
+        on_failure: Callable[[Request, LLMRouteError | None], None],
+        on_invalid_line: Callable[[int, LLMRouteError], None],
+        on_progress: Callable[[BatchTotals], None],
     ) -> None:
-        self.tally = BatchTotals()
+        self.totals = BatchTotals()
         self._results = results
         self._as_record = as_record
-        self._fail = fail
-        self._complain = complain
-        self._progress = progress
+        self._on_failure = on_failure
+        self._on_invalid_line = on_invalid_line
+        self._on_progress = on_progress
         self._interrupted = False
-        self._many: WorkerPool | None = None
-        self._bulk: BulkExecutor | None = None
-        self._waiting: ThreadedIterator[Request] | None = None
-        # Requests without a result yet, by their places.
+        self._pool: WorkerPool | None = None
+        self._executor: BulkExecutor | None = None
+        self._reader: ThreadedIterator[Request] | None = None
+        # The requests without a result, by index.
         self._open: dict[int, Request] = {}
 
-    async def run(self, service: LLMService, requests: Iterator[Request], pace: BatchLimits, *, blocking: bool) -> None:
-        """See every request through; `blocking` says that the next line may have to be waited for.
+    async def run(
+        self, service: LLMService, requests: Iterator[Request], limits: BatchLimits, *, blocking: bool
+    ) -> None:
+        """Run every request; `blocking` says that reading the next one may block.
 
-        What is left of a file when the budget is spent, nobody answers any more, or `interrupt` was called, is not run,
-        and goes to those that failed; what a pipe might bring yet is not waited for.
+        When the budget is spent, no provider answers or `interrupt` is called, the rest of the input is passed to
+        `on_failure`; a blocking input is not read further.
 
         Raises:
-            RequestError: jobs or budget cannot be, or the input is not what it was said to be.
+            RequestError: jobs or budget are out of range, or the input is not in its format.
             OSError: the input cannot be read.
         """
-        self._bulk = bulk = service.bulk(jobs=pace.jobs, budget_usd=pace.budget_usd)
-        self._many = many = WorkerPool(bulk.asking, self._deliver, jobs=pace.jobs, in_order=pace.in_order)
-        self._waiting = waiting = ThreadedIterator(requests) if blocking else None
+        self._executor = executor = service.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd)
+        self._pool = pool = WorkerPool(executor.rounds, self._deliver, jobs=limits.jobs, in_order=limits.in_order)
+        self._reader = reader = ThreadedIterator(requests) if blocking else None
+        rest: Iterable[Request] = requests if reader is None else reader.unclaimed
         if self._interrupted:
             self.interrupt()
 
         async def take() -> WorkItem | None:
-            while True:
-                request = await waiting.take() if waiting else next(requests, None)
-                if request is None:
-                    self.tally.read_to_end |= not self._ending
-                    return None
-                if (task := self._task(request)) is not None:
-                    if not isinstance(task.asked, LLMRouteError):
-                        self._open[self.tally.lines - 1] = request
-                    return task
+            while (request := await reader.take() if reader else next(requests, None)) is not None:
+                if (item := self._work_item(request)) is not None:
+                    if not isinstance(item.options, LLMRouteError):
+                        self._open[self.totals.lines - 1] = request
+                    return item
+            self.totals.read_to_end |= not self._ending
+            return None
 
         try:
-            await many.run(take)
+            await pool.run(take)
         except asyncio.CancelledError:
-            await self._leave_off(many, waiting.unclaimed if waiting else requests, whole=not blocking)
+            await self._list_open_requests(pool, rest)
             raise
         if self._interrupted:
-            await self._leave_off(many, waiting.unclaimed if waiting else requests, whole=not blocking)
-        self.tally.stopped_by = many.stopped_by
-        if many.stopped_by is not None and not self._interrupted:
-            for request in waiting.unclaimed if waiting else requests:
-                await self._pass_over(request)
+            await self._list_open_requests(pool, rest)
+        self.totals.stopped_by = pool.stopped_by
+        if pool.stopped_by is not None and not self._interrupted:
+            for request in rest:
+                await self._skip(request)
                 if self._interrupted:
                     return
-            self.tally.read_to_end |= not blocking
+            self.totals.read_to_end |= not blocking
 
     @property
     def _ending(self) -> bool:
-        return self._interrupted or (self._many is not None and self._many.stopped_by is not None)
+        return self._interrupted or (self._pool is not None and self._pool.stopped_by is not None)
 
-    def stop(self, why: LLMRouteError) -> None:
-        """Take no more requests; those under way are seen through."""
-        if self._many is not None:
-            self._many.stop(why)
+    def stop(self, reason: LLMRouteError) -> None:
+        """Start no more requests; those in flight finish."""
+        if self._pool is not None:
+            self._pool.stop(reason)
 
     def interrupt(self) -> None:
-        """Begin nothing more: what was sent is seen through, and `run` returns then.
+        """Start no more attempts and let `run` return when those in flight have finished.
 
-        The rest goes to those that failed, as far as it can be read at once: all of it where `read_to_end` is True.
+        The rest of the input is passed to `on_failure` as far as it can be read within a second; `totals.read_to_end`
+        says whether that was all.
         """
         self._interrupted = True
-        for part in (self._many, self._bulk):
+        for part in (self._pool, self._executor):
             if part is not None:
                 part.wind_down()
-        if self._waiting is not None:
-            self._waiting.close()
+        if self._reader is not None:
+            self._reader.close()
 
-    async def _leave_off(self, many: WorkerPool, requests: Iterable[Request], *, whole: bool) -> None:
-        """Let out what waited for those before it, and list what is left for as long as a person waits for that."""
-        for result in many.held():
+    async def _list_open_requests(self, pool: WorkerPool, rest: Iterable[Request]) -> None:
+        """Deliver the results that waited for their turn, and pass everything without a result to `on_failure`."""
+        for result in pool.held():
             await self._deliver(result)
         for request in self._open.values():
-            self._fail(request, None)
-        until_s = time.monotonic() + COUNT_S
-        for request in requests:
-            if (task := self._task(request)) is not None and not isinstance(task.asked, LLMRouteError):
-                self._fail(request, None)
+            self._on_failure(request, None)
+        until_s = time.monotonic() + LISTING_TIME_S
+        for request in rest:
+            if (item := self._work_item(request)) is not None and not isinstance(item.options, LLMRouteError):
+                self._on_failure(request, None)
             if time.monotonic() > until_s:
                 return
-        self.tally.read_to_end |= whole
+        self.totals.read_to_end |= self._reader is None
 
-    def _task(self, request: Request) -> WorkItem | None:
-        """Return what is to be done about a line; None where it is answered already."""
-        place = self.tally.lines
-        self.tally.lines += 1
-        asked = request.asked
-        if not isinstance(asked, RequestError):
+    def _work_item(self, request: Request) -> WorkItem | None:
+        """Return the work for a line; None if an earlier run answered it."""
+        index = self.totals.lines
+        self.totals.lines += 1
+        options = request.options
+        if not isinstance(options, RequestError):
             try:
-                if self._results.meet(place, request.id):
-                    self.tally.earlier += 1
-                    self._progress(self.tally)
+                if self._results.register(index, request.id):
+                    self.totals.answered_before += 1
+                    self._on_progress(self.totals)
                     return None
             except RequestError as error:
-                asked = error
-                request = request._replace(asked=error)
-        return WorkItem(asked, (place, request))
+                options = error
+                request = request._replace(options=error)
+        return WorkItem(options, (index, request))
 
-    async def _pass_over(self, request: Request) -> None:
-        if not self.tally.lines % 1000:
-            await asyncio.sleep(0)  # a signal may have come
-        task = self._task(request)
-        if task is None:
+    async def _skip(self, request: Request) -> None:
+        if not self.totals.lines % 1000:
+            await asyncio.sleep(0)  # lets the loop deliver signals
+        item = self._work_item(request)
+        if item is None:
             return
-        if isinstance(task.asked, LLMRouteError):
-            await self._deliver(BatchResult(task.request, None, task.asked))
+        if isinstance(item.options, LLMRouteError):
+            await self._deliver(BatchResult(item.request, None, item.options))
             return
-        self.tally.not_run += 1
-        self._fail(request, None)
+        self.totals.not_run += 1
+        self._on_failure(request, None)
 
     async def _deliver(self, result: BatchResult) -> None:
-        place, request = result.request
-        tally, response, error = self.tally, result.response, result.error
-        self._open.pop(place, None)
+        index, request = result.request
+        totals, response, error = self.totals, result.response, result.error
+        self._open.pop(index, None)
         if response is not None:
-            tally.answered += 1
-            tally.models[f"{response.provider}/{response.model}"] += 1
-            tally.unread += response.prompt_cut is not None
-            tally.cut_short += response.finish_reason == "length" and request.asked.max_tokens is None
-            tally.count_cost(response.cost_usd)
-            self._results.write(place, {**self._as_record(result), "id": request.id, "request_id": response.request_id})
+            totals.answered += 1
+            totals.models[f"{response.provider}/{response.model}"] += 1
+            totals.prompts_cut += response.prompt_cut is not None
+            totals.truncated += response.finish_reason == "length" and request.options.max_tokens is None
+            totals.add_cost(response.cost_usd)
+            record = {**self._as_record(result), "id": request.id, "request_id": response.request_id}
+            self._results.write(index, record)
         else:
             assert error is not None
             for attempt in error.attempts:
-                tally.count_cost(attempt.cost_usd)
-            self._deliver_error(place, request, result, error)
-        if self._ending and self._waiting is not None:
-            self._waiting.close()
-        self._progress(tally)
+                totals.add_cost(attempt.cost_usd)
+            self._deliver_error(index, request, result, error)
+        if self._ending and self._reader is not None:
+            self._reader.close()
+        self._on_progress(totals)
 
-    def _deliver_error(self, place: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
-        if error is request.asked:
-            self.tally.bad += 1
-            self.tally.failure_codes.add(error.exit_code)
-            self._complain(request.line, error)
-            self._results.write(place, {"id": request.id, "line": request.line, **self._as_record(result)})
+    def _deliver_error(self, index: int, request: Request, result: BatchResult, error: LLMRouteError) -> None:
+        record = {"id": request.id, **self._as_record(result)}
+        if error is request.options:
+            self.totals.invalid += 1
+            self.totals.failure_codes.add(error.exit_code)
+            self._on_invalid_line(request.line, error)
+            self._results.write(index, {"id": request.id, "line": request.line, **record})
             return
         if isinstance(error, BudgetExceededError) and not error.of_request and not error.attempts:
-            # It was not sent, nor will the rest be.
-            self._fail(request, None)
-            self.tally.not_run += 1
+            # The budget of the batch is spent: nothing was sent, and the rest will not be.
+            self._on_failure(request, None)
+            self.totals.not_run += 1
             return
-        self._fail(request, error)
-        self.tally.failed += 1
-        self.tally.failure_codes.add(error.exit_code)
-        self._results.write(place, {"id": request.id, **self._as_record(result)})
+        self._on_failure(request, error)
+        self.totals.failed += 1
+        self.totals.failure_codes.add(error.exit_code)
+        self._results.write(index, record)

@@ -1,4 +1,4 @@
-"""Fill a template such as 'Translate: {text}' with what a line holds."""
+"""Prompt templates such as 'Translate: {text}', filled from the fields of a line."""
 
 from __future__ import annotations
 
@@ -11,45 +11,39 @@ from llmroute.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HINT = "write {name} for what the line holds under that name, {{ and }} for braces"
+HINT = "{name} is replaced by a field of the line, {{ and }} by braces"
 
 
 class Template:
-    """Text with {names}: no formats, no attributes, nothing that is evaluated."""
+    """Text with the {names} of fields; format specifications, attributes and expressions are not allowed."""
 
     def __init__(self, text: str) -> None:
-        """Read a template.
+        """Parse a template.
 
         Raises:
-            RequestError: it is none, or names nothing.
+            RequestError: it is invalid, or names no field.
         """
         try:
             self._parts = list(Formatter().parse(text))
         except ValueError as error:
-            raise RequestError(f"the template does not parse: {error}", hint=HINT) from None
-        for _, name, form, conversion in self._parts:
-            if name is not None and (form or conversion or not name.isidentifier()):
-                raise RequestError(f"the template holds {{{name}}}, which is not a name", hint=HINT)
+            raise RequestError(f"the template is invalid: {error}", hint=HINT) from None
+        for _, name, specification, conversion in self._parts:
+            if name is not None and (specification or conversion or not name.isidentifier()):
+                raise RequestError(f"the template has {{{name}}}, which is not the name of a field", hint=HINT)
         if not any(name for _, name, _, _ in self._parts):
-            raise RequestError(
-                "the template names nothing of a line, so that every prompt would be the same", hint=HINT
-            )
+            raise RequestError("the template names no field, so every prompt would be the same", hint=HINT)
 
     def fill(self, fields: Mapping[str, Any]) -> str:
-        """Return the prompt for a line; what is not text is put as JSON.
+        """Return the prompt of a line; values other than text are inserted as JSON.
 
         Raises:
-            RequestError: the line has no such field.
+            RequestError: the line lacks a field.
         """
-        return "".join(
-            part
-            for literal, name, _, _ in self._parts
-            for part in (literal, "" if name is None else _text(name, fields))
-        )
+        return "".join(literal + ("" if name is None else _text(name, fields)) for literal, name, _, _ in self._parts)
 
 
 def _text(name: str, fields: Mapping[str, Any]) -> str:
     if name not in fields:
-        raise RequestError(f"the template wants {{{name}}}, which the line does not have")
+        raise RequestError(f"the template uses {{{name}}}, which the line does not have")
     value = fields[name]
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Take from an iterator that may make its reader wait, a pipe for one, without keeping an event loop from ending."""
+"""Iterate over a blocking iterator, such as the lines of a pipe, from an event loop."""
 
 from __future__ import annotations
 
@@ -15,59 +15,55 @@ Item = TypeVar("Item")
 
 
 class ThreadedIterator(Generic[Item]):
-    """Takes one item after the other in a thread of its own, each when it is asked for.
+    """Takes each item on demand, in a thread of its own.
 
-    The thread is a daemon: who waits for a line that never comes keeps nobody from leaving.
+    The thread is a daemon, unlike those of asyncio.to_thread: a read that never returns must not block the exit.
     """
 
     def __init__(self, items: Iterator[Item]) -> None:
         self._items = items
         self._loop = asyncio.get_running_loop()
-        self._asked: queue.SimpleQueue[asyncio.Future[Item | None]] = queue.SimpleQueue()
-        self._pending: set[asyncio.Future[Item | None]] = set()
+        self._demands: queue.SimpleQueue[asyncio.Future[Item | None]] = queue.SimpleQueue()
+        self._pending: asyncio.Future[Item | None] | None = None
         self._closed = False
         self.unclaimed: list[Item] = []
-        """What was read, and came after `close`."""
+        """Items that were read and arrived after `close`."""
         threading.Thread(target=self._work, daemon=True).start()
 
     async def take(self) -> Item | None:
-        """Return the next item, None at the end and after `close`.
+        """Return the next item, None at the end and after `close`.  One call may wait at a time.
 
         Raises:
             Exception: whatever the iterator raises.
         """
         if self._closed:
             return None
-        answer: asyncio.Future[Item | None] = self._loop.create_future()
-        self._asked.put(answer)
-        self._pending.add(answer)
-        try:
-            return await answer
-        finally:
-            self._pending.discard(answer)
+        demand: asyncio.Future[Item | None] = self._loop.create_future()
+        self._pending = demand
+        self._demands.put(demand)
+        return await demand
 
     def close(self) -> None:
-        """Let no more be waited for."""
+        """Return None to the call that waits, and to all later ones."""
         self._closed = True
-        for answer in self._pending:
-            if not answer.done():
-                answer.set_result(None)
+        if self._pending is not None and not self._pending.done():
+            self._pending.set_result(None)
 
     def _work(self) -> None:
         while True:
-            answer = self._asked.get()
+            demand = self._demands.get()
             try:
                 item, error = next(self._items, None), None
-            except Exception as raised:  # noqa: BLE001 (whoever asked gets it)
+            except Exception as raised:  # noqa: BLE001 (passed to the caller of `take`)
                 item, error = None, raised
-            with suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(self._answer, answer, item, error)
+            with suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._deliver, demand, item, error)
 
-    def _answer(self, answer: asyncio.Future[Item | None], item: Item | None, error: Exception | None) -> None:
-        if answer.done():
+    def _deliver(self, demand: asyncio.Future[Item | None], item: Item | None, error: Exception | None) -> None:
+        if demand.done():
             if item is not None:
                 self.unclaimed.append(item)
         elif error is not None:
-            answer.set_exception(error)
+            demand.set_exception(error)
         else:
-            answer.set_result(item)
+            demand.set_result(item)

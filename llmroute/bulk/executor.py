@@ -1,4 +1,4 @@
-"""Many requests of one service: what they share, and the library's way of asking for them."""
+"""Execute many requests of one service: shared plans, limits per provider and a shared budget."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.limiter import ConcurrencyLimiter
-from llmroute.bulk.plan_cache import SharedPlans
-from llmroute.bulk.rounds import Rounds
+from llmroute.bulk.plan_cache import PlanCache
+from llmroute.bulk.rounds import RetryRounds
 from llmroute.bulk.throttle import ThrottledWriter
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import RequestError
@@ -25,99 +25,98 @@ from llmroute.routing.router import is_upgrade
 from llmroute.text.suggest import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+    from llmroute.bulk.worker_pool import Round
     from llmroute.execution.accounting.budget import SharedBudget
     from llmroute.execution.prepare import RequestFactory
     from llmroute.execution.resources import Resources
     from llmroute.routing.plan import Plan
-    from llmroute.types import LLMResponse
-
-_END = object()
 
 
 class BulkExecutor:
-    """Makes each of many requests: plans are shared, calls to a provider are paced, money comes from one pot."""
+    """Executes many requests: similar ones share a plan, and each attempt waits for its provider and the budget."""
 
-    def __init__(self, calls: RequestFactory, opened: Resources, *, jobs: int, pot: SharedBudget | None) -> None:
-        self._calls = calls
-        self._opened = opened
-        self._pot = pot
-        self._plans = SharedPlans(calls, opened.threads(), paced=True)
-        self._gate = ConcurrencyLimiter(jobs, lambda provider: PROVIDERS[provider].local)
-        self._books = ThrottledWriter(
-            opened.async_books, self._gate, pot, self._plans.note_failure, capped=calls.capped
+    def __init__(
+        self, factory: RequestFactory, resources: Resources, *, jobs: int, shared_budget: SharedBudget | None
+    ) -> None:
+        self._factory = factory
+        self._resources = resources
+        self._shared_budget = shared_budget
+        self._plans = PlanCache(factory, resources.threads(), paced=True)
+        self._limiter = ConcurrencyLimiter(jobs, lambda provider: PROVIDERS[provider].local)
+        self._writer = ThrottledWriter(
+            resources.async_books, self._limiter, shared_budget, self._plans.note_failure, capped=factory.capped
         )
 
     def wind_down(self) -> None:
-        """Begin no attempt any more: tasks that come to one are cancelled; what was sent is not touched."""
-        self._books.wind_down()
+        """Begin no more attempts: tasks that are about to begin one are cancelled; attempts in flight finish."""
+        self._writer.wind_down()
 
     async def plan(self, options: Options) -> Plan:
-        """Return the plan of a request, as far as it is worked out before a failure; nothing is sent.
+        """Return the plan of a request, with as many fallbacks as are planned up front.  Sends nothing.
 
         Raises:
-            LLMRouteError: by its class, why nothing would be tried.
+            LLMRouteError: no model can be tried; the class says why.
         """
-        options = _on_budget(options)
-        patience = self._calls.begin(options, paced=True)
+        options = _refusing_on_budget(options)
+        patience = self._factory.begin(options, paced=True)
         return (await self._plans.plan(options, options.rendered_prompt(streaming=False), patience)).plan
 
-    def asking(self, options: Options) -> Callable[[], AsyncGenerator[str | LLMResponse] | None]:
-        """Return what makes a request out of one purse as often as it is called; None where no call is left to it."""
-        purse: RequestBudget | None = None
-        options = _on_budget(options)
-        rounds = Rounds()
+    def rounds(self, options: Options) -> Callable[[], Round | None]:
+        """Return a function that starts the next round of a request, or returns None when no attempts are left."""
+        options = _refusing_on_budget(options)
+        rounds = RetryRounds()
+        budget: RequestBudget | None = None
 
-        def shared_purse() -> RequestBudget:
-            nonlocal purse
-            purse = purse or RequestBudget(options.budget_picousd, self._pot)
-            return purse
+        def request_budget() -> RequestBudget:
+            nonlocal budget
+            budget = budget or RequestBudget(options.budget_picousd, self._shared_budget)
+            return budget
 
-        return lambda: None if rounds.over else self._answer(options, shared_purse, rounds)
+        return lambda: None if rounds.exhausted else self._round(options, request_budget, rounds)
 
-    async def _answer(
-        self, options: Options, purse: Callable[[], RequestBudget], rounds: Rounds
-    ) -> AsyncGenerator[str | LLMResponse]:
-        """Make a request: yield its response, then settle it.
+    async def _round(self, options: Options, budget: Callable[[], RequestBudget], rounds: RetryRounds) -> Round:
+        """Run one round of a request: yield its response, then settle it.
 
         Raises:
-            LLMRouteError: by its class, what happened.
+            LLMRouteError: the request failed; the class says why.
         """
-        clock, patience = Clock(), self._calls.begin(options, paced=True)
+        clock, patience = Clock(), self._factory.begin(options, paced=True)
         prompt = options.rendered_prompt(streaming=False)
         plan, others = await self._plans.plan(options, prompt, patience)
         if not (options.model or options.provider or options.is_listed):
-            plan = self._spread(plan)
-        opened = self._opened
-        call = self._calls.call(
-            options, prompt, plan, purse(), clock=clock, patience=patience, others=others, paced=True
+            plan = self._with_room_first(plan)
+        resources = self._resources
+        request = self._factory.call(
+            options, prompt, plan, budget(), clock=clock, patience=patience, others=others, paced=True
         )
-        if rounds.begun and call.others is not None:
-            # Of those that may stand in, some were not called yet: it is their turn.
-            rest = await opened.threads().run(call.others)
-            call = call._replace(plan=rest._replace(entries=(*plan.entries, *rest.entries)), others=None)
-        call = rounds.limited(call, listed=options.is_listed)._replace(leave=self._books.leave)
-        flow = drive_async(run(call), opened.async_sender(), self._books.rest, self._books, opened.threads())
+        if rounds.started and request.others is not None:
+            # Some fallbacks were not tried yet: they come before further attempts of the first models.
+            rest = await resources.threads().run(request.others)
+            request = request._replace(plan=rest._replace(entries=(*plan.entries, *rest.entries)), others=None)
+        request = rounds.next_round(request, listed=options.is_listed)._replace(leave=self._writer.leave)
+        flow = drive_async(
+            run(request), resources.async_sender(), self._writer.sleep, self._writer, resources.threads()
+        )
         async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece
 
-    def _spread(self, plan: Plan) -> Plan:
-        """Begin with the best model whose provider has room, unless it costs more than the best may be replaced by."""
-        first = plan.entries[0]
-        if self._gate.has_room(first.model.provider):
+    def _with_room_first(self, plan: Plan) -> Plan:
+        """Start with the best model whose provider has room, unless it costs much more than the first choice."""
+        if self._limiter.has_room(plan.entries[0].model.provider):
             return plan
         for entry in plan.entries[1:]:
-            if self._gate.has_room(entry.model.provider) and not is_upgrade(entry.candidate, plan.first_choice):
+            if self._limiter.has_room(entry.model.provider) and not is_upgrade(entry.candidate, plan.first_choice):
                 return plan.led_by(entry)
         return plan
 
 
-def _on_budget(options: Options) -> Options:
-    """Let a model that was named for many requests answer all of them, or none once the budget does not allow it.
+def _refusing_on_budget(options: Options) -> Options:
+    """Return options that refuse instead of switching models on a spent budget, if they name one model.
 
-    Half of a job by one model and half by another would be told apart by nothing in its results but a field.
+    Otherwise a batch would be answered by two models, with only a field in its results to tell.
     """
     if options.on_budget is None and options.model and not options.fallback:
         return replace(options, on_budget="refuse")
@@ -125,17 +124,22 @@ def _on_budget(options: Options) -> Options:
 
 
 async def generate_many(
-    bulk: BulkExecutor,
+    executor: BulkExecutor,
     requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
     *,
     jobs: int,
     in_order: bool,
 ) -> AsyncIterator[BatchResult]:
-    """Yield what comes of each request; whoever reads slowly lets no more be made."""
+    """Yield the result of each request; requests are sent no faster than results are read."""
     results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=jobs)
-    many = WorkerPool(bulk.asking, results.put, jobs=jobs, in_order=in_order)
-    producing = asyncio.ensure_future(many.run(_taker(requests)))
-    # Whoever waits for a result hears that there will be none; a queue that is full has nobody waiting.
+    pool = WorkerPool(executor.rounds, results.put, jobs=jobs, in_order=in_order)
+    items = _work_items(requests)
+
+    async def take() -> WorkItem | None:
+        return await anext(items, None)
+
+    producing = asyncio.ensure_future(pool.run(take))
+    # None wakes a reader that waits for a result; if the queue is full, no reader waits.
     producing.add_done_callback(lambda _done: None if results.full() else results.put_nowait(None))
     try:
         while not (producing.done() and results.empty()):
@@ -145,30 +149,21 @@ async def generate_many(
     finally:
         producing.cancel()
         await asyncio.gather(producing, return_exceptions=True)
+        await items.aclose()
 
 
-def _taker(requests: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[WorkItem | None]]:
-    """Return what takes one request after the other, and None at their end."""
+async def _work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[WorkItem]:
     if isinstance(requests, AsyncIterable):
-        later = aiter(requests)
-
-        async def await_one() -> WorkItem | None:
-            request = await anext(later, _END)
-            return None if request is _END else _task(request)
-
-        return await_one
-    if not isinstance(requests, Iterable):
+        async for request in requests:
+            yield _work_item(request)
+    elif isinstance(requests, Iterable):
+        for request in requests:
+            yield _work_item(request)
+    else:
         raise RequestError(f"requests: {shown(requests)} is not an iterable of requests", option="requests")
-    now = iter(requests)
-
-    async def take_one() -> WorkItem | None:
-        request = next(now, _END)
-        return None if request is _END else _task(request)
-
-    return take_one
 
 
-def _task(request: Any) -> WorkItem:
+def _work_item(request: Any) -> WorkItem:
     if isinstance(request, Options):
         return WorkItem(request, request)
     if not isinstance(request, Mapping):

@@ -1,66 +1,66 @@
-"""The rounds of one of many requests: how many calls each round may make, and which model is called first."""
+"""Rounds of attempts of one request in a batch: how many attempts each may make, and which model comes first."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from llmroute.bulk.worker_pool import PAUSES_S
+from llmroute.bulk.worker_pool import RETRY_DELAYS_S
 
 if TYPE_CHECKING:
     from llmroute.execution.request import RequestContext
     from llmroute.routing.plan import Plan, RankedCandidate
     from llmroute.types import AttemptRecord
 
-# The first choice, another provider, and a third: the other calls are kept for when an outage has passed.
-AT_ONCE = 3
+# The first choice and two fallbacks; the other attempts are saved for after an outage.
+FIRST_ROUND_ATTEMPTS = 3
 
 
-class Rounds:
-    """Counts the calls of one request, which all its rounds together make at most as often as one request alone."""
+class RetryRounds:
+    """Counts the attempts of one request: all its rounds together make no more than a single request would."""
 
     def __init__(self) -> None:
-        self._calls: Counter[tuple[str, str]] = Counter()
+        self._attempts: Counter[tuple[str, str]] = Counter()
         self._rounds = 0
-        self._most = 0
+        self._max_attempts = 0
 
     @property
-    def begun(self) -> bool:
-        """Whether a call was made."""
-        return bool(self._calls)
+    def started(self) -> bool:
+        """Whether an attempt was made."""
+        return bool(self._attempts)
 
     @property
-    def over(self) -> bool:
-        """Whether no call is left."""
-        return self._rounds > 0 and self._calls.total() >= self._most
+    def exhausted(self) -> bool:
+        """Whether no attempts are left."""
+        return self._rounds > 0 and self._attempts.total() >= self._max_attempts
 
-    def limited(self, call: RequestContext, *, listed: bool) -> RequestContext:
-        """Return a call for the next round: the model called least comes first, and one call is kept for each later.
+    def next_round(self, request: RequestContext, *, listed: bool) -> RequestContext:
+        """Return the request for its next round: the model with the fewest attempts comes first.
 
-        Models that were `listed` one by one are all called before a round ends.
+        One attempt is saved for each later round, but every model of a list (`listed`) is tried in the first one.
         """
         self._rounds += 1
-        self._most = max(self._most, call.max_attempts)
-        left = self._most - self._calls.total()
-        uncalled = sum(not self._calls[_key(entry)] for entry in call.plan.entries) if listed else 0
-        later = len(PAUSES_S) + 1 - self._rounds
-        now = max(uncalled, left - later, 1 if self.begun else AT_ONCE)
+        self._max_attempts = max(self._max_attempts, request.max_attempts)
+        left = self._max_attempts - self._attempts.total()
+        untried = sum(not self._attempts[_key(entry)] for entry in request.plan.entries) if listed else 0
+        later_rounds = len(RETRY_DELAYS_S) + 1 - self._rounds
+        wanted = max(untried, left - later_rounds, 1 if self.started else FIRST_ROUND_ATTEMPTS)
 
         def on_attempt(record: AttemptRecord) -> None:
-            self._calls[record.provider, record.model] += 1
-            call.on_attempt(record)
+            self._attempts[record.provider, record.model] += 1
+            request.on_attempt(record)
 
-        return call._replace(
-            plan=self._ordered(call.plan) if self.begun else call.plan,
-            max_attempts=min(now, left),
+        return request._replace(
+            plan=self._ordered(request.plan) if self.started else request.plan,
+            max_attempts=min(wanted, left),
             on_attempt=on_attempt,
         )
 
     def _ordered(self, plan: Plan) -> Plan:
-        called = {provider for provider, _ in self._calls}
+        tried = {provider for provider, _ in self._attempts}
 
         def rank(entry: RankedCandidate) -> tuple[int, bool]:
-            return self._calls[_key(entry)], entry.model.provider in called
+            return self._attempts[_key(entry)], entry.model.provider in tried
 
         return plan._replace(entries=tuple(sorted(plan.entries, key=rank)), measure=plan.first_choice)
 

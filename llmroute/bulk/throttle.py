@@ -1,4 +1,4 @@
-"""The books of many requests at once: an attempt begins when its provider has room for it, and the budget has too."""
+"""Ledger writes of many concurrent requests: an attempt begins when its provider and the budget have room for it."""
 
 from __future__ import annotations
 
@@ -19,130 +19,131 @@ if TYPE_CHECKING:
 
 
 class ThrottledWriter:
-    """Paces the attempts that begin by those that end; `note_failure` hears of each other failure.
+    """Delays the beginning of attempts, in front of the group commit writer that `writer` returns.
 
-    `books` returns those of the running loop.
-
-    Under a budget an attempt whose longest answer does not fit waits for others to end, and to cost less than they
-    might have; only one that is alone is cut down to what is left, or refused.
+    Under a budget (shared, or a cap in the configuration: `capped`), an attempt whose longest answer does not fit waits
+    until others have settled for less than their reservation; only an attempt that is alone is shortened or rejected.
+    `note_failure` is called for every failure that is not a rate limit.
     """
 
     def __init__(
         self,
-        books: Callable[[], GroupCommitWriter],
-        gate: ConcurrencyLimiter,
-        pot: SharedBudget | None,
+        writer: Callable[[], GroupCommitWriter],
+        limiter: ConcurrencyLimiter,
+        shared_budget: SharedBudget | None,
         note_failure: Callable[[], None],
         *,
         capped: bool,
     ) -> None:
-        self._books = books
-        self._gate = gate
-        self._pot = pot
+        self._writer = writer
+        self._limiter = limiter
+        self._shared_budget = shared_budget
         self._note_failure = note_failure
-        self._bounded = capped or pot is not None
-        self._began_s: dict[tuple[str, int], float] = {}
+        self._has_budget = capped or shared_budget is not None
+        # When each attempt in flight began, by request id and number of the attempt.
+        self._started_s: dict[tuple[str, int], float] = {}
         self._admitting = asyncio.Lock()
-        self._ended = asyncio.Event()
+        self._settled = asyncio.Event()
         self._winding_down = False
-        self._resting: set[asyncio.Future[None]] = set()
+        self._sleepers: set[asyncio.Future[None]] = set()
 
     def wind_down(self) -> None:
-        """Begin no attempt any more: tasks that wait to are cancelled, and so are those that come to it."""
+        """Begin no more attempts: tasks that wait to begin one, or are about to, are cancelled."""
         self._winding_down = True
-        self._gate.turn_away()
-        for rest in self._resting:
-            rest.cancel()
-        self._ended.set()
+        self._limiter.cancel_waiters()
+        for sleeper in self._sleepers:
+            sleeper.cancel()
+        self._settled.set()
 
-    async def rest(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Wait between two attempts of a request.
 
         Raises:
-            CancelledError: no attempt begins any more.
+            CancelledError: no more attempts begin.
         """
         self._check_open()
-        rest = asyncio.ensure_future(asyncio.sleep(seconds))
-        self._resting.add(rest)
+        sleeper = asyncio.ensure_future(asyncio.sleep(seconds))
+        self._sleepers.add(sleeper)
         try:
-            await rest
+            await sleeper
         finally:
-            self._resting.discard(rest)
-            rest.cancel()
+            self._sleepers.discard(sleeper)
+            sleeper.cancel()
 
     async def begin(self, beginning: Begin) -> int | None:
-        """Write an attempt as pending when it is its turn; see `Bookkeeper.begin`.
+        """Write an attempt as pending once it may begin; see `LedgerWriter.begin`.
 
         Raises:
-            CancelledError: no attempt begins any more.
+            CancelledError: no more attempts begin.
         """
         row, loop = beginning.row, asyncio.get_running_loop()
-        came_s = loop.time()
-        await self._gate.enter(row.provider)
+        queued_s = loop.time()
+        await self._limiter.acquire(row.provider)
         try:
             self._check_open()
-            _leave_out(beginning, loop.time() - came_s)
-            longest = await (self._admitted(beginning) if self._bounded else self._books().begin(beginning))
+            _exclude_wait(beginning, loop.time() - queued_s)
+            longest = await (self._admit(beginning) if self._has_budget else self._writer().begin(beginning))
         except BaseException:
-            self._gate.leave(row.provider)
+            self._limiter.release(row.provider)
             raise
-        self._began_s[row.request_id, row.attempt] = loop.time()
+        self._started_s[row.request_id, row.attempt] = loop.time()
         return longest
 
-    async def _admitted(self, beginning: Begin) -> int | None:
+    async def _admit(self, beginning: Begin) -> int | None:
+        """Begin an attempt when the budget has room for its longest answer, or when it is alone."""
         loop = asyncio.get_running_loop()
-        came_s = loop.time()
+        queued_s = loop.time()
         async with self._admitting:
             while True:
                 self._check_open()
-                alone = not self._began_s
-                self._ended.clear()
-                _leave_out(beginning, loop.time() - came_s)
-                came_s = loop.time()
+                alone = not self._started_s
+                self._settled.clear()
+                _exclude_wait(beginning, loop.time() - queued_s)
+                queued_s = loop.time()
                 try:
-                    return await self._books().begin(beginning.among_others(whole=not alone))
-                except BudgetExceededError as refusal:
-                    if alone or refusal.of_request:
+                    return await self._writer().begin(beginning.among_others(whole=not alone))
+                except BudgetExceededError as error:
+                    if alone or error.of_request:
                         raise
-                await self._ended.wait()
+                await self._settled.wait()
 
     def _check_open(self) -> None:
         if self._winding_down:
             raise asyncio.CancelledError
 
     async def settle(self, settlement: Settle) -> None:
-        """Write how an attempt ended, and let the next one begin."""
+        """Write the end of an attempt, adjust the provider's limit, and let the next attempt begin."""
         row, error = settlement.row, settlement.error
-        began_s = self._paid(row) or 0.0
+        started_s = self._end(row) or 0.0
         if error is None:
-            self._gate.praise(row.provider)
+            self._limiter.record_success(row.provider)
         elif isinstance(error, RateLimitError):
-            self._gate.blame(row.provider, began_s, error.retry_after_s)
+            self._limiter.record_rate_limit(row.provider, started_s, error.retry_after_s)
         else:
             self._note_failure()
-        self._gate.leave(row.provider)
+        self._limiter.release(row.provider)
         try:
-            await self._books().settle(settlement)
+            await self._writer().settle(settlement)
         finally:
-            self._ended.set()
+            self._settled.set()
 
-    def leave(self, row: AttemptRow, lesson: Observation) -> None:
-        """Write how an attempt ended that was broken off, whether it had begun or not, and let the next one begin."""
-        if self._paid(row) is not None:
-            self._gate.leave(row.provider)
-        self._books().leave(row, lesson)
-        self._ended.set()
+    def leave(self, row: AttemptRow, observation: Observation) -> None:
+        """Write the end of an attempt that was cancelled, whether it had begun or not, and let the next one begin."""
+        if self._end(row) is not None:
+            self._limiter.release(row.provider)
+        self._writer().leave(row, observation)
+        self._settled.set()
 
-    def _paid(self, row: AttemptRow) -> float | None:
-        """Take what an attempt came to out of the pot; return when it began, None when it has not or has ended."""
-        began_s = self._began_s.pop((row.request_id, row.attempt), None)
-        if began_s is not None and self._pot is not None:
-            self._pot.pay(row)
-        return began_s
+    def _end(self, row: AttemptRow) -> float | None:
+        """Charge an attempt to the shared budget; return when it began, None if it has not or has ended already."""
+        started_s = self._started_s.pop((row.request_id, row.attempt), None)
+        if started_s is not None and self._shared_budget is not None:
+            self._shared_budget.pay(row)
+        return started_s
 
 
-def _leave_out(beginning: Begin, seconds: float) -> None:
-    """Let the attempt begin when its turn has come: neither its deadline nor what is learned of it counts the queue."""
+def _exclude_wait(beginning: Begin, seconds: float) -> None:
+    """Move the beginning of an attempt: the wait counts neither toward its deadline nor toward its latency."""
     beginning.clock.leave_out(seconds)
     milliseconds = round(seconds * 1000)
     row = beginning.row

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llmroute.bulk.plan_cache import SharedPlans
+from llmroute.bulk.plan_cache import PlanCache
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.flow import run
@@ -30,7 +30,7 @@ class AsyncRequests:
         self._calls = calls
         self._opened = opened
         threads = opened.threads()
-        self._plans = PerLoop(lambda: SharedPlans(calls, threads, paced=False))
+        self._plans = PerLoop(lambda: PlanCache(calls, threads, paced=False))
 
     async def answer(self, options: Options, *, streaming: bool) -> AsyncIterator[str | LLMResponse]:
         """Yield the pieces of a streamed answer, then the response.
@@ -66,4 +66,4 @@ class AsyncRequests:
     def plan_anew(self) -> None:
         """Let what was planned in any loop be planned again: what was learned has changed."""
         for plans in self._plans.every():
-            plans.forget()
+            plans.invalidate()

@@ -206,8 +206,8 @@ class LLMService:
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
         check_range("budget", budget_usd, 0, MOST_USD, "USD")
-        pot = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
-        return BulkExecutor(self._calls, self._opened, jobs=jobs, pot=pot)
+        shared_budget = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
+        return BulkExecutor(self._calls, self._opened, jobs=jobs, shared_budget=shared_budget)
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.

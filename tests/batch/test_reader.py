@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmroute.batch import reader
-from llmroute.batch.reader import InputFormat, Request, requests
+from llmroute.batch.reader import InputFormat, Request, read_requests
 from llmroute.batch.template import Template
 from llmroute.encoding import known_encoding
 from llmroute.errors import RequestError
@@ -23,17 +23,17 @@ DEFAULTS = Options(model="openai/gpt-x", temperature=0.5)
 
 def read(data: str | bytes, form: InputFormat = JSON_LINES, defaults: Options = DEFAULTS) -> list[Request]:
     raw = data if isinstance(data, bytes) else data.encode()
-    return list(requests(io.BytesIO(raw), form, defaults))
+    return list(read_requests(io.BytesIO(raw), form, defaults))
 
 
 def asked(request: Request) -> Options:
-    assert isinstance(request.asked, Options), request.asked
-    return request.asked
+    assert isinstance(request.options, Options), request.options
+    return request.options
 
 
 def refused(request: Request) -> str:
-    assert isinstance(request.asked, RequestError)
-    return request.asked.message
+    assert isinstance(request.options, RequestError)
+    return request.options.message
 
 
 def test_a_line_is_a_request_with_what_the_command_line_says_of_all() -> None:
@@ -69,9 +69,9 @@ def test_a_line_takes_every_option_by_the_name_of_its_flag(said: dict[str, Any],
 def test_every_option_of_a_request_can_be_said_on_a_line() -> None:
     from dataclasses import fields
 
-    from llmroute.batch.request_schema import NAMES
+    from llmroute.batch.request_schema import FIELDS
 
-    assert {field.name for field in fields(Options)} - {"atomic"} <= NAMES
+    assert {field.name for field in fields(Options)} - {"atomic"} <= set(FIELDS)
 
 
 @pytest.mark.parametrize("choice", [{"chain": "MINE"}, {"provider": "mistral"}, {"fallback": ["a/b"]}])
@@ -85,9 +85,9 @@ def test_what_a_line_says_of_its_models_stands_in_place_of_the_command_line(choi
     ("line", "reason"),
     [
         ("not json", "not JSON"),
-        ("[1]", "no object"),
+        ("[1]", "not an object"),
         ('{"prompt": "x", "temprature": 1}', "did you mean temperature"),
-        ('{"prompt": 7}', "prompt: input should be a valid string"),
+        ('{"prompt": 7}', "prompt: 7 is not text"),
         ('{"prompt": "x", "temperature": "hot"}', "temperature: "),
         ('{"prompt": "x", "id": {}}', "id: "),
         ("[" * 100_000, "not JSON"),
@@ -157,7 +157,7 @@ def test_what_is_not_in_the_encoding_that_was_said_ends_the_reading() -> None:
 def test_a_pipe_that_begins_with_what_is_no_text_is_refused_as_a_whole(data: bytes, told: str) -> None:
     piped = io.BufferedReader(io.BytesIO(data))
     with pytest.raises(RequestError, match=told):
-        list(requests(piped, InputFormat(lines=True), DEFAULTS))
+        list(read_requests(piped, InputFormat(lines=True), DEFAULTS))
 
 
 def test_a_template_takes_the_line_or_the_fields_of_an_object() -> None:
@@ -170,7 +170,7 @@ def test_a_template_takes_the_line_or_the_fields_of_an_object() -> None:
     assert (made.id, asked(made).prompt, asked(made).max_tokens) == (7, "Ann: hi", 3)
     assert made.source == {"id": 7, "prompt": "Ann: hi", "max_tokens": 3}
     (missing,) = read('{"id": 8}', InputFormat(template=Template("{who}")))
-    assert (missing.id, refused(missing)) == (8, "the template wants {who}, which the line does not have")
+    assert (missing.id, refused(missing)) == (8, "the template uses {who}, which the line does not have")
 
 
 def test_a_column_of_csv_is_the_prompts() -> None:
@@ -186,9 +186,9 @@ def test_a_column_of_csv_is_the_prompts() -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ("a,Hello, world", "3 cells, and the head 2"),
-        ("a,b,", "3 cells, and the head 2"),
-        ("a", "1 cell, and the head 2"),
+        ("a,Hello, world", "3 cells, the header has 2"),
+        ("a,b,", "3 cells, the header has 2"),
+        ("a", "1 cell, the header has 2"),
     ],
 )
 def test_a_row_with_other_cells_than_the_head_is_never_sent_in_part(row: str, told: str) -> None:
@@ -200,7 +200,7 @@ def test_a_row_with_other_cells_than_the_head_is_never_sent_in_part(row: str, to
 
 def test_a_row_that_has_the_prompt_and_lacks_another_cell_is_none_too() -> None:
     (bad,) = read("text,note\nHello\n", InputFormat(column="text"))
-    assert "1 cell, and the head 2" in refused(bad)
+    assert "1 cell, the header has 2" in refused(bad)
 
 
 def test_the_delimiter_is_what_is_said() -> None:
@@ -236,11 +236,13 @@ def test_no_bytes_whatever_stop_the_reading(lines: list[bytes]) -> None:
     data = b"\n".join(lines)
     expected = sum(1 for line in io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")) if line.strip())
     assert len(read(data)) == expected
-    assert all(isinstance(one.asked, RequestError) or one.asked.prompt for one in read(data, InputFormat(lines=True)))
+    assert all(
+        isinstance(one.options, RequestError) or one.options.prompt for one in read(data, InputFormat(lines=True))
+    )
 
 
 @given(st.dictionaries(st.sampled_from(["id", "system"]), st.text(min_size=1)), st.text(min_size=1))
 def test_what_is_to_be_run_again_asks_for_the_same(said: dict[str, str], prompt: str) -> None:
     (first,) = read(json.dumps({**said, "prompt": f"{prompt}."}))
     (again,) = read(json.dumps(first.source))
-    assert (again.id, again.asked) == (first.id, first.asked)
+    assert (again.id, again.options) == (first.id, first.options)

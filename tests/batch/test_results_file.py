@@ -35,7 +35,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def run(path: Path, keys: list[Any], came: list[int], *, in_order: bool = True, resume: bool = True) -> list[Any]:
     """Meet every key, answer in the order in which answers `came`; return the keys that were asked."""
     results = ResultsFile(path, resume=resume)
-    asked = [place for place, key in enumerate(keys) if not results.meet(place, key)]
+    asked = [place for place, key in enumerate(keys) if not results.register(place, key)]
     for place in came:
         if place in asked:
             results.write(place, answer(keys[place]))
@@ -51,7 +51,7 @@ def test_whatever_came_first_and_wherever_it_broke_off_the_end_is_every_answer_o
     keys = [f"k{number}" for number in range(8)]
     first = ResultsFile(path, resume=False)
     for place, key in enumerate(keys):
-        first.meet(place, key)
+        first.register(place, key)
     for place in came[:broken_after]:
         first.write(place, answer(keys[place]))
     first.close()  # as a kill leaves it
@@ -81,15 +81,15 @@ def test_a_failure_is_asked_again_and_its_line_gives_way(tmp_path: Path) -> None
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"), failure("c"))))
     results = ResultsFile(path, resume=True)
-    assert results.earlier_usd == 1.0
-    assert [results.meet(place, key) for place, key in enumerate("abc")] == [False, True, False]
+    assert results.earlier_cost_usd == 1.0
+    assert [results.register(place, key) for place, key in enumerate("abc")] == [False, True, False]
     results.write(2, failure("c"))
     results.write(0, answer("a"))
     results.finish(in_order=False)
     again = [{**failure("c"), "cost_before_usd": 0.25}, {**answer("a"), "cost_before_usd": 0.25}]
     assert lines(path) == [answer("b"), *again]
     later = ResultsFile(path, resume=True)
-    assert later.earlier_usd == 1.75, "what failed was paid for too, whenever it is counted"
+    assert later.earlier_cost_usd == 1.75, "what failed was paid for too, whenever it is counted"
     later.close()
 
 
@@ -105,7 +105,7 @@ def test_a_bad_line_is_told_once_however_often_it_is_run(tmp_path: Path) -> None
     bad = {"id": 2, "line": 2, "error": {"type": "usage"}}
     path.write_text("".join(json.dumps(line) + "\n" for line in (answer("a"), bad)))
     results = ResultsFile(path, resume=True)
-    assert results.meet(0, "a")
+    assert results.register(0, "a")
     results.write(1, bad)
     results.finish(in_order=True)
     assert lines(path) == [answer("a"), bad]
@@ -160,10 +160,10 @@ def test_a_link_stays_a_link_to_the_file_that_is_put_in_order(tmp_path: Path) ->
 
 def test_an_id_that_comes_twice_in_one_input_is_refused(tmp_path: Path) -> None:
     results = ResultsFile(tmp_path / "out.jsonl", resume=False)
-    results.meet(0, 1)
-    results.meet(1, "1")
-    with pytest.raises(RequestError, match='the id "1" has been used before'):
-        results.meet(2, "1")
+    results.register(0, 1)
+    results.register(1, "1")
+    with pytest.raises(RequestError, match='the id "1" is used by an earlier line'):
+        results.register(2, "1")
     results.close()
 
 
@@ -227,7 +227,7 @@ def test_what_failed_takes_the_place_of_what_failed_before(tmp_path: Path) -> No
     assert lines(path) == [{"id": "ä", "prompt": "x"}]
     dropped = FailuresFile(path)
     dropped.write({"id": 1})
-    dropped.drop()
+    dropped.discard()
     assert lines(path) == [{"id": "ä", "prompt": "x"}], "a run that was broken off leaves the older list"
     FailuresFile(path).finish()
     assert [entry.name for entry in tmp_path.iterdir()] == []
@@ -273,7 +273,7 @@ def test_a_folder_in_the_place_of_the_list_of_failures_is_an_error_of_the_disk_a
     failed.write({"id": 1})
     with pytest.raises(IsADirectoryError):
         failed.finish()
-    failed.drop()
+    failed.discard()
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.jsonl.failed"]
 
 
@@ -284,7 +284,7 @@ def test_new_files_are_their_owners_alone_and_an_older_one_keeps_its_mode(umask:
     def write() -> set[int]:
         results = ResultsFile(path, resume=True)
         for place, key in ((1, "b"), (0, "a")):
-            results.meet(place, key)
+            results.register(place, key)
             results.write(place, answer(key))
         results.finish(in_order=True)
         failed = FailuresFile(list_)

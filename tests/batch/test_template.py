@@ -35,7 +35,7 @@ def test_what_is_no_template_is_refused(template: str) -> None:
 
 
 def test_a_field_that_is_missing_is_named() -> None:
-    with pytest.raises(RequestError, match=r"wants \{name\}"):
+    with pytest.raises(RequestError, match=r"uses \{name\}"):
         Template("{name}").fill({"text": "x"})
 
 

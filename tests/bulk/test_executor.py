@@ -115,7 +115,7 @@ def test_an_iterable_that_ends_in_a_cancellation_keeps_nobody_waiting(tmp_path: 
 
 
 def test_the_budget_of_one_request_holds_for_all_its_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     half = openai_answer("x" * 400)[:-200]
     request = {"prompt": "x", "model": OPENAI, "max_tokens": 1000, "budget_remaining": 0.003, "enable_fallback": False}
     with serving([half, Reset()]) as server:
@@ -133,7 +133,7 @@ DOWN = [openai_error(503)]
 def test_all_rounds_of_a_request_make_no_more_calls_than_it_may(
     said: dict[str, Any], calls: int, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.0)
     first, *others = models
     with serving(DOWN) as server:
@@ -150,7 +150,7 @@ def test_all_rounds_of_a_request_make_no_more_calls_than_it_may(
 def test_no_round_calls_a_model_again_before_all_that_may_stand_in_were_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     with serving(DOWN) as server:
         house = House(tmp_path, openai=server)
         (result,) = asyncio.run(gathered(house, [{"prompt": "x", "model": OPENAI}]))
@@ -162,7 +162,7 @@ def test_no_round_calls_a_model_again_before_all_that_may_stand_in_were_called(
 def test_an_outage_that_passes_within_the_rounds_costs_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "PAUSES_S", (0.0,) * 5)
+    monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     asked: Counter[str] = Counter()
 
     def down_six_times(received: Received) -> Script:

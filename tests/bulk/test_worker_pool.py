@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.bulk import worker_pool
+from llmroute.bulk import ordered_delivery, worker_pool
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import AuthenticationError, BudgetExceededError, LLMRouteError, RateLimitError, TransientError
 from llmroute.request.options import Options
@@ -137,7 +137,7 @@ def test_when_one_after_the_other_needs_a_person_no_more_are_taken() -> None:
     world = World(lambda _number, _call: AuthenticationError("no"))
     engine = world.run(1000)
     assert isinstance(engine.stopped_by, AuthenticationError)
-    assert worker_pool.HOPELESS <= len(world.calls) < worker_pool.HOPELESS + 10
+    assert worker_pool.MAX_ACCOUNT_ERRORS <= len(world.calls) < worker_pool.MAX_ACCOUNT_ERRORS + 10
     mixed = World(lambda number, _call: AuthenticationError("no") if number % 2 else None)
     assert mixed.run(200).stopped_by is None
 
@@ -168,7 +168,7 @@ def test_a_budget_of_one_request_stops_that_request_only() -> None:
 
 
 def test_when_nobody_has_answered_for_a_whole_deadline_no_more_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(worker_pool, "MAX_OUTAGE_S", 0.0)
     world = World(lambda _number, _call: TransientError("down"))
     engine = world.run(1000)
     assert isinstance(engine.stopped_by, TransientError)
@@ -202,7 +202,7 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
         for _ in range(2000):
             await asyncio.sleep(0)
         assert delivered == []
-        assert len(started) == 4 * worker_pool.AHEAD
+        assert len(started) == 4 * ordered_delivery.MAX_AHEAD_PER_WORKER
         first.set()
         await asyncio.wait_for(running, 30)
         assert delivered == list(range(1000))

@@ -171,7 +171,7 @@ def older(_house: House) -> None:
 
 
 def unknown_field(_house: House) -> None:
-    request_schema.read({"prompt": "hi", "author": "me"})
+    request_schema.parse_line({"prompt": "hi", "author": "me"})
 
 
 def taken_file(house: House) -> None:
@@ -202,8 +202,8 @@ SEEN: dict[Callable[[House], None], tuple[list[str], str]] = {
     two_spans: (["period", "since", "until"], r"\(either --period, or --since and --until\)$"),
     no_time: (["until"], r"^--until: 'soon' is no time \(24h, 7d and 2w are \(back from now\), and 2026-11-01\)$"),
     older: (["force"], r"\(use --force to go back\)$"),
-    unknown_field: (["template"], r"\(a line may hold other fields where --template puts them into the prompt\)$"),
-    taken_file: (["resume"], r"\(--resume goes on with it and asks nothing twice; or name a file that is not there\)$"),
+    unknown_field: (["template"], r"\(--template allows other fields, to put them into the prompt\)$"),
+    taken_file: (["resume"], r"\(--resume continues it; or name a new file\)$"),
     damaged: (["repair"], r"\(llmroute costs check --repair\)$"),
 }
 

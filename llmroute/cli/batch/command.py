@@ -1,164 +1,117 @@
-"""`llmroute gen --batch`: many requests from a file, with results that survive whatever happens."""
+"""`llmroute gen --batch`: check the input, then run it or forecast its cost."""
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 import typer
 
-from llmroute.batch.reader import InputFormat, requests
-from llmroute.batch.resume import PriorResults, left_in
-from llmroute.batch.template import Template
+from llmroute.batch.reader import read_requests
+from llmroute.batch.resume import PriorResults, prior_results
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
 from llmroute.cli.session import opened
-from llmroute.encoding import check_whole, decoded_argument, known_encoding
+from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.options import MOST_USD, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from llmroute.batch.reader import Request
+    from llmroute.batch.reader import InputFormat, Request
     from llmroute.cli.arguments import RequestArguments
+    from llmroute.cli.batch.arguments import BatchArguments
+
+MAX_NOTES = 1000
 
 
-class BatchArguments(NamedTuple):
-    """The flags of a batch; see `cli.options`."""
-
-    file: str
-    output: Path | None
-    resume: bool
-    jobs: int
-    unordered: bool
-    lines: bool
-    column: str | None
-    delimiter: str | None
-    template: str | None
-
-    def form(self, encoding: str | None) -> InputFormat:
-        """Return how the input is read, which is in an encoding, UTF-8 where it is None.
-
-        Raises:
-            RequestError: the flags contradict each other, or the template is none.
-        """
-        if self.lines and self.column is not None:
-            raise RequestError("--lines and --column were both given: the input is plain lines, or it is CSV")
-        if self.resume and self.output is None:
-            raise RequestError("--resume goes on with a file of results: name it with -o FILE")
-        if self.delimiter is not None and self.column is None:
-            raise RequestError("--delimiter says how CSV is read: name the column of the prompts with --column")
-        encoding = known_encoding(encoding)
-        template = None
-        if self.template is not None:
-            template = Template(decoded_argument(self.template, encoding, "--template"))
-        return InputFormat(self.lines, self.column, template, self._delimiter(), encoding)
-
-    def _delimiter(self) -> str:
-        said = self.delimiter
-        if said is None:
-            return "\t" if self.file.lower().endswith((".tsv", ".tab")) else ","
-        found = "\t" if said.lower() in ("tab", "\\t") else said
-        if len(found) != 1 or found in '"\r\n\0':
-            raise RequestError(f"--delimiter: {said!r} is not one character", hint="';', '|' or tab, for example")
-        return found
-
-
-def run_batch(asked: RequestArguments, how: BatchArguments) -> None:
-    """Run a batch, tell what came of it on stderr, and exit with its code: see `BatchRunner.run`."""
-    with opened(asked, note=_once(say)) as under_way, ExitStack() as closing:
-        if asked.prompt is not None:
+def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
+    """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print what it would cost."""
+    with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
+        if arguments.prompt is not None:
             raise RequestError(
-                "the prompts are in the file of --batch", hint="--template 'Translate: {text}' frames them"
+                "--batch reads the prompts from its file; drop the prompt argument",
+                hint="--template 'Translate: {text}' adds text to each",
             )
-        if asked.render:
-            raise RequestError("--render shows one answer; a batch writes JSON lines")
-        check_range("budget", asked.budget, 0, MOST_USD, "USD")
-        form = how.form(asked.encoding)
-        file = _input(how.file)
-        regular = _is_regular(file)
-        if regular:  # a pipe is left to the thread that may be waiting for it
-            closing.callback(file.close)
-            _check_text(file, form, how.file)
-        if asked.dry_run:
-            from llmroute.cli.batch.dry_run import show_batch_plan
+        if arguments.render:
+            raise RequestError("--render applies to a single answer; a batch writes JSON lines")
+        check_range("budget", arguments.budget, 0, MOST_USD, "USD")
+        input_format = batch.input_format(arguments.encoding)
+        file = _open_input(batch.file)
+        is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        if is_regular:  # a thread may still be blocked on a pipe, so a pipe stays open
+            cleanup.callback(file.close)
+            with _input_errors(batch.file):
+                check_whole(file, input_format.encoding, _input_name(batch.file))
+        requests = _requests(file, input_format, arguments, batch.file)
+        if arguments.dry_run:
+            from llmroute.cli.batch.dry_run import show_forecast
 
-            show_batch_plan(
-                under_way.service,
-                _readable(requests(file, form, asked.defaults()), how.file),
-                left_in(how.output) if how.resume and how.output is not None else PriorResults(),
-                budget_usd=asked.budget,
-                as_json=asked.as_json,
-            )
+            prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
+            show_forecast(session.service, requests, prior, budget_usd=arguments.budget, as_json=arguments.as_json)
             raise typer.Exit
-        running = BatchRunner(asked, how, under_way, _total(file, form, asked) if regular else None, file.fileno())
-        closing.callback(running.results.close)
-        requested = _readable(requests(file, form, asked.defaults()), how.file)
-        code = running.run(requested, blocking=not regular)
+        total = _count_lines(file, input_format, arguments) if is_regular else None
+        runner = BatchRunner(arguments, batch, session, total, file.fileno())
+        cleanup.callback(runner.close)
+        code = runner.run(requests, blocking=not is_regular)
     raise typer.Exit(code)
 
 
-def _input(name: str) -> IO[bytes]:
+def _open_input(name: str) -> IO[bytes]:
     if name == "-":
         if sys.stdin is None:
-            raise RequestError("--batch -: there is no stdin")
+            raise RequestError("--batch -: stdin is closed")
         return sys.stdin.buffer
-    try:
+    with _input_errors(name):
         return Path(name).open("rb")
+
+
+@contextmanager
+def _input_errors(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
 
 
-def _readable(requested: Iterator[Request], name: str) -> Iterator[Request]:
-    try:
-        yield from requested
-    except OSError as error:
-        raise RequestError(f"--batch: {name} cannot be read on: {error.strerror}") from error
-    except RequestError as error:
-        raise RequestError(f"{_place(name)}: {error.message}", hint=error.hint) from error
+def _requests(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments, name: str) -> Iterator[Request]:
+    """Yield the requests of the input; errors name the input."""
+    with _input_errors(name):
+        try:
+            yield from read_requests(file, input_format, arguments.defaults())
+        except RequestError as error:
+            raise RequestError(f"{_input_name(name)}: {error.message}", hint=error.hint) from error
 
 
-def _check_text(file: IO[bytes], form: InputFormat, name: str) -> None:
-    """Refuse a file that is no text, or of another encoding, before any line of it is sent."""
-    try:
-        check_whole(file, form.encoding, _place(name))
-    except OSError as error:
-        raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
-
-
-def _place(name: str) -> str:
+def _input_name(name: str) -> str:
     return "stdin" if name == "-" else name
 
 
-def _is_regular(file: IO[bytes]) -> bool:
-    import os
-    import stat
-
-    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-
-
-def _total(file: IO[bytes], form: InputFormat, asked: RequestArguments) -> int | None:
-    """Count the lines of a file for the bar, where there is one; it is read twice."""
-    if form.column is not None or form.encoding is not None or asked.quiet or not sys.stderr.isatty():
+def _count_lines(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments) -> int | None:
+    """Count the lines for the progress bar; None where no bar is drawn or a line is not one request."""
+    one_per_line = input_format.column is None and input_format.encoding is None
+    if not one_per_line or arguments.quiet or not sys.stderr.isatty():
         return None
-    begin = file.tell()
+    start = file.tell()
     total = sum(1 for line in file if line.strip())
-    file.seek(begin)
+    file.seek(start)
     return total
 
 
-def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Tell each thing once: ten thousand requests would say the same ten thousand times, but for the figures in it."""
-    told: set[str] = set()
+def _once(print_note: Callable[[str], None]) -> Callable[[str], None]:
+    """Print each note once: the requests of a batch repeat the same notes with different numbers in them."""
+    printed: set[str] = set()
 
-    def tell_once(text: str) -> None:
-        sense = re.sub(r"\d+", "", text)
-        if sense not in told and len(told) < 1000:  # noqa: PLR2004 (and no more than anybody would read)
-            told.add(sense)
-            tell(text)
+    def print_once(text: str) -> None:
+        pattern = re.sub(r"\d+", "", text)
+        if pattern not in printed and len(printed) < MAX_NOTES:
+            printed.add(pattern)
+            print_note(text)
 
-    return tell_once
+    return print_once

@@ -1,4 +1,4 @@
-"""`--batch FILE --dry-run`: what a batch, or the rest of one, would cost and who would answer it.  Sends nothing."""
+"""`gen --batch FILE --dry-run`: forecast the models and the cost of a batch, or of its remainder, sending nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Share:
-    """What one model would answer, in requests and pico-USD; None where a price is unknown."""
+    """Requests and their cost in pico-USD; a cost is None once a price is unknown."""
 
     requests: int = 0
     expected: int | None = 0
     worst: int | None = 0
 
     def add(self, requests: int, expected: int | None, worst: int | None) -> None:
-        """Add requests."""
         self.requests += requests
         self.expected = None if self.expected is None or expected is None else self.expected + expected
         self.worst = None if self.worst is None or worst is None else self.worst + worst
@@ -38,70 +37,70 @@ class _Share:
 
 @dataclass(slots=True)
 class _Forecast:
-    """A share for each model, why requests are left out and how many, and how many are answered already."""
+    """The share of each first choice by model name, and the number of excluded requests by reason."""
 
     shares: dict[str, _Share] = field(default_factory=dict)
-    unplanned: dict[str, int] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
     answered_before: int = 0
 
-    def in_all(self) -> _Share:
-        """Return what all models together would answer."""
-        every = _Share()
+    def total(self) -> _Share:
+        total = _Share()
         for share in self.shares.values():
-            every.add(share.requests, share.expected, share.worst)
-        return every
+            total.add(share.requests, share.expected, share.worst)
+        return total
 
 
-def show_batch_plan(
-    service: LLMService, requests: Iterator[Request], known: PriorResults, *, budget_usd: float | None, as_json: bool
+def show_forecast(
+    service: LLMService, requests: Iterator[Request], prior: PriorResults, *, budget_usd: float | None, as_json: bool
 ) -> None:
-    """Print how many requests each model would get first, and what they would cost; `known` is what is there."""
-    forecast = asyncio.run(_planned(service, requests, known))
-    left_usd = None if budget_usd is None else max(budget_usd - known.cost_usd, 0.0)
+    """Print how many requests each model would get first, and their cost; answered requests of `prior` are skipped."""
+    forecast = asyncio.run(_forecast(service, requests, prior))
+    left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
-        write_json({**_as_json(forecast), "cost_before_usd": known.cost_usd, "budget_left_usd": left_usd})
+        write_json({**_as_json(forecast), "cost_before_usd": prior.cost_usd, "budget_left_usd": left_usd})
         return
     rows = [
         [name, f"{share.requests:,}", money(usd(share.expected)), money(usd(share.worst))]
         for name, share in sorted(forecast.shares.items(), key=lambda pair: -pair[1].requests)
     ]
-    write_text(harmless("nothing is sent\n\n" + columns(("model", "requests", "expected", "worst"), rows, (1, 2, 3))))
-    if forecast.unplanned:
-        reasons = [[reason, f"{count:,}"] for reason, count in forecast.unplanned.items()]
-        write_text(harmless("\n" + columns(("out, because", "requests"), reasons, (1,))))
-    told = [f"answered before: {forecast.answered_before:,}"] if forecast.answered_before else []
+    header = ("model", "requests", "expected cost", "worst case")
+    write_text(harmless("nothing is sent\n\n" + columns(header, rows, (1, 2, 3))))
+    if forecast.excluded:
+        reasons = [[reason, f"{count:,}"] for reason, count in forecast.excluded.items()]
+        write_text(harmless("\n" + columns(("cannot be sent", "requests"), reasons, (1,))))
+    lines = [f"already answered: {forecast.answered_before:,}"] if forecast.answered_before else []
     if left_usd is not None:
-        told.append(f"of the budget {money(left_usd)} is left: {_enough(left_usd, forecast.in_all())}")
-    if told:
-        write_text("\n" + "".join(f"{line}\n" for line in told))
+        lines.append(f"remaining budget: {money(left_usd)}, {_coverage(left_usd, forecast.total())}")
+    if lines:
+        write_text("\n" + "".join(f"{line}\n" for line in lines))
 
 
-def _enough(left_usd: float, every: _Share) -> str:
-    expected_usd, worst_usd = usd(every.expected), usd(every.worst)
+def _coverage(left_usd: float, total: _Share) -> str:
+    expected_usd, worst_usd = usd(total.expected), usd(total.worst)
     if worst_usd is not None and worst_usd <= left_usd:
-        return "enough for all, whatever they cost"
+        return "enough for the worst case"
     if expected_usd is None:
-        return "nobody knows whether it is enough, for a price is unknown"
+        return "which may not be enough: a price is unknown"
     if expected_usd <= left_usd:
-        return "enough if they cost what is expected"
-    return f"enough for about {left_usd / expected_usd:.0%} of what is expected"
+        return "enough for the expected cost, not for the worst case"
+    return f"enough for about {left_usd / expected_usd:.0%} of the expected cost"
 
 
-async def _planned(service: LLMService, requests: Iterator[Request], known: PriorResults) -> _Forecast:
+async def _forecast(service: LLMService, requests: Iterator[Request], prior: PriorResults) -> _Forecast:
     forecast = _Forecast()
-    bulk = service.bulk(jobs=1)
+    executor = service.bulk(jobs=1)
     for request in requests:
         try:
-            if isinstance(request.asked, LLMRouteError):
-                raise request.asked
-            left = known.meet(request.id)
-            if left is not None and left.answered:
+            if isinstance(request.options, LLMRouteError):
+                raise request.options
+            result = prior.register(request.id)
+            if result is not None and result.answered:
                 forecast.answered_before += 1
                 continue
-            first = (await bulk.plan(request.asked)).entries[0]
+            first = (await executor.plan(request.options)).entries[0]
         except LLMRouteError as error:
             reason = in_flags(error.message)
-            forecast.unplanned[reason] = forecast.unplanned.get(reason, 0) + 1
+            forecast.excluded[reason] = forecast.excluded.get(reason, 0) + 1
         else:
             candidate = first.candidate
             share = forecast.shares.setdefault(first.model.name, _Share())
@@ -120,6 +119,6 @@ def _as_json(forecast: _Forecast) -> dict[str, Any]:
             }
             for name, share in forecast.shares.items()
         ],
-        "excluded": [{"reason": reason, "requests": count} for reason, count in forecast.unplanned.items()],
+        "excluded": [{"reason": reason, "requests": count} for reason, count in forecast.excluded.items()],
         "answered_before": forecast.answered_before,
     }

@@ -1,4 +1,4 @@
-"""What a batch tells when it has ended: one line for people, the figures for --meta."""
+"""The summary of a batch that has ended: one line for people, the same figures as JSON for --meta."""
 
 from __future__ import annotations
 
@@ -9,58 +9,57 @@ from llmroute.cli.output.tables import money
 
 if TYPE_CHECKING:
     from llmroute.batch.failures_file import FailuresFile
-    from llmroute.batch.runner import BatchTotals
+    from llmroute.batch.totals import BatchTotals
+
+PROMPTS_CUT = "with a prompt that the model truncated (prompt_cut in the results)"
 
 
-PROMPTS_CUT = "without the beginning of the prompt (prompt_cut in the results)"
-
-
-def summary(tally: BatchTotals, seconds: float, failed: FailuresFile | None) -> str:
-    """Return what the batch came to, in one line."""
+def summary(totals: BatchTotals, seconds: float, failures: FailuresFile | None) -> str:
+    """Return the counts, cost and models of a batch in one line."""
     counts = (
-        (tally.answered, "answered"),
-        (tally.earlier, "answered before"),
-        (tally.failed, "failed"),
-        (tally.bad, "bad lines"),
-        (tally.not_run, "not run"),
-        (tally.cut_short, "cut short at the model's limit (--max-tokens allows more)"),
-        (tally.unread, PROMPTS_CUT),
+        (totals.answered, "answered"),
+        (totals.answered_before, "already answered"),
+        (totals.failed, "failed"),
+        (totals.invalid, "invalid lines"),
+        (totals.not_run, "not run"),
+        (totals.truncated, "truncated at the model's output limit (--max-tokens allows more)"),
+        (totals.prompts_cut, PROMPTS_CUT),
     )
-    parts = [f"{count:,} {what}" for count, what in counts if count or what == "answered"]
-    unknown = f" and {tally.unknown_costs:,} unknown costs" if tally.unknown_costs else ""
-    told = f"{', '.join(parts)}; {money(tally.cost_usd)}{unknown}, {seconds:.1f} s"
-    if tally.models:
-        told += f"; by {', '.join(f'{name} ({count:,})' for name, count in tally.models.most_common())}"
-    if failed is not None and failed.count:
-        told += f"; run {failed.path} for the {failed.count:,} without an answer"
-    return told
+    parts = [f"{count:,} {label}" for count, label in counts if count or label == "answered"]
+    unknown = f" plus {totals.unknown_costs:,} unknown costs" if totals.unknown_costs else ""
+    line = f"{', '.join(parts)}; {money(totals.cost_usd)}{unknown}, {seconds:.1f} s"
+    if totals.models:
+        line += f"; by {', '.join(f'{name} ({count:,})' for name, count in totals.models.most_common())}"
+    if failures is not None and failures.count:
+        line += f"; requests without an answer: {failures.path} ({failures.count:,})"
+    return line
 
 
-def interrupted(tally: BatchTotals, *, resumable: bool) -> str:
-    """Return how far a batch came that a signal has ended, in one line."""
-    answered = tally.answered + tally.earlier
-    told = f"interrupted: {answered} of {tally.lines} answered, {tally.lines - answered} left"
-    if not tally.read_to_end:
-        told += " of what was read; the input was not read to its end"
-    return told + ("; the same command with --resume continues" if resumable else "")
+def interruption(totals: BatchTotals, *, resumable: bool) -> str:
+    """Return the progress of a batch that a signal ended, in one line."""
+    answered = totals.answered + totals.answered_before
+    line = f"interrupted: {answered} of {totals.lines} answered, {totals.lines - answered} left"
+    if not totals.read_to_end:
+        line += " (the input was not read to its end)"
+    return line + ("; run the same command with --resume to continue" if resumable else "")
 
 
-def as_json(tally: BatchTotals, earlier_usd: float, seconds: float) -> dict[str, Any]:
-    """Return the figures for --meta."""
+def summary_as_json(totals: BatchTotals, earlier_cost_usd: float, seconds: float) -> dict[str, Any]:
+    """Return the figures of a batch for --meta."""
     return {
-        "answered": tally.answered,
-        "answered_before": tally.earlier,
-        "failed": tally.failed,
-        "bad_lines": tally.bad,
-        "not_run": tally.not_run,
-        "lines_read": tally.lines,
-        "read_to_end": tally.read_to_end,
-        "cut_short": tally.cut_short,
-        "prompts_cut": tally.unread,
-        "models": dict(tally.models.most_common()),
-        "cost_usd": tally.cost_usd,
-        "cost_before_usd": earlier_usd,
-        "unknown_cost_count": tally.unknown_costs,
+        "answered": totals.answered,
+        "answered_before": totals.answered_before,
+        "failed": totals.failed,
+        "bad_lines": totals.invalid,
+        "not_run": totals.not_run,
+        "lines_read": totals.lines,
+        "read_to_end": totals.read_to_end,
+        "cut_short": totals.truncated,
+        "prompts_cut": totals.prompts_cut,
+        "models": dict(totals.models.most_common()),
+        "cost_usd": totals.cost_usd,
+        "cost_before_usd": earlier_cost_usd,
+        "unknown_cost_count": totals.unknown_costs,
         "seconds": round(seconds, 3),
-        "stopped_by": None if tally.stopped_by is None else error_as_json(tally.stopped_by)["error"],
+        "stopped_by": None if totals.stopped_by is None else error_as_json(totals.stopped_by)["error"],
     }

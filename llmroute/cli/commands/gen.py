@@ -22,7 +22,8 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     It may fall back to another model until the end.  With --batch, answer many.
     """
     if batch is not None:
-        from llmroute.cli.batch.command import BatchArguments, run_batch
+        from llmroute.cli.batch.arguments import BatchArguments
+        from llmroute.cli.batch.command import run_batch
         from llmroute.request.options import JOBS
 
         run_batch(

@@ -132,7 +132,7 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
     ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
     assert ran.code == 2
     assert len(server.requests) == 1
-    for number, why in ((2, "not JSON"), (3, "did you mean temperature"), (4, "id 1 has been used before")):
+    for number, why in ((2, "not JSON"), (3, "did you mean temperature"), (4, "id 1 is used by an earlier line")):
         assert any(line.startswith(f"llmroute: line {number}: ") and why in line for line in ran.err.splitlines())
     found = told(ran.out)
     assert [(one["id"], "content" in one) for one in found] == [
@@ -143,7 +143,7 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
         (5, False),
     ]
     assert [one["line"] for one in found[1:]] == [2, 3, 4, 5]
-    assert "1 answered, 4 bad lines" in ran.err
+    assert "1 answered, 4 invalid lines" in ran.err
 
 
 def test_plain_lines_csv_and_templates_come_from_a_pipe_too(server: ModelServer, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tm
         assert (again.code, again.out) == (0, "")
         whole = run(*flags, "--batch", "in.jsonl", "--resume", home=tmp_path, **settings(server))
         assert whole.code == 0
-        assert "0 answered, 10 answered before" in whole.err
+        assert "0 answered, 10 already answered" in whole.err
     assert not (tmp_path / "out.jsonl.failed").exists()
     assert [one["content"] for one in results(tmp_path / "out.jsonl")] == [f"answer {number}" for number in range(10)]
     assert asked == {str(number): 2 if number in (3, 7) else 1 for number in range(10)}
@@ -287,7 +287,7 @@ def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
         assert 20 <= asked < 60
         assert (
             f"llmroute: interrupted: {asked} of 60 answered, {60 - asked} left;"
-            " the same command with --resume continues\n"
+            " run the same command with --resume to continue\n"
         ) in err.decode()
         assert [row["status"] for row in rows(tmp_path)] == ["ok"] * asked
         keys = [int(one["id"][1:]) for one in results(out)]
@@ -295,7 +295,7 @@ def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
         assert len(keys) == asked
         listed = {int(one["id"][1:]) for one in results(tmp_path / "out.jsonl.failed")}
         assert listed == {*range(60)} - {*keys}
-        assert f"run out.jsonl.failed for the {60 - asked} without an answer" in err.decode()
+        assert f"requests without an answer: out.jsonl.failed ({60 - asked})" in err.decode()
         rest = (*GEN, "--batch", "out.jsonl.failed", "-o", "out.jsonl", "--resume")
         assert run(*rest, home=tmp_path, **settings(server)).code == 0
         assert len(server.received) == 60
@@ -421,7 +421,7 @@ def test_a_batch_from_a_pipe_that_is_stopped_says_that_its_input_was_not_read_to
     read = figures["lines_read"]
     assert 20 <= read <= 24
     assert figures["read_to_end"] is False
-    assert f"; {read} lines were read, and not the input's end\n" in err
+    assert f"; the input was not read to its end ({read} lines read)\n" in err
     assert figures["failed"] + figures["not_run"] == read == len(results(tmp_path / "out.jsonl.failed"))
 
 
@@ -450,7 +450,7 @@ def test_a_provider_that_wants_to_be_asked_tomorrow_ends_the_batch_today(tmp_pat
     with serving([openai_error(429, retry_after="3000")]) as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
     assert ran.code == 4
-    assert "left alone for" in ran.err or "429" in ran.err
+    assert "skipped for" in ran.err or "429" in ran.err
 
 
 def test_the_time_in_the_queue_is_not_the_time_of_the_request(tmp_path: Path) -> None:
@@ -496,8 +496,8 @@ def test_a_list_of_failures_that_cannot_be_written_leaves_the_results_where_they
     with serving(lambda one: [openai_error(400, "no")] if prompt_of(one) == "2" else echo(one)) as server:
         ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
     assert (ran.code, ran.out) == (2, "")
-    assert "--resume asks again for what fails" in ran.err
-    assert "run out.jsonl.failed" not in ran.err
+    assert "--resume retries what failed" in ran.err
+    assert "without an answer: out.jsonl.failed" not in ran.err
     assert len(results(tmp_path / "out.jsonl")) == 6
 
 
@@ -581,13 +581,13 @@ class TestBudgets:
         (("--batch", "gone.jsonl"), "gone.jsonl cannot be read"),
         (("--batch", "in.jsonl", "--resume"), "-o FILE"),
         (("--batch", "in.jsonl", "--lines", "--column", "x"), "--lines and --column"),
-        (("--batch", "in.jsonl", "--template", "none"), "names nothing"),
+        (("--batch", "in.jsonl", "--template", "none"), "names no field"),
         (("--batch", "in.jsonl", "--column", "x"), "no column 'x'"),
         (("--batch", "in.jsonl", "--column", "x", "-o", "new.jsonl"), "no column 'x'"),
         (("--batch", "in.jsonl", "-o", "no/such/dir.jsonl"), "cannot be written"),
-        (("--batch", "in.jsonl", "-o", "full.jsonl"), "--resume goes on"),
+        (("--batch", "in.jsonl", "-o", "full.jsonl"), "--resume continues"),
         (("--batch", "in.jsonl", "--render"), "--render"),
-        (("--batch", "in.jsonl", "a prompt"), "in the file of --batch"),
+        (("--batch", "in.jsonl", "a prompt"), "reads the prompts from its file"),
         (("--batch", "in.jsonl", "--jobs", "0"), "0"),
         (("--batch", "in.jsonl", "--budget", "-1"), "budget -1"),
         (("a prompt", "--jobs", "3"), "go with --batch"),
@@ -634,7 +634,7 @@ def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_pa
     assert ended.returncode == 3
     assert "llmroute: stopped: stdout cannot be written: No space left on device\n" in err
     paid = [row["status"] for row in rows(tmp_path)]
-    assert f"llmroute: answers paid for that could not be written: {len(paid)} " in err
+    assert f"llmroute: {len(paid)} paid answers could not be written " in err
     assert "None" not in err
     assert set(paid) == {"ok"}
     assert len(paid) == len(server.received) < 60
@@ -733,12 +733,12 @@ def test_a_dry_run_of_what_is_left_counts_no_answer_again_and_says_whether_the_b
     assert ([one["requests"] for one in made["models"]], made["answered_before"]) == ([4], 3)
     assert made["cost_before_usd"] == sum(one["cost_usd"] for one in results(tmp_path / "out.jsonl"))
     assert made["budget_left_usd"] == 1000 - made["cost_before_usd"]
-    assert told.endswith("enough for all, whatever they cost")
+    assert told.endswith("enough for the worst case")
     (share,) = made["models"]
     middling = made["cost_before_usd"] + (share["expected_cost_usd"] + share["worst_cost_usd"]) / 2
-    assert planned(f"{middling:.9f}")[1].endswith("enough if they cost what is expected")
+    assert planned(f"{middling:.9f}")[1].endswith("enough for the expected cost, not for the worst case")
     half = made["cost_before_usd"] + share["expected_cost_usd"] / 2
-    assert planned(f"{half:.9f}")[1].endswith("enough for about 50% of what is expected")
+    assert planned(f"{half:.9f}")[1].endswith("enough for about 50% of the expected cost")
     assert (before, asked) == ((tmp_path / "out.jsonl").read_bytes(), len(server.requests))
 
 
@@ -800,4 +800,4 @@ def test_an_answer_that_was_cut_short_unasked_is_told(tmp_path: Path) -> None:
     with ModelServer(finish_reason="length") as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
     assert ran.code == 6
-    assert "2 answered, 1 cut short" in ran.err
+    assert "2 answered, 1 truncated" in ran.err

@@ -1,0 +1,55 @@
+"""The counts and costs of a batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from llmroute.errors import LLMRouteError
+
+
+@dataclass(slots=True)
+class BatchTotals:
+    """The counts and costs of a batch so far.
+
+    `invalid` counts the lines that are not requests, `answered_before` the requests that an earlier run answered.
+    `truncated` (at the model's output limit) and `prompts_cut` (the model did not read the complete prompt) are
+    answered too.  `lines` counts the lines that were read: the complete input if `read_to_end`.
+    `failure_codes` holds the exit codes of the errors, `models` the number of answers by model name.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    invalid: int = 0
+    answered_before: int = 0
+    not_run: int = 0
+    truncated: int = 0
+    prompts_cut: int = 0
+    cost_picousd: int = 0
+    unknown_costs: int = 0
+    lines: int = 0
+    read_to_end: bool = False
+    stopped_by: LLMRouteError | None = None
+    failure_codes: set[int] = field(default_factory=set)
+    models: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """The number of lines that need no more work in this run."""
+        return self.answered + self.failed + self.invalid + self.answered_before + self.not_run
+
+    @property
+    def cost_usd(self) -> float:
+        """The known cost of this run."""
+        return self.cost_picousd / PICO_PER_USD
+
+    def add_cost(self, cost_usd: float | None) -> None:
+        """Add the cost of an answer or attempt; None counts as an unknown cost."""
+        if cost_usd is None:
+            self.unknown_costs += 1
+        else:
+            self.cost_picousd += round(cost_usd * PICO_PER_USD)

@@ -1,0 +1,149 @@
+"""Where a batch writes: its results on stdout or in a file, and the failed requests in FILE.failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmroute.batch.failures_file import FailuresFile
+from llmroute.batch.results_file import ResultsFile
+from llmroute.batch.resume import PriorResults
+from llmroute.cli.errors import say
+from llmroute.cli.output.stdout import write_json
+from llmroute.cli.standard_streams import OutputFailed
+from llmroute.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.errors import LLMRouteError
+
+
+class BatchOutput:
+    """The results and failures of one batch; a write error stops the batch, and answers still in flight go to stdout.
+
+    `broken` says that a result could not be written where it belongs; `unwritten` counts the answers that were lost.
+    """
+
+    def __init__(self, path: Path | None, *, resume: bool, source: int, stop: Callable[[LLMRouteError], None]) -> None:
+        """Open the results file at `path`, or use stdout; `source` is the descriptor of the input.
+
+        `stop` is called with the reason when no more requests may be sent.
+
+        Raises:
+            LLMRouteError: the results file cannot be opened, is in use, or has content that is not resumed.
+        """
+        self._path = path
+        self._stop = stop
+        self._file = None if path is None else ResultsFile(path, resume=resume, source=source)
+        self._stdout_ids = PriorResults()
+        self._failures = None
+        if path is not None and _is_regular(path):
+            self._failures = FailuresFile(path.with_name(f"{path.name}.failed"))
+        self._stdout_failed = False
+        self.broken = False
+        self.unwritten = 0
+
+    @property
+    def earlier_cost_usd(self) -> float:
+        """What earlier runs cost, according to the results file."""
+        return 0.0 if self._file is None else self._file.earlier_cost_usd
+
+    @property
+    def resumable(self) -> bool:
+        """Whether `--resume` can continue from the results."""
+        return self._path is not None and _is_regular(self._path) and not self.broken
+
+    @property
+    def failures(self) -> FailuresFile | None:
+        """The list of failed requests; None where there is none, or it could not be written."""
+        return self._failures
+
+    def register(self, index: int, request_id: str | int) -> bool:
+        """Register a request of the input; see `batch.runner.Results`."""
+        if self._file is not None:
+            return self._file.register(index, request_id)
+        self._stdout_ids.register(request_id)
+        return False
+
+    def write(self, index: int, record: dict[str, Any]) -> None:
+        """Write a result; after a write error of the file, write it to stdout."""
+        if self._file is not None and not self.broken:
+            try:
+                self._file.write(index, record)
+            except OSError as error:
+                reason = f"{self._path} cannot be written ({error.strerror}): answers still in flight go to stdout"
+                say(f"warning: {reason}")
+                self._break_off(reason)
+            else:
+                return
+        if not self._stdout_failed:
+            try:
+                write_json(record)
+            except OutputFailed as failure:
+                self._stdout_failed = True
+                if self.broken:
+                    say(f"warning: {failure}")
+                self._break_off(str(failure))
+            else:
+                return
+        self.unwritten += "content" in record
+
+    def _break_off(self, reason: str) -> None:
+        self.broken = True
+        self._stop(OutputError(reason))
+
+    def add_failure(self, source: dict[str, Any]) -> bool:
+        """Add a request to the list of failures; return whether there is such a list."""
+        if self._failures is None:
+            return False
+        try:
+            self._failures.write(source)
+        except OSError as error:
+            self._drop_failures(error)
+        return True
+
+    def finish(self, *, in_order: bool, complete: bool) -> None:
+        """Finish the results, and the list of failures if it is `complete`; else an older list stays in place."""
+        try:
+            if self._file is not None and not self.broken:
+                self._file.finish(in_order=in_order)
+        except OSError as error:
+            say(f"warning: {self._path} is complete but not sorted: it could not be rewritten: {error.strerror}")
+        finally:
+            self._finish_failures(complete=complete)
+
+    def _finish_failures(self, *, complete: bool) -> None:
+        if self._failures is None:
+            return
+        if not complete:
+            self._failures.discard()
+            self._failures = None
+            return
+        try:
+            self._failures.finish()
+        except OSError as error:
+            self._drop_failures(error)
+
+    def _drop_failures(self, error: OSError) -> None:
+        assert self._failures is not None
+        say(f"warning: {self._failures.path} cannot be written ({error.strerror}); --resume retries what failed")
+        self._failures.discard()
+        self._failures = None
+
+    def withdraw(self) -> None:
+        """Close the results file, and delete it if this run created it and wrote nothing."""
+        if self._file is not None:
+            self._file.withdraw()
+
+    def close(self) -> None:
+        """Close the results file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a path is a file that can be resumed, and not a device, a pipe or the name of a descriptor."""
+    folder = path.absolute().parent.resolve()
+    is_descriptor = folder.is_relative_to("/proc") or (folder == Path("/dev") and path.is_symlink())
+    return path.is_file() and not is_descriptor
