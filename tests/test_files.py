@@ -62,7 +62,7 @@ def test_a_lock_that_is_held_is_waited_for_no_longer_than_is_said(tmp_path: Path
     try:
         assert locked(fds[0], 0)
         assert not locked(fds[1], 0.02)
-        with pytest.raises(RequestError, match="written by another run"):
+        with pytest.raises(RequestError, match="another run is writing"):
             ResultsFile(path, resume=True)
     finally:
         for fd in fds:
