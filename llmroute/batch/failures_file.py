@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from llmroute.files import new_file_beside, put_in_place
+from llmroute.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class _DiscardedError(Exception):
+    """Ends the replacement without putting the new file in place."""
 
 
 class FailuresFile:
@@ -19,8 +23,8 @@ class FailuresFile:
         """Create nothing before the first failure."""
         self.path = path
         self.count = 0
+        self._replacement = ExitStack()
         self._file: IO[str] | None = None
-        self._new_path: Path | None = None
 
     def write(self, source: dict[str, Any]) -> None:
         """Add a request.
@@ -29,8 +33,9 @@ class FailuresFile:
             OSError: it cannot be written.
         """
         if self._file is None:
-            fd, self._new_path = new_file_beside(self.path)
-            self._file = open(fd, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115 (open until the end)
+            fd = self._replacement.enter_context(replacing(self.path))
+            file = open(fd, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 (a descriptor)
+            self._file = self._replacement.enter_context(file)
         self._file.write(json.dumps(source, ensure_ascii=False) + "\n")
         self.count += 1
 
@@ -40,19 +45,12 @@ class FailuresFile:
         Raises:
             OSError: it cannot be written.
         """
-        if self._file is None or self._new_path is None:
-            if not self.path.is_dir():
-                self.path.unlink(missing_ok=True)
-            return
-        with self._file as file:
-            file.flush()
-            put_in_place(file.fileno(), self._new_path, self.path)
-        self._new_path = None
+        if self._file is not None:
+            self._replacement.close()
+        elif not self.path.is_dir():
+            self.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Keep the older file and delete the new one."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            if self._new_path is not None:
-                self._new_path.unlink(missing_ok=True)
+        with suppress(OSError, _DiscardedError), self._replacement:
+            raise _DiscardedError

@@ -78,7 +78,6 @@ def _validated(request: Request) -> Request:
 
 
 def _line_requests(file: IO[bytes], input_format: InputFormat, defaults: Options) -> Iterator[Request]:
-    parse = _plain_request if input_format.lines else _json_request
     for number, raw in _lines(file):
         try:
             if isinstance(raw, RequestError):
@@ -87,7 +86,10 @@ def _line_requests(file: IO[bytes], input_format: InputFormat, defaults: Options
         except RequestError as error:
             yield Request(number, number, error, {})
         else:
-            yield parse(number, text, input_format.template, defaults)
+            if input_format.lines:
+                yield _text_request(number, text, {}, input_format.template, defaults)
+            else:
+                yield _json_request(number, text, input_format.template, defaults)
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
@@ -103,10 +105,6 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
         line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
         if line.strip():
             yield number, line.rstrip(b"\r\n")
-
-
-def _plain_request(number: int, text: str, template: Template | None, defaults: Options) -> Request:
-    return _text_request(number, text, {}, template, defaults)
 
 
 def _text_request(

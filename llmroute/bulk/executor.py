@@ -65,18 +65,10 @@ class BulkExecutor:
 
     def rounds(self, options: Options) -> Callable[[], Round | None]:
         """Return a function that starts the next round of a request, or returns None when no attempts are left."""
-        options = _refusing_on_budget(options)
-        rounds = RetryRounds()
-        budget: RequestBudget | None = None
+        options, rounds = _refusing_on_budget(options), RetryRounds()
+        return lambda: None if rounds.exhausted else self._round(options, rounds)
 
-        def request_budget() -> RequestBudget:
-            nonlocal budget
-            budget = budget or RequestBudget(options.budget_picousd, self._shared_budget)
-            return budget
-
-        return lambda: None if rounds.exhausted else self._round(options, request_budget, rounds)
-
-    async def _round(self, options: Options, budget: Callable[[], RequestBudget], rounds: RetryRounds) -> Round:
+    async def _round(self, options: Options, rounds: RetryRounds) -> Round:
         """Run one round of a request: yield its response, then settle it.
 
         Raises:
@@ -87,9 +79,10 @@ class BulkExecutor:
         plan, others = await self._plans.plan(options, prompt, patience)
         if not (options.model or options.provider or options.is_listed):
             plan = self._with_room_first(plan)
+        rounds.budget = budget = rounds.budget or RequestBudget(options.budget_picousd, self._shared_budget)
         resources = self._resources
         request = self._factory.call(
-            options, prompt, plan, budget(), clock=clock, patience=patience, others=others, paced=True
+            options, prompt, plan, budget, clock=clock, patience=patience, others=others, paced=True
         )
         if rounds.started and request.others is not None:
             # Some fallbacks were not tried yet: they come before further attempts of the first models.

@@ -22,14 +22,15 @@ class ProviderLimit:
     """The concurrent calls to one provider: additive increase, multiplicative decrease, as TCP does (RFC 5681).
 
     `limit` grows by an eighth of `maximum` for each round of answered calls.  It is halved by the 429 of a call that
-    began after the last halving: other calls of the same burst carry no new information.  Times are seconds of a
-    monotonic clock.
+    began after the last halving: other calls of the same burst carry no new information.  `waiters` are the calls that
+    wait for their turn.  Times are seconds of a monotonic clock.
     """
 
     def __init__(self, maximum: int, initial: int) -> None:
         self.limit = float(min(initial, maximum))
         self.in_flight = 0
         self.paused_until_s = 0.0
+        self.waiters: deque[asyncio.Future[None]] = deque()
         self._maximum = maximum
         self._step = max(maximum / ROUNDS_TO_MAXIMUM, 1.0)
         self._halved_at_s = float("-inf")
@@ -58,14 +59,12 @@ class ConcurrencyLimiter:
         self._maximum = maximum
         self._is_local = is_local
         self._limits: dict[str, ProviderLimit] = {}
-        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
 
     def limit(self, provider: str) -> ProviderLimit:
         """Return the limit of a provider."""
         if provider not in self._limits:
             initial = INITIAL_LOCAL_LIMIT if self._is_local(provider) else self._maximum
             self._limits[provider] = ProviderLimit(self._maximum, initial)
-            self._waiters[provider] = deque()
         return self._limits[provider]
 
     def has_room(self, provider: str) -> bool:
@@ -81,12 +80,11 @@ class ConcurrencyLimiter:
         limit = self.limit(provider)
         if (pause_s := limit.paused_until_s - _now_s()) > MAX_PAUSE_S:
             raise _rate_limited(pause_s)
-        waiters = self._waiters[provider]
-        if not waiters and limit.has_room(_now_s()):
+        if not limit.waiters and limit.has_room(_now_s()):
             limit.in_flight += 1
             return
         turn = asyncio.get_running_loop().create_future()
-        waiters.append(turn)
+        limit.waiters.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -101,10 +99,9 @@ class ConcurrencyLimiter:
 
     def cancel_waiters(self) -> None:
         """Cancel every task in `acquire`."""
-        for waiters in self._waiters.values():
-            for turn in waiters:
-                turn.cancel()
-            waiters.clear()
+        for limit in self._limits.values():
+            while limit.waiters:
+                limit.waiters.popleft().cancel()
 
     def record_success(self, provider: str) -> None:
         """Raise the limit of a provider after an answer."""
@@ -115,20 +112,17 @@ class ConcurrencyLimiter:
         limit, now_s = self.limit(provider), _now_s()
         limit.record_rate_limit(started_s, now_s, retry_after_s)
         if (pause_s := limit.paused_until_s - now_s) > MAX_PAUSE_S:
-            for turn in self._waiters[provider]:
-                if not turn.done():
+            while limit.waiters:
+                if not (turn := limit.waiters.popleft()).done():
                     turn.set_exception(_rate_limited(pause_s))
-            self._waiters[provider].clear()
         # A millisecond later, because timers may fire early.
         asyncio.get_running_loop().call_at(limit.paused_until_s + 0.001, self._admit, provider)
 
     def _admit(self, provider: str) -> None:
         """Admit, and count, as many waiting calls as there is room for."""
-        limit, waiters = self.limit(provider), self._waiters[provider]
-        now_s = _now_s()
-        while waiters and limit.has_room(now_s):
-            turn = waiters.popleft()
-            if not turn.done():
+        limit, now_s = self.limit(provider), _now_s()
+        while limit.waiters and limit.has_room(now_s):
+            if not (turn := limit.waiters.popleft()).done():
                 limit.in_flight += 1
                 turn.set_result(None)
 

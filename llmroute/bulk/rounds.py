@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmroute.bulk.worker_pool import RETRY_DELAYS_S
 
 if TYPE_CHECKING:
+    from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.execution.request import RequestContext
     from llmroute.routing.plan import Plan, RankedCandidate
     from llmroute.types import AttemptRecord
@@ -17,9 +18,13 @@ FIRST_ROUND_ATTEMPTS = 3
 
 
 class RetryRounds:
-    """Counts the attempts of one request: all its rounds together make no more than a single request would."""
+    """Counts the attempts of one request: all its rounds together make no more than a single request would.
+
+    `budget` is what all rounds together may spend, None before the first.
+    """
 
     def __init__(self) -> None:
+        self.budget: RequestBudget | None = None
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._rounds = 0
         self._max_attempts = 0

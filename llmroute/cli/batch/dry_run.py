@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
@@ -29,25 +30,20 @@ class _Share:
     expected: int | None = 0
     worst: int | None = 0
 
-    def add(self, requests: int, expected: int | None, worst: int | None) -> None:
-        self.requests += requests
+    def add(self, expected: int | None, worst: int | None) -> None:
+        self.requests += 1
         self.expected = None if self.expected is None or expected is None else self.expected + expected
         self.worst = None if self.worst is None or worst is None else self.worst + worst
 
 
 @dataclass(slots=True)
 class _Forecast:
-    """The share of each first choice by model name, and the number of excluded requests by reason."""
+    """The shares of all requests and of each first choice by model name; excluded requests by reason."""
 
+    total: _Share = field(default_factory=_Share)
     shares: dict[str, _Share] = field(default_factory=dict)
-    excluded: dict[str, int] = field(default_factory=dict)
+    excluded: Counter[str] = field(default_factory=Counter)
     answered_before: int = 0
-
-    def total(self) -> _Share:
-        total = _Share()
-        for share in self.shares.values():
-            total.add(share.requests, share.expected, share.worst)
-        return total
 
 
 def show_forecast(
@@ -57,7 +53,7 @@ def show_forecast(
     forecast = asyncio.run(_forecast(service, requests, prior))
     left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
-        write_json({**_as_json(forecast), "cost_before_usd": prior.cost_usd, "budget_left_usd": left_usd})
+        _write_as_json(forecast, prior.cost_usd, left_usd)
         return
     rows = [
         [name, f"{share.requests:,}", money(usd(share.expected)), money(usd(share.worst))]
@@ -68,11 +64,11 @@ def show_forecast(
     if forecast.excluded:
         reasons = [[reason, f"{count:,}"] for reason, count in forecast.excluded.items()]
         write_text(harmless("\n" + columns(("cannot be sent", "requests"), reasons, (1,))))
-    lines = [f"already answered: {forecast.answered_before:,}"] if forecast.answered_before else []
+    lines = [f"already answered: {forecast.answered_before:,}\n"] if forecast.answered_before else []
     if left_usd is not None:
-        lines.append(f"remaining budget: {money(left_usd)}, {_coverage(left_usd, forecast.total())}")
+        lines.append(f"remaining budget: {money(left_usd)}, {_coverage(left_usd, forecast.total)}\n")
     if lines:
-        write_text("\n" + "".join(f"{line}\n" for line in lines))
+        write_text("\n" + "".join(lines))
 
 
 def _coverage(left_usd: float, total: _Share) -> str:
@@ -99,26 +95,30 @@ async def _forecast(service: LLMService, requests: Iterator[Request], prior: Pri
                 continue
             first = (await executor.plan(request.options)).entries[0]
         except LLMRouteError as error:
-            reason = in_flags(error.message)
-            forecast.excluded[reason] = forecast.excluded.get(reason, 0) + 1
+            forecast.excluded[in_flags(error.message)] += 1
         else:
             candidate = first.candidate
-            share = forecast.shares.setdefault(first.model.name, _Share())
-            share.add(1, candidate.expected_cost_picousd, candidate.worst_cost_picousd)
+            for share in (forecast.total, forecast.shares.setdefault(first.model.name, _Share())):
+                share.add(candidate.expected_cost_picousd, candidate.worst_cost_picousd)
     return forecast
 
 
-def _as_json(forecast: _Forecast) -> dict[str, Any]:
-    return {
-        "models": [
-            {
-                "model": name,
-                "requests": share.requests,
-                "expected_cost_usd": usd(share.expected),
-                "worst_cost_usd": usd(share.worst),
-            }
-            for name, share in forecast.shares.items()
-        ],
-        "excluded": [{"reason": reason, "requests": count} for reason, count in forecast.excluded.items()],
-        "answered_before": forecast.answered_before,
-    }
+def _write_as_json(forecast: _Forecast, prior_cost_usd: float, left_usd: float | None) -> None:
+    models = [
+        {
+            "model": name,
+            "requests": share.requests,
+            "expected_cost_usd": usd(share.expected),
+            "worst_cost_usd": usd(share.worst),
+        }
+        for name, share in forecast.shares.items()
+    ]
+    write_json(
+        {
+            "models": models,
+            "excluded": [{"reason": reason, "requests": count} for reason, count in forecast.excluded.items()],
+            "answered_before": forecast.answered_before,
+            "cost_before_usd": prior_cost_usd,
+            "budget_left_usd": left_usd,
+        }
+    )

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class BatchOutput:
     """The results and failures of one batch; a write error stops the batch, and answers still in flight go to stdout.
 
-    `broken` says that a result could not be written where it belongs; `unwritten` counts the answers that were lost.
+    `failures` is the list of failed requests, None where there is none or it could not be written.  `broken` says that
+    a result could not be written where it belongs; `unwritten` counts the answers that were lost.
     """
 
     def __init__(self, path: Path | None, *, resume: bool, source: int, stop: Callable[[LLMRouteError], None]) -> None:
@@ -37,9 +38,9 @@ class BatchOutput:
         self._stop = stop
         self._file = None if path is None else ResultsFile(path, resume=resume, source=source)
         self._stdout_ids = PriorResults()
-        self._failures = None
+        self.failures: FailuresFile | None = None
         if path is not None and _is_regular(path):
-            self._failures = FailuresFile(path.with_name(f"{path.name}.failed"))
+            self.failures = FailuresFile(path.with_name(f"{path.name}.failed"))
         self._stdout_failed = False
         self.broken = False
         self.unwritten = 0
@@ -53,11 +54,6 @@ class BatchOutput:
     def resumable(self) -> bool:
         """Whether `--resume` can continue from the results."""
         return self._path is not None and _is_regular(self._path) and not self.broken
-
-    @property
-    def failures(self) -> FailuresFile | None:
-        """The list of failed requests; None where there is none, or it could not be written."""
-        return self._failures
 
     def register(self, index: int, request_id: str | int) -> bool:
         """Register a request of the input; see `batch.runner.Results`."""
@@ -95,12 +91,12 @@ class BatchOutput:
 
     def add_failure(self, source: dict[str, Any]) -> bool:
         """Add a request to the list of failures; return whether there is such a list."""
-        if self._failures is None:
+        if self.failures is None:
             return False
         try:
-            self._failures.write(source)
+            self.failures.write(source)
         except OSError as error:
-            self._drop_failures(error)
+            self._discard_failures(error)
         return True
 
     def finish(self, *, in_order: bool, complete: bool) -> None:
@@ -114,22 +110,22 @@ class BatchOutput:
             self._finish_failures(complete=complete)
 
     def _finish_failures(self, *, complete: bool) -> None:
-        if self._failures is None:
-            return
-        if not complete:
-            self._failures.discard()
-            self._failures = None
+        if self.failures is None:
             return
         try:
-            self._failures.finish()
+            if complete:
+                self.failures.finish()
+            else:
+                self._discard_failures()
         except OSError as error:
-            self._drop_failures(error)
+            self._discard_failures(error)
 
-    def _drop_failures(self, error: OSError) -> None:
-        assert self._failures is not None
-        say(f"warning: {self._failures.path} cannot be written ({error.strerror}); --resume retries what failed")
-        self._failures.discard()
-        self._failures = None
+    def _discard_failures(self, error: OSError | None = None) -> None:
+        assert self.failures is not None
+        if error is not None:
+            say(f"warning: {self.failures.path} cannot be written ({error.strerror}); --resume retries what failed")
+        self.failures.discard()
+        self.failures = None
 
     def withdraw(self) -> None:
         """Close the results file, and delete it if this run created it and wrote nothing."""
