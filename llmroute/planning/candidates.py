@@ -8,9 +8,10 @@ from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rates
-from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
+from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.routing.plan import Candidate
 from llmroute.routing.token_estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
+from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable

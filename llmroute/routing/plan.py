@@ -5,8 +5,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from llmroute.routing.cost_bounds import WorstCase
 from llmroute.types import Capability, ModelConfig, Price
+from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
     from llmroute.text.option_names import Remedy

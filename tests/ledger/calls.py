@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.budgets import Cap
 from llmroute.ledger.sqlite.maintenance.processes import this_process
+from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +52,9 @@ def cap(picousd: int, period: str = "total", workspace: str = "", start_ms: int 
     return Cap(period, workspace, picousd, start_ms, end_ms)
 
 
-def fixed(picousd: int) -> Callable[[int | None], int | None]:
-    """Fit an attempt that may cost so much and cannot be cut down."""
-    return lambda headroom: picousd if headroom is None or picousd <= headroom else None
+def fixed(picousd: int) -> WorstCase:
+    """Return the worst case of an attempt that may cost so much and cannot be cut down."""
+    return WorstCase(picousd, 0, 0, 0)
 
 
 def at_once(count: int, work: Callable[..., None], *arguments: object) -> None:

@@ -6,10 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmroute.registry.pricing import cost_picousd, worst_rates
-from llmroute.routing.cost_bounds import WorstCase
 from llmroute.routing.token_estimate import worst_input_tokens
 from llmroute.text.token_bounds import TEMPLATE_TOKENS
 from llmroute.types import Message, Price, PriceTier, Prompt, Usage
+from llmroute.worst_case import WorstCase
 
 rate = st.integers(0, 50_000_000)
 perhaps = st.one_of(st.none(), rate)

@@ -10,7 +10,7 @@ from llmroute.ledger.sqlite.budgets import dollars
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.routing.cost_bounds import WorstCase
+    from llmroute.worst_case import WorstCase
 
 # More than any budget: what a candidate without a price is refused with, so that any priced one may follow.
 ANY_PRICE = 10**30
@@ -30,14 +30,19 @@ class SharedBudget:
         """What the next attempt may cost."""
         return self._left_picousd - self._held_picousd
 
+    def hold_within(self, worst: WorstCase) -> tuple[int | None, int]:
+        """Hold the cost of the longest completion that fits; return its tokens, or None, and the headroom before."""
+        with self._lock:
+            headroom = self.headroom_picousd
+            tokens = worst.tokens_within(headroom)
+            if tokens is not None:
+                self._held_picousd += worst.picousd(tokens)
+            return tokens, headroom
+
     def hold(self, picousd: int) -> None:
-        """Hold the worst case of an attempt that begins."""
+        """Hold so much more, or less."""
         with self._lock:
             self._held_picousd += picousd
-
-    def let_go(self, picousd: int) -> None:
-        """Let go of what was held for an attempt that has not begun."""
-        self.hold(-picousd)
 
     def pay(self, row: AttemptRow) -> None:
         """Take out what an attempt came to, in place of what was held for it."""
@@ -69,9 +74,9 @@ def _came_to(row: AttemptRow) -> int:
 
 
 class Reservation:
-    """One attempt as a budget cuts it down: `max_tokens` is what its model is told, None for what was asked.
+    """The part of an attempt's reservation that its request and its batch pay for; the ledger checks the caps.
 
-    With `whole` the answer is not cut down because of what others hold.
+    With `whole` the completion limit is not reduced because of what other requests hold.
     """
 
     def __init__(self, model: str, worst: WorstCase | None, purse: RequestBudget, *, whole: bool = False) -> None:
@@ -80,40 +85,44 @@ class Reservation:
         self._purse = purse
         self._whole = whole
         self._held_picousd = 0
-        self.max_tokens: int | None = None
 
-    def fit(self, headroom_picousd: int | None) -> int | None:
-        """Return the worst case of the longest answer that fits, None when none does.
+    def bounded(self) -> WorstCase:
+        """Return the worst case within the request's budget and the shared one, which holds its longest completion.
 
         Raises:
-            BudgetExceededError: the price is unknown, or what the request may spend is too little.
+            BudgetExceededError: the price is unknown, or one of the two budgets is too small.
         """
         worst, left, pot = self._worst, self._purse.left_picousd, self._purse.pot
         if worst is None:
             raise _refusal(f"{self._model}: its price is unknown, and a budget binds", ANY_PRICE, of_request=True)
         could = f"{self._model}: it could cost {dollars(worst.least_picousd)}"
-        wanted = worst.most_tokens if left is None else worst.tokens_within(left)
-        if left is not None and wanted is None:
-            raise _refusal(f"{could}, and the request may cost {dollars(left)}", left, of_request=True)
-        shared = [limit for limit in (headroom_picousd, pot.headroom_picousd if pot else None) if limit is not None]
-        tokens = worst.tokens_within(min([*shared, ANY_PRICE] if left is None else [*shared, left]))
-        if pot is not None and (tokens is None or (self._whole and tokens < (wanted or 0))):
-            raise _refusal(f"{could}, and {dollars(max(pot.headroom_picousd, 0))} of the budget is left", min(shared))
-        if tokens is None or (self._whole and tokens < (wanted or 0)):
-            return None
-        self.max_tokens = tokens if worst.token_picousd else None
-        reserved = worst.picousd(tokens)
-        if pot is not None:
-            # Asked again, where what was written with it had to be taken back.
-            pot.hold(reserved - self._held_picousd)
-            self._held_picousd = reserved
-        return reserved
+        wanted = worst.tokens_within(ANY_PRICE if left is None else left)
+        if wanted is None:
+            raise _refusal(f"{could}, and the request may cost {dollars(left or 0)}", left, of_request=True)
+        worst = worst._replace(most_tokens=wanted, least_tokens=wanted if self._whole else worst.least_tokens)
+        if pot is None:
+            return worst
+        tokens, headroom = pot.hold_within(worst)
+        if tokens is None:
+            raise _refusal(f"{could}, and {dollars(max(headroom, 0))} of the budget is left", headroom)
+        self._held_picousd = worst.picousd(tokens)
+        return worst._replace(most_tokens=tokens)
 
-    def let_go(self) -> None:
-        """Let go of what was held, for the attempt has not begun."""
+    def admitted(self, reserved_picousd: int) -> int | None:
+        """Hold only what the ledger reserved; return the completion limit, None where its length costs nothing."""
+        self._hold(reserved_picousd)
+        assert self._worst is not None
+        prompt, token = self._worst.prompt_picousd, self._worst.token_picousd
+        return (reserved_picousd - prompt) // token if token else None
+
+    def release(self) -> None:
+        """Release what is held: the attempt was not admitted."""
+        self._hold(0)
+
+    def _hold(self, picousd: int) -> None:
         if self._purse.pot is not None:
-            self._purse.pot.let_go(self._held_picousd)
-            self._held_picousd = 0
+            self._purse.pot.hold(picousd - self._held_picousd)
+            self._held_picousd = picousd
 
     def refused(self, refusal: BudgetExceededError) -> BudgetExceededError:
         """Say what the attempt could have cost in front of how a cap stands."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.observations import StatsSnapshot
     from llmroute.ledger.sqlite.store import Ledger
     from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
-    from llmroute.routing.cost_bounds import WorstCase
+    from llmroute.worst_case import WorstCase
 
 
 class Admission(NamedTuple):
@@ -47,11 +47,11 @@ LedgerOutcome: TypeAlias = "int | BudgetExceededError | CircuitOpenError | None"
 
 
 class _PendingWrite(NamedTuple):
-    """An operation as the ledger gets it, and what makes it fit a budget."""
+    """An operation as the ledger entry that it becomes, or as the refusal of a budget before the ledger is asked."""
 
     operation: Begin | Settle
-    entry: LedgerEntry
-    fitting: Reservation | None = None
+    entry: LedgerEntry | BudgetExceededError
+    reservation: Reservation | None = None
 
 
 class LedgerWriter:
@@ -119,18 +119,30 @@ class LedgerWriter:
         write: Callable[[Sequence[LedgerEntry]], Sequence[LedgerError | Refusal | None] | None],
     ) -> list[LedgerOutcome] | None:
         drafts = [self._draft(operation) for operation in operations]
-        entries = [draft.entry for draft in drafts if not self._is_spooled(draft.operation)]
+        entries = [
+            draft.entry
+            for draft in drafts
+            if not isinstance(draft.entry, BudgetExceededError) and not self._is_spooled(draft.operation)
+        ]
         try:
             outcomes = write(entries) if entries else []
         except LedgerError as error:
             outcomes = [error] * len(entries)
         if outcomes is None:
             for draft in drafts:
-                if draft.fitting is not None:
-                    draft.fitting.let_go()
+                if draft.reservation is not None:
+                    draft.reservation.release()
             return None
         written = iter(outcomes)
-        return [None if self._settled_in_spool(draft) else self._conclude(draft, next(written)) for draft in drafts]
+        return [self._outcome(draft, written) for draft in drafts]
+
+    def _outcome(self, draft: _PendingWrite, written: Iterator[LedgerError | Refusal | None]) -> LedgerOutcome:
+        """Return the outcome of an operation; takes one from `written` where the ledger was asked."""
+        if isinstance(draft.entry, BudgetExceededError):
+            return draft.entry
+        if self._settled_in_spool(draft):
+            return None
+        return self._conclude(draft, next(written))
 
     def _draft(self, operation: Begin | Settle) -> _PendingWrite:
         from llmroute.ledger.sqlite.writes import Pending, Settled
@@ -146,25 +158,29 @@ class LedgerWriter:
             row.cost_basis = "at_most" if bound else "estimated"
         if not bound:
             return _PendingWrite(operation, Pending(row, prober=how.prober, retry=how.retry))
-        fitting = Reservation(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+        reservation = Reservation(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+        try:
+            worst = reservation.bounded()
+        except BudgetExceededError as refusal:
+            return _PendingWrite(operation, refusal)
         from llmroute.execution.accounting.caps import current_caps
 
         caps = current_caps(limits, row.started_ms)
-        return _PendingWrite(operation, Pending(row, caps, fitting.fit, how.prober, how.retry), fitting)
+        return _PendingWrite(operation, Pending(row, caps, worst, how.prober, how.retry), reservation)
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Say what came of an operation; what the ledger could not take is kept elsewhere, unless a budget binds."""
-        fitting, row = draft.fitting, draft.operation.row
+        reservation, row = draft.reservation, draft.operation.row
         if outcome is None:
-            return fitting.max_tokens if fitting else None
-        if fitting is None:
+            return reservation.admitted(row.reserved_picousd or 0) if reservation else None
+        if reservation is None:
             if not isinstance(outcome, LedgerError):
                 return outcome
             self._spool(row, outcome)
             return None
-        fitting.let_go()
+        reservation.release()
         if isinstance(outcome, BudgetExceededError):
-            return fitting.refused(outcome)
+            return reservation.refused(outcome)
         if isinstance(outcome, LedgerError):
             self.access.let_go(outcome)
             refusal = BudgetExceededError(

@@ -11,9 +11,10 @@ from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.worst_case import WorstCase
 
 EVERY_WORKSPACE = ""
 
@@ -58,29 +59,26 @@ class BudgetStatus(NamedTuple):
         return max(-self.left_picousd, 0)
 
 
-def admit(
-    db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], fit: Callable[[int | None], int | None]
-) -> None:
-    """Reserve the worst case of an attempt in its row; the transaction that inserts the row must be open already.
+def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: WorstCase) -> None:
+    """Set the reservation of an attempt to the cost of the longest completion that every cap leaves room for.
 
-    That transaction holds the write lock, so what is read here stays true until the row is in and its trigger has
-    raised what is reserved.  `fit` makes the attempt fit a headroom (None: no cap) and returns its worst case, None
-    when it cannot.
+    Call it inside the write transaction that inserts the row: the lock keeps the sums that are read here valid until
+    the row's trigger has added the reservation.
 
     Raises:
-        BudgetExceededError: it does not fit; names the cap, what is spent and reserved, and when it starts anew.
+        BudgetExceededError: the shortest completion does not fit; names the tightest cap and when it resets.
     """
     standings = [_current(db, cap) for cap in caps if cap.workspace in (EVERY_WORKSPACE, row.workspace)]
     if not standings:
-        row.reserved_picousd = fit(None)
+        row.reserved_picousd = worst.picousd(worst.most_tokens)
         return
     tightest = min(standings, key=lambda standing: standing.left_picousd)
-    reserved = fit(tightest.left_picousd)
-    if reserved is None or reserved > tightest.left_picousd:
+    tokens = worst.tokens_within(tightest.left_picousd)
+    if tokens is None:
         refusal = BudgetExceededError(told(tightest))
         refusal.headroom_picousd = tightest.left_picousd
         raise refusal
-    row.reserved_picousd = reserved
+    row.reserved_picousd = worst.picousd(tokens)
 
 
 def standing(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:

@@ -21,7 +21,7 @@ from llmroute.ledger.sqlite.schema.migrations import require_sqlite, roll_back
 from llmroute.ledger.sqlite.writes import Pending, Settled, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.queries.reports import Span
     from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
+    from llmroute.worst_case import WorstCase
 
 # How long a write waits for those of other threads, which take milliseconds, even when its patience is at an end.
 _TURN_S = 0.05
@@ -101,23 +102,22 @@ class Ledger:
         self,
         row: AttemptRow,
         caps: Sequence[Cap] = (),
-        fit: Callable[[int | None], int | None] | None = None,
+        worst: WorstCase | None = None,
         *,
         prober: breakers.ProbeClaim | None = None,
         retry: bool = False,
     ) -> None:
         """Write an attempt as pending, its worst case reserved; the first byte is sent only after this.
 
-        `fit` makes the attempt fit what the caps leave and returns its worst case; see `budgets.admit`.
-
-        `prober` is who would try again what was left alone, None to try whatever happens; a `retry` takes a token.
+        `caps` limit the completion of `worst`, and `row.reserved_picousd` is set to its cost.  `prober` claims the
+        probe of a half-open circuit, None ignores circuits; a `retry` takes a retry token.
 
         Raises:
             BudgetExceededError: it fits no cap; nothing is written.
             LedgerError: the row cannot be written.
             RestingError: another caller is trying just now.
         """
-        _raise(self.write([Pending(row, caps, fit, prober, retry)]))
+        _raise(self.write([Pending(row, caps, worst, prober, retry)]))
 
     def settle(self, row: AttemptRow, lesson: observations.Observation | None = None) -> None:
         """Write how an attempt ended and what it taught.  What is settled already is left as it is.

@@ -11,10 +11,11 @@ from llmroute.ledger.sqlite.budgets import admit
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.sqlite.budgets import Cap
+    from llmroute.worst_case import WorstCase
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # Whoever is cancelled while a thread begins the row may settle it first.
@@ -31,13 +32,13 @@ SETTLE = (
 class Pending(NamedTuple):
     """An attempt that is about to be sent, and what it must be admitted by.
 
-    `fit` makes it fit what `caps` leave and returns its worst case; see `budgets.admit`.  `prober` is who would try
-    again what was left alone, None to try whatever happens; a `retry` takes a token.
+    `caps` limit the completion of `worst`; nothing is reserved where that is None.  `prober` claims the probe of a
+    half-open circuit, None ignores circuits; a `retry` takes a retry token.
     """
 
     row: AttemptRow
     caps: Sequence[Cap] = ()
-    fit: Callable[[int | None], int | None] | None = None
+    worst: WorstCase | None = None
     prober: breakers.ProbeClaim | None = None
     retry: bool = False
 
@@ -74,9 +75,9 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
 def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
     row, prober = entry.row, entry.prober
     # Nothing is written before the last that may refuse.
-    if entry.fit is not None:
+    if entry.worst is not None:
         try:
-            admit(db, row, entry.caps, entry.fit)
+            admit(db, row, entry.caps, entry.worst)
         except BudgetExceededError as refusal:
             return refusal
     if prober is not None and not breakers.win_probe(db, row.provider, row.model, prober):

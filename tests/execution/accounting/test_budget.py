@@ -12,11 +12,13 @@ import pytest
 
 from llmroute.config import Limit
 from llmroute.errors import BudgetExceededError, LLMRouteError
+from llmroute.execution.accounting.budget import RequestBudget, Reservation, SharedBudget
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning import settings
-from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, WorstCase, longest_answer
+from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.service.client import LLMService
+from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS
 from tests.support.model_server import ModelServer
 
@@ -159,6 +161,27 @@ def test_a_request_cancelled_before_it_was_admitted_costs_nothing(server: ModelS
         assert ledger.db.execute("SELECT total(reserved_picousd) + total(spent_picousd) FROM budgets").fetchone() == (
             0,
         )
+
+
+def test_a_shared_budget_holds_no_more_than_the_ledger_reserved() -> None:
+    shared = SharedBudget(1000)
+    reservation = Reservation("a/b", WorstCase(10, 7, 50, 10), RequestBudget(200, shared))
+    assert reservation.bounded() == WorstCase(10, 7, (200 - 10) // 7, 10)
+    assert shared.headroom_picousd == 1000 - (10 + 27 * 7)
+    assert reservation.admitted(10 + 20 * 7) == 20
+    assert shared.headroom_picousd == 1000 - (10 + 20 * 7)
+    reservation.release()
+    assert shared.headroom_picousd == 1000
+
+
+def test_an_attempt_that_does_not_fit_what_others_hold_holds_nothing() -> None:
+    shared = SharedBudget(500)
+    worst = WorstCase(10, 7, 50, 10)
+    Reservation("a/b", worst, RequestBudget(None, shared)).bounded()
+    with pytest.raises(BudgetExceededError) as refusal:
+        Reservation("a/b", worst, RequestBudget(None, shared), whole=True).bounded()
+    assert refusal.value.headroom_picousd == shared.headroom_picousd == 500 - (10 + 50 * 7)
+    assert not refusal.value.of_request
 
 
 def test_the_longest_answer_that_fits() -> None:

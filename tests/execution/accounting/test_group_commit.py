@@ -21,7 +21,7 @@ from llmroute.execution.request import Clock
 from llmroute.execution.threads import Threads
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.routing.cost_bounds import WorstCase
+from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS, row, settled
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from llmroute.ledger.sqlite.budgets import dollars, standing
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.orphans import lose
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ def test_a_cap_that_is_set_later_counts_what_was_spent_and_reserved_before(ledge
         ledger.begin(row("a"), [cap(100)], fixed(11))
     assert refusal.value.headroom_picousd == 10
     ledger.begin(row("b"), [cap(100)], fixed(10))
+
+
+def test_a_completion_is_limited_to_what_the_tightest_cap_leaves(ledger: Ledger) -> None:
+    made = row("a", workspace="w")
+    ledger.begin(made, [cap(1000), cap(100, workspace="w")], WorstCase(10, 7, most_tokens=50, least_tokens=10))
+    assert made.reserved_picousd == 10 + 12 * 7
+    with pytest.raises(BudgetExceededError):
+        ledger.begin(row("b", workspace="w"), [cap(1000), cap(100, workspace="w")], WorstCase(0, 7, 50, 1))
+    unlimited = row("c")
+    ledger.begin(unlimited, [], WorstCase(10, 7, most_tokens=50, least_tokens=10))
+    assert unlimited.reserved_picousd == 10 + 50 * 7
 
 
 def test_what_is_not_spent_of_a_reservation_is_free_again(ledger: Ledger) -> None:
