@@ -191,12 +191,7 @@ class ResultsFile:
 
 
 def _open_exclusively(path: Path) -> tuple[int, bool]:
-    """Open and lock the file until it is closed; return its descriptor, and whether it was created.
-
-    Raises:
-        RequestError: its folder does not exist, or another run writes it.
-        OutputError: it cannot be written.
-    """
+    """Open and lock the file until it is closed; return its descriptor, and whether it was created."""
     try:
         opened = open_locked(path, os.O_RDWR | os.O_APPEND, 0)
     except OSError as error:

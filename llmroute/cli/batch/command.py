@@ -57,9 +57,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             show_forecast(session.service, requests, prior, budget_usd=arguments.budget, as_json=arguments.as_json)
             raise typer.Exit
         total = _count_lines(file, input_format, arguments) if is_regular else None
-        runner = BatchRunner(arguments, batch, session, total, file.fileno())
-        cleanup.callback(runner.close)
-        code = runner.run(requests, blocking=not is_regular)
+        code = BatchRunner(arguments, batch, session, total, file.fileno()).run(requests, blocking=not is_regular)
     raise typer.Exit(code)
 
 

@@ -100,9 +100,11 @@ class BatchOutput:
         return True
 
     def finish(self, *, in_order: bool, complete: bool) -> None:
-        """Finish the results, and the list of failures if it is `complete`; else an older list stays in place."""
+        """Close the results, and the list of failures if it is `complete`; else an older list stays in place."""
         try:
-            if self._file is not None and not self.broken:
+            if self._file is not None and self.broken:
+                self._file.close()
+            elif self._file is not None:
                 self._file.finish(in_order=in_order)
         except OSError as error:
             say(f"warning: {self._path} is complete but not sorted: it could not be rewritten: {error.strerror}")
@@ -131,11 +133,6 @@ class BatchOutput:
         """Close the results file, and delete it if this run created it and wrote nothing."""
         if self._file is not None:
             self._file.withdraw()
-
-    def close(self) -> None:
-        """Close the results file."""
-        if self._file is not None:
-            self._file.close()
 
 
 def _is_regular(path: Path) -> bool:

@@ -90,10 +90,6 @@ class BatchRunner:
             raise signals.Interrupted(signal_number)
         return self._exit_code()
 
-    def close(self) -> None:
-        """Close the results file."""
-        self._output.close()
-
     def _stop(self, error: LLMRouteError) -> None:
         self._batch.stop(error)
 
