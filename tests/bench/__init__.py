@@ -1,1 +1,1 @@
-"""Benches: what the program promises in figures, measured.  `python -m tests.bench` lists them."""
+"""Benchmarks of llmroute against baselines.  `python -m tests.bench` lists them."""

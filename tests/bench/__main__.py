@@ -1,4 +1,4 @@
-"""Run every bench, or one: `python -m tests.bench [NAME [SIZE ...]]`."""
+"""Run every benchmark, or one: `python -m tests.bench [NAME [SIZE ...]]`."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tests.bench.promise import table
+from tests.bench.report import table
 
 if TYPE_CHECKING:
-    from tests.bench.promise import Measured
+    from tests.bench.report import BenchResult
 
-# Each is a module here with `measure(*sizes: int) -> Measured`; the sizes have defaults.
+# Each is a module of this package with `measure(*sizes: int) -> BenchResult`; the sizes have defaults.
 BENCHES = {
-    "call": "whole processes: one call beside bare scripts and beside llm, and our own share of it",
-    "settled": "whole processes: one call at a home with settings and a million rows beside one at a new home",
-    "start": "whole processes: help, version and a TAB, which call nothing",
-    "batch": "five thousand prompts, 64 and 256 at once, beside bare clients and litellm; memory of many",
-    "generate": "the library with fallback beside raw httpx, CPU of each request",
-    "faults": "ten thousand prompts through a provider that fails at random; calls stopped and billed all the same",
-    "scale": "a ledger of ten million attempts beside one of a thousand",
-    "plan": "the time of ranking 100 and 2,000 candidates",
-    "latency": "learned latencies against an oracle and two baselines, in three hundred random worlds",
+    "call": "complete processes: one call, compared with plain scripts and llm, and the share of llmroute",
+    "settled": "complete processes: one call with a configuration and a million attempts, compared with a new home",
+    "start": "complete processes: help, version and completion, without a call",
+    "batch": "5,000 prompts, 64 and 256 at once, compared with plain clients and litellm; memory of 100,000",
+    "generate": "the library with fallback, compared with plain httpx, CPU time of each request",
+    "faults": "10,000 prompts through a provider that fails at random; interrupted calls that are billed",
+    "scale": "a ledger of ten million attempts, compared with one of a thousand",
+    "plan": "CPU time of ranking 100 and 2,000 candidates",
+    "latency": "latency routing, compared with an oracle and two baselines, in 300 simulated worlds",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Run a bench, or all: what they found on stdout, as a table and, with every figure, as JSON on the last line."""
+    """Run one benchmark, or all, and print a table and, on the last line, all figures as JSON."""
     listed = "\n".join(f"  {name:<10}{what}" for name, what in BENCHES.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Measure what is promised.",
-        epilog=f"benches:\n{listed}",
+        description="Run benchmarks and compare them with their targets.",
+        epilog=f"benchmarks:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", choices=BENCHES, help="which one; all of them unless given")
-    parser.add_argument("sizes", nargs="*", type=int, help="how large, in the order of its measure()")
+    parser.add_argument("name", nargs="?", choices=BENCHES, help="the benchmark to run; default: all")
+    parser.add_argument("sizes", nargs="*", type=int, help="sizes, in the order of the parameters of its measure()")
     asked = parser.parse_args(arguments)
-    found: dict[str, Measured] = {}
+    found: dict[str, BenchResult] = {}
     for name in [asked.name] if asked.name else BENCHES:
         found[name] = import_module(f"tests.bench.{name}").measure(*asked.sizes)
         sys.stdout.write(found[name].details)
-    sys.stdout.write(table([promise for one in found.values() for promise in one.promises]))
+    sys.stdout.write(table([measurement for one in found.values() for measurement in one.measurements]))
     sys.stdout.write(f"\n{json.dumps(_as_json(found))}\n")
     return 0
 
 
-def _as_json(found: dict[str, Measured]) -> dict[str, object]:
+def _as_json(found: dict[str, BenchResult]) -> dict[str, object]:
     about = {"date": date.today().isoformat(), "python": platform.python_version(), "cores": os.cpu_count()}  # noqa: DTZ011 (for people)
-    promises = [
-        {**vars(promise), "kept": promise.kept, "bench": name}
+    measurements = [
+        {**vars(measurement), "passed": measurement.passed, "bench": name}
         for name, one in found.items()
-        for promise in one.promises
+        for measurement in one.measurements
     ]
-    return {**about, "promises": promises, "figures": {name: one.figures for name, one in found.items()}}
+    return {**about, "measurements": measurements, "figures": {name: one.figures for name, one in found.items()}}
 
 
 if __name__ == "__main__":

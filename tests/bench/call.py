@@ -1,4 +1,4 @@
-"""One call as a whole process, beside bare scripts that do the same and beside llm."""
+"""One call as a complete process, compared with plain httpx scripts and with llm."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import bare, peers
-from tests.bench.process import LLMROUTE, REPEATS, Command, Took, in_turns
-from tests.bench.promise import Measured, Promise
+from tests.bench import baselines, third_party
+from tests.bench.process import LLMROUTE, REPEATS, Command, ProcessUsage, run_interleaved
+from tests.bench.report import BenchResult, Measurement
 from tests.bench.server import serving
 
 if TYPE_CHECKING:
@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 
 CHUNKS = 20_000
 ONE_MODEL = ("hi", "-m", "openai/gpt-4o")
-PLAIN = "bare httpx script"
-LEAN = "bare httpx script without httpx._main"
+PLAIN = "plain httpx script"
+LEAN = "plain httpx script without httpx._main"
 
 
-def measure(repeats: int = REPEATS, chunks: int = CHUNKS) -> Measured:
-    """Run each of them so many times, in turns; the long stream has so many chunks."""
-    found = Measured()
+def measure(repeats: int = REPEATS, chunks: int = CHUNKS) -> BenchResult:
+    """Run each command `repeats` times; the long stream has `chunks` chunks."""
+    found = BenchResult()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = stack.enter_context(serving())
         long = stack.enter_context(serving(chunks))
-        took = in_turns(_calls(home, settings), repeats)
-        found.add(took)
-        found.promises += [*_beside_bare(took), _own_share(took), _beside_llm(found, home, settings, repeats)]
-        found.promises.append(_long_stream(found, home, long, chunks, max(1, repeats // 3)))
+        usage = run_interleaved(_calls(home, settings), repeats)
+        found.add(usage)
+        found.measurements += [
+            *_compare_baselines(usage),
+            _own_cpu(usage),
+            _compare_llm(found, home, settings, repeats),
+        ]
+        found.measurements.append(_long_stream(found, home, long, chunks, max(1, repeats // 3)))
     return found
 
 
@@ -42,10 +46,10 @@ def _ours(home: Path, settings: Mapping[str, str], command: str) -> Command:
 
 def _calls(home: Path, settings: Mapping[str, str]) -> dict[str, Command]:
     scripts = {
-        "plain gen": bare.PLAIN + bare.GEN,
-        "lean gen": bare.LEAN + bare.GEN,
-        "lean stream": bare.LEAN + bare.STREAM,
-        "floor": bare.FLOOR,
+        "plain gen": baselines.PLAIN + baselines.GEN,
+        "lean gen": baselines.LEAN + baselines.GEN,
+        "lean stream": baselines.LEAN + baselines.STREAM,
+        "floor": baselines.FLOOR,
     }
     return {
         "gen": _ours(home, settings, "gen"),
@@ -54,50 +58,52 @@ def _calls(home: Path, settings: Mapping[str, str]) -> dict[str, Command]:
     }
 
 
-def _beside_bare(took: Mapping[str, Took]) -> list[Promise]:
-    gen, plain, lean = took["gen"], took["plain gen"], took["lean gen"]
-    stream, lean_stream = took["stream"], took["lean stream"]
+def _compare_baselines(usage: Mapping[str, ProcessUsage]) -> list[Measurement]:
+    gen, plain, lean = usage["gen"], usage["plain gen"], usage["lean gen"]
+    stream, lean_stream = usage["stream"], usage["lean stream"]
     first_bytes = f"{1000 * stream.first_byte_s:.0f} ms / {1000 * lean_stream.first_byte_s:.0f} ms"
     return [
-        Promise("gen, wall", LEAN, 1.05, gen.wall_s / lean.wall_s, note=gen.wall_beside(lean)),
-        Promise("gen, wall", PLAIN, 0.85, gen.wall_s / plain.wall_s, note=gen.wall_beside(plain)),
-        Promise("stream, first byte", LEAN, 1.10, stream.first_byte_s / lean_stream.first_byte_s, note=first_bytes),
-        Promise("gen, peak memory", LEAN, 1.15, gen.peak_bytes / lean.peak_bytes, note=gen.peak_beside(lean)),
+        Measurement("gen, wall", LEAN, 1.05, gen.wall_s / lean.wall_s, note=gen.compare_wall(lean)),
+        Measurement("gen, wall", PLAIN, 0.85, gen.wall_s / plain.wall_s, note=gen.compare_wall(plain)),
+        Measurement("stream, first byte", LEAN, 1.10, stream.first_byte_s / lean_stream.first_byte_s, note=first_bytes),
+        Measurement("gen, peak memory", LEAN, 1.15, gen.peak_bytes / lean.peak_bytes, note=gen.compare_peak(lean)),
     ]
 
 
-def _own_share(took: Mapping[str, Took]) -> Promise:
-    """Return the CPU of `gen` less that of python + typer + httpx + sqlite3: what llmroute itself adds.
+def _own_cpu(usage: Mapping[str, ProcessUsage]) -> Measurement:
+    """Return the CPU time of `gen` minus that of python + typer + httpx + sqlite3: the share of llmroute itself.
 
     The floor is a process that imports typer, httpx without its command line and sqlite3, sends the same request on an
-    `httpx.Client` that loads no certificates, since the server has a plain http address, prints the answer, and leaves
-    at once without having collected garbage.  User and system time of all threads, from exec to exit.
+    `httpx.Client` that loads no certificates, because the server has an http URL, prints the answer, and exits without
+    garbage collection.  The time is user and system time of all threads, from exec to exit.
     """
-    gen, floor = took["gen"], took["floor"]
-    what, beside = "gen, CPU more than", "python + typer + httpx + sqlite3, one request"
-    return Promise(what, beside, 45, 1000 * (gen.cpu_s - floor.cpu_s), "ms", note=gen.cpu_beside(floor))
+    gen, floor = usage["gen"], usage["floor"]
+    what, baseline = "gen, CPU more than", "python + typer + httpx + sqlite3, one request"
+    return Measurement(what, baseline, 45, 1000 * (gen.cpu_s - floor.cpu_s), "ms", note=gen.compare_cpu(floor))
 
 
-def _beside_llm(found: Measured, home: Path, settings: Mapping[str, str], repeats: int) -> Promise:
-    """Measure beside llm, which is told of the server as of any other that speaks the format."""
-    reach = 0.25
+def _compare_llm(found: BenchResult, home: Path, settings: Mapping[str, str], repeats: int) -> Measurement:
+    """Compare with llm, configured for the server as for any other OpenAI-compatible one."""
+    target = 0.25
     try:
-        llm = peers.install("llm", home) / "llm"
-    except peers.MissingError as why:
-        return Promise("gen, wall", "llm --no-stream", reach, None, note=str(why))
+        llm = third_party.install("llm", home) / "llm"
+    except third_party.NotInstalledError as why:
+        return Measurement("gen, wall", "llm --no-stream", target, None, note=str(why))
     model = f'- model_id: bench\n  model_name: gpt-4o\n  api_base: "{settings["OPENAI_BASE_URL"]}"\n'
     (home / "extra-openai-models.yaml").write_text(model)
     ask = Command((str(llm), "-m", "bench", "--no-stream", "hi"), home, {"LLM_USER_PATH": str(home)})
-    took = in_turns({"gen": _ours(home, settings, "gen"), "llm": ask}, repeats)
-    found.add(took)
-    gen, theirs = took["gen"], took["llm"]
-    return Promise("gen, wall", "llm --no-stream", reach, gen.wall_s / theirs.wall_s, note=gen.wall_beside(theirs))
+    usage = run_interleaved({"gen": _ours(home, settings, "gen"), "llm": ask}, repeats)
+    found.add(usage)
+    gen, theirs = usage["gen"], usage["llm"]
+    return Measurement(
+        "gen, wall", "llm --no-stream", target, gen.wall_s / theirs.wall_s, note=gen.compare_wall(theirs)
+    )
 
 
-def _long_stream(found: Measured, home: Path, settings: Mapping[str, str], chunks: int, repeats: int) -> Promise:
-    script = Command((sys.executable, "-c", bare.LEAN + bare.RAW_STREAM), home, settings)
-    took = in_turns({"stream all": _ours(home, settings, "stream"), "bare raw": script}, repeats)
-    found.add(took)
-    ours, raw = took["stream all"], took["bare raw"]
-    what, beside = f"stream of {chunks:,} chunks, CPU", "httpx iter_raw + json"
-    return Promise(what, beside, 1.5, ours.cpu_s / raw.cpu_s, note=ours.cpu_beside(raw))
+def _long_stream(found: BenchResult, home: Path, settings: Mapping[str, str], chunks: int, repeats: int) -> Measurement:
+    script = Command((sys.executable, "-c", baselines.LEAN + baselines.RAW_STREAM), home, settings)
+    usage = run_interleaved({"stream all": _ours(home, settings, "stream"), "bare raw": script}, repeats)
+    found.add(usage)
+    ours, raw = usage["stream all"], usage["bare raw"]
+    what, baseline = f"stream of {chunks:,} chunks, CPU", "httpx iter_raw + json"
+    return Measurement(what, baseline, 1.5, ours.cpu_s / raw.cpu_s, note=ours.compare_cpu(raw))

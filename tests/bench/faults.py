@@ -1,4 +1,4 @@
-"""A batch through a provider that fails at random, whole, and killed again and again: who is answered, who is paid."""
+"""Batches through a provider that fails at random, uninterrupted and killed repeatedly: answers and costs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import bills
-from tests.bench.promise import Measured, Promise
+from tests.bench import interrupted_calls
+from tests.bench.report import BenchResult, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,56 +28,58 @@ KILLS = 20
 CALLS = 200
 JOBS = 64
 PROGRAMS = Path(sys.executable).parent
-# What llmock answers at random: one in twenty too many, one in fifty an error of its own.
+# The error rates of llmock.
 RATES = ("429=0.05", "500=0.02")
 
 
-def measure(prompts: int = PROMPTS, kills: int = KILLS, calls: int = CALLS) -> Measured:
-    """Run a batch of so many prompts to its end, and another one, killed so many times on its way.
+def measure(prompts: int = PROMPTS, kills: int = KILLS, calls: int = CALLS) -> BenchResult:
+    """Run a batch of `prompts` prompts, and another one that is killed `kills` times and resumed.
 
-    Then make so many calls that are stopped, killed and timed out, under a cap.
+    Then make `calls` calls that are stopped, killed or time out, under a budget.
     """
-    found = Measured()
+    found = BenchResult()
     with tempfile.TemporaryDirectory() as name, _llmock() as url:
         folder = Path(name)
         file = folder / "prompts.jsonl"
         file.write_text(
             "".join(json.dumps({"id": f"r{number}", "prompt": f"Say {number}."}) + "\n" for number in range(prompts))
         )
-        whole = _Batch(folder / "whole", file, url)
-        whole.finish()
-        found.promises += whole.promises(f"batch of {prompts:,} through 5 % 429s and 2 % 500s", prompts, most_lost=0)
+        complete = _Batch(folder / "complete", file, url)
+        complete.finish()
+        found.measurements += complete.measurements(
+            f"batch of {prompts:,} through 5 % 429s and 2 % 500s", prompts, most_lost=0
+        )
         killed = _Batch(folder / "killed", file, url)
         chance = random.Random(1)
         for number in range(kills):
             killed.kill_after((number + chance.random()) * prompts / (kills + 1))
         killed.finish()
-        found.promises += killed.promises(f"the same killed {kills} times", prompts, most_lost=kills * JOBS)
-        found.promises += bills.promises(calls)
-        found.figures.append({"whole": whole.seconds, "killed": killed.seconds})
+        found.measurements += killed.measurements(f"the same killed {kills} times", prompts, most_lost=kills * JOBS)
+        found.measurements += interrupted_calls.measurements(calls)
+        found.figures.append({"complete": complete.seconds, "killed": killed.seconds})
     return found
 
 
 class _Batch:
-    """One batch with a config folder and a file of results of its own."""
+    """One batch with its own configuration folder and results file."""
 
     def __init__(self, home: Path, file: Path, url: str) -> None:
         home.mkdir()
         self._results = home / "results.jsonl"
         self._ledger = home / "ledger.db"
         self.seconds = 0.0
-        asked = ("--batch", str(file), "-o", str(self._results), "--resume", "--jobs", str(JOBS), "-q")
-        self._command = (str(PROGRAMS / "llmroute"), "gen", *asked, "-m", "openai/gpt-4o", "--no-fallback")
+        flags = ("--batch", str(file), "-o", str(self._results), "--resume", "--jobs", str(JOBS), "-q")
+        self._command = (str(PROGRAMS / "llmroute"), "gen", *flags, "-m", "openai/gpt-4o", "--no-fallback")
         self._settings = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-bench", "LLMROUTE_CONFIG_DIR": str(home)}
 
     def finish(self) -> None:
-        """Run it to its end, which must be a good one."""
+        """Run it to its end; it must exit with 0."""
         started_s = time.monotonic()
         subprocess.run(self._command, env={**os.environ, **self._settings}, check=True)
         self.seconds += time.monotonic() - started_s
 
     def kill_after(self, answers: float) -> None:
-        """Run it, and kill it when so many lines are in its file."""
+        """Run it, and kill it when its results file has so many lines."""
         started_s = time.monotonic()
         with subprocess.Popen(self._command, env={**os.environ, **self._settings}) as process:
             while process.poll() is None and self._count() < answers:
@@ -88,30 +90,30 @@ class _Batch:
     def _count(self) -> int:
         return self._results.read_bytes().count(b"\n") if self._results.exists() else 0
 
-    def promises(self, what: str, prompts: int, *, most_lost: int) -> list[Promise]:
-        """Return what must hold of the results and of the bill; `most_lost` may have been under way at kills."""
+    def measurements(self, what: str, prompts: int, *, most_lost: int) -> list[Measurement]:
+        """Return the measurements of the results and the costs; `most_lost` attempts may be lost at kills."""
         lines = [json.loads(line) for line in self._results.read_text().splitlines()]
         answers = Counter(line["id"] for line in lines if line.get("content"))
         with closing(sqlite3.connect(self._ledger)) as db:
             bill = dict(db.execute("SELECT request_id, sum(cost_picousd) FROM attempts GROUP BY request_id"))
             (lost,) = db.execute("SELECT count(*) FROM attempts WHERE status IN ('lost', 'pending')").fetchone()
-        told = sum(round(line["cost_usd"] * 10**12) for line in lines)
+        reported = sum(round(line["cost_usd"] * 10**12) for line in lines)
         billed = sum(bill.get(line["request_id"], 0) for line in lines)
-        # An answer that was written but not settled when it was killed stands in the bill at an estimate.
-        over = billed - told if most_lost == 0 else min(billed - told, 0)
+        # The cost of an answer that was written but not settled before a kill is an estimate.
+        difference = billed - reported if most_lost == 0 else min(billed - reported, 0)
         return [
-            Promise(
+            Measurement(
                 f"{what}: answers", "its prompts", prompts, len(answers), at_least=True, note=f"{self.seconds:.0f} s"
             ),
-            Promise(f"{what}: answers given twice", "none", 0, sum(answers.values()) - len(answers)),
-            Promise(f"{what}: bill", "costs told, in pico-USD", 0, abs(over)),
-            Promise(f"{what}: attempts lost", "those under way", most_lost, lost),
+            Measurement(f"{what}: answers given twice", "none", 0, sum(answers.values()) - len(answers)),
+            Measurement(f"{what}: bill", "reported costs, in pico-USD", 0, abs(difference)),
+            Measurement(f"{what}: attempts lost", "those in flight", most_lost, lost),
         ]
 
 
 @contextmanager
 def _llmock() -> Iterator[str]:
-    """Start llmock with its faults; yield its address."""
+    """Start llmock with its error rates; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     rates = [part for rate in RATES for part in ("--error-rate", rate)]

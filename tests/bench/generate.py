@@ -1,4 +1,4 @@
-"""Calls of the library, with fallback, on one service in one process: what each costs beside a raw httpx request."""
+"""Library calls with fallback in one process: the CPU time of each, compared with a plain httpx request."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import bare
-from tests.bench.process import WITHOUT_AIOHTTP, Command, Took, in_turns
-from tests.bench.promise import Measured, Promise
+from tests.bench import baselines
+from tests.bench.process import WITHOUT_AIOHTTP, Command, ProcessUsage, run_interleaved
+from tests.bench.report import BenchResult, Measurement
 from tests.bench.server import serving
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FEW, MANY = 200, 2_200
 JOBS = 16
 REPEATS = 5
-# It has somewhere to fall back to, and does not need it.
+# Keys of the fallbacks, which are not used.
 OTHERS = {"ANTHROPIC_API_KEY": "sk-ant-bench-0123456789", "MISTRAL_API_KEY": "bench-0123456789"}
 GENERATE = (
     WITHOUT_AIOHTTP
@@ -42,18 +42,18 @@ asyncio.run(main())
 )
 
 
-def measure(few: int = FEW, many: int = MANY, jobs: int = JOBS, repeats: int = REPEATS) -> Measured:
-    """Make so many calls, so many at once, and then more, in turns: the difference is without what starting costs."""
-    found = Measured()
+def measure(few: int = FEW, many: int = MANY, jobs: int = JOBS, repeats: int = REPEATS) -> BenchResult:
+    """Make `few` and `many` calls, `jobs` at once: the difference excludes the cost of starting."""
+    found = BenchResult()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = stack.enter_context(serving())
         scripts = {
             "generate": (GENERATE, {**settings, **OTHERS, "LLMROUTE_CONFIG_DIR": str(folder)}),
-            "raw": (bare.TASKS, settings),
+            "raw": (baselines.TASKS, settings),
         }
-        files = {count: bare.prompts(folder, count) for count in (few, many)}
-        took = in_turns(
+        files = {count: baselines.prompts(folder, count) for count in (few, many)}
+        usage = run_interleaved(
             {
                 f"{name} {count}": Command((sys.executable, "-c", script, str(file), str(jobs)), folder, own)
                 for name, (script, own) in scripts.items()
@@ -61,10 +61,10 @@ def measure(few: int = FEW, many: int = MANY, jobs: int = JOBS, repeats: int = R
             },
             repeats,
         )
-    found.add(took)
-    ours, raw = (_each_s(took, name, few, many) for name in scripts)
-    found.promises.append(
-        Promise(
+    found.add(usage)
+    ours, raw = (_each_s(usage, name, few, many) for name in scripts)
+    found.measurements.append(
+        Measurement(
             f"generate with fallback, {jobs} at once, CPU a request",
             "raw httpx.AsyncClient",
             1.5,
@@ -75,5 +75,5 @@ def measure(few: int = FEW, many: int = MANY, jobs: int = JOBS, repeats: int = R
     return found
 
 
-def _each_s(took: Mapping[str, Took], name: str, few: int, many: int) -> float:
-    return (took[f"{name} {many}"].cpu_s - took[f"{name} {few}"].cpu_s) / (many - few)
+def _each_s(usage: Mapping[str, ProcessUsage], name: str, few: int, many: int) -> float:
+    return (usage[f"{name} {many}"].cpu_s - usage[f"{name} {few}"].cpu_s) / (many - few)

@@ -1,11 +1,11 @@
-"""How much slower than an oracle are answers when the fastest model is chosen by what was learned?
+"""Excess latency of latency-optimized routing over an oracle, in simulated worlds.
 
 Each world has three to six models with log-normal latencies, and lasts four days.  The best model of each day is six
-times slower for three hours of it, and on the second day another becomes the best for good.  Models, medians, spreads,
-hours and who follows are drawn from a fixed seed; the medians lie within a factor of three, or of ten, of each other.
-Excess is of the true means of those that were chosen over those of an oracle, who knows the true means of every
-instant; the floor is that of one who knows all but when the best becomes slow.  What is learned runs on the program's
-own formulas; their constants were fitted on other worlds.
+times slower for three hours of it, and on the second day another model becomes the best for good.  Models, medians,
+spreads, hours and the next best model are drawn from a fixed seed; the medians lie within a factor of three, or of ten,
+of each other.  Excess compares the true means of the chosen models with those of an oracle that knows the true means at
+all times.  The floor is an oracle that must observe one slow answer to detect a slowdown.  The estimates use the
+program's own formulas; their constants were fitted on other worlds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from llmroute.ledger import latency
 from llmroute.ledger.sqlite import observations
 from llmroute.routing.latency_estimate import NOTHING, Evidence, estimate, prior_of
-from tests.bench.promise import Measured, Promise
+from tests.bench.report import BenchResult, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,13 +36,13 @@ DAY_S = 86_400
 EVERY_S = (30, 300, 1800)
 SLOWER = 6.0
 SLOW_S = 3 * 3600
-# What is promised: excess over the oracle at each rate.
-REACH = {30: 0.10, 300: 0.15, 1800: 0.25}
+# Excess over the oracle by seconds between requests.
+TARGETS = {30: 0.10, 300: 0.15, 1800: 0.25}
 RESAMPLES = 2000
 
 
 class Chooser(Protocol):
-    """Chooses a model and is told how long it took."""
+    """Chooses a model and learns from its latency."""
 
     def choose(self, now_s: float) -> int: ...
 
@@ -50,7 +50,7 @@ class Chooser(Protocol):
 
 
 class Learned:
-    """The program's own."""
+    """The estimates of llmroute."""
 
     def __init__(self, models: int) -> None:
         self._known: list[latency.Latency | None] = [None] * models
@@ -82,7 +82,7 @@ class Learned:
 
 
 class MeanOfTen:
-    """The mean of the last ten; what was never called comes first."""
+    """The mean of the last ten latencies; models without one come first."""
 
     def __init__(self, models: int) -> None:
         self._last = [deque[float](maxlen=10) for _ in range(models)]
@@ -97,7 +97,7 @@ class MeanOfTen:
 
 
 class Ewma:
-    """An exponentially weighted mean, 0.3 of it the last observation; what was never called comes first."""
+    """An exponentially weighted mean with a weight of 0.3; models without a latency come first."""
 
     def __init__(self, models: int) -> None:
         self._means = [0.0] * models
@@ -115,7 +115,7 @@ CHOOSERS: dict[str, Callable[[int], Chooser]] = {"llmroute": Learned, "mean of t
 
 @dataclass(frozen=True)
 class World:
-    """Medians of each day, spreads, and for each day which model is slow from when."""
+    """Medians by day, spreads, and for each day the model that is slow and the time when that begins."""
 
     medians: list[list[float]]
     sigmas: list[float]
@@ -132,7 +132,7 @@ class World:
 
 
 def world(factor: float, seed: int) -> World:
-    """Draw a world whose medians lie within a factor of each other."""
+    """Generate a world whose medians lie within a factor of each other."""
     chance = random.Random(seed)
     models = chance.randint(3, 6)
     sigmas = [chance.uniform(0.3, 0.7) for _ in range(models)]
@@ -155,18 +155,18 @@ def world(factor: float, seed: int) -> World:
 
 
 def excesses(factor: float, every_s: int, seed: int) -> list[float]:
-    """Return the excess over the oracle of every chooser in one world; all see the same luck."""
+    """Return the excess over the oracle of every chooser in one world; all get the same latencies."""
     here = world(factor, seed)
     choosers = [make(len(here.sigmas)) for make in CHOOSERS.values()]
-    luck = random.Random(seed + 1_000_000)
+    latencies = random.Random(seed + 1_000_000)
     taken = [0.0] * len(choosers)
     oracle = 0.0
     for now_s in range(0, DAYS * DAY_S, every_s):
         means = here.means(now_s)
         oracle += min(means)
-        # One draw for each model, whoever chooses it.
+        # One latency for each model, whichever chooser calls it.
         times = [
-            luck.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)
+            latencies.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)
             for mean, sigma in zip(means, here.sigmas, strict=True)
         ]
         for index, chooser in enumerate(choosers):
@@ -177,7 +177,7 @@ def excesses(factor: float, every_s: int, seed: int) -> list[float]:
 
 
 def floor(factor: float, every_s: int, seed: int) -> float:
-    """Return the excess of one who knows all but when the best becomes slow, and needs one slow answer to see it."""
+    """Return the excess of an oracle that needs one slow answer to detect a slowdown."""
     here = world(factor, seed)
     taken = oracle = 0.0
     seen: set[int] = set()
@@ -193,7 +193,7 @@ def floor(factor: float, every_s: int, seed: int) -> float:
 
 
 def simulate(factor: float, every_s: int, worlds: int) -> tuple[list[list[float]], float]:
-    """Return for every chooser its excess in every world, and the mean of what cannot be helped."""
+    """Return the excess of every chooser in every world, and the mean excess of the floor."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(partial(excesses, factor, every_s), range(worlds), chunksize=5))
         unavoidable = mean(pool.map(partial(floor, factor, every_s), range(worlds), chunksize=5))
@@ -207,18 +207,18 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     return means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
 
 
-def measure(worlds: int = WORLDS) -> Measured:
-    """Compare the choosers in so many worlds."""
+def measure(worlds: int = WORLDS) -> BenchResult:
+    """Compare the choosers in `worlds` worlds."""
     figures: list[dict[str, object]] = []
-    promises: list[Promise] = []
+    measurements: list[Measurement] = []
     lines = [f"{worlds} worlds; mean excess over the oracle (90th percentile); difference in points, 95 % interval"]
     for factor, every_s in itertools.product(FACTORS, EVERY_S):
         each, unavoidable = simulate(factor, every_s, worlds)
         found = dict(zip(CHOOSERS, each, strict=True))
         ours = found["llmroute"]
-        reach = REACH[every_s]
+        target = TARGETS[every_s]
         where = f"medians within a factor of {factor}, one request every {every_s} s"
-        promises.append(Promise(f"excess latency, {where}", "an oracle", reach, mean(ours)))
+        measurements.append(Measurement(f"excess latency, {where}", "an oracle", target, mean(ours)))
         lines.append(f"\n{where}")
         lines.append(f"  {'floor':<12} {unavoidable:6.1%}")
         figures.append({"factor": factor, "every_s": every_s, "chooser": "floor", "excess": unavoidable})
@@ -237,4 +237,4 @@ def measure(worlds: int = WORLDS) -> Measured:
                 "p90": p90,
             }
             figures.append({**row, "llmroute_minus_this": [mean(differences), low, high], "verdict": verdict or None})
-    return Measured(promises, "\n".join(lines) + "\n\n", figures)
+    return BenchResult(measurements, "\n".join(lines) + "\n\n", figures)

@@ -1,4 +1,4 @@
-"""How long does it take to rank many candidates?  CPU time, since other programs are no part of it."""
+"""CPU time of ranking many candidates."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from time import process_time
 from llmroute.routing.plan import Candidate, ModelStats
 from llmroute.routing.router import plan
 from llmroute.types import STRATEGIES
-from tests.bench.promise import Measured, Promise
+from tests.bench.report import BenchResult, Measurement
 from tests.routing.models import PROVIDERS, candidate, wish
 
-# What is promised: milliseconds for so many candidates.
-REACH_MS = {100: 1.0, 2000: 10.0}
+# Milliseconds by number of candidates.
+TARGETS_MS = {100: 1.0, 2000: 10.0}
 REPEATS = 30
 
 
 def pool(count: int) -> list[Candidate]:
-    """Draw candidates of which one in ten is out."""
+    """Generate candidates, of which one in ten is excluded."""
     chance = random.Random(count)
     return [
         candidate(
@@ -32,14 +32,16 @@ def pool(count: int) -> list[Candidate]:
     ]
 
 
-def measure(repeats: int = REPEATS) -> Measured:
-    """Take the best of the repeats, for the slowest strategy."""
-    found = Measured()
-    for count, reach_ms in REACH_MS.items():
+def measure(repeats: int = REPEATS) -> BenchResult:
+    """Measure the slowest strategy, best of `repeats` runs."""
+    found = BenchResult()
+    for count, target_ms in TARGETS_MS.items():
         candidates = pool(count)
         slowest_ms, which = max((_best_ms(strategy, candidates, repeats), strategy) for strategy in STRATEGIES)
-        found.promises.append(Promise(f"plan over {count} models, CPU", "", reach_ms, slowest_ms, "ms", note=which))
-        found.figures.append({"candidates": count, "ms": slowest_ms, "strategy": which, "reach_ms": reach_ms})
+        found.measurements.append(
+            Measurement(f"plan over {count} models, CPU", "", target_ms, slowest_ms, "ms", note=which)
+        )
+        found.figures.append({"candidates": count, "ms": slowest_ms, "strategy": which, "target_ms": target_ms})
     return found
 
 

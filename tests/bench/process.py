@@ -1,4 +1,4 @@
-"""Whole processes, timed: wall, CPU and peak memory of each, in turns with what they are measured beside."""
+"""Measure complete processes: wall time, CPU time and peak memory, interleaved with their baselines."""
 
 from __future__ import annotations
 
@@ -16,68 +16,74 @@ if TYPE_CHECKING:
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
 LLMROUTE = str(Path(sys.executable).with_name("llmroute"))
 REPEATS = 15
-# How a script has llmroute find no aiohttp transport where one is installed.
+# Hides the aiohttp transport from llmroute.
 WITHOUT_AIOHTTP = 'import sys\nsys.modules["httpx_aiohttp"] = None\n'
 
 
-class Took(NamedTuple):
-    """What a process took: seconds to its end and to the first byte of its stdout, CPU seconds, peak bytes."""
+class ProcessUsage(NamedTuple):
+    """Seconds to the exit of a process and to the first byte of its stdout, CPU seconds, peak memory in bytes."""
 
     wall_s: float
     first_byte_s: float
     cpu_s: float
     peak_bytes: float
 
-    def wall_beside(self, other: Took) -> str:
-        """Return both wall times for people."""
+    def compare_wall(self, other: ProcessUsage) -> str:
+        """Return both wall times as text."""
         return f"{1000 * self.wall_s:.0f} ms / {1000 * other.wall_s:.0f} ms"
 
-    def cpu_beside(self, other: Took) -> str:
-        """Return both CPU times for people."""
+    def compare_cpu(self, other: ProcessUsage) -> str:
+        """Return both CPU times as text."""
         return f"{1000 * self.cpu_s:.0f} ms / {1000 * other.cpu_s:.0f} ms"
 
-    def peak_beside(self, other: Took) -> str:
-        """Return both peaks of memory for people."""
+    def compare_peak(self, other: ProcessUsage) -> str:
+        """Return both memory peaks as text."""
         return f"{self.peak_bytes / 1e6:.1f} MB / {other.peak_bytes / 1e6:.1f} MB"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command and where it runs."""
+    """A command, its working directory and its environment."""
 
     arguments: Sequence[str]
     home: Path
     settings: Mapping[str, str]
 
-    def run(self) -> Took:
-        """Run it once; it must exit with 0."""
-        telling, told = os.pipe()
+    def run(self) -> ProcessUsage:
+        """Run the command.
+
+        Raises:
+            RuntimeError: it exited with another code than 0.
+        """
+        read_fd, write_fd = os.pipe()
         try:
             done = subprocess.run(
-                [sys.executable, "-I", "-S", str(STOPWATCH), str(told), *self.arguments],
+                [sys.executable, "-I", "-S", str(STOPWATCH), str(write_fd), *self.arguments],
                 env={"PATH": os.environ["PATH"], "HOME": str(self.home), "TZ": "UTC", **self.settings},
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=(told,),
+                pass_fds=(write_fd,),
                 check=False,
             )
-            os.close(told)
-            *took, code = os.read(telling, 200).split()
+            os.close(write_fd)
+            *usage, code = os.read(read_fd, 200).split()
         finally:
-            os.close(telling)
+            os.close(read_fd)
         if int(code):
             raise RuntimeError(f"{' '.join(self.arguments)} ended with {int(code)}: {done.stderr.decode()[-2000:]}")
-        return Took(*map(float, took))
+        return ProcessUsage(*map(float, usage))
 
 
-def in_turns(commands: Mapping[str, Command], repeats: int = REPEATS) -> dict[str, Took]:
-    """Run commands in turns, and return the median of what each took, to which one cold start does not matter.
+def run_interleaved(commands: Mapping[str, Command], repeats: int = REPEATS) -> dict[str, ProcessUsage]:
+    """Run the commands `repeats` times and return the median usage of each, which ignores single cold starts.
 
-    In turns, because what else the machine does must weigh on all of them alike.
+    Runs are interleaved, so that other load of the machine affects all commands equally.
     """
-    runs: dict[str, list[Took]] = {name: [] for name in commands}
+    runs: dict[str, list[ProcessUsage]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
             runs[name].append(command.run())
-    return {name: Took(*(median(column) for column in zip(*taken, strict=True))) for name, taken in runs.items()}
+    return {
+        name: ProcessUsage(*(median(column) for column in zip(*taken, strict=True))) for name, taken in runs.items()
+    }

@@ -1,7 +1,7 @@
 """A loopback server that answers every request at once, in a process of its own: `python -m tests.bench.server CHUNKS`.
 
-It speaks the chat-completions format.  Its answers are made before the first request comes, so that it takes a small
-part of what is measured.  Prints its port.
+It speaks the chat-completions format.  Answers are built before the first request, so that the server takes a small
+share of the measured time.  It prints its port.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HEAD = {"id": "chatcmpl-1", "model": "gpt-4o-2024-08-06", "created": 1}
 KEY = "sk-bench-0123456789"
 
 
-def whole() -> bytes:
-    """Return a whole answer, head and all."""
+def complete() -> bytes:
+    """Return a complete HTTP response that is not streamed."""
     message = {"role": "assistant", "content": "one two three"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
@@ -31,7 +31,7 @@ def whole() -> bytes:
 
 
 def streamed(chunks: int) -> bytes:
-    """Return a streamed answer, head and all: each event is one chunk of the transfer, as providers send it."""
+    """Return a streamed HTTP response in which each event is one transfer chunk, as providers send it."""
     head = {**HEAD, "object": "chat.completion.chunk"}
     deltas = [{"content": f"word{number} "} for number in range(chunks)]
     events = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
@@ -46,8 +46,8 @@ def streamed(chunks: int) -> bytes:
     )
 
 
-class Answering(asyncio.Protocol):
-    """Reads requests as they come on one connection, and answers each."""
+class AnsweringProtocol(asyncio.Protocol):
+    """Reads the requests of one connection, and answers each."""
 
     def __init__(self, plain: bytes, stream: bytes) -> None:
         self._plain = plain
@@ -73,9 +73,9 @@ class Answering(asyncio.Protocol):
 
 async def serve(chunks: int) -> None:
     """Serve until the process ends."""
-    plain, stream = whole(), streamed(chunks)
+    plain, stream = complete(), streamed(chunks)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Answering(plain, stream), "127.0.0.1", 0, backlog=512
+        lambda: AnsweringProtocol(plain, stream), "127.0.0.1", 0, backlog=512
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What is answered without a call, as a whole process, beside an interpreter that does nothing."""
+"""Commands that call no provider: help, version and completion."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.process import LLMROUTE, REPEATS, Command, in_turns
-from tests.bench.promise import Measured, Promise
+from tests.bench.process import LLMROUTE, REPEATS, Command, run_interleaved
+from tests.bench.report import BenchResult, Measurement
 
 # What no command line that stands on typer can do without, and the soonest way out.
 TYPER = "import gc, os; gc.disable(); import typer; os._exit(0)"
 TAB = {"_LLMROUTE_COMPLETE": "complete_bash", "COMP_WORDS": "llmroute gen --mo", "COMP_CWORD": "2"}
 
 
-def measure(repeats: int = REPEATS) -> Measured:
+def measure(repeats: int = REPEATS) -> BenchResult:
     """Run each of them so many times, in turns."""
-    found = Measured()
+    found = BenchResult()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         own = {"LLMROUTE_CONFIG_DIR": name}
-        took = in_turns(
+        usage = run_interleaved(
             {
                 "nothing": Command((sys.executable, "-c", "pass"), home, {}),
                 "--help": Command((LLMROUTE, "--help"), home, own),
@@ -30,11 +30,11 @@ def measure(repeats: int = REPEATS) -> Measured:
             },
             repeats,
         )
-    found.add(took)
-    nothing_s = took.pop("nothing").cpu_s
-    least = f"+{1000 * (took.pop('typer').cpu_s - nothing_s):.0f} ms to import typer and leave"
-    found.promises += [
-        Promise(f"{name}, CPU more than", "python -c pass", 60, 1000 * (one.cpu_s - nothing_s), "ms", note=least)
-        for name, one in took.items()
+    found.add(usage)
+    nothing_s = usage.pop("nothing").cpu_s
+    least = f"+{1000 * (usage.pop('typer').cpu_s - nothing_s):.0f} ms to import typer and leave"
+    found.measurements += [
+        Measurement(f"{name}, CPU more than", "python -c pass", 60, 1000 * (one.cpu_s - nothing_s), "ms", note=least)
+        for name, one in usage.items()
     ]
     return found

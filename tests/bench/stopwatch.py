@@ -1,4 +1,4 @@
-"""Run one command and tell what it took.  A process of its own, and a small one.
+"""Run one command and report its usage.  A process of its own, and a small one.
 
 On Linux a process inherits, as its peak, the memory of the one that it was forked from: whoever measures must be
 smaller than what is measured.  So this imports nothing that is not built in, and runs under `python -I -S`.

@@ -1,4 +1,4 @@
-"""Programs of others that a bench measures beside ours, each installed into a throw-away environment of its own."""
+"""Install other programs that a benchmark compares with, each in a temporary environment of its own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MissingError(Exception):
-    """A peer could not be installed; the message says why."""
+class NotInstalledError(Exception):
+    """A package could not be installed; the message says why."""
 
 
 def install(package: str, folder: Path) -> Path:
-    """Install a package into a new environment in `folder`; return its folder of programs.
+    """Install a package in a new environment in `folder`; return the folder of its programs.
 
     Raises:
-        MissingError: there is no registry to be had, or it has no such package.
+        NotInstalledError: no registry can be reached, or it does not have the package.
     """
-    place = folder / f"peer-{package}"
+    place = folder / f"environment-{package}"
     programs = place / ("Scripts" if os.name == "nt" else "bin")
     for command in (
         [sys.executable, "-m", "venv", str(place)],
@@ -30,5 +30,5 @@ def install(package: str, folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["no reason given"]
-            raise MissingError(f"{package} could not be installed: {said[-1][:120]}")
+            raise NotInstalledError(f"{package} could not be installed: {said[-1][:120]}")
     return programs

@@ -1,6 +1,6 @@
-"""Ledgers as large as two busy years leave them, written set by set instead of call by call.
+"""Generate ledgers of any size, as two busy years would leave them, with bulk inserts.
 
-What the triggers make of each row is made of all rows at once; a test proves that it comes to the same.
+The rollups that triggers update for each row are computed for all rows at once; a test proves that they are equal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SPAN_MS = 730 * 86_400_000
 CHUNK = 100_000
 
-# What is drawn, and how many of a hundred calls draw it.
+# Values and their weights.
 MODELS: dict[tuple[str, str, int | None], int] = {
     ("openai", "gpt-5.4-mini", 400_000): 24,
     ("openai", "gpt-5.4", 2_500_000): 14,
@@ -41,15 +41,12 @@ WORKSPACES = {None: 40, "site": 25, "research": 15, "support": 12, "cron": 8}
 TASKS = {None: 60, "chat": 15, "extraction": 10, "code_generation": 8, "translation": 7}
 STRATEGIES = {"balanced": 75, "cost_optimized": 15, "quality_optimized": 10}
 STATUSES = {"ok": 93, "failed": 5, "partial": 1, "interrupted": 1}
-FALLBACKS = 20
-
-
-# One call in so many is made again elsewhere, for the same request.
+# One call in twenty is a fallback of the previous request.
 FALLBACK_EVERY = 20
 
 
 def write(path: Path, attempts: int, now_ms: int) -> None:
-    """Write a ledger with so many settled attempts, spread evenly over the two years before `now_ms`."""
+    """Write a ledger with `attempts` settled attempts, spread evenly over the two years before `now_ms`."""
     with Ledger(path) as ledger:
         db = ledger.db
         db.execute("PRAGMA synchronous = OFF")
@@ -62,30 +59,31 @@ def write(path: Path, attempts: int, now_ms: int) -> None:
             with ledger.transaction():
                 db.executemany(insert, (row.values() for row in rows(first, attempts, now_ms)))
         with ledger.transaction():
-            sum_up(db)
+            compute_rollups(db)
         fill(ledger)
         for _, sql in triggers:
             db.execute(sql)
 
 
 def rows(first: int, attempts: int, now_ms: int, seed: int = 0) -> Iterator[AttemptRow]:
-    """Draw a chunk of the attempts, of so many in all; always the same for a seed."""
+    """Generate the chunk of `attempts` attempts that starts at `first`; deterministic for a seed."""
     count = min(CHUNK, attempts - first)
     chance = random.Random(first + seed)
-    me = this_process()
+    process = this_process()
 
     def drawn(weights: Mapping[Any, int]) -> list[Any]:
         return chance.choices(list(weights), list(weights.values()), k=count)
 
     labels = zip(*(drawn(weights) for weights in (MODELS, WORKSPACES, TASKS, STRATEGIES, STATUSES)), strict=True)
     for number, (model, workspace, task, strategy, status) in enumerate(labels, first):
-        again = number % FALLBACK_EVERY == FALLBACK_EVERY - 1
+        is_fallback = number % FALLBACK_EVERY == FALLBACK_EVERY - 1
+        request = number - is_fallback
         started_ms = now_ms - SPAN_MS + SPAN_MS * number // attempts
         provider, name, price = model
         dice = int(chance.random() * 2_000)
         yield AttemptRow(
-            request_id=f"{now_ms - SPAN_MS + SPAN_MS * (number - again) // attempts:012x}{number - again:016x}",
-            attempt=1 + again,
+            request_id=f"{now_ms - SPAN_MS + SPAN_MS * request // attempts:012x}{request:016x}",
+            attempt=1 + is_fallback,
             started_ms=started_ms,
             settled_ms=started_ms + dice,
             provider=provider,
@@ -110,15 +108,15 @@ def rows(first: int, attempts: int, now_ms: int, seed: int = 0) -> Iterator[Atte
             cost_picousd=None if price is None else price * (dice + 4 * (dice // 3)),
             latency_ms=dice,
             finish_reason="stop" if status == "ok" else None,
-            pid=me.pid,
-            host=me.host,
-            process=me.mark,
+            pid=process.pid,
+            host=process.host,
+            process=process.mark,
             deadline_ms=started_ms + 360_000,
         )
 
 
-def sum_up(db: sqlite3.Connection) -> None:
-    """Make of all rows the rollups that the triggers make of each; the coarser sums are lacking then."""
+def compute_rollups(db: sqlite3.Connection) -> None:
+    """Compute the rollups of all rows, as the triggers do for each; the coarse rollups are deleted."""
     sums = ", ".join(f"sum({name})" for name in COUNTERS.split(", "))
     db.execute(f"INSERT INTO rollups SELECT {ROLLUP_KEY}, {sums} FROM ({ROLLUP_OF_ROW}) GROUP BY {ROLLUP_KEY}")
     forget(db)

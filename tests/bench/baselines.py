@@ -1,7 +1,7 @@
-"""What llmroute is measured beside: scripts on bare httpx that send the same requests to the same server.
+"""Baseline scripts on plain httpx that send the same requests to the same server.
 
-They keep their connections, and their limits and time-outs do not hold them back.  `python -c` runs them; the address
-and the key come from the environment, as llmroute has them.
+They reuse their connections, and their limits and timeouts do not slow them down.  `python -c` runs them; the URL and
+the key come from the environment, as for llmroute.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-# httpx imports its own command line where rich, click and pygments are installed: then the import costs twice as much.
+# httpx imports its own command line if rich, click and pygments are installed, which doubles the time of the import.
 PLAIN = "import httpx\n"
 LEAN = 'import sys\nsys.modules.setdefault("httpx._main", None)\nimport httpx\n'
 
@@ -55,7 +55,7 @@ with httpx.stream("POST", url, headers=headers, json=streamed) as response:
 """
 )
 
-# What a call needs on typer, httpx and sqlite3 whoever writes it, and the soonest way out.
+# The minimum for a call with typer, httpx and sqlite3, with the fastest exit.
 FLOOR = (
     "import gc\ngc.disable()\n"
     + LEAN
@@ -68,7 +68,7 @@ os._exit(0)
 """
 )
 
-# Arguments: a file of prompts, and how many tasks send them on one client.
+# Arguments: a file of prompts, and the number of tasks that send them on one client.
 TASKS = (
     LEAN
     + """
@@ -95,7 +95,7 @@ asyncio.run(main())
 
 
 def prompts(folder: Path, count: int) -> Path:
-    """Write so many requests into a file of JSON lines, for TASKS and for `gen --batch`; return it."""
+    """Write `count` requests to a file of JSON lines, for TASKS and `gen --batch`; return its path."""
     file = folder / f"prompts-{count}.jsonl"
     with file.open("w") as lines:
         for number in range(count):
