@@ -20,7 +20,7 @@ SUMMARIES = {
     "gen": "Answer a prompt, whole.",
     "stream": "Answer a prompt, piece by piece.",
     "health": "Tell what is set up, and how each provider is.",
-    "models": "List models, and look after what is known of them.",
+    "models": "List and search models; update the catalogue.",
     "costs": "Show what calls cost; list them; set budgets; keep the ledger.",
     "chains": "List the fallback chains; keep and test your own.",
 }

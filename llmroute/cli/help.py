@@ -44,7 +44,7 @@ PAGES: Final = {
         _ANY,
     ),
     "health": Page("llmroute health", "llmroute health --provider anthropic --json", (0, 2, 3, 4)),
-    "models": Page("llmroute models --capability vision --sort price", "llmroute models --live --json", _ASKS),
+    "models": Page("llmroute models haiku", "llmroute models --capability vision --sort price", _ASKS),
     "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
     "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull builtin/smollm2-135m", _ASKS),
     "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
@@ -106,7 +106,18 @@ class GroupedCommand(TyperCommand):
 
 
 class GroupedGroup(TyperGroup):
-    """The same for a command that has commands of its own."""
+    """The same for a command that has commands of its own, and may take an optional argument in their place."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the first word as the name of a command if there is one of that name, else as the group's argument."""
+        arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
+        if arguments:
+            values, _, _ = self.make_parser(ctx).parse_args(args=[*args])
+            if str(values.get(str(arguments[0].name))) in self.commands:
+                self.params = [parameter for parameter in self.params if parameter not in arguments]
+            else:
+                ctx.allow_interspersed_args = True
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of flags, then the commands."""

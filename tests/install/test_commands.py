@@ -42,6 +42,7 @@ COMMANDS = {
     "stream Hello -m ollama/mistral": (OUT, ANSWER),
     "health": (OUT, "openai     ok"),
     "models": (OUT, "openai/gpt-5.4-mini"),
+    "models gpt-5.4-mini": (OUT, "openai/gpt-5.4-mini"),
     "models --live": (OUT, "gpt-5.4-mini"),
     "models show openai/gpt-5.4-mini": (OUT, "gpt-5.4-mini"),
     "models pull ollama/mistral": (ERR, "ollama/mistral is there"),

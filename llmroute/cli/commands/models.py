@@ -1,4 +1,4 @@
-"""`llmroute models`: what there is to choose from."""
+"""`llmroute models`: list and search models."""
 
 from __future__ import annotations
 
@@ -29,52 +29,69 @@ models = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-for command in (show, pull, refresh):
-    models.command(cls=GroupedCommand, epilog=epilog(f"models {command.__name__}"))(command)
+COMMANDS = {command.__name__: command for command in (show, pull, refresh)}
+for name, command in COMMANDS.items():
+    models.command(cls=GroupedCommand, epilog=epilog(f"models {name}"))(command)
+
+
+Search = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SEARCH]",
+        help="List only models with this word in their name or an alias.",
+        autocompletion=candidates.searched_models,
+        show_default=False,
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        "-p",
+        "--provider",
+        help="List only models of this provider.",
+        autocompletion=candidates.providers,
+        rich_help_panel="Model",
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        min=0,
+        help="USD per million tokens that neither input nor output may exceed.",
+        rich_help_panel="Model",
+    ),
+]
+Sort = Annotated[
+    Literal["price", "quality", "latency", "context"] | None,
+    typer.Option("--sort", help="Sort by this, best first.", rich_help_panel="Output"),
+]
+OnlyAvailable = Annotated[
+    bool, typer.Option("--available", help="List only models that can be called from here.", rich_help_panel="Model")
+]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="List what the providers offer to your keys, not the catalogue.", rich_help_panel="Model"
+    ),
+]
+AllModels = Annotated[bool, typer.Option("--all", help="List retired models too.", rich_help_panel="Model")]
 
 
 @models.callback()
 def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    provider: Annotated[
-        str | None,
-        typer.Option(
-            "-p",
-            "--provider",
-            help="Only this provider's.",
-            autocompletion=candidates.providers,
-            rich_help_panel="Model",
-        ),
-    ] = None,
+    search: Search = None,
+    provider: Provider = None,
     capability: flags.CapabilityOption = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cost",
-            min=0,
-            help="USD per million tokens that neither input nor output may exceed.",
-            rich_help_panel="Model",
-        ),
-    ] = None,
-    sort: Annotated[
-        Literal["price", "quality", "latency", "context"] | None,
-        typer.Option("--sort", help="Best first.", rich_help_panel="Output"),
-    ] = None,
-    only_available: Annotated[
-        bool, typer.Option("--available", help="Only what can be called from here.", rich_help_panel="Model")
-    ] = False,
-    live: Annotated[
-        bool,
-        typer.Option(
-            "--live",
-            help="Ask the providers what your keys can really call, instead of the catalogue.",
-            rich_help_panel="Model",
-        ),
-    ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Retired models too.", rich_help_panel="Model")] = False,
+    max_cost: MaxCost = None,
+    sort: Sort = None,
+    only_available: OnlyAvailable = False,
+    live: Live = False,
+    every_model: AllModels = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """List models, and look after what is known of them.
+    """List and search models; update the catalogue.
 
     The list is a table on a terminal, and one provider/id a line in a pipe.
     """
@@ -85,27 +102,36 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         from llmroute.providers import PROVIDERS
         from llmroute.request.options import require_one_of
         from llmroute.service.client import LLMService
-        from llmroute.service.models.listing import available, listed, measured, narrowed, ordered, with_local
+        from llmroute.service.models.listing import available, matching, measured, narrowed, ordered
 
         service = LLMService(note=say)
         require_one_of("provider", provider, PROVIDERS)
         warn_when_stale(service.registry, service.config.config_dir, say)
-        code = exit_codes.OK
+        shows_details = as_json or sys.stdout.isatty()
         if live:
             found, code = _live(service, provider)
-            callable_here: Collection[str] = {one.model.name for one in found}
+            callable_models: Collection[str] = {one.model.name for one in found}
         else:
-            found = [one for one in listed(service.registry, provider) if everything or one.status != "retired"]
-            asked = as_json or only_available or sys.stdout.isatty()
-            found = with_local(service, found, provider) if asked else found
-            callable_here = available(service, found) if asked else ()
+            asks_local_server = shows_details or only_available or search is not None
+            found, code = _catalogued(service, provider, retired=every_model, local=asks_local_server), exit_codes.OK
+            callable_models = available(service, found) if shows_details or only_available else ()
+        if search is not None:
+            found = matching(found, search, service.registry, COMMANDS)
         found = narrowed(found, capability or (), max_cost)
-        if as_json or sort == "latency" or sys.stdout.isatty():
+        if shows_details or sort == "latency":
             found = measured(service, found)
         if only_available:
-            found = [one for one in found if one.model.name in callable_here]
-        _write(ordered(found, sort) if sort else found, callable_here, as_json=as_json)
+            found = [one for one in found if one.model.name in callable_models]
+        _write(ordered(found, sort) if sort else found, callable_models, as_json=as_json)
         raise typer.Exit(code)
+
+
+def _catalogued(service: LLMService, provider: str | None, *, retired: bool, local: bool) -> list[PricedModel]:
+    """Return the models of the catalogue, and with `local` those that the local server alone has."""
+    from llmroute.service.models.listing import listed, with_local
+
+    found = [one for one in listed(service.registry, provider) if retired or one.status != "retired"]
+    return with_local(service, found, provider) if local else found
 
 
 def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel], int]:

@@ -12,6 +12,11 @@ def models(incomplete: str) -> list[str]:
     return _starting(names, incomplete)
 
 
+def searched_models(incomplete: str) -> list[str]:
+    """Offer the commands of `models`, and the models once a letter is typed."""
+    return _starting(("show", "pull", "refresh"), incomplete) + (models(incomplete) if incomplete else [])
+
+
 def providers(incomplete: str) -> list[str]:
     """Offer the providers."""
     from llmroute.providers import PROVIDERS

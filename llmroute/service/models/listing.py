@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
+from llmroute.errors import RequestError
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.planning.model_lookup import named_model
 from llmroute.registry.aliases import unknown_capability
 from llmroute.registry.pricing import price_on
 from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS
+from llmroute.text.suggest import nearest
 from llmroute.types import CAPABILITIES, PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -122,6 +124,32 @@ def narrowed(
         for one in found
         if wanted <= one.model.capabilities and (max_usd_per_mtok is None or max(_usd(one)) <= max_usd_per_mtok)
     ]
+
+
+def matching(
+    found: Iterable[PricedModel], search: str, registry: ModelRegistry, commands: Iterable[str] = ()
+) -> list[PricedModel]:
+    """Return the models with `search` in their `provider/id` or in an alias, in upper or lower case.
+
+    Raises:
+        RequestError: there are none; the hint names a similar one of `commands`, or similar models.
+    """
+    matches = [one for one in found if _has_word(one.model, search)]
+    if matches:
+        return matches
+    excluded = [one for one in listed(registry) if _has_word(one.model, search)]
+    if excluded:
+        one = next((one for one in excluded if one.status != "retired"), excluded[0])
+        status = "is retired" if one.status == "retired" else "is excluded by another option"
+        hint: str | None = f"{one.model.name} {status}"
+    else:
+        near = [command for command in (nearest(search, commands),) if command] or registry.near(search)
+        hint = f"did you mean {' or '.join(near)}?" if near else None
+    raise RequestError(f"no model matches {search!r}", hint=hint)
+
+
+def _has_word(model: ModelConfig, search: str) -> bool:
+    return any(search.lower() in name.lower() for name in (model.name, *model.aliases))
 
 
 def ordered(found: Iterable[PricedModel], by: Order) -> list[PricedModel]:

@@ -76,6 +76,30 @@ def test_what_is_dearer_or_cannot_do_it_is_left_out(tmp_path: Path) -> None:
     assert "vision" in ran.err
 
 
+def test_a_search_lists_models_with_the_word_in_their_name_or_an_alias_in_any_case(tmp_path: Path) -> None:
+    found = run("models", "HAIKU", home=tmp_path).out.splitlines()
+    assert found == [name for name in run("models", home=tmp_path).out.splitlines() if "haiku" in name] != []
+    ran = run("models", "claude-haiku-4-5-20251001", "--json", home=tmp_path)
+    assert [one["id"] for one in json.loads(ran.out)] == ["claude-haiku-4-5"]
+    assert run("models", "smollm", "--available", home=tmp_path).out == "builtin/smollm2-135m\n"
+
+
+@pytest.mark.parametrize(
+    ("search", "hint"),
+    [
+        ("claud-haiku-4-5", "anthropic/claude-haiku-4-5"),
+        ("refesh", "did you mean refresh?"),
+        ("gpt-3.5-turbo", "is retired"),
+    ],
+)
+def test_a_search_without_a_match_is_one_line_with_a_hint_and_exits_2(search: str, hint: str, tmp_path: Path) -> None:
+    ran = run("models", search, home=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"llmroute: no model matches {search!r} (")
+    assert hint in ran.err
+    assert ran.err.count("\n") == 1
+
+
 def test_each_order_is_best_first(tmp_path: Path) -> None:
     def column(order: str, *path: str) -> list[Any]:
         found = []

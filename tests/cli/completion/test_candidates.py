@@ -45,6 +45,8 @@ OFFERED = {
     "llmroute costs --by pro": {"provider"},
     "llmroute costs budget set --workspace ni": {"nightly"},
     "llmroute models --sort q": {"quality"},
+    "llmroute models ": {"show", "pull", "refresh"},
+    "llmroute models anthropic/claude-haiku-4": {"anthropic/claude-haiku-4-5"},
     "llmroute models show claude-haiku-4": set(),
     "llmroute models show anthropic/claude-haiku-4": {"anthropic/claude-haiku-4-5"},
     "llmroute models pull ollama/phi": {"ollama/phi4"},
