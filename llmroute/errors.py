@@ -127,10 +127,11 @@ class ModelRetiredError(NoCandidateError):
 
 
 class LedgerError(LLMRouteError):
-    """The ledger cannot be read or written."""
+    """The ledger cannot be read or written; `locked` says that another process or thread held its lock for too long."""
 
     exit_code = exit_codes.NEEDS_A_PERSON
     kind = "ledger"
+    locked: bool = False
 
 
 class OutputError(LLMRouteError):

@@ -14,9 +14,10 @@ from llmroute.batch.results_file import ResultsFile
 from llmroute.config.edit import set_value
 from llmroute.errors import OutputError, RequestError
 from llmroute.files import Hold, locked
+from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import AttemptRow
-from llmroute.ledger.sqlite import spool
-from llmroute.ledger.sqlite.locks import LockTimeout, folder_held
+from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.sqlite.locks import folder_held
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from llmroute.execution.prepare import RequestFactory
     from llmroute.execution.threads import Threads
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.planner import Planner
     from llmroute.routing.plan import Plan, RankedCandidate
     from llmroute.types import Prompt

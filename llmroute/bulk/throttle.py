@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.group_commit import GroupCommitWriter
     from llmroute.execution.operations import Begin, Settle
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.stats import Observation
 
 
 class ThrottledWriter:

@@ -21,7 +21,7 @@ from llmroute.execution.answer_check import fault_of, hide_secrets, told_harmles
 from llmroute.execution.operations import Begin, Blocking, Close, Done, Emit, Operation, Settle
 from llmroute.execution.request import no_time
 from llmroute.execution.timeouts import AttemptTime
-from llmroute.ledger.sqlite.breakers import ProbeClaim
+from llmroute.ledger.stats import ProbeClaim
 from llmroute.planning.local.model_cache import limited
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.text.redaction import shown
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from llmroute.execution.request import RequestContext
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.stats import Observation
     from llmroute.providers import Provider, StreamReader
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.ledger_writer import Admission
     from llmroute.execution.request import Clock
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.locks import LockTimeout
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.stats import Observation
     from llmroute.transport.network.send_progress import Progress
     from llmroute.types import HTTPRequest, LLMResponse
 

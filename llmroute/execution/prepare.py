@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
     from llmroute.request.options import Options

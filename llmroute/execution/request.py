@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.locks import LockTimeout
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.stats import Observation
     from llmroute.planning.endpoints import Endpoints
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.routing.plan import Plan

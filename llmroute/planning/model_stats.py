@@ -11,8 +11,7 @@ from llmroute.routing.plan import ModelStats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.ledger.sqlite.breakers import Breaker
-    from llmroute.ledger.sqlite.observations import StatsSnapshot
+    from llmroute.ledger.stats import Breaker, StatsSnapshot
     from llmroute.types import ModelConfig
 
 

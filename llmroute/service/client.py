@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.breakers import Breaker
     from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.stats import Breaker
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.planning.model_stats import Memory
     from llmroute.registry import ModelRegistry

@@ -21,7 +21,7 @@ from llmroute.providers import PROVIDERS
 from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
 
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.breakers import Breaker
+    from llmroute.ledger.stats import Breaker
     from llmroute.service.client import LLMService
     from llmroute.transport.loop_sender import AnySender
 

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
+from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.periods import milliseconds
-from llmroute.ledger.sqlite.locks import LockTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,12 +72,11 @@ def opened(
     Raises:
         LedgerError: it cannot be read.
     """
-    from llmroute.ledger.sqlite.spool import waiting
+    from llmroute.ledger.spool import waiting
 
     if not (config.ledger_path.exists() or waiting(config.ledger_path)):
         yield None
         return
-    from llmroute.ledger.errors import is_held
     from llmroute.ledger.sqlite.schema.backfill import fill
 
     with ledger_from(config) as ledger:
@@ -86,6 +85,6 @@ def opened(
             fill(ledger)
         except LedgerError as error:
             # A ledger that cannot be written can still be read.
-            if is_held(error):
+            if error.locked:
                 _given_up[config.ledger_path] = monotonic() + _GIVEN_UP_S
         yield ledger

@@ -21,8 +21,7 @@ from functools import partial
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Protocol
 
-from llmroute.ledger import latency
-from llmroute.ledger.sqlite import observations
+from llmroute.ledger import latency, stats
 from llmroute.routing.latency_estimate import NOTHING, Evidence, estimate, prior_of
 from tests.bench.report import BenchResult, Measurement
 
@@ -63,7 +62,7 @@ class Learned:
         if prior is None:
             return 0
         now_ms = round(now_s * 1000)
-        rate = observations.calls_per_h(self._calls_left(now_ms))
+        rate = stats.calls_per_h(self._calls_left(now_ms))
         expected = [
             estimate(NOTHING if one is None else Evidence(*one.evidence(now_ms, len(known))), prior, rate)
             for one in self._known
@@ -78,7 +77,7 @@ class Learned:
         self._last_ms = now_ms
 
     def _calls_left(self, now_ms: int) -> float:
-        return self._calls * latency.faded(now_ms - self._last_ms, observations.RELIABILITY_HALF_LIFE_MS)
+        return self._calls * latency.faded(now_ms - self._last_ms, stats.RELIABILITY_HALF_LIFE_MS)
 
 
 class MeanOfTen:

@@ -9,7 +9,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.sqlite.maintenance.processes import this_process
+from llmroute.ledger.processes import this_process
 from llmroute.ledger.sqlite.schema.backfill import fill, forget
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.sqlite.store import Ledger

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.port import Pending, Settled
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.sqlite.writes import Pending, Settled
 from tests.bench import ledger_generator
 from tests.ledger.calls import NOW_MS
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.sqlite import spool
+from llmroute.ledger import spool
 from tests.support.model_server import ModelServer
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run, start
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.files import Hold, locked
-from llmroute.ledger.sqlite import spool
-from llmroute.ledger.sqlite.locks import LockTimeout, folder_held
+from llmroute.ledger import spool
+from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.port import Pending
+from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.sqlite.writes import Pending
 from tests.ledger.calls import row, settled
 from tests.support.model_server import ModelServer
 from tests.support.shell import rows, run, start

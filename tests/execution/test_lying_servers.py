@@ -13,8 +13,8 @@ import pytest
 from llmroute.config import Limit
 from llmroute.errors import LLMRouteError
 from llmroute.execution.accounting.settlement import is_plausible
+from llmroute.ledger.spool import bad, places
 from llmroute.ledger.sqlite.maintenance.integrity import check
-from llmroute.ledger.sqlite.spool import bad, places
 from llmroute.types import Completion, Message, ModelConfig, Prompt, Usage
 from tests.ledger.calls import NOW_MS
 from tests.support.fault_server import chunk, chunked_head, reply, serving

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.attempt_row import AttemptRow
-from llmroute.ledger.sqlite.budgets import Cap
-from llmroute.ledger.sqlite.maintenance.processes import this_process
+from llmroute.ledger.budgets import Cap
+from llmroute.ledger.processes import this_process
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:

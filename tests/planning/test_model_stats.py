@@ -7,8 +7,7 @@ from math import exp, log
 import pytest
 
 from llmroute.circuits import TripReason
-from llmroute.ledger.sqlite.breakers import Breaker
-from llmroute.ledger.sqlite.observations import StatsSnapshot
+from llmroute.ledger.stats import Breaker, StatsSnapshot
 from llmroute.planning.model_stats import Memory
 from llmroute.routing.plan import ModelStats
 from tests.routing.models import model

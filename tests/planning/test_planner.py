@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from llmroute.circuits import BreakerRule, TripReason
 from llmroute.cli.option_names import FLAGS, in_flags
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
-from llmroute.ledger.sqlite.observations import Observation, learn
+from llmroute.ledger.sqlite.observations import learn
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.stats import Observation
 from llmroute.notices import nobody
 from llmroute.planning.planner import ENGINE_TOLD
 from llmroute.registry.pricing import rates_on

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from llmroute.ledger import latency
 from llmroute.ledger.latency import Latency
 from llmroute.ledger.sqlite import observations
-from llmroute.ledger.sqlite.observations import Observation
 from llmroute.ledger.sqlite.schema.migrations import migrate
+from llmroute.ledger.stats import Observation
 from llmroute.routing import latency_estimate
 from llmroute.routing.latency_estimate import (
     NOTHING,

@@ -19,7 +19,7 @@ from llmroute.cli.output.charts import cost, unpainted
 from llmroute.cli.output.costs import as_csv, as_json, as_markdown, lines_of
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
-from llmroute.ledger.sqlite.queries.reports import DIMENSIONS
+from llmroute.ledger.reports import DIMENSIONS
 from llmroute.service.costs.comparison import Comparison, bars, picture
 from llmroute.service.costs.export import export
 from llmroute.service.costs.report import CostQuery, bill

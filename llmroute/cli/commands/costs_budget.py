@@ -17,7 +17,7 @@ from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.budgets import BudgetStatus
+    from llmroute.ledger.budgets import BudgetStatus
 
 LIFTED = "none"
 MOST_USD = 1_000_000

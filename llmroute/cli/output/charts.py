@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from llmroute.ledger.sqlite.budgets import BudgetStatus
-    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.budgets import BudgetStatus
+    from llmroute.ledger.reports import Line
 
 Piece = tuple[str, str]
 """Text and its style, empty for none."""

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from llmroute.cli.output.charts import Piece
-    from llmroute.ledger.sqlite.queries.reports import Line
-    from llmroute.ledger.sqlite.queries.uncertain_costs import Part
+    from llmroute.ledger.reports import Line, Part
     from llmroute.service.costs.comparison import ChartData, Comparison, PreviousPeriod, WhatIf
     from llmroute.service.costs.report import CostReport
 
@@ -84,7 +83,7 @@ def _table(told: CostReport) -> tuple[list[str], list[list[Any]]]:
 
 
 def _empty(key: dict[str, str]) -> Line:
-    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.reports import Line
 
     return Line(key)
 

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
-from llmroute.ledger.sqlite.budgets import dollars
+from llmroute.ledger.budgets import dollars
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow

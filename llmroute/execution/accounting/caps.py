@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmroute.config import Limit
-    from llmroute.ledger.sqlite.budgets import Cap
+    from llmroute.ledger.budgets import Cap
 
 
 def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
@@ -17,8 +17,8 @@ def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
         return []
     from datetime import datetime
 
+    from llmroute.ledger.budgets import Cap
     from llmroute.ledger.periods import milliseconds, window
-    from llmroute.ledger.sqlite.budgets import Cap
 
     now = datetime.fromtimestamp(now_ms / 1000).astimezone()
     caps = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.execution.accounting.ledger_writer import answer_of
 from llmroute.execution.operations import Settle
-from llmroute.ledger.sqlite.locks import LockTimeout
+from llmroute.ledger.lock_timeout import LockTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmroute.execution.operations import Begin
     from llmroute.execution.threads import Threads
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.stats import Observation
 
 # How long a thread waits for the ledger before it is looked anew at which requests wait.
 ROUND_S = 0.1

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
-from llmroute.ledger.sqlite.locks import LockTimeout
+from llmroute.ledger.lock_timeout import LockTimeout, lock_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from llmroute.ledger.port import LedgerEntry, Refusal
     from llmroute.ledger.sqlite.store import Ledger
-    from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
 
 # Of a request's time, what its waits for the ledger may take together: the rest is for the answer.
 PART_OF_DEADLINE = 0.25
@@ -84,15 +84,13 @@ class LedgerAccess:
         self, entries: Sequence[LedgerEntry], patience: LockTimeout
     ) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, and nothing is written, where locks were held all the time and may be waited for again."""
-        from llmroute.ledger.errors import is_held
-
         try:
             outcomes = self.ledger(patience).write(entries, patience)
         except LedgerError as error:
-            if is_held(error):
+            if error.locked:
                 return None
             raise
-        if any(isinstance(outcome, LedgerError) and is_held(outcome) for outcome in outcomes):
+        if any(isinstance(outcome, LedgerError) and outcome.locked for outcome in outcomes):
             return None
         self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
@@ -116,7 +114,7 @@ class LedgerAccess:
         opening = self._opening
         with patience.spent() as within_s:
             if not opening.acquire(timeout=max(within_s, _TURN_S)):
-                raise LedgerError(f"the ledger {self.path} is being opened by another call") from TimeoutError()
+                raise lock_error(f"the ledger {self.path} is being opened by another call")
         try:
             if self._ledger is None:
                 self._ledger = self._open(patience)
@@ -167,11 +165,9 @@ class LedgerAccess:
 
         Another thread may be using it, which is not waited for.
         """
-        from llmroute.ledger.errors import is_held
-
         self._untended = True
         ledger = self._ledger
-        if ledger is None or error is None or is_held(error):
+        if ledger is None or error is None or error.locked:
             return
         if self._given is not None or ledger.close_at_once():
             self._ledger = None

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from llmroute.errors import CircuitOpenError
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.breakers import ProbeClaim
-    from llmroute.ledger.sqlite.locks import LockTimeout
-    from llmroute.ledger.sqlite.observations import StatsSnapshot
+    from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.port import LedgerEntry, Refusal
     from llmroute.ledger.sqlite.store import Ledger
-    from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
+    from llmroute.ledger.stats import ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 
@@ -100,7 +99,7 @@ class LedgerWriter:
 
     def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[LedgerOutcome] | None:
         """As `write`; None, and nothing is written, where the ledger was held by others for that long."""
-        from llmroute.ledger.sqlite.locks import LockTimeout
+        from llmroute.ledger.lock_timeout import LockTimeout
 
         return self._write(operations, lambda entries: self.access.write_within(entries, LockTimeout(within_s)))
 
@@ -145,7 +144,7 @@ class LedgerWriter:
         return self._conclude(draft, next(written))
 
     def _draft(self, operation: Begin | Settle) -> _PendingWrite:
-        from llmroute.ledger.sqlite.writes import Pending, Settled
+        from llmroute.ledger.port import Pending, Settled
 
         row = operation.row
         if isinstance(operation, Settle):
@@ -237,13 +236,13 @@ class LedgerWriter:
     @contextmanager
     def _looking(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
         """Lend a moment of a request's patience to a look into the ledger."""
-        from llmroute.ledger.sqlite.locks import LockTimeout
+        from llmroute.ledger.lock_timeout import LockTimeout
 
         with (patience or self.access.patience()).spent() as left_s:
             yield LockTimeout(min(left_s, LOOK_S))
 
     def _spool(self, row: AttemptRow, why: LedgerError | None) -> None:
-        from llmroute.ledger.sqlite import spool
+        from llmroute.ledger import spool
 
         self.access.let_go(why)
         reason = "" if why is None else f": {why.message}"

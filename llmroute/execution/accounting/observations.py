@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.circuits import TripReason
-from llmroute.ledger.sqlite.observations import Observation
+from llmroute.ledger.stats import Observation
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import bucket
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
 from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
 from llmroute.ledger.attempt_row import AttemptRow
-from llmroute.ledger.sqlite.maintenance.processes import this_process
+from llmroute.ledger.processes import this_process
 from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json, usd
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
 

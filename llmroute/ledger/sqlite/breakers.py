@@ -5,15 +5,16 @@ Time of day comes in as UTC milliseconds; a clock that jumps back counts as stan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason
+from llmroute.ledger.stats import Breaker, ProbeClaim
 
 if TYPE_CHECKING:
     import sqlite3
 
     from llmroute.circuits import BreakerRule
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.stats import Observation
 
 # Three failures within this long open a breaker that counts.
 COUNTING_WINDOW_MS = 600_000
@@ -21,18 +22,6 @@ FAILURES_TO_OPEN = 3
 # Nothing is left alone for longer than this: what says so was written while the clock was ahead, and holds no more.
 LONGEST_REST_MS = {"endpoint": HOUR_MS, "address": HOUR_MS, "key": HOUR_MS, "model": 24 * HOUR_MS}
 LONGEST_PROBE_MS = 25 * HOUR_MS
-
-
-class Breaker(NamedTuple):
-    """Something that is left alone until `open_until_ms`; after that one caller tries it again."""
-
-    kind: str
-    provider: str
-    model: str
-    reason: TripReason
-    open_until_ms: int
-    fingerprint: str | None
-    probing: bool
 
 
 def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
@@ -57,19 +46,6 @@ def _rests(kind: str, reason: str, open_until_ms: int, now_ms: int) -> bool:
 
 def _probed(probe_until_ms: int | None, now_ms: int) -> bool:
     return probe_until_ms is not None and 0 < probe_until_ms - now_ms <= LONGEST_PROBE_MS
-
-
-class ProbeClaim(NamedTuple):
-    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then.
-
-    With `awake` it calls also what is left alone still: it planned to, or it has called already and tries once more.
-    """
-
-    owner: str
-    now_ms: int
-    until_ms: int
-    fingerprint: str = ""
-    awake: bool = False
 
 
 def win_probe(db: sqlite3.Connection, provider: str, model: str, prober: ProbeClaim) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, Cap, describe
 from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
-from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.worst_case import WorstCase
-
-EVERY_WORKSPACE = ""
 
 _SPENT = f"""
 SELECT ifnull(sum(cost_picousd), 0) FROM (
@@ -29,34 +27,6 @@ _RESERVED = (
     "SELECT ifnull(sum(reserved_picousd), 0) FROM attempts WHERE status = 'pending' AND started_ms >= :since_ms{own}"
 )
 _OF_WORKSPACE = " AND workspace = :workspace"
-
-
-class Cap(NamedTuple):
-    """A cap in its current window.  `workspace` is empty for all calls; `end_ms` is None for a window without end."""
-
-    period: str
-    workspace: str
-    cap_picousd: int
-    start_ms: int
-    end_ms: int | None
-
-
-class BudgetStatus(NamedTuple):
-    """What a cap has to set against: what was spent, and what calls under way may still cost."""
-
-    cap: Cap
-    spent_picousd: int
-    reserved_picousd: int
-
-    @property
-    def left_picousd(self) -> int:
-        """What the next call may cost."""
-        return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
-
-    @property
-    def over_picousd(self) -> int:
-        """By how much the cap is passed, as one may be that was set lower than what was spent already."""
-        return max(-self.left_picousd, 0)
 
 
 def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: WorstCase) -> None:
@@ -75,7 +45,7 @@ def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: W
     tightest = min(standings, key=lambda standing: standing.left_picousd)
     tokens = worst.tokens_within(tightest.left_picousd)
     if tokens is None:
-        refusal = BudgetExceededError(told(tightest))
+        refusal = BudgetExceededError(describe(tightest))
         refusal.headroom_picousd = tightest.left_picousd
         raise refusal
     row.reserved_picousd = worst.picousd(tokens)
@@ -105,26 +75,3 @@ def _current(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
         (cap.period, cap.workspace, cap.start_ms, cap.cap_picousd, now.spent_picousd, now.reserved_picousd),
     )
     return now
-
-
-def told(standing: BudgetStatus) -> str:
-    """Return how a cap stands in words for a person."""
-    cap = standing.cap
-    whose = f" of workspace {cap.workspace}" if cap.workspace else ""
-    per = "in all" if cap.period == "total" else f"a {cap.period}"
-    anew = ""
-    if cap.end_ms is not None:
-        from datetime import UTC, datetime
-
-        anew = f"; it starts anew on {datetime.fromtimestamp(cap.end_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
-    return (
-        f"the budget{whose} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
-        f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{anew})"
-    )
-
-
-def dollars(picousd: int) -> str:
-    """Return pico-USD as USD with as many digits as it takes, two at least."""
-    whole, part = divmod(abs(picousd), PICO_PER_USD)
-    digits = f"{part:012d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if picousd < 0 else ''}${whole:,}.{digits}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from llmroute.errors import LedgerError
 from llmroute.files import Hold
-from llmroute.ledger.sqlite.locks import LockTimeout, folder_held
+from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.maintenance.create import beside
 from llmroute.ledger.sqlite.schema.migrations import is_current, migrate
 

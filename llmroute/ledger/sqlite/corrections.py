@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
+from llmroute.ledger.port import Correction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,22 +24,6 @@ WHERE id = ?
 """
 # Row ids are shorter than ids of requests, which have twenty-eight digits.
 _LONGEST_ROW_ID = 18
-
-
-class Correction(NamedTuple):
-    """An attempt, what it was counted at (None where that was unknown), and what it is counted at now; pico-USD.
-
-    `was_fact` says that it was counted at what the provider had reported.
-    """
-
-    row_id: int
-    request_id: str
-    attempt: int
-    provider: str
-    model: str
-    old_picousd: int | None
-    new_picousd: int
-    was_fact: bool
 
 
 def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Correction:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.errors import OF_ONE_ROW, translated
-from llmroute.ledger.sqlite import spool
+from llmroute.ledger import spool
+from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
 from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
 from llmroute.ledger.sqlite.writes import INSERT_ONCE, SETTLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.sqlite.store import Ledger
 
 

@@ -6,12 +6,11 @@ taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back co
 
 from __future__ import annotations
 
-from math import log
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from llmroute.circuits import HOUR_MS, BreakerRule
 from llmroute.ledger.latency import Latency, faded, first
-from llmroute.ledger.sqlite.breakers import Breaker, close, learn_failure, open_breakers
+from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
+from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS, Observation, StatsSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,45 +18,9 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-RELIABILITY_HALF_LIFE_MS = 6 * HOUR_MS
-
 RETRY_TOKENS = 20.0
 TOKENS_PER_SUCCESS = 0.2
 TOKENS_PER_MS = 1 / 60_000
-
-
-class Observation(NamedTuple):
-    """What one attempt taught.  Times are seconds; None teaches nothing of the kind."""
-
-    provider: str
-    model: str
-    effort: str
-    bucket: int
-    at_ms: int
-    fingerprint: str
-    succeeded: bool | None = None
-    ttft_s: float | None = None
-    per_token_s: float | None = None
-    trip: BreakerRule | None = None
-    answered: bool = False
-
-
-class StatsSnapshot(NamedTuple):
-    """What is known now.
-
-    Latencies are what `Latency.evidence` says, by (provider, model, metric); `typical_latencies` are the seconds of
-    every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
-    """
-
-    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]
-    typical_latencies: dict[str, list[float]]
-    reliabilities: dict[tuple[str, str], tuple[float, float]]
-    breakers: list[Breaker]
-
-    @property
-    def calls_per_h(self) -> float:
-        """How many calls an hour there were lately, of all models."""
-        return calls_per_h(sum(calls for _, calls in self.reliabilities.values()))
 
 
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> StatsSnapshot:
@@ -81,11 +44,6 @@ def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> 
         kept = faded(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
         reliabilities[provider, model] = (ok * kept, calls * kept)
     return StatsSnapshot(latencies, typical, reliabilities, open_breakers(db, now_ms))
-
-
-def calls_per_h(calls: float) -> float:
-    """Return how many calls an hour make up a decayed count."""
-    return calls * log(2) * HOUR_MS / RELIABILITY_HALF_LIFE_MS
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:

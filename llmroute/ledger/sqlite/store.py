@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 from llmroute.after_fork import hold_while_forking, leave_to_parent
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
-from llmroute.ledger.errors import HINT, OF_ONE_ROW, translated
+from llmroute.ledger.lock_timeout import LockTimeout, lock_error
+from llmroute.ledger.port import Pending, Settled
 from llmroute.ledger.sqlite import breakers, housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_again, connected_in_turn
-from llmroute.ledger.sqlite.locks import LockTimeout
+from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW, translated
 from llmroute.ledger.sqlite.maintenance.create import create, require_file
 from llmroute.ledger.sqlite.schema.expected_schema import lost_triggers
 from llmroute.ledger.sqlite.schema.migrations import require_sqlite, roll_back
-from llmroute.ledger.sqlite.writes import Pending, Settled, write
+from llmroute.ledger.sqlite.writes import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.budgets import Cap
+    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.port import LedgerEntry, Refusal
+    from llmroute.ledger.reports import Span
     from llmroute.ledger.sqlite.connection import Connect
-    from llmroute.ledger.sqlite.queries.reports import Span
-    from llmroute.ledger.sqlite.writes import LedgerEntry, Refusal
+    from llmroute.ledger.stats import Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 # How long a write waits for those of other threads, which take milliseconds, even when its patience is at an end.
@@ -104,7 +106,7 @@ class Ledger:
         caps: Sequence[Cap] = (),
         worst: WorstCase | None = None,
         *,
-        prober: breakers.ProbeClaim | None = None,
+        prober: ProbeClaim | None = None,
         retry: bool = False,
     ) -> None:
         """Write an attempt as pending, its worst case reserved; the first byte is sent only after this.
@@ -119,7 +121,7 @@ class Ledger:
         """
         _raise(self.write([Pending(row, caps, worst, prober, retry)]))
 
-    def settle(self, row: AttemptRow, lesson: observations.Observation | None = None) -> None:
+    def settle(self, row: AttemptRow, lesson: Observation | None = None) -> None:
         """Write how an attempt ended and what it taught.  What is settled already is left as it is.
 
         Raises:
@@ -199,9 +201,7 @@ class Ledger:
         self.db.execute("RELEASE entry")
         return outcome
 
-    def recall(
-        self, *, bucket: int, effort: str, now_ms: int, patience: LockTimeout | None = None
-    ) -> observations.StatsSnapshot:
+    def recall(self, *, bucket: int, effort: str, now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
         """Read what calls of this size and effort have taught.
 
         Raises:
@@ -274,7 +274,7 @@ class Ledger:
         lock = self._lock
         with patience.spent() as within_s:
             if not lock.acquire(timeout=max(within_s, _TURN_S)):
-                raise LedgerError(f"the ledger {self.path} is in use by another call") from TimeoutError()
+                raise lock_error(f"the ledger {self.path} is in use by another call")
         try:
             yield
         finally:
@@ -351,4 +351,5 @@ def _again(error: LedgerError) -> LedgerError:
     """Return the error for one more caller, who adds a trace of its own to it."""
     told = LedgerError(error.message, hint=error.hint)
     told.__cause__ = error.__cause__
+    told.locked = error.locked
     return told

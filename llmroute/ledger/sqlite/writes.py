@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
 from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.budgets import admit
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.sqlite.budgets import Cap
-    from llmroute.worst_case import WorstCase
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # Whoever is cancelled while a thread begins the row may settle it first.
@@ -27,31 +25,6 @@ SETTLE = (
     + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
     + " WHERE attempts.status IN ('pending', 'lost') AND attempts.corrected_ms IS NULL AND excluded.status <> 'pending'"
 )
-
-
-class Pending(NamedTuple):
-    """An attempt that is about to be sent, and what it must be admitted by.
-
-    `caps` limit the completion of `worst`; nothing is reserved where that is None.  `prober` claims the probe of a
-    half-open circuit, None ignores circuits; a `retry` takes a retry token.
-    """
-
-    row: AttemptRow
-    caps: Sequence[Cap] = ()
-    worst: WorstCase | None = None
-    prober: breakers.ProbeClaim | None = None
-    retry: bool = False
-
-
-class Settled(NamedTuple):
-    """How an attempt ended, and what it taught.  What is settled already is left as it is."""
-
-    row: AttemptRow
-    lesson: observations.Observation | None = None
-
-
-LedgerEntry = Pending | Settled
-Refusal = BudgetExceededError | CircuitOpenError
 
 
 def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusal | None]:

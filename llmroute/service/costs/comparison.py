@@ -15,8 +15,8 @@ from llmroute.types import PICO_PER_USD, Usage
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.budgets import BudgetStatus
-    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.budgets import BudgetStatus
+    from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
     from llmroute.service.costs.report import CostReport
 
@@ -98,7 +98,7 @@ def _before(config: Config, told: CostReport, now: datetime) -> PreviousPeriod |
         span = None
     if span is None:
         return None
-    from llmroute.ledger.sqlite.queries.reports import by_model, total
+    from llmroute.ledger.reports import by_model, total
 
     with opened(config, now) as ledger:
         ends = milliseconds(span[0]), milliseconds(span[1])
@@ -111,7 +111,7 @@ def _days(config: Config, told: CostReport, now: datetime) -> list[tuple[date, L
 
     A span without a beginning begins with the first call.
     """
-    from llmroute.ledger.sqlite.queries.reports import Line, Span, grouped
+    from llmroute.ledger.reports import Line, Span, grouped
 
     local = clock_of(now)
     last = local(milliseconds(told.until) - 1)

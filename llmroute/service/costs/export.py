@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.corrections import Correction
-    from llmroute.ledger.sqlite.queries.attempts import AttemptFilter
+    from llmroute.ledger.port import AttemptFilter, Correction
 
 FORMATS = (".csv", ".jsonl")
 
@@ -64,7 +63,7 @@ def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
     Raises:
         RequestError: a time is none.
     """
-    from llmroute.ledger.sqlite.queries.attempts import AttemptFilter
+    from llmroute.ledger.port import AttemptFilter
 
     if selection is None:
         return AttemptFilter()

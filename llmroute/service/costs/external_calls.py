@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.ledger.attempt_row import AttemptRow
-from llmroute.ledger.sqlite.observations import Observation
+from llmroute.ledger.stats import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def usage_stats(ledger: Ledger, provider: str | None) -> dict[str, dict[str, Any
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.sqlite.queries.reports import by_model
+    from llmroute.ledger.reports import by_model
 
     return {
         f"{line.key['provider']}/{line.key['model']}": {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.budgets import BudgetStatus
+    from llmroute.ledger.budgets import BudgetStatus
     from llmroute.ledger.sqlite.maintenance.integrity import Report
     from llmroute.ledger.sqlite.maintenance.restore import Restored
     from llmroute.ledger.sqlite.recovery.rebuild import Salvage
@@ -45,8 +45,9 @@ def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStat
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.sqlite.budgets import BudgetStatus, standing
-    from llmroute.ledger.sqlite.spool import waiting
+    from llmroute.ledger.budgets import BudgetStatus
+    from llmroute.ledger.spool import waiting
+    from llmroute.ledger.sqlite.budgets import standing
 
     now = now or datetime.now().astimezone()
     caps = current_caps(config.limits, milliseconds(now))
@@ -75,7 +76,7 @@ def repair(config: Config, *, from_zero: bool = False) -> Repaired:
     Raises:
         LedgerError: it cannot be written, others keep it locked, or nothing in it tells what a cap has counted.
     """
-    from llmroute.ledger.sqlite import spool
+    from llmroute.ledger import spool
     from llmroute.ledger.sqlite.maintenance import integrity
     from llmroute.ledger.sqlite.maintenance import repair as repairs
     from llmroute.ledger.sqlite.maintenance.create import free_name

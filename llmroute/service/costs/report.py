@@ -15,8 +15,7 @@ from llmroute.service.ledger_opening import ledger_to_read, opened
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.queries.reports import Line
-    from llmroute.ledger.sqlite.queries.uncertain_costs import UncertainCosts
+    from llmroute.ledger.reports import Line, UncertainCosts
 
 __all__ = ["PERIODS", "CostQuery", "CostReport", "bill"]
 
@@ -62,8 +61,8 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
         RequestError: there is no such period, or no such span.
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.sqlite.queries.reports import Span, by_model, grouped, total
-    from llmroute.ledger.sqlite.queries.uncertain_costs import UncertainCosts, unsure
+    from llmroute.ledger.reports import Span, UncertainCosts, by_model, grouped, total
+    from llmroute.ledger.sqlite.queries.uncertain_costs import unsure
 
     now = now or datetime.now().astimezone()
     period, since, until = _ends(question, now)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from llmroute.ledger.sqlite.queries.reports import Line
+    from llmroute.ledger.reports import Line
     from llmroute.ledger.sqlite.store import Ledger
 
     T = TypeVar("T")
@@ -103,13 +103,13 @@ def get_llm_tracker(ledger: Ledger | str | PathLike[str] | None = None) -> LLMTr
 
 
 def _by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None) -> list[Line]:
-    from llmroute.ledger.sqlite.queries.reports import by_model
+    from llmroute.ledger.reports import by_model
 
     return by_model(ledger, since_ms, until_ms, workspace)
 
 
 def _told(lines: list[Line]) -> dict[str, Any]:
-    from llmroute.ledger.sqlite.queries.reports import total
+    from llmroute.ledger.reports import total
 
     whole = total(lines)
     return {

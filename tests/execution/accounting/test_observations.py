@@ -26,7 +26,7 @@ from llmroute.execution.accounting.observations import lesson_of
 from llmroute.ledger.attempt_row import AttemptRow
 
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.observations import Observation
+    from llmroute.ledger.stats import Observation
 
 ROW = AttemptRow(
     "r", 1, started_ms=1000, settled_ms=5000, provider="openai", model="m", streaming=True, status="ok", effort="low",

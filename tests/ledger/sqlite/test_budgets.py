@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger import periods
-from llmroute.ledger.sqlite.budgets import dollars, standing
+from llmroute.ledger.budgets import dollars
+from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.orphans import lose
 from llmroute.ledger.sqlite.store import Ledger

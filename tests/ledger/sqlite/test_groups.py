@@ -12,17 +12,18 @@ import pytest
 
 from llmroute.circuits import BreakerRule, TripReason
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
-from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger import stats
+from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.sqlite.writes import Pending, Settled
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.writes import LedgerEntry
+    from llmroute.ledger.port import LedgerEntry
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def statuses(ledger: Ledger) -> dict[str, str]:
     return dict(ledger.db.execute("SELECT request_id, status FROM attempts").fetchall())
 
 
-def lesson(model: str = "gpt", *, succeeded: bool = True, trip: BreakerRule | None = None) -> observations.Observation:
-    return observations.Observation(
+def lesson(model: str = "gpt", *, succeeded: bool = True, trip: BreakerRule | None = None) -> stats.Observation:
+    return stats.Observation(
         "openai", model, "", 0, NOW_MS, "", succeeded=succeeded, ttft_s=1.0, trip=trip, answered=True
     )
 
@@ -66,7 +67,7 @@ def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:
     ledger.settle(settled(row("limited"), 0, "failed"), lesson(succeeded=False, trip=rest))
     after = NOW_MS + 1001
     outcomes = ledger.write(
-        [Pending(row(who), prober=breakers.ProbeClaim(who, after, after + 60_000)) for who in ("one", "two")]
+        [Pending(row(who), prober=stats.ProbeClaim(who, after, after + 60_000)) for who in ("one", "two")]
     )
     assert outcomes[0] is None
     assert isinstance(outcomes[1], CircuitOpenError)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import BudgetExceededError
-from llmroute.ledger.sqlite import spool
+from llmroute.ledger import spool
 from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.files import Hold, new_file_beside
-from llmroute.ledger.errors import HINT
+from llmroute.ledger.sqlite.errors import HINT
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.schema.migrations import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
 
 
 def create(path: Path, patience: LockTimeout) -> None:

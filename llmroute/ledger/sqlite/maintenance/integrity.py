@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
+from llmroute.ledger import spool
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
-from llmroute.ledger.errors import translated
-from llmroute.ledger.sqlite import spool
-from llmroute.ledger.sqlite.budgets import Cap, standing
+from llmroute.ledger.budgets import Cap
+from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.connection import connected_in_turn
+from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.maintenance.create import is_emptied
 from llmroute.ledger.sqlite.maintenance.orphans import dead_rows
 from llmroute.ledger.sqlite.schema.backfill import SINCE_DAY, SPANS, of_rollups
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.sqlite.connection import Connect
-    from llmroute.ledger.sqlite.locks import LockTimeout
     from llmroute.ledger.sqlite.schema.expected_schema import Difference
 
 MOST_WORDS = 3

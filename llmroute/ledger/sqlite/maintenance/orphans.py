@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.sqlite.maintenance.processes import Process, lives
+from llmroute.ledger.processes import Process, lives
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.errors import translated
-from llmroute.ledger.sqlite import spool
+from llmroute.ledger import spool
+from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.maintenance.create import beside, unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
 
 _PART_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LedgerError, RequestError, cannot_write
 from llmroute.files import new_file_beside
 from llmroute.ledger.buckets import whole_buckets_ms
-from llmroute.ledger.errors import translated
+from llmroute.ledger.sqlite.errors import translated
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.sqlite.budgets import dollars, standing
+from llmroute.ledger.budgets import dollars
+from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.maintenance.integrity import FROM_ROWS, hot_rows, named, spans
 from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
 from llmroute.ledger.sqlite.maintenance.prune import backup

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.files import Hold
-from llmroute.ledger.errors import translated
 from llmroute.ledger.sqlite.connection import connected_to_read
+from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.maintenance.create import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.sqlite.maintenance.integrity import check
@@ -20,7 +20,7 @@ from llmroute.text.option_names import OptionText, Remedy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
 
 _HINT = "name a copy that llmroute costs backup has made"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlite_utils import Database
 
 from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.sqlite.schema import backfill
 from llmroute.ledger.sqlite.schema.migrations import migrate
 
@@ -42,22 +43,10 @@ _CONDITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFilter:
-    """Which attempts are wanted; None is all.  `model` is one with or without its provider."""
-
-    since_ms: int | None = None
-    until_ms: int | None = None
-    model: str | None = None
-    status: str | None = None
-    workspace: str | None = None
-    execution: str | None = None
-
-    @property
-    def where(self) -> str:
-        """The SQL that they meet, with the names of the fields in it."""
-        found = [condition for name, condition in _CONDITIONS.items() if getattr(self, name) is not None]
-        return f" WHERE {' AND '.join(found)}" if found else ""
+def _where(wanted: AttemptFilter) -> str:
+    """Return the WHERE clause of a filter, whose parameters are named as its fields."""
+    conditions = [condition for name, condition in _CONDITIONS.items() if getattr(wanted, name) is not None]
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def attempts(ledger: Ledger, wanted: AttemptFilter | None = None) -> Iterator[dict[str, Any]]:
@@ -68,7 +57,7 @@ def attempts(ledger: Ledger, wanted: AttemptFilter | None = None) -> Iterator[di
     """
     wanted = wanted or AttemptFilter()
     # As the index has them: nothing is kept to be sorted, however many there are.
-    sql = f"SELECT * FROM attempts{wanted.where} ORDER BY started_ms, id"  # noqa: S608 (own names)
+    sql = f"SELECT * FROM attempts{_where(wanted)} ORDER BY started_ms, id"  # noqa: S608 (own names)
     with ledger.reading() as db:
         yield from Database(db).query(sql, asdict(wanted))
 
@@ -84,7 +73,7 @@ def last_attempts(ledger: Ledger, last: int, wanted: AttemptFilter | None = None
         if wanted == AttemptFilter(workspace=wanted.workspace) != AttemptFilter() and not backfill.lacking(db):
             found = _LAST_OF_WORKSPACE
         else:
-            found = _LAST.format(where=wanted.where)
+            found = _LAST.format(where=_where(wanted))
         sql = f"SELECT * FROM ({found}) ORDER BY started_ms, id"  # noqa: S608 (own names)
         yield from Database(db).query(sql, {**asdict(wanted), "last": last})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
-from llmroute.ledger.sqlite.queries.reports import COUNTERS, PRUNED
+from llmroute.ledger.reports import COUNTERS, PRUNED
 from llmroute.ledger.sqlite.schema.backfill import SINCE_DAY
 from llmroute.ledger.sqlite.schema.rollups import OF_ROW
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from llmroute.ledger.sqlite.queries.reports import Span
+    from llmroute.ledger.reports import Span
 
 # Of the counters of a report the only one that is no column.
 _FAILED = "iif(status = 'ok', 0, call_count)"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.reports import Part, UncertainCosts
+
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.queries.reports import Span
+    from llmroute.ledger.reports import Span
     from llmroute.ledger.sqlite.store import Ledger
 
 # Of a usage that is known only the price is in doubt, and the dearest known was taken.
@@ -18,24 +19,6 @@ WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
     AND started_ms >= :since_ms AND started_ms < :until_ms{own}
 GROUP BY cost_basis
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """So many attempts, what they are counted at, and what they can have cost at most, in pico-USD."""
-
-    call_count: int = 0
-    cost_picousd: int = 0
-    most_picousd: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UncertainCosts:
-    """The parts of a bill by `rows.CostBasis`; what was pruned, and rows of an older llmroute, are in none."""
-
-    estimated: Part = Part()
-    at_most: Part = Part()
-    at_least: Part = Part()
 
 
 def unsure(ledger: Ledger, span: Span) -> UncertainCosts:

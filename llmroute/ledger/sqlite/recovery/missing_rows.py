@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
-from llmroute.ledger.sqlite.budgets import EVERY_WORKSPACE, Cap, standing
+from llmroute.ledger.budgets import EVERY_WORKSPACE, Cap
+from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.recovery.damaged_labels import is_mangled, restored
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS
 from llmroute.ledger.sqlite.writes import INSERT_ONCE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.files import Hold
 from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
-from llmroute.ledger.errors import translated
+from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.maintenance.create import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.sqlite.recovery.damaged_labels import is_mangled
@@ -22,7 +22,7 @@ from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.locks import LockTimeout
+    from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.sqlite.recovery.missing_rows import Row
 
 # Sums are compared with what the rows make; the windows of caps are opened anew from those.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import LedgerError, RequestError
-from llmroute.ledger.sqlite import spool
-from llmroute.ledger.sqlite.locks import LockTimeout
+from llmroute.ledger import spool
+from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.sqlite.maintenance.create import beside
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import backup, prune

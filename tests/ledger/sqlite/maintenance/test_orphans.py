@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.sqlite.maintenance.processes import Process, lives, this_process
+from llmroute.ledger.processes import Process, lives, this_process
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import LedgerError
+from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.sqlite.budgets import standing
-from llmroute.ledger.sqlite.locks import LockTimeout
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import backup, prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_parts, repair_sums

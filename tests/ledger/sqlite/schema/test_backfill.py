@@ -9,13 +9,14 @@ import pytest
 
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
 from llmroute.ledger.buckets import NEVER_DAY
+from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.reports import DIMENSIONS as ALL
+from llmroute.ledger.reports import Line, Span, grouped
 from llmroute.ledger.sqlite.budgets import standing
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_sums
-from llmroute.ledger.sqlite.queries.attempts import AttemptFilter, attempts, last_attempts
-from llmroute.ledger.sqlite.queries.reports import DIMENSIONS as ALL
-from llmroute.ledger.sqlite.queries.reports import Line, Span, grouped
+from llmroute.ledger.sqlite.queries.attempts import attempts, last_attempts
 from llmroute.ledger.sqlite.queries.workspaces import workspaces
 from llmroute.ledger.sqlite.schema import backfill, migrations
 from llmroute.ledger.sqlite.store import Ledger

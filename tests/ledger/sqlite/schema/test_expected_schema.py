@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import LedgerError
+from llmroute.ledger.reports import by_model
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.repair import repair_parts, repair_sums
-from llmroute.ledger.sqlite.queries.reports import by_model
 from llmroute.ledger.sqlite.schema.expected_schema import differences, lost_triggers
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.schema.rollups import WORDS

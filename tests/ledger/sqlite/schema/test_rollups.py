@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llmroute.errors import LedgerError
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.buckets import BUCKET_MS
-from llmroute.ledger.sqlite.queries.reports import by_model, total
+from llmroute.ledger.reports import by_model, total
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.types import PICO_PER_USD
 

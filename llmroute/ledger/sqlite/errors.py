@@ -25,20 +25,15 @@ OF_ONE_ROW = (
 )
 
 
-def is_held(error: BaseException) -> bool:
-    """Whether an error of the ledger says that a lock was held for longer than could be waited for."""
-    cause = error.__cause__
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(cause, TimeoutError) or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""
     try:
         yield
     except sqlite3.Error as error:
-        raise LedgerError(f"the ledger {path} cannot be used: {_reason(error, path)}", hint=HINT) from error
+        failure = LedgerError(f"the ledger {path} cannot be used: {_reason(error, path)}", hint=HINT)
+        failure.locked = primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        raise failure from error
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be used: {error.strerror or error}", hint=HINT) from error
     except UnicodeDecodeError as error:
@@ -48,8 +43,13 @@ def translated(path: Path) -> Iterator[None]:
         raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error
 
 
+def primary_code(error: BaseException) -> int:
+    """Return the primary result code of SQLite, 0 where the error has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _reason(error: sqlite3.Error, path: Path) -> str:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR and _is_full(path.parent):
+    if primary_code(error) == sqlite3.SQLITE_IOERR and _is_full(path.parent):
         return "the disk is full"
     return str(error)
 

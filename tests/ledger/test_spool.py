@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.sqlite import spool
+from llmroute.ledger import spool
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
@@ -199,7 +199,7 @@ def test_a_spool_that_cannot_be_read_keeps_nobody_from_the_ledger(path: Path, mo
         raise PermissionError(13, "Permission denied")
 
     with Ledger(path) as ledger, monkeypatch.context() as patch:
-        patch.setattr("llmroute.ledger.sqlite.spool.os.open", refuse)
+        patch.setattr("llmroute.ledger.spool.os.open", refuse)
         ledger.tend(NOW_MS)
     assert place.exists()
     assert sums(path) == (1, 7)

@@ -69,6 +69,24 @@ class Line:
         return self.input_tokens + self.output_tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """So many attempts, what they are counted at, and what they can have cost at most, in pico-USD."""
+
+    call_count: int = 0
+    cost_picousd: int = 0
+    most_picousd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UncertainCosts:
+    """The parts of a bill by `rows.CostBasis`; what was pruned, and rows of an older llmroute, are in none."""
+
+    estimated: Part = Part()
+    at_most: Part = Part()
+    at_least: Part = Part()
+
+
 # What is counted of each group, in the order in which a line has it.
 COUNTERS: Final = tuple(one.name for one in fields(Line) if one.name != "key")
 

@@ -1,0 +1,60 @@
+"""Caps and their status: values and their description."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llmroute.types import PICO_PER_USD
+
+EVERY_WORKSPACE = ""
+
+
+class Cap(NamedTuple):
+    """A cap in its current window.  `workspace` is empty for all calls; `end_ms` is None for a window without end."""
+
+    period: str
+    workspace: str
+    cap_picousd: int
+    start_ms: int
+    end_ms: int | None
+
+
+class BudgetStatus(NamedTuple):
+    """What a cap has to set against: what was spent, and what calls under way may still cost."""
+
+    cap: Cap
+    spent_picousd: int
+    reserved_picousd: int
+
+    @property
+    def left_picousd(self) -> int:
+        """What the next call may cost."""
+        return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
+
+    @property
+    def over_picousd(self) -> int:
+        """By how much the cap is passed, as one may be that was set lower than what was spent already."""
+        return max(-self.left_picousd, 0)
+
+
+def describe(standing: BudgetStatus) -> str:
+    """Return how a cap stands in words for a person."""
+    cap = standing.cap
+    whose = f" of workspace {cap.workspace}" if cap.workspace else ""
+    per = "in all" if cap.period == "total" else f"a {cap.period}"
+    anew = ""
+    if cap.end_ms is not None:
+        from datetime import UTC, datetime
+
+        anew = f"; it starts anew on {datetime.fromtimestamp(cap.end_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+    return (
+        f"the budget{whose} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
+        f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{anew})"
+    )
+
+
+def dollars(picousd: int) -> str:
+    """Return pico-USD as USD with as many digits as it takes, two at least."""
+    whole, part = divmod(abs(picousd), PICO_PER_USD)
+    digits = f"{part:012d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if picousd < 0 else ''}${whole:,}.{digits}"

@@ -1,0 +1,77 @@
+"""Statistics of calls as values: what an attempt adds to them, and what the planner reads."""
+
+from __future__ import annotations
+
+from math import log
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmroute.circuits import HOUR_MS
+
+if TYPE_CHECKING:
+    from llmroute.circuits import BreakerRule, TripReason
+
+RELIABILITY_HALF_LIFE_MS = 6 * HOUR_MS
+
+
+class Observation(NamedTuple):
+    """What one attempt taught.  Times are seconds; None teaches nothing of the kind."""
+
+    provider: str
+    model: str
+    effort: str
+    bucket: int
+    at_ms: int
+    fingerprint: str
+    succeeded: bool | None = None
+    ttft_s: float | None = None
+    per_token_s: float | None = None
+    trip: BreakerRule | None = None
+    answered: bool = False
+
+
+class StatsSnapshot(NamedTuple):
+    """What is known now.
+
+    Latencies are what `Latency.evidence` says, by (provider, model, metric); `typical_latencies` are the seconds of
+    every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
+    """
+
+    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]
+    typical_latencies: dict[str, list[float]]
+    reliabilities: dict[tuple[str, str], tuple[float, float]]
+    breakers: list[Breaker]
+
+    @property
+    def calls_per_h(self) -> float:
+        """How many calls an hour there were lately, of all models."""
+        return calls_per_h(sum(calls for _, calls in self.reliabilities.values()))
+
+
+class Breaker(NamedTuple):
+    """Something that is left alone until `open_until_ms`; after that one caller tries it again."""
+
+    kind: str
+    provider: str
+    model: str
+    reason: TripReason
+    open_until_ms: int
+    fingerprint: str | None
+    probing: bool
+
+
+class ProbeClaim(NamedTuple):
+    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then.
+
+    With `awake` it calls also what is left alone still: it planned to, or it has called already and tries once more.
+    """
+
+    owner: str
+    now_ms: int
+    until_ms: int
+    fingerprint: str = ""
+    awake: bool = False
+
+
+def calls_per_h(calls: float) -> float:
+    """Return how many calls an hour make up a decayed count."""
+    return calls * log(2) * HOUR_MS / RELIABILITY_HALF_LIFE_MS
