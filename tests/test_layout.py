@@ -1,4 +1,4 @@
-"""How the package is cut: modules import each other in one direction, and each class has a name of its own."""
+"""Package layout: no import cycle, small packages, a docstring per module and one name per class."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(llmroute.__file__).parent
+MAX_MODULES = 14
 
 
 class Imports(NamedTuple):
@@ -108,3 +109,15 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(module)
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
+def test_no_package_has_more_than_14_modules() -> None:
+    modules = {path.parent: 0 for path in ROOT.rglob("*.py")}
+    for path in ROOT.rglob("*.py"):
+        modules[path.parent] += path.name != "__init__.py"
+    too_large = {str(folder.relative_to(ROOT)): count for folder, count in modules.items() if count > MAX_MODULES}
+    assert too_large == {}
+
+
+def test_every_module_has_a_docstring() -> None:
+    assert [module for module, source in SOURCES.items() if not ast.get_docstring(ast.parse(source))] == []

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import registry
 from llmroute.catalogue_build import sources
-from llmroute.registry.catalogue_file import SCHEMA
-from llmroute.registry.catalogue_writer import render
+from llmroute.registry.catalogue_file import SCHEMA, render_catalogue
 from llmroute.registry.genai_prices import number, price_rows
 
 if TYPE_CHECKING:
@@ -221,4 +220,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     overlay = tomllib.loads(OVERLAY.read_text(encoding="utf-8"))
     catalogue = Compiler(sources.Inputs(options.inputs), overlay).catalogue()
-    options.output.write_text(render(catalogue), encoding="utf-8")
+    options.output.write_text(render_catalogue(catalogue), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Read the catalogue that ships with llmroute, or the refreshed one when that is newer and sound."""
+"""Catalogue files: the shipped and the refreshed catalogue, read, checksummed, rendered and written."""
 
 from __future__ import annotations
 
@@ -6,59 +6,89 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from llmroute import files
+
 if TYPE_CHECKING:
     from os import PathLike
+    from pathlib import Path
 
 SCHEMA = 1
 SEAL = b'{\n"crc": "'
+PREVIOUS = "catalogue.previous.json"
 _SHIPPED = __file__.removesuffix("catalogue_file.py").removesuffix("catalogue_file.pyc") + "catalogue.json"
 
 
-def shipped() -> dict[str, Any]:
-    """Return the catalogue that this version of llmroute came with."""
+def shipped_catalogue() -> dict[str, Any]:
+    """Return the catalogue in the package."""
     with open(_SHIPPED, "rb") as file:  # noqa: PTH123 (pathlib costs more to import than the rest of the registry)
         catalogue: dict[str, Any] = json.loads(file.read())
     return catalogue
 
 
 def load(path: str | PathLike[str] | None) -> tuple[dict[str, Any], str | None]:
-    """Return the refreshed catalogue at `path` when it is as new as the shipped one, else that; and a warning.
+    """Return the refreshed catalogue at `path`, or the shipped one where that is newer or `path` cannot be used.
 
-    A file that is missing is nothing to tell; one that cannot be used is told, and never stops the program.
+    The second value is a warning about a file that exists and cannot be used, else None.
     """
-    own = shipped()
+    shipped = shipped_catalogue()
     if path is None:
-        return own, None
+        return shipped, None
     try:
-        refreshed = _refreshed(path)
+        refreshed = _read_refreshed(path)
     except FileNotFoundError:
-        return own, None
+        return shipped, None
     except (OSError, ValueError) as error:
-        return own, f"{path}: the refreshed catalogue is not used, the shipped one is: {error}"
-    return (refreshed if refreshed["as_of"] >= own["as_of"] else own), None
+        return shipped, f"{path}: cannot use the refreshed catalogue, using the shipped one: {error}"
+    return (refreshed if refreshed["as_of"] >= shipped["as_of"] else shipped), None
 
 
-def _refreshed(path: str | PathLike[str]) -> dict[str, Any]:
+def _read_refreshed(path: str | PathLike[str]) -> dict[str, Any]:
     with open(path, "rb") as file:  # noqa: PTH123 (as above)
         catalogue: dict[str, Any] = json.loads(unseal(file.read()))
     if catalogue["schema"] != SCHEMA:
-        raise ValueError(f"its schema is {catalogue['schema']}, not {SCHEMA}")
+        raise ValueError(f"schema {catalogue['schema']} instead of {SCHEMA}")
     return catalogue
 
 
 def seal(data: bytes) -> bytes:
-    """Add the checksum by which `load` knows that a catalogue is as it was when it was found sound."""
+    """Add a checksum, so that `load` need not validate the catalogue again."""
     return SEAL + f"{zlib.crc32(data):08x}".encode() + b'",\n' + data.removeprefix(b"{\n")
 
 
 def unseal(data: bytes) -> bytes:
-    """Return what was sealed.
+    """Return the data without its checksum.
 
     Raises:
-        ValueError: it was cut or edited since, or never sealed.
+        ValueError: the checksum is missing or does not match.
     """
     start = len(SEAL) + 8
     plain = b"{\n" + data[start + 3 :]
     if data != seal(plain):
-        raise ValueError("it was cut or edited since it was written")
+        raise ValueError("its checksum does not match")
     return plain
+
+
+def render_catalogue(catalogue: dict[str, Any]) -> str:
+    """Return a catalogue as JSON with one fact per line, for readable diffs."""
+    lines = [f'"{key}": {_json(value)},' for key, value in catalogue.items() if key != "models"]
+    models = [
+        "{\n" + ",\n".join(f'  "{key}": {_json(value)}' for key, value in row.items()) + "\n }"
+        for row in catalogue["models"]
+    ]
+    return "{\n" + "\n".join(lines) + '\n"models": [\n ' + ",\n ".join(models) + "\n]\n}\n"
+
+
+def write_catalogue(path: Path, catalogue: dict[str, Any]) -> None:
+    """Replace the catalogue at `path`, readable by the owner only; keep the previous one beside it.
+
+    Raises:
+        OSError: it cannot be written; the old catalogue is unchanged.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        files.replace(path.with_name(PREVIOUS), path.read_bytes())
+    files.replace(path, seal(render_catalogue(catalogue).encode()))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,9 +1,11 @@
-"""What the dates of models and of the catalogue mean today, and who succeeds whom."""
+"""Model lifecycle: status on a day, successors, and warnings about retirement and a stale catalogue."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
+
+from llmroute.errors import ModelRetiredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,36 +13,36 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig
 
 Status = Literal["active", "deprecated", "retiring", "retired"]
-WARNED = timedelta(days=30)
+NOTICE_PERIOD = timedelta(days=30)
 STALE_AFTER = timedelta(days=60)
-WARN_EVERY = timedelta(days=7)
+WARNING_INTERVAL = timedelta(days=7)
 
 
 def lifecycle(model: ModelConfig, today: date) -> Status:
-    """Return the model's status on a day; `retiring` is within 30 days of its end, and its last day counts as over."""
+    """Return the model's status on a day: `retiring` within 30 days of its retirement, `retired` from that day on."""
     if model.retires_on is not None:
-        ends = date.fromisoformat(model.retires_on)
-        if today >= ends:
+        retires_on = date.fromisoformat(model.retires_on)
+        if today >= retires_on:
             return "retired"
-        if today >= ends - WARNED:
+        if today >= retires_on - NOTICE_PERIOD:
             return "retiring"
     if model.deprecated_on is None:
-        # An end that was announced, on a day that no source tells.
+        # Without a date of deprecation, a model whose retirement was announced is deprecated.
         return "active" if model.retires_on is None else "deprecated"
     if today >= date.fromisoformat(model.deprecated_on):
         return "deprecated"
     return "active"
 
 
-def living_successor(model: ModelConfig, today: date, find: Callable[[str], ModelConfig | None]) -> ModelConfig | None:
+def living_successor(model: ModelConfig, today: date, get: Callable[[str], ModelConfig | None]) -> ModelConfig | None:
     """Follow the successors of a model to the first that is not retired; None where there is none.
 
-    `find` returns the model of a `provider/id`.  A chain that bites its own tail ends.
+    `get` returns the model of a `provider/id`.  A circular chain of successors ends at the first repetition.
     """
     seen = {model.name}
     while model.successor is not None and model.successor not in seen:
         seen.add(model.successor)
-        successor = find(model.successor)
+        successor = get(model.successor)
         if successor is None:
             return None
         if lifecycle(successor, today) != "retired":
@@ -50,18 +52,24 @@ def living_successor(model: ModelConfig, today: date, find: Callable[[str], Mode
 
 
 def notice(model: ModelConfig, today: date, successor: ModelConfig | None) -> str | None:
-    """Say that a model is retired or retires within 30 days, and what succeeds it; None where it does neither."""
+    """Return a notice for a model that is retired or retires within 30 days, with its successor; otherwise None."""
     status = lifecycle(model, today)
     if status not in ("retired", "retiring"):
         return None
-    word = "was retired" if status == "retired" else "retires"
-    follows = f"{successor.name} succeeds it" if successor else "nothing succeeds it"
-    return f"{model.name} {word} on {model.retires_on}; {follows}"
+    verb = "was retired" if status == "retired" else "retires"
+    consequence = f"its successor is {successor.name}" if successor else "it has no successor"
+    return f"{model.name} {verb} on {model.retires_on}; {consequence}"
+
+
+def retired_error(model: ModelConfig, today: date, successor: ModelConfig | None) -> ModelRetiredError:
+    """Return the error for a request of a retired model."""
+    hint = f"use {successor.name}" if successor else "choose another model: llmroute models"
+    return ModelRetiredError(notice(model, today, successor) or f"{model.name} is retired", hint=hint)
 
 
 def stale_warning(as_of: str, today: date, last_warned: date | None) -> str | None:
-    """Say once a week that a catalogue is older than 60 days; None at any other time."""
+    """Return a warning, at most once a week, that the catalogue is older than 60 days; otherwise None."""
     age = today - date.fromisoformat(as_of)
-    if age <= STALE_AFTER or (last_warned is not None and today - last_warned < WARN_EVERY):
+    if age <= STALE_AFTER or (last_warned is not None and today - last_warned < WARNING_INTERVAL):
         return None
-    return f"the catalogue of models is {age.days} days old (llmroute models refresh brings it up to date)"
+    return f"the model catalogue is {age.days} days old; update it with: llmroute models refresh"

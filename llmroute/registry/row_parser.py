@@ -1,4 +1,4 @@
-"""A row of the catalogue as a ModelConfig."""
+"""Catalogue rows and the rows of [models] in config.toml, merged and parsed to `ModelConfig`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
-_MICRO = 10**6
+FREE_ROW = dict.fromkeys(KINDS, 0)
+"""The price of a model that runs on the user's machine."""
+_PICO_PER_MICRO = 10**6
 
 
 def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
@@ -55,10 +57,34 @@ def _price(row: Mapping[str, Any]) -> Price:
 
 def _picousd(row: Mapping[str, Any]) -> dict[str, int | None]:
     """Pico-USD per token from USD per million tokens: the same number, a million times."""
-    return {kind: None if row.get(kind) is None else round(row[kind] * _MICRO) for kind in KINDS}
+    return {kind: None if row.get(kind) is None else round(row[kind] * _PICO_PER_MICRO) for kind in KINDS}
 
 
 def _parameters(row: Mapping[str, Any] | None) -> ParameterLimits:
     if not row:
         return ParameterLimits()
     return ParameterLimits(**{**row, "efforts": tuple(row.get("efforts", ()))})
+
+
+def merge_user_row(name: str, listed: Mapping[str, Any] | None, user: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the catalogue's row with the user's fields in place, or a row of the user's alone.
+
+    A price that the user names holds for prompts of any size and from now on; the prices that are not named stay the
+    catalogue's newest, tiers included.  Tiers that the user names replace the catalogue's.
+    """
+    provider, _, model = name.partition("/")
+    row: dict[str, Any] = {**(listed or {}), "provider": provider, "id": model}
+    row |= {field: value for field, value in user.items() if field not in (*KINDS, "tiers")}
+    if "parameters" in user:
+        row["parameters"] = {**((listed or {}).get("parameters") or {}), **user["parameters"]}
+    if successor := user.get("successor"):
+        row["successor"] = successor if successor.startswith(f"{provider}/") else f"{provider}/{successor}"
+    named = {kind: user[kind] for kind in KINDS if kind in user}
+    if named or "tiers" in user:
+        newest = dict((row.get("prices") or [{}])[-1])
+        newest.pop("valid_from", None)
+        newest.pop("valid_until", None)
+        tiers = user["tiers"] if "tiers" in user else [{**tier, **named} for tier in newest.get("tiers", ())]
+        row["prices"] = [{**newest, **named, "tiers": tiers}]
+    row["sources"] = {**row.get("sources", {}), "user": ", ".join(sorted(user)) or "a row without fields"}
+    return row

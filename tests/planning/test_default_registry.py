@@ -13,8 +13,7 @@ import pytest
 
 from llmroute import ModelRegistry
 from llmroute.errors import ConfigError, RequestError
-from llmroute.registry.catalogue_file import shipped
-from llmroute.registry.catalogue_writer import render, take
+from llmroute.registry.catalogue_file import render_catalogue, shipped_catalogue, write_catalogue
 from llmroute.service.client import LLMService
 from tests.support.shell import environment
 
@@ -39,10 +38,10 @@ def house(folder: Path, usd: float) -> None:
 
 def refreshed(folder: Path, usd: float) -> None:
     """Take a refreshed catalogue, in which gpt-6-luna has a price of its own."""
-    catalogue = deepcopy(shipped())
+    catalogue = deepcopy(shipped_catalogue())
     row = next(row for row in catalogue["models"] if row["id"] == "gpt-6-luna")
     row["prices"] = [{"input": usd, "output": usd}]
-    take(folder / "catalogue.json", catalogue)
+    write_catalogue(folder / "catalogue.json", catalogue)
 
 
 @pytest.mark.usefixtures("folder")
@@ -64,7 +63,7 @@ def test_the_class_answers_as_an_instance_does() -> None:
     assert ModelRegistry.resolve("gpt-4") == gpt_4
     assert ModelRegistry.status(gpt_4) == known.status(gpt_4)
     assert ModelRegistry.living(gpt_4) == ModelRegistry.successor(gpt_4)
-    with pytest.raises(RequestError, match="no provider is called 'groq'"):
+    with pytest.raises(RequestError, match="unknown provider 'groq'"):
         ModelRegistry.list_models("groq")
 
 
@@ -111,11 +110,11 @@ def test_a_wrong_config_toml_is_told_with_its_key_until_it_is_mended(folder: Pat
 def test_a_damaged_refreshed_catalogue_is_logged_and_the_shipped_one_answers(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (folder / "catalogue.json").write_text(render(shipped())[:-9])
+    (folder / "catalogue.json").write_text(render_catalogue(shipped_catalogue())[:-9])
     with caplog.at_level(logging.WARNING, "llmroute"):
         assert ModelRegistry.list_models() == ModelRegistry().list_models()
     assert [record.name.partition(".")[0] for record in caplog.records] == ["llmroute"]
-    assert "catalogue.json: the refreshed catalogue is not used" in caplog.text
+    assert "catalogue.json: cannot use the refreshed catalogue" in caplog.text
 
 
 def test_an_instance_is_unmoved_by_the_users_own_files(folder: Path) -> None:

@@ -358,7 +358,9 @@ def test_what_runs_here_comes_first_where_that_is_preferred(house: House) -> Non
 def test_a_model_that_is_not_listed_is_sent_as_asked_and_those_called_nearly_so_are_told(house: House) -> None:
     assert names(ask(house.service(OPENAI_API_KEY=KEY), model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"
     (note,) = house.notes
-    assert note.startswith("openai/gpt-5.4-mni is not in the catalogue; it is sent as asked (did you mean openai/gpt-5")
+    assert note.startswith(
+        "openai/gpt-5.4-mni is not in the catalogue; its name is sent unchanged (did you mean openai/gpt-5"
+    )
     house.notes.clear()
     gateway = house.service(OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     assert names(ask(gateway, model="openai/gpt-5.4-mni"))[0] == "openai/gpt-5.4-mni"

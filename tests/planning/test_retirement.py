@@ -55,5 +55,5 @@ def test_where_nothing_succeeds_it_the_error_says_so(monkeypatch: pytest.MonkeyP
     (tmp_path / "config.toml").write_text('[models."openai/house"]\nretires_on = 2026-01-01\n')
     monkeypatch.setenv("LLMROUTE_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with pytest.raises(ModelRetiredError, match="openai/house was retired on 2026-01-01; nothing succeeds it"):
+    with pytest.raises(ModelRetiredError, match="openai/house was retired on 2026-01-01; it has no successor"):
         LLMService().plan(Options(prompt="hi", model="openai/house"))

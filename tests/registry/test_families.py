@@ -78,7 +78,7 @@ def test_the_default_provider_wins_between_families_of_several_providers() -> No
 
 @pytest.mark.parametrize("word", ["flash", "mini", "large", "o", "nonsense"])
 def test_a_word_of_no_family_is_no_model(word: str) -> None:
-    with pytest.raises(RequestError, match="no model is called"):
+    with pytest.raises(RequestError, match="unknown model"):
         SHIPPED.resolve(word)
 
 

@@ -75,10 +75,10 @@ def test_a_chain_of_successors_that_bites_its_tail_ends(links: list[int]) -> Non
 def test_a_model_about_to_retire_is_told_with_its_successor() -> None:
     registry = ModelRegistry(today=date(2026, 11, 22))
     told = registry.notice(registry.resolve("claude-sonnet-4-5"))
-    assert told == "anthropic/claude-sonnet-4-5 retires on 2026-11-30; anthropic/claude-sonnet-5-5 succeeds it"
+    assert told == "anthropic/claude-sonnet-4-5 retires on 2026-11-30; its successor is anthropic/claude-sonnet-5-5"
     assert registry.notice(registry.resolve("gpt-4o")) is None
     assert notice(model("openai/a", "2026-12-01"), date(2026, 11, 22), None) == (
-        "openai/a retires on 2026-12-01; nothing succeeds it"
+        "openai/a retires on 2026-12-01; it has no successor"
     )
 
 
@@ -100,7 +100,7 @@ def test_without_a_day_the_users_own_calendar_decides() -> None:
 def test_a_stale_catalogue_warns_after_sixty_days_and_once_a_week() -> None:
     assert stale_warning("2026-11-22", date(2027, 1, 21), None) is None
     warning = stale_warning("2026-11-22", date(2027, 1, 22), None)
-    assert warning == "the catalogue of models is 61 days old (llmroute models refresh brings it up to date)"
+    assert warning == "the model catalogue is 61 days old; update it with: llmroute models refresh"
     assert stale_warning("2026-11-22", date(2027, 1, 28), date(2027, 1, 22)) is None
     assert stale_warning("2026-11-22", date(2027, 1, 29), date(2027, 1, 22)) is not None
     shipped = ModelRegistry(today=date(2027, 6, 1))

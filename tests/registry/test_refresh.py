@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from llmroute.cli.option_names import in_flags
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
-from llmroute.registry.catalogue_file import shipped
-from llmroute.registry.catalogue_writer import PREVIOUS, render, take
+from llmroute.registry.catalogue_file import PREVIOUS, render_catalogue, shipped_catalogue, write_catalogue
 from llmroute.registry.provider_lists import compare_live, merge_live
 from llmroute.registry.refresh import Change, check, diff, merge_file, merge_prices
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TODAY = date(2026, 12, 1)
-SHIPPED = shipped()
+SHIPPED = shipped_catalogue()
 
 
 def row(catalogue: dict[str, Any], name: str) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def test_data_that_is_not_what_it_should_be_is_refused(data: bytes, reason: str)
 
 def test_a_file_is_a_whole_catalogue_or_published_prices() -> None:
     newer = {**deepcopy(SHIPPED), "as_of": "2027-01-01"}
-    assert merge_file(SHIPPED, render(newer).encode(), TODAY) == newer
+    assert merge_file(SHIPPED, render_catalogue(newer).encode(), TODAY) == newer
     data = published({"input_mtok": 0.2, "output_mtok": 0.5})
     assert merge_file(SHIPPED, data, TODAY) == merge_prices(SHIPPED, data, TODAY)
     with pytest.raises(RequestError, match="not a valid catalogue: schema: field required"):
@@ -178,10 +177,10 @@ def test_a_model_of_no_provider_is_refused() -> None:
 
 def test_taking_a_catalogue_keeps_the_previous_one_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "llmroute" / "catalogue.json"
-    take(path, SHIPPED)
+    write_catalogue(path, SHIPPED)
     assert not path.with_name(PREVIOUS).exists()
     first = path.read_bytes()
-    take(path, {**SHIPPED, "as_of": "2026-12-01"})
+    write_catalogue(path, {**SHIPPED, "as_of": "2026-12-01"})
     assert path.with_name(PREVIOUS).read_bytes() == first
     assert json.loads(path.read_bytes())["as_of"] == "2026-12-01"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -190,7 +189,7 @@ def test_taking_a_catalogue_keeps_the_previous_one_and_is_private(tmp_path: Path
 
 def test_a_write_that_fails_leaves_the_catalogue_and_no_scraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "catalogue.json"
-    take(path, SHIPPED)
+    write_catalogue(path, SHIPPED)
     first = path.read_bytes()
 
     def full(_descriptor: int) -> None:
@@ -198,7 +197,7 @@ def test_a_write_that_fails_leaves_the_catalogue_and_no_scraps(tmp_path: Path, m
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        take(path, {**SHIPPED, "as_of": "2026-12-01"})
+        write_catalogue(path, {**SHIPPED, "as_of": "2026-12-01"})
     assert path.read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["catalogue.json"]
 
@@ -206,14 +205,14 @@ def test_a_write_that_fails_leaves_the_catalogue_and_no_scraps(tmp_path: Path, m
 def test_a_refreshed_catalogue_is_used_when_it_is_as_new_as_the_shipped_one(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.json"
     merged = merge_prices(SHIPPED, published({"input_mtok": 0.2, "output_mtok": 0.5}), TODAY)
-    take(path, merged)
+    write_catalogue(path, merged)
     registry = ModelRegistry(catalogue_path=path)
     assert (registry.warning, registry.as_of) == (None, "2026-12-01")
     assert registry.resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
     assert merge_file(SHIPPED, path.read_bytes(), TODAY) == merged
-    take(path, {**merged, "as_of": SHIPPED["as_of"]})
+    write_catalogue(path, {**merged, "as_of": SHIPPED["as_of"]})
     assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0002
-    take(path, {**merged, "as_of": "2026-01-01"})
+    write_catalogue(path, {**merged, "as_of": "2026-01-01"})
     assert ModelRegistry(catalogue_path=path).resolve("gpt-6-luna").cost_per_1k_prompt == 0.0001
 
 
@@ -224,9 +223,9 @@ def test_a_missing_refreshed_catalogue_is_nothing_to_tell(tmp_path: Path) -> Non
 
 def test_a_catalogue_of_another_schema_is_told_and_not_used(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.json"
-    take(path, {**SHIPPED, "schema": 2, "as_of": "2027-01-01"})
+    write_catalogue(path, {**SHIPPED, "schema": 2, "as_of": "2027-01-01"})
     registry = ModelRegistry(catalogue_path=path)
-    assert "its schema is 2, not 1" in str(registry.warning)
+    assert "schema 2 instead of 1" in str(registry.warning)
     assert registry.as_of == SHIPPED["as_of"]
 
 
@@ -276,13 +275,13 @@ def test_any_damage_to_the_refreshed_catalogue_falls_back_to_the_shipped_one(tmp
 @on_files
 def test_a_byte_that_changed_or_is_missing_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "catalogue.json"
-    take(path, {**SHIPPED, "as_of": "2026-12-01"})
+    write_catalogue(path, {**SHIPPED, "as_of": "2026-12-01"})
     whole = path.read_bytes()
     place = data.draw(st.integers(0, len(whole) - 1))
     piece = data.draw(st.binary(max_size=2).filter(lambda piece: piece != whole[place : place + 1]))
     path.write_bytes(whole[:place] + piece + whole[place + 1 :])
     registry = ModelRegistry(catalogue_path=path)
-    assert "it was cut or edited since it was written" in str(registry.warning)
+    assert "its checksum does not match" in str(registry.warning)
     assert registry.as_of == SHIPPED["as_of"]
 
 

@@ -137,7 +137,7 @@ def test_the_default_provider_settles_an_ambiguous_name() -> None:
 
 
 def test_a_bare_unknown_name_is_refused_with_its_neighbours() -> None:
-    with pytest.raises(RequestError, match="no model is called 'gtp-4'") as refusal:
+    with pytest.raises(RequestError, match="unknown model 'gtp-4'") as refusal:
         REGISTRY.resolve("gtp-4")
     assert "did you mean openai/gpt-4" in str(refusal.value.hint)
     assert "openai/gtp-4" in str(refusal.value.hint)
@@ -150,12 +150,12 @@ def test_a_stranger_with_a_slash_is_refused_with_the_providers() -> None:
 
 
 def test_an_unknown_provider_is_refused_by_name() -> None:
-    with pytest.raises(RequestError, match="no provider is called 'groq'") as refusal:
+    with pytest.raises(RequestError, match="unknown provider 'groq'") as refusal:
         REGISTRY.get_model_config("groq", "x")
-    assert "there are openai" in str(refusal.value.hint)
-    with pytest.raises(RequestError, match="no provider is called 'groq'"):
+    assert "the providers are openai" in str(refusal.value.hint)
+    with pytest.raises(RequestError, match="unknown provider 'groq'"):
         REGISTRY.list_models("groq")
-    with pytest.raises(RequestError, match="no provider is called 'groq'"):
+    with pytest.raises(RequestError, match="unknown provider 'groq'"):
         REGISTRY.resolve("gpt-4", "groq")
 
 
@@ -229,20 +229,20 @@ def test_the_catalogue_holds_the_typical_latencies() -> None:
 
 
 def test_an_unknown_capability_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RequestError, match="no capability is called 'telepathy'") as refusal:
+    with pytest.raises(RequestError, match="unknown capability 'telepathy'") as refusal:
         REGISTRY.find_models_by_capability("telepathy")
     assert "analysis, code" in str(refusal.value.hint)
 
 
 def test_a_retired_model_and_its_successor_are_named_in_the_error() -> None:
     error = REGISTRY.retired_error(REGISTRY.resolve("gpt-4"))
-    assert error.message == "openai/gpt-4 was retired on 2026-10-23; openai/gpt-5.6-sol succeeds it"
+    assert error.message == "openai/gpt-4 was retired on 2026-10-23; its successor is openai/gpt-5.6-sol"
     assert error.hint == "use openai/gpt-5.6-sol"
 
 
 def test_a_retired_model_without_a_successor_is_an_error_that_says_so() -> None:
     gone = model("openai/gone", retires_on="2026-01-01", successor="openai/nowhere")
-    with pytest.raises(ModelRetiredError, match="openai/gone was retired on 2026-01-01; nothing succeeds it"):
+    with pytest.raises(ModelRetiredError, match="openai/gone was retired on 2026-01-01; it has no successor"):
         ModelRegistry([gone], today=TODAY).living(gone)
 
 

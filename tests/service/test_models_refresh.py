@@ -15,8 +15,7 @@ import pytest
 from llmroute.errors import RequestError, TransientError
 from llmroute.planning.catalogue_age import MEMORY, warn_when_stale
 from llmroute.registry import ModelRegistry
-from llmroute.registry.catalogue_file import shipped
-from llmroute.registry.catalogue_writer import PREVIOUS, render
+from llmroute.registry.catalogue_file import PREVIOUS, render_catalogue, shipped_catalogue
 from llmroute.service.client import LLMService
 from llmroute.service.models.refresh import prepare
 from tests.support.model_server import ModelServer
@@ -114,8 +113,8 @@ def test_a_file_that_is_not_there_is_2(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_that_would_not_be_used_is_not_taken(tmp_path: Path) -> None:
-    old = {**deepcopy(shipped()), "as_of": "2026-01-01"}
-    (tmp_path / "old.json").write_text(render(old))
+    old = {**deepcopy(shipped_catalogue()), "as_of": "2026-01-01"}
+    (tmp_path / "old.json").write_text(render_catalogue(old))
     ran = run("models", "refresh", "--from", str(tmp_path / "old.json"), "--yes", "--force", home=tmp_path)
     assert ran.code == 2
     assert "2026-01-01" in ran.err
@@ -131,9 +130,9 @@ def test_a_catalogue_that_cannot_be_written_leaves_the_one_in_use(tmp_path: Path
 
 
 def test_a_catalogue_that_tells_no_latency_is_listed_all_the_same(tmp_path: Path) -> None:
-    bare = deepcopy(shipped())
+    bare = deepcopy(shipped_catalogue())
     del bare["providers"]["openai"]["typical_latency_ms"]
-    (tmp_path / "bare.json").write_text(render(bare))
+    (tmp_path / "bare.json").write_text(render_catalogue(bare))
     assert run("models", "refresh", "--from", str(tmp_path / "bare.json"), "--yes", home=tmp_path).code == 0
     told = json.loads(run("models", "--json", "-p", "openai", "--sort", "latency", home=tmp_path).out)
     assert {one["expected_latency_ms"] for one in told} == {None}
@@ -231,7 +230,7 @@ def test_the_library_takes_an_address_too(stack: ExitStack) -> None:
 
 
 def aged(days: int) -> ModelRegistry:
-    return ModelRegistry(today=date.fromisoformat(shipped()["as_of"]) + timedelta(days=days))
+    return ModelRegistry(today=date.fromisoformat(shipped_catalogue()["as_of"]) + timedelta(days=days))
 
 
 def test_an_old_catalogue_is_told_once_a_week(tmp_path: Path) -> None:
@@ -260,8 +259,8 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(tmp_path: Path) -
 
 
 def test_gen_stream_and_models_tell_it_on_stderr_and_quiet_does_not(tmp_path: Path) -> None:
-    catalogue = {**deepcopy(shipped()), "as_of": "2025-01-01"}
-    (tmp_path / "catalogue.json").write_text(render(catalogue))
+    catalogue = {**deepcopy(shipped_catalogue()), "as_of": "2025-01-01"}
+    (tmp_path / "catalogue.json").write_text(render_catalogue(catalogue))
     # What a machine has on which llmroute was installed long ago.
     (tmp_path / "sitecustomize.py").write_text(
         f"import sys, llmroute.registry\n"

@@ -298,7 +298,7 @@ def test_a_model_that_only_the_server_knows_is_named_bare(server: OllamaServer, 
     assert [chat["model"] for chat in server.chats] == ["mymodel", "qwen3:4b", "team/tuned:q4"]
     unknown = run("gen", "hi", "-m", "yourmodel", home=tmp_path, OLLAMA_HOST=server.url)
     assert (unknown.code, unknown.out) == (2, "")
-    assert "no model is called 'yourmodel'" in unknown.err
+    assert "unknown model 'yourmodel'" in unknown.err
 
 
 @pytest.mark.parametrize("flags", [["--live"], []])

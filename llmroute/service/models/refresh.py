@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import ConfigError, LLMRouteError, RequestError, TransientError, cannot_write
 from llmroute.providers import PROVIDERS
 from llmroute.registry import refresh
-from llmroute.registry.catalogue_file import load, shipped
-from llmroute.registry.catalogue_writer import PREVIOUS, take
+from llmroute.registry.catalogue_file import PREVIOUS, load, shipped_catalogue, write_catalogue
 from llmroute.registry.genai_prices import DATA_URL
 from llmroute.registry.lifecycle import lifecycle
 from llmroute.registry.provider_lists import compare_live, merge_live
@@ -56,7 +55,7 @@ class Refresh:
             RequestError: it may not; the message names the model and the reason.
         """
         refresh.check(self.old, self.new, force=force)
-        if self.new["as_of"] < (own := shipped()["as_of"]):
+        if self.new["as_of"] < (own := shipped_catalogue()["as_of"]):
             raise RequestError(f"the data is of {self.new['as_of']}, and llmroute came with a catalogue of {own}")
 
     def take(self) -> Path | None:
@@ -68,7 +67,7 @@ class Refresh:
         """
         existed = self.path.exists()
         try:
-            take(self.path, self.new)
+            write_catalogue(self.path, self.new)
         except OSError as error:
             raise cannot_write(f"{self.path}:", error) from error
         return self.path.with_name(PREVIOUS) if existed else None

@@ -66,7 +66,7 @@ def test_a_model_that_retires_soon_warns_when_it_is_used_by_name(tmp_path: Path)
         ran = run("gen", "hi", "-m", "openai/house", home=tmp_path, **server.settings)
         quiet = run("gen", "hi", "-q", "-m", "openai/house", home=tmp_path, **server.settings)
     assert (ran.code, ran.out) == (0, "one two three\n")
-    assert ran.err == f"llmroute: openai/house retires on {SOON}; openai/gpt-6-luna succeeds it\n"
+    assert ran.err == f"llmroute: openai/house retires on {SOON}; its successor is openai/gpt-6-luna\n"
     assert (quiet.code, quiet.err) == (0, "")
 
 
@@ -74,5 +74,5 @@ def test_a_retired_model_without_a_living_successor_is_3_and_nothing_is_sent(tmp
     configure(tmp_path, '[models."openai/house"]\nretires_on = 2026-01-01\n')
     ran = run("gen", "hi", "-m", "openai/house", home=tmp_path, OPENAI_API_KEY=KEY)
     assert (ran.code, ran.out) == (3, "")
-    assert "openai/house was retired on 2026-01-01; nothing succeeds it" in ran.err
+    assert "openai/house was retired on 2026-01-01; it has no successor" in ran.err
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
