@@ -16,7 +16,7 @@ from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.text.suggest import nearest
 from llmroute.types import PICO_PER_USD, STRATEGIES
-from llmroute.values import Value
+from llmroute.types.values import Value
 
 FILE: Final = "config.toml"
 """The file of settings in the config directory."""

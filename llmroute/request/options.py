@@ -24,7 +24,7 @@ from llmroute.types import (
     Role,
     Strategy,
 )
-from llmroute.values import Value
+from llmroute.types.values import Value
 
 if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy

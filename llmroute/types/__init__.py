@@ -1,0 +1,71 @@
+"""Shared value types, and the words that options and settings allow."""
+
+# No postponed annotations in this package and in other modules that define large classes at start: they double the time
+# that dataclasses and named tuples take to define.
+from typing import Literal, get_args
+
+from llmroute.types.model import (
+    CAPABILITIES,
+    PICO_PER_USD,
+    Capability,
+    ModelConfig,
+    ModelSize,
+    ParameterLimits,
+    Price,
+    PriceTier,
+)
+from llmroute.types.request import EFFORTS, Effort, HTTPRequest, Message, Prompt, Role
+from llmroute.types.response import (
+    AttemptRecord,
+    Chunk,
+    Completion,
+    LLMResponse,
+    PromptCut,
+    Service,
+    SkippedModel,
+    Usage,
+    UsageSource,
+)
+from llmroute.types.values import Answered, Value
+
+OnBudget = Literal["cheaper", "refuse"]
+FallbackOn = Literal["content"]
+Strategy = Literal[
+    "balanced", "cost_optimized", "latency_optimized", "quality_optimized", "local_first", "capability_match"
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+MOST_ATTEMPTS = 100
+"""The largest number of attempts that a request may be allowed."""
+
+__all__ = [
+    "CAPABILITIES",
+    "EFFORTS",
+    "MOST_ATTEMPTS",
+    "PICO_PER_USD",
+    "STRATEGIES",
+    "Answered",
+    "AttemptRecord",
+    "Capability",
+    "Chunk",
+    "Completion",
+    "Effort",
+    "FallbackOn",
+    "HTTPRequest",
+    "LLMResponse",
+    "Message",
+    "ModelConfig",
+    "ModelSize",
+    "OnBudget",
+    "ParameterLimits",
+    "Price",
+    "PriceTier",
+    "Prompt",
+    "PromptCut",
+    "Role",
+    "Service",
+    "SkippedModel",
+    "Strategy",
+    "Usage",
+    "UsageSource",
+    "Value",
+]

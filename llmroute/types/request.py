@@ -1,0 +1,56 @@
+"""Request types: messages, prompts and rendered HTTP requests."""
+
+# No postponed annotations: see `llmroute.types`.
+from typing import Literal, NamedTuple, get_args
+
+from llmroute.text.redaction import shown
+
+Role = Literal["user", "assistant"]
+Effort = Literal["none", "low", "medium", "high"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+
+
+class Message(NamedTuple):
+    """One turn of a conversation; the system prompt is apart, in `Prompt.system`."""
+
+    role: Role
+    content: str
+
+
+class Prompt(NamedTuple):
+    """What is asked of a model, before anybody chose the model.
+
+    `None` means "not said": the provider's default holds.  `temperature` is 0 to 2,
+    `max_tokens` counts output tokens, reasoning included.
+    """
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    effort: Effort | None = None
+    streaming: bool = False
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a model reads: those of the messages, then the system prompt where there is one."""
+        texts = tuple(message.content for message in self.messages)
+        return (*texts, self.system) if self.system else texts
+
+
+class HTTPRequest(NamedTuple):
+    """A request as a provider renders it.  `body` is JSON text, ready to be sent.
+
+    `window` is what a local server is asked to load the model with, where it has to be asked.
+    """
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+    window: int | None = None
+
+    def __repr__(self) -> str:
+        """Tell everything but the headers, which hold the key, and a token in the address."""
+        return f"HTTPRequest({self.method!r}, {shown(self.url)!r}, body={self.body!r})"
