@@ -111,11 +111,7 @@ class Batch:
             await self._list_open_requests(pool, rest)
         self.totals.stopped_by = pool.stopped_by
         if pool.stopped_by is not None and not self._interrupted:
-            for request in rest:
-                await self._skip(request)
-                if self._interrupted:
-                    return
-            self.totals.read_to_end |= not blocking
+            await self._skip_rest(rest)
 
     @property
     def _ending(self) -> bool:
@@ -169,17 +165,21 @@ class Batch:
                 request = request._replace(options=error)
         return WorkItem(options, (index, request))
 
-    async def _skip(self, request: Request) -> None:
-        if not self.totals.lines % 1000:
-            await asyncio.sleep(0)  # lets the loop deliver signals
-        item = self._work_item(request)
-        if item is None:
-            return
-        if isinstance(item.options, LLMRouteError):
-            await self._deliver(BatchResult(item.request, None, item.options))
-            return
-        self.totals.not_run += 1
-        self._on_failure(request, None)
+    async def _skip_rest(self, rest: Iterable[Request]) -> None:
+        """Count the remaining requests as not run, until `interrupt` is called."""
+        for request in rest:
+            if not self.totals.lines % 1000:
+                await asyncio.sleep(0)  # lets the loop deliver signals
+            if (item := self._work_item(request)) is None:
+                continue
+            if isinstance(item.options, LLMRouteError):
+                await self._deliver(BatchResult(item.request, None, item.options))
+            else:
+                self.totals.not_run += 1
+                self._on_failure(request, None)
+            if self._interrupted:
+                return
+        self.totals.read_to_end |= self._reader is None
 
     async def _deliver(self, result: BatchResult) -> None:
         index, request = result.request

@@ -103,10 +103,6 @@ class ConcurrencyLimiter:
             while limit.waiters:
                 limit.waiters.popleft().cancel()
 
-    def record_success(self, provider: str) -> None:
-        """Raise the limit of a provider after an answer."""
-        self.limit(provider).record_success()
-
     def record_rate_limit(self, provider: str, started_s: float, retry_after_s: float | None) -> None:
         """Lower the limit of a provider after a 429 of a call that began at `started_s` of the loop's clock."""
         limit, now_s = self.limit(provider), _now_s()

@@ -116,7 +116,7 @@ class ThrottledWriter:
         row, error = settlement.row, settlement.error
         started_s = self._end(row) or 0.0
         if error is None:
-            self._limiter.record_success(row.provider)
+            self._limiter.limit(row.provider).record_success()
         elif isinstance(error, RateLimitError):
             self._limiter.record_rate_limit(row.provider, started_s, error.retry_after_s)
         else:

@@ -1,4 +1,4 @@
-"""Ids are known again, whatever they are, and take little room."""
+"""The id index returns the last value of each id, in little memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = st.one_of(st.integers(), st.text())
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(KEYS, st.integers(0, 2**64 - 1))))
-def test_the_last_number_of_an_id_is_kept_and_no_other_id_has_it(pairs: Sequence[tuple[str | int, int]]) -> None:
+def test_the_last_value_of_an_id_is_returned_for_that_id_only(pairs: Sequence[tuple[str | int, int]]) -> None:
     table, model = IdIndex(), {}
     for key, value in pairs:
         table.put(key, value)
@@ -29,13 +29,13 @@ def test_the_last_number_of_an_id_is_kept_and_no_other_id_has_it(pairs: Sequence
 
 
 @given(st.integers())
-def test_a_number_and_the_text_of_it_are_two_ids(number: int) -> None:
+def test_an_integer_and_its_text_are_two_ids(number: int) -> None:
     table = IdIndex()
     table.put(number, 1)
     assert table.get(str(number)) is None
 
 
-def test_it_grows_as_far_as_it_must_and_takes_less_than_fifty_bytes_an_id() -> None:
+def test_it_grows_and_takes_less_than_fifty_bytes_per_id() -> None:
     table = IdIndex()
     for number in range(50_000):
         table.put(f"request-{number}", number)

@@ -1,4 +1,4 @@
-"""What was paid for is in the file, whatever happens to the run that wrote it."""
+"""Paid answers are in the results file, whatever happens to the run that wrote it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(path: Path, keys: list[Any], came: list[int], *, in_order: bool = True, 
 
 
 @given(st.permutations(range(8)), st.integers(0, 8), st.permutations(range(8)))
-def test_whatever_came_first_and_wherever_it_broke_off_the_end_is_every_answer_once_and_in_order(
+def test_after_any_order_of_answers_and_any_interruption_each_answer_is_there_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, came: list[int], broken_after: int, later: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("results") / "out.jsonl"
@@ -61,7 +61,9 @@ def test_whatever_came_first_and_wherever_it_broke_off_the_end_is_every_answer_o
 
 
 @given(st.integers(0, 60))
-def test_a_last_line_that_broke_off_is_cut_and_asked_again(tmp_path_factory: pytest.TempPathFactory, kept: int) -> None:
+def test_a_partial_last_line_is_removed_and_its_request_sent_again(
+    tmp_path_factory: pytest.TempPathFactory, kept: int
+) -> None:
     path = tmp_path_factory.mktemp("results") / "out.jsonl"
     whole = json.dumps(answer("b", "ü")).encode()
     cut = min(kept, len(whole) - 1)
@@ -70,14 +72,14 @@ def test_a_last_line_that_broke_off_is_cut_and_asked_again(tmp_path_factory: pyt
     assert lines(path) == [answer("a"), answer("b")]
 
 
-def test_a_last_line_that_lacks_its_end_only_is_kept(tmp_path: Path) -> None:
+def test_a_complete_last_line_without_a_line_end_is_used(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text(json.dumps(answer("a")))
     assert run(path, ["a", "b"], [1]) == ["b"]
     assert [line["id"] for line in lines(path)] == ["a", "b"]
 
 
-def test_a_failure_is_asked_again_and_its_line_gives_way(tmp_path: Path) -> None:
+def test_a_failure_is_sent_again_and_its_line_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"), failure("c"))))
     results = ResultsFile(path, resume=True)
@@ -93,14 +95,14 @@ def test_a_failure_is_asked_again_and_its_line_gives_way(tmp_path: Path) -> None
     later.close()
 
 
-def test_a_failure_that_is_not_asked_again_stands(tmp_path: Path) -> None:
+def test_a_failure_that_is_not_sent_again_stays(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"))))
     assert run(path, ["a", "b"], []) == ["a"]
     assert lines(path) == [failure("a"), answer("b")]
 
 
-def test_a_bad_line_is_told_once_however_often_it_is_run(tmp_path: Path) -> None:
+def test_an_invalid_line_has_one_result_after_any_number_of_runs(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     bad = {"id": 2, "line": 2, "error": {"type": "usage"}}
     path.write_text("".join(json.dumps(line) + "\n" for line in (answer("a"), bad)))
@@ -111,14 +113,14 @@ def test_a_bad_line_is_told_once_however_often_it_is_run(tmp_path: Path) -> None
     assert lines(path) == [answer("a"), bad]
 
 
-def test_an_answer_is_never_forgotten_for_a_later_failure(tmp_path: Path) -> None:
+def test_a_later_failure_does_not_replace_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (answer("a"), failure("a"))))
     assert run(path, ["a"], []) == []
     assert lines(path) == [answer("a")]
 
 
-def test_what_belongs_to_another_input_or_another_program_stays_in_front(tmp_path: Path) -> None:
+def test_lines_of_other_inputs_and_programs_stay_in_front(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text('{"mine": 1}\nnoise\n' + json.dumps(answer("old")) + "\n" + json.dumps(failure("gone")) + "\n")
     assert run(path, ["b", "a"], [1, 0]) == ["b", "a"]
@@ -127,7 +129,7 @@ def test_what_belongs_to_another_input_or_another_program_stays_in_front(tmp_pat
     assert [json.loads(line)["id"] for line in found[2:]] == ["old", "gone", "b", "a"]
 
 
-def test_a_line_that_is_nested_too_deeply_to_be_read_stays_in_front(tmp_path: Path) -> None:
+def test_a_line_that_is_nested_too_deeply_stays_in_front(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     strange = "[" * 100_000
     path.write_text(f"{strange}\n")
@@ -136,14 +138,14 @@ def test_a_line_that_is_nested_too_deeply_to_be_read_stays_in_front(tmp_path: Pa
     assert (first, json.loads(second)["id"]) == (strange, "a")
 
 
-def test_a_last_line_of_another_program_is_not_cut(tmp_path: Path) -> None:
+def test_a_last_line_of_another_program_is_not_truncated(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("first\nsecond, without an end")
     assert run(path, ["a"], [0]) == ["a"]
     assert path.read_text().startswith("first\nsecond, without an end\n")
 
 
-def test_the_input_is_no_place_for_results(tmp_path: Path) -> None:
+def test_results_cannot_be_written_to_the_input(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "precious"}\n')
     with path.open("rb") as source, pytest.raises(RequestError, match="is the input"):
@@ -151,14 +153,14 @@ def test_the_input_is_no_place_for_results(tmp_path: Path) -> None:
     assert path.read_text() == '{"prompt": "precious"}\n'
 
 
-def test_a_link_stays_a_link_to_the_file_that_is_put_in_order(tmp_path: Path) -> None:
+def test_a_link_to_the_results_file_stays_a_link_after_sorting(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
     run(tmp_path / "out.jsonl", ["a", "b"], [1, 0])
     assert (tmp_path / "out.jsonl").is_symlink()
     assert [line["id"] for line in lines(tmp_path / "elsewhere.jsonl")] == ["a", "b"]
 
 
-def test_an_id_that_comes_twice_in_one_input_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_id_is_an_error(tmp_path: Path) -> None:
     results = ResultsFile(tmp_path / "out.jsonl", resume=False)
     results.register(0, 1)
     results.register(1, "1")
@@ -167,7 +169,7 @@ def test_an_id_that_comes_twice_in_one_input_is_refused(tmp_path: Path) -> None:
     results.close()
 
 
-def test_a_file_that_holds_something_is_not_written_over(tmp_path: Path) -> None:
+def test_a_file_with_content_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("precious\n")
     with pytest.raises(RequestError) as caught:
@@ -185,7 +187,7 @@ def _open_another(path: Path, told: Any) -> None:
         told.put(error.message)
 
 
-def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
+def test_two_runs_do_not_write_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     results = ResultsFile(path, resume=False)
     context = multiprocessing.get_context("spawn")
@@ -198,7 +200,7 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     ResultsFile(path, resume=True).close()
 
 
-def test_a_line_that_cannot_be_written_leaves_nothing_of_itself(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_partial_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.symlink_to("/dev/full")
     results = ResultsFile(path, resume=False)
@@ -207,7 +209,7 @@ def test_a_line_that_cannot_be_written_leaves_nothing_of_itself(tmp_path: Path) 
     results.close()
 
 
-def test_the_mode_of_the_file_outlives_its_being_put_in_order(tmp_path: Path) -> None:
+def test_sorting_preserves_the_mode_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.touch(mode=0o600)
     path.chmod(0o640)
@@ -217,7 +219,7 @@ def test_the_mode_of_the_file_outlives_its_being_put_in_order(tmp_path: Path) ->
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_what_failed_takes_the_place_of_what_failed_before(tmp_path: Path) -> None:
+def test_a_finished_list_of_failures_replaces_the_older_one(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl.failed"
     path.write_text("older\n")
     failed = FailuresFile(path)
@@ -233,7 +235,7 @@ def test_what_failed_takes_the_place_of_what_failed_before(tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == []
 
 
-def test_files_of_others_stay_whatever_they_are_called(tmp_path: Path) -> None:
+def test_files_of_other_programs_stay_whatever_their_names(tmp_path: Path) -> None:
     names = [f"out.jsonl{kind}.new-{end}" for kind in ("", ".failed") for end in (os.getpid(), "1", "0123abcd")]
     for name in names:
         (tmp_path / name).write_text("of others")
@@ -251,7 +253,7 @@ def test_files_of_others_stay_whatever_they_are_called(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["precious", "not there"])
-def test_no_link_that_another_has_put_there_is_followed(target: str, tmp_path: Path) -> None:
+def test_links_with_names_of_temporary_files_are_not_followed(target: str, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     for name in ("out.jsonl", "out.jsonl.failed"):
         (tmp_path / f"{name}.new-{os.getpid()}").symlink_to(tmp_path / target)
@@ -263,7 +265,7 @@ def test_no_link_that_another_has_put_there_is_followed(target: str, tmp_path: P
     assert not (tmp_path / "not there").exists()
 
 
-def test_a_folder_in_the_place_of_the_list_of_failures_is_an_error_of_the_disk_and_nothing_new_is_left(
+def test_a_folder_in_place_of_the_list_of_failures_is_an_oserror_and_leaves_no_new_file(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "out.jsonl.failed"
@@ -278,7 +280,7 @@ def test_a_folder_in_the_place_of_the_list_of_failures_is_an_error_of_the_disk_a
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_new_files_are_their_owners_alone_and_an_older_one_keeps_its_mode(umask: int, tmp_path: Path) -> None:
+def test_new_files_are_private_and_existing_ones_keep_their_mode(umask: int, tmp_path: Path) -> None:
     path, list_ = tmp_path / "out.jsonl", tmp_path / "out.jsonl.failed"
 
     def write() -> set[int]:
@@ -302,7 +304,7 @@ def test_new_files_are_their_owners_alone_and_an_older_one_keeps_its_mode(umask:
         os.umask(before)
 
 
-def test_a_run_that_is_refused_after_all_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+def test_a_withdrawn_run_leaves_the_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     ResultsFile(path, resume=False).withdraw()
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""A template is filled with what a line holds, and evaluates nothing."""
+"""A template is filled with the fields of a line, and evaluates nothing."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from llmroute.errors import RequestError
         ("{text}", {"text": "{text} {0.__class__}"}, "{text} {0.__class__}"),
     ],
 )
-def test_names_are_replaced_by_what_the_line_holds(template: str, fields: dict[str, Any], filled: str) -> None:
+def test_names_are_replaced_by_fields_of_the_line(template: str, fields: dict[str, Any], filled: str) -> None:
     assert Template(template).fill(fields) == filled
 
 
 @pytest.mark.parametrize(
     "template", ["no name", "{", "{text!r}", "{text:>9}", "{text.upper}", "{text[0]}", "{0}", "{}", "{{text}}"]
 )
-def test_what_is_no_template_is_refused(template: str) -> None:
+def test_an_invalid_template_is_rejected(template: str) -> None:
     with pytest.raises(RequestError, match="template"):
         Template(template)
 
 
-def test_a_field_that_is_missing_is_named() -> None:
+def test_a_missing_field_is_named() -> None:
     with pytest.raises(RequestError, match=r"uses \{name\}"):
         Template("{name}").fill({"text": "x"})
 
 
 @given(st.text(), st.text())
-def test_text_around_a_name_stays_as_it_is(before: str, text: str) -> None:
+def test_text_around_a_name_is_unchanged(before: str, text: str) -> None:
     doubled = before.replace("{", "{{").replace("}", "}}")
     assert Template(doubled + "{text}").fill({"text": text}) == before + text

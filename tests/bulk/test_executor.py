@@ -1,4 +1,4 @@
-"""`generate_many` as programs use it: real servers, a real ledger, and readers that leave early."""
+"""`generate_many` with real servers, a real ledger, and readers that leave early."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def contents(results: Iterable[BatchResult]) -> list[str | None]:
     return [result.response.content if result.response else None for result in results]
 
 
-def test_prompts_keywords_and_options_are_answered_in_order_and_known_again(tmp_path: Path) -> None:
+def test_prompts_mappings_and_options_are_answered_in_order_with_their_requests(tmp_path: Path) -> None:
     requests = ["one", {"prompt": "two", "max_tokens": 5}, Options(prompt="three", workspace_id="w")]
     with serving(echo) as server:
         house = House(tmp_path, openai=server)
@@ -52,7 +52,7 @@ def test_prompts_keywords_and_options_are_answered_in_order_and_known_again(tmp_
     assert house.rows("workspace, status") == [(None, "ok"), (None, "ok"), ("w", "ok")]
 
 
-def test_requests_may_come_one_by_one_and_never_more_than_are_needed(tmp_path: Path) -> None:
+def test_an_endless_async_iterable_is_read_only_as_needed(tmp_path: Path) -> None:
     asked = 0
 
     async def endless() -> AsyncIterator[str]:
@@ -79,7 +79,7 @@ def test_requests_may_come_one_by_one_and_never_more_than_are_needed(tmp_path: P
     assert {status for (status,) in house.rows("status")} <= {"ok", "interrupted"}
 
 
-def test_what_cannot_be_asked_is_an_error_in_its_place_and_stops_nothing(tmp_path: Path) -> None:
+def test_an_invalid_request_is_an_error_in_its_place_and_stops_nothing(tmp_path: Path) -> None:
     requests = ["a", {"prompt": "b", "temprature": 1}, "", {"prompt": "c", "temperature": 9}, "d"]
     with serving(echo) as server:
         results = asyncio.run(gathered(House(tmp_path, openai=server), requests))
@@ -91,7 +91,7 @@ def test_what_cannot_be_asked_is_an_error_in_its_place_and_stops_nothing(tmp_pat
 @pytest.mark.parametrize(
     "wrong", [{"temperature": "hot"}, {"stop": 5}, {"model": 5}, {"messages": "abc"}, {"workspace_id": ["x"]}]
 )
-def test_a_value_of_the_wrong_kind_is_an_error_in_its_place(wrong: dict[str, Any], tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_type_is_an_error_in_its_place(wrong: dict[str, Any], tmp_path: Path) -> None:
     requests = ["a", {"prompt": "b", **wrong}, None, "c"]
     with serving(echo) as server:
         results = asyncio.run(gathered(House(tmp_path, openai=server), requests))
@@ -100,12 +100,12 @@ def test_a_value_of_the_wrong_kind_is_an_error_in_its_place(wrong: dict[str, Any
 
 
 @pytest.mark.parametrize("one", ["hello", {"prompt": "hello"}, b"hello"])
-def test_one_request_is_no_list_of_them(one: Any, tmp_path: Path) -> None:
+def test_a_single_request_is_rejected(one: Any, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="a list of them"):
         asyncio.run(gathered(House(tmp_path), one))
 
 
-def test_an_iterable_that_ends_in_a_cancellation_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_an_iterable_that_ends_in_a_cancellation_does_not_block_the_reader(tmp_path: Path) -> None:
     async def cancelled() -> AsyncIterator[str]:
         yield "a"
         raise asyncio.CancelledError
@@ -114,7 +114,7 @@ def test_an_iterable_that_ends_in_a_cancellation_keeps_nobody_waiting(tmp_path: 
         asyncio.run(asyncio.wait_for(gathered(House(tmp_path, openai=server), cancelled()), 20))
 
 
-def test_the_budget_of_one_request_holds_for_all_its_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_of_a_request_covers_all_its_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     half = openai_answer("x" * 400)[:-200]
     request = {"prompt": "x", "model": OPENAI, "max_tokens": 1000, "budget_remaining": 0.003, "enable_fallback": False}
@@ -130,7 +130,7 @@ DOWN = [openai_error(503)]
 
 @pytest.mark.parametrize(("said", "calls"), [({}, 8), ({"max_attempts": 3}, 3), ({"max_attempts": 1}, 1)])
 @pytest.mark.parametrize("models", [[OPENAI], ["openai/a", "openai/b"]], ids=["one", "two"])
-def test_all_rounds_of_a_request_make_no_more_calls_than_it_may(
+def test_all_rounds_of_a_request_together_respect_max_attempts(
     said: dict[str, Any], calls: int, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
@@ -147,9 +147,7 @@ def test_all_rounds_of_a_request_make_no_more_calls_than_it_may(
     assert max(called.values()) - min(called.values()) <= 1
 
 
-def test_no_round_calls_a_model_again_before_all_that_may_stand_in_were_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_fallbacks_are_tried_before_a_model_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     with serving(DOWN) as server:
         house = House(tmp_path, openai=server)
@@ -159,9 +157,7 @@ def test_no_round_calls_a_model_again_before_all_that_may_stand_in_were_called(
     assert len(called) == len(set(called)) == 8
 
 
-def test_an_outage_that_passes_within_the_rounds_costs_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outage_shorter_than_the_rounds_loses_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
     asked: Counter[str] = Counter()
 
@@ -176,7 +172,7 @@ def test_an_outage_that_passes_within_the_rounds_costs_no_answer(
     assert [len(result.response.attempts) for result in results if result.response] == [7, 7]
 
 
-def test_what_the_iterable_raises_reaches_the_reader_after_what_was_begun_is_answered(tmp_path: Path) -> None:
+def test_an_error_of_the_iterable_is_raised_after_the_requests_in_flight_are_answered(tmp_path: Path) -> None:
     def broken() -> Iterable[str]:
         yield from ("a", "b", "c")
         raise ZeroDivisionError
@@ -196,7 +192,7 @@ def test_what_the_iterable_raises_reaches_the_reader_after_what_was_begun_is_ans
     assert house.rows("status") == [("ok",)] * 3
 
 
-def test_a_budget_holds_for_all_together(tmp_path: Path) -> None:
+def test_a_budget_covers_all_requests_together(tmp_path: Path) -> None:
     request = {"prompt": "x", "model": OPENAI, "max_tokens": 100, "enable_fallback": False}
     with serving(lambda _received: [Pause(0.01), openai_answer()]) as server:
         house = House(tmp_path, openai=server)
@@ -212,12 +208,12 @@ def test_a_budget_holds_for_all_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [{"jobs": 0}, {"jobs": 5000}, {"budget_usd": -1.0}])
-def test_what_cannot_be_is_refused_before_anything_is_asked(how: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected_before_the_first_request(how: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(RequestError):
         asyncio.run(gathered(House(tmp_path), ["a"], **how))
 
 
-def test_a_provider_that_has_no_room_lets_the_next_of_the_strategy_answer(tmp_path: Path) -> None:
+def test_the_next_provider_answers_while_the_first_has_no_room(tmp_path: Path) -> None:
     lock, inside = threading.Lock(), 0
 
     def crowded(_received: Received) -> Script:
@@ -242,7 +238,7 @@ def test_a_provider_that_has_no_room_lets_the_next_of_the_strategy_answer(tmp_pa
     assert refused < answered["openai"]
 
 
-def test_requests_beside_each_other_share_a_plan_and_are_priced_by_themselves(tmp_path: Path) -> None:
+def test_similar_requests_share_a_plan_and_have_their_own_costs(tmp_path: Path) -> None:
     with serving(echo) as server:
         house = House(tmp_path, openai=server)
         requests = [{"prompt": "x" * size, "model": OPENAI, "enable_fallback": False} for size in (100, 101, 102)]
@@ -252,7 +248,7 @@ def test_requests_beside_each_other_share_a_plan_and_are_priced_by_themselves(tm
     assert len(set(reserved)) == 3, "each prompt's own worst case"
 
 
-def test_an_attempt_that_ends_before_it_is_sent_leaves_its_place_to_the_next(
+def test_an_attempt_that_ends_before_it_is_sent_frees_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = vars(AttemptTime)["left_s"].fget

@@ -1,4 +1,4 @@
-"""A provider that says "too many" gets fewer calls at once, and more again when it does not; nobody is forgotten."""
+"""Rate limits lower the concurrency of a provider, answers raise it, and no waiting call is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 30))
 
 
-def test_a_429_halves_once_for_all_calls_of_its_burst() -> None:
+def test_the_429s_of_one_burst_halve_the_limit_once() -> None:
     limit = ProviderLimit(64, 64)
     limit.record_rate_limit(started_s=1.0, now_s=2.0, retry_after_s=None)
     limit.record_rate_limit(started_s=1.5, now_s=2.1, retry_after_s=None)
@@ -32,7 +32,7 @@ def test_a_429_halves_once_for_all_calls_of_its_burst() -> None:
     assert limit.limit == 16
 
 
-def test_a_round_of_answers_adds_an_eighth_of_the_most_and_never_goes_beyond() -> None:
+def test_a_round_of_answers_adds_an_eighth_of_the_maximum_up_to_the_maximum() -> None:
     limit = ProviderLimit(64, 16)
     for _ in range(16):
         limit.record_success()
@@ -43,7 +43,7 @@ def test_a_round_of_answers_adds_an_eighth_of_the_most_and_never_goes_beyond() -
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100), st.floats(0, 100)), max_size=200))
-def test_whatever_happens_one_call_may_always_be_made_in_the_end(events: list[tuple[bool, float, float]]) -> None:
+def test_the_limit_never_falls_below_one_call(events: list[tuple[bool, float, float]]) -> None:
     limit = ProviderLimit(8, 8)
     for good, started_s, now_s in events:
         if good:
@@ -54,7 +54,7 @@ def test_whatever_happens_one_call_may_always_be_made_in_the_end(events: list[tu
     assert limit.has_room(102.0)
 
 
-def test_the_wish_to_be_asked_later_holds_for_everybody_and_is_not_shortened_by_a_shorter_one() -> None:
+def test_a_shorter_retry_after_does_not_shorten_a_pause() -> None:
     limit = ProviderLimit(8, 8)
     limit.record_rate_limit(0.0, 10.0, 5.0)
     limit.record_rate_limit(0.0, 11.0, 1.0)
@@ -62,7 +62,7 @@ def test_the_wish_to_be_asked_later_holds_for_everybody_and_is_not_shortened_by_
     assert limit.has_room(15.0)
 
 
-def test_calls_beyond_the_limit_wait_for_their_turn_in_their_order() -> None:
+def test_calls_beyond_the_limit_wait_in_order() -> None:
     async def work() -> None:
         calls, entered = limiter(2), list[int]()
 
@@ -79,7 +79,7 @@ def test_calls_beyond_the_limit_wait_for_their_turn_in_their_order() -> None:
     run(work())
 
 
-def test_a_pause_ends_by_itself_and_lets_no_more_in_than_there_is_room_for() -> None:
+def test_calls_after_a_pause_respect_the_limit() -> None:
     async def work() -> None:
         calls, inside = limiter(4), 0
         most = 0
@@ -102,7 +102,7 @@ def test_a_pause_ends_by_itself_and_lets_no_more_in_than_there_is_room_for() -> 
     run(work())
 
 
-def test_who_gives_up_waiting_leaves_its_turn_to_the_next() -> None:
+def test_a_cancelled_waiter_gives_its_turn_to_the_next() -> None:
     async def work() -> None:
         calls = limiter(1)
         await calls.acquire("p")
@@ -117,7 +117,7 @@ def test_who_gives_up_waiting_leaves_its_turn_to_the_next() -> None:
     run(work())
 
 
-def test_a_provider_on_this_machine_begins_with_few() -> None:
+def test_a_local_provider_starts_with_a_low_limit() -> None:
     assert limiter(64).limit("here").limit == 4
     assert limiter(2).limit("here").limit == 2
     assert limiter(64).limit("there").limit == 64

@@ -1,4 +1,4 @@
-"""Many requests are seen through with as many workers as were asked for, whoever fails, waits or leaves."""
+"""The pool runs every request with the given number of workers, through failures, retries and cancellations."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def response(text: str) -> LLMResponse:
 Answer = Callable[[Options], AsyncGenerator[str | LLMResponse]]
 
 
-def asking(answer: Answer) -> Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]]:
-    return lambda asked: lambda: answer(asked)
+def rounds_of(answer: Answer) -> Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]]:
+    return lambda options: lambda: answer(options)
 
 
 class World:
-    """Answers by the number of the request and of the call; what it asks to sleep for is only written down."""
+    """Answers by the number of the request and of its call, and records delays instead of sleeping."""
 
     def __init__(self, behave: Callable[[int, int], Exception | None] = lambda _request, _call: None) -> None:
         self.behave = behave
         self.calls: list[int] = []
         self.settled = 0
-        self.broken_off = 0
+        self.cancelled = 0
         self.inside = 0
         self.most_inside = 0
         self.slept: list[float] = []
         self.delivered: list[BatchResult] = []
 
-    async def answer(self, asked: Options) -> AsyncGenerator[str | LLMResponse]:
-        number = int(asked.prompt or "")
+    async def answer(self, options: Options) -> AsyncGenerator[str | LLMResponse]:
+        number = int(options.prompt or "")
         self.calls.append(number)
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
@@ -55,7 +55,7 @@ class World:
             yield response(str(number))
             self.settled += 1
         except asyncio.CancelledError:
-            self.broken_off += 1
+            self.cancelled += 1
             raise
         finally:
             self.inside -= 1
@@ -69,16 +69,16 @@ class World:
 
     def run(self, count: int, *, jobs: int = 4, in_order: bool = True) -> WorkerPool:
         async def work() -> WorkerPool:
-            engine = WorkerPool(
-                asking(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
+            pool = WorkerPool(
+                rounds_of(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
             )
             tasks = iter([WorkItem(Options(prompt=str(number)), number) for number in range(count)])
 
             async def take() -> WorkItem | None:
                 return next(tasks, None)
 
-            await asyncio.wait_for(engine.run(take), 30)
-            return engine
+            await asyncio.wait_for(pool.run(take), 30)
+            return pool
 
         return asyncio.run(work())
 
@@ -89,7 +89,7 @@ class World:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 9), st.booleans(), st.sets(st.integers(0, 60)))
-def test_every_request_has_one_result_with_no_more_at_once_than_asked(
+def test_every_request_has_one_result_and_no_more_than_jobs_run_at_once(
     count: int, jobs: int, in_order: bool, failing: set[int]
 ) -> None:
     world = World(lambda number, _call: AuthenticationError("no") if number in failing else None)
@@ -102,7 +102,7 @@ def test_every_request_has_one_result_with_no_more_at_once_than_asked(
         assert result.response is None or result.response.content == str(result.request)
 
 
-def test_what_passes_by_itself_is_made_again_after_pauses_that_grow_and_every_attempt_is_told() -> None:
+def test_a_temporary_failure_is_retried_with_growing_delays_and_every_attempt_is_reported() -> None:
     def behave(number: int, call: int) -> Exception | None:
         if number != 1 or call > 2:
             return None
@@ -120,43 +120,43 @@ def test_what_passes_by_itself_is_made_again_after_pauses_that_grow_and_every_at
     assert told.cost_usd == 1.0
 
 
-def test_a_longer_wish_to_wait_is_kept_and_patience_ends() -> None:
+def test_a_longer_retry_after_replaces_the_delay_and_retries_end() -> None:
     world = World(lambda _number, _call: RateLimitError("later", retry_after_s=20.0))
     world.run(1)
     assert world.slept == [20.0, 20.0, 20.0, 20.0, 30.0]
     assert isinstance(world.delivered[0].error, RateLimitError)
 
 
-def test_a_wish_beyond_all_patience_is_not_waited_for() -> None:
+def test_a_retry_after_beyond_the_outage_limit_is_not_waited_for() -> None:
     world = World(lambda _number, _call: RateLimitError("tomorrow", retry_after_s=3600.0))
     world.run(1)
     assert (len(world.calls), world.slept) == (1, [])
 
 
-def test_when_one_after_the_other_needs_a_person_no_more_are_taken() -> None:
+def test_consecutive_account_errors_stop_the_pool() -> None:
     world = World(lambda _number, _call: AuthenticationError("no"))
-    engine = world.run(1000)
-    assert isinstance(engine.stopped_by, AuthenticationError)
+    pool = world.run(1000)
+    assert isinstance(pool.stopped_by, AuthenticationError)
     assert worker_pool.MAX_ACCOUNT_ERRORS <= len(world.calls) < worker_pool.MAX_ACCOUNT_ERRORS + 10
     mixed = World(lambda number, _call: AuthenticationError("no") if number % 2 else None)
     assert mixed.run(200).stopped_by is None
 
 
-def test_what_needs_a_person_is_not_made_again() -> None:
+def test_an_account_error_is_not_retried() -> None:
     world = World(lambda _number, _call: AuthenticationError("no"))
     world.run(1)
     assert (len(world.calls), world.slept) == (1, [])
 
 
-def test_when_the_budget_is_spent_no_more_are_taken_and_those_under_way_are_seen_through() -> None:
+def test_a_spent_budget_stops_the_pool_and_requests_in_flight_finish() -> None:
     world = World(lambda number, _call: BudgetExceededError("spent") if number == 5 else None)
-    engine = world.run(1000)
-    assert isinstance(engine.stopped_by, BudgetExceededError)
+    pool = world.run(1000)
+    assert isinstance(pool.stopped_by, BudgetExceededError)
     assert len(world.delivered) < 20
     assert world.numbers == list(range(len(world.numbers)))
 
 
-def test_a_budget_of_one_request_stops_that_request_only() -> None:
+def test_the_budget_of_one_request_stops_that_request_only() -> None:
     def behave(number: int, _call: int) -> Exception | None:
         error = BudgetExceededError("too little")
         error.of_request = True
@@ -167,25 +167,25 @@ def test_a_budget_of_one_request_stops_that_request_only() -> None:
     assert len(world.delivered) == 20
 
 
-def test_when_nobody_has_answered_for_a_whole_deadline_no_more_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_outage_stops_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "MAX_OUTAGE_S", 0.0)
     world = World(lambda _number, _call: TransientError("down"))
-    engine = world.run(1000)
-    assert isinstance(engine.stopped_by, TransientError)
+    pool = world.run(1000)
+    assert isinstance(pool.stopped_by, TransientError)
     assert len(world.delivered) <= 8
 
 
-def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
+def test_a_slow_first_request_holds_back_others_only_beyond_the_limit() -> None:
     started: list[int] = []
 
     async def work() -> None:
         first = asyncio.Event()
 
-        async def answer(asked: Options) -> AsyncGenerator[str | LLMResponse]:
-            started.append(int(asked.prompt or ""))
+        async def answer(options: Options) -> AsyncGenerator[str | LLMResponse]:
+            started.append(int(options.prompt or ""))
             if started[-1] == 0:
                 await first.wait()
-            yield response(asked.prompt or "")
+            yield response(options.prompt or "")
 
         delivered: list[int] = []
 
@@ -198,7 +198,7 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
             number = next(numbers, None)
             return None if number is None else WorkItem(Options(prompt=str(number)), number)
 
-        running = asyncio.ensure_future(WorkerPool(asking(answer), deliver, jobs=4, in_order=True).run(take))
+        running = asyncio.ensure_future(WorkerPool(rounds_of(answer), deliver, jobs=4, in_order=True).run(take))
         for _ in range(2000):
             await asyncio.sleep(0)
         assert delivered == []
@@ -210,7 +210,7 @@ def test_a_slow_first_request_lets_the_others_go_on_but_not_for_ever() -> None:
     asyncio.run(work())
 
 
-def test_when_results_cannot_be_taken_all_is_broken_off_and_settled() -> None:
+def test_an_error_of_deliver_cancels_and_settles_everything() -> None:
     class BrokenError(Exception):
         pass
 
@@ -229,14 +229,14 @@ def test_when_results_cannot_be_taken_all_is_broken_off_and_settled() -> None:
             return WorkItem(Options(prompt=str(number)), number)
 
         with pytest.raises(BrokenError):
-            await asyncio.wait_for(WorkerPool(asking(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
+            await asyncio.wait_for(WorkerPool(rounds_of(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
 
     asyncio.run(work())
     assert world.inside == 0
     assert len(world.calls) < 20
 
 
-def test_a_request_that_cannot_be_made_has_its_place_in_the_order() -> None:
+def test_an_invalid_request_has_its_place_in_the_order() -> None:
     delivered: list[BatchResult] = []
 
     async def work() -> None:
@@ -254,7 +254,7 @@ def test_a_request_that_cannot_be_made_has_its_place_in_the_order() -> None:
         async def deliver(result: BatchResult) -> None:
             delivered.append(result)
 
-        await WorkerPool(asking(World().answer), deliver, jobs=3, in_order=True).run(take)
+        await WorkerPool(rounds_of(World().answer), deliver, jobs=3, in_order=True).run(take)
 
     asyncio.run(work())
     assert [result.request for result in delivered] == ["a", "b", "c"]

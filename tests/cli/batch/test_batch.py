@@ -1,4 +1,4 @@
-"""`gen --batch` as a shell meets it: real processes, a real server, files, pipes and kills."""
+"""`gen --batch` from a shell: real processes, a real server, files, pipes and kills."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def numbered(path: Path, count: int) -> Path:
     return write(path, [{"id": f"r{number}", "prompt": str(number)} for number in range(count)])
 
 
-def told(text: str) -> list[dict[str, Any]]:
+def parsed(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
 def results(path: Path) -> list[dict[str, Any]]:
-    return told(path.read_text())
+    return parsed(path.read_text())
 
 
 def echo(received: Received) -> Script:
@@ -77,9 +77,9 @@ def test_each_line_is_answered_in_order_with_the_fields_of_gen_json(server: Mode
     ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
     assert ran.code == 0
     assert ran.err.startswith("llmroute: 20 answered; $")
-    found = told(ran.out)
+    found = parsed(ran.out)
     assert [one["id"] for one in found] == [f"r{number}" for number in range(20)]
-    single = told(run(*GEN, "hi", "--json", home=tmp_path, **server.settings).out)[0]
+    single = parsed(run(*GEN, "hi", "--json", home=tmp_path, **server.settings).out)[0]
     assert set(found[0]) == {*single, "request_id"}
     assert {one["content"] for one in found} == {"one two three"}
     ledger = [row for row in rows(tmp_path) if row["request_id"] != single["id"]]
@@ -87,20 +87,20 @@ def test_each_line_is_answered_in_order_with_the_fields_of_gen_json(server: Mode
     assert sum(row["cost_picousd"] for row in ledger) == round(sum(one["cost_usd"] for one in found) * 10**12)
 
 
-def test_results_keep_the_order_of_the_input_or_come_as_they_come(tmp_path: Path) -> None:
+def test_results_are_in_the_order_of_the_input_or_of_completion(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
     with serving(shuffled) as server:
         flags = (*GEN, "--batch", "in.jsonl", "--jobs", "16", "-q")
         ordered = run(*flags, home=tmp_path, **settings(server))
         loose = run(*flags, "--unordered", home=tmp_path, **settings(server))
-    assert [one["content"] for one in told(ordered.out)] == [f"answer {number}" for number in range(40)]
-    came = [one["id"] for one in told(loose.out)]
+    assert [one["content"] for one in parsed(ordered.out)] == [f"answer {number}" for number in range(40)]
+    came = [one["id"] for one in parsed(loose.out)]
     assert sorted(came) == sorted(f"r{number}" for number in range(40))
     assert came != sorted(came, key=lambda key: int(key[1:]))
     assert ordered.err == loose.err == ""
 
 
-def test_no_more_calls_are_under_way_than_jobs(tmp_path: Path) -> None:
+def test_no_more_calls_than_jobs_are_in_flight(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
     lock, inside, most = threading.Lock(), 0, 0
 
@@ -120,7 +120,7 @@ def test_no_more_calls_are_under_way_than_jobs(tmp_path: Path) -> None:
     assert 2 <= most <= 5
 
 
-def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelServer, tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_with_their_numbers_and_stop_nothing(server: ModelServer, tmp_path: Path) -> None:
     lines = [
         {"prompt": "a"},
         "nonsense",
@@ -134,7 +134,7 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
     assert len(server.requests) == 1
     for number, why in ((2, "not JSON"), (3, "did you mean temperature"), (4, "id 1 is used by an earlier line")):
         assert any(line.startswith(f"llmroute: line {number}: ") and why in line for line in ran.err.splitlines())
-    found = told(ran.out)
+    found = parsed(ran.out)
     assert [(one["id"], "content" in one) for one in found] == [
         (1, True),
         (2, False),
@@ -146,11 +146,11 @@ def test_bad_lines_are_told_with_their_numbers_and_stop_nothing(server: ModelSer
     assert "1 answered, 4 invalid lines" in ran.err
 
 
-def test_plain_lines_csv_and_templates_come_from_a_pipe_too(server: ModelServer, tmp_path: Path) -> None:
+def test_plain_lines_csv_and_templates_are_read_from_a_pipe(server: ModelServer, tmp_path: Path) -> None:
     piped = run(
         *GEN, "--batch", "-", "--lines", "--template", "Say {text}!", stdin="a\nb\n", home=tmp_path, **server.settings
     )
-    assert [one["id"] for one in told(piped.out)] == [1, 2]
+    assert [one["id"] for one in parsed(piped.out)] == [1, 2]
     table = 'name,comment\nAnn,"good, cheap"\nBob,bad\n'
     flags = ("--column", "comment", "--template", "{name}: {text}")
     assert run(*GEN, "--batch", "-", *flags, stdin=table, home=tmp_path, **server.settings).code == 0
@@ -175,7 +175,7 @@ def answered_once_from_a_pipe(server: ModelServer, home: Path) -> subprocess.Pop
     return process
 
 
-def test_the_first_result_is_there_before_the_input_ends(server: ModelServer, tmp_path: Path) -> None:
+def test_the_first_result_is_printed_before_the_input_ends(server: ModelServer, tmp_path: Path) -> None:
     process = answered_once_from_a_pipe(server, tmp_path)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -186,7 +186,7 @@ def test_the_first_result_is_there_before_the_input_ends(server: ModelServer, tm
     process.stdout.close()
 
 
-def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+def test_failures_are_listed_for_another_run_and_answers_are_not_requested_twice(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 10)
     broken = {"3", "7"}
     asked: Counter[str] = Counter()
@@ -214,7 +214,7 @@ def test_failures_are_listed_ready_to_be_run_again_and_nothing_is_asked_twice(tm
     assert asked == {str(number): 2 if number in (3, 7) else 1 for number in range(10)}
 
 
-def test_a_batch_that_is_killed_again_and_again_pays_for_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_batch_that_is_killed_repeatedly_pays_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
     count, jobs = 120, 8
     numbered(tmp_path / "in.jsonl", count)
     out = tmp_path / "out.jsonl"
@@ -262,7 +262,7 @@ def test_a_batch_that_is_killed_again_and_again_pays_for_nothing_twice_and_loses
     assert not [row for row in ledger if row["status"] == "pending"]
 
 
-def see(happened: Callable[[], bool]) -> None:
+def wait_until(happened: Callable[[], bool]) -> None:
     """Wait until something has happened."""
     until = time.monotonic() + 30
     while not happened() and time.monotonic() < until:
@@ -271,7 +271,7 @@ def see(happened: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
-def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
+def test_after_a_signal_requests_in_flight_finish_and_the_rest_is_run_later(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     numbered(tmp_path / "in.jsonl", 60)
@@ -279,7 +279,7 @@ def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
     with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
         command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
         process = start(*command, home=tmp_path, **settings(server))
-        see(lambda: len(server.received) >= 20)
+        wait_until(lambda: len(server.received) >= 20)
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
         assert process.returncode == code
@@ -304,12 +304,12 @@ def test_a_signal_lets_what_is_under_way_end_and_the_rest_is_run_later(
     assert [one["content"] for one in results(out)] == [f"answer {number}" for number in range(60)]
 
 
-def test_a_second_signal_drops_what_is_under_way_and_lets_out_what_waited_for_it(tmp_path: Path) -> None:
+def test_a_second_signal_cancels_requests_in_flight_and_writes_results_that_waited(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 8)
     slow = {"0"}
     with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) in slow else echo(one)) as server:
         process = start(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
-        see(lambda: len(server.received) == 8)
+        wait_until(lambda: len(server.received) == 8)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -320,14 +320,14 @@ def test_a_second_signal_drops_what_is_under_way_and_lets_out_what_waited_for_it
     assert b"interrupted: 7 of 8 answered, 1 left\n" in err, "without -o there is nothing to be resumed"
     statuses = Counter(row["status"] for row in rows(tmp_path))
     assert statuses == {"ok": 7, "interrupted": 1}
-    assert len(told(out.decode())) == 7
+    assert len(parsed(out.decode())) == 7
 
 
-def test_after_a_signal_nothing_is_asked_again_and_nothing_that_waits_for_its_turn_is_asked(tmp_path: Path) -> None:
+def test_after_a_signal_nothing_is_retried_and_no_waiting_request_is_sent(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
     with serving([openai_error(429, retry_after="15")]) as server:
         process = start(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
-        see(lambda: len(server.received) >= 8)
+        wait_until(lambda: len(server.received) >= 8)
         time.sleep(1)
         asked = len(server.received)
         process.send_signal(signal.SIGINT)
@@ -338,12 +338,12 @@ def test_after_a_signal_nothing_is_asked_again_and_nothing_that_waits_for_its_tu
     assert len(results(tmp_path / "out.jsonl.failed")) == 40
 
 
-def test_what_a_second_signal_drops_is_listed_and_bad_lines_are_not(tmp_path: Path) -> None:
+def test_requests_cancelled_by_a_second_signal_are_listed_and_invalid_lines_are_not(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [{"id": "slow", "prompt": "slow"}, {"prompt": "b"}, "not JSON", {"prompt": "d"}])
     with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
         flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--jobs", "2")
         process = start(*GEN, *flags, home=tmp_path, **settings(server))
-        see(lambda: len(server.received) == 3)
+        wait_until(lambda: len(server.received) == 3)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
@@ -353,7 +353,7 @@ def test_what_a_second_signal_drops_is_listed_and_bad_lines_are_not(tmp_path: Pa
     assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["slow"]
 
 
-def test_a_list_of_failures_is_left_where_a_signal_ends_a_batch_whose_input_was_not_read(tmp_path: Path) -> None:
+def test_an_older_list_of_failures_stays_when_a_signal_ends_a_batch_with_unread_input(tmp_path: Path) -> None:
     numbered(tmp_path / "out.jsonl.failed", 3)
     with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
         process = subprocess.Popen(
@@ -367,7 +367,7 @@ def test_a_list_of_failures_is_left_where_a_signal_ends_a_batch_whose_input_was_
         assert process.stderr is not None
         process.stdin.write(b"x\n")
         process.stdin.flush()
-        see(lambda: len(server.received) == 1)
+        wait_until(lambda: len(server.received) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 143
         assert b"the input was not read to its end" in process.stderr.read()
@@ -378,7 +378,7 @@ def test_a_list_of_failures_is_left_where_a_signal_ends_a_batch_whose_input_was_
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "out.jsonl", "/dev/stdout", "/dev/fd/1"])
-def test_no_list_of_failures_is_made_beside_a_device_or_a_descriptor(output: str, tmp_path: Path) -> None:
+def test_there_is_no_list_of_failures_for_a_device_or_a_descriptor(output: str, tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 2)
     if output == "out.jsonl":
         (tmp_path / output).symlink_to("/dev/null")
@@ -400,7 +400,7 @@ def test_no_list_of_failures_is_made_beside_a_device_or_a_descriptor(output: str
     assert not os.path.lexists(f"{output}.failed")
 
 
-def test_a_batch_from_a_pipe_that_is_stopped_says_that_its_input_was_not_read_to_its_end(tmp_path: Path) -> None:
+def test_a_stopped_batch_reports_that_its_pipe_was_not_read_to_the_end(tmp_path: Path) -> None:
     with serving([openai_error(401, "invalid_api_key")]) as server:
         process = subprocess.Popen(
             [*LLMROUTE, *GEN, "--batch", "-", "--lines", "-o", "out.jsonl", "--jobs", "4", "--meta", "told.json"],
@@ -425,7 +425,7 @@ def test_a_batch_from_a_pipe_that_is_stopped_says_that_its_input_was_not_read_to
     assert figures["failed"] + figures["not_run"] == read == len(results(tmp_path / "out.jsonl.failed"))
 
 
-def test_a_signal_ends_a_batch_whose_pipe_is_silent(server: ModelServer, tmp_path: Path) -> None:
+def test_a_signal_ends_a_batch_that_waits_for_its_pipe(server: ModelServer, tmp_path: Path) -> None:
     process = answered_once_from_a_pipe(server, tmp_path)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -435,7 +435,7 @@ def test_a_signal_ends_a_batch_whose_pipe_is_silent(server: ModelServer, tmp_pat
     process.stdout.close()
 
 
-def test_a_key_that_is_refused_ends_the_batch_and_says_who_is_needed(tmp_path: Path) -> None:
+def test_a_rejected_key_stops_the_batch_and_names_the_provider(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 200)
     with serving([openai_error(401, "invalid_api_key")]) as server:
         ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
@@ -445,7 +445,7 @@ def test_a_key_that_is_refused_ends_the_batch_and_says_who_is_needed(tmp_path: P
     assert len(results(tmp_path / "out.jsonl.failed")) == 200
 
 
-def test_a_provider_that_wants_to_be_asked_tomorrow_ends_the_batch_today(tmp_path: Path) -> None:
+def test_a_retry_after_of_an_hour_stops_the_batch(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
     with serving([openai_error(429, retry_after="3000")]) as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
@@ -453,7 +453,7 @@ def test_a_provider_that_wants_to_be_asked_tomorrow_ends_the_batch_today(tmp_pat
     assert "skipped for" in ran.err or "429" in ran.err
 
 
-def test_the_time_in_the_queue_is_not_the_time_of_the_request(tmp_path: Path) -> None:
+def test_time_in_the_queue_does_not_count_as_latency(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 6)
     first = threading.Event()
 
@@ -467,10 +467,10 @@ def test_the_time_in_the_queue_is_not_the_time_of_the_request(tmp_path: Path) ->
         flags = ("--batch", "in.jsonl", "--jobs", "1", "--timeout", "2")
         ran = run(*GEN, *flags, home=tmp_path, **settings(server))
     assert ran.code == 0, ran.err
-    assert max(one["latency_ms"] for one in told(ran.out)) < 2000
+    assert max(one["latency_ms"] for one in parsed(ran.out)) < 2000
 
 
-def test_a_list_of_failures_outlives_a_run_that_did_not_come_to_its_end(tmp_path: Path) -> None:
+def test_a_list_of_failures_survives_a_run_that_is_rejected_or_interrupted(tmp_path: Path) -> None:
     numbered(tmp_path / "out.jsonl.failed", 20)
     with serving(lambda received: [Pause(0.2), *echo(received)]) as server:
         flags = (*GEN, "-o", "out.jsonl", "--resume")
@@ -490,7 +490,7 @@ def test_a_list_of_failures_outlives_a_run_that_did_not_come_to_its_end(tmp_path
     assert listed == {f"r{number}" for number in range(20)} - answered
 
 
-def test_a_list_of_failures_that_cannot_be_written_leaves_the_results_where_they_are(tmp_path: Path) -> None:
+def test_a_list_of_failures_that_cannot_be_written_does_not_affect_the_results(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 6)
     (tmp_path / "out.jsonl.failed").mkdir()
     with serving(lambda one: [openai_error(400, "no")] if prompt_of(one) == "2" else echo(one)) as server:
@@ -501,7 +501,7 @@ def test_a_list_of_failures_that_cannot_be_written_leaves_the_results_where_they
     assert len(results(tmp_path / "out.jsonl")) == 6
 
 
-def test_a_provider_that_says_too_many_is_asked_less_and_every_answer_comes(tmp_path: Path) -> None:
+def test_rate_limits_lower_the_concurrency_and_every_request_is_answered(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 120)
     lock, inside, refused = threading.Lock(), 0, 0
 
@@ -519,20 +519,20 @@ def test_a_provider_that_says_too_many_is_asked_less_and_every_answer_comes(tmp_
     with serving(answer) as server:
         ran = run(*GEN, "--batch", "in.jsonl", "--jobs", "32", home=tmp_path, **settings(server))
     assert ran.code == 0, ran.err
-    assert len(told(ran.out)) == 120
+    assert len(parsed(ran.out)) == 120
     assert refused < 120
 
 
 class TestBudgets:
-    """What all requests of a batch may cost together."""
+    """The budget of all requests of a batch together."""
 
-    def test_it_stops_when_the_budget_is_spent_and_goes_on_with_a_larger_one(self, tmp_path: Path) -> None:
+    def test_a_batch_stops_at_its_budget_and_resumes_with_a_larger_one(self, tmp_path: Path) -> None:
         count = 30
         lines = [{"id": number, "prompt": "x" * 100, "max_tokens": 100} for number in range(count)]
         write(tmp_path / "in.jsonl", lines)
         with serving(lambda _received: [openai_answer()]) as server:
             command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
-            one = told(run(*GEN, "x", "--json", home=tmp_path, **settings(server)).out)[0]["cost_usd"]
+            one = parsed(run(*GEN, "x", "--json", home=tmp_path, **settings(server)).out)[0]["cost_usd"]
             budget = 0.001 + 10 * one
             ran = run(*command, "--budget", f"{budget:.9f}", home=tmp_path, **settings(server))
             assert ran.code == 5
@@ -550,7 +550,7 @@ class TestBudgets:
             assert run(*command, "--budget", "1", home=tmp_path, **settings(server)).code == 0
         assert [line["id"] for line in results(tmp_path / "out.jsonl")] == list(range(count))
 
-    def test_answers_are_not_cut_down_because_of_what_others_may_still_cost(self, tmp_path: Path) -> None:
+    def test_reservations_of_others_do_not_shorten_answers(self, tmp_path: Path) -> None:
         numbered(tmp_path / "in.jsonl", 24)
         with serving(lambda _received: [Pause(0.01), openai_answer()]) as server:
             ran = run(*GEN, "--batch", "in.jsonl", "--jobs", "12", "--budget", "0.5", home=tmp_path, **settings(server))
@@ -558,7 +558,7 @@ class TestBudgets:
         assert ran.code == 0
         assert limits == {32_000}
 
-    def test_a_cap_holds_for_a_batch_too(self, server: ModelServer, tmp_path: Path) -> None:
+    def test_a_configured_budget_applies_to_a_batch(self, server: ModelServer, tmp_path: Path) -> None:
         numbered(tmp_path / "in.jsonl", 5)
         (tmp_path / "llmroute").mkdir()
         (tmp_path / "llmroute" / "config.toml").write_text("[budgets]\nday = 0.0\n")
@@ -566,13 +566,13 @@ class TestBudgets:
         assert (ran.code, ran.out, server.requests) == (5, "", [])
 
     @pytest.mark.parametrize("asked", [("-m", MODEL), ("-p", "openai")])
-    def test_the_budget_of_one_line_is_its_own(
+    def test_the_budget_of_a_line_applies_to_that_line_only(
         self, asked: tuple[str, ...], server: ModelServer, tmp_path: Path
     ) -> None:
         write(tmp_path / "in.jsonl", [{"prompt": "a", "budget": 1e-9, "no_fallback": True}, {"prompt": "b"}] * 2)
         ran = run("gen", *asked, "--batch", "in.jsonl", home=tmp_path, **server.settings)
         assert ran.code == 5, ran.err
-        assert ["content" in one for one in told(ran.out)] == [False, True] * 2
+        assert ["content" in one for one in parsed(ran.out)] == [False, True] * 2
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ class TestBudgets:
         (("a prompt", "-o", "x"), "go with --batch"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_2_before_anything_is_sent(
+def test_invalid_usage_is_one_line_and_exit_2_before_anything_is_sent(
     flags: tuple[str, ...], reason: str, server: ModelServer, tmp_path: Path
 ) -> None:
     numbered(tmp_path / "in.jsonl", 1)
@@ -606,18 +606,16 @@ def test_what_cannot_be_is_one_line_and_exit_2_before_anything_is_sent(
     assert {entry.name for entry in tmp_path.iterdir()} <= {"in.jsonl", "full.jsonl", "llmroute"}
 
 
-def test_when_the_results_file_takes_no_more_what_was_paid_for_goes_to_stdout(
-    server: ModelServer, tmp_path: Path
-) -> None:
+def test_paid_answers_go_to_stdout_when_the_results_file_cannot_be_written(server: ModelServer, tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 50)
     (tmp_path / "out.jsonl").symlink_to("/dev/full")
     ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **server.settings)
     assert ran.code == 3
     assert "cannot be written (No space left on device)" in ran.err
-    assert len(told(ran.out)) == len(server.requests) < 50
+    assert len(parsed(ran.out)) == len(server.requests) < 50
 
 
-def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_path: Path) -> None:
+def test_the_batch_stops_and_reports_lost_answers_when_stdout_cannot_be_written(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 60)
     with serving(lambda received: [Pause(0.1), *echo(received)]) as server:
         command = " ".join((*LLMROUTE, *GEN, "--batch", "in.jsonl"))
@@ -651,19 +649,19 @@ def test_when_stdout_takes_no_more_the_batch_stops_and_says_what_was_lost(tmp_pa
     ],
     ids=["400s", "bad lines", "both", "a refused key", "some answered"],
 )
-def test_a_batch_that_cannot_get_further_exits_as_its_requests_would(
+def test_a_batch_that_cannot_succeed_exits_with_the_code_of_its_requests(
     script: Any, lines: list[str], code: int, tmp_path: Path
 ) -> None:
     write(tmp_path / "in.jsonl", lines)
     with serving(script) as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
         assert ran.code == code, ran.err
-        for number in range(1, 1 + sum("error" in one for one in told(ran.out))):
+        for number in range(1, 1 + sum("error" in one for one in parsed(ran.out))):
             assert f"llmroute: line {number}: " in ran.err
         assert run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server)).code == code
 
 
-def test_a_batch_is_worth_resuming_as_long_as_a_request_may_still_be_answered(tmp_path: Path) -> None:
+def test_the_exit_code_is_4_as_long_as_another_run_may_answer_more(tmp_path: Path) -> None:
     lines = [{"id": "a", "prompt": "a"}, "not JSON", {"id": "a", "prompt": "twice"}, {"id": "wrong", "prompt": "wrong"}]
     write(tmp_path / "in.jsonl", [*lines, {"id": "later", "prompt": "later"}])
     failing = {"wrong": openai_error(400, "invalid_value"), "later": openai_error(408)}
@@ -683,7 +681,7 @@ def test_a_batch_is_worth_resuming_as_long_as_a_request_may_still_be_answered(tm
     assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["wrong"]
 
 
-def test_a_reader_that_goes_away_ends_the_batch_quietly_and_settles_it(tmp_path: Path) -> None:
+def test_a_closed_stdout_pipe_ends_the_batch_quietly_and_settles_it(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 200)
     with serving(lambda received: [Pause(0.01), *echo(received)]) as server:
         command = " ".join((sys.executable, "-m", "llmroute", *GEN, "--batch", "in.jsonl", "-q"))
@@ -702,7 +700,7 @@ def test_a_reader_that_goes_away_ends_the_batch_quietly_and_settles_it(tmp_path:
     assert "pending" not in {row["status"] for row in rows(tmp_path)}
 
 
-def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(server: ModelServer, tmp_path: Path) -> None:
+def test_a_dry_run_forecasts_the_cost_and_sends_nothing(server: ModelServer, tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [*({"prompt": f"say {number}"} for number in range(7)), "nonsense"])
     ran = run(*GEN, "--batch", "in.jsonl", "--dry-run", home=tmp_path, **server.settings)
     assert (ran.code, server.requests) == (0, [])
@@ -715,7 +713,7 @@ def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(server: ModelServer
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
 
 
-def test_a_dry_run_of_what_is_left_counts_no_answer_again_and_says_whether_the_budget_is_enough(
+def test_a_dry_run_with_resume_skips_answered_requests_and_compares_the_budget(
     server: ModelServer, tmp_path: Path
 ) -> None:
     numbered(tmp_path / "few.jsonl", 3)
@@ -744,7 +742,7 @@ def test_a_dry_run_of_what_is_left_counts_no_answer_again_and_says_whether_the_b
 
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
 @pytest.mark.parametrize("budget", ["-1", "nan", "1e7"])
-def test_a_budget_that_cannot_be_is_refused_before_anything_is_read(
+def test_an_invalid_budget_is_rejected_before_anything_is_read(
     budget: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     numbered(tmp_path / "in.jsonl", 2)
@@ -755,7 +753,7 @@ def test_a_budget_that_cannot_be_is_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_progress_bar_that_is_removed_at_the_end(columns: int, tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 60)
     with serving(lambda received: [Pause(0.2), *echo(received)]) as server:
         seen = run_on_terminal(
@@ -775,7 +773,7 @@ def test_a_terminal_shows_how_far_it_is_and_nothing_of_it_stays(columns: int, tm
     assert last.startswith("llmroute: 60 answered"), "the bar is gone"
 
 
-def test_meta_holds_the_figures_of_the_run(server: ModelServer, tmp_path: Path) -> None:
+def test_meta_contains_the_figures_of_the_run(server: ModelServer, tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [{"prompt": "a"}, "nonsense"])
     run(*GEN, "--batch", "in.jsonl", "--meta", "meta.json", home=tmp_path, **server.settings)
     figures = json.loads((tmp_path / "meta.json").read_text())
@@ -795,7 +793,7 @@ def test_the_cost_of_a_batch_is_the_exact_sum_of_its_answers(tmp_path: Path) -> 
     assert json.loads((tmp_path / "meta.json").read_text())["cost_before_usd"] == sum(costs) / 10**12
 
 
-def test_an_answer_that_was_cut_short_unasked_is_told(tmp_path: Path) -> None:
+def test_answers_truncated_without_max_tokens_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [{"prompt": "a"}, {"prompt": "b", "max_tokens": 5}])
     with ModelServer(finish_reason="length") as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)

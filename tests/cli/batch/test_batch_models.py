@@ -1,4 +1,4 @@
-"""Which models answer a batch under a budget, and what its summary says of them."""
+"""Which models answer a batch under a budget, and how its summary reports them."""
 
 from __future__ import annotations
 
