@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
 from llmroute.execution.request import no_time
-from llmroute.planning.candidates import size_of, sized
+from llmroute.planning.candidates import sized
 from llmroute.request.options import Options
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.router import exclude
-from llmroute.routing.token_estimate import expected_input_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from llmroute.execution.threads import Threads
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.planner import Planner
+    from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan, RankedCandidate
-    from llmroute.types import Prompt
 
 MAX_AGE_S = 1.0
 # After a failure, which may have opened a circuit; not at once, because concurrent requests often fail together.
@@ -97,46 +96,46 @@ class PlanCache:
         self._generation += 1
         self._plans = {}
 
-    async def plan(self, options: Options, prompt: Prompt, patience: LockTimeout) -> SharedPlan:
+    async def plan(self, request: RenderedRequest, patience: LockTimeout) -> SharedPlan:
         """Return the plan of a request, within its deadline; `patience` is how long it may wait for the ledger.
 
         Raises:
             LLMRouteError: no model can be tried; the class says why.
         """
-        total_s = self._factory.timeouts(options).total_s
+        total_s = self._factory.timeouts(request.options).total_s
         try:
             async with asyncio.timeout(total_s):
-                return await self._plan(options, prompt, patience)
+                return await self._plan(request, patience)
         except TimeoutError as error:
             raise no_time(total_s) from error
 
-    async def _plan(self, options: Options, prompt: Prompt, patience: LockTimeout) -> SharedPlan:
+    async def _plan(self, request: RenderedRequest, patience: LockTimeout) -> SharedPlan:
         try:
-            cached = await self._cached(_key(options, prompt), options, prompt, patience)
+            cached = await self._cached(_key(request), request, patience)
         except LLMRouteError:
             # Possibly the error of a similar request of another size.
-            return await self._own_plan(options, prompt, patience)
+            return await self._own_plan(request, patience)
         # Few requests try more models than these: the costs of the others are computed when these have failed.
-        at_first = len(cached.first.entries) if options.is_listed else MAX_ATTEMPTS
+        at_first = len(cached.first.entries) if request.options.is_listed else MAX_ATTEMPTS
         first = cached.first._replace(entries=cached.first.entries[:at_first])
-        own = _sized(cached.planner, first, options, prompt)
+        own = _sized(cached.planner, first, request)
         if not own.entries:
             # The prompt is too large for all of the first models.
-            return await self._own_plan(options, prompt, patience)
+            return await self._own_plan(request, patience)
         others = None
         if not cached.is_complete or len(cached.first.entries) > at_first:
-            others = lambda: _sized(cached.planner, cached.complete().after(first), options, prompt)  # noqa: E731
-        measure = None if first.measure is None else sized(first.measure, size_of(prompt))
+            others = lambda: _sized(cached.planner, cached.complete().after(first), request)  # noqa: E731
+        measure = None if first.measure is None else sized(first.measure, request.size)
         return SharedPlan(own._replace(measure=measure), others)
 
-    async def _cached(self, key: Hashable, options: Options, prompt: Prompt, patience: LockTimeout) -> _CachedPlan:
+    async def _cached(self, key: Hashable, request: RenderedRequest, patience: LockTimeout) -> _CachedPlan:
         """Return the cached plan, or make one in a thread, because it may have to ask the local server."""
         cached, now_s = self._plans.get(key), asyncio.get_running_loop().time()
         if cached is not None and not self._is_expired(cached, now_s):
             return cached
         in_progress, generation = self._in_progress.get(key), self._generation
         if in_progress is None:
-            in_progress = self._threads.submit(lambda: self._make(options, prompt, patience, now_s))
+            in_progress = self._threads.submit(lambda: self._make(request, patience, now_s))
             self._in_progress[key] = in_progress
             in_progress.add_done_callback(lambda _done: self._in_progress.pop(key))
         made = await asyncio.shield(in_progress)
@@ -152,22 +151,19 @@ class PlanCache:
         failed_since = self._failed_s >= cached.created_s
         return age_s > MAX_AGE_S or (failed_since and age_s >= self._max_age_after_failure_s)
 
-    def _make(self, options: Options, prompt: Prompt, patience: LockTimeout, now_s: float) -> _CachedPlan:
-        planner = self._factory.planner(options, prompt, patience=patience, paced=self._paced)
-        first, complete = planner.first(options, prompt)
+    def _make(self, request: RenderedRequest, patience: LockTimeout, now_s: float) -> _CachedPlan:
+        planner = self._factory.planner(request, patience=patience, paced=self._paced)
+        first, complete = planner.first(request)
         return _CachedPlan(first, complete, planner, now_s)
 
-    async def _own_plan(self, options: Options, prompt: Prompt, patience: LockTimeout) -> SharedPlan:
-        plan = await self._threads.run(
-            lambda: self._factory.plan(options, prompt, patience=patience, paced=self._paced)
-        )
+    async def _own_plan(self, request: RenderedRequest, patience: LockTimeout) -> SharedPlan:
+        plan = await self._threads.run(lambda: self._factory.plan(request, patience=patience, paced=self._paced))
         return SharedPlan(plan, None)
 
 
-def _sized(planner: Planner, plan: Plan, options: Options, prompt: Prompt) -> Plan:
+def _sized(planner: Planner, plan: Plan, request: RenderedRequest) -> Plan:
     """Return a plan with the costs of this prompt, without the candidates that it does not fit."""
-    size = size_of(prompt)
-    constraints = planner.only_hard(options, prompt)
+    size, constraints = request.size, planner.only_hard(request)
     entries: list[RankedCandidate] = []
     for entry in plan.entries:
         candidate = sized(entry.candidate, size)
@@ -180,7 +176,8 @@ def _sized(planner: Planner, plan: Plan, options: Options, prompt: Prompt) -> Pl
     return plan._replace(entries=tuple(entries), excluded=tuple(excluded))
 
 
-def _key(options: Options, prompt: Prompt) -> Hashable:
-    size_step = int(log2(expected_input_tokens(prompt)) / SIZE_STEP)
+def _key(request: RenderedRequest) -> Hashable:
+    options = request.options
+    size_step = int(log2(request.size.expected_input) / SIZE_STEP)
     stop = tuple(options.stop) if isinstance(options.stop, list) else options.stop
     return _key_options(options), options.fallbacks, stop, size_step

@@ -234,7 +234,7 @@ class Attempt:
             yield Close()
             told = provider.parse_show(body, exchange.status, exchange.headers)
             yield Blocking(lambda: call.local.keep_limits(model.api_name, told))
-        return limited(model, told, call.prompt)
+        return limited(model, told, call.size)
 
     def _streamed(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
         call = self._call

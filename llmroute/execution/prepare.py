@@ -17,9 +17,9 @@ from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import Memory
 from llmroute.planning.planner import Planner
+from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.latency_estimate import bucket
-from llmroute.routing.token_estimate import expected_input_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
     from llmroute.request.options import Options
+    from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
     from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord, Prompt
+    from llmroute.types import AttemptRecord
 
 
 class RequestFactory:
@@ -112,29 +113,25 @@ class RequestFactory:
         told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms(), patience=patience)
         return Memory(told, self._endpoints.fingerprint, paced=paced)
 
-    def planner(
-        self, options: Options, prompt: Prompt, *, patience: LockTimeout | None = None, paced: bool = False
-    ) -> Planner:
+    def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
         candidates = Candidates(
             self.registry,
-            prompt,
-            memory=self.memory(expected_input_tokens(prompt), prompt.effort, patience=patience, paced=paced),
+            request.size,
+            memory=self.memory(request.size.expected_input, request.prompt.effort, patience=patience, paced=paced),
             why_unusable=self._endpoints.why_unusable,
             here=self.local_models(),
-            local_only=options.local_only,
+            local_only=request.options.local_only,
         )
         return Planner(self._config, self.registry, candidates, now_ms(), self._note)
 
-    def plan(
-        self, options: Options, prompt: Prompt, *, patience: LockTimeout | None = None, paced: bool = False
-    ) -> Plan:
+    def plan(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Plan:
         """Return the models that would be tried; `paced` as for `planner`.
 
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        return self.planner(options, prompt, patience=patience, paced=paced).plan(options, prompt)
+        return self.planner(request, patience=patience, paced=paced).plan(request)
 
     def ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan a request by itself and make it ready; its time begins now.
@@ -143,15 +140,15 @@ class RequestFactory:
             LLMRouteError: by its class, why nothing would be tried.
         """
         clock = Clock()
-        prompt = options.rendered_prompt(streaming=streaming)
+        request = render(options, streaming=streaming)
         total_s, patience = self.timeouts(options).total_s, self.begin(options)
         with self._local_models.asked_within(total_s):
-            first, whole = self.planner(options, prompt, patience=patience).first(options, prompt)
+            first, whole = self.planner(request, patience=patience).first(request)
         if clock() - clock.started_s >= total_s:
             raise no_time(total_s)
         others = None if whole is None else lambda: whole().after(first)
         purse = RequestBudget(options.budget_picousd)
-        return self.call(options, prompt, first, purse, clock=clock, patience=patience, others=others)
+        return self.call(request, first, purse, clock=clock, patience=patience, others=others)
 
     def begin(self, options: Options, *, paced: bool = False) -> LockTimeout:
         """Return how long a request that begins now may wait for the ledger, all its waits together.
@@ -167,8 +164,7 @@ class RequestFactory:
 
     def call(  # noqa: PLR0913 (by keyword)
         self,
-        options: Options,
-        prompt: Prompt,
+        request: RenderedRequest,
         plan: Plan,
         purse: RequestBudget,
         *,
@@ -178,6 +174,7 @@ class RequestFactory:
         paced: bool = False,
     ) -> RequestContext:
         """Make a request that has its plan ready; `others` works out the rest of the plan."""
+        options = request.options
         total_s = self.timeouts(options).total_s
 
         def others_in_time() -> Plan:
@@ -187,7 +184,8 @@ class RequestFactory:
 
         return RequestContext(
             id=new_id(),
-            prompt=prompt,
+            prompt=request.prompt,
+            size=request.size,
             plan=plan,
             timeouts=self.timeouts(options),
             labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmroute.planning.endpoints import Endpoints
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.routing.plan import Plan
+    from llmroute.routing.token_estimate import PromptSize
     from llmroute.types import AttemptRecord, Prompt
 
 
@@ -71,6 +72,7 @@ class RequestContext(NamedTuple):
 
     id: str
     prompt: Prompt
+    size: PromptSize
     plan: Plan
     timeouts: Timeouts
     labels: Labels

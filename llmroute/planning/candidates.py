@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
@@ -10,7 +10,6 @@ from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rates
 from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.routing.plan import Candidate
-from llmroute.routing.token_estimate import expected_input_tokens, expected_output_tokens, worst_input_tokens
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
     from llmroute.planning.model_stats import Memory
     from llmroute.providers import ListedModel
     from llmroute.registry import ModelRegistry
-    from llmroute.types import ModelConfig, Price, Prompt
+    from llmroute.routing.token_estimate import PromptSize
+    from llmroute.types import ModelConfig, Price
 
 LAST_RESORT = "builtin"
 
 
 class Candidates:
-    """The models that might serve one prompt.
+    """The models that might serve a prompt of one size.
 
     `why_unusable` says why a provider cannot be called from here, None when it can; `here` what the local server has.
     With `local_only` not even a question leaves the machine.
@@ -35,7 +35,7 @@ class Candidates:
     def __init__(  # noqa: PLR0913 (by keyword)
         self,
         registry: ModelRegistry,
-        prompt: Prompt,
+        size: PromptSize,
         *,
         memory: Memory,
         why_unusable: Callable[[str], str | None],
@@ -44,8 +44,7 @@ class Candidates:
     ) -> None:
         self.why_unusable = why_unusable
         self._registry = registry
-        # A prompt may be long, and there are a hundred models.
-        self._size = size_of(prompt)
+        self._size = size
         self._memory = memory
         self._here = here
         self._local_only = local_only
@@ -116,23 +115,7 @@ class Candidates:
         return model.provider != LOCAL_SERVER or self._here.runs_here(model.api_name)
 
 
-class Size(NamedTuple):
-    """How many tokens a prompt is expected to be, and can be at most; those of its answer; a limit its caller said."""
-
-    expected_input: int
-    worst_input: int
-    expected_output: int
-    max_tokens: int | None
-
-
-def size_of(prompt: Prompt) -> Size:
-    """Measure a prompt."""
-    return Size(
-        expected_input_tokens(prompt), worst_input_tokens(prompt), expected_output_tokens(prompt), prompt.max_tokens
-    )
-
-
-def sized(candidate: Candidate, size: Size) -> Candidate:
+def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     """Return a candidate with what a prompt of such a size would cost."""
     model, price = candidate.model, candidate.price
     if price is None:
@@ -148,7 +131,7 @@ def sized(candidate: Candidate, size: Size) -> Candidate:
     )
 
 
-def _worst_case(model: ModelConfig, size: Size, price: Price) -> WorstCase | None:
+def _worst_case(model: ModelConfig, size: PromptSize, price: Price) -> WorstCase | None:
     """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
     bound = worst_rates(price, size.worst_input)
     if bound is None:

@@ -9,6 +9,7 @@ from llmroute.providers import PROVIDERS
 from llmroute.request.options import require_one_of
 from llmroute.routing.plan import RoutingConstraints
 from llmroute.routing.router import plan
+from llmroute.routing.token_estimate import PromptSize
 
 if TYPE_CHECKING:
     from llmroute.planning.candidates import Candidates
@@ -35,9 +36,8 @@ def best_of(
     if made.entries or not provider:
         return made.entries[0].model if made.entries else None
     living = [one for one in found if registry.status(one.model) != "retired"]
-    unbound = RoutingConstraints(
-        strategy=wish.strategy, expected_input_tokens=1, expected_output_tokens=wish.expected_output_tokens
-    )
+    size = PromptSize(expected_input=1, least_input=0, worst_input=0, expected_output=wish.size.expected_output)
+    unbound = RoutingConstraints(wish.strategy, size)
     made = plan(unbound, (_awake(candidates.of(one.model))._replace(unusable=None) for one in usable or living))
     return made.entries[0].model if made.entries else None
 

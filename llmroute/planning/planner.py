@@ -22,7 +22,6 @@ from llmroute.routing.router import (
     with_first_choice,
     without_upgrades,
 )
-from llmroute.routing.token_estimate import expected_input_tokens, expected_output_tokens, least_input_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from llmroute.planning.candidates import Candidates
     from llmroute.registry import ModelRegistry
     from llmroute.request.options import Options
+    from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Candidate
     from llmroute.types import Prompt
 
@@ -69,17 +69,17 @@ class Planner(NamedTuple):
     def _listed(self) -> ListedModels:
         return ListedModels(self.config, self.registry, self.candidates, self.note)
 
-    def plan(self, options: Options, prompt: Prompt) -> Plan:
+    def plan(self, request: RenderedRequest) -> Plan:
         """Return the models that may serve the request, best first.
 
         Raises:
             NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
             RequestError: the model, the provider or the chain that was named does not exist.
         """
-        first, whole = self.first(options, prompt)
+        first, whole = self.first(request)
         return first if whole is None else whole()
 
-    def first(self, options: Options, prompt: Prompt) -> tuple[Plan, Callable[[], Plan] | None]:
+    def first(self, request: RenderedRequest) -> tuple[Plan, Callable[[], Plan] | None]:
         """Return the beginning of a plan, and what makes the whole of it where that is not worked out yet.
 
         Where a model or a provider is named, who may stand in for it is worked out when it fails: most calls need none
@@ -88,7 +88,7 @@ class Planner(NamedTuple):
         Raises:
             LLMRouteError: as `plan`.
         """
-        wish = self._wish(options, prompt)
+        options, wish = request.options, self._wish(request)
         if options.is_listed or not (options.model or options.provider):
             return self._allowed(self._in_full(options, wish), wish, options), None
         named = self._of_model(options, wish) if options.model else self._of_provider(options.provider or "", wish)
@@ -134,18 +134,15 @@ class Planner(NamedTuple):
     def _may_fall_back(self, options: Options) -> bool:
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
 
-    def only_hard(self, options: Options, prompt: Prompt) -> RoutingConstraints:
+    def only_hard(self, request: RenderedRequest) -> RoutingConstraints:
         """Return what binds every model of the plan of a request, however it came into it."""
-        return _only_hard(self._wish(options, prompt))
+        return _only_hard(self._wish(request))
 
-    def _wish(self, options: Options, prompt: Prompt) -> RoutingConstraints:
-        config = self.config
+    def _wish(self, request: RenderedRequest) -> RoutingConstraints:
+        config, options = self.config, request.options
         return RoutingConstraints(
             strategy=options.strategy or config.strategy,
-            expected_input_tokens=expected_input_tokens(prompt),
-            expected_output_tokens=expected_output_tokens(prompt),
-            max_tokens=prompt.max_tokens,
-            least_input_tokens=least_input_tokens(prompt),
+            size=request.size,
             capabilities=options.capabilities(),
             local_only=options.local_only,
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
@@ -153,7 +150,7 @@ class Planner(NamedTuple):
             min_quality=options.min_quality or 0,
             budget_picousd=options.budget_picousd if options.on_budget != "refuse" else None,
             default_provider=config.default_provider,
-            unsupported=self._unsupported(prompt) if options.strict_params else {},
+            unsupported=self._unsupported(request.prompt) if options.strict_params else {},
             weights=Weights(**config.weights),
             upgrade=config.upgrade if options.upgrade is None else options.upgrade,
             now_ms=self.now_ms,

@@ -5,6 +5,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
+from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import Capability, ModelConfig, Price
 from llmroute.worst_case import WorstCase
 
@@ -80,14 +81,10 @@ class Candidate(NamedTuple):
 
 
 class RoutingConstraints(NamedTuple):
-    """What the request asks of the router.  Tokens are estimated before; money is integer pico-USD."""
+    """What the request asks of the router.  Money is integer pico-USD."""
 
     strategy: str
-    expected_input_tokens: int
-    expected_output_tokens: int
-    max_tokens: int | None = None
-    least_input_tokens: int = 0
-    """What every tokenizer makes of the prompt, where that is more than is expected."""
+    size: PromptSize
     capabilities: frozenset[str] = frozenset()
     local_only: bool = False
     prefer_local: bool = False

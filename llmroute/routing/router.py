@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.plan import SAME_CLASS, Exclusion, Plan, RankedCandidate, Skip
 from llmroute.routing.strategies import SCORES, expected_latency_s, quality
-from llmroute.routing.token_estimate import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from llmroute.routing.plan import Candidate, RoutingConstraints
     from llmroute.routing.strategies import Score
-    from llmroute.types import ModelConfig
 
 
 # No failure is remembered for so long; only a refusal of the key is.
@@ -157,7 +155,7 @@ def exclude(candidate: Candidate, wish: RoutingConstraints) -> Exclusion | None:
     reason = _unable(candidate, wish)
     if reason is not None:
         return Exclusion(candidate.model, reason)
-    if (reason := _too_long(candidate.model, wish)) is not None:
+    if (reason := wish.size.too_long(candidate.model.context_window)) is not None:
         return Exclusion(candidate.model, reason, too_long=True)
     if (reason := _unwanted(candidate, wish)) is not None:
         return Exclusion(candidate.model, reason)
@@ -188,12 +186,6 @@ def _unable(candidate: Candidate, wish: RoutingConstraints) -> str | None:
     if wish.unsupported and (parameter := wish.unsupported.get(model.name)):
         return f"it takes no {parameter}"
     return None
-
-
-def _too_long(model: ModelConfig, wish: RoutingConstraints) -> str | None:
-    """Say that prompt and answer do not fit the model's window; None when they do."""
-    prompt = max(wish.expected_input_tokens, wish.least_input_tokens)
-    return too_long(model.context_window, prompt, wish.max_tokens or wish.expected_output_tokens)
 
 
 def _unwanted(candidate: Candidate, wish: RoutingConstraints) -> str | None:

@@ -43,7 +43,7 @@ def expected_latency_s(candidate: Candidate, wish: RoutingConstraints) -> float:
     learned = candidate.learned
     if learned.ttft_s is None:
         return candidate.typical_s
-    return learned.ttft_s + (learned.s_per_token or 0.0) * wish.expected_output_tokens
+    return learned.ttft_s + (learned.s_per_token or 0.0) * wish.size.expected_output
 
 
 def quality(candidate: Candidate) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, bounds, most_around, size_in_bytes
 
@@ -15,36 +15,46 @@ MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
 TYPICAL_OUTPUT_TOKENS = 500
 
 
-def expected_input_tokens(prompt: Prompt) -> int:
-    """Return about how many tokens the prompt will be."""
+class PromptSize(NamedTuple):
+    """The tokens of a prompt and of its completion, measured once for each request.
+
+    Attributes:
+        expected_input: estimate of the prompt's tokens.
+        least_input: lower bound of the prompt's tokens.
+        worst_input: upper bound: a byte-level tokenizer makes at most one token of a byte.
+        expected_output: estimate of the completion's tokens.
+        max_tokens: the completion limit set by the caller, None if not set.
+    """
+
+    expected_input: int
+    least_input: int
+    worst_input: int
+    expected_output: int
+    max_tokens: int | None = None
+
+    def too_long(self, window: int | None) -> str | None:
+        """Say that prompt and completion do not fit a context window; None when they do, or when it is unknown."""
+        prompt_tokens = max(self.expected_input, self.least_input)
+        answer_tokens = self.max_tokens or self.expected_output
+        if window is None or prompt_tokens + answer_tokens <= window:
+            return None
+        about = f"the prompt is about {prompt_tokens} tokens"
+        if prompt_tokens >= window:
+            return f"{about}, too long for its window of {window} tokens"
+        return f"{about}, and leaves no room for an answer of {answer_tokens} in its window of {window}"
+
+
+def measure(prompt: Prompt) -> PromptSize:
+    """Measure a prompt; takes time proportional to its length."""
     texts = prompt.texts
-    return size_in_bytes(texts) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts)
-
-
-def least_input_tokens(prompt: Prompt) -> int:
-    """Return fewer tokens than the prompt can be, or as many."""
-    return bounds(prompt.texts).least
-
-
-def too_long(window: int | None, prompt_tokens: int, answer_tokens: int) -> str | None:
-    """Say that prompt and answer do not fit a window; None when they do, or when it is unknown."""
-    if window is None or prompt_tokens + answer_tokens <= window:
-        return None
-    about = f"the prompt is about {prompt_tokens} tokens"
-    if prompt_tokens >= window:
-        return f"{about}, too long for its window of {window} tokens"
-    return f"{about}, and leaves no room for an answer of {answer_tokens} in its window of {window}"
-
-
-def worst_input_tokens(prompt: Prompt) -> int:
-    """Return more tokens than the prompt can be: a byte-level tokenizer makes at most one token of a byte."""
-    texts = prompt.texts
-    return size_in_bytes(texts) + most_around(len(texts))
-
-
-def expected_output_tokens(prompt: Prompt) -> int:
-    """Return about how many tokens the answer will be."""
-    return min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS)
+    size_bytes = size_in_bytes(texts)
+    return PromptSize(
+        expected_input=size_bytes // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
+        least_input=bounds(texts).least,
+        worst_input=size_bytes + most_around(len(texts)),
+        expected_output=min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS),
+        max_tokens=prompt.max_tokens,
+    )
 
 
 def estimated_tokens(text: str) -> int:

@@ -12,6 +12,7 @@ from llmroute.execution.drivers import drive_async
 from llmroute.execution.flow import run
 from llmroute.execution.per_loop import PerLoop
 from llmroute.execution.request import Clock
+from llmroute.request.rendered import render
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,11 +51,11 @@ class AsyncRequests:
     async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan a request and make it ready; its time begins now."""
         clock, patience = Clock(), self._calls.begin(options)
-        prompt = options.rendered_prompt(streaming=streaming)
+        request = render(options, streaming=streaming)
         plans = self._plans.get()
-        plan, others = await plans.plan(options, prompt, patience)
+        plan, others = await plans.plan(request, patience)
         purse = RequestBudget(options.budget_picousd)
-        call = self._calls.call(options, prompt, plan, purse, clock=clock, patience=patience, others=others)
+        call = self._calls.call(request, plan, purse, clock=clock, patience=patience, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:
             if record.error is not None:

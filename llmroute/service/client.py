@@ -18,6 +18,7 @@ from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.planning.skipped_models import told_at_first
 from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
+from llmroute.request.rendered import render
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
@@ -215,7 +216,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        made = self._calls.plan(options, options.rendered_prompt(streaming=streaming))
+        made = self._calls.plan(render(options, streaming=streaming))
         if (told := told_at_first(made)) is not None:
             self._note(told)
         return made

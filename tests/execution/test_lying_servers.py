@@ -12,9 +12,10 @@ import pytest
 
 from llmroute.config import Limit
 from llmroute.errors import LLMRouteError
-from llmroute.execution.accounting.settlement import is_plausible
+from llmroute.execution.accounting.settlement import Sent, is_plausible
 from llmroute.ledger.spool import bad, places
 from llmroute.ledger.sqlite.maintenance.integrity import check
+from llmroute.routing.token_estimate import measure
 from llmroute.types import Completion, Message, ModelConfig, Prompt, Usage
 from tests.ledger.calls import NOW_MS
 from tests.support.fault_server import chunk, chunked_head, reply, serving
@@ -140,6 +141,11 @@ def test_one_note_says_what_was_claimed(tmp_path: Path) -> None:
     assert house.rows("cost_basis") == [("estimated",)]
 
 
+def sent(prompt: Prompt) -> Sent:
+    model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
+    return Sent(prompt, measure(prompt), model, None, None, bound=False)
+
+
 @pytest.mark.parametrize(
     ("usage", "max_tokens", "believed"),
     [
@@ -160,12 +166,10 @@ def test_one_note_says_what_was_claimed(tmp_path: Path) -> None:
     ],
 )
 def test_what_an_honest_server_may_report_is_believed(usage: Usage, max_tokens: int | None, believed: bool) -> None:
-    model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
     prompt = Prompt((Message("user", "hi"),), max_tokens=max_tokens)
-    assert is_plausible(Completion("Hi", usage=usage), prompt, model) is believed
+    assert is_plausible(Completion("Hi", usage=usage), sent(prompt)) is believed
 
 
 def test_no_usage_is_a_fact_of_an_answer_without_anything() -> None:
-    model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
     usage = Usage(0, output_tokens=0, source="reported")
-    assert is_plausible(Completion(usage=usage), Prompt((Message("user", "hi"),)), model)
+    assert is_plausible(Completion(usage=usage), sent(Prompt((Message("user", "hi"),))))

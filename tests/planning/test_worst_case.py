@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmroute.registry.pricing import cost_picousd, worst_rates
-from llmroute.routing.token_estimate import worst_input_tokens
+from llmroute.routing.token_estimate import measure
 from llmroute.text.token_bounds import TEMPLATE_TOKENS
 from llmroute.types import Message, Price, PriceTier, Prompt, Usage
 from llmroute.worst_case import WorstCase
@@ -56,5 +56,5 @@ def test_a_price_that_is_unknown_anywhere_bounds_nothing() -> None:
 def test_the_bound_of_a_prompt_has_room_for_every_byte_and_the_template(texts: list[str], system: str | None) -> None:
     prompt = Prompt(tuple(Message("user", text) for text in texts), system=system)
     size = sum(len(text.encode()) for text in [*texts, system or ""])
-    assert worst_input_tokens(prompt) >= size + TEMPLATE_TOKENS
+    assert measure(prompt).worst_input >= size + TEMPLATE_TOKENS
     assert TEMPLATE_TOKENS >= 100, "gpt-oss puts about seventy tokens before every prompt"

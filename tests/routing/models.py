@@ -7,9 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from llmroute.routing.plan import Candidate, ModelStats, RankedCandidate, RoutingConstraints
+from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import ModelConfig
 
 PROVIDERS = ("openai", "anthropic", "mistral", "ollama", "together")
+
+SIZE = PromptSize(expected_input=100, least_input=0, worst_input=1000, expected_output=500)
 
 
 def model(name: str = "openai/m", **facts: Any) -> ModelConfig:
@@ -45,9 +48,9 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
 
 
 def wish(strategy: str = "balanced", **values: Any) -> RoutingConstraints:
-    return RoutingConstraints(
-        **{"strategy": strategy, "expected_input_tokens": 100, "expected_output_tokens": 500, **values}
-    )
+    """Constraints for 100 tokens and a typical answer; `expected_output` and `max_tokens` may be others."""
+    size = {name: values.pop(name) for name in ("expected_output", "max_tokens") if name in values}
+    return RoutingConstraints(strategy, SIZE._replace(**size), **values)
 
 
 def entry(name: str = "openai/m", **facts: Any) -> RankedCandidate:

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from llmroute.routing.token_estimate import (
     MESSAGE_OVERHEAD_TOKENS,
     estimated_tokens,
-    expected_input_tokens,
-    expected_output_tokens,
-    worst_input_tokens,
+    measure,
 )
 from llmroute.types import Message, Prompt
 
@@ -27,26 +25,26 @@ prompts = st.builds(
 def test_the_worst_case_is_above_one_token_for_each_byte_and_the_marks_round_each_message(prompt: Prompt) -> None:
     said = [message.content for message in prompt.messages] + ([prompt.system] if prompt.system else [])
     sent = sum(len(text.encode("utf-8", "replace")) for text in said)
-    assert worst_input_tokens(prompt) >= sent + MESSAGE_OVERHEAD_TOKENS * len(said)
-    assert worst_input_tokens(prompt) >= expected_input_tokens(prompt) > 0
+    assert measure(prompt).worst_input >= sent + MESSAGE_OVERHEAD_TOKENS * len(said)
+    assert measure(prompt).worst_input >= measure(prompt).expected_input > 0
 
 
 @settings(deadline=None)
 @given(prompt=prompts, more=texts)
 def test_a_longer_prompt_is_never_estimated_as_less(prompt: Prompt, more: str) -> None:
     longer = Prompt((*prompt.messages, Message("user", more)), prompt.system)
-    assert worst_input_tokens(longer) > worst_input_tokens(prompt)
-    assert expected_input_tokens(longer) >= expected_input_tokens(prompt)
+    assert measure(longer).worst_input > measure(prompt).worst_input
+    assert measure(longer).expected_input >= measure(prompt).expected_input
 
 
 def test_english_is_about_four_bytes_a_token() -> None:
-    assert expected_input_tokens(Prompt((Message("user", "x" * 4000),))) == 1000 + MESSAGE_OVERHEAD_TOKENS
+    assert measure(Prompt((Message("user", "x" * 4000),))).expected_input == 1000 + MESSAGE_OVERHEAD_TOKENS
     assert estimated_tokens("x" * 4001) == 1001
     assert estimated_tokens("") == 0
 
 
 def test_an_answer_is_taken_to_be_typical_unless_it_is_limited_to_less() -> None:
     prompt = Prompt((Message("user", "x"),))
-    assert expected_output_tokens(prompt) == 500
-    assert expected_output_tokens(Prompt(prompt.messages, max_tokens=50)) == 50
-    assert expected_output_tokens(Prompt(prompt.messages, max_tokens=50_000)) == 500
+    assert measure(prompt).expected_output == 500
+    assert measure(Prompt(prompt.messages, max_tokens=50)).expected_output == 50
+    assert measure(Prompt(prompt.messages, max_tokens=50_000)).expected_output == 500

@@ -35,7 +35,7 @@ def test_every_strategy_that_can_be_configured_has_a_score() -> None:
 
 def test_balanced_is_the_published_sum() -> None:
     one = candidate(cost=2 * 10**9, quality=70, learned=ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9))
-    (score,), terms = balanced(one, wish(expected_output_tokens=100))
+    (score,), terms = balanced(one, wish(expected_output=100))
     assert terms["cost"] == pytest.approx(0.35 * log1p(0.002 / 0.0005))
     assert terms["latency"] == pytest.approx(0.20 * log1p(0.5 + 100 * 0.01))
     assert terms["quality"] == pytest.approx(0.35 * (100 - 70) / 10)
@@ -72,12 +72,12 @@ def test_latency_optimized_takes_the_fastest_whole_answer() -> None:
         candidate("b/slow_writer", learned=ModelStats(ttft_s=0.1, s_per_token=0.05)),
         candidate("c/unmeasured", typical_s=4.6),
     )
-    assert order(wish("latency_optimized", expected_output_tokens=500), *pool) == [
+    assert order(wish("latency_optimized", expected_output=500), *pool) == [
         "late_start",
         "unmeasured",
         "slow_writer",
     ]
-    assert order(wish("latency_optimized", expected_output_tokens=10), *pool)[0] == "slow_writer"
+    assert order(wish("latency_optimized", expected_output=10), *pool)[0] == "slow_writer"
 
 
 def test_quality_optimized_takes_the_best_and_among_equals_the_better_deal() -> None:

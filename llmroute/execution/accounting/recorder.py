@@ -107,7 +107,7 @@ class AttemptRecorder:
         row = self.row
         # A pending row says what becomes of it when its end stays unknown.
         bound = row.cost_basis == "at_most"
-        return settle(Sent(self._prompt, self._model, self._price, row.reserved_picousd, bound), seen)
+        return settle(Sent(self._prompt, self._call.size, self._model, self._price, row.reserved_picousd, bound), seen)
 
     def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
         row, usage = self.row, came_to.usage

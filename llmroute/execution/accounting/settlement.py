@@ -6,16 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.planning.usage_cost import priced
-from llmroute.routing.token_estimate import (
-    TYPICAL_OUTPUT_TOKENS,
-    estimated_tokens,
-    expected_input_tokens,
-    worst_input_tokens,
-)
+from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS, estimated_tokens
 from llmroute.types import Completion, Service, Usage
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import CostBasis
+    from llmroute.routing.token_estimate import PromptSize
     from llmroute.types import ModelConfig, Price, Prompt
 
 # How far beyond its bounds a usage is still believed: so many times, and for an answer's own limit so many tokens more.
@@ -34,6 +30,7 @@ class Sent(NamedTuple):
     """
 
     prompt: Prompt
+    size: PromptSize
     model: ModelConfig
     price: Price | None
     reserved_picousd: int | None
@@ -67,10 +64,10 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     """
     usage = Usage() if seen is None else seen.usage
     if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
-        return _unknown(sent, _estimated(sent.prompt, seen))
+        return _unknown(sent, _estimated(sent, seen))
     searched = max((count for _, count in seen.service.tools), default=0)
-    if searched > MOST_TOOL_USES or not is_plausible(seen, sent.prompt, sent.model):
-        guess = _estimated(sent.prompt, seen._replace(usage=Usage()))
+    if searched > MOST_TOOL_USES or not is_plausible(seen, sent):
+        guess = _estimated(sent, seen._replace(usage=Usage()))
         cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
         told = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
         guess = replace(guess, source="implausible")
@@ -103,16 +100,16 @@ def _unknown(sent: Sent, guess: Usage) -> Settlement:
     return Settlement(guess, cost, "estimated")
 
 
-def _estimated(prompt: Prompt, seen: Completion | None) -> Usage:
+def _estimated(sent: Sent, seen: Completion | None) -> Usage:
     """Return what a call has probably used: what was seen of its answer, else a typical one within its limit."""
     told = Usage() if seen is None else seen.usage
     written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
     if not written and not (seen and seen.usage_final):
         # It may have been written, or thought, all the same.
         written = TYPICAL_OUTPUT_TOKENS
-    most = prompt.max_tokens
+    most = sent.prompt.max_tokens
     return Usage(
-        input_tokens=expected_input_tokens(prompt) if told.input_tokens is None else told.input_tokens,
+        input_tokens=sent.size.expected_input if told.input_tokens is None else told.input_tokens,
         cached_input_tokens=told.cached_input_tokens,
         cache_write_tokens=told.cache_write_tokens,
         output_tokens=max(written if most is None else min(written, most), told.output_tokens or 0),
@@ -122,7 +119,7 @@ def _estimated(prompt: Prompt, seen: Completion | None) -> Usage:
     )
 
 
-def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
+def is_plausible(seen: Completion, sent: Sent) -> bool:
     """Whether a provider can have used so much, and so little, honestly for the answer that was seen.
 
     The prompt is within the model's window, or within its own bound of a token for each byte, whichever is more: a
@@ -133,18 +130,13 @@ def is_plausible(seen: Completion, prompt: Prompt, model: ModelConfig) -> bool:
     An answer with text, thinking or a tool call has tokens, and what a cache gave or took is part of the prompt.  A
     prompt may be of none: Ollama does not count one that it has read before.
     """
-    usage = seen.usage
+    usage, model, max_tokens = seen.usage, sent.model, sent.prompt.max_tokens
     window = model.context_window or UNKNOWN_WINDOW
-    most_input = SLACK * window
-    if prompt.max_tokens is None:
-        most_output = SLACK * (model.max_output or window)
-    else:
-        most_output = SLACK * prompt.max_tokens + SLACK_TOKENS
+    longest = max_tokens or model.max_output or window
+    most_output = SLACK * longest + (SLACK_TOKENS if max_tokens else 0)
     inputs = (usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
     outputs = (usage.output_tokens, usage.reasoning_tokens)
-    largest = max(count or 0 for count in inputs)
-    # A long prompt takes a while to measure.
-    if largest > most_input and largest > SLACK * worst_input_tokens(prompt):
+    if max(count or 0 for count in inputs) > SLACK * max(window, sent.size.worst_input):
         return False
     if min(count or 0 for count in inputs) < 0 or not all(0 <= (count or 0) <= most_output for count in outputs):
         return False

@@ -14,13 +14,13 @@ from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import ContextLengthError
 from llmroute.planning.no_candidate import SHORTEN
 from llmroute.providers import ListedModel
-from llmroute.routing.token_estimate import expected_input_tokens, expected_output_tokens, least_input_tokens, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.types import ModelConfig, Prompt
+    from llmroute.routing.token_estimate import PromptSize
+    from llmroute.types import ModelConfig
 
 FILE = "local-models.json"
 KEPT_S = 86_400.0
@@ -124,16 +124,14 @@ def with_limits(model: ModelConfig, told: ListedModel) -> ModelConfig:
     )
 
 
-def limited(model: ModelConfig, told: ListedModel, prompt: Prompt) -> ModelConfig:
-    """As `with_limits`, for a prompt that must fit.
+def limited(model: ModelConfig, told: ListedModel, size: PromptSize) -> ModelConfig:
+    """As `with_limits`, for a prompt of this size, which must fit.
 
     Raises:
         ContextLengthError: it does not.
     """
     known = with_limits(model, told)
-    tokens = max(expected_input_tokens(prompt), least_input_tokens(prompt))
-    problem = too_long(known.context_window, tokens, prompt.max_tokens or expected_output_tokens(prompt))
-    if problem is not None:
+    if (problem := size.too_long(known.context_window)) is not None:
         raise ContextLengthError(f"{model.name}: {problem}", hint=SHORTEN)
     return known
 

@@ -14,6 +14,7 @@ from llmroute import ModelRegistry
 from llmroute.execution.accounting.settlement import Sent, settle
 from llmroute.registry.pricing import cost_picousd
 from llmroute.request.options import Options
+from llmroute.routing.token_estimate import measure
 from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
 from tests.support.fault_server import chunk, chunked_head, reply, serving
 from tests.support.provider_servers import House, delta, event
@@ -134,7 +135,7 @@ def test_a_cost_by_a_price_past_its_end_is_the_least_where_no_dearer_one_is_know
     prompt = Prompt((Message("user", "hi"),))
     seen = Completion(text="Hi", usage=Usage(10, output_tokens=5), usage_final=True)
     ended = Price(input=2, output=4, valid_until="2026-08-31", doubt="at_least")
-    settled = settle(Sent(prompt, model, ended, 1000, bound=True), seen)
+    settled = settle(Sent(prompt, measure(prompt), model, ended, 1000, bound=True), seen)
     assert (settled.cost_picousd, settled.basis) == (40, "at_least")
 
 
