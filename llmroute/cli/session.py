@@ -39,7 +39,7 @@ class Session:
             trace=(lambda text: say(f"debug: {text}")) if asked.debug else nobody,
         )
         if not asked.quiet:
-            from llmroute.planning.catalogue_age import warn_when_stale
+            from llmroute.planning.default_registry import warn_when_stale
 
             warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 

@@ -12,6 +12,7 @@ from llmroute.text.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmroute.config import Config
+    from llmroute.config.env import ProviderSettings
     from llmroute.providers import Provider
 
 
@@ -49,6 +50,10 @@ class Endpoints:
 
             return f"{problem} ({how_to_get()})"
         return None
+
+    def settings(self, provider: str) -> ProviderSettings:
+        """Return the settings of a provider."""
+        return self._config.providers[provider]
 
     def connected(self, name: str) -> Provider | None:
         """Return a provider that is connected already."""

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import NoCandidateError, RequestError
 from llmroute.notices import tell_daily
-from llmroute.planning.chains import all_chains, meant, require_chain
-from llmroute.planning.model_lookup import named_model
+from llmroute.planning.candidates import LAST_RESORT
+from llmroute.planning.lookup import all_chains, current_model, named_model, require_chain
 from llmroute.providers import PROVIDERS
-from llmroute.routing.router import allowed, keep_order, with_skipped
+from llmroute.request.options import require_one_of
+from llmroute.routing.plan import RoutingConstraints
+from llmroute.routing.router import allowed, keep_order, plan, with_skipped
+from llmroute.routing.token_estimate import PromptSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from llmroute.planning.candidates import Candidates
     from llmroute.registry import ModelRegistry
     from llmroute.request.options import Options
-    from llmroute.routing.plan import Candidate, Plan, RoutingConstraints
+    from llmroute.routing.plan import Candidate, Plan
     from llmroute.types import ModelConfig
 
 CHAIN_TOLD = "chain-{}.told"
@@ -82,7 +85,7 @@ class ListedModels(NamedTuple):
         """
         known = require_chain(self.config, name)
         listed = [self._called(entry) for entry in all_chains(self.config)[known]]
-        today = [(model, meant(self.registry, model) or model) for model in listed]
+        today = [(model, current_model(self.registry, model) or model) for model in listed]
         made = self._in_order([self.candidates.of(model) for _, model in today], wish)
         self._tell_replaced(known, today, {entry.model.name for entry in made.entries})
         return made._replace(strategy=None, chain=known)
@@ -123,3 +126,36 @@ class ListedModels(NamedTuple):
         if notice := mistyped or self.registry.notice(model):
             self.note(notice)
         return self.registry.living(model) if at_home else model
+
+
+def best_of(
+    candidates: Candidates, registry: ModelRegistry, provider: str | None, wish: RoutingConstraints
+) -> ModelConfig | None:
+    """Return the model that a request's fallbacks follow: the best of a provider, or of all; None if there is none.
+
+    Open circuits do not count.  If no model of the provider can serve the request or be called, the best of them is
+    returned all the same, because the prices of fallbacks are compared with its price.
+
+    Raises:
+        RequestError: there is no such provider.
+    """
+    require_one_of("provider", provider, PROVIDERS)
+    found = candidates.of_provider(provider) if provider else candidates.all()
+    usable = [one for one in found if not one.unusable and _counts(one, provider, wish)]
+    made = plan(wish, map(_awake, usable))
+    if made.entries or not provider:
+        return made.entries[0].model if made.entries else None
+    living = [one for one in found if registry.status(one.model) != "retired"]
+    size = PromptSize(expected_input=1, least_input=0, worst_input=0, expected_output=wish.size.expected_output)
+    unbound = RoutingConstraints(wish.strategy, size)
+    made = plan(unbound, (_awake(candidates.of(one.model))._replace(unusable=None) for one in usable or living))
+    return made.entries[0].model if made.entries else None
+
+
+def _counts(one: Candidate, provider: str | None, wish: RoutingConstraints) -> bool:
+    """Return whether to consider a model: the embedded engine only if its provider was named."""
+    return one.model.provider != LAST_RESORT or provider == LAST_RESORT or wish.local_only
+
+
+def _awake(one: Candidate) -> Candidate:
+    return one._replace(learned=one.learned._replace(awake=True), last_resort=False)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.errors import NoCandidateError
 from llmroute.notices import tell_daily
 from llmroute.planning.candidates import LAST_RESORT
-from llmroute.planning.first_choice import best_of
-from llmroute.planning.listed_models import ListedModels
+from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
 from llmroute.request.options import require_one_of
 from llmroute.routing.parameters import refused

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llmroute.request.keywords import Choices
     from llmroute.routing.plan import Plan
     from llmroute.service.async_requests import AsyncRequests
+    from llmroute.service.health import Health
     from llmroute.transport.loop_sender import AnySender
     from llmroute.types import AttemptRecord
 
@@ -249,11 +250,15 @@ class LLMService:
         return usage_stats(self._books.access.ledger(), provider)
 
     async def health_check(self) -> dict[str, bool]:
-        """Say of each provider whether it is well; asks all at once, with free requests, for five seconds at most."""
+        """Return whether each provider is healthy.  Requests all model lists at once, within five seconds."""
+        found = await self._opened.threads().run(self.probe)
+        return {name: one.ok for name, one in found.items()}
+
+    def probe(self, names: tuple[str, ...] = (), *, within_s: float = 5.0) -> dict[str, Health]:
+        """Return the status of the named providers, or of all, by blocking for `within_s` seconds at most."""
         from llmroute.service.health import probe_all
 
-        found = await self._opened.threads().run(lambda: probe_all(self))
-        return {name: one.ok for name, one in found.items()}
+        return probe_all(self.endpoints, self.asking_sender(), self.resting(), names, within_s=within_s)
 
     def get_available_providers(self) -> list[str]:
         """Return the providers that can be called from here: with a key, or with a server or an engine that is there.

@@ -1,4 +1,4 @@
-"""Ask every provider at once whether it is well, with free requests only."""
+"""Provider health: request every provider's model list concurrently, free of charge."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from llmroute.providers import PROVIDERS
 from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmroute.ledger.stats import Breaker
-    from llmroute.service.client import LLMService
+    from llmroute.planning.endpoints import Endpoints
     from llmroute.transport.loop_sender import AnySender
 
 _STATUS = {
@@ -36,10 +38,13 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a provider is.  `configured` says whether the user means to use it: what is not is not ill.
+    """The status of a provider.
 
-    `models` is how many models its list has, `latency_ms` how long its answer took.  `open_until` is the UTC time until
-    which calls leave the provider alone for what it did before; with `until_key_changes` it is ten years away.
+    Attributes:
+        configured: whether the user has set it up; a provider that is not set up does not count as failing.
+        latency_ms: the time to its model list; `models` is the number of models in it.
+        open_until: the UTC time until which requests skip the provider because its circuit is open; with
+            `until_key_changes` it is ten years away.
     """
 
     ok: bool
@@ -52,50 +57,57 @@ class Health:
     until_key_changes: bool = False
 
 
-def probe_all(service: LLMService, names: tuple[str, ...] = (), *, within_s: float = WITHIN_S) -> dict[str, Health]:
-    """Probe the named providers, or all, side by side; takes no longer than the slowest, `within_s` at most."""
-    asked = names or tuple(PROVIDERS)
-    sender = service.asking_sender()
-    found = side_by_side(lambda name, until: _probe(service, sender, name, until), asked, within_s)
-    resting = service.resting()
+def probe_all(
+    endpoints: Endpoints,
+    sender: AnySender,
+    open_circuits: Mapping[str, Breaker],
+    names: tuple[str, ...] = (),
+    *,
+    within_s: float = WITHIN_S,
+) -> dict[str, Health]:
+    """Probe the named providers, or all, concurrently; returns within `within_s` seconds.
+
+    `open_circuits` are those that cover a whole provider, by provider.
+    """
+    probed = side_by_side(lambda name, until: _probe(endpoints, sender, name, until), names or PROVIDERS, within_s)
+    found = {
+        name: _failing(endpoints, name, result) if isinstance(result, LLMRouteError) else result
+        for name, result in probed.items()
+    }
     return {
-        name: _left_alone(
-            _ill(service, name, answer) if isinstance(answer, LLMRouteError) else answer, resting.get(name)
-        )
-        for name, answer in found.items()
+        name: _with_circuit(health, open_circuits[name]) if name in open_circuits else health
+        for name, health in found.items()
     }
 
 
-def _left_alone(health: Health, breaker: Breaker | None) -> Health:
-    if breaker is None:
-        return health
+def _with_circuit(health: Health, breaker: Breaker) -> Health:
     open_until = _iso(breaker.open_until_ms)
     if breaker.reason is not TripReason.KEY_REFUSED:
         return replace(health, open_until=open_until)
-    # That a list comes does not say that the key may call a model.
-    told = f"left alone until its key changes, or: {reset_command(breaker.provider)}"
-    detail = f"{health.detail}; {told}" if health.detail else told
+    # A key that may list models may still be refused for completions.
+    problem = f"circuit open until its key changes; close it with: {reset_command(breaker.provider)}"
+    detail = f"{health.detail}; {problem}" if health.detail else problem
     return replace(health, detail=detail, open_until=open_until, until_key_changes=True)
 
 
-def _probe(service: LLMService, sender: AnySender, name: str, until: float) -> Health:
-    if problem := service.endpoints.why_unusable(name):
-        return _out_of_the_question(service, name, problem)
+def _probe(endpoints: Endpoints, sender: AnySender, name: str, until: float) -> Health:
+    if problem := endpoints.why_unusable(name):
+        return _not_callable(endpoints, name, problem)
     if name == "builtin":
-        return Health(ok=True, status="ok", configured=False, models=1, detail="starts when it is needed")
+        return Health(ok=True, status="ok", configured=False, models=1, detail="starts on first use")
     started = time.monotonic()
     try:
-        count = len(fetch_models(sender, service.endpoints.connect(name), until))
+        count = len(fetch_models(sender, endpoints.connect(name), until))
     except ProviderTimeoutError:
         raise
     except LLMRouteError as error:
         answered = isinstance(error, AttemptError) and error.http_status is not None
-        return replace(_ill(service, name, error), latency_ms=_since(started) if answered else None)
+        return replace(_failing(endpoints, name, error), latency_ms=_since(started) if answered else None)
     status, detail = ("ok", None) if count else _without_models(name)
     return Health(
         ok=count > 0,
         status=status,
-        configured=_configured(service, name),
+        configured=_configured(endpoints, name),
         latency_ms=_since(started),
         models=count,
         detail=detail,
@@ -105,28 +117,28 @@ def _probe(service: LLMService, sender: AnySender, name: str, until: float) -> H
 def _without_models(name: str) -> tuple[str, str]:
     if PROVIDERS[name].local:
         return "no models pulled", f"pull one with: llmroute models pull {name}/NAME"
-    return "no models", "it answers, and lists no model that chats: see what the key may use, and the base URL"
+    return "no models", "its model list has no chat models: check the permissions of the key, and the base URL"
 
 
-def _out_of_the_question(service: LLMService, name: str, problem: str) -> Health:
-    settings = service.config.providers[name]
+def _not_callable(endpoints: Endpoints, name: str, problem: str) -> Health:
+    settings = endpoints.settings(name)
     without_key = PROVIDERS[name].needs_key and not settings.api_key and not settings.problem
     status = "no key" if without_key else "not installed" if name == "builtin" else "not allowed"
     detail = problem.removeprefix(f"{name}: ")
     return Health(ok=False, status=status, configured=settings.problem is not None, detail=detail)
 
 
-def _ill(service: LLMService, name: str, error: LLMRouteError) -> Health:
+def _failing(endpoints: Endpoints, name: str, error: LLMRouteError) -> Health:
     status = next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failing")
     hint = error.hint
     if name == LOCAL_SERVER and isinstance(error, UnreachableError):
         hint = START_LOCAL_SERVER
-    told = f"{error.message} ({hint})" if hint else error.message
-    return Health(ok=False, status=status, configured=_configured(service, name), detail=told)
+    detail = f"{error.message} ({hint})" if hint else error.message
+    return Health(ok=False, status=status, configured=_configured(endpoints, name), detail=detail)
 
 
-def _configured(service: LLMService, name: str) -> bool:
-    return PROVIDERS[name].needs_key or service.config.providers[name].base_url is not None
+def _configured(endpoints: Endpoints, name: str) -> bool:
+    return PROVIDERS[name].needs_key or endpoints.settings(name).base_url is not None
 
 
 def _iso(at_ms: int) -> str:

@@ -19,7 +19,6 @@ import pytest
 from llmroute.errors import AllProvidersFailedError, NoCandidateError, TransientError
 from llmroute.execution import prepare as calls
 from llmroute.request.options import Options
-from llmroute.service.health import probe_all
 from llmroute.types import LLMResponse
 from tests.support.fault_server import Pause, Reset, Script, reply, serving
 from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, openai_answer, openai_error
@@ -177,8 +176,8 @@ def test_nothing_without_a_name_is_told_of_what_keeps_all_models_out(tmp_path: P
         assert all(re.match(r"[a-z]+(/\S+)?: ", reason) for reason in reasons), reasons
         assert any("llmroute health --reset openai" in reason for reason in reasons)
         text = run("health", "-p", "openai", home=tmp_path, **here).out
-        assert "left alone until its key changes, or: llmroute health --reset openai" in text
-        assert "left alone until 20" not in text
+        assert "circuit open until its key changes; close it with: llmroute health --reset openai" in text
+        assert "circuit open until 20" not in text
 
 
 def test_health_tells_until_when_and_resets(tmp_path: Path) -> None:
@@ -188,11 +187,11 @@ def test_health_tells_until_when_and_resets(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="told 401"):
             ask(house, fallback=())
         service = house.service()
-        assert str(probe_all(service, ("openai",))["openai"].open_until).endswith("Z")
+        assert str(service.probe(("openai",))["openai"].open_until).endswith("Z")
         service.close()
         here = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": first.url}
         told = run("health", "--reset", "openai", "--reset", "mistral", home=tmp_path, **here)
-        assert (told.code, told.out, told.err) == (0, "openai: 1 breaker closed\nmistral: 0 breakers closed\n", "")
+        assert (told.code, told.out, told.err) == (0, "openai: 1 circuit closed\nmistral: no open circuits\n", "")
         again = run("health", "--reset", "openai", "--json", home=tmp_path, **here)
         assert json.loads(again.out) == {"reset": {"openai": 0}}
         assert run("health", "--reset", "nobody", home=tmp_path, **here).code == 2
@@ -202,7 +201,7 @@ def test_health_tells_until_when_and_resets(tmp_path: Path) -> None:
         assert len(first.received) == asked + 1
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert run("health", "--reset", "openai", home=empty).out == "openai: 0 breakers closed\n"
+    assert run("health", "--reset", "openai", home=empty).out == "openai: no open circuits\n"
     assert not (empty / "llmroute" / "ledger.db").exists()
 
 

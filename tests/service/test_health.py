@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.service.health import probe_all
 from llmroute.service.models.listing import available, listed
 from llmroute.service.models.live_models import live
 from tests.support.fault_server import Drip, Pause, Reset, Script, reply, serving
@@ -24,7 +23,7 @@ TAGS = reply(200, json.dumps({"models": [{"name": "llama3.2:latest", "model": "l
 def test_a_provider_that_answers_is_well(tmp_path: Path) -> None:
     with serving([MODELS]) as server, serving([TAGS]) as local:
         service = House(tmp_path, openai=server).service(OLLAMA_BASE_URL=local.url)
-        told = probe_all(service, ("openai", "ollama"))
+        told = service.probe(("openai", "ollama"))
         service.close()
         assert [sent.line for sent in server.received] == ["GET /v1/models HTTP/1.1"]
     assert [(each.ok, each.status, each.models, each.configured) for each in told.values()] == [
@@ -50,7 +49,7 @@ def test_a_provider_that_fails_says_how(tmp_path: Path, script: Script, status: 
     with serving(script) as server:
         started = time.monotonic()
         service = House(tmp_path, openai=server).service()
-        told = probe_all(service, ("openai",), within_s=0.4)["openai"]
+        told = service.probe(("openai",), within_s=0.4)["openai"]
         assert time.monotonic() - started < 3
         service.close()
         assert server.wait_until_idle()
@@ -63,11 +62,11 @@ def test_a_provider_that_fails_says_how(tmp_path: Path, script: Script, status: 
 def test_a_list_without_a_model_is_said_to_have_none(tmp_path: Path, body: bytes) -> None:
     with serving([reply(200, body)]) as server:
         service = House(tmp_path, together=server).service()
-        told = probe_all(service, ("together",))["together"]
+        told = service.probe(("together",))["together"]
         found = live(service, "together")
         service.close()
     assert (told.ok, told.status, told.models) == (False, "no models", 0)
-    assert "lists no model" in str(told.detail)
+    assert "has no chat models" in str(told.detail)
     assert (found.models, found.failures, found.empty) == ([], {}, ("together",))
 
 
@@ -75,20 +74,20 @@ def test_a_list_without_a_model_is_said_to_have_none(tmp_path: Path, body: bytes
 def test_time_that_ran_out_is_told_as_the_whole_of_it(tmp_path: Path, script: Script) -> None:
     with serving(script) as server:
         service = House(tmp_path, openai=server).service()
-        told = probe_all(service, ("openai",), within_s=0.3)["openai"]
+        told = service.probe(("openai",), within_s=0.3)["openai"]
         service.close()
     assert told.detail == "no answer within 0.3 s"
 
 
 def test_what_is_not_set_up_is_not_ill(tmp_path: Path) -> None:
-    told = probe_all(House(tmp_path).service(), ("openai", "ollama"))
+    told = House(tmp_path).service().probe(("openai", "ollama"))
     assert (told["openai"].status, told["openai"].configured) == ("no key", False)
     assert (told["ollama"].ok, told["ollama"].status) == (False, "unreachable")
 
 
 def test_a_provider_that_must_not_be_called_is_not_called(tmp_path: Path) -> None:
     service = House(tmp_path).service(OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://models.example/v1")
-    told = probe_all(service, ("openai",))["openai"]
+    told = service.probe(("openai",))["openai"]
     assert (told.ok, told.status, told.configured) == (False, "not allowed", True)
     assert "plain http" in str(told.detail)
 

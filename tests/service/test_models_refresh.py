@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import RequestError, TransientError
-from llmroute.planning.catalogue_age import MEMORY, warn_when_stale
+from llmroute.planning.default_registry import STALE_WARNING_FILE, warn_when_stale
 from llmroute.registry import ModelRegistry
 from llmroute.registry.catalogue_file import PREVIOUS, render_catalogue, shipped_catalogue
 from llmroute.service.client import LLMService
@@ -245,7 +245,7 @@ def test_an_old_catalogue_is_told_once_a_week(tmp_path: Path) -> None:
 def test_a_memory_that_is_spoilt_or_of_the_future_is_no_memory(tmp_path: Path) -> None:
     told: list[str] = []
     for text in ("nonsense", "2999-01-01", ""):
-        (tmp_path / MEMORY).write_text(text)
+        (tmp_path / STALE_WARNING_FILE).write_text(text)
         warn_when_stale(aged(61), tmp_path, told.append)
     assert len(told) == 3
 
@@ -267,7 +267,7 @@ def test_gen_stream_and_models_tell_it_on_stderr_and_quiet_does_not(tmp_path: Pa
         f"sys.modules['llmroute.registry.catalogue_file']._SHIPPED = {str(tmp_path / 'catalogue.json')!r}\n"
     )
     old = {"PYTHONPATH": str(tmp_path)}
-    memory = tmp_path / "llmroute" / MEMORY
+    memory = tmp_path / "llmroute" / STALE_WARNING_FILE
     with ModelServer() as server:
         commands = [("gen", "hi", "-m", LUNA), ("stream", "hi", "-m", LUNA), ("models",)]
         quiet = run("gen", "hi", "-q", "-m", LUNA, home=tmp_path, **server.settings, **old)

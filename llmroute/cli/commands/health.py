@@ -48,7 +48,6 @@ def health(
         from llmroute.providers import PROVIDERS
         from llmroute.request.options import require_one_of
         from llmroute.service.client import LLMService
-        from llmroute.service.health import probe_all
 
         for name in (*(provider or ()), *(reset or ())):
             require_one_of("provider", name, PROVIDERS)
@@ -56,7 +55,7 @@ def health(
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
         service = LLMService(note=say)
-        found = probe_all(service, tuple(provider or ()))
+        found = service.probe(tuple(provider or ()))
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
         else:
@@ -77,7 +76,8 @@ def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
         write_json({"reset": closed})
         return
     for name, count in closed.items():
-        write_text(f"{name}: {count} breaker{'' if count == 1 else 's'} closed\n")
+        result = f"{count} circuit{'' if count == 1 else 's'} closed" if count else "no open circuits"
+        write_text(f"{name}: {result}\n")
 
 
 def _as_json(one: Health) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def _as_json(one: Health) -> dict[str, Any]:
 
 
 def _remark(one: Health) -> str:
-    resting = f"left alone until {one.open_until}" if one.open_until and not one.until_key_changes else ""
-    return "; ".join(filter(None, (one.detail, resting)))
+    circuit = f"circuit open until {one.open_until}" if one.open_until and not one.until_key_changes else ""
+    return "; ".join(filter(None, (one.detail, circuit)))
 
 
 def _as_text(found: dict[str, Health]) -> str:

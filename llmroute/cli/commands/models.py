@@ -98,7 +98,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
-        from llmroute.planning.catalogue_age import warn_when_stale
+        from llmroute.planning.default_registry import warn_when_stale
         from llmroute.providers import PROVIDERS
         from llmroute.request.options import require_one_of
         from llmroute.service.client import LLMService

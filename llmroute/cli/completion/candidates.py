@@ -81,7 +81,7 @@ def pulled(incomplete: str) -> list[str]:
 def chains(incomplete: str) -> list[str]:
     """Offer the chains, the user's own too."""
     from llmroute.errors import LLMRouteError
-    from llmroute.planning.chains import all_chains
+    from llmroute.planning.lookup import all_chains
     from llmroute.planning.settings import load
 
     try:

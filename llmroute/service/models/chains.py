@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
-from llmroute.planning.chains import all_chains, meant, require_chain, spelling
 from llmroute.planning.local.local_models import LOCAL_SERVER
+from llmroute.planning.lookup import all_chains, current_model, find_chain, require_chain
 from llmroute.request.options import Options
 from llmroute.routing.chains import PREDEFINED
 from llmroute.service.models.listing import named_here
@@ -52,7 +52,7 @@ def chains_today(service: LLMService, only: str | None = None) -> dict[str, list
 def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
     try:
         listed = named_here(service, written)
-        living = meant(service.registry, listed)
+        living = current_model(service.registry, listed)
         if living is None:
             return ChainEntry(written, None, service.registry.retired_error(listed).message)
     except RequestError as error:
@@ -80,7 +80,7 @@ def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[st
     written = [_checked(service, entry, notes) for entry in entries]
     if doubles := [entry for index, entry in enumerate(written) if entry in written[:index]]:
         raise RequestError(f"{doubles[0]} is in the chain twice")
-    known = spelling(service.config, name) or name
+    known = find_chain(service.config, name) or name
     if known in PREDEFINED and known not in service.config.chains:
         notes.append(f"your {known} now stands before the predefined one (llmroute chains remove {known} undoes it)")
     set_value(_config_path(service), TABLE, known, written, wait_s=service.config.timeouts.ledger_s)

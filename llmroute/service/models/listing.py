@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from llmroute.errors import RequestError
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
-from llmroute.planning.model_lookup import named_model
+from llmroute.planning.lookup import named_model
 from llmroute.registry.aliases import unknown_capability
 from llmroute.registry.pricing import price_on
 from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS

@@ -145,7 +145,7 @@ def test_who_is_left_alone_says_until_when(town: Town, tmp_path: Path) -> None:
     until = datetime.fromisoformat(told(ran)["openai"]["open_until"])
     assert timedelta(0) < until - datetime.now(UTC) < timedelta(minutes=1)
     assert told(ran)["mistral"]["open_until"] is None
-    assert "left alone until" in run("health", home=tmp_path, **down).out
+    assert "circuit open until" in run("health", home=tmp_path, **down).out
     elsewhere = run("health", "--json", home=tmp_path, **town.settings(well("openai")))
     assert told(elsewhere)["openai"]["open_until"] is None, "it was another address"
 
