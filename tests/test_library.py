@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import llmroute
+from llmroute.ledger import spool
+from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.request import keywords, options
 from llmroute.request.options import Options
 from tests.support.model_server import ModelServer
@@ -144,6 +146,18 @@ def test_services_and_trackers_take_the_path_of_a_ledger(
     with llmroute.Ledger(elsewhere) as lent:
         costs = asyncio.run(llmroute.get_llm_tracker(lent).get_workspace_costs("w", period="day"))
         assert (costs["call_count"], [line["model"] for line in costs["by_model"]]) == (2, ["gpt-4o"])
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_tracker_counts_rows_that_wait_in_the_spool(tmp_path: Path, opened: bool) -> None:
+    path = tmp_path / "calls.db"
+    with llmroute.Ledger(path) as lent:
+        now_ms = time.time_ns() // 1_000_000
+        row = AttemptRow("r", 1, now_ms, "openai", "m", streaming=False, status="ok", workspace="w", cost_picousd=5)
+        spool.keep(row, path)
+        costs = asyncio.run(llmroute.get_llm_tracker(lent if opened else path).get_workspace_costs("w", period="all"))
+    assert costs["call_count"] == 1
+    assert spool.waiting(path) == []
 
 
 def test_hundreds_at_once_are_answered_and_those_cancelled_are_settled(

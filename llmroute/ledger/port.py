@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from llmroute.errors import BudgetExceededError, CircuitOpenError
+from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.stats import Observation, ProbeClaim
+    from llmroute.ledger.budgets import BudgetStatus, Cap
+    from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.reports import Span, UncertainCosts
+    from llmroute.ledger.stats import Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 
@@ -67,3 +71,102 @@ class Correction(NamedTuple):
     old_picousd: int | None
     new_picousd: int
     was_fact: bool
+
+
+class Counts(Protocol):
+    """The source of cost reports."""
+
+    def counted(self, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
+        """Yield values of some columns of the rollups and the `reports.COUNTERS` of their attempts.
+
+        The same values may come several times: the caller adds up their counters.
+        """
+
+
+class LedgerSnapshot(Counts, Protocol):
+    """Queries that all see the same state of the ledger."""
+
+    def uncertain_costs(self, span: Span) -> UncertainCosts:
+        """Return how much of a span's cost is estimated or bounded."""
+
+    def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
+        """Return what was spent and reserved under each cap."""
+
+    def workspaces(self) -> list[str]:
+        """Return the names of all workspaces."""
+
+    def attempts(self, wanted: AttemptFilter) -> Generator[dict[str, Any], None, None]:
+        """Yield attempts by column, oldest first."""
+
+    def last_attempts(self, last: int, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
+        """Yield the last attempts, pending ones included, oldest first."""
+
+    def attempt_columns(self) -> list[str]:
+        """Return the names of the columns of `attempts`."""
+
+
+class LedgerPort(Protocol):
+    """An open ledger.  Every method raises LedgerError where the ledger cannot be read or written."""
+
+    @property
+    def path(self) -> Path:
+        """The path that names the ledger, also in messages; its spool is kept beside it."""
+
+    def write(
+        self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
+    ) -> list[LedgerError | Refusal | None]:
+        """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
+
+    def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
+        """As `write`; None, with nothing written, where it would have to wait for a lock."""
+
+    def recall(self, *, bucket: int, effort: str, now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
+        """Return the statistics of prompts of a size bucket and an effort."""
+
+    def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
+        """Whether a provider has a retry token left."""
+
+    def reset_breakers(self, provider: str) -> int:
+        """Close every circuit of a provider; return how many were not closed."""
+
+    def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+        """Take in spooled rows, then settle the rows of dead processes.
+
+        Returns the spool files that other processes keep locked.
+        """
+
+    def snapshot(self) -> AbstractContextManager[LedgerSnapshot]:
+        """Open one read transaction for reports."""
+
+    def fill_sums(self) -> None:
+        """Sum up what reports would otherwise have to sum, in short transactions."""
+
+    def correct(self, named: str, cost_picousd: int, now_ms: int) -> Correction:
+        """Replace the cost of an attempt by a known one.
+
+        Raises:
+            RequestError: there is no such attempt, it is pending, or its request has several.
+        """
+
+    def backup(self, target: Path) -> None:
+        """Copy the ledger into a new file.
+
+        Raises:
+            RequestError: the file exists, or its folder does not.
+            OutputError: the file cannot be written.
+        """
+
+    def prunable(self, before_ms: int) -> int:
+        """Return how many attempts `prune` would delete."""
+
+    def prune(self, before_ms: int) -> int:
+        """Delete settled attempts that started before a time, and keep their sums; return how many."""
+
+    def close(self) -> None:
+        """Close the ledger after the open transaction."""
+
+    def close_at_once(self) -> bool:
+        """Close the ledger unless another thread uses it; return whether it is closed."""
+
+    def leave(self) -> None:
+        """Leave the ledger open in a process that ends now."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import Counts
 
 Key = TypeVar("Key")
 
@@ -91,43 +91,43 @@ class UncertainCosts:
 COUNTERS: Final = tuple(one.name for one in fields(Line) if one.name != "key")
 
 
-def by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
+def by_model(counts: Counts, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
     """Return a line for each model that was called in the span, dearest first.  Both ends are whole quarter-hours."""
-    return grouped(ledger, "model", Span(since_ms, until_ms, workspace))
+    return grouped(counts, "model", Span(since_ms, until_ms, workspace))
 
 
-def grouped(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime] | None = None) -> list[Line]:
+def grouped(counts: Counts, by: str, span: Span, local: Callable[[int], datetime] | None = None) -> list[Line]:
     """Return a line for each value of one of DIMENSIONS: days and hours in order, all else dearest first.
 
     `local` tells the time on the user's wall; days and hours need it.
     """
     if by in _CLOCK:
         assert local is not None
-        return _by_clock(ledger, by, span, local)
+        return _by_clock(counts, by, span, local)
     keys = ("provider", "model") if by == "model" else (by,)
-    return sorted(_lines(ledger, keys, span), key=lambda line: (-line.cost_usd, -line.call_count, *line.key.values()))
+    return sorted(_lines(counts, keys, span), key=lambda line: (-line.cost_usd, -line.call_count, *line.key.values()))
 
 
-def _by_clock(ledger: Ledger, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
+def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
     """Sum the buckets of each day or hour on the user's wall; an hour that comes twice has two offsets."""
     found: dict[str, Sequence[int]] = {}
-    for (bucket,), counts in ledger.counted(("quarter",), span):
+    for (bucket,), counters in counts.counted(("quarter",), span):
         told = local(bucket * BUCKET_MS).isoformat()
-        _add(found, told[:10] if by == "day" else f"{told[:13]}:00{told[19:]}", counts)
-    return [Line({by: label}, *counts) for label, counts in found.items()]
+        _add(found, told[:10] if by == "day" else f"{told[:13]}:00{told[19:]}", counters)
+    return [Line({by: label}, *counters) for label, counters in found.items()]
 
 
-def _lines(ledger: Ledger, keys: tuple[str, ...], span: Span) -> list[Line]:
+def _lines(counts: Counts, keys: tuple[str, ...], span: Span) -> list[Line]:
     """Sum the span by keys."""
     found: dict[tuple[str, ...], Sequence[int]] = {}
-    for key, counts in ledger.counted(keys, span):
-        _add(found, tuple(map(str, key)), counts)
-    return [Line(dict(zip(keys, key, strict=True)), *counts) for key, counts in found.items()]
+    for key, counters in counts.counted(keys, span):
+        _add(found, tuple(map(str, key)), counters)
+    return [Line(dict(zip(keys, key, strict=True)), *counters) for key, counters in found.items()]
 
 
-def _add(found: dict[Key, Sequence[int]], key: Key, counts: Sequence[int]) -> None:
-    known = found.get(key)
-    found[key] = counts if known is None else [*map(add, known, counts)]
+def _add(sums: dict[Key, Sequence[int]], key: Key, counters: Sequence[int]) -> None:
+    before = sums.get(key)
+    sums[key] = counters if before is None else [*map(add, before, counters)]
 
 
 def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:

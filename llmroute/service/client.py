@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.stats import Breaker
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.planning.model_stats import Memory
@@ -72,7 +72,7 @@ class LLMService:
         *,
         config: Config | None = None,
         api_keys: Mapping[str, str] | None = None,
-        ledger: Ledger | None = None,
+        ledger: LedgerPort | None = None,
         registry: ModelRegistry | None = None,
         note: Callable[[str], None] | None = None,
         trace: Callable[[str], None] | None = None,

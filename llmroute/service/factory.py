@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import httpx
 
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import LedgerPort
     from llmroute.types import AttemptRecord
 
 
 def get_llm_service(  # noqa: PLR0913 (by keyword)
-    ledger: Ledger | str | PathLike[str] | None = None,
+    ledger: LedgerPort | str | PathLike[str] | None = None,
     *,
     config: Config | None = None,
     api_keys: Mapping[str, str] | None = None,
@@ -42,9 +42,9 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
         RequestError: an HTTP client or the ledger is of another kind.
     """
     if ledger is not None and not isinstance(ledger, str | os.PathLike):
-        from llmroute.ledger.sqlite.store import Ledger
+        from llmroute.ledger.opening import is_ledger
 
-        if not isinstance(ledger, Ledger):
+        if not is_ledger(ledger):
             raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger

@@ -56,11 +56,11 @@ def write(path: Path, attempts: int, now_ms: int) -> None:
             db.execute(f"DROP TRIGGER {name}")
         insert = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
         for first in range(0, attempts, CHUNK):
-            with ledger.transaction():
+            with ledger.connection.transaction():
                 db.executemany(insert, (row.values() for row in rows(first, attempts, now_ms)))
-        with ledger.transaction():
+        with ledger.connection.transaction():
             compute_rollups(db)
-        fill(ledger)
+        fill(ledger.connection)
         for _, sql in triggers:
             db.execute(sql)
 

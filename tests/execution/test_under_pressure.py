@@ -130,7 +130,7 @@ def test_a_child_that_is_forked_while_a_thread_writes_can_write_too(tmp_path: Pa
     with Ledger(path) as ledger:
 
         def write() -> None:
-            with ledger.transaction():
+            with ledger.connection.transaction():
                 begun.set()
                 go_on.wait(0.3)
 
@@ -142,14 +142,14 @@ def test_a_child_that_is_forked_while_a_thread_writes_can_write_too(tmp_path: Pa
             code = 1
             try:
                 ledger.db.execute("PRAGMA busy_timeout = 1000")
-                with ledger.transaction():
+                with ledger.connection.transaction():
                     code = 0
             finally:
                 os._exit(code)
         go_on.set()
         writer.join()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        with ledger.transaction():
+        with ledger.connection.transaction():
             pass
 
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.budgets import Cap
 from llmroute.ledger.processes import this_process
+from llmroute.ledger.reports import by_model
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from llmroute.ledger.reports import Line
+    from llmroute.ledger.sqlite.store import Ledger
 
 NOW_MS = 1_790_000_100_000
 FOREVER_MS = NOW_MS * 2
@@ -55,6 +59,12 @@ def cap(picousd: int, period: str = "total", workspace: str = "", start_ms: int 
 def fixed(picousd: int) -> WorstCase:
     """Return the worst case of an attempt that may cost so much and cannot be cut down."""
     return WorstCase(picousd, 0, 0, 0)
+
+
+def model_lines(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
+    """Return the lines of a report by model."""
+    with ledger.snapshot() as snapshot:
+        return by_model(snapshot, since_ms, until_ms, workspace)
 
 
 def at_once(count: int, work: Callable[..., None], *arguments: object) -> None:

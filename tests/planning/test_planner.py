@@ -83,7 +83,7 @@ def configured(house: House, text: str) -> House:
 def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
     provider, _, model = name.partition("/")
     now_ms = time.time_ns() // 1_000_000
-    with Ledger(house.folder / "ledger.db") as ledger, ledger.transaction() as db:
+    with Ledger(house.folder / "ledger.db") as ledger, ledger.connection.transaction() as db:
         learn(db, [Observation(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson)])
 
 

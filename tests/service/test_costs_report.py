@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from llmroute.config import Limit
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.service.costs import comparison
 from llmroute.service.costs.report import CostQuery, bill
 from tests.support.provider_servers import House
 
@@ -49,3 +52,28 @@ def test_without_a_ledger_there_is_nothing_to_pay_and_none_is_made(tmp_path: Pat
     told = bill(config, CostQuery("month"), now=NOW)
     assert (told.total.call_count, told.total.cost_usd, told.by_model) == (0, 0, [])
     assert not config.ledger_path.exists()
+
+
+def test_a_report_its_days_and_its_budgets_are_of_one_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(House(tmp_path).service().config, limits=(Limit("month", "", 10**12),))
+
+    def write(request: str) -> None:
+        with Ledger(config.ledger_path) as ledger:
+            started_ms = milliseconds(NOW) - 1000
+            ledger.settle(
+                AttemptRow(request, 1, started_ms, "openai", "m", streaming=False, status="ok", cost_picousd=7)
+            )
+
+    def previous_period(*arguments: Any) -> comparison.PreviousPeriod | None:
+        write("while the report is read")
+        return before(*arguments)
+
+    write("before")
+    before = comparison.previous_period
+    monkeypatch.setattr(comparison, "previous_period", previous_period)
+    screen = comparison.cost_screen(config, CostQuery("month"), charts=True, now=NOW)
+    assert screen.charts is not None
+    assert screen.report.total.cost_picousd == 7
+    assert sum(line.cost_picousd for _, line in screen.charts.days) == 7
+    assert [status.spent_picousd for status in screen.charts.budgets] == [7]
+    assert bill(config, CostQuery("month"), now=NOW).total.cost_picousd == 14

@@ -20,7 +20,7 @@ from llmroute.cli.output.costs import as_csv, as_json, as_markdown, lines_of
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.reports import DIMENSIONS
-from llmroute.service.costs.comparison import Comparison, bars, picture
+from llmroute.service.costs.comparison import Comparison, cost_screen
 from llmroute.service.costs.export import export
 from llmroute.service.costs.report import CostQuery, bill
 from tests.support.generated_ledger import ATTEMPTS, WORKSPACES, count, generate, read, with_wall_clock
@@ -151,8 +151,9 @@ def test_the_span_before_and_the_days_equal_a_count_too(zone: str, config: Confi
     now = NOWS[0].astimezone(ZoneInfo(zone))
     placed = with_wall_clock(rows, ZoneInfo(zone))
     for case in cases(now)[:4]:
-        told = bill(config, case.question, now=now)
-        seen = picture(config, told, now=now)
+        screen = cost_screen(config, case.question, charts=True, now=now)
+        seen = screen.comparison
+        assert screen.charts is not None
         assert seen.before is not None
         assert case.since is not None
         length_ms = milliseconds(seen.before.until) - milliseconds(seen.before.since)
@@ -160,7 +161,7 @@ def test_the_span_before_and_the_days_equal_a_count_too(zone: str, config: Confi
         span = case._replace(since=seen.before.since, until=floor(seen.before.until - timedelta(seconds=1)) + QUARTER)
         assert seen.before.total.call_count == len(inside(placed, span))
         by_day = count(inside(placed, case), "day")
-        days = bars(config, told, now=now).days
+        days = screen.charts.days
         assert len(days) <= 31
         for day, line in days:
             group = by_day.get((day.isoformat(),))
@@ -171,14 +172,14 @@ def test_the_span_before_and_the_days_equal_a_count_too(zone: str, config: Confi
 def test_the_span_before_is_the_calendars(config: Config) -> None:
     zone = ZoneInfo("Europe/Berlin")
     march = datetime(2026, 3, 31, 12, tzinfo=zone)
-    seen = picture(config, bill(config, CostQuery("month"), now=march), now=march)
+    seen = cost_screen(config, CostQuery("month"), charts=False, now=march).comparison
     assert seen.before is not None
     assert (seen.before.since, seen.before.until) == (
         datetime(2026, 2, 1, tzinfo=zone),
         datetime(2026, 3, 1, tzinfo=zone),
     )
-    assert picture(config, bill(config, CostQuery("all"), now=march), now=march).before is None
-    week = picture(config, bill(config, CostQuery(since="7d"), now=march), now=march).before
+    assert cost_screen(config, CostQuery("all"), charts=False, now=march).comparison.before is None
+    week = cost_screen(config, CostQuery(since="7d"), charts=False, now=march).comparison.before
     assert week is not None
     assert week.until - week.since == timedelta(days=7)
 

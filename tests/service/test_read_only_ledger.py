@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.opening import lock_timeout
+from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.service.ledger_opening import opened, patience_of
+from llmroute.service.ledger_opening import snapshot
 from tests.support.provider_servers import House
 
 if TYPE_CHECKING:
@@ -29,10 +31,9 @@ def with_a_dead_call(tmp_path: Path, **environ: str) -> Config:
 
 
 def count(config: Config) -> int:
-    with opened(config, NOW) as ledger:
-        assert ledger is not None
-        (found,) = ledger.db.execute("SELECT count(*) FROM attempts").fetchone()
-        return int(found)
+    with snapshot(config, NOW) as reading:
+        assert reading is not None
+        return len([*reading.attempts(AttemptFilter())])
 
 
 def test_a_ledger_whose_lock_is_held_is_read_and_not_waited_for_again(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_ledger_whose_lock_is_held_is_read_and_not_waited_for_again(tmp_path: 
     with closing(sqlite3.connect(config.ledger_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert count(config) == 1
-    assert patience_of(config).left_s == 0
+    assert lock_timeout(config.ledger_path, config.timeouts.ledger_s).left_s == 0
 
 
 def test_a_ledger_that_cannot_be_written_for_another_reason_is_waited_for_as_ever(tmp_path: Path) -> None:
@@ -49,4 +50,4 @@ def test_a_ledger_that_cannot_be_written_for_another_reason_is_waited_for_as_eve
     with closing(sqlite3.connect(config.ledger_path)) as db:
         db.execute("CREATE TRIGGER full BEFORE UPDATE ON attempts BEGIN SELECT RAISE(ABORT, 'full'); END")
     assert count(config) == 1
-    assert patience_of(config).left_s == config.timeouts.ledger_s
+    assert lock_timeout(config.ledger_path, config.timeouts.ledger_s).left_s == config.timeouts.ledger_s

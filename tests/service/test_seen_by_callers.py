@@ -189,7 +189,7 @@ def damaged(house: House) -> None:
     data[-40 * 4096 : -39 * 4096] = bytes(4096)
     path.write_bytes(data)
     with Ledger(path) as ledger:
-        backup(ledger, house.folder / "copy.db")
+        backup(ledger.connection, house.folder / "copy.db")
 
 
 SEEN: dict[Callable[[House], None], tuple[list[str], str]] = {

@@ -79,7 +79,7 @@ def generate(path: Path) -> None:
     insert = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
     with Ledger(path) as ledger:
         ledger.db.execute("PRAGMA synchronous = OFF")
-        with ledger.transaction() as db:
+        with ledger.connection.transaction() as db:
             db.executemany(insert, rows)
 
 

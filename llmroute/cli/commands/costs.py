@@ -97,19 +97,20 @@ def show(
         RequestError: there is no such period or span.
         LedgerError: the ledger cannot be read.
     """
+    if form == "text":
+        from llmroute.cli.output.charts import painted, unpainted
+        from llmroute.service.costs.comparison import cost_screen
+
+        screen = cost_screen(config, question, charts=fancy(color), now=now)
+        fit = width() if screen.charts or sys.stdout.isatty() else None
+        lines = lines_of(screen.report, screen.comparison, screen.charts, fit)
+        write_text(painted(lines, width()) if screen.charts else unpainted(lines))
+        return
     from llmroute.service.costs.report import bill
 
-    told = bill(config, question, now=now)
+    report = bill(config, question, now=now)
     if form == "json":
-        write_json(as_json(told))
-    elif form != "text":
-        text = as_csv(told) if form == "csv" else as_markdown(told)
-        write_text(harmless(text) if sys.stdout.isatty() else text)
+        write_json(as_json(report))
     else:
-        from llmroute.cli.output.charts import painted, unpainted
-        from llmroute.service.costs.comparison import bars, picture
-
-        seen = picture(config, told, now=now)
-        drawn = bars(config, told, now=now) if fancy(color) else None
-        lines = lines_of(told, seen, drawn, width() if drawn or sys.stdout.isatty() else None)
-        write_text(painted(lines, width()) if drawn else unpainted(lines))
+        text = as_csv(report) if form == "csv" else as_markdown(report)
+        write_text(harmless(text) if sys.stdout.isatty() else text)

@@ -19,8 +19,7 @@ from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.ledger.sqlite.maintenance.integrity import Report
-    from llmroute.service.costs.maintenance import Repaired
+    from llmroute.ledger.maintenance import CheckReport, Repaired
 
 # About a million rows.
 LONG_BYTES = 500_000_000
@@ -74,7 +73,7 @@ def _rehearse(config: Config, *, as_json: bool) -> None:
         raise typer.Exit(exit_codes.NEEDS_A_PERSON)
 
 
-def _as_json(report: Report, mended: Repaired | None) -> dict[str, Any]:
+def _as_json(report: CheckReport, mended: Repaired | None) -> dict[str, Any]:
     saved = mended.salvage if mended else None
     return {
         "ok": report.sound,
@@ -109,7 +108,7 @@ def _mended(mended: Repaired, *, would: str = "") -> str:
     return "".join(f"{line}\n" for line in (*lines, *mended.told))
 
 
-def _told(report: Report, path: str) -> str:
+def _told(report: CheckReport, path: str) -> str:
     lines = [f"{fault} (llmroute costs check --repair mends it)" for fault in report.faults]
     lines += report.notes
     if report.sound and not report.absent:

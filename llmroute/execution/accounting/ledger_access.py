@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from llmroute.ledger.port import LedgerEntry, Refusal
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
 
 # Of a request's time, what its waits for the ledger may take together: the rest is for the answer.
 PART_OF_DEADLINE = 0.25
@@ -30,9 +29,9 @@ class LedgerAccess:
     With `capped` it is not opened where what was spent may be missing from it.
     """
 
-    def __init__(self, path: Path, given: Ledger | None, *, capped: bool, wait_s: float) -> None:
+    def __init__(self, path: Path, given: LedgerPort | None, *, capped: bool, wait_s: float) -> None:
         self.path = path if given is None else given.path
-        self._ledger: Ledger | None = None
+        self._ledger: LedgerPort | None = None
         self._given = given
         self._capped = capped
         self._wait_s = wait_s
@@ -104,7 +103,7 @@ class LedgerAccess:
             self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
-    def ledger(self, patience: LockTimeout | None = None) -> Ledger:
+    def ledger(self, patience: LockTimeout | None = None) -> LedgerPort:
         """Return the ledger, opening it when it is not open yet; what others left to do is done then.
 
         Raises:
@@ -125,13 +124,10 @@ class LedgerAccess:
         finally:
             opening.release()
 
-    def _open(self, patience: LockTimeout) -> Ledger:
-        from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
-        from llmroute.ledger.sqlite.store import Ledger
+    def _open(self, patience: LockTimeout) -> LedgerPort:
+        from llmroute.ledger.opening import open_for_requests
 
-        if self._capped:
-            refuse_emptied(self.path)
-        ledger = self._given or Ledger(self.path, busy_timeout_s=self._wait_s, opening=patience)
+        ledger = self._given or open_for_requests(self.path, capped=self._capped, wait_s=self._wait_s, opening=patience)
         try:
             self._tend(ledger, patience)
         except BaseException:
@@ -140,7 +136,7 @@ class LedgerAccess:
             raise
         return ledger
 
-    def _tend(self, ledger: Ledger, patience: LockTimeout) -> None:
+    def _tend(self, ledger: LedgerPort, patience: LockTimeout) -> None:
         locked = ledger.tend(time.time_ns() // 1_000_000, patience)
         if locked and self._capped:
             raise LedgerError(

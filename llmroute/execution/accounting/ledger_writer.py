@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.port import LedgerEntry, Refusal
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
     from llmroute.ledger.stats import ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
@@ -63,7 +62,7 @@ class LedgerWriter:
         self,
         path: Path,
         warn: Callable[[str], None],
-        ledger: Ledger | None = None,
+        ledger: LedgerPort | None = None,
         *,
         limits: Sequence[Limit] = (),
         wait_s: float = LOCK_WAIT_S,

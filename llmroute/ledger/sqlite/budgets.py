@@ -51,7 +51,7 @@ def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: W
     row.reserved_picousd = worst.picousd(tokens)
 
 
-def standing(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
+def summed_status(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
     """Return how a cap stands, summed anew: what was spent from the rollups, what is reserved from pending rows."""
     own = "" if cap.workspace == EVERY_WORKSPACE else _OF_WORKSPACE
     values = {"since_ms": cap.start_ms, "since": cap.start_ms // BUCKET_MS, "workspace": cap.workspace}
@@ -69,7 +69,7 @@ def _current(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
     ).fetchone()
     if kept is not None and kept[:2] == (cap.start_ms, cap.cap_picousd):
         return BudgetStatus(cap, *kept[2:])
-    now = standing(db, cap)
+    now = summed_status(db, cap)
     db.execute(
         "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?)",
         (cap.period, cap.workspace, cap.start_ms, cap.cap_picousd, now.spent_picousd, now.reserved_picousd),

@@ -10,7 +10,7 @@ from llmroute.ledger.port import Correction
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 _FOUND = """
 SELECT id, request_id, attempt, provider, model, status, cost_picousd,
@@ -26,7 +26,7 @@ WHERE id = ?
 _LONGEST_ROW_ID = 18
 
 
-def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Correction:
+def correct(connection: SharedConnection, named: str, cost_picousd: int, now_ms: int) -> Correction:
     """Put a known cost in place of an attempt's; sums and budgets follow in the same transaction.
 
     `named` is the attempt's row id, or the id of its request, with `/2` for the second of several attempts.
@@ -35,7 +35,7 @@ def correct(ledger: Ledger, named: str, cost_picousd: int, now_ms: int) -> Corre
         RequestError: there is no such attempt, it is under way, or the request has several.
         LedgerError: the ledger cannot be written.
     """
-    with ledger.transaction() as db:
+    with connection.transaction() as db:
         row_id, request_id, attempt, provider, model, status, old, fact = _the_one(db, named)
         if status == "pending":
             raise RequestError(f"attempt {named} is under way", hint="correct it when it has ended")

@@ -1,4 +1,4 @@
-"""Take in what other runs had to leave beside the ledger, and give up the rows of those that died."""
+"""Take in what other runs had to leave beside the connection, and give up the rows of those that died."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 
-def tend(ledger: Ledger, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
     """See `Ledger.tend`.
 
     Raises:
         LedgerError: there is something to do, and it cannot be written.
     """
     locked = []
-    for place in spool.waiting(ledger.path):
+    for place in spool.waiting(connection.path):
         try:
-            _take_in(ledger, place, patience)
+            _take_in(connection, place, patience)
         except LedgerError as error:
             # A spool that another user wrote, under sudo for one, does not keep the ledger from being used.
             if isinstance(error.__cause__, BlockingIOError):
                 locked.append(place)
             elif not isinstance(error.__cause__, PermissionError):
                 raise
-    with ledger.reading(patience) as db:
+    with connection.reading(patience) as db:
         dead = dead_rows(db, now_ms)
     if dead:
-        with ledger.transaction(patience) as db:
+        with connection.transaction(patience) as db:
             lose(db, dead, now_ms)
     return locked
 
 
-def _take_in(ledger: Ledger, place: Path, patience: LockTimeout | None) -> None:
+def _take_in(connection: SharedConnection, place: Path, patience: LockTimeout | None) -> None:
     """Take in one spool file.
 
     Whoever has the spool waits for nothing: the ledger is waited for first, and committed before the spool goes.
     """
-    with translated(ledger.path), ledger.transaction(patience) as db, spool.taken(place) as (rows, strange):
+    with translated(connection.path), connection.transaction(patience) as db, spool.taken(place) as (rows, strange):
         for row in rows:
             try:
                 db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())

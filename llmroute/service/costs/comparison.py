@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.periods import before, clock_of, milliseconds, start_of
 from llmroute.registry.pricing import cost_picousd, price_on
-from llmroute.service.costs.maintenance import standings
-from llmroute.service.ledger_opening import opened
+from llmroute.service.costs.maintenance import standings_in
+from llmroute.service.costs.report import report_of, reported_span
+from llmroute.service.ledger_opening import snapshot
 from llmroute.types import PICO_PER_USD, Usage
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.budgets import BudgetStatus
+    from llmroute.ledger.port import LedgerSnapshot
     from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
-    from llmroute.service.costs.report import CostReport
+    from llmroute.service.costs.report import CostQuery, CostReport
 
 MOST_DAYS = 31
 
@@ -61,71 +63,76 @@ class ChartData:
     budgets: list[BudgetStatus]
 
 
-def picture(config: Config, told: CostReport, *, now: datetime | None = None) -> Comparison:
-    """Return what is said beside a bill.
+@dataclass(frozen=True, slots=True)
+class CostScreen:
+    """A cost report with what is shown beside it; `charts` is None where they are not drawn."""
+
+    report: CostReport
+    comparison: Comparison
+    charts: ChartData | None
+
+
+def cost_screen(config: Config, question: CostQuery, *, charts: bool, now: datetime | None = None) -> CostScreen:
+    """Return a cost report with its comparison, and with chart data where `charts` asks for it, of one snapshot.
 
     Raises:
+        RequestError: the period or the span is not valid.
         LedgerError: the ledger cannot be read.
     """
-    now = now or told.until
     from llmroute.planning.default_registry import registry_of
 
+    now = now or datetime.now().astimezone()
+    span = reported_span(question, now)
+    with snapshot(config, now) as reading:
+        report = report_of(reading, question, span, now)
+        before = previous_period(reading, report, now)
+        data = chart_data(reading, config, report, now) if charts else None
     registry = registry_of(config.config_dir, config.models, now.date())
-    return Comparison(_before(config, told, now), what_if(config, told, registry))
+    return CostScreen(report, Comparison(before, what_if(config, report, registry)), data)
 
 
-def bars(config: Config, told: CostReport, *, now: datetime | None = None) -> ChartData:
-    """Return what is drawn beside a bill.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    now = now or told.until
-    every = standings(config, now=now)
-    own = [one for one in every if told.workspace is None or one.cap.workspace in ("", told.workspace)]
-    return ChartData(_days(config, told, now), own)
+def chart_data(reading: LedgerSnapshot | None, config: Config, report: CostReport, now: datetime) -> ChartData:
+    """Return the days of a report and the budgets that bind its workspace."""
+    statuses = standings_in(reading, config, now)
+    own = [one for one in statuses if report.workspace is None or one.cap.workspace in ("", report.workspace)]
+    return ChartData(_days(reading, report, now), own)
 
 
-def _before(config: Config, told: CostReport, now: datetime) -> PreviousPeriod | None:
-    if told.period is not None:
-        span = before(told.period, now)
-    elif told.since is not None:
-        since_ms = milliseconds(told.since)
-        # As many whole quarter-hours as the bill itself is made of.
-        length_ms = -(-milliseconds(told.until) // BUCKET_MS) * BUCKET_MS - since_ms
-        span = clock_of(now)(since_ms - length_ms), told.since
+def previous_period(reading: LedgerSnapshot | None, report: CostReport, now: datetime) -> PreviousPeriod | None:
+    """Return the costs of the span before a report's that is as long; None where the report has no beginning."""
+    from llmroute.ledger.reports import by_model, total
+
+    if report.period is not None:
+        span = before(report.period, now)
+    elif report.since is not None:
+        since_ms = milliseconds(report.since)
+        # In complete buckets, as the report itself.
+        length_ms = -(-milliseconds(report.until) // BUCKET_MS) * BUCKET_MS - since_ms
+        span = clock_of(now)(since_ms - length_ms), report.since
     else:
         span = None
     if span is None:
         return None
-    from llmroute.ledger.reports import by_model, total
-
-    with opened(config, now) as ledger:
-        ends = milliseconds(span[0]), milliseconds(span[1])
-        lines = [] if ledger is None else by_model(ledger, *ends, told.workspace)
-    return PreviousPeriod(*span, total(lines))
+    ends = milliseconds(span[0]), milliseconds(span[1])
+    return PreviousPeriod(*span, total([] if reading is None else by_model(reading, *ends, report.workspace)))
 
 
-def _days(config: Config, told: CostReport, now: datetime) -> list[tuple[date, Line]]:
-    """Return the last days of the span, those without a call too.
-
-    A span without a beginning begins with the first call.
-    """
+def _days(reading: LedgerSnapshot | None, report: CostReport, now: datetime) -> list[tuple[date, Line]]:
+    """Return the last days of the span, those without attempts too; the first is that of the first attempt, if open."""
     from llmroute.ledger.reports import Line, Span, grouped
 
     local = clock_of(now)
-    last = local(milliseconds(told.until) - 1)
+    last = local(milliseconds(report.until) - 1)
     first = start_of("day", last - timedelta(days=MOST_DAYS - 1))
     assert first is not None
-    since = first if told.since is None else max(first, told.since)
-    with opened(config, now) as ledger:
-        span = Span(milliseconds(since), milliseconds(told.until), told.workspace)
-        lines = [] if ledger is None else grouped(ledger, "day", span, local)
-    found = {date.fromisoformat(line.key["day"]): line for line in lines}
-    day = since.date() if told.since is not None else min(found, default=last.date())
+    since = first if report.since is None else max(first, report.since)
+    span = Span(milliseconds(since), milliseconds(report.until), report.workspace)
+    lines = [] if reading is None else grouped(reading, "day", span, local)
+    by_day = {date.fromisoformat(line.key["day"]): line for line in lines}
+    day = since.date() if report.since is not None else min(by_day, default=last.date())
     days = []
     while day <= last.date():
-        days.append((day, found.get(day) or Line()))
+        days.append((day, by_day.get(day) or Line()))
         day += timedelta(days=1)
     return days
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError, cannot_write
 from llmroute.files import replacing
+from llmroute.ledger.opening import attempt_columns
+from llmroute.ledger.periods import milliseconds
 from llmroute.service.costs.report import ends_ms
 from llmroute.service.costs.spreadsheet import harmless_cell
-from llmroute.service.ledger_opening import ledger_of, opened
+from llmroute.service.ledger_opening import ledger_to_change, opened, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,12 +51,10 @@ def last_attempts(config: Config, count: int, selection: Selection | None = None
         RequestError: a time is none.
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.sqlite.queries import attempts as records
-
     now = datetime.now().astimezone()
     wanted = _wanted(selection, now)
-    with opened(config, now) as ledger:
-        return [] if ledger is None else list(records.last_attempts(ledger, count, wanted))
+    with snapshot(config, now) as reading:
+        return [] if reading is None else list(reading.last_attempts(count, wanted))
 
 
 def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
@@ -80,7 +80,6 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
         RequestError: there is no ledger or no such attempt, or no call costs as much.
         LedgerError: the ledger cannot be written.
     """
-    from llmroute.ledger.sqlite.corrections import correct as corrected
     from llmroute.planning.usage_cost import MOST_PICOUSD
     from llmroute.types import PICO_PER_USD
 
@@ -88,10 +87,10 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
         raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
     cost_picousd = round(cost_usd * PICO_PER_USD)
     now = datetime.now().astimezone()
-    with opened(config, now, ledger_of) as ledger:
+    with opened(config, now, ledger_to_change) as ledger:
         if ledger is None:
             raise RequestError(f"there is no ledger at {config.ledger_path} yet")
-        return corrected(ledger, named, cost_picousd, round(now.timestamp() * 1000))
+        return ledger.correct(named, cost_picousd, milliseconds(now))
 
 
 def export(config: Config, target: Path, selection: Selection | None = None) -> int:
@@ -120,15 +119,14 @@ def export_to(config: Config, file: TextIO, form: str, selection: Selection | No
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
     """Lend the columns and the rows of the attempts that are wanted."""
-    from llmroute.ledger.sqlite.queries.attempts import attempt_columns, attempts, columns_without_ledger
-
     now = datetime.now().astimezone()
     wanted = _wanted(selection, now)
-    with opened(config, now) as ledger:
-        if ledger is None:
-            yield columns_without_ledger(), iter(())
+    with snapshot(config, now) as reading:
+        if reading is None:
+            yield attempt_columns(), iter(())
         else:
-            yield attempt_columns(ledger), attempts(ledger, wanted)
+            with closing(reading.attempts(wanted)) as rows:
+                yield reading.attempt_columns(), rows
 
 
 def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, Any]]) -> int:

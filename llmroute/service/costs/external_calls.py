@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.periods import END_OF_TIME_MS
+from llmroute.ledger.port import Settled
 from llmroute.ledger.stats import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.port import LedgerPort
 
 
 class ExternalCall(NamedTuple):
@@ -24,7 +26,7 @@ class ExternalCall(NamedTuple):
     cost_usd: float | None
 
 
-def track_usage(ledger: Ledger, call: ExternalCall, request_id: str, now_ms: int) -> None:
+def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms: int) -> None:
     """Write a call that was made elsewhere, settled at once, and learn from it.
 
     Raises:
@@ -57,10 +59,12 @@ def track_usage(ledger: Ledger, call: ExternalCall, request_id: str, now_ms: int
         succeeded=call.success,
         ttft_s=call.latency_ms / 1000 if call.success and call.latency_ms else None,
     )
-    ledger.settle(row, lesson)
+    (error,) = ledger.write([Settled(row, lesson)])
+    if error is not None:
+        raise error
 
 
-def usage_stats(ledger: Ledger, provider: str | None) -> dict[str, dict[str, Any]]:
+def usage_stats(ledger: LedgerPort, provider: str | None) -> dict[str, dict[str, Any]]:
     """Return calls, time and money of each model that was ever called.
 
     Raises:
@@ -68,6 +72,8 @@ def usage_stats(ledger: Ledger, provider: str | None) -> dict[str, dict[str, Any
     """
     from llmroute.ledger.reports import by_model
 
+    with ledger.snapshot() as reading:
+        lines = by_model(reading, None, END_OF_TIME_MS)
     return {
         f"{line.key['provider']}/{line.key['model']}": {
             "total_calls": line.call_count,
@@ -76,6 +82,6 @@ def usage_stats(ledger: Ledger, provider: str | None) -> dict[str, dict[str, Any
             "total_latency_ms": line.latency_ms,
             "total_cost_usd": line.cost_usd,
         }
-        for line in by_model(ledger, None, 2**62)
+        for line in lines
         if provider in (None, line.key["provider"])
     }

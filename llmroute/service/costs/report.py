@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
 from llmroute.request.options import require_one_of
-from llmroute.service.ledger_opening import ledger_to_read, opened
+from llmroute.service.ledger_opening import ledger_to_read, snapshot
 
 if TYPE_CHECKING:
     from llmroute.config import Config
+    from llmroute.ledger.port import LedgerSnapshot
     from llmroute.ledger.reports import Line, UncertainCosts
 
 __all__ = ["PERIODS", "CostQuery", "CostReport", "bill"]
+
+ReportedSpan: TypeAlias = "tuple[str | None, datetime | None, datetime]"
 
 DEFAULT_PERIOD = "month"
 _HOURS = {"h": 1, "d": 24, "w": 168}
@@ -55,35 +59,45 @@ class CostReport:
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
-    """Return the bill of the current calendar period or of a span, in the user's time zone.
+    """Return the costs of the current calendar period or of a span, in the user's time zone.
 
     Raises:
-        RequestError: there is no such period, or no such span.
+        RequestError: the period or the span is not valid.
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.reports import Span, UncertainCosts, by_model, grouped, total
-    from llmroute.ledger.sqlite.queries.uncertain_costs import unsure
-
     now = now or datetime.now().astimezone()
-    period, since, until = _ends(question, now)
+    span = reported_span(question, now)
+    with snapshot(config, now) as reading:
+        return report_of(reading, question, span, now)
+
+
+def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: ReportedSpan, now: datetime) -> CostReport:
+    """As `bill`, from an open snapshot; None is a ledger without attempts."""
+    from llmroute.ledger.reports import Span, UncertainCosts, by_model, grouped, total
+
+    period, since, until = ends
     since_ms, until_ms = None if since is None else milliseconds(since), milliseconds(until)
     if period == "all":
-        # Calls that were made while the clock was ahead, too.
+        # Attempts that started while the clock was ahead, too.
         until_ms = END_OF_TIME_MS
     lines: list[Line] = []
     groups: list[Line] = []
-    doubts = UncertainCosts()
-    with opened(config, now) as ledger:
-        if ledger is not None:
-            span = Span(since_ms, until_ms, question.workspace)
-            lines = by_model(ledger, since_ms, until_ms, question.workspace)
-            doubts = unsure(ledger, span)
-            if question.by is not None:
-                groups = grouped(ledger, question.by, span, clock_of(now))
-    return CostReport(period, since, until, question.workspace, total(lines), lines, question.by, groups, doubts)
+    uncertain = UncertainCosts()
+    if reading is not None:
+        span = Span(since_ms, until_ms, question.workspace)
+        lines = by_model(reading, since_ms, until_ms, question.workspace)
+        uncertain = reading.uncertain_costs(span)
+        if question.by is not None:
+            groups = grouped(reading, question.by, span, clock_of(now))
+    return CostReport(period, since, until, question.workspace, total(lines), lines, question.by, groups, uncertain)
 
 
-def _ends(question: CostQuery, now: datetime) -> tuple[str | None, datetime | None, datetime]:
+def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
+    """Return the period of a query, None where it has a span of its own, and the ends of what it asks for.
+
+    Raises:
+        RequestError: the period or the span is not valid.
+    """
     if question.since is None and question.until is None:
         period = question.period or DEFAULT_PERIOD
         require_one_of("period", period, PERIODS)
@@ -143,14 +157,12 @@ def _milliseconds(text: str, now: datetime) -> int | None:
 
 
 def known_workspaces(config: Config) -> list[str]:
-    """Return the workspaces that any call was on the bill of.
+    """Return the names of all workspaces in the ledger.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     if not config.ledger_path.exists():
         return []
-    from llmroute.ledger.sqlite.queries.workspaces import workspaces
-
-    with ledger_to_read(config) as ledger:
-        return workspaces(ledger)
+    with closing(ledger_to_read(config)) as ledger, ledger.snapshot() as reading:
+        return reading.workspaces()

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
+from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger.opening import bring_up_to_date, is_ledger, snapshot_of
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
 from llmroute.request.options import require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import TypeVar
 
+    from llmroute.ledger.port import LedgerPort, LedgerSnapshot
     from llmroute.ledger.reports import Line
-    from llmroute.ledger.sqlite.store import Ledger
 
     T = TypeVar("T")
 
@@ -24,17 +27,14 @@ if TYPE_CHECKING:
 class LLMTracker:
     """Reads the bill from a ledger; days and periods are those of the user's time zone."""
 
-    def __init__(self, ledger: Ledger | str | PathLike[str] | None = None) -> None:
+    def __init__(self, ledger: LedgerPort | str | PathLike[str] | None = None) -> None:
         """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question.
 
         Raises:
             RequestError: `ledger` is something else.
         """
-        if ledger is not None and not isinstance(ledger, str | PathLike):
-            from llmroute.ledger.sqlite.store import Ledger
-
-            if not isinstance(ledger, Ledger):
-                raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
+        if ledger is not None and not isinstance(ledger, str | PathLike) and not is_ledger(ledger):
+            raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
         self._path = Path(ledger) if isinstance(ledger, str | PathLike) else None
         self._ledger = None if isinstance(ledger, str | PathLike) else ledger
 
@@ -52,7 +52,7 @@ class LLMTracker:
         since = start_of(period, now)
         # With calls that were made while the clock was ahead.
         since_ms, until_ms = (None, END_OF_TIME_MS) if since is None else (milliseconds(since), milliseconds(now))
-        lines = await self._ask(lambda ledger: _by_model(ledger, since_ms, until_ms, workspace))
+        lines = await self._ask(lambda reading: _by_model(reading, since_ms, until_ms, workspace))
         return _told(lines)
 
     async def get_daily_costs(self, workspace: str | None = None, days: int = 30) -> list[dict[str, Any]]:
@@ -69,9 +69,9 @@ class LLMTracker:
         begins = [start for start in starts if start is not None]
         ends = [*begins[1:], now]
 
-        def read(ledger: Ledger) -> list[list[Line]]:
+        def read(reading: LedgerSnapshot) -> list[list[Line]]:
             return [
-                _by_model(ledger, milliseconds(begin), milliseconds(end), workspace)
+                _by_model(reading, milliseconds(begin), milliseconds(end), workspace)
                 for begin, end in zip(begins, ends, strict=True)
             ]
 
@@ -79,33 +79,38 @@ class LLMTracker:
         by_day = told or [[] for _ in begins]
         return [{"date": begin.date().isoformat(), **_told(lines)} for begin, lines in zip(begins, by_day, strict=True)]
 
-    async def _ask(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+    async def _ask(self, question: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
         import asyncio
 
         return await asyncio.to_thread(self._ask_blocking, question)
 
-    def _ask_blocking(self, question: Callable[[Ledger], list[T]]) -> list[T]:
+    def _ask_blocking(self, question: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
+        now = datetime.now().astimezone()
         if self._ledger is not None:
-            return question(self._ledger)
-        from llmroute.ledger.sqlite.store import Ledger
+            bring_up_to_date(self._ledger, milliseconds(now))
+            with self._ledger.snapshot() as reading:
+                return question(reading)
+        with self._snapshot(now) as found:
+            return [] if found is None else question(found)
+
+    def _snapshot(self, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
+        if self._path is not None:
+            return snapshot_of(self._path, milliseconds(now), capped=False, wait_s=LOCK_WAIT_S)
         from llmroute.planning.settings import load
+        from llmroute.service.ledger_opening import snapshot
 
-        path = self._path or load().ledger_path
-        if not path.exists():
-            return []
-        with Ledger(path) as ledger:
-            return question(ledger)
+        return snapshot(load(), now)
 
 
-def get_llm_tracker(ledger: Ledger | str | PathLike[str] | None = None) -> LLMTracker:
+def get_llm_tracker(ledger: LedgerPort | str | PathLike[str] | None = None) -> LLMTracker:
     """Return a tracker over `ledger`, open or a file's path, or over the configured one."""
     return LLMTracker(ledger)
 
 
-def _by_model(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None) -> list[Line]:
+def _by_model(reading: LedgerSnapshot, since_ms: int | None, until_ms: int, workspace: str | None) -> list[Line]:
     from llmroute.ledger.reports import by_model
 
-    return by_model(ledger, since_ms, until_ms, workspace)
+    return by_model(reading, since_ms, until_ms, workspace)
 
 
 def _told(lines: list[Line]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger import periods
 from llmroute.ledger.budgets import dollars
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.orphans import lose
 from llmroute.ledger.sqlite.store import Ledger
@@ -75,7 +75,7 @@ def test_a_new_window_starts_at_nothing_and_late_ends_count_in_the_window_they_b
     ledger.begin(late, [old], fixed(100))
     ledger.begin(row("today", at_ms=BEGIN + QUARTER), [new], fixed(100))
     ledger.settle(settled(late, 100))
-    now = standing(ledger.db, new)
+    now = summed_status(ledger.db, new)
     assert (now.spent_picousd, now.reserved_picousd) == (0, 100)
     assert check(ledger.path, NOW_MS).faults == ()
 
@@ -111,13 +111,13 @@ def test_a_lost_call_that_turns_up_is_counted_at_what_it_cost(ledger: Ledger) ->
     made = row("a")
     ledger.begin(made, [cap(100)], fixed(100))
     (row_id,) = ledger.db.execute("SELECT id FROM attempts").fetchone()
-    with ledger.transaction() as db:
+    with ledger.connection.transaction() as db:
         lose(db, [row_id], NOW_MS)
-    assert standing(ledger.db, cap(100)).spent_picousd == 100
+    assert summed_status(ledger.db, cap(100)).spent_picousd == 100
     ledger.settle(settled(made, 40))
-    assert standing(ledger.db, cap(100)).spent_picousd == 40
+    assert summed_status(ledger.db, cap(100)).spent_picousd == 40
     ledger.settle(settled(made, 99))
-    assert standing(ledger.db, cap(100)).spent_picousd == 40, "settled once and for all"
+    assert summed_status(ledger.db, cap(100)).spent_picousd == 40, "settled once and for all"
     assert check(ledger.path, NOW_MS).faults == ()
 
 
@@ -154,14 +154,14 @@ def test_whatever_happens_caps_count_what_the_rows_say_and_are_not_passed(
                 made[number] = new
                 for one in caps:
                     if one.workspace in ("", workspace):
-                        now = standing(ledger.db, one)
+                        now = summed_status(ledger.db, one)
                         assert now.spent_picousd + now.reserved_picousd <= one.cap_picousd
             elif step in ("settle", "unknown") and number in made:
                 old = made[number]
                 cost = None if step == "unknown" else min(amount, old.reserved_picousd)  # type: ignore[attr-defined]
                 ledger.settle(settled(old, cost))  # type: ignore[arg-type]
             elif step == "lose":
-                with ledger.transaction() as db:
+                with ledger.connection.transaction() as db:
                     lose(db, [number + 1], at_ms)
         found = check(ledger.path, NOW_MS)
         assert found.faults == ()

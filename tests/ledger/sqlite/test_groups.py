@@ -15,7 +15,7 @@ from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger import stats
 from llmroute.ledger.port import Pending, Settled
 from llmroute.ledger.sqlite import observations
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
@@ -49,7 +49,7 @@ def test_a_cap_admits_in_order_and_what_it_refuses_hurts_nobody_else(ledger: Led
     outcomes = ledger.write([Pending(one, [bound], fixed(most)) for one, most in zip(made, worst, strict=True)])
     assert [isinstance(one, BudgetExceededError) for one in outcomes] == [False, True, False, True, False]
     assert set(statuses(ledger)) == {"r0", "r2", "r4"}
-    assert standing(ledger.db, bound).left_picousd == 0
+    assert summed_status(ledger.db, bound).left_picousd == 0
     assert outcomes[1] is not None
     assert "$0.00000000006 left" in str(outcomes[1])
 
@@ -59,7 +59,7 @@ def test_what_an_attempt_leaves_of_its_reservation_admits_the_next_in_the_same_g
     bound = cap(100)
     ledger.begin(first, [bound], fixed(100))
     assert ledger.write([Settled(settled(first, 30)), Pending(second, [bound], fixed(70))]) == [None, None]
-    assert standing(ledger.db, bound).left_picousd == 0
+    assert summed_status(ledger.db, bound).left_picousd == 0
 
 
 def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger import spool
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from tests.conftest import PROJECT
@@ -62,7 +62,7 @@ def spend(number: int, path: Path) -> None:
             try:
                 ledger.begin(made, [bound], fixed(WORST))
             except BudgetExceededError:
-                if standing(ledger.db, bound).reserved_picousd == 0:
+                if summed_status(ledger.db, bound).reserved_picousd == 0:
                     return
                 time.sleep(0.002)
                 continue
@@ -75,7 +75,7 @@ def test_32_processes_spend_a_cap_to_within_one_call_and_never_above_it(tmp_path
         ledger.db.execute(ALARM)
     at_once(RIVALS, spend, path)
     with Ledger(path) as ledger:
-        now = standing(ledger.db, cap(CAP))
+        now = summed_status(ledger.db, cap(CAP))
         (rows,) = ledger.db.execute("SELECT sum(cost_picousd) FROM attempts").fetchone()
     assert rows == now.spent_picousd
     assert CAP - WORST < now.spent_picousd <= CAP
@@ -98,7 +98,7 @@ def test_after_500_kills_every_answer_is_there_and_the_cap_has_held(tmp_path: Pa
     with Ledger(path) as ledger:
         ledger.tend(time.time_ns() // 1_000_000)
         status = dict(ledger.db.execute("SELECT request_id, status FROM attempts").fetchall())
-        now = standing(ledger.db, cap(killing.CAP))
+        now = summed_status(ledger.db, cap(killing.CAP))
         (lost, at_worst) = ledger.db.execute(
             "SELECT count(*), sum(cost_picousd) FROM attempts WHERE status = 'lost'"
         ).fetchone()
@@ -135,7 +135,7 @@ def test_an_attempt_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> Non
         with pytest.raises(BudgetExceededError):
             ledger.begin(row("a"), [cap(99)], fixed(100))
         assert ledger.db.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
-        assert standing(ledger.db, cap(99)).left_picousd == 99
+        assert summed_status(ledger.db, cap(99)).left_picousd == 99
         ledger.db.execute(ALARM)
         ledger.begin(row("b"), [cap(100)], fixed(100))
         with pytest.raises(sqlite3.IntegrityError):

@@ -296,7 +296,7 @@ def test_waiting_for_a_lock_ends(path: Path) -> None:
     with (
         Ledger(path, busy_timeout_s=0.1) as ledger,
         Ledger(path) as other,
-        other.transaction(),
+        other.connection.transaction(),
         pytest.raises(LedgerError, match="locked"),
     ):
         ledger.begin(row())
@@ -306,7 +306,7 @@ def test_waiting_for_a_lock_ends(path: Path) -> None:
 
 def test_a_transaction_that_fails_leaves_nothing(path: Path) -> None:
     def insert_and_fail(ledger: Ledger) -> None:
-        with ledger.transaction() as db:
+        with ledger.connection.transaction() as db:
             db.execute(
                 "INSERT INTO attempts (request_id, attempt, status, started_ms, provider, model, streaming,"
                 " usage_source) VALUES ('x', 1, 'ok', 1, 'p', 'm', 0, 'none')"
@@ -461,7 +461,7 @@ def test_a_ledger_that_is_left_has_what_was_written_in_the_file_itself(tmp_path:
 
 def test_a_ledger_that_is_left_while_another_reads_waits_for_nobody(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    with Ledger(path) as other, other.transaction():
+    with Ledger(path) as other, other.connection.transaction():
         ledger = Ledger(path)
         began = time.monotonic()
         ledger.leave()

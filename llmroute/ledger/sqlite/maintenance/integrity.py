@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.budgets import Cap
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.maintenance import CheckReport
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.connection import connected_in_turn
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.maintenance.create import is_emptied
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.sqlite.connection import Connect
-    from llmroute.ledger.sqlite.schema.expected_schema import Difference
 
 MOST_WORDS = 3
 # A table that is missing is an SQLITE_ERROR.
@@ -60,26 +59,9 @@ _NEXT_DAY = f"""
 """  # noqa: S608 (own names)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a check has found: `faults` are wrong, `notes` only wait to be done; both in words for a person."""
-
-    attempts: int
-    faults: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    # Whether it can be mended as it is, or must be rebuilt from what of it can be read.
-    readable: bool = True
-    unlike: tuple[Difference, ...] = ()
-    # Whether there is no ledger yet.
-    absent: bool = False
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.faults
-
-
-def check(path: Path, now_ms: int, patience: LockTimeout | None = None, connect: Connect = connected_in_turn) -> Report:
+def check(
+    path: Path, now_ms: int, patience: LockTimeout | None = None, connect: Connect = connected_in_turn
+) -> CheckReport:
     """Look at everything and change nothing.
 
     Raises:
@@ -88,16 +70,16 @@ def check(path: Path, now_ms: int, patience: LockTimeout | None = None, connect:
     require_sqlite()
     notes = _spooled(path)
     if not path.exists():
-        return Report(0, (), (f"there is no ledger at {path} yet", *notes), absent=True)
+        return CheckReport(0, (), (f"there is no ledger at {path} yet", *notes), absent=True)
     if is_emptied(path):
-        return Report(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
+        return CheckReport(0, (f"the ledger {path} is empty: what was in it is lost",), notes, readable=False)
     try:
         with Ledger(path, patience=patience, connect=connect) as ledger, translated(path):
             return _checked(ledger, now_ms, notes)
     except LedgerError as error:
         if not (_damaged(error.__cause__) or _is_misnumbered(path)):
             raise
-        return Report(0, (error.message,), notes, readable=False)
+        return CheckReport(0, (error.message,), notes, readable=False)
 
 
 def first_whole_bucket(db: sqlite3.Connection) -> int:
@@ -118,15 +100,15 @@ def spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
         yield {"first": first, "end": end, "from": whole}
 
 
-def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
+def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> CheckReport:
     db = ledger.db
     broken = [row[0] for row in db.execute("PRAGMA integrity_check(10)").fetchall() if row[0] != "ok"]
     if broken:
-        return Report(0, (f"the file is damaged: {'; '.join(broken[:MOST_WORDS])}",), notes, readable=False)
+        return CheckReport(0, (f"the file is damaged: {'; '.join(broken[:MOST_WORDS])}",), notes, readable=False)
     unlike = differences(db)
     faults = tuple(map(str, unlike))
     if any(one.needs_rebuilding for one in unlike):
-        return Report(0, faults, notes, readable=False)
+        return CheckReport(0, faults, notes, readable=False)
     db.execute("BEGIN")
     try:
         (attempts,) = db.execute("SELECT count(*) FROM attempts").fetchone()
@@ -137,7 +119,7 @@ def _checked(ledger: Ledger, now_ms: int, notes: tuple[str, ...]) -> Report:
         db.execute("ROLLBACK")
     if dead:
         notes = (*notes, f"{many(dead, 'attempt')} of processes that died, given up by the next run")
-    return Report(attempts, faults, notes, unlike=unlike)
+    return CheckReport(attempts, faults, notes, mendable=bool(unlike))
 
 
 def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
@@ -163,7 +145,7 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
 def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:
     faults = []
     for cap, spent, reserved in hot_rows(db):
-        now = standing(db, cap)
+        now = summed_status(db, cap)
         if (spent, reserved) != (now.spent_picousd, now.reserved_picousd):
             faults.append(f"{named(cap)} does not count what the rows say")
     return tuple(faults)

@@ -1,4 +1,4 @@
-"""A copy of the ledger, and its old rows."""
+"""A copy of the connection, and its old rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmroute.ledger.sqlite.errors import translated
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 BATCH = 1_000
 
@@ -27,7 +27,7 @@ DELETE FROM attempts WHERE id IN (
 """
 
 
-def backup(ledger: Ledger, target: Path) -> None:
+def backup(connection: SharedConnection, target: Path) -> None:
     """Copy the ledger into one file that is whole even while others write.
 
     Raises:
@@ -45,7 +45,7 @@ def backup(ledger: Ledger, target: Path) -> None:
     with translated(target):
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as copy:
-                ledger.db.backup(copy)
+                connection.db.backup(copy)
                 # One file, which needs nothing beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
                 (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
@@ -59,13 +59,13 @@ def backup(ledger: Ledger, target: Path) -> None:
             new.unlink(missing_ok=True)
 
 
-def prunable(ledger: Ledger, before_ms: int) -> int:
+def prunable(connection: SharedConnection, before_ms: int) -> int:
     """Return how many attempts `prune` would delete.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    with ledger.reading() as db:
+    with connection.reading() as db:
         (count,) = db.execute(
             "SELECT count(*) FROM attempts WHERE started_ms < ? AND status <> 'pending'",
             (whole_buckets_ms(before_ms),),
@@ -73,7 +73,7 @@ def prunable(ledger: Ledger, before_ms: int) -> int:
     return int(count)
 
 
-def prune(ledger: Ledger, before_ms: int) -> int:
+def prune(connection: SharedConnection, before_ms: int) -> int:
     """Delete settled attempts started before a time, in batches that keep nobody waiting; return how many.
 
     The rollups keep what they came to.  The time is taken down to a whole quarter of an hour.
@@ -82,7 +82,7 @@ def prune(ledger: Ledger, before_ms: int) -> int:
         LedgerError: the ledger cannot be written.
     """
     before_ms = whole_buckets_ms(before_ms)
-    with ledger.transaction() as db:
+    with connection.transaction() as db:
         db.execute(
             "INSERT INTO pruned VALUES (1, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
             (before_ms,),
@@ -90,11 +90,11 @@ def prune(ledger: Ledger, before_ms: int) -> int:
     count = 0
     while True:
         started_s = monotonic()
-        with ledger.transaction() as db:
+        with connection.transaction() as db:
             deleted = db.execute(_DELETE, (before_ms, BATCH)).rowcount
         count += deleted
         if deleted < BATCH:
             return count
-        ledger.renew_patience()
+        connection.renew_patience()
         # The others' turn: who waits for the ledger sleeps between two looks, and would never find it free.
         sleep(monotonic() - started_s)

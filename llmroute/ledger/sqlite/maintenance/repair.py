@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.budgets import dollars
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
+from llmroute.ledger.sqlite.housekeeping import tend
 from llmroute.ledger.sqlite.maintenance.integrity import FROM_ROWS, hot_rows, named, spans
 from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
 from llmroute.ledger.sqlite.maintenance.prune import backup
@@ -17,27 +18,27 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 
-def repair_parts(ledger: Ledger, aside: Path) -> Path | None:
+def repair_parts(connection: SharedConnection, aside: Path) -> Path | None:
     """Make tables, indexes and triggers what they must be; return the copy that is kept where a table is dropped.
 
     Raises:
         LedgerError: the ledger cannot be written, or its copy not be made at `aside`.
     """
-    unlike = differences(ledger.db)
+    unlike = differences(connection.db)
     if not unlike:
         return None
     strange = [one.part.name for one in unlike if one.how == "added" and one.part.kind == "table"]
     if strange:
-        backup(ledger, aside)
-    with ledger.transaction() as db:
+        backup(connection, aside)
+    with connection.transaction() as db:
         mend(db, unlike)
     return aside if strange else None
 
 
-def repair_sums(ledger: Ledger, now_ms: int) -> tuple[str, ...]:
+def repair_sums(connection: SharedConnection, now_ms: int) -> tuple[str, ...]:
     """Take in the spool, give up rows of the dead, and build every sum anew from the rows.
 
     Returns what is counted otherwise than before, in words for a person.
@@ -45,24 +46,24 @@ def repair_sums(ledger: Ledger, now_ms: int) -> tuple[str, ...]:
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    ledger.tend(now_ms)
-    with ledger.reading() as db:
+    tend(connection, now_ms)
+    with connection.reading() as db:
         before = _bill(db)
-    with ledger.transaction() as db:
+    with connection.transaction() as db:
         lose(db, dead_rows(db, now_ms), now_ms)
         forget(db)
-    for span in spans(ledger.db):
-        with ledger.transaction() as db:
+    for span in spans(connection.db):
+        with connection.transaction() as db:
             db.execute(f"DELETE FROM rollups WHERE {SPANS['quarters']} AND quarter >= :from", span)  # noqa: S608
             db.execute(f"INSERT INTO rollups {FROM_ROWS}", span)
-        ledger.renew_patience()
-    fill(ledger)
+        connection.renew_patience()
+    fill(connection)
     told = []
-    with ledger.transaction() as db:
+    with connection.transaction() as db:
         if (after := _bill(db)) != before:
             told.append(f"the bill was {_calls(before)} by the sums, and is {_calls(after)} by the rows")
         for cap, spent, _ in hot_rows(db):
-            now = standing(db, cap)
+            now = summed_status(db, cap)
             db.execute(
                 "UPDATE budgets SET spent_picousd = ?, reserved_picousd = ? WHERE period = ? AND workspace = ?",
                 (now.spent_picousd, now.reserved_picousd, cap.period, cap.workspace),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.files import Hold
+from llmroute.ledger.maintenance import Restored
 from llmroute.ledger.sqlite.connection import connected_to_read
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
 
 _HINT = "name a copy that llmroute costs backup has made"
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """How many attempts are in the ledger now, and where the one is that it replaced; None where there was none."""
-
-    attempts: int
-    aside: Path | None
 
 
 def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Restored:

@@ -1,4 +1,4 @@
-"""The attempts themselves, as their columns."""
+"""Select attempts with all their columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from llmroute.ledger.sqlite.schema.migrations import migrate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.ledger.sqlite.store import Ledger
 
 _LAST = "SELECT * FROM attempts{where} ORDER BY started_ms DESC, id DESC LIMIT :last"
 # Settled attempts are found by way of the buckets in which their workspace had any.
@@ -49,51 +48,30 @@ def _where(wanted: AttemptFilter) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def attempts(ledger: Ledger, wanted: AttemptFilter | None = None) -> Iterator[dict[str, Any]]:
-    """Yield attempts as their columns, oldest first.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    wanted = wanted or AttemptFilter()
-    # As the index has them: nothing is kept to be sorted, however many there are.
+def attempts(db: sqlite3.Connection, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
+    """Yield attempts by column, oldest first."""
+    # In the order of the index, so that nothing is kept for sorting, however many there are.
     sql = f"SELECT * FROM attempts{_where(wanted)} ORDER BY started_ms, id"  # noqa: S608 (own names)
-    with ledger.reading() as db:
-        yield from Database(db).query(sql, asdict(wanted))
+    return Database(db).query(sql, asdict(wanted))
 
 
-def last_attempts(ledger: Ledger, last: int, wanted: AttemptFilter | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the last so many attempts that are wanted, those under way too, oldest first.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    wanted = wanted or AttemptFilter()
-    with ledger.reading() as db:
-        if wanted == AttemptFilter(workspace=wanted.workspace) != AttemptFilter() and not backfill.lacking(db):
-            found = _LAST_OF_WORKSPACE
-        else:
-            found = _LAST.format(where=_where(wanted))
-        sql = f"SELECT * FROM ({found}) ORDER BY started_ms, id"  # noqa: S608 (own names)
-        yield from Database(db).query(sql, {**asdict(wanted), "last": last})
+def last_attempts(db: sqlite3.Connection, last: int, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
+    """Yield the last attempts, pending ones included, oldest first."""
+    if wanted == AttemptFilter(workspace=wanted.workspace) != AttemptFilter() and not backfill.lacking(db):
+        newest = _LAST_OF_WORKSPACE
+    else:
+        newest = _LAST.format(where=_where(wanted))
+    sql = f"SELECT * FROM ({newest}) ORDER BY started_ms, id"  # noqa: S608 (own names)
+    return Database(db).query(sql, {**asdict(wanted), "last": last})
 
 
-def attempt_columns(ledger: Ledger) -> list[str]:
-    """Return the names of what `attempts` tells of each.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    with ledger.reading() as db:
-        return _columns(db)
+def attempt_columns(db: sqlite3.Connection) -> list[str]:
+    """Return the names of the columns of `attempts`."""
+    return [column[0] for column in db.execute("SELECT * FROM attempts LIMIT 0").description]
 
 
 def columns_without_ledger() -> list[str]:
-    """Return the names of what `attempts` would tell of each in a new ledger."""
+    """Return the names of the columns of `attempts` in a new ledger."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrate(db)
-        return _columns(db)
-
-
-def _columns(db: sqlite3.Connection) -> list[str]:
-    return [column[0] for column in db.execute("SELECT * FROM attempts LIMIT 0").description]
+        return attempt_columns(db)

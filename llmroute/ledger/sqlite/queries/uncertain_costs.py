@@ -1,4 +1,4 @@
-"""How much of a bill is no fact: estimates, reservations that stand in for an unknown cost, and lower bounds."""
+"""Sum costs that are uncertain: estimates, reservations in place of an unknown cost, and lower bounds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.reports import Part, UncertainCosts
 
 if TYPE_CHECKING:
-    from llmroute.ledger.reports import Span
-    from llmroute.ledger.sqlite.store import Ledger
+    import sqlite3
 
-# Of a usage that is known only the price is in doubt, and the dearest known was taken.
-_UNSURE = """
+    from llmroute.ledger.reports import Span
+
+# Where the usage was reported, only the price is uncertain, and the highest known price was taken.
+_UNCERTAIN = """
 SELECT cost_basis, count(*), ifnull(sum(cost_picousd), 0),
     ifnull(sum(max(cost_picousd, iif(cost_basis = 'estimated' AND usage_source = 'reported', 0, reserved_picousd))), 0)
 FROM attempts
@@ -21,13 +22,9 @@ GROUP BY cost_basis
 """
 
 
-def unsure(ledger: Ledger, span: Span) -> UncertainCosts:
-    """Return how much of a span is no fact.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+def uncertain_costs(db: sqlite3.Connection, span: Span) -> UncertainCosts:
+    """Return how much of a span's cost is estimated or bounded."""
     own = "" if span.workspace is None else " AND ifnull(workspace, '') = :workspace"
     values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
-    with ledger.reading() as db:
-        return UncertainCosts(**{basis: Part(*told) for basis, *told in db.execute(_UNSURE.format(own=own), values)})
+    rows = db.execute(_UNCERTAIN.format(own=own), values)
+    return UncertainCosts(**{basis: Part(*sums) for basis, *sums in rows})

@@ -1,4 +1,4 @@
-"""Which workspaces the ledger knows."""
+"""Select the workspaces that have attempts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
 
 if TYPE_CHECKING:
-    from llmroute.ledger.sqlite.store import Ledger
+    import sqlite3
 
 # From one to the next by the index, instead of through all buckets; rollups only as far as those are not summed yet.
 _WORKSPACES = f"""
@@ -20,11 +20,6 @@ UNION SELECT workspace FROM rollups WHERE quarter < {SINCE_BUCKET} AND workspace
 """  # noqa: S608 (own names)
 
 
-def workspaces(ledger: Ledger) -> list[str]:
-    """Return every workspace that an attempt was made for.
-
-    Raises:
-        LedgerError: it cannot be read.
-    """
-    with ledger.reading() as db:
-        return [name for (name,) in db.execute(_WORKSPACES)]
+def workspaces(db: sqlite3.Connection) -> list[str]:
+    """Return the names of all workspaces."""
+    return [name for (name,) in db.execute(_WORKSPACES)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.budgets import EVERY_WORKSPACE, Cap
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.maintenance import MissingRows
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.recovery.damaged_labels import is_mangled, restored
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS
 from llmroute.ledger.sqlite.writes import INSERT_ONCE
@@ -30,16 +31,6 @@ _MOST_ROWS = 1_000_000
 
 Row = dict[str, "Value"]
 Key = tuple["Value", ...]
-
-
-class MissingRows(NamedTuple):
-    """How many rows could not be read, and what the sums say that they cost."""
-
-    rows: int = 0
-    cost_picousd: int = 0
-
-    def __add__(self, other: tuple[int, ...]) -> MissingRows:  # type: ignore[override]
-        return MissingRows(self.rows + other[0], self.cost_picousd + other[1])
 
 
 def stand_in(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int) -> MissingRows:
@@ -97,7 +88,7 @@ def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms
 def _of_budget(db: sqlite3.Connection, hot: Row, now_ms: int) -> list[AttemptRow]:
     period, workspace = str(hot["period"]), str(hot["workspace"])
     cap = Cap(period, workspace, _number(hot["cap_picousd"]), _number(hot["window_start_ms"]), None)
-    spent = standing(db, cap).spent_picousd
+    spent = summed_status(db, cap).spent_picousd
     # A number that was damaged books no more than the cap.
     missing = min(_number(hot["spent_picousd"]), max(cap.cap_picousd, spent)) - spent
     if missing <= 0:

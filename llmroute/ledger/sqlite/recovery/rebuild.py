@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmroute.files import Hold
 from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
+from llmroute.ledger.maintenance import MissingRows, Salvage
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.maintenance.create import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.sqlite.recovery.damaged_labels import is_mangled
-from llmroute.ledger.sqlite.recovery.missing_rows import LABELS, MissingRows, restored_attempt, stand_in
+from llmroute.ledger.sqlite.recovery.missing_rows import LABELS, restored_attempt, stand_in
 from llmroute.ledger.sqlite.recovery.page_reader import DatabasePages, log_of
 from llmroute.ledger.sqlite.recovery.record_types import RecordType, shapes, table_of
 from llmroute.ledger.sqlite.schema.migrations import migrate
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 _SUMS = ("rollups", "days", "quarters", "budgets")
 # What is learned again where it cannot be read by its names.
 _MEMORY = ("latencies", "reliabilities", "breakers", "retry_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Salvage:
-    """Where the damaged file is now, how many attempts came out of it, and what the sums tell of others."""
-
-    aside: Path
-    rows: int
-    lost: MissingRows
 
 
 def salvage(path: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Salvage:

@@ -10,7 +10,7 @@ from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmroute.ledger.sqlite.store import Ledger
+    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 # Nobody waits longer for the ledger than it takes to sum so many days.
 DAYS_AT_ONCE = 7
@@ -38,19 +38,19 @@ def of_rollups(table: str) -> str:
     )
 
 
-def fill(ledger: Ledger) -> None:
+def fill(connection: SharedConnection) -> None:
     """Sum the days that the coarser tables lack, the newest first, in transactions that keep nobody waiting.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
     while True:
-        with ledger.reading() as db:
+        with connection.reading() as db:
             if not lacking(db):
                 return
-        with ledger.transaction() as db:
+        with connection.transaction() as db:
             _sum_days(db)
-        ledger.renew_patience()
+        connection.renew_patience()
 
 
 def forget(db: sqlite3.Connection) -> None:

@@ -65,7 +65,7 @@ def test_sums_that_are_not_those_of_the_rows_are_found_and_built_anew(harm: str,
     found = check(path, NOW_MS)
     assert named in found.faults[0]
     with Ledger(path) as ledger:
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
     assert check(path, NOW_MS).faults == ()
     assert bill(path) == whole
 
@@ -80,7 +80,7 @@ def test_rows_of_a_clock_that_was_wrong_are_checked_and_cost_no_step_for_each_da
         assert "sums of 2 quarter-hours" in check(path, NOW_MS).faults[0]
         begun: list[str] = []
         ledger.db.set_trace_callback(lambda statement: begun.append(statement) if statement[:5] == "BEGIN" else None)
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
     assert len(begun) < 50
     assert check(path, NOW_MS).faults == ()
     assert bill(path) == whole
@@ -94,7 +94,7 @@ def test_what_waits_is_told_and_is_no_fault(path: Path) -> None:
     assert found.sound
     assert len(found.notes) == 2
     with Ledger(path) as ledger:
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
     assert check(path, NOW_MS).notes == ()
 
 
@@ -168,22 +168,22 @@ def test_a_copy_is_one_whole_private_file_even_while_others_write(path: Path, tm
     with Ledger(path) as writer, Ledger(path) as ledger:
         writer.db.execute("BEGIN IMMEDIATE")
         writer.db.execute("UPDATE attempts SET error = 'half way'")
-        backup(ledger, target)
+        backup(ledger.connection, target)
         writer.db.execute("ROLLBACK")
     assert [file.name for file in tmp_path.glob("copy*")] == ["copy.db"]
     assert target.stat().st_mode & 0o777 == 0o600
     assert check(target, NOW_MS).attempts == CALLS + 1
     assert check(target, NOW_MS).faults == ()
     with Ledger(path) as ledger, pytest.raises(RequestError, match="already"):
-        backup(ledger, target)
+        backup(ledger.connection, target)
 
 
 def test_old_rows_go_the_bill_stays_and_what_is_under_way_is_kept(path: Path) -> None:
     whole = bill(path)
     cut = NOW_MS + 100 * QUARTER
     with Ledger(path) as ledger:
-        assert prune(ledger, cut) == 100
-        assert prune(ledger, cut) == 0
+        assert prune(ledger.connection, cut) == 100
+        assert prune(ledger.connection, cut) == 0
         kept = {one for (one,) in ledger.db.execute("SELECT request_id FROM attempts")}
         assert "under way" in kept
         assert len(kept) == CALLS - 100 + 1
@@ -197,8 +197,8 @@ def test_old_rows_go_the_bill_stays_and_what_is_under_way_is_kept(path: Path) ->
 def test_sums_of_pruned_rows_outlive_a_repair_and_a_salvage(path: Path) -> None:
     whole = bill(path)
     with Ledger(path) as ledger:
-        prune(ledger, NOW_MS + 100 * QUARTER)
-        repair_sums(ledger, NOW_MS)
+        prune(ledger.connection, NOW_MS + 100 * QUARTER)
+        repair_sums(ledger.connection, NOW_MS)
     assert bill(path) == whole
     salvage(path, "now", NOW_MS, LockTimeout(10))
     assert bill(path) == whole

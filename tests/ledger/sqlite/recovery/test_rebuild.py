@@ -13,13 +13,13 @@ import pytest
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import backup, prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_parts, repair_sums
 from llmroute.ledger.sqlite.maintenance.restore import restore
 from llmroute.ledger.sqlite.recovery.missing_rows import LOST
-from llmroute.ledger.sqlite.recovery.rebuild import Salvage, salvage
+from llmroute.ledger.sqlite.recovery.rebuild import salvage
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
@@ -27,6 +27,8 @@ from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from llmroute.ledger.maintenance import Salvage
 
 QUARTER_MS = 900_000
 CALLS = 200
@@ -52,12 +54,12 @@ def mended(path: Path) -> Salvage | None:
     saved = None
     if found.readable:
         with Ledger(path) as ledger:
-            repair_parts(ledger, path.with_name("kept.db"))
+            repair_parts(ledger.connection, path.with_name("kept.db"))
         found = check(path, NOW_MS)
     if not found.readable:
         saved = salvage(path, "now", NOW_MS, LockTimeout(10))
     with Ledger(path) as ledger:
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
     assert check(path, NOW_MS).faults == ()
     return saved
 
@@ -69,7 +71,7 @@ def rows(path: Path, table: str = "attempts") -> list[tuple[object, ...]]:
 
 def spent(path: Path, cap_picousd: int = 10**9) -> int:
     with Ledger(path) as ledger:
-        return standing(ledger.db, cap(cap_picousd)).spent_picousd
+        return summed_status(ledger.db, cap(cap_picousd)).spent_picousd
 
 
 def edit_schema(path: Path, edit: Callable[[bytes], bytes]) -> None:
@@ -169,7 +171,7 @@ def test_a_byte_of_a_character_that_became_ascii_counts_nothing_twice(letter: st
 def test_ledgers_that_are_kept_at_the_same_second_have_names_of_their_own(path: Path) -> None:
     copy = path.with_name("copy.db")
     with Ledger(path) as ledger:
-        backup(ledger, copy)
+        backup(ledger.connection, copy)
     kept = []
     for _ in range(2):
         edit_schema(path, lambda data: data.replace(b"CREATE TABLE attempts (", b"CREATE TABLE attempts \xa8", 1))
@@ -249,7 +251,7 @@ def test_when_the_sums_are_lost_too_a_cap_counts_what_it_has_counted(path: Path)
 def test_sums_of_pruned_rows_and_their_rows_do_not_come_twice(path: Path) -> None:
     whole = spent(path)
     with Ledger(path) as ledger:
-        prune(ledger, NOW_MS + 100 * QUARTER_MS)
+        prune(ledger.connection, NOW_MS + 100 * QUARTER_MS)
     edit_schema(path, lambda data: data.replace(b"CREATE TABLE attempts (", b"CREATE TABLE attempts \xa8", 1))
     saved = mended(path)
     assert saved is not None

@@ -12,7 +12,7 @@ from llmroute.ledger.buckets import NEVER_DAY
 from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.reports import DIMENSIONS as ALL
 from llmroute.ledger.reports import Line, Span, grouped
-from llmroute.ledger.sqlite.budgets import standing
+from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_sums
@@ -78,20 +78,21 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(ledger: Ledger) -> list[list[Line]]:
-    return [
-        grouped(ledger, by, span, lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))
-        for by in DIMENSIONS
-        for span in SPANS
-    ]
+    with ledger.snapshot() as snapshot:
+        return [
+            grouped(snapshot, by, span, lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))
+            for by in DIMENSIONS
+            for span in SPANS
+        ]
 
 
 def from_rollups(ledger: Ledger) -> list[list[Line]]:
     """Read the same while nothing coarser is there."""
-    with ledger.transaction() as db:
+    with ledger.connection.transaction() as db:
         (since,) = db.execute("SELECT since_day FROM coarse").fetchone()
         db.execute("UPDATE coarse SET since_day = ?", (NEVER_DAY,))
     found = told(ledger)
-    with ledger.transaction() as db:
+    with ledger.connection.transaction() as db:
         db.execute("UPDATE coarse SET since_day = ?", (since,))
     return found
 
@@ -103,7 +104,7 @@ def test_reports_are_the_same_before_and_while_and_after_the_coarser_sums_are_ma
         assert backfill.lacking(ledger.db)
         fill_in(ledger, 0, 20)
         caps = [cap(10**6), cap(10**6, workspace="w1", start_ms=NOW_MS - 20 * DAY_MS)]
-        whole, spent = from_rollups(ledger), [standing(ledger.db, one).spent_picousd for one in caps]
+        whole, spent = from_rollups(ledger), [summed_status(ledger.db, one).spent_picousd for one in caps]
         assert spent == [
             sum(range(CALLS)),
             sum(call for call in range(1, CALLS, 3) if call * EVERY_MS <= 20 * DAY_MS),
@@ -117,20 +118,20 @@ def test_reports_are_the_same_before_and_while_and_after_the_coarser_sums_are_ma
                 steps += 1
                 make(db)  # type: ignore[arg-type]
                 assert told(ledger) == whole
-                assert [standing(ledger.db, one).spent_picousd for one in caps] == spent
+                assert [summed_status(ledger.db, one).spent_picousd for one in caps] == spent
 
             watched.setattr(backfill, "_sum_days", stop_and_look)
-            backfill.fill(ledger)
+            backfill.fill(ledger.connection)
         assert steps > 5
         assert not backfill.lacking(ledger.db)
         assert told(ledger) == whole
-        assert workspaces(ledger) == ["w1", "w2"]
+        assert workspaces(ledger.db) == ["w1", "w2"]
     assert check(before, NOW_MS).faults == ()
 
 
 def test_a_month_is_read_from_whole_days(before: Path) -> None:
     with Ledger(before) as ledger:
-        backfill.fill(ledger)
+        backfill.fill(ledger.connection)
         ledger.db.execute("DELETE FROM days WHERE day = ?", ((NOW_MS - 12 * DAY_MS) // DAY_MS,))
         ledger.db.execute("DELETE FROM quarters WHERE quarter / 96 = ?", ((NOW_MS - 12 * DAY_MS) // DAY_MS,))
         whole = from_rollups(ledger)
@@ -144,7 +145,7 @@ def test_a_month_is_read_from_whole_days(before: Path) -> None:
 
 def test_wrong_coarser_sums_are_found_and_made_anew(before: Path) -> None:
     with Ledger(before) as ledger:
-        backfill.fill(ledger)
+        backfill.fill(ledger.connection)
         whole = told(ledger)
         ledger.db.execute("UPDATE days SET cost_picousd = cost_picousd + 1 WHERE model = 'm1'")
         ledger.db.execute("DELETE FROM quarters WHERE workspace = 'w2'")
@@ -154,7 +155,7 @@ def test_wrong_coarser_sums_are_found_and_made_anew(before: Path) -> None:
         f"sums of {len(range(20, CALLS, 3))} workspace quarter-hours",
     ]
     with Ledger(before) as ledger:
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
         assert told(ledger) == whole
     assert check(before, NOW_MS).faults == ()
 
@@ -162,10 +163,10 @@ def test_wrong_coarser_sums_are_found_and_made_anew(before: Path) -> None:
 def test_pruned_attempts_stay_in_every_sum(before: Path) -> None:
     with Ledger(before) as ledger:
         whole = from_rollups(ledger)
-        prune(ledger, NOW_MS - 20 * DAY_MS)
-        backfill.fill(ledger)
+        prune(ledger.connection, NOW_MS - 20 * DAY_MS)
+        backfill.fill(ledger.connection)
         assert told(ledger) == whole
-        repair_sums(ledger, NOW_MS)
+        repair_sums(ledger.connection, NOW_MS)
         assert told(ledger) == whole
 
 
@@ -177,9 +178,9 @@ def test_the_last_attempts_of_a_workspace_are_its_last_also_those_under_way(
     with Ledger(before) as ledger:
         ledger.begin(row("under way", at_ms=NOW_MS - 30 * EVERY_MS - 1, workspace="w1"))
         if filled:
-            backfill.fill(ledger)
-        everything = [one for one in attempts(ledger) if (one["workspace"] or "") == workspace]
+            backfill.fill(ledger.connection)
+        everything = [one for one in attempts(ledger.db, AttemptFilter()) if (one["workspace"] or "") == workspace]
         assert len(everything) == {"w1": 34, "": 33, "nobody": 0}[workspace]
         for last in (1, 7, 12, 1_000):
-            assert list(last_attempts(ledger, last, AttemptFilter(workspace=workspace))) == everything[-last:]
-        assert list(attempts(ledger, AttemptFilter(workspace=workspace))) == everything
+            assert list(last_attempts(ledger.db, last, AttemptFilter(workspace=workspace))) == everything[-last:]
+        assert list(attempts(ledger.db, AttemptFilter(workspace=workspace))) == everything

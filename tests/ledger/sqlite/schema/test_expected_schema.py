@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.reports import by_model
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.repair import repair_parts, repair_sums
 from llmroute.ledger.sqlite.schema.expected_schema import differences, lost_triggers
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.schema.rollups import WORDS
 from llmroute.ledger.sqlite.store import Ledger
-from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
+from tests.ledger.calls import NOW_MS, cap, fixed, model_lines, row, settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,8 +63,8 @@ def run(path: Path, *statements: str) -> None:
 
 def mend(path: Path) -> tuple[str, ...]:
     with Ledger(path) as ledger:
-        repair_parts(ledger, path.with_name("kept.db"))
-        return repair_sums(ledger, NOW_MS)
+        repair_parts(ledger.connection, path.with_name("kept.db"))
+        return repair_sums(ledger.connection, NOW_MS)
 
 
 def test_no_released_migration_was_edited() -> None:
@@ -115,7 +114,7 @@ def test_parts_that_are_missing_or_added_are_found_and_mended(harm: str, named: 
     mend(path)
     assert check(path, NOW_MS).faults == ()
     with Ledger(path) as ledger:
-        assert [(line.call_count, line.cost_picousd) for line in by_model(ledger, None, 2 * NOW_MS)] == [(10, 50)]
+        assert [(line.call_count, line.cost_picousd) for line in model_lines(ledger, None, 2 * NOW_MS)] == [(10, 50)]
 
 
 def test_a_trigger_that_was_changed_is_found_and_the_sums_are_those_of_the_rows_again(path: Path) -> None:
@@ -132,7 +131,7 @@ def test_a_trigger_that_was_changed_is_found_and_the_sums_are_those_of_the_rows_
     assert check(path, NOW_MS).faults == ()
     assert any("the bill was 12 attempts" in text and "by the rows" in text for text in told)
     with Ledger(path) as ledger:
-        assert [(line.call_count, line.cost_picousd) for line in by_model(ledger, None, 2 * NOW_MS)] == [(12, 64)]
+        assert [(line.call_count, line.cost_picousd) for line in model_lines(ledger, None, 2 * NOW_MS)] == [(12, 64)]
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
@@ -175,9 +174,9 @@ def test_pruned_sums_outlive_the_loss_of_what_tells_of_them(path: Path) -> None:
     from llmroute.ledger.sqlite.maintenance.prune import prune
 
     with Ledger(path) as ledger:
-        prune(ledger, NOW_MS + 5 * 900_000)
+        prune(ledger.connection, NOW_MS + 5 * 900_000)
     run(path, "DROP TABLE pruned")
     mend(path)
     with Ledger(path) as ledger:
-        assert [(line.call_count, line.cost_picousd) for line in by_model(ledger, None, 2 * NOW_MS)] == [(10, 50)]
+        assert [(line.call_count, line.cost_picousd) for line in model_lines(ledger, None, 2 * NOW_MS)] == [(10, 50)]
     assert check(path, NOW_MS).faults == ()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from llmroute.errors import LedgerError
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.buckets import BUCKET_MS
-from llmroute.ledger.reports import by_model, total
+from llmroute.ledger.reports import total
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.types import PICO_PER_USD
+from tests.ledger.calls import model_lines
 
 SETTLED = ("ok", "failed", "partial", "interrupted", "lost")
 START_MS = 1_790_000_000_000 // BUCKET_MS * BUCKET_MS
@@ -56,7 +57,7 @@ def play(ledger: Ledger, sequence: list[tuple[str, int, int, dict[str, Any]]]) -
         elif verb == "settle":
             ledger.settle(row)
         elif values["status"] != "pending":
-            with ledger.transaction() as db:
+            with ledger.connection.transaction() as db:
                 db.execute(
                     "UPDATE attempts SET cost_picousd = ?, output_tokens = ?, status = ?, workspace = ?"
                     " WHERE request_id = ? AND attempt = ? AND status <> 'pending'",
@@ -129,7 +130,7 @@ def test_the_report_equals_what_a_person_adds_up(
             and row["started_ms"] < until_ms
             and workspace in (None, row["workspace"])
         ]
-        lines = by_model(ledger, since_ms, until_ms, workspace)
+        lines = model_lines(ledger, since_ms, until_ms, workspace)
     groups = {(row["provider"], row["model"]) for row in rows}
     assert {(line.key["provider"], line.key["model"]) for line in lines} == groups
     for line in lines:
@@ -151,15 +152,15 @@ def test_a_sum_stays_exact_above_what_a_float_holds(tmp_path: Path) -> None:
             ledger.settle(
                 AttemptRow(f"r{number}", 1, START_MS, "p", "m", streaming=False, status="ok", cost_picousd=2**53 + 1)
             )
-        [line] = by_model(ledger, None, START_MS + BUCKET_MS)
+        [line] = model_lines(ledger, None, START_MS + BUCKET_MS)
         assert line.cost_usd == 3 * (2**53 + 1) / PICO_PER_USD
 
 
 def test_the_quarter_under_way_is_in_the_report(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.settle(AttemptRow("r", 1, START_MS + 5, "p", "m", streaming=False, status="ok"))
-        assert by_model(ledger, None, START_MS) == []
-        assert len(by_model(ledger, START_MS, START_MS + 6)) == 1
+        assert model_lines(ledger, None, START_MS) == []
+        assert len(model_lines(ledger, START_MS, START_MS + 6)) == 1
 
 
 def test_an_empty_report_adds_up_to_nothing() -> None:
@@ -171,4 +172,4 @@ def test_a_ledger_that_cannot_be_read_is_a_ledger_error(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.db.execute("DROP TABLE rollups")
         with pytest.raises(LedgerError, match="no such table"):
-            by_model(ledger, None, START_MS)
+            model_lines(ledger, None, START_MS)

@@ -1,0 +1,102 @@
+"""Checks and repairs of a ledger: their interface and their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The result of a check: `faults` need a repair, `notes` only describe work that the next run does.
+
+    `readable` is False where the ledger must be rebuilt from what of it can be read, `mendable` True where tables,
+    indexes or triggers differ and can be corrected in place, and `absent` True where there is no ledger yet.
+    """
+
+    attempts: int
+    faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    readable: bool = True
+    mendable: bool = False
+    absent: bool = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether there are no faults."""
+        return not self.faults
+
+
+class MissingRows(NamedTuple):
+    """How many rows could not be read, and what the sums say that they cost."""
+
+    rows: int = 0
+    cost_picousd: int = 0
+
+    def __add__(self, other: tuple[int, ...]) -> MissingRows:  # type: ignore[override]
+        return MissingRows(self.rows + other[0], self.cost_picousd + other[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """The path of the damaged file, how many attempts were read from it, and the attempts that only sums tell of."""
+
+    aside: Path
+    rows: int
+    lost: MissingRows
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The result of a repair.  `told` describes changed sums; `kept` is a copy of the ledger as it was."""
+
+    before: CheckReport
+    salvage: Salvage | None
+    kept: Path | None
+    told: tuple[str, ...]
+    after: CheckReport
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How many attempts the ledger has now, and the path of the one that was replaced, None where there was none."""
+
+    attempts: int
+    aside: Path | None
+
+
+class LedgerMaintenance(Protocol):
+    """Checks and repairs of one ledger.  Every method raises LedgerError where others keep it locked."""
+
+    def check(self, now: datetime) -> CheckReport:
+        """Check the ledger and change nothing.
+
+        Raises:
+            LedgerError: a newer llmroute wrote it.
+        """
+
+    def repair(self, now: datetime, *, from_zero: bool = False) -> Repaired:
+        """Repair what a check finds, and do the work that waits.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or caps would begin at zero without `from_zero`.
+        """
+
+    def rehearse_repair(self, now: datetime) -> Repaired:
+        """Repair a private copy; the result names the files of the ledger itself.
+
+        Raises:
+            LedgerError: the ledger cannot be copied.
+        """
+
+    def restore(self, copy: Path, now: datetime) -> Restored:
+        """Replace the ledger by a copy, and keep the old one beside it.
+
+        Raises:
+            RequestError: there is no such copy.
+            LedgerError: the copy is not sound, or the ledger cannot be replaced.
+        """
