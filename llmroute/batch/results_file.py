@@ -14,7 +14,7 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.resume import PriorResults, cost_usd, parse_record, result_lines
+from llmroute.batch.resume import PriorResults, result_lines
 from llmroute.errors import RequestError, cannot_write
 from llmroute.files import open_locked, replacing
 from llmroute.text.option_names import OptionText, Remedy
@@ -95,14 +95,9 @@ class ResultsFile:
             return False
         # An earlier failure stays until there is a new result.
         self._set_offset(index, prior.offset)
-        if not prior.answered and (earlier_usd := cost_usd(parse_record(self._read_line(prior.offset)))):
-            self._earlier_costs_usd[index] = earlier_usd
+        if prior.failure_cost_usd:
+            self._earlier_costs_usd[index] = prior.failure_cost_usd
         return prior.answered
-
-    def _read_line(self, offset: int) -> bytes:
-        with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 (a descriptor)
-            file.seek(offset)
-            return file.readline()
 
     def _repair_last_line(self) -> None:
         if self._partial_line_at is not None:

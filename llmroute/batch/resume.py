@@ -21,10 +21,11 @@ _REGISTERED = 2**64 - 1
 
 
 class PriorResult(NamedTuple):
-    """The line that earlier runs wrote for a request: its offset in the file, and whether it is an answer."""
+    """The line that earlier runs wrote for a request: its offset, whether it answers, and a failure's cost."""
 
     offset: int
     answered: bool
+    failure_cost_usd: float
 
 
 class ResultLine(NamedTuple):
@@ -42,6 +43,8 @@ class PriorResults:
         self._ids = IdIndex()
         # Offsets of lines that llmroute did not write.
         self._foreign = array("Q")
+        # The costs of failures that are not 0, by offset.
+        self._failure_costs_picousd: dict[int, int] = {}
         self._cost_picousd = 0
 
     @property
@@ -55,7 +58,8 @@ class PriorResults:
         if record is None:
             self._foreign.append(offset)
             return
-        self._cost_picousd += _cost_picousd(record)
+        cost_picousd = _cost_picousd(record)
+        self._cost_picousd += cost_picousd
         if "line" in record:
             # An invalid line of the input, which is reported again if it still is invalid.
             return
@@ -66,6 +70,8 @@ class PriorResults:
             self._ids.put(request_id, offset << 1)
         elif (earlier := self._ids.get(request_id)) is None or earlier & 1:
             self._ids.put(request_id, offset << 1 | 1)
+            if cost_picousd:
+                self._failure_costs_picousd[offset] = cost_picousd
 
     def register(self, request_id: str | int) -> PriorResult | None:
         """Register a request of the input; return what earlier runs wrote for it.
@@ -78,7 +84,10 @@ class PriorResults:
             name = json.dumps(request_id, ensure_ascii=False)
             raise RequestError(f"the id {name} is used by an earlier line")
         self._ids.put(request_id, _REGISTERED)
-        return None if earlier is None else PriorResult(earlier >> 1, answered=not earlier & 1)
+        if earlier is None:
+            return None
+        offset = earlier >> 1
+        return PriorResult(offset, not earlier & 1, self._failure_costs_picousd.get(offset, 0) / PICO_PER_USD)
 
     def unrelated_offsets(self) -> list[int]:
         """Return the offsets of the lines that do not belong to a request of this input, in their order."""
@@ -89,7 +98,7 @@ def result_lines(file: IO[bytes]) -> Iterator[ResultLine]:
     """Yield the lines of a results file."""
     offset = 0
     for raw in file:
-        yield ResultLine(offset, raw, parse_record(raw))
+        yield ResultLine(offset, raw, _parsed(raw))
         offset += len(raw)
 
 
@@ -111,8 +120,7 @@ def prior_results(path: Path) -> PriorResults:
     return prior
 
 
-def parse_record(raw: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a line, None if it is not one."""
+def _parsed(raw: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(raw)
     except (ValueError, RecursionError):
@@ -120,12 +128,8 @@ def parse_record(raw: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def cost_usd(record: dict[str, Any] | None) -> float:
-    """Return the cost of a request according to its record: all attempts of all runs."""
-    return 0.0 if record is None else _cost_picousd(record) / PICO_PER_USD
-
-
 def _cost_picousd(record: dict[str, Any]) -> int:
+    """Return the cost of a request according to its record: all attempts of all runs."""
     before = _picousd(record.get("cost_before_usd")) or 0
     if (cost := _picousd(record.get("cost_usd"))) is not None:
         return before + cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import stat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llmroute.cli.batch.arguments import BatchArguments
 
 MAX_NOTES = 1000
+GARBAGE_AFTER = 5_000
 
 
 def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
@@ -56,6 +58,9 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
             show_forecast(session.service, requests, prior, budget_usd=arguments.budget, as_json=arguments.as_json)
             raise typer.Exit
+        # A batch runs long: unlike other commands it collects garbage, but not among what is loaded by now.
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
         total = _count_lines(file, input_format, arguments) if is_regular else None
         code = BatchRunner(arguments, batch, session, total, file.fileno()).run(requests, blocking=not is_regular)
     raise typer.Exit(code)
