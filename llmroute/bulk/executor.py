@@ -16,7 +16,6 @@ from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
-from llmroute.execution.flow import run
 from llmroute.execution.request import Clock
 from llmroute.providers import PROVIDERS
 from llmroute.request.option_types import shown
@@ -87,10 +86,8 @@ class BulkExecutor:
             # Some fallbacks were not tried yet: they come before further attempts of the first models.
             rest = await resources.threads().run(request.others)
             request = request._replace(plan=rest._replace(entries=(*plan.entries, *rest.entries)), others=None)
-        request = rounds.next_round(request, listed=options.is_listed)._replace(leave=self._writer.leave)
-        flow = drive_async(
-            run(request), resources.async_sender(), self._writer.sleep, self._writer, resources.threads()
-        )
+        request = rounds.next_round(request, listed=options.is_listed)
+        flow = drive_async(request, resources.async_sender(), self._writer.sleep, self._writer, resources.threads())
         async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece

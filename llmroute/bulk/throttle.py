@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.group_commit import GroupCommitWriter
     from llmroute.execution.operations import Begin, Settle
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.stats import Observation
 
 
 class ThrottledWriter:
@@ -127,11 +126,12 @@ class ThrottledWriter:
         finally:
             self._settled.set()
 
-    def leave(self, row: AttemptRow, observation: Observation) -> None:
-        """Write the end of an attempt that was cancelled, whether it had begun or not, and let the next one begin."""
+    def settle_interrupted(self, settlement: Settle) -> None:
+        """As `settle`, for an attempt whose task is cancelled, whether it had begun or not."""
+        row = settlement.row
         if self._end(row) is not None:
             self._limiter.release(row.provider)
-        self._writer().leave(row, observation)
+        self._writer().settle_interrupted(settlement)
         self._settled.set()
 
     def _end(self, row: AttemptRow) -> float | None:

@@ -17,24 +17,25 @@ from llmroute.errors import (
     IncompleteAnswerError,
     ModelGoneError,
 )
-from llmroute.execution.attempt import OK, Attempt
+from llmroute.execution.attempt import Attempt
 from llmroute.execution.operations import Blocking, Sleep
+from llmroute.execution.provider_call import OK
 from llmroute.planning.skipped_models import SkippedModels, price_of_jump, told_at_first, told_skips
 from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.text.option_names import OptionText
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from llmroute.execution.operations import Operation
+    from llmroute.execution.operations import Operation, Settle
     from llmroute.execution.request import RequestContext
     from llmroute.routing.plan import Plan
     from llmroute.types import AttemptRecord
 
 
-def run(call: RequestContext) -> Generator[Operation, Any, None]:
-    """Yield operations until the answer is out and settled.
+def run(call: RequestContext, settle_interrupted: Callable[[Settle], None]) -> Generator[Operation, Any, None]:
+    """Yield operations until the answer is emitted and settled; `settle_interrupted` as for `Attempt`.
 
     Raises:
         AttemptError: the only attempt failed.
@@ -63,12 +64,12 @@ def run(call: RequestContext) -> Generator[Operation, Any, None]:
                 known = rest._replace(entries=(*known.entries, *rest.entries))
                 outcome = Outcome(call.clock() - started, entries=rest.entries)
             else:
-                attempt = yield from _try(call, action, started, records, passed)
+                attempt = yield from _try(call, action, records, passed, settle_interrupted)
                 error = attempt.error
                 allowed = error is None or (yield from _retry_allowed(call, action))
                 if isinstance(error, AttemptError):
                     errors.append(error)
-                outcome = Outcome(call.clock() - started, error, attempt.shown, allowed, attempt.adaptation)
+                outcome = Outcome(call.clock() - started, error, attempt.released, allowed, attempt.adaptation)
             action = loop.send(outcome)
     except StopIteration:
         return
@@ -82,7 +83,11 @@ def run(call: RequestContext) -> Generator[Operation, Any, None]:
 
 
 def _try(
-    call: RequestContext, action: Try, started: float, records: list[AttemptRecord], passed: SkippedModels
+    call: RequestContext,
+    action: Try,
+    records: list[AttemptRecord],
+    passed: SkippedModels,
+    settle_interrupted: Callable[[Settle], None],
 ) -> Generator[Operation, Any, Attempt]:
     skips = passed.before(action.entry)
     if action.fell_from is not None:
@@ -90,7 +95,7 @@ def _try(
         call.note(OptionText(told, "; ", told_skips(skips)) if skips and call.plan.named else told)
     elif skips and not records and (at_first := told_at_first(call.plan)) is not None:
         call.note(at_first)
-    attempt = Attempt(call, action, started, tuple(records), passed.skipped)
+    attempt = Attempt(call, action, records, passed.skipped, settle_interrupted)
     yield from attempt.run()
     if isinstance(attempt.error, BudgetExceededError | CircuitOpenError):
         passed.add(action.entry.model, attempt.error.message)

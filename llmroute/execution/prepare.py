@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.execution.accounting.budget import RequestBudget
-from llmroute.execution.operations import Settle
 from llmroute.execution.request import Clock, Labels, RequestContext, no_time
 from llmroute.planning.candidates import Candidates
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
@@ -198,7 +197,6 @@ class RequestFactory:
             purse=purse,
             on_attempt=self._on_attempt,
             local=self._local_models,
-            leave=lambda row, lesson: self._books.settle(Settle(row, lesson, patience=patience)),
             patience=patience,
             others=None if others is None else others_in_time,
             fallback_on_content=options.fallback_on == "content",

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from llmroute.config import Timeouts
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
-    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.stats import Observation
     from llmroute.planning.endpoints import Endpoints
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.routing.plan import Plan
@@ -65,8 +63,7 @@ class RequestContext(NamedTuple):
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     `others` returns, or works out, the rest of the plan, whose entries may stand in beside these; it may block.
     `local` keeps what the local server tells of its models.
-    `on_attempt` is told of each attempt that has ended.  `leave` writes how an attempt ended that was broken off, and
-    keeps an event loop from waiting for it.
+    `on_attempt` receives the record of each attempt that has ended.
     `patience` is how long the request may wait for the ledger.
     """
 
@@ -84,7 +81,6 @@ class RequestContext(NamedTuple):
     now_ms: Callable[[], int]
     purse: RequestBudget
     on_attempt: Callable[[AttemptRecord], None]
-    leave: Callable[[AttemptRow, Observation], None]
     local: LocalModels
     patience: LockTimeout
     others: Callable[[], Plan] | None = None

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Literal
 
+from llmroute.types import Usage
+
 CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
 """Where a cost comes from.
 
@@ -67,11 +69,18 @@ class AttemptRow:
     computed_picousd: int | None = None
     prompt_cut: str | None = None
 
+    def count(self, usage: Usage) -> None:
+        """Take in the tokens that were used, and where the counts come from."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(usage, name))
+        self.usage_source = usage.source
+
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""
         told: tuple[Any, ...] = _values(self)
         return told
 
 
+_COUNTS = tuple(field.name for field in fields(Usage) if field.name != "source")
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(AttemptRow))
 _values = attrgetter(*COLUMNS)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from llmroute.bulk.plan_cache import PlanCache
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
-from llmroute.execution.flow import run
 from llmroute.execution.per_loop import PerLoop
 from llmroute.execution.request import Clock
 from llmroute.request.rendered import render
@@ -41,8 +40,8 @@ class AsyncRequests:
         """
         opened = self._opened
         sender, books = opened.async_sender(), opened.async_books()
-        call = (await self._ready(options, streaming=streaming))._replace(leave=books.leave)
-        flow = drive_async(run(call), sender, asyncio.sleep, books, opened.threads())
+        call = await self._ready(options, streaming=streaming)
+        flow = drive_async(call, sender, asyncio.sleep, books, opened.threads())
         # Whoever leaves in the middle waits until the attempt is settled.
         async with aclosing(flow) as pieces:
             async for piece in pieces:

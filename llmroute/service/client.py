@@ -10,7 +10,6 @@ from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import SharedBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.drivers import drive
-from llmroute.execution.flow import run
 from llmroute.execution.prepare import RequestFactory, new_id, now_ms
 from llmroute.execution.resources import Resources
 from llmroute.planning import settings
@@ -131,7 +130,7 @@ class LLMService:
             LLMRouteError: by its class, what happened.
         """
         call = self._calls.ready(options, streaming=streaming)
-        return drive(run(call), self._opened.sender, time.sleep, self._books)
+        return drive(call, self._opened.sender, time.sleep, self._books)
 
     async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """Answer a prompt whole.  Takes the fields of `Options`.

@@ -11,17 +11,14 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.execution.accounting.ledger_writer import answer_of
-from llmroute.execution.operations import Settle
 from llmroute.ledger.lock_timeout import LockTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.execution.accounting.ledger_writer import LedgerOutcome, LedgerWriter
-    from llmroute.execution.operations import Begin
+    from llmroute.execution.operations import Begin, Settle
     from llmroute.execution.threads import Threads
-    from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.stats import Observation
 
 # How long a thread waits for the ledger before it is looked anew at which requests wait.
 ROUND_S = 0.1
@@ -53,9 +50,8 @@ class GroupCommitWriter:
         """As `LedgerWriter.settle`."""
         await self._written(settlement)
 
-    def leave(self, row: AttemptRow, lesson: Observation) -> None:
-        """Write how an attempt ended whose task is cancelled: at once, or in a thread where that would have to wait."""
-        settlement = Settle(row, lesson)
+    def settle_interrupted(self, settlement: Settle) -> None:
+        """As `settle`, for an attempt whose task is cancelled: at once, or in a thread if the ledger is locked."""
         if self._books.write_at_once([settlement]) is None:
             self._threads.start(lambda: self._books.write_late([settlement]))
 

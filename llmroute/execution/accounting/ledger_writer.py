@@ -86,6 +86,10 @@ class LedgerWriter:
         """Write how an attempt ended and what it taught."""
         self.write([settlement], settlement.patience)
 
+    def settle_interrupted(self, settlement: Settle) -> None:
+        """As `settle`, for an attempt that was interrupted."""
+        self.settle(settlement)
+
     def write(self, operations: Sequence[Begin | Settle], patience: LockTimeout | None = None) -> list[LedgerOutcome]:
         """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each.
 

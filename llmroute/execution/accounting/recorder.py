@@ -84,8 +84,11 @@ class AttemptRecorder:
         """Account for a whole answer."""
         self._settle("ok", self._settlement(completion), completion)
 
-    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, shown: bool) -> None:
-        """Account for a failure; `seen` is what came of the answer before it, `sent` whether any byte went out."""
+    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
+        """Account for a failure.
+
+        `seen` is the answer before it; `sent` and `released` say whether any byte was sent and any text emitted.
+        """
         row = self.row
         if error.usage is not None:
             seen = (seen or Completion())._replace(usage=error.usage, usage_final=True)
@@ -96,7 +99,7 @@ class AttemptRecorder:
         row.error = error.kind
         row.http_status = error.http_status if error.http_status is not None else row.http_status
         row.provider_request_id = error.request_id
-        self._settle("partial" if shown else "failed", UNSENT if free else self._settlement(seen), seen)
+        self._settle("partial" if released else "failed", UNSENT if free else self._settlement(seen), seen)
 
     def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
         """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
@@ -110,17 +113,11 @@ class AttemptRecorder:
         return settle(Sent(self._prompt, self._call.size, self._model, self._price, row.reserved_picousd, bound), seen)
 
     def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
-        row, usage = self.row, came_to.usage
+        row = self.row
         row.settled_ms = self._call.now_ms()
         row.latency_ms = self._elapsed_ms()
-        row.input_tokens = usage.input_tokens
-        row.cached_input_tokens = usage.cached_input_tokens
-        row.cache_write_tokens = usage.cache_write_tokens
-        row.cache_write_1h_tokens = usage.cache_write_1h_tokens
-        row.output_tokens = usage.output_tokens
-        row.reasoning_tokens = usage.reasoning_tokens
-        row.usage_source = usage.source
-        self._usage = usage
+        row.count(came_to.usage)
+        self._usage = came_to.usage
         row.service_tier, row.inference_geo = came_to.service.tier, came_to.service.geo
         row.server_tools = json.dumps(dict(came_to.service.tools)) if came_to.service.tools else None
         if came_to.price is not None:

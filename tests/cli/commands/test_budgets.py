@@ -204,4 +204,4 @@ def test_an_answer_cut_by_the_budget_says_so(server: ModelServer, tmp_path: Path
     server.finish_reason = "length"
     ran = run("gen", "hi", "-m", MODEL, "--budget", "0.001", "--no-fallback", home=tmp_path, **server.settings)
     assert (ran.code, ran.out) == (6, "one two three\n")
-    assert f"its budget left it {server.requests[0]['max_completion_tokens']} tokens" in ran.err
+    assert f"the budget limited the answer to {server.requests[0]['max_completion_tokens']} tokens" in ran.err

@@ -142,7 +142,7 @@ def test_what_is_settled_after_the_service_was_closed_leaves_no_ledger_open(tmp_
         group = GroupCommitWriter(books, Threads())
         await group.begin(Begin(row("a"), FREE, Clock()))
         books.access.close()
-        group.leave(settled(row("a"), 5), None)  # type: ignore[arg-type]
+        group.settle_interrupted(Settle(settled(row("a"), 5), None))
 
     asyncio.run(calls())
     until = time.monotonic() + 20

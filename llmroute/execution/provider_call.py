@@ -1,0 +1,252 @@
+"""The provider call of one attempt: render, send, read and check.  A generator of operations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import AttemptError, ParameterError, UnreachableError
+from llmroute.execution.answer_check import fault_of, hide_secrets, told_harmlessly
+from llmroute.execution.operations import Blocking, Close, Emit, Operation
+from llmroute.execution.request import no_time
+from llmroute.execution.stream_buffer import StreamBuffer
+from llmroute.planning.local.model_cache import limited
+from llmroute.routing.parameters import adaptation, fitted, refused
+from llmroute.text.redaction import shown
+from llmroute.transport.network.send_progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from llmroute.execution.accounting.recorder import AttemptRecorder
+    from llmroute.execution.request import RequestContext
+    from llmroute.execution.timeouts import AttemptTime
+    from llmroute.providers import Provider, StreamReader
+    from llmroute.routing.actions import Try
+    from llmroute.routing.parameters import Adaptation
+    from llmroute.text.redaction import Redaction
+    from llmroute.types import Completion, HTTPRequest, ModelConfig, Prompt
+
+# An answer that is not streamed arrives when it is complete, at twenty tokens a second.
+SLOWEST_S_PER_TOKEN = 0.05
+LONG_ANSWER_TOKENS = 16_000
+OK = 200
+
+
+class ProviderCall:
+    """Calls the provider of one attempt, and records the status and the first token in `recorder`.
+
+    Attributes:
+        adaptation: the change of the request that the provider may accept, after it rejected a parameter.
+    """
+
+    def __init__(self, request: RequestContext, action: Try, time: AttemptTime, recorder: AttemptRecorder) -> None:
+        self._request = request
+        self._model = action.entry.model
+        self._adapted = action.adaptation
+        self._time = time
+        self._recorder = recorder
+        self._provider: Provider | None = None
+        self._answer: Completion | None = None
+        self._reader: StreamReader | None = None
+        self._progress = Progress()
+        self._buffer = StreamBuffer(atomic=request.atomic)
+        self.adaptation: Adaptation | None = None
+
+    @property
+    def _redaction(self) -> Redaction:
+        return self._request.endpoints.redaction.but(self._model.api_name)
+
+    @property
+    def released(self) -> bool:
+        """Whether the caller has received text of the answer."""
+        return self._buffer.released
+
+    @property
+    def sent(self) -> bool:
+        """Whether any byte of the request may have been sent."""
+        return self._progress.sent
+
+    def run(self, max_tokens: int | None) -> Generator[Operation, Any, Completion]:
+        """Return a usable answer; a budget limits it to `max_tokens`, None where no budget does.
+
+        Raises:
+            AttemptError: the call failed.
+        """
+        request = self._request
+        if self._time.left_s <= 0:
+            # The wait for the ledger took all of the request's time.
+            raise no_time(request.timeouts.total_s)
+        self._time.begin()
+        model = self._model
+        provider: Provider = request.endpoints.connected(model.provider) or (
+            yield Blocking(lambda: request.endpoints.connect(model.provider))
+        )
+        self._provider = provider
+        if (show := provider.render_show(model)) is not None:
+            model = yield from self._with_local_limits(provider, show)
+        prompt = self._supported(model, max_tokens)
+        self._recorder.note_sending(prompt, model)
+        completion = yield from self._answered(provider, prompt, model)
+        self._answer = completion
+        if (fault := fault_of(completion)) is not None:
+            raise fault
+        self._note_limits(completion, max_tokens)
+        return completion
+
+    def _answered(
+        self, provider: Provider, prompt: Prompt, model: ModelConfig
+    ) -> Generator[Operation, Any, Completion]:
+        """Send the prompt, again with a wider context window if the local server truncated it."""
+        http_request = self._adapt(provider.render_request(prompt, model))
+        completion = yield from self._exchange(provider, http_request, prompt)
+        if completion.prompt_cut is not None and not self.released:
+            wider = provider.render_request(prompt, replace(model, own_window=completion.prompt_cut.window))
+            if (again := self._adapt(wider)).body != http_request.body:
+                cut, completion = completion, (yield from self._retry_wider(provider, again, prompt, completion))
+                http_request = http_request if completion is cut else again
+        if (window := http_request.window) is not None:
+            yield Blocking(lambda: self._request.local.keep_window(model.api_name, window))
+        return completion
+
+    def _note_limits(self, completion: Completion, max_tokens: int | None) -> None:
+        request, name = self._request, self._model.name
+        if completion.warning:
+            request.note(f"{name}: {completion.warning}")
+        if completion.finish_reason == "length" and max_tokens not in (None, request.prompt.max_tokens):
+            request.note(f"{name}: the budget limited the answer to {max_tokens} tokens")
+
+    def _exchange(
+        self, provider: Provider, http_request: HTTPRequest, prompt: Prompt
+    ) -> Generator[Operation, Any, Completion]:
+        """Send a request and read the answer."""
+        name, trace = self._model.name, self._request.trace
+        first_token_s = self._first_token_s(provider)
+        wait_s = first_token_s
+        if not prompt.streaming:
+            wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
+        trace(f"{name}: {http_request.method} {shown(http_request.url)} ({len(http_request.body or b'')} bytes)")
+        exchange = yield self._time.opening(http_request, wait_s, self._progress)
+        trace(f"{name}: status {exchange.status}")
+        self._recorder.row.http_status = exchange.status
+        if exchange.status != OK:
+            body = yield from self._read_all()
+            error = provider.parse_error(exchange.status, exchange.headers, body)
+            if isinstance(error, ParameterError):
+                sent = json.loads(http_request.body or b"{}")
+                self.adaptation = adaptation(error.code, error.message, sent, self._request.prompt)
+            raise error
+        if prompt.streaming:
+            completion = yield from self._stream(provider.open_stream(http_request), first_token_s)
+        else:
+            completion = provider.parse_completion((yield from self._read_all()), http_request)
+        self._answer = completion = told_harmlessly(completion, self._redaction)
+        yield Close()
+        return completion
+
+    def _retry_wider(
+        self, provider: Provider, http_request: HTTPRequest, prompt: Prompt, cut: Completion
+    ) -> Generator[Operation, Any, Completion]:
+        """Send the prompt again with a context window that it fits into; return `cut`, the first answer, on failure."""
+        snapshot, self._answer = self._buffer.reset(), cut
+        try:
+            return (yield from self._exchange(provider, http_request, prompt))
+        except AttemptError as error:
+            hide_secrets(error, self._redaction)
+            self._request.trace(f"{self._model.name}: retry with a wider context window failed: {error.message}")
+            yield Close()
+            self._buffer.restore(snapshot)
+            self._recorder.row.http_status = OK
+            return cut
+
+    def _with_local_limits(self, provider: Provider, show: HTTPRequest) -> Generator[Operation, Any, ModelConfig]:
+        """Return the model with the limits that its local server reports, asked for if they are not cached."""
+        request, model = self._request, self._model
+        listed = request.local.kept_limits(model.api_name)
+        if listed is None:
+            exchange = yield self._time.opening(show, request.timeouts.first_token_s, Progress())
+            body = yield from self._read_all()
+            yield Close()
+            listed = provider.parse_show(body, exchange.status, exchange.headers)
+            yield Blocking(lambda: request.local.keep_limits(model.api_name, listed))
+        return limited(model, listed, request.size)
+
+    def _stream(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
+        request = self._request
+        self._reader = reader
+        # Comments and empty events are no part of the answer and do not extend the limit.
+        limit_s, by_s = first_token_s, request.clock() + first_token_s
+        while not reader.done:
+            data = yield self._time.reading(by_s, limit_s)
+            if not data:
+                break
+            # Line by line, so that text is emitted before an error that arrived in the same read.
+            for line in data.splitlines(keepends=True):
+                for chunk in reader.feed(line):
+                    limit_s = request.timeouts.stall_s
+                    yield from self._add(chunk.text)
+                    by_s = request.clock() + limit_s
+        completion = reader.finish()
+        yield from self._add(self._buffer.remainder(completion.text))
+        return completion
+
+    def _add(self, text: str) -> Generator[Operation, Any, None]:
+        """Buffer a chunk of the answer, and emit the buffer if the caller may see it."""
+        if not text:
+            return
+        if not self._buffer.started:
+            self._recorder.mark_first_token()
+        self._buffer.add(text)
+        if self._buffer.released:
+            self._time.to_the_end = True
+            yield from self.emit()
+
+    def emit(self) -> Generator[Operation, Any, None]:
+        """Emit the buffered text to the caller, whose own time is not counted as the provider's."""
+        began_s = self._request.clock()
+        for chunk in self._buffer.drain():
+            yield Emit(chunk)
+        self._time.hand_over(self._request.clock() - began_s)
+
+    def _read_all(self) -> Generator[Operation, Any, bytes]:
+        chunks = []
+        stall_s = self._request.timeouts.stall_s
+        while chunk := (yield self._time.reading(self._request.clock() + stall_s, stall_s)):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _first_token_s(self, provider: Provider) -> float:
+        timeouts = self._request.timeouts
+        slow = provider.local or self._request.prompt.effort == "high"
+        return timeouts.slow_first_token_s if slow else timeouts.first_token_s
+
+    def _supported(self, model: ModelConfig, max_tokens: int | None) -> Prompt:
+        """Return the prompt without the parameters that the model does not support, within `max_tokens`."""
+        request = self._request
+        for words in refused(request.prompt, model.parameters).values():
+            request.note(f"{model.name} takes no {words}; sent without")
+        prompt = fitted(request.prompt, model.parameters)
+        lowered = self._adapted.max_tokens if self._adapted else None
+        limits = [limit for limit in (max_tokens, lowered) if limit is not None]
+        return prompt._replace(max_tokens=min(limits)) if limits else prompt
+
+    def _adapt(self, http_request: HTTPRequest) -> HTTPRequest:
+        """Rename or drop the parameter that the provider rejected in the attempt before."""
+        if self._adapted is None:
+            return http_request
+        body = self._adapted.apply(json.loads(http_request.body or b"{}"))
+        self._request.trace(f"{self._model.name}: sent again with {', '.join(body)}")
+        return http_request._replace(body=json.dumps(body, ensure_ascii=False).encode())
+
+    def explain(self, error: AttemptError) -> None:
+        """Remove secrets from an error, and add the provider's hint if the provider was unreachable."""
+        if isinstance(error, UnreachableError) and not error.broken_off and self._provider is not None:
+            error.hint = error.hint or self._provider.unreachable_hint
+        hide_secrets(error, self._redaction)
+
+    def partial_answer(self) -> Completion | None:
+        """Return the answer as far as it has arrived, None before its beginning."""
+        if self._answer is not None or self._reader is None:
+            return self._answer
+        return told_harmlessly(self._reader.so_far, self._redaction)
