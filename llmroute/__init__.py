@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from llmroute.config import Config as Config
-    from llmroute.config.env import ProviderSettings as ProviderSettings
+    from llmroute.config.provider_settings import ProviderSettings as ProviderSettings
     from llmroute.errors import (
         AllProvidersFailedError as AllProvidersFailedError,
         AttemptError as AttemptError,
@@ -108,7 +108,7 @@ _HOMES = {
     "ParameterError": "llmroute.errors",
     "Plan": "llmroute.routing.plan",
     "Price": "llmroute.types",
-    "ProviderSettings": "llmroute.config.env",
+    "ProviderSettings": "llmroute.config.provider_settings",
     "ProviderTimeoutError": "llmroute.errors",
     "QuotaError": "llmroute.errors",
     "RateLimitError": "llmroute.errors",
@@ -131,6 +131,11 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names are literals abov
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name == "RestingError":
+        import warnings
+
+        warnings.warn("RestingError is now CircuitOpenError", DeprecationWarning, stacklevel=2)
+        name = "CircuitOpenError"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""The program: `python -m llmroute`, and the command that is installed."""
+"""Entry point of `python -m llmroute` and of the installed command."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# A short run makes fewer objects than this and keeps nearly all: the default of 700 has them looked through 60 times.
+# A short run allocates fewer objects than this and keeps nearly all; the default of 700 makes 60 collections of them.
 GARBAGE_AFTER = 100_000
-# As `exit_codes.INTERRUPTED`: an interrupt may come while that is imported.
+# A copy of `exit_codes.INTERRUPTED`: an interrupt may come during its import.
 INTERRUPTED = 130
 
 
 def run() -> NoReturn:
-    """Run the command line, and leave without taking the interpreter apart: what is open was closed by who opened it.
+    """Run the command line and exit without garbage collection or interpreter shutdown.
 
-    The two save a fifth of the CPU time of a call.
+    This saves a fifth of the CPU time of a call; open files and connections are closed before.
     """
     try:
         _leave_on_interrupt()
@@ -39,7 +39,7 @@ def run() -> NoReturn:
 
 
 def _leave_on_interrupt() -> None:
-    """Leave at an interrupt until `main` takes the signals; an exception may come out of an import as another one."""
+    """Exit on SIGINT until `main` handles signals; an import may turn KeyboardInterrupt into another exception."""
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

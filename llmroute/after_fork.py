@@ -1,4 +1,4 @@
-"""What a forked child must not share with its parent: connections, locks that a thread may hold, pools of threads."""
+"""Fork safety: connections, locks and thread pools are not shared with a forked child process."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """Holds something that is one process's own."""
+    """Holds resources of a single process."""
 
     def start_anew(self) -> None:
-        """Begin with nothing open, in a child just forked; what the parent has open is neither used nor closed."""
+        """Reset, in a child just forked, without using or closing the parent's resources."""
 
 
 class Holdable(Forkable, Protocol):
-    """Must be at rest while a process is forked."""
+    """Must be idle while the process forks."""
 
     def hold(self) -> None:
-        """Wait until nothing is under way, and let nothing begin."""
+        """Wait until no operation is running, and block new ones."""
 
     def release(self) -> None:
-        """Let what waits go on, in the parent."""
+        """Unblock operations, in the parent."""
 
 
 _owners: WeakSet[Forkable] = WeakSet()
 _held: WeakSet[Holdable] = WeakSet()
 _holding: list[Holdable] = []
-# What a parent has open must not be closed by the child's garbage collection, which would tell the other side.
+# The child's garbage collection must not close the parent's connections: the peer would see it.
 _inherited: list[Any] = []
 
 
 def start_anew_in_children(owner: Forkable) -> None:
-    """Have an owner start anew in every child that is forked while it lives."""
+    """Call `owner.start_anew()` in each child that is forked while the owner exists."""
     _owners.add(owner)
 
 
 def hold_while_forking(owner: Holdable) -> None:
-    """Have an owner at rest whenever this process is forked, and start anew in the child."""
+    """Call `owner.hold()` before and `owner.release()` after each fork, and `start_anew()` in the child."""
     _held.add(owner)
     start_anew_in_children(owner)
 
 
 def leave_to_parent(*inherited: Any) -> None:
-    """Keep what belongs to the parent as it is until the child ends."""
+    """Keep references to resources of the parent until the child exits, so that they are not closed."""
     _inherited.extend(inherited)
 
 

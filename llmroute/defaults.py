@@ -1,4 +1,4 @@
-"""What stands in where a caller gives nothing: lent by the root of the package to those below, who do not import it."""
+"""Hooks that the package root sets, so that lower layers need not import it."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from typing import Any
 
 own_registry: Callable[[], Any]
-"""Returns the ModelRegistry of the user's own catalogue and config.toml.  Raises ConfigError."""
+"""Returns the ModelRegistry of the user's catalogue and config.toml.  Raises ConfigError."""

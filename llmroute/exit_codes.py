@@ -1,4 +1,4 @@
-"""What the exit codes of the command line mean: the one place that says so."""
+"""Exit codes of the command line and their meanings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 OK: Final = 0
 BUG: Final = 1
 USAGE: Final = 2
-NEEDS_A_PERSON: Final = 3
+SETUP: Final = 3
 TRY_LATER: Final = 4
 BUDGET: Final = 5
 INCOMPLETE: Final = 6
@@ -17,13 +17,13 @@ TERMINATED: Final = 143
 
 MEANINGS: Final = {
     OK: "ok",
-    BUG: "a bug",
-    USAGE: "usage, or a request that no model can serve",
-    NEEDS_A_PERSON: "needs a person: provider, key, credit, model, ledger, or output that cannot be written",
-    TRY_LATER: "every provider failed, try later",
-    BUDGET: "budget, or its ledger cannot be written; nothing was sent",
-    INCOMPLETE: "an incomplete or refused answer",
-    DEADLINE: "the deadline (--timeout)",
+    BUG: "internal error",
+    USAGE: "invalid usage, or a request that no model can serve",
+    SETUP: "configuration or account problem: key, credit, model, provider, ledger, or output file",
+    TRY_LATER: "all providers failed; try again later",
+    BUDGET: "budget exceeded, or the ledger cannot be written; nothing was sent",
+    INCOMPLETE: "incomplete or refused answer",
+    DEADLINE: "deadline exceeded (--timeout)",
     INTERRUPTED: "SIGINT",
     TERMINATED: "SIGTERM or SIGHUP",
 }

@@ -15,6 +15,8 @@ from enum import IntEnum
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
+from llmroute.errors import OutputError, RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -24,7 +26,15 @@ LOCK_WAIT_S: Final = 10.0
 """How long a lock of the ledger or of config.toml is waited for where nothing else is configured."""
 _LONGEST_NAME = 48
 _LOOK_AGAIN_S = 0.005
+# The path is not a possible place for a file, rather than that the file cannot be written there.
+_BAD_PATH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+
+
+def cannot_write(path: object, error: OSError) -> RequestError | OutputError:
+    """Return the error for an output file: a RequestError for an impossible path, otherwise an OutputError."""
+    kind = RequestError if error.errno in _BAD_PATH else OutputError
+    return kind(f"{path} cannot be written: {error.strerror or error}")
 
 
 def new_file_beside(path: Path) -> tuple[int, Path]:

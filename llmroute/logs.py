@@ -1,4 +1,4 @@
-"""What a program that uses llmroute as a library finds in its logs, under `llmroute`; it is silent until it asks."""
+"""Logging under the logger `llmroute`, without output unless the program configures logging."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _logger = logging.getLogger("llmroute.service")
 
 
 def warn(text: str) -> None:
-    """Log what a person should know: a fallback, a key that was refused, a ledger that cannot be written."""
+    """Log a problem: a fallback, a rejected key, a ledger that cannot be written."""
     _logger.warning("%s", text)
 
 

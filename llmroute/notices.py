@@ -1,4 +1,4 @@
-"""Tell a person something now and then instead of at every run: the config directory keeps the day of the last time."""
+"""Notices that are shown once a day or once a week: a file in the config directory keeps the day of the last one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def nobody(_text: str) -> None:
-    """Take a note that nobody asked for."""
+def discard(_text: str) -> None:
+    """Ignore a notice."""
 
 
-def last_told(memory: Path, today: date) -> date | None:
-    """Return the day of the last time; a day that is yet to come was told by a clock that was wrong."""
+def last_shown(path: Path, today: date) -> date | None:
+    """Return the day of the last notice; None where there is none, or a wrong clock dated it in the future."""
     try:
-        day = date.fromisoformat(memory.read_text(encoding="utf-8").strip())
+        day = date.fromisoformat(path.read_text(encoding="utf-8").strip())
     except (OSError, ValueError):
         return None
     return day if day <= today else None
 
 
-def remember(memory: Path, today: date) -> None:
-    """Keep that it was told today; where that cannot be kept it is told again."""
+def record_shown(path: Path, today: date) -> None:
+    """Record that the notice was shown today; it is shown again if the file cannot be written."""
     with suppress(OSError):
-        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace(memory, f"{today.isoformat()}\n".encode())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace(path, f"{today.isoformat()}\n".encode())
 
 
-def tell_daily(memory: Path, today: date, note: Callable[[str], None], text: str) -> None:
-    """Tell `note`, unless that was done today; what nobody hears was not told."""
-    if note is not nobody and last_told(memory, today) != today:
+def notify_daily(path: Path, today: date, note: Callable[[str], None], text: str) -> None:
+    """Pass the text to `note` unless that was done today; a discarded notice does not count as shown."""
+    if note is not discard and last_shown(path, today) != today:
         note(text)
-        remember(memory, today)
+        record_shown(path, today)

@@ -71,7 +71,7 @@ def test_what_cannot_be_a_key_is_refused_and_not_told(places: Places, wrong: str
 
 
 def test_a_name_that_was_mistyped_is_offered(places: Places) -> None:
-    with pytest.raises(ConfigError, match="none of openai, anthropic") as caught:
+    with pytest.raises(ConfigError, match="not one of openai, anthropic") as caught:
         places.load().with_api_keys({"antropic": OURS})
     assert caught.value.hint == "did you mean anthropic?"
 
@@ -86,7 +86,7 @@ def test_a_key_of_the_program_does_not_go_over_plain_http(places: Places, url: s
         loaded.providers["openai"] = llmroute.ProviderSettings("OPENAI_API_KEY", base_url=url)
     settings = loaded.with_api_keys({"openai": OURS}).providers["openai"]
     assert settings.api_key is None
-    assert "a key goes over plain http to this machine only" in str(settings.problem)
+    assert "API keys are sent over plain http to this machine only" in str(settings.problem)
 
 
 @pytest.mark.parametrize("key_beside", [True, False])
@@ -95,7 +95,7 @@ def test_a_key_of_the_program_does_not_go_where_the_working_directory_says(place
     (places.working / ".env").write_text(f"{beside}OPENAI_BASE_URL=https://evil.example/v1\n")
     settings = places.load().with_api_keys({"openai": OURS}).providers["openai"]
     assert settings.api_key is None
-    assert "would receive a key from elsewhere" in str(settings.problem)
+    assert "would receive a key from another source" in str(settings.problem)
 
 
 def test_a_provider_whose_key_may_not_be_sent_says_why_when_it_is_called(tmp_path: Path) -> None:

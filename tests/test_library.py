@@ -217,3 +217,8 @@ def test_one_pool_of_connections_serves_every_request_until_the_service_closes(
         while server.open_connections and time.monotonic() < until:
             time.sleep(0.01)
         assert server.open_connections == 0
+
+
+def test_the_former_name_of_an_open_circuit_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match="CircuitOpenError"):
+        assert llmroute.RestingError is llmroute.CircuitOpenError

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.resume import PriorResults, result_lines
-from llmroute.errors import RequestError, cannot_write
-from llmroute.files import open_locked, replacing
+from llmroute.errors import RequestError
+from llmroute.files import cannot_write, open_locked, replacing
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.bulk.ordered_delivery import OrderedDelivery
 from llmroute.errors import AllProvidersFailedError, BudgetExceededError, LLMRouteError
-from llmroute.exit_codes import NEEDS_A_PERSON, TRY_LATER
+from llmroute.exit_codes import SETUP, TRY_LATER
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
 
@@ -197,7 +197,7 @@ class WorkerPool:
 
     def _stop_if_hopeless(self, error: LLMRouteError) -> None:
         """Stop if the next request would fail for the same reason."""
-        self._account_errors += error.exit_code == NEEDS_A_PERSON
+        self._account_errors += error.exit_code == SETUP
         outage_s = asyncio.get_running_loop().time() - self._answered_at_s
         if (
             self._account_errors >= MAX_ACCOUNT_ERRORS

@@ -162,7 +162,7 @@ class Compiler:
         return found
 
     def _by_hand(self, found: dict[str, Any], facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
-        """Let the overlay's facts outrank the packages', and forget the source of what nobody knows."""
+        """Override the packages' facts by the overlay's, and drop the sources of unknown facts."""
         for field, value in list(found.items()):
             if hand := facts["hand"].get(field):
                 found[field], origin[field] = hand["value"], hand["source"]

@@ -95,7 +95,7 @@ def main() -> NoReturn:
         from llmroute.cli.errors import say
 
         say(str(failure))
-        sys.exit(exit_codes.NEEDS_A_PERSON)
+        sys.exit(exit_codes.SETUP)
     except typer.Abort:
         sys.exit(exit_codes.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)

@@ -12,8 +12,8 @@ from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, say, tell
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import LLMRouteError, cannot_write
-from llmroute.files import PRIVATE
+from llmroute.errors import LLMRouteError
+from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,12 +31,12 @@ class Session:
         # What is written to --meta in the end.
         self.aside = ""
         self._unwritten: OutputFailed | None = None
-        from llmroute.notices import nobody
+        from llmroute.notices import discard
         from llmroute.service.client import LLMService
 
         self.service = LLMService(
-            note=nobody if asked.quiet else note,
-            trace=(lambda text: say(f"debug: {text}")) if asked.debug else nobody,
+            note=discard if asked.quiet else note,
+            trace=(lambda text: say(f"debug: {text}")) if asked.debug else discard,
         )
         if not asked.quiet:
             from llmroute.planning.default_registry import warn_when_stale
@@ -130,7 +130,7 @@ def opened(asked: RequestArguments, *, note: Callable[[str], None]) -> Iterator[
         fail(error, as_json=asked.as_json)
     except OutputFailed as failure:
         say(f"{failure}{under_way.told_unwritten() if under_way is not None else ''}")
-        raise typer.Exit(exit_codes.NEEDS_A_PERSON) from None
+        raise typer.Exit(exit_codes.SETUP) from None
     finally:
         if under_way is not None:
             under_way.service.leave()

@@ -1,7 +1,4 @@
-"""Settings: flag > environment > .env > config.toml > default, joined into one frozen Config.
-
-The only reader of the environment and of the home directory.
-"""
+"""Configuration: environment, .env files, config.toml and defaults, in this precedence, as one frozen Config."""
 
 import os
 import stat
@@ -11,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llmroute.config import file
-from llmroute.config.env import ProviderSettings, Settings, is_header
+from llmroute.config.env import Settings
+from llmroute.config.provider_settings import ProviderSettings, is_header
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.text.suggest import nearest
@@ -19,12 +17,12 @@ from llmroute.types import PICO_PER_USD, STRATEGIES
 from llmroute.types.values import Value
 
 FILE: Final = "config.toml"
-"""The file of settings in the config directory."""
+"""The name of the configuration file in the config directory."""
 BUDGET_PERIODS: Final = ("day", "week", "month", "total")
 
 
 class Timeouts(NamedTuple):
-    """Seconds.  `total_s` bounds the whole request, attempts and waits together."""
+    """Timeouts in seconds; `total_s` limits a request with all its attempts and waits."""
 
     total_s: float = 300.0
     connect_s: float = 5.0
@@ -35,7 +33,7 @@ class Timeouts(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A cap from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls."""
+    """A budget from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls."""
 
     period: str
     workspace: str
@@ -44,10 +42,10 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Config(Value):
-    """Every setting there is; None means that nobody set it.
+    """All settings; None means not set.
 
-    `models` are the user's own rows by `provider/id`, checked.  `notice` says what of the .env files
-    is ignored.
+    `models` has the user's validated catalogue rows by `provider/id`.  `notice` describes ignored settings of the .env
+    files.
     """
 
     config_dir: Path
@@ -70,13 +68,13 @@ class Config(Value):
     notice: str | None = None
 
     def with_api_keys(self, keys: Mapping[str, str]) -> "Config":
-        """Return the configuration with keys by provider, such as `{"openai": "sk-..."}`, before all other places.
+        """Return the configuration with keys by provider, such as `{"openai": "sk-..."}`, which override other sources.
 
-        As with the others, a key that its provider's address must not receive (plain http to another machine, or an
-        address from the .env file of the working directory) is not used, and the provider says why when it is called.
+        A key is not used where it would be sent over plain http to another machine, or to a base URL from the .env
+        file of the working directory; a request to that provider then fails with the reason.
 
         Raises:
-            ConfigError: no such provider, or what cannot be a key; no value is ever told.
+            ConfigError: a provider is unknown or a key is invalid; the message does not contain the key.
         """
         providers = dict(self.providers)
         for name, key in _checked_keys(keys, tuple(providers)):
@@ -85,21 +83,21 @@ class Config(Value):
 
 
 def _checked_keys(keys: Any, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield keys by provider; a name is told no more than a key, for the two may have been mixed up."""
+    """Yield keys by provider; messages contain neither names nor keys, as the two may be swapped."""
     if not isinstance(keys, Mapping):
-        raise ConfigError(f"api_keys: a {type(keys).__name__} is no mapping", hint='{"openai": "sk-..."} is one')
+        raise ConfigError(f"api_keys: a {type(keys).__name__} is not a mapping", hint='pass {"openai": "sk-..."}')
     for name, key in keys.items():
         if name not in names:
             near = nearest(str(name).lower(), names)
             raise ConfigError(
-                f"api_keys: a name in it is none of {', '.join(names)}", hint=f"did you mean {near}?" if near else None
+                f"api_keys: a name is not one of {', '.join(names)}", hint=f"did you mean {near}?" if near else None
             )
         if not isinstance(key, str) or not key.strip():
-            raise ConfigError(f"api_keys: the key of {name} is {'empty' if isinstance(key, str) else 'no text'}")
+            raise ConfigError(f"api_keys: the key of {name} is {'empty' if isinstance(key, str) else 'not text'}")
         if not is_header(key.strip()):
             raise ConfigError(
                 f"api_keys: the key of {name} is not one line of printable ASCII characters",
-                hint="copy it again: it holds a line break or a character that no key has",
+                hint="copy it again: it has a line break or a character that keys do not have",
             )
         yield name, key.strip()
 
@@ -111,12 +109,13 @@ def load(
     environ: Mapping[str, str] | None = None,
     working_directory: Path | None = None,
 ) -> Config:
-    """Read every place that settings live in.
+    """Read the configuration.
 
-    `check_models` returns the rows under `models` as plain data or raises; it is called when config.toml has changed.
+    `check_models` validates the rows under `models` and returns them as plain data; it is called when config.toml has
+    changed.
 
     Raises:
-        ConfigError: a value that does not parse or does not fit, with its name, its place and what was expected.
+        ConfigError: a value is invalid; the message has its name, its source and what is expected.
     """
     environ = os.environ if environ is None else environ
     config_dir = directory(environ)
@@ -148,10 +147,10 @@ def load(
 
 
 def _ledger_path(text: str | None) -> Path | None:
-    """Return the path of a ledger that is a file, or can become one: a device keeps nothing, and a pipe waits for ever.
+    """Return the path of the ledger, which is a regular file or does not exist yet.
 
     Raises:
-        ConfigError: it can be neither.
+        ConfigError: it is another kind of file, such as a device or a pipe.
     """
     path = _path(text)
     if path is None:
@@ -161,10 +160,10 @@ def _ledger_path(text: str | None) -> Path | None:
     except NotADirectoryError:
         is_file = False
     except OSError:
-        # It may be made there; where it cannot, the ledger says so.
+        # The ledger creates the file, or reports why it cannot.
         return path
     if not is_file:
-        raise ConfigError(f"LLMROUTE_LEDGER={path} is no regular file", hint="name a file, there or to be made")
+        raise ConfigError(f"LLMROUTE_LEDGER={path} is not a regular file", hint="set it to the path of a file")
     return path
 
 
@@ -172,12 +171,12 @@ def directory(environ: Mapping[str, str] | None = None) -> Path:
     """Return the config directory; it need not exist.
 
     Raises:
-        ConfigError: there is no home directory to look in.
+        ConfigError: the home directory is unknown.
     """
     environ = os.environ if environ is None else environ
     if own := _path(environ.get("LLMROUTE_CONFIG_DIR")):
         return own
-    # A relative path there is to be ignored: https://specifications.freedesktop.org/basedir-spec
+    # Relative paths are ignored: https://specifications.freedesktop.org/basedir-spec
     if (xdg := _path(environ.get("XDG_CONFIG_HOME"))) and xdg.is_absolute():
         return xdg / "llmroute"
     home = _path("~/.config/llmroute")
@@ -210,7 +209,7 @@ def _working_directory() -> Path | None:
     try:
         return Path.cwd()
     except OSError:
-        # It was removed under us.
+        # The directory was removed.
         return None
 
 
@@ -221,4 +220,8 @@ def _check_stored_names(stored: dict[str, Any], names: tuple[str, ...], path: Pa
         *(("providers", name, names) for name in stored.get("providers", {})),
     ):
         if value is not None and value not in allowed:
-            raise ConfigError(f"{key}: {value!r} in {path} is none of {', '.join(allowed)}")
+            near = nearest(str(value).lower(), allowed)
+            raise ConfigError(
+                f"{path}: {key} {value!r} is not one of {', '.join(allowed)}",
+                hint=f"did you mean {near}?" if near else None,
+            )

@@ -1,4 +1,4 @@
-"""Where settings are written: the environment and the .env files, looked through name by name."""
+"""Settings from the environment and the .env files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from os.path import realpath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.config import settings_file
+from llmroute.config.provider_settings import ProviderSettings, is_header, plain_http_problem
 from llmroute.errors import ConfigError
-from llmroute.text.redaction import shown
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_HOST_ALONE: Final = re.compile(r"([A-Za-z]+://)?[A-Za-z0-9-]*([.:][A-Za-z0-9-]*){1,8}")
+_HOST_ONLY: Final = re.compile(r"([A-Za-z]+://)?[A-Za-z0-9-]*([.:][A-Za-z0-9-]*){1,8}")
 
 ENVIRONMENT: Final = "the environment"
 
@@ -31,9 +31,9 @@ VARIABLES: Final = (
     "OLLAMA_HOST",
     "OPENAI_ORGANIZATION",
 )
-_OLLAMA_ADDRESSES: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
-_STEERING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
-_OF_ENVIRONMENT: Final = ("LLMROUTE_CONFIG_DIR", "LLMROUTE_LEDGER", "LLMROUTE_LOCAL_MODEL")
+_OLLAMA_URLS: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
+_ROUTING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
+_ENVIRONMENT_ONLY: Final = ("LLMROUTE_CONFIG_DIR", "LLMROUTE_LEDGER", "LLMROUTE_LOCAL_MODEL")
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -41,7 +41,7 @@ _BOOLEANS: Final = {
 
 
 class Setting(NamedTuple):
-    """A value as it was written, and the place that it was written in."""
+    """The text of a setting, and the environment or the path of the .env file that sets it."""
 
     name: str
     value: str
@@ -49,45 +49,18 @@ class Setting(NamedTuple):
     from_working_directory: bool = False
 
     def __repr__(self) -> str:
-        """Tell everything but the value, which may be a key."""
+        """Leave out the value, which may be a key."""
         return f"Setting({self.name!r}, {self.place!r})"
 
 
-class ProviderSettings(NamedTuple):
-    """Where to call a provider and with what.
-
-    `problem` says why it must not be called, in words for a person; `foreign_key_problem` why it must not be called
-    with a key that comes from another place than its address does.  `found_address` says that its address was merely
-    found in the working directory: what is read there is no news for other directories.
-    """
-
-    key_variable: str
-    api_key: str | None = None
-    base_url: str | None = None
-    organization: str | None = None
-    problem: str | None = None
-    foreign_key_problem: str | None = None
-    found_address: bool = False
-
-    def __repr__(self) -> str:
-        """Tell everything but the key, and a token in the address."""
-        address = None if self.base_url is None else shown(self.base_url)
-        return f"ProviderSettings({self.key_variable!r}, base_url={address!r}, problem={self.problem!r})"
-
-    def with_key(self, api_key: str) -> ProviderSettings:
-        """Return the settings with a key that a program gives; where it must not be sent, the problem in its place."""
-        problem = self.foreign_key_problem or plain_http_problem("base_url", self.base_url)
-        return self._replace(api_key=None if problem else api_key, problem=problem)
-
-
 Source = tuple["Mapping[str, str | None]", str, bool]
-"""What a place sets, its name, and whether it is the working directory's."""
+"""The variables of a source, its name for messages, and whether it belongs to the working directory."""
 
 
 class Settings:
-    """Looks a name up in the environment, then in the two .env files.
+    """Looks up variables in the environment, then in the .env files of the working and the config directory.
 
-    Each method returns None where nobody set the name, and raises a ConfigError where it is set to what does not fit.
+    Each method returns None for a variable that is not set, and raises a ConfigError for an invalid value.
     """
 
     def __init__(
@@ -96,7 +69,7 @@ class Settings:
         allowed = set(VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
         self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
         self._ignored: list[str] = []
-        self._working_file = ""
+        self._working_env_path = ""
         if working_directory is not None and realpath(working_directory) == realpath(config_dir):
             working_directory = None
         self._notices: list[str] = []
@@ -105,59 +78,60 @@ class Settings:
                 continue
             file = settings_file.read_env(folder / ".env")
             place = str(folder / ".env")
-            self._notices += _told(file, place, environ)
+            self._notices += _file_notices(file, place, environ)
             if file.values:
                 self._sources.append(({k: v for k, v in file.values.items() if k in allowed}, place, untrusted))
                 if untrusted:
-                    self._working_file = place
-        if self._working_file:
-            self._ignore_what_widens()
+                    self._working_env_path = place
+        if self._working_env_path:
+            self._ignore_unsafe()
 
-    def _ignore_what_widens(self) -> None:
-        """Take out of the working directory's settings what would send prompts elsewhere, or past a workspace's cap.
+    def _ignore_unsafe(self) -> None:
+        """Drop settings of the working directory that would send prompts to other machines or evade a budget.
 
-        A key beside an address of Ollama changes nothing, for a server without keys takes any; except at Ollama's own
-        cloud.  Any other provider gets no key from elsewhere at such an address, and no prompt without one.  A file
-        with another machine's address does not choose among providers.
+        A base URL on another machine is dropped for Ollama, which accepts requests without a key, unless the file also
+        has the key for Ollama's cloud.  For any other provider it stays, as no key from another source is sent there
+        and no request is made without a key.  With such a base URL, the file may not choose among providers.
         """
         (environ, _, _), (found, place, untrusted) = self._sources[:2]
-        overruled = {name for name, value in environ.items() if (value or "").strip()}
+        overridden = {name for name, value in environ.items() if (value or "").strip()}
         values = {name: text for name, value in found.items() if (text := (value or "").strip())}
-        away = {name for name in values.keys() - overruled if _leads_away(name, values[name])}
-        widening = {"LLM_WORKSPACE"}
+        remote = {name for name in values.keys() - overridden if _is_remote_url(name, values[name])}
+        unsafe = {"LLM_WORKSPACE"}
         key = self.find("OLLAMA_API_KEY")
         if key is None or key.from_working_directory:
-            addresses = away.intersection(_OLLAMA_ADDRESSES)
-            widening |= {name for name in addresses if key is None or not is_ollama_cloud(values[name])}
-        if away:
-            widening.update(_STEERING)
-        if away - widening:
-            widening.add("LLM_MAX_LATENCY_MS")
-        self._ignored += [name for name in values if name in widening - overruled]
-        kept = {name: value for name, value in found.items() if name not in widening}
-        self._sources[1] = (kept, place, untrusted)
+            urls = remote.intersection(_OLLAMA_URLS)
+            unsafe |= {name for name in urls if key is None or not is_ollama_cloud(values[name])}
+        if remote:
+            unsafe.update(_ROUTING)
+        if remote - unsafe:
+            unsafe.add("LLM_MAX_LATENCY_MS")
+        self._ignored += [name for name in values if name in unsafe - overridden]
+        safe = {name: value for name, value in found.items() if name not in unsafe}
+        self._sources[1] = (safe, place, untrusted)
 
     @property
     def notice(self) -> str | None:
-        """What of the .env files is ignored, for a person; None where nothing is."""
+        """A notice about ignored settings and unreadable lines of the .env files, or None."""
         notices = list(self._notices)
         if self._ignored:
             notices.insert(
                 0,
-                f"{_ignored(self._ignored, self._working_file)}: a working directory steers no prompts to other"
-                " machines and does not choose the workspace (set it in the environment if you trust it)",
+                f"{_ignored(self._ignored, self._working_env_path)}: a .env file in the working directory cannot"
+                " redirect prompts to other machines or choose the workspace (set it in the environment"
+                " if you trust it)",
             )
         return "; ".join(notices) or None
 
     def find(self, name: str, *, trusted: bool = False) -> Setting | None:
-        """Return the setting from the first place that has it, `trusted` places only; blank is not set."""
+        """Return the setting from the first (trusted) source that has it; a blank one counts as not set."""
         for values, place, untrusted in self._sources:
             if not (trusted and untrusted) and (value := (values.get(name) or "").strip()):
                 return Setting(name, value, place, untrusted)
         return None
 
     def text(self, name: str) -> str | None:
-        """Return it as it was written."""
+        """Return a variable as text."""
         found = self.find(name)
         return found.value if found else None
 
@@ -171,37 +145,37 @@ class Settings:
         return parsed
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
-        """Return which of some words it is, whatever its case."""
+        """Return a variable that has one of the allowed values, case-insensitive."""
         expected = f"one of {', '.join(allowed)}"
         return self._parsed(name, expected, lambda text: text.lower() if text.lower() in allowed else None)
 
     def fallback(self, stored: bool) -> bool:
-        """Return whether others may be asked; where that is forbidden, a working directory does not allow it."""
+        """Return whether fallback is enabled; the working directory cannot enable it if another source disables it."""
         name = "LLM_ENABLE_FALLBACK"
-        asked = self.boolean(name)
-        if asked is None:
+        enabled = self.boolean(name)
+        if enabled is None:
             return stored
         setting, trusted = self.find(name), self.find(name, trusted=True)
         allowed = _BOOLEANS.get(trusted.value.lower(), True) if trusted else stored
-        if asked and not allowed and setting is not None and setting.from_working_directory:
+        if enabled and not allowed and setting is not None and setting.from_working_directory:
             self._ignored.append(name)
             return False
-        return asked
+        return enabled
 
     def boolean(self, name: str) -> bool | None:
-        """Return whether it is 1, true, yes or on, rather than 0, false, no or off."""
+        """Return True for 1, true, yes or on, and False for 0, false, no or off."""
         return self._parsed(name, "true or false", lambda text: _BOOLEANS.get(text.lower()))
 
     def milliseconds(self, name: str) -> int | None:
-        """Return it as a whole number of milliseconds above 0."""
+        """Return a variable as an integer above 0."""
 
         def parse(text: str) -> int | None:
             return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0 else None  # noqa: PLR2004
 
-        return self._parsed(name, "a whole number of milliseconds above 0", parse)
+        return self._parsed(name, "an integer number of milliseconds above 0", parse)
 
     def provider(self, name: str, stored: dict[str, str]) -> ProviderSettings:
-        """Join what is known of one provider; what must not be called says so in `problem`."""
+        """Return the settings of one provider; `stored` is its table in config.toml."""
         variable = f"{name.upper()}_API_KEY"
         key = self.find(variable)
         url = self.find(f"{name.upper()}_BASE_URL")
@@ -224,8 +198,8 @@ class Settings:
         return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign, found)
 
 
-def _leads_away(name: str, value: str) -> bool:
-    """Whether a setting is an address, in any form that is taken for one, and another machine's."""
+def _is_remote_url(name: str, value: str) -> bool:
+    """Whether a variable is the base URL of another machine, in any form that is accepted."""
     if name == "OLLAMA_HOST" or (name == "OLLAMA_BASE_URL" and not is_base_url(value)):
         value = ollama_url(value)
     elif not name.endswith("_BASE_URL"):
@@ -234,27 +208,20 @@ def _leads_away(name: str, value: str) -> bool:
 
 
 def _untrusted_problem(url: Setting | None) -> str | None:
-    """Say why a key must not go to an address that was merely found in the working directory."""
+    """Return the problem of sending a key to a base URL from the .env file of the working directory, or None."""
     if url is None or not url.from_working_directory or is_loopback(url.value):
         return None
     return (
-        f"{url.name} in {url.place} would receive a key from elsewhere"
+        f"{url.name} in {url.place} would receive a key from another source"
         f" (set {url.name} in the environment if you trust it)"
     )
 
 
-def plain_http_problem(name: str, base_url: str | None) -> str | None:
-    """Say why a key must not go to an address: it is another machine, and everyone on the way would read the key."""
-    if base_url is None or is_loopback(base_url) or not base_url.lower().startswith("http:"):
-        return None
-    return f"{name}: a key goes over plain http to this machine only (use https)"
-
-
-def _told(file: settings_file.EnvFile, place: str, environ: Mapping[str, str]) -> list[str]:
-    """Say what of a .env file counts for nothing; of an unreadable line not even a part, which may be of a key."""
-    notices = [f"{place}: line {number} cannot be read" for number in file.unread_lines]
-    names = [name for name in _OF_ENVIRONMENT if name in file.values and name not in environ]
-    return notices + ([f"{_ignored(names, place)}: only the environment sets that"] if names else [])
+def _file_notices(file: settings_file.EnvFile, place: str, environ: Mapping[str, str]) -> list[str]:
+    """Return notices about a .env file; an unreadable line is not quoted, as it may hold a key."""
+    notices = [f"{place}: line {number} does not parse and is ignored" for number in file.unread_lines]
+    names = [name for name in _ENVIRONMENT_ONLY if name in file.values and name not in environ]
+    return notices + ([f"{_ignored(names, place)}: set it in the environment"] if names else [])
 
 
 def _ignored(names: list[str], place: str) -> str:
@@ -262,22 +229,17 @@ def _ignored(names: list[str], place: str) -> str:
     return f"{', '.join(first)} and {last} in {place} are ignored" if first else f"{last} in {place} is ignored"
 
 
-def is_header(text: str) -> bool:
-    """Whether a text can be sent as the value of a header, and as no more than that."""
-    return text.isascii() and text.isprintable()
-
-
 def _check_header(setting: Setting) -> None:
-    """Refuse what cannot be sent as a header, or would be sent as two; the value itself is never told."""
+    """Raise a ConfigError, without the value, for a text that is not a valid header."""
     if not is_header(setting.value):
         raise ConfigError(
             f"{setting.name}: the value in {setting.place} is not one line of printable ASCII characters",
-            hint="copy it again: it holds a line break or a character that no key has",
+            hint="copy it again: it has a line break or a character that keys do not have",
         )
 
 
 def _check_url(setting: Setting) -> None:
     if not is_base_url(setting.value):
-        # A password or a token may be in what is more than a host.
-        told = repr(setting.value) if _HOST_ALONE.fullmatch(setting.value) else "the value"
-        raise ConfigError(f"{setting.name}: {told} in {setting.place} is not an address like https://host/v1")
+        # Anything longer than a host may contain a password or a token.
+        printable = repr(setting.value) if _HOST_ONLY.fullmatch(setting.value) else "the value"
+        raise ConfigError(f"{setting.name}: {printable} in {setting.place} is not a URL like https://host/v1")

@@ -1,4 +1,4 @@
-"""What config.toml may hold.  Imported only when the file has changed."""
+"""Schema of config.toml, imported only when the file has changed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from llmroute.errors import ConfigError
+from llmroute.text.validation import first_invalid
 from llmroute.types import MOST_ATTEMPTS
 from llmroute.urls import is_base_url
 
 
-def _checked_address(text: str) -> str:
+def _check_url(text: str) -> str:
     if not is_base_url(text):
-        raise ValueError("not an address like https://host/v1")
+        raise ValueError("is not a URL like https://host/v1")
     return text
 
 
@@ -29,9 +30,9 @@ class _Table(BaseModel):
 
 
 class ProviderTable(_Table):
-    """[providers.NAME]; keys live in the environment or in a .env file, never here."""
+    """[providers.NAME]; API keys are read from the environment or a .env file, never from here."""
 
-    base_url: Annotated[str, AfterValidator(_checked_address)] | None = None
+    base_url: Annotated[str, AfterValidator(_check_url)] | None = None
     organization: Annotated[str, Field(pattern=r"^[ -~]+$")] | None = None
 
 
@@ -47,7 +48,7 @@ class TimeoutsTable(_Table):
 
 
 class CapsTable(_Table):
-    """Caps in USD."""
+    """Budgets in USD."""
 
     day: USD | None = None
     week: USD | None = None
@@ -56,7 +57,7 @@ class CapsTable(_Table):
 
 
 class BudgetsTable(CapsTable):
-    """[budgets]; [budgets.workspaces.NAME] holds those of one workspace."""
+    """[budgets], with [budgets.workspaces.NAME] for one workspace."""
 
     workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
 
@@ -71,7 +72,7 @@ class WeightsTable(_Table):
 
 
 class Document(_Table):
-    """The whole file."""
+    """A complete config.toml."""
 
     default_provider: str | None = None
     strategy: str | None = None
@@ -86,21 +87,23 @@ class Document(_Table):
     timeouts: TimeoutsTable = TimeoutsTable()
     budgets: BudgetsTable = BudgetsTable()
     providers: dict[str, ProviderTable] = {}
-    models: dict[str, Any] = {}  # each row is checked by who knows what a model is
+    models: dict[str, Any] = {}  # `registry.schema` validates the rows
 
 
-def validate(document: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return the settings that the document sets, as plain values.
+def validate(document: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the settings of a document as plain values.
 
     Raises:
-        ConfigError: names the first key that is wrong, the file, and what was expected.
+        ConfigError: a setting is unknown or invalid; the message names the file at `path`, the key and the reason.
     """
     try:
         return Document.model_validate(document).model_dump(exclude_none=True, exclude_defaults=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raised = first.get("ctx", {}).get("error")
-        told = {"extra_forbidden": "no such setting", "value_error": str(raised)}
-        reason = told.get(first["type"], first["msg"])
-        raise ConfigError(f"{key}: in {place}: {reason[:1].lower()}{reason[1:]}") from None
+        invalid = first_invalid(error, Document)
+    table, provider, *setting = [*invalid.path, None, None][:3]
+    if table == "providers" and setting == ["api_key"]:
+        raise ConfigError(
+            f"{path}: {invalid.place}: API keys are not read from this file",
+            hint=f"set {str(provider).upper()}_API_KEY in the environment or in a .env file beside it",
+        )
+    raise ConfigError(f"{path}: {invalid.place} {invalid.reason}", hint=invalid.hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute import config
-from llmroute.notices import last_told, remember
+from llmroute.notices import last_shown, record_shown
 from llmroute.planning import settings
 from llmroute.registry import ModelRegistry
 
@@ -65,8 +65,8 @@ def warn_when_stale(registry: ModelRegistry, config_dir: Path, note: Callable[[s
     if registry.stale_warning(None) is None:
         return
     path = config_dir / STALE_WARNING_FILE
-    warning = registry.stale_warning(last_told(path, registry.today))
+    warning = registry.stale_warning(last_shown(path, registry.today))
     if warning is None:
         return
     note(warning)
-    remember(path, registry.today)
+    record_shown(path, registry.today)

@@ -12,7 +12,7 @@ from llmroute.text.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.config.env import ProviderSettings
+    from llmroute.config.provider_settings import ProviderSettings
     from llmroute.providers import Provider
 
 

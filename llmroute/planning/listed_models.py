@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import NoCandidateError, RequestError
-from llmroute.notices import tell_daily
+from llmroute.notices import notify_daily
 from llmroute.planning.candidates import LAST_RESORT
 from llmroute.planning.lookup import all_chains, current_model, named_model, require_chain
 from llmroute.providers import PROVIDERS
@@ -100,7 +100,7 @@ class ListedModels(NamedTuple):
         told += [notice for _, model in usable if (notice := self.registry.notice(model))]
         if told:
             memory = self.config.config_dir / CHAIN_TOLD.format(chain)
-            tell_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(told)}")
+            notify_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(told)}")
 
     def _as_asked(self, model: ModelConfig) -> Candidate:
         """Return a model that was named, whose retirement says nothing of a gateway."""

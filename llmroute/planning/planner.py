@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import NoCandidateError
-from llmroute.notices import tell_daily
+from llmroute.notices import notify_daily
 from llmroute.planning.candidates import LAST_RESORT
 from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
@@ -178,7 +178,7 @@ class Planner(NamedTuple):
         near = nearest(made)
         why = OptionText(told_miss(near), " (", near.admitted_by, " would admit it)") if near else KEYS
         told = OptionText(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
-        tell_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
+        notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
 
     def _way_to_engine(self, made: Plan, wish: RoutingConstraints) -> str | None:
         """Return the command that gets the embedded model, where nothing but its packages keeps it out."""

@@ -16,48 +16,48 @@ QualityBasis = Literal["rated", "of its predecessor", "by its price", "a guess"]
 
 # An unrated model is rated a little above the model that it follows.  Measured on 137 pairs of the Arena leaderboard,
 # 2023 to 2026: mean error 4.1 points, 2.4 from 80 points up.
-GAIN_OF_A_SUCCESSOR = 0.12
+SUCCESSOR_GAIN = 0.12
 # Quality by the price of a million output tokens: fitted on rated models (error 5.6 points), less ten points because
 # small open models are rated less often than large ones.
 QUALITY_AT_ONE_USD = 80 - 10
 QUALITY_PER_E_FOLD = 3.4
-LEAST_BY_PRICE, MOST_BY_PRICE = 40, 85
-# No rating, no predecessor and no price, as of most models on this machine.
+MIN_BY_PRICE, MAX_BY_PRICE = 40, 85
+# Neither rating, predecessor nor price, as for most local models.
 UNKNOWN_QUALITY = 50
 
-# The part of the output tokens that is written after the first one where reasoning is hidden and comes before it.
+# The share of output tokens that follow the first visible one when hidden reasoning precedes it.
 VISIBLE_SHARE = 0.2
 _LEVELS = {"minimal": "low"}
 
 
 class Quality(NamedTuple):
-    """0 to 100, and what it rests on: `rated` is the catalogue's rating or the user's own figure."""
+    """Quality, 0 to 100, and its basis: `rated` is the catalogue's rating or the user's own value."""
 
     value: int
     basis: QualityBasis
 
 
 class Speed(NamedTuple):
-    """Seconds to the first token of an answer, and seconds for each output token after that."""
+    """Seconds to the first token, and seconds per further output token."""
 
     first_token_s: float
     token_s: float
 
 
-def expected_quality(model: ModelConfig, find: Callable[[str], ModelConfig | None]) -> Quality:
-    """Return the quality of a model, from the models it follows or from its price where it has no rating."""
+def expected_quality(model: ModelConfig, get: Callable[[str], ModelConfig | None]) -> Quality:
+    """Return the rating of a model, or an estimate from its predecessors or its price."""
     if model.quality is not None:
         return Quality(model.quality, "rated")
     generations, ancestor = 0, model
     seen = {model.name}
     while ancestor.follows is not None and ancestor.follows not in seen:
         seen.add(ancestor.follows)
-        before = find(ancestor.follows)
-        if before is None:
+        predecessor = get(ancestor.follows)
+        if predecessor is None:
             break
-        generations, ancestor = generations + 1, before
+        generations, ancestor = generations + 1, predecessor
         if ancestor.quality is not None:
-            value = 100 - (100 - ancestor.quality) * (1 - GAIN_OF_A_SUCCESSOR) ** generations
+            value = 100 - (100 - ancestor.quality) * (1 - SUCCESSOR_GAIN) ** generations
             return Quality(round(value), "of its predecessor")
     return _by_price(model)
 
@@ -68,22 +68,22 @@ def _by_price(model: ModelConfig) -> Quality:
         return Quality(UNKNOWN_QUALITY, "a guess")
     usd_per_million = output * 10**6 / PICO_PER_USD
     value = QUALITY_AT_ONE_USD + QUALITY_PER_E_FOLD * log(usd_per_million)
-    return Quality(round(min(max(value, LEAST_BY_PRICE), MOST_BY_PRICE)), "by its price")
+    return Quality(round(min(max(value, MIN_BY_PRICE), MAX_BY_PRICE)), "by its price")
 
 
-def expected_effort(model: ModelConfig, asked: str | None) -> str:
-    """Return the reasoning effort of a call: the caller's, else the model's own; `none` where it does not reason."""
+def expected_effort(model: ModelConfig, requested: str | None) -> str:
+    """Return the reasoning effort of a call: the requested one, else the model's default; `none` without reasoning."""
     if "reasoning" not in model.capabilities:
         return "none"
-    if asked is not None and (asked in model.parameters.efforts or not model.parameters.efforts):
-        return asked
+    if requested is not None and (requested in model.parameters.efforts or not model.parameters.efforts):
+        return requested
     return model.parameters.default_effort or "medium"
 
 
 def expected_speed(model: ModelConfig, effort: str, speeds: Mapping[str, Any] | None) -> Speed | None:
-    """Return the speed of the model's class, None for a provider of which the catalogue has no speeds.
+    """Return the speed of models of this size, None where the catalogue has no speeds of the provider.
 
-    `effort` is as `expected_effort` returns it, `speeds` the provider's in the catalogue.
+    `effort` is a value of `expected_effort`, `speeds` the provider's table in the catalogue.
     """
     if not speeds:
         return None

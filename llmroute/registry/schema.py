@@ -1,8 +1,7 @@
-"""What a catalogue and a user's row must look like; as it imports pydantic, import it only where data is taken in."""
+"""Schemas of the catalogue and of [models] in config.toml.  Imports pydantic: imported only to validate new data."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmroute.errors import ConfigError, RequestError
+from llmroute.text.validation import first_invalid
 from llmroute.types import Capability, ModelSize  # noqa: TC001 (pydantic reads it)
 
 if TYPE_CHECKING:
@@ -20,20 +20,22 @@ MAX_TOKENS = 1_000_000_000
 
 
 def _day(value: str) -> str:
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        raise ValueError("a date is written YYYY-MM-DD")
-    date.fromisoformat(value)
-    return value
+    try:
+        if date.fromisoformat(value).isoformat() == value:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("must be a date (YYYY-MM-DD)")
 
 
-def _whole_pico(value: float) -> float:
+def _check_decimals(value: float) -> float:
     if (Decimal(str(value)) * 10**6) % 1:
-        raise ValueError("a price has at most six decimals")
+        raise ValueError("has more than six decimals")
     return value
 
 
 Day = Annotated[str, AfterValidator(_day)]
-Usd = Annotated[float, Field(ge=0, le=MAX_USD_PER_MTOK), AfterValidator(_whole_pico)]
+Usd = Annotated[float, Field(ge=0, le=MAX_USD_PER_MTOK), AfterValidator(_check_decimals)]
 Tokens = Annotated[int, Field(gt=0, le=MAX_TOKENS)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
 Quality = Annotated[int, Field(ge=0, le=100)]
@@ -99,7 +101,7 @@ class _Model(_Table):
 
 
 class UserRow(_Model, _TieredPrices):
-    """A table `[models."provider/id"]` of the user's; prices in USD per million tokens."""
+    """A table `[models."provider/id"]` of config.toml; prices are in USD per million tokens."""
 
 
 class _Arena(_Table):
@@ -122,10 +124,10 @@ class CatalogueRow(_Model):
     sources: dict[str, Text] = {}
 
     @model_validator(mode="after")
-    def _oldest_price_first(self) -> CatalogueRow:
+    def _check_order_of_prices(self) -> CatalogueRow:
         starts = [price.valid_from or "" for price in self.prices]
         if starts != sorted(set(starts)):
-            raise ValueError("prices are not in the order of their days")
+            raise ValueError("has prices that are not in order of their dates")
         return self
 
 
@@ -144,7 +146,7 @@ class _Provider(_Table):
 
 
 class Catalogue(_Table):
-    """A whole catalogue file."""
+    """A complete catalogue file."""
 
     version: Literal[1] = Field(alias="schema")
     as_of: Day
@@ -154,13 +156,13 @@ class Catalogue(_Table):
     models: Annotated[list[CatalogueRow], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_hold_together(self) -> Catalogue:
+    def _check_names(self) -> Catalogue:
         known = [f"{row.provider}/{row.id}" for row in self.models]
         if len(set(known)) != len(known):
             raise ValueError("a model is listed twice")
         for row in self.models:
             if row.provider not in self.providers:
-                raise ValueError(f"{row.provider}/{row.id} is of no provider")
+                raise ValueError(f"{row.provider}/{row.id} has an unknown provider")
             if row.successor is not None and row.successor not in known:
                 raise ValueError(f"the successor of {row.provider}/{row.id} is not listed")
             if row.follows is not None and row.follows not in known:
@@ -169,53 +171,43 @@ class Catalogue(_Table):
 
 
 def check_catalogue(catalogue: Any) -> None:
-    """Let a sound catalogue pass.
+    """Validate a catalogue.
 
     Raises:
-        RequestError: it is not one; the message names the first place that is wrong.
+        RequestError: it is invalid; the message has the first invalid place and the reason.
     """
     try:
         Catalogue.model_validate(catalogue)
     except ValidationError as error:
-        raise RequestError(f"not a valid catalogue: {_first(error)}") from error
+        invalid = first_invalid(error, Catalogue)
+        raise RequestError(f"not a valid catalogue: {f'{invalid.place} {invalid.reason}'.lstrip()}") from error
 
 
 def check_user_models(models: Mapping[str, Any], providers: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the user's rows as plain data, dates as text.
+    """Validate the rows of [models] in config.toml and return them as plain data, dates as text.
 
     Raises:
-        ConfigError: a name without a known provider, or a wrong value; the message names the key.
+        ConfigError: a name has no known provider, or a value is invalid; the message has the key and the reason.
     """
     checked = {}
     for name, row in models.items():
-        where = f'models."{name}"'
+        key = f'models."{name}"'
         provider, _, model = str(name).partition("/")
         if provider not in providers or not model:
-            raise ConfigError(
-                f"{where}: a model is named provider/id", hint=f"the providers are {', '.join(providers)}"
-            )
-        plain = _with_days_as_text(row)
+            raise ConfigError(f"{key}: a model is named provider/id", hint=f"the providers are {', '.join(providers)}")
+        plain = _with_dates_as_text(row)
         try:
             UserRow.model_validate(plain)
         except ValidationError as error:
-            raise ConfigError(f"{where}{_joined(error)}") from error
+            invalid = first_invalid(error, UserRow)
+            place = f"{key}.{invalid.place}" if invalid.path else key
+            raise ConfigError(f"{place} {invalid.reason}", hint=invalid.hint) from error
         checked[name] = {key: value for key, value in plain.items() if value is not None}
     return checked
 
 
-def _with_days_as_text(value: Any) -> Any:
-    """TOML has dates of its own; the catalogue writes them as text."""
+def _with_dates_as_text(value: Any) -> Any:
+    """Convert the dates of TOML to text, as in the catalogue."""
     if isinstance(value, dict):
-        return {key: _with_days_as_text(item) for key, item in value.items()}
+        return {key: _with_dates_as_text(item) for key, item in value.items()}
     return value.isoformat() if type(value) is date else value
-
-
-def _first(error: ValidationError) -> str:
-    return _joined(error).removeprefix(".").removeprefix(": ")
-
-
-def _joined(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[:1].lower()}{message[1:]}"

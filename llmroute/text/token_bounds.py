@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BYTES_PER_TOKEN = 4
-"""About what English text has in every tokenizer in use; none makes more than one token of a byte."""
+"""The average of English text in common tokenizers; none makes more than one token of a byte."""
 TEMPLATE_TOKENS = 256
-"""What a model's chat template may put before a prompt unasked: the date, who it is, how hard to think."""
+"""An upper bound on the tokens that a chat template adds: the date, the model's identity, the reasoning effort."""
 TOKENS_PER_MESSAGE = 16
-"""What role marks and separators around one message are at most."""
+"""An upper bound on the tokens of the role and the separators of a message."""
 
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _VOWELS = b"aeiouAEIOU"

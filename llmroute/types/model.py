@@ -13,7 +13,7 @@ PICO_PER_USD = 10**12
 
 
 class PriceTier(NamedTuple):
-    """Prices that hold for the whole request when its prompt is above `above` tokens."""
+    """Prices of a request whose prompt is longer than `above` tokens."""
 
     above: int
     input: int | None
@@ -24,12 +24,12 @@ class PriceTier(NamedTuple):
 
 
 class Price(NamedTuple):
-    """Pico-USD per token: the same number as millionths of a USD per million tokens.
+    """Pico-USD per token: the same number as micro-USD per million tokens.
 
-    None is an unknown price; zero is a real one.  `valid_from` and `valid_until` are ISO dates (until is included).
-    `web_search` is pico-USD for each search of the provider's own tool.  `service_tiers` are the prices of other tiers
-    of service than the standard one, by the word that an answer has for its tier.  `doubt` is the `CostBasis` of what
-    is priced by it, where it has taken the place of a price whose end has passed.
+    None is an unknown price, zero is free.  `valid_from` and `valid_until` are ISO dates (both inclusive).
+    `web_search` is pico-USD per search of the provider's own tool.  `service_tiers` are the prices of service tiers
+    other than the standard one, by their name in responses.  `doubt` is the `CostBasis` of costs at this price, if it
+    replaces a price whose `valid_until` has passed.
     """
 
     input: int | None
@@ -46,10 +46,10 @@ class Price(NamedTuple):
 
 
 class ParameterLimits(NamedTuple):
-    """What a model takes and refuses.
+    """Which parameters a model supports.
 
-    `efforts` are the provider's own words for how hard the model may think; empty means that it takes none.
-    `effort_form` says how effort goes out: `reasoning_effort` (a top-level word), `output_config` (Anthropic's
+    `efforts` are the provider's names of reasoning efforts; empty means that it supports none.  `effort_form` is the
+    form of the effort in requests: `reasoning_effort` (a top-level word), `output_config` (Anthropic's
     adaptive thinking), `thinking_budget` (Anthropic's older token budget), `reasoning_enabled` (Together's switch),
     `think` (Ollama, true or false), `think_level` (Ollama, a word).
     """
@@ -66,13 +66,13 @@ class ParameterLimits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What the catalogue knows of one model.  Dates are ISO (YYYY-MM-DD); unknown is None.
+    """A model of the catalogue.  Dates are ISO (YYYY-MM-DD); unknown is None.
 
-    `id` is the model's name in llmroute, `api_name` what its vendor calls it on the wire.
-    `own_window` is the part of the window that the model's own settings on a local server ask for.
+    `id` is the model's name in llmroute, `api_name` its name in requests.
+    `own_window` is the context window, in tokens, that the model's settings on a local server ask for.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
-    `size` is the model's place among its maker's models; `follows` is the `provider/id` of its predecessor.
-    `prices` is in order of `valid_from`, oldest first.
+    `size` is relative to the provider's other models; `follows` is the `provider/id` of its predecessor.
+    `prices` is in order of `valid_from`, oldest first.  `known` is False for a model that is not in the catalogue.
     """
 
     provider: str
@@ -94,11 +94,11 @@ class ModelConfig:
     known: bool = True
     own_window: int | None = None
     facts: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
-    """The row as the catalogue holds it, for those who show it: sources, notes, the Arena row."""
+    """The complete catalogue row, for display: sources, notes, the Arena row."""
 
     @property
     def name(self) -> str:
-        """`provider/id`, as people write it."""
+        """`provider/id`."""
         return f"{self.provider}/{self.id}"
 
     @property

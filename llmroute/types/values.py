@@ -1,10 +1,10 @@
-"""What frozen dataclasses of the house have in common."""
+"""Base classes of frozen dataclasses."""
 
 from typing import Any
 
 
 class Value:
-    """What dataclasses are equal, hashed and shown by, written once: made for each of them it doubles their cost."""
+    """Equality, hash and repr by the fields; generated for each dataclass, they double its definition time."""
 
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
@@ -12,30 +12,30 @@ class Value:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Value) or type(other) is not type(self):
             return NotImplemented
-        return self._facts() == other._facts()
+        return self._fields() == other._fields()
 
     def __hash__(self) -> int:
-        return hash(self._facts())
+        return hash(self._fields())
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
-        return f"{type(self).__qualname__}({told})"
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
+        return f"{type(self).__qualname__}({fields})"
 
-    def _facts(self) -> tuple[object, ...]:
+    def _fields(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__match_args__)
 
 
 class Answered(Value):
-    """A part of an answer, which is data: FastAPI, pydantic and `dataclasses` see a mapping of its fields."""
+    """A part of a response; FastAPI, pydantic and `dataclasses` treat it as a mapping of its fields."""
 
     __slots__ = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields by their names as plain data that `json.dumps` takes: parts as dicts, tuples as lists."""
-        return {name: _plain(getattr(self, name)) for name in self.__match_args__}
+        """Return the fields by name as JSON-compatible data: parts as dicts, tuples as lists."""
+        return {name: _as_json(getattr(self, name)) for name in self.__match_args__}
 
 
-def _plain(value: object) -> object:
+def _as_json(value: object) -> object:
     if isinstance(value, Answered):
         return value.as_dict()
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_as_json(each) for each in value] if isinstance(value, tuple) else value

@@ -91,7 +91,7 @@ def test_nothing_is_written_into_files_that_get_the_numbers_of_closed_streams(
 ) -> None:
     (tmp_path / "prompts").write_text("a\nb\n")
     ran = redirected(f"{command} -m {MODEL} {streams}", tmp_path, **server.settings)
-    assert ran.code == (exit_codes.OK if streams == "2>&-" else exit_codes.NEEDS_A_PERSON)
+    assert ran.code == (exit_codes.OK if streams == "2>&-" else exit_codes.SETUP)
     with closing(sqlite3.connect(tmp_path / "llmroute" / "ledger.db")) as ledger:
         assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert {row["status"] for row in rows(tmp_path)} <= {"ok", "interrupted"}
@@ -188,7 +188,7 @@ def test_a_path_that_names_no_place_for_a_file_is_a_mistake_and_a_place_that_tak
     asked = len(server.requests)
     for path, code in (("no/such/folder/x.csv", 2), ("prompts/x.csv", 2), ("/proc/self/fdinfo/x.csv", None)):
         ran = run(*command.split(), path, home=tmp_path, **server.settings)
-        assert ran.code in ({code} if code else {exit_codes.USAGE, exit_codes.NEEDS_A_PERSON})
+        assert ran.code in ({code} if code else {exit_codes.USAGE, exit_codes.SETUP})
         assert "cannot be written" in ran.err
         assert ran.err.count("\n") == 1
     assert len(server.requests) == asked

@@ -114,11 +114,11 @@ def test_false_in_a_nearer_place_wins_over_true_in_a_farther_one(places: Places)
         ("LLM_ENABLE_FALLBACK", "maybe", "true or false"),
         ("LLM_PREFER_LOCAL", "2", "true or false"),
         *(
-            ("LLM_MAX_LATENCY_MS", value, "a whole number of milliseconds above 0")
+            ("LLM_MAX_LATENCY_MS", value, "an integer number of milliseconds above 0")
             for value in ("0", "-5", "1.5", "2s", "\u0662", "9" * 5000)
         ),
         *(
-            (f"{provider}_BASE_URL", value, "an address like https://host/v1")
+            (f"{provider}_BASE_URL", value, "a URL like https://host/v1")
             for provider in ("OPENAI", "OLLAMA")
             for value in (
                 "api.example.com",
@@ -138,12 +138,9 @@ def test_false_in_a_nearer_place_wins_over_true_in_a_farther_one(places: Places)
                 "https://b\u00fccher.example",
             )
         ),
-        ("OLLAMA_HOST", "host name", "an address like https://host/v1"),
-        *(
-            ("OLLAMA_HOST", host, "an address like https://host/v1")
-            for host in ("u:pw@host", "http://127.0.0.1:x@evil.com")
-        ),
-        ("OLLAMA_HOST", "unix:///run/ollama.sock", "an address like https://host/v1"),
+        ("OLLAMA_HOST", "host name", "a URL like https://host/v1"),
+        *(("OLLAMA_HOST", host, "a URL like https://host/v1") for host in ("u:pw@host", "http://127.0.0.1:x@evil.com")),
+        ("OLLAMA_HOST", "unix:///run/ollama.sock", "a URL like https://host/v1"),
     ],
 )
 @pytest.mark.parametrize("where", ["environment", "file"])
@@ -227,7 +224,7 @@ def test_a_line_that_is_no_setting_is_told_by_its_number_and_the_others_count(
     (places.config / ".env").write_text('LLM_WORKSPACE=mine\nOPENAI_API_KEY="sk-secret\n')
     loaded = places.load()
     assert loaded.workspace == "mine"
-    assert loaded.notice == f"{places.config / '.env'}: line 2 cannot be read"
+    assert loaded.notice == f"{places.config / '.env'}: line 2 does not parse and is ignored"
     assert caplog.records == []
 
 
@@ -408,7 +405,7 @@ def test_an_address_from_the_working_directory_gets_no_key_from_elsewhere(
     assert settings.api_key is None
     assert settings.problem is not None
     assert str(places.working / ".env") in settings.problem
-    assert "would receive a key from elsewhere" in settings.problem
+    assert "would receive a key from another source" in settings.problem
     assert KEY not in settings.problem
 
 
@@ -416,7 +413,7 @@ def test_an_ollama_host_from_the_working_directory_gets_no_key_from_elsewhere(pl
     (places.working / ".env").write_text("OLLAMA_HOST=https://evil.example")
     settings = places.load(OLLAMA_API_KEY=KEY).providers["ollama"]
     assert settings.api_key is None
-    assert "would receive a key from elsewhere" in str(settings.problem)
+    assert "would receive a key from another source" in str(settings.problem)
 
 
 def test_an_address_from_the_working_directory_gets_the_key_beside_it_or_one_for_this_machine(places: Places) -> None:
@@ -533,7 +530,7 @@ def test_a_ledger_that_can_be_no_file_is_refused(kind: str, places: Places, tmp_
         path /= "ledger.db"
     else:
         path.symlink_to(os.devnull)
-    with pytest.raises(ConfigError, match=f"LLMROUTE_LEDGER={path} is no regular file") as caught:
+    with pytest.raises(ConfigError, match=f"LLMROUTE_LEDGER={path} is not a regular file") as caught:
         places.load(LLMROUTE_LEDGER=str(path))
     assert caught.value.exit_code == 2
 
@@ -582,6 +579,34 @@ def test_a_wrong_config_toml_is_told_with_its_key_and_its_file(places: Places, t
         assert str(path) in caught.value.message
         assert "geheim" not in caught.value.message
         assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('stratgy = "balanced"', "stratgy is not a known name", "did you mean strategy?"),
+        ("[timeouts]\ntotals = 1", "timeouts.totals is not a known name", "did you mean total_s?"),
+        ("[budgets.workspaces.x]\ndays = 1", "budgets.workspaces.x.days is not a known name", "did you mean day?"),
+        (
+            '[providers.openai]\napi_key = "sk-geheim"',
+            "providers.openai.api_key: API keys are not read from this file",
+            "set OPENAI_API_KEY in the environment or in a .env file beside it",
+        ),
+        ("[chains]\nmine = []", "chains.mine is empty", None),
+        ('prefer_local = "yes"', "prefer_local must be true or false", None),
+        ("max_attempts = 0", "max_attempts must be at least 1", None),
+        ("timeouts = 1", "timeouts must be a table", None),
+        ('strategy = "balancd"', "strategy 'balancd' is not one of balanced", "did you mean balanced?"),
+    ],
+)
+def test_an_invalid_config_toml_says_what_is_expected_and_the_nearest_name(
+    places: Places, text: str, message: str, hint: str | None
+) -> None:
+    path = places.toml(text)
+    with pytest.raises(ConfigError) as caught:
+        places.load()
+    assert caught.value.message.startswith(f"{path}: {message}")
+    assert caught.value.hint == hint
 
 
 def test_a_config_toml_that_is_no_text_file_is_told(places: Places) -> None:

@@ -16,7 +16,7 @@ from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.ledger.sqlite.observations import learn
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
-from llmroute.notices import nobody
+from llmroute.notices import discard
 from llmroute.planning.planner import ENGINE_TOLD
 from llmroute.registry.pricing import rates_on
 from llmroute.request.options import Options
@@ -379,7 +379,7 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     memory = house.service().config.config_dir / ENGINE_TOLD
     memory.write_text("2026-01-01\n")
     unheard = house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config
-    ask(LLMService(config=unheard, note=nobody))
+    ask(LLMService(config=unheard, note=discard))
     assert memory.read_text() == "2026-01-01\n", "nobody heard it"
     ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
     assert len(house.notes) == 1

@@ -94,18 +94,21 @@ def test_a_users_retired_model_is_succeeded_by_a_short_name() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"input": -1}, r'models."openai/ft-x".input: input should be greater than or equal to 0'),
-        ({"input": "cheap"}, r'models."openai/ft-x".input: input should be a valid number'),
-        ({"input": True}, r'models."openai/ft-x".input: input should be a valid number'),
-        ({"input": 0.0000001}, r'models."openai/ft-x".input: a price has at most six decimals'),
-        ({"context_window": 0}, r'models."openai/ft-x".context_window: input should be greater than 0'),
-        ({"capabilities": ["magic"]}, r'models."openai/ft-x".capabilities[0]: input should be'),
-        ({"retires_on": "soon"}, r'models."openai/ft-x".retires_on: a date is written YYYY-MM-DD'),
-        ({"retires_on": "2026-02-30"}, r'models."openai/ft-x".retires_on: day is out of range for month'),
-        ({"parameters": {"effort_form": "x"}}, r'models."openai/ft-x".parameters.effort_form: input should be'),
-        ({"prise": 1}, r'models."openai/ft-x".prise: extra inputs are not permitted'),
-        ({"tiers": [{"input": 1}]}, r'models."openai/ft-x".tiers[0].above: field required'),
-        ("cheap", r'models."openai/ft-x": input should be a valid dictionary'),
+        ({"input": -1}, r'models."openai/ft-x".input must be at least 0'),
+        ({"input": "cheap"}, r'models."openai/ft-x".input must be a number'),
+        ({"input": True}, r'models."openai/ft-x".input must be a number'),
+        ({"input": 0.0000001}, r'models."openai/ft-x".input has more than six decimals'),
+        ({"context_window": 0}, r'models."openai/ft-x".context_window must be above 0'),
+        ({"capabilities": ["magic"]}, "models.\"openai/ft-x\".capabilities[0] must be 'analysis', 'code',"),
+        ({"retires_on": "soon"}, r'models."openai/ft-x".retires_on must be a date (YYYY-MM-DD)'),
+        ({"retires_on": "2026-02-30"}, r'models."openai/ft-x".retires_on must be a date (YYYY-MM-DD)'),
+        (
+            {"parameters": {"effort_form": "x"}},
+            "models.\"openai/ft-x\".parameters.effort_form must be 'reasoning_effort',",
+        ),
+        ({"prise": 1}, r'models."openai/ft-x".prise is not a known name'),
+        ({"tiers": [{"input": 1}]}, r'models."openai/ft-x".tiers[0].above is missing'),
+        ("cheap", r'models."openai/ft-x" must be a table'),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(row: Any, message: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from llmroute.config import Config, Timeouts
-from llmroute.config.env import ProviderSettings
+from llmroute.config.provider_settings import ProviderSettings
 from llmroute.errors import IncompleteAnswerError, LLMRouteError
 from llmroute.providers import PROVIDERS
 from llmroute.request.options import Options

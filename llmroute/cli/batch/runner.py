@@ -148,7 +148,7 @@ class BatchRunner:
     def _exit_code(self) -> int:
         totals = self._batch.totals
         if self._output.broken:
-            return exit_codes.NEEDS_A_PERSON
+            return exit_codes.SETUP
         if totals.stopped_by is not None:
             return totals.stopped_by.exit_code
         if totals.failed or totals.invalid or totals.not_run:
@@ -161,4 +161,4 @@ def _code_of_failures(totals: BatchTotals) -> int:
     codes = totals.failure_codes
     if totals.not_run or codes & {exit_codes.TRY_LATER, exit_codes.DEADLINE}:
         return exit_codes.TRY_LATER
-    return next(code for code in (exit_codes.NEEDS_A_PERSON, exit_codes.USAGE, *sorted(codes)) if code in codes)
+    return next(code for code in (exit_codes.SETUP, exit_codes.USAGE, *sorted(codes)) if code in codes)

@@ -56,7 +56,7 @@ def check(
                 write_text(_mended(mended))
             write_text(_told(report, str(config.ledger_path)))
         if not report.sound:
-            raise typer.Exit(exit_codes.NEEDS_A_PERSON)
+            raise typer.Exit(exit_codes.SETUP)
 
 
 def _rehearse(config: Config, *, as_json: bool) -> None:
@@ -70,7 +70,7 @@ def _rehearse(config: Config, *, as_json: bool) -> None:
         write_text(_mended(mended, would="would ") or "nothing is wrong\n")
         say("nothing was changed: the repair was tried on a copy")
     if not mended.before.sound:
-        raise typer.Exit(exit_codes.NEEDS_A_PERSON)
+        raise typer.Exit(exit_codes.SETUP)
 
 
 def _as_json(report: CheckReport, mended: Repaired | None) -> dict[str, Any]:

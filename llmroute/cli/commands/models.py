@@ -144,7 +144,7 @@ def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel],
 
     found = live(service, provider)
     # What a person has to mend does not pass by itself, as others may.
-    gravest = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.NEEDS_A_PERSON, default=None)
+    gravest = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.SETUP, default=None)
     if gravest is not None and not found.models:
         raise gravest
     for name, error in found.failures.items():

@@ -30,12 +30,12 @@ def pull(
     On a terminal a line shows how far it is.
     """
     with failures():
-        from llmroute.notices import nobody
+        from llmroute.notices import discard
         from llmroute.planning.local.engine_install import ENGINE
         from llmroute.service.client import LLMService
         from llmroute.service.models.pull import to_pull
 
-        service = LLMService(note=nobody if quiet else say)
+        service = LLMService(note=discard if quiet else say)
         model = to_pull(service, name)
         told = _install(quiet=quiet) if model.provider == ENGINE else _fetch(service, model, quiet=quiet)
         if not quiet:

@@ -38,11 +38,11 @@ def refresh(
     """
     with failures(as_json=as_json):
         from llmroute.cli.output.progress import Bar, ProgressState
-        from llmroute.notices import nobody
+        from llmroute.notices import discard
         from llmroute.service.client import LLMService
         from llmroute.service.models.refresh import prepare
 
-        note = nobody if quiet else say
+        note = discard if quiet else say
         service = LLMService(note=note)
         with Bar(quiet=quiet) as bar:
             found = prepare(

@@ -123,7 +123,7 @@ def install(context: typer.Context, shell: str | None) -> None:
     from typer import _completion_shared
 
     from llmroute.cli.errors import failures
-    from llmroute.errors import cannot_write
+    from llmroute.files import cannot_write
 
     if shell is None or context.resilient_parsing:
         return

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import RequestError, cannot_write
-from llmroute.files import replacing
+from llmroute.errors import RequestError
+from llmroute.files import cannot_write, replacing
 from llmroute.ledger.opening import attempt_columns
 from llmroute.ledger.periods import milliseconds
 from llmroute.service.costs.report import ends_ms

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import ConfigError, LLMRouteError, RequestError, TransientError, cannot_write
+from llmroute.errors import ConfigError, LLMRouteError, RequestError, TransientError
+from llmroute.files import cannot_write
 from llmroute.providers import PROVIDERS
 from llmroute.registry import refresh
 from llmroute.registry.catalogue_file import PREVIOUS, load, shipped_catalogue, write_catalogue

@@ -8,8 +8,8 @@ from contextlib import closing
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError, RequestError, cannot_write
-from llmroute.files import new_file_beside
+from llmroute.errors import LedgerError, RequestError
+from llmroute.files import cannot_write, new_file_beside
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.sqlite.errors import translated
 

@@ -1,0 +1,47 @@
+"""Connection settings of a provider: API key, base URL, organization, and the rules for sending a key."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llmroute.text.redaction import shown
+from llmroute.urls import is_loopback
+
+
+class ProviderSettings(NamedTuple):
+    """The base URL and the key of a provider.
+
+    `problem` is the reason why requests cannot be sent, for a message; `foreign_key_problem` the reason why a key from
+    a source other than that of the base URL is not sent.  `found_address` says that the base URL comes from the .env
+    file of the working directory, so a failure there says nothing about the provider in other directories.
+    """
+
+    key_variable: str
+    api_key: str | None = None
+    base_url: str | None = None
+    organization: str | None = None
+    problem: str | None = None
+    foreign_key_problem: str | None = None
+    found_address: bool = False
+
+    def __repr__(self) -> str:
+        """Leave out the key, and a token in the base URL."""
+        address = None if self.base_url is None else shown(self.base_url)
+        return f"ProviderSettings({self.key_variable!r}, base_url={address!r}, problem={self.problem!r})"
+
+    def with_key(self, api_key: str) -> ProviderSettings:
+        """Return the settings with a key that the caller passes, or with the problem of sending it to this base URL."""
+        problem = self.foreign_key_problem or plain_http_problem("base_url", self.base_url)
+        return self._replace(api_key=None if problem else api_key, problem=problem)
+
+
+def plain_http_problem(name: str, base_url: str | None) -> str | None:
+    """Return the problem of sending a key to a base URL: unencrypted HTTP to another machine; None where it is safe."""
+    if base_url is None or is_loopback(base_url) or not base_url.lower().startswith("http:"):
+        return None
+    return f"{name}: API keys are sent over plain http to this machine only (use https)"
+
+
+def is_header(text: str) -> bool:
+    """Whether a text is a valid value of exactly one HTTP header."""
+    return text.isascii() and text.isprintable()

@@ -1,0 +1,127 @@
+"""Wording of messages, help, docstrings and documentation: the field's standard terms instead of private ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import llmroute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(llmroute.__file__).parent
+PROJECT = PACKAGE.parent
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+# A regular expression for each banned passage, case-insensitive, and what to write instead.
+BANNED = {
+    r"left alone": "skipped for 30 s; circuit open",
+    r"\bnobody\b": "name the agent; unknown",
+    r"\bwho\b": "name the agent: the caller, the provider, the process",
+    r"\ba person\b": "the user, the caller; exit 3 is a configuration or account problem",
+    r"asked again": "retried, requested again",
+    r"\brest(s|ing)\b|\bbreakers? rests?\b": "circuit open; depends on",
+    r"\bis no time\b": "is not a time",
+    r"none of content": "is not content",
+    r"\d tries\b|\btries (of|at|and)\b|\bafter \w+ tries\b": "attempts",
+    r"\bdoors?\b": "a refused connection",
+    r"\bthe house\b": "the package",
+    r"\b(put|told|called) otherwise\b": "retried under the other name; differently",
+    r"\bwhat (it|that|they) (is|are) worth\b": "name the value",
+    r"\bknows? (what|nothing)\b": "unknown",
+    r"\b(heed(s|ed)?|purse|piecewise|recollect\w*)\b": "use; request budget; streamed; statistics",
+    r"\blets? go\b": "release, expire",
+    r"\bunder way\b": "in progress, in flight",
+    r"\bbites its own tail\b": "is circular",
+}
+NOT_YET_REWORDED = (
+    "docs/",
+    "llmroute/cli/",
+    "llmroute/execution/",
+    "llmroute/ledger/",
+    "llmroute/planning/",
+    "llmroute/providers/",
+    "llmroute/routing/",
+    "llmroute/service/",
+    "llmroute/transport/",
+)
+_BANNED = re.compile("|".join(f"(?:{pattern})" for pattern in BANNED), re.IGNORECASE)
+_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE (TABLE|INDEX|TRIGGER)|ALTER TABLE)\b")
+
+
+class Passage(NamedTuple):
+    """A text and where it is."""
+
+    path: str
+    line: int
+    text: str
+
+
+def string_literals(source: str, path: str) -> Iterator[Passage]:
+    """Yield the string literals of a module, with its docstrings and the parts of f-strings, without SQL."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not _SQL.search(node.value):
+            yield Passage(path, node.lineno, " ".join(node.value.split()))
+
+
+def paragraphs(text: str, path: str) -> Iterator[Passage]:
+    """Yield the paragraphs of a page, with the lines of each joined."""
+    line = 1
+    for paragraph in text.split("\n\n"):
+        yield Passage(path, line, " ".join(paragraph.split()))
+        line += paragraph.count("\n") + 2
+
+
+def violations(passages: Iterator[Passage]) -> list[str]:
+    return [
+        f"{passage.path}:{passage.line}: {found[0]!r}"
+        for passage in passages
+        for found in _BANNED.finditer(passage.text)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'raise ValueError("it is left alone for 30 s")',
+        'message = f"{name} is LEFT ALONE"',
+        'def f():\n    """Ask nobody\n    anything."""',
+        'text = "200 after 2 tries"',
+        'hint = (\n    "twenty that need "\n    "a person"\n)',
+        '"""The words of the house."""',
+    ],
+)
+def test_a_banned_passage_is_found_in_each_kind_of_string(text: str) -> None:
+    assert len(violations(string_literals(text, "module.py"))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# left alone",
+        'query = "SELECT trips FROM breakers -- left alone"',
+        'text = "the rest of the input; tries the next model; skipped for 30 s"',
+    ],
+)
+def test_comments_sql_and_plain_words_pass(text: str) -> None:
+    assert violations(string_literals(text, "module.py")) == []
+
+
+def test_a_banned_passage_is_found_across_the_lines_of_a_page() -> None:
+    assert violations(paragraphs("# Title\n\nA model is left\nalone.\n", "page.md")) == ["page.md:3: 'left alone'"]
+
+
+def test_strings_and_pages_have_no_banned_passage() -> None:
+    found = [
+        violation
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for violation in violations(string_literals(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
+    ]
+    for path in PAGES:
+        found += violations(paragraphs(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
+    assert [one for one in found if not one.startswith(NOT_YET_REWORDED)] == []
