@@ -156,7 +156,7 @@ def test_a_prompt_beyond_the_window_is_told_with_both_sizes_and_no_word_of_keys(
 ) -> None:
     ran = run("gen", *asked, home=tmp_path, stdin="x" * 200_000, OLLAMA_HOST="127.0.0.1:9")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (code, "", 1)
-    long = "builtin/smollm2-135m: the prompt is about 50008 tokens, too long for its window of 8192 tokens"
+    long = "builtin/smollm2-135m: the prompt is about 50008 tokens, too long for its context window of 8192 tokens"
     assert f"{long} (shorten it, or " in ran.err
     assert "key" not in ran.err
 

@@ -102,7 +102,7 @@ class Attempt:
         now_ms = request.now_ms()
         until_ms = now_ms + round(request.timeouts.total_s * 1000)
         again = action.retry or action.adaptation is not None
-        awake = again or self._candidate.learned.awake or request.paced
+        awake = again or self._candidate.stats.ignore_circuit or request.paced
         return ProbeClaim(request.id, now_ms, until_ms, self._fingerprint(), awake)
 
     def _observation(self, error: AttemptError | None) -> Observation:
@@ -114,7 +114,7 @@ class Attempt:
             error,
             fingerprint=self._fingerprint(),
             first_token_s=timeouts.slow_first_token_s if self._candidate.local else timeouts.first_token_s,
-            per_token_s=self._candidate.learned.s_per_token,
+            per_token_s=self._candidate.stats.s_per_token,
         )
 
     def _fingerprint(self) -> str:

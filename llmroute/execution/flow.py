@@ -20,7 +20,7 @@ from llmroute.errors import (
 from llmroute.execution.attempt import Attempt
 from llmroute.execution.operations import Blocking, Sleep
 from llmroute.execution.provider_call import OK
-from llmroute.planning.skipped_models import SkippedModels, price_of_jump, told_at_first, told_skips
+from llmroute.planning.skipped_models import SkippedModels, first_choice_note, price_note, skip_note
 from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.text.option_names import OptionText
@@ -75,7 +75,7 @@ def run(call: RequestContext, settle_interrupted: Callable[[Settle], None]) -> G
         return
     except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
         if (left := passed.before(None)) and call.plan.named:
-            call.note(told_skips(left))
+            call.note(skip_note(left))
         if isinstance(error, BudgetExceededError):
             _name_nearest(error, known, records)
         final = _final(error, records, errors)
@@ -92,8 +92,8 @@ def _try(
     skips = passed.before(action.entry)
     if action.fell_from is not None:
         told = _told_fallback(call, action, action.fell_from)
-        call.note(OptionText(told, "; ", told_skips(skips)) if skips and call.plan.named else told)
-    elif skips and not records and (at_first := told_at_first(call.plan)) is not None:
+        call.note(OptionText(told, "; ", skip_note(skips)) if skips and call.plan.named else told)
+    elif skips and not records and (at_first := first_choice_note(call.plan)) is not None:
         call.note(at_first)
     attempt = Attempt(call, action, records, passed.skipped, settle_interrupted)
     yield from attempt.run()
@@ -114,7 +114,7 @@ def _retry_allowed(call: RequestContext, action: Try) -> Generator[Operation, An
 def _told_fallback(call: RequestContext, action: Try, failure: Failure) -> str:
     """Return in words what an attempt stands in for, and what it costs where that is far more."""
     error, failed = failure.error, failure.entry.model
-    using = f"using {action.entry.model.name}{price_of_jump(action.entry, call.plan)}"
+    using = f"using {action.entry.model.name}{price_note(action.entry, call.plan)}"
     if isinstance(error, BudgetExceededError):
         return f"{error.message}; {using}"
     if isinstance(error, CircuitOpenError):

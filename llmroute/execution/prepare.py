@@ -14,7 +14,7 @@ from llmroute.execution.request import Clock, Labels, RequestContext, no_time
 from llmroute.planning.candidates import Candidates
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
-from llmroute.planning.model_stats import Memory
+from llmroute.planning.model_stats import StatsEstimator
 from llmroute.planning.planner import Planner
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS
@@ -107,17 +107,17 @@ class RequestFactory:
         *,
         patience: LockTimeout | None = None,
         paced: bool = False,
-    ) -> Memory:
+    ) -> StatsEstimator:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
         told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms(), patience=patience)
-        return Memory(told, self._endpoints.fingerprint, paced=paced)
+        return StatsEstimator(told, self._endpoints.fingerprint, paced=paced)
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
         candidates = Candidates(
             self.registry,
             request.size,
-            memory=self.memory(request.size.expected_input, request.prompt.effort, patience=patience, paced=paced),
+            stats=self.memory(request.size.expected_input, request.prompt.effort, patience=patience, paced=paced),
             why_unusable=self._endpoints.why_unusable,
             here=self.local_models(),
             local_only=request.options.local_only,

@@ -1,4 +1,4 @@
-"""Gather what might be called: facts from the catalogue, what can be reached from here, what was learned."""
+"""Candidates for a request: models of the catalogue and of Ollama, with price, statistics and availability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.planning.model_stats import Memory
+    from llmroute.planning.model_stats import StatsEstimator
     from llmroute.providers import ListedModel
     from llmroute.registry import ModelRegistry
     from llmroute.routing.token_estimate import PromptSize
@@ -26,10 +26,12 @@ LAST_RESORT = "builtin"
 
 
 class Candidates:
-    """The models that might serve a prompt of one size.
+    """The models that could serve a prompt of one size.
 
-    `why_unusable` says why a provider cannot be called from here, None when it can; `here` what the local server has.
-    With `local_only` not even a question leaves the machine.
+    Args:
+        why_unusable: returns why a provider cannot be called, None if it can.
+        here: the models of the local server.
+        local_only: send no request to a server on another machine.
     """
 
     def __init__(  # noqa: PLR0913 (by keyword)
@@ -37,7 +39,7 @@ class Candidates:
         registry: ModelRegistry,
         size: PromptSize,
         *,
-        memory: Memory,
+        stats: StatsEstimator,
         why_unusable: Callable[[str], str | None],
         here: LocalModels,
         local_only: bool = False,
@@ -45,12 +47,12 @@ class Candidates:
         self.why_unusable = why_unusable
         self._registry = registry
         self._size = size
-        self._memory = memory
+        self._stats = stats
         self._here = here
         self._local_only = local_only
 
     def all(self) -> list[Candidate]:
-        """Return every model of the catalogue, and what the local server has beside it."""
+        """Return every model of the catalogue and every pulled model that the catalogue does not list."""
         return self._listed(None) + [self._weighed(model) for model in self._unlisted()]
 
     def of_provider(self, provider: str) -> list[Candidate]:
@@ -61,7 +63,7 @@ class Candidates:
         return [self._weighed(self._registry.resolve(name)) for name in self._registry.list_models(provider)]
 
     def has_pulled(self, api_name: str) -> bool:
-        """Whether the local server has a model of that name; it is not asked where it may not be called."""
+        """Return whether Ollama has pulled a model; False if it cannot be called."""
         return self._may_ask() and self._here.has(api_name)
 
     def _may_ask(self) -> bool:
@@ -71,10 +73,10 @@ class Candidates:
         return unlisted_here(self._registry, self._here) if self._may_ask() else []
 
     def of(self, model: ModelConfig) -> Candidate:
-        """Return one model, with what it would cost and whether it can be called."""
+        """Return a model as a candidate."""
         unusable = self._why_unusable(model)
-        if unusable is None and (told := self._told(model)) is not None:
-            model = with_limits(model, told)
+        if unusable is None and (limits := self._limits(model)) is not None:
+            model = with_limits(model, limits)
         candidate = Candidate(
             model=model,
             price=price_on(model, self._registry.today),
@@ -82,17 +84,27 @@ class Candidates:
             worst_cost_picousd=None,
             local=self._is_local(model),
             typical_s=self._registry.typical_latency_ms(model.provider) / 1000,
-            learned=self._memory.learned(model),
+            stats=self._stats.of(model),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
+            provider_unusable=unusable is not None and self.why_unusable(model.provider) is not None,
         )
         return sized(candidate, self._size)
 
     def _weighed(self, model: ModelConfig) -> Candidate:
-        """As `of`; what cannot be called, as most of the catalogue for want of a key, is not weighed."""
+        # Most of the catalogue has no key: its costs are not worked out.
         if (problem := self._why_unusable(model)) is None:
             return self.of(model)
-        return Candidate(model, None, None, None, local=False, typical_s=0.0, unusable=problem)
+        return Candidate(
+            model,
+            None,
+            None,
+            None,
+            local=False,
+            typical_s=0.0,
+            unusable=problem,
+            provider_unusable=self.why_unusable(model.provider) is not None,
+        )
 
     def _why_unusable(self, model: ModelConfig) -> str | None:
         if problem := self.why_unusable(model.provider):
@@ -103,8 +115,8 @@ class Candidates:
             return None
         return self._here.why_unusable(model.api_name)
 
-    def _told(self, model: ModelConfig) -> ListedModel | None:
-        """Return the limits that the local server tells of a model; None for all other models."""
+    def _limits(self, model: ModelConfig) -> ListedModel | None:
+        """Return the limits that the local server reports for a model; None for other providers."""
         if model.provider != LOCAL_SERVER or (self._local_only and not self._here.on_this_machine()):
             return None
         return self._here.limits(model.api_name)
@@ -116,7 +128,7 @@ class Candidates:
 
 
 def sized(candidate: Candidate, size: PromptSize) -> Candidate:
-    """Return a candidate with what a prompt of such a size would cost."""
+    """Return a candidate with its costs for a prompt of `size`."""
     model, price = candidate.model, candidate.price
     if price is None:
         return candidate

@@ -67,7 +67,7 @@ class ListedModels(NamedTuple):
             raise NoCandidateError(problem)
         return self._living(model)
 
-    def of_models(self, names: Sequence[str], wish: RoutingConstraints, best: ModelConfig | None = None) -> Plan:
+    def of_models(self, names: Sequence[str], constraints: RoutingConstraints, best: ModelConfig | None = None) -> Plan:
         """Plan for models in the order in which they were named, those that can be called; `best` stands before them.
 
         Raises:
@@ -75,9 +75,9 @@ class ListedModels(NamedTuple):
         """
         models = [best] if best else []
         models += [self._living(self._called(name)) for name in names]
-        return self._in_order([self._as_asked(model) for model in models], wish)
+        return self._in_order([self._as_asked(model) for model in models], constraints)
 
-    def of_chain(self, name: str, wish: RoutingConstraints) -> Plan:
+    def of_chain(self, name: str, constraints: RoutingConstraints) -> Plan:
         """Plan for a chain, which names intentions: a retired model is what stands for it today.
 
         Raises:
@@ -86,7 +86,7 @@ class ListedModels(NamedTuple):
         known = require_chain(self.config, name)
         listed = [self._called(entry) for entry in all_chains(self.config)[known]]
         today = [(model, current_model(self.registry, model) or model) for model in listed]
-        made = self._in_order([self.candidates.of(model) for _, model in today], wish)
+        made = self._in_order([self.candidates.of(model) for _, model in today], constraints)
         self._tell_replaced(known, today, {entry.model.name for entry in made.entries})
         return made._replace(strategy=None, chain=known)
 
@@ -96,7 +96,7 @@ class ListedModels(NamedTuple):
     def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
         """Say once a day, in one line, what stands for retired models of a chain, and which retire soon."""
         usable = [(listed, model) for listed, model in today if model.name in tried]
-        told = [f"{listed.name} was retired, {model.name} stands in" for listed, model in usable if listed != model]
+        told = [f"{listed.name} is retired, replaced by {model.name}" for listed, model in usable if listed != model]
         told += [notice for _, model in usable if (notice := self.registry.notice(model))]
         if told:
             memory = self.config.config_dir / CHAIN_TOLD.format(chain)
@@ -109,13 +109,13 @@ class ListedModels(NamedTuple):
         return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
 
     @staticmethod
-    def _in_order(candidates: Sequence[Candidate], wish: RoutingConstraints) -> Plan:
+    def _in_order(candidates: Sequence[Candidate], constraints: RoutingConstraints) -> Plan:
         unique = list({one.model.name: one._replace(last_resort=False) for one in candidates}.values())
-        made = allowed(keep_order(wish, unique)._replace(measure=unique[0], named=True), wish, unique)
+        made = allowed(keep_order(constraints, unique)._replace(measure=unique[0], named=True), constraints, unique)
         if not made.entries:
             from llmroute.planning.no_candidate import refuse
 
-            refuse(made, wish)
+            refuse(made, constraints)
         return with_skipped([one.model.name for one in unique], made)
 
     def _living(self, model: ModelConfig) -> ModelConfig:
@@ -129,7 +129,7 @@ class ListedModels(NamedTuple):
 
 
 def best_of(
-    candidates: Candidates, registry: ModelRegistry, provider: str | None, wish: RoutingConstraints
+    candidates: Candidates, registry: ModelRegistry, provider: str | None, constraints: RoutingConstraints
 ) -> ModelConfig | None:
     """Return the model that a request's fallbacks follow: the best of a provider, or of all; None if there is none.
 
@@ -141,21 +141,23 @@ def best_of(
     """
     require_one_of("provider", provider, PROVIDERS)
     found = candidates.of_provider(provider) if provider else candidates.all()
-    usable = [one for one in found if not one.unusable and _counts(one, provider, wish)]
-    made = plan(wish, map(_awake, usable))
+    usable = [one for one in found if not one.unusable and _counts(one, provider, constraints)]
+    made = plan(constraints, map(_ignoring_circuit, usable))
     if made.entries or not provider:
         return made.entries[0].model if made.entries else None
     living = [one for one in found if registry.status(one.model) != "retired"]
-    size = PromptSize(expected_input=1, least_input=0, worst_input=0, expected_output=wish.size.expected_output)
-    unbound = RoutingConstraints(wish.strategy, size)
-    made = plan(unbound, (_awake(candidates.of(one.model))._replace(unusable=None) for one in usable or living))
+    size = PromptSize(expected_input=1, least_input=0, worst_input=0, expected_output=constraints.size.expected_output)
+    unbound = RoutingConstraints(constraints.strategy, size)
+    made = plan(
+        unbound, (_ignoring_circuit(candidates.of(one.model))._replace(unusable=None) for one in usable or living)
+    )
     return made.entries[0].model if made.entries else None
 
 
-def _counts(one: Candidate, provider: str | None, wish: RoutingConstraints) -> bool:
+def _counts(one: Candidate, provider: str | None, constraints: RoutingConstraints) -> bool:
     """Return whether to consider a model: the embedded engine only if its provider was named."""
-    return one.model.provider != LAST_RESORT or provider == LAST_RESORT or wish.local_only
+    return one.model.provider != LAST_RESORT or provider == LAST_RESORT or constraints.local_only
 
 
-def _awake(one: Candidate) -> Candidate:
-    return one._replace(learned=one.learned._replace(awake=True), last_resort=False)
+def _ignoring_circuit(one: Candidate) -> Candidate:
+    return one._replace(stats=one.stats._replace(ignore_circuit=True), last_resort=False)

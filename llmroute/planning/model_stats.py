@@ -1,4 +1,4 @@
-"""From what the ledger remembers to what the router weighs."""
+"""Statistics of a model for the router, estimated from the snapshot in the ledger."""
 
 from __future__ import annotations
 
@@ -14,34 +14,46 @@ if TYPE_CHECKING:
     from llmroute.ledger.stats import Breaker, StatsSnapshot
     from llmroute.types import ModelConfig
 
+_DESCRIPTIONS = {
+    TripReason.RATE_LIMIT: "rate limited",
+    TripReason.NO_CREDIT: "no credit",
+    TripReason.KEY_REFUSED: "key rejected",
+    TripReason.MODEL_GONE: "model not found",
+    TripReason.FAILURES: "repeated failures",
+    TripReason.TIMEOUTS: "timed out repeatedly",
+    TripReason.UNREACHABLE: "unreachable",
+    TripReason.BROKEN_ANSWERS: "repeated invalid responses",
+}
 
-class Memory:
-    """What this machine has learned of each model, for prompts of one size and one effort.
 
-    `fingerprint` tells one key and address of a provider from another: what rests because of one does not because of
-    the next.  With `paced` nothing rests because it has had too many calls: somebody sees to it that it has fewer.
+class StatsEstimator:
+    """Estimates the statistics of models, for prompts of one size and one effort.
+
+    Args:
+        snapshot: the statistics in the ledger; None if there is no ledger.
+        fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
+        paced: ignore circuits opened by rate limits, because the caller limits its own request rate.
     """
 
     def __init__(
-        self, recollection: StatsSnapshot | None, fingerprint: Callable[[str], str], *, paced: bool = False
+        self, snapshot: StatsSnapshot | None, fingerprint: Callable[[str], str], *, paced: bool = False
     ) -> None:
-        if paced and recollection is not None:
-            heeded = [one for one in recollection.breakers if one.reason is not TripReason.RATE_LIMIT]
-            recollection = recollection._replace(breakers=heeded)
-        self._recollection = recollection
+        if paced and snapshot is not None:
+            breakers = [one for one in snapshot.breakers if one.reason is not TripReason.RATE_LIMIT]
+            snapshot = snapshot._replace(breakers=breakers)
+        self._snapshot = snapshot
         self._fingerprint = fingerprint
-        known = recollection.typical_latencies if recollection else {}
-        self._calls_per_h = recollection.calls_per_h if recollection else 0.0
+        known = snapshot.typical_latencies if snapshot else {}
+        self._calls_per_h = snapshot.calls_per_h if snapshot else 0.0
         self._priors = {metric: prior for metric, every in known.items() if (prior := prior_of(every)) is not None}
-        # What is expected of every model that nobody has called.
-        self._unseen = {metric: estimate(NOTHING, prior, self._calls_per_h) for metric, prior in self._priors.items()}
+        self._defaults = {metric: estimate(NOTHING, prior, self._calls_per_h) for metric, prior in self._priors.items()}
 
-    def learned(self, model: ModelConfig) -> ModelStats:
-        """Return what is known of a model."""
-        told = self._recollection
-        if told is None:
+    def of(self, model: ModelConfig) -> ModelStats:
+        """Return the statistics of a model; defaults where there are none."""
+        snapshot = self._snapshot
+        if snapshot is None:
             return ModelStats()
-        ok, calls = told.reliabilities.get((model.provider, model.id), (0.0, 0.0))
+        ok, calls = snapshot.reliabilities.get((model.provider, model.id), (0.0, 0.0))
         breaker = self._breaker(model)
         return ModelStats(
             ttft_s=self._estimate(model, "ttft"),
@@ -53,18 +65,18 @@ class Memory:
         )
 
     def _estimate(self, model: ModelConfig, metric: str) -> float | None:
-        assert self._recollection is not None
-        evidence = self._recollection.latencies.get((model.provider, model.id, metric))
+        assert self._snapshot is not None
+        evidence = self._snapshot.latencies.get((model.provider, model.id, metric))
         if evidence is None:
-            return self._unseen.get(metric)
+            return self._defaults.get(metric)
         return estimate(Evidence(*evidence), self._priors[metric], self._calls_per_h)
 
     def _breaker(self, model: ModelConfig) -> Breaker | None:
-        """Return the breaker that keeps a model out longest."""
-        assert self._recollection is not None
+        """Return the open circuit of a model that half-opens last."""
+        assert self._snapshot is not None
         mine = [
             breaker
-            for breaker in self._recollection.breakers
+            for breaker in self._snapshot.breakers
             if breaker.provider == model.provider
             and breaker.model in ("", model.id)
             and breaker.fingerprint == self._fingerprint(model.provider)
@@ -73,8 +85,8 @@ class Memory:
 
 
 def _because(breaker: Breaker) -> str:
-    """Return in words why something is left alone, and what ends it where time does not."""
+    description = _DESCRIPTIONS[breaker.reason]
     if breaker.reason is not TripReason.KEY_REFUSED:
-        return breaker.reason.value
+        return description
     provider = breaker.provider
-    return f"{breaker.reason.value} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"
+    return f"{description} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"

@@ -1,4 +1,4 @@
-"""Why no model may serve a request: the error that says what would help."""
+"""The errors raised when no model can serve a request, with the option that would help."""
 
 from __future__ import annotations
 
@@ -11,83 +11,81 @@ from llmroute.text.option_names import OptionText
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Exclusion, Plan, RoutingConstraints
-    from llmroute.types import ModelConfig
 
-SHORTEN = "shorten it, or use a model with a larger window: llmroute models shows them"
-LOOK = "llmroute health shows what is set up, llmroute models what there is"
+SHORTEN = "shorten it, or use a model with a larger context window: llmroute models lists them"
+LOOK = "llmroute health shows the providers that are set up, llmroute models lists models"
 _MOST_REASONS = 4
 
 
-def refuse(made: Plan, wish: RoutingConstraints, way_to_engine: str | None = None) -> NoReturn:
-    """Raise what tells why a plan is empty: the nearest miss and what would admit it, else the reasons.
+def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | None = None) -> NoReturn:
+    """Raise the error for an empty plan: the model nearest to the limits and the option that allows it, or all reasons.
 
-    `way_to_engine` is the command that gets the embedded model, where that is missing and could serve the request.
+    `way_to_engine` is the command that installs the embedded model if it is missing and could serve the request.
     """
     if near := nearest(made):
         option = near.admitted_by[0].option
         told, hint = (
-            f"no model may serve this request; {told_miss(near)}",
+            f"no model can serve this request; {miss_text(near)}",
             OptionText(near.admitted_by, " would admit it"),
         )
         if option != "budget_remaining":
             of_limits = NoCandidateError(told, hint=hint, option=option)
-            of_limits.exit_code = exit_codes.USAGE  # what is set up could serve it
+            of_limits.exit_code = exit_codes.USAGE  # other options would allow a model
             raise of_limits
         refusal = BudgetExceededError(told, hint=hint, option=option)
         refusal.of_request = True
         raise refusal
     if long := [one for one in made.excluded if one.too_long]:
         widest = max(long, key=lambda one: one.model.context_window or 0)
-        told = f"no model may serve this request: {widest.model.name}: {widest.reason}"
+        told = f"no model can serve this request: {widest.model.name}: {widest.reason}"
         too_long = NoCandidateError(told, hint=SHORTEN)
-        if all(one.too_long for one in _counted(made, wish)):
-            # No key and no server that a person could set up would help.
+        if all(one.too_long for one in _counted(made, constraints)):
+            # Setting up another provider would not help.
             too_long.exit_code = exit_codes.USAGE
         raise too_long
-    reasons = OptionText(*_reasons(made, wish))
+    reasons = OptionText(*_reasons(made, constraints))
     look = LOOK
     if way_to_engine and way_to_engine not in reasons:
-        look = f"{way_to_engine} gets a small model that needs no key; llmroute health shows what is set up"
-    wanted = f" with {', '.join(sorted(wish.capabilities))}" if wish.capabilities else ""
-    raise NoCandidateError(OptionText(f"no model{wanted} may serve this request: ", reasons), hint=look)
+        look = f"{way_to_engine} installs a small model that needs no key; llmroute health shows what is set up"
+    wanted = f" with {', '.join(sorted(constraints.capabilities))}" if constraints.capabilities else ""
+    raise NoCandidateError(OptionText(f"no model{wanted} can serve this request: ", reasons), hint=look)
 
 
 def refuse_named(exclusion: Exclusion) -> NoReturn:
-    """Raise what tells why the model that was named cannot serve the request, and what would admit it."""
+    """Raise the error for a named model that cannot serve the request, with the option that allows it."""
     hint = OptionText(exclusion.admitted_by, " would admit it") if exclusion.admitted_by else None
     raise RequestError(
         OptionText(f"{exclusion.model.name}: ", exclusion.reason), hint=SHORTEN if exclusion.too_long else hint
     )
 
 
-def _reasons(made: Plan, wish: RoutingConstraints) -> list[str]:
-    """Return the first reasons, each once, with the models where those were listed, and what stands between them."""
-    counted = _counted(made, wish)
+def _reasons(made: Plan, constraints: RoutingConstraints) -> list[str]:
+    """Return the first few reasons, each once, with separators between them."""
+    counted = _counted(made, constraints)
     if made.named:
         told = [OptionText(f"{one.model.name}: ", one.reason) for one in counted[:_MOST_REASONS]]
     else:
-        firsts: dict[str, ModelConfig] = {}
+        firsts: dict[str, Exclusion] = {}
         for one in counted:
-            firsts.setdefault(one.reason, one.model)
-        # What keeps a whole provider out begins with its name.
+            firsts.setdefault(one.reason, one)
         told = [
-            OptionText(reason) if reason.startswith(f"{model.provider}: ") else OptionText(f"{model.name}: ", reason)
-            for reason, model in firsts.items()
+            OptionText(reason) if one.whole_provider else OptionText(f"{one.model.name}: ", reason)
+            for reason, one in firsts.items()
         ][:_MOST_REASONS]
-    return [part for reason in told for part in ("; ", reason)][1:] or ["there is none"]
+    return [part for reason in told for part in ("; ", reason)][1:] or ["there are none"]
 
 
-def _counted(made: Plan, wish: RoutingConstraints) -> list[Exclusion]:
-    """Return the exclusions without those of models that never run on this machine, for a request that must."""
-    return [one for one in made.excluded if not wish.local_only or PROVIDERS[one.model.provider].local]
+def _counted(made: Plan, constraints: RoutingConstraints) -> list[Exclusion]:
+    """Return the exclusions; for a local-only request without those of remote providers."""
+    return [one for one in made.excluded if not constraints.local_only or PROVIDERS[one.model.provider].local]
 
 
 def nearest(made: Plan) -> Exclusion | None:
-    """Return the nearest of those that an option would admit."""
+    """Return the excluded model that misses the limits of the caller by least; None if no option would allow one."""
     misses = [exclusion for exclusion in made.excluded if exclusion.admitted_by]
     return min(misses, key=lambda exclusion: exclusion.distance, default=None)
 
 
-def told_miss(near: Exclusion) -> str:
-    """Return in words what misses a limit of the caller's."""
-    return f"the nearest is {near.model.name}, but {near.reason}"
+def miss_text(near: Exclusion) -> str:
+    """Return the text for an excluded model that misses a limit of the caller."""
+    return f"the nearest is {near.model.name}: {near.reason}"

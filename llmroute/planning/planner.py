@@ -33,25 +33,25 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate
     from llmroute.types import Prompt
 
-KEYS = "set a provider's key, such as OPENAI_API_KEY, for a better one (llmroute health tells what is set up)"
+KEYS = "set a provider's API key, such as OPENAI_API_KEY, to use a better model"
 ENGINE_TOLD = "engine.told"
 """The file in the config directory that holds the day on which a person was told that the embedded engine answers."""
 
 
-def _only_hard(wish: RoutingConstraints) -> RoutingConstraints:
+def _only_hard(constraints: RoutingConstraints) -> RoutingConstraints:
     """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
-    return wish._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
+    return constraints._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
-def _only_asked(wish: RoutingConstraints, options: Options, *, known: bool) -> RoutingConstraints:
+def _only_asked(constraints: RoutingConstraints, options: Options, *, known: bool) -> RoutingConstraints:
     """Return what binds a model that was named: beside what is possible at all, the limits of the request itself.
 
     What a model that no catalogue lists can do is its caller's to know.
     """
-    return _only_hard(wish)._replace(
+    return _only_hard(constraints)._replace(
         capabilities=options.asked_capabilities() if known else frozenset(),
         max_latency_ms=options.max_latency_ms,
-        min_quality=wish.min_quality,
+        min_quality=constraints.min_quality,
     )
 
 
@@ -75,11 +75,11 @@ class Planner(NamedTuple):
             NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
             RequestError: the model, the provider or the chain that was named does not exist.
         """
-        first, whole = self.first(request)
-        return first if whole is None else whole()
+        first, complete = self.first(request)
+        return first if complete is None else complete()
 
     def first(self, request: RenderedRequest) -> tuple[Plan, Callable[[], Plan] | None]:
-        """Return the beginning of a plan, and what makes the whole of it where that is not worked out yet.
+        """Return the beginning of a plan, and a function that completes it, None if it is complete.
 
         Where a model or a provider is named, who may stand in for it is worked out when it fails: most calls need none
         of the other hundred models, nor the local server's answer.
@@ -87,45 +87,53 @@ class Planner(NamedTuple):
         Raises:
             LLMRouteError: as `plan`.
         """
-        options, wish = request.options, self._wish(request)
+        options, constraints = request.options, self._constraints(request)
         if options.is_listed or not (options.model or options.provider):
-            return self._allowed(self._in_full(options, wish), wish, options), None
-        named = self._of_model(options, wish) if options.model else self._of_provider(options.provider or "", wish)
+            return self._allowed(self._in_full(options, constraints), constraints, options), None
+        named = (
+            self._of_model(options, constraints)
+            if options.model
+            else self._of_provider(options.provider or "", constraints)
+        )
 
-        def whole() -> Plan:
-            return self._allowed(self._with_others(named, wish, options), wish, options)
+        def complete() -> Plan:
+            return self._allowed(self._with_others(named, constraints, options), constraints, options)
 
-        if not self._may_fall_back(options) or self._rests(named) or not self._has_others(named, wish):
-            return whole(), None
-        return named._replace(entries=named.entries[:1]), whole
+        if (
+            not self._may_fall_back(options)
+            or self._has_open_circuit(named)
+            or not self._has_others(named, constraints)
+        ):
+            return complete(), None
+        return named._replace(entries=named.entries[:1]), complete
 
-    def _in_full(self, options: Options, wish: RoutingConstraints) -> Plan:
+    def _in_full(self, options: Options, constraints: RoutingConstraints) -> Plan:
         if options.chain:
-            return self._listed.of_chain(options.chain, wish)
+            return self._listed.of_chain(options.chain, constraints)
         if options.fallback:
             if options.model:
-                return self._listed.of_models([self._listed.full_name(options), *options.fallbacks], wish)
+                return self._listed.of_models([self._listed.full_name(options), *options.fallbacks], constraints)
             # With neither a provider nor a strategy the fallbacks are a chain, made on the spot.
             led = options.provider or options.strategy
-            best = best_of(self.candidates, self.registry, options.provider, wish) if led else None
-            return self._listed.of_models(options.fallbacks, wish, best)
-        return self._best(wish, self.candidates.all())
+            best = best_of(self.candidates, self.registry, options.provider, constraints) if led else None
+            return self._listed.of_models(options.fallbacks, constraints, best)
+        return self._best(constraints, self.candidates.all())
 
-    def _allowed(self, made: Plan, wish: RoutingConstraints, options: Options) -> Plan:
+    def _allowed(self, made: Plan, constraints: RoutingConstraints, options: Options) -> Plan:
         """Leave out what the caller does not allow to stand in."""
-        if not wish.upgrade:
+        if not constraints.upgrade:
             made = without_upgrades(made)
         return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
 
     @staticmethod
-    def _rests(named: Plan) -> bool:
+    def _has_open_circuit(named: Plan) -> bool:
         """Whether something that was named is left alone, so that others come before it."""
         names = {entry.model.name for entry in named.entries}
         return any(exclusion.model.name in names for exclusion in named.excluded)
 
-    def _has_others(self, named: Plan, wish: RoutingConstraints) -> bool:
+    def _has_others(self, named: Plan, constraints: RoutingConstraints) -> bool:
         """Whether somebody may stand in, without asking: a provider beyond this machine that can be called."""
-        if wish.local_only or PROVIDERS[named.entries[0].model.provider].local:
+        if constraints.local_only or PROVIDERS[named.entries[0].model.provider].local:
             return False
         usable = [name for name, row in PROVIDERS.items() if not row.local and not self.candidates.why_unusable(name)]
         return sum(len(self.registry.list_models(name)) for name in usable) > 1
@@ -135,9 +143,9 @@ class Planner(NamedTuple):
 
     def only_hard(self, request: RenderedRequest) -> RoutingConstraints:
         """Return what binds every model of the plan of a request, however it came into it."""
-        return _only_hard(self._wish(request))
+        return _only_hard(self._constraints(request))
 
-    def _wish(self, request: RenderedRequest) -> RoutingConstraints:
+    def _constraints(self, request: RenderedRequest) -> RoutingConstraints:
         config, options = self.config, request.options
         return RoutingConstraints(
             strategy=options.strategy or config.strategy,
@@ -160,36 +168,36 @@ class Planner(NamedTuple):
         found = {model.name: refused(prompt, model.parameters) for model in models}
         return {name: ", ".join(words.values()) for name, words in found.items() if words}
 
-    def _best(self, wish: RoutingConstraints, candidates: Sequence[Candidate]) -> Plan:
-        made = with_first_choice(wish, candidates, plan(wish, candidates))
-        made = allowed(made, wish, candidates)
+    def _best(self, constraints: RoutingConstraints, candidates: Sequence[Candidate]) -> Plan:
+        made = with_first_choice(constraints, candidates, plan(constraints, candidates))
+        made = allowed(made, constraints, candidates)
         if not made.entries:
             from llmroute.planning.no_candidate import refuse
 
-            refuse(made, wish, self._way_to_engine(made, wish))
-        if made.entries[0].candidate.last_resort and not wish.local_only:
+            refuse(made, constraints, self._way_to_engine(made, constraints))
+        if made.entries[0].candidate.last_resort and not constraints.local_only:
             self._tell_last_resort(made)
         return made
 
     def _tell_last_resort(self, made: Plan) -> None:
-        from llmroute.planning.no_candidate import nearest, told_miss
+        from llmroute.planning.no_candidate import miss_text, nearest
         from llmroute.text.option_names import OptionText
 
         near = nearest(made)
-        why = OptionText(told_miss(near), " (", near.admitted_by, " would admit it)") if near else KEYS
+        why = OptionText(miss_text(near), " (", near.admitted_by, " would admit it)") if near else KEYS
         told = OptionText(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
         notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
 
-    def _way_to_engine(self, made: Plan, wish: RoutingConstraints) -> str | None:
+    def _way_to_engine(self, made: Plan, constraints: RoutingConstraints) -> str | None:
         """Return the command that gets the embedded model, where nothing but its packages keeps it out."""
         engine = next((one.model for one in made.excluded if one.model.provider == LAST_RESORT), None)
-        if engine is None or exclude(self.candidates.of(engine)._replace(unusable=None), wish):
+        if engine is None or exclude(self.candidates.of(engine)._replace(unusable=None), constraints):
             return None
         from llmroute.planning.local.engine_install import way_to_get
 
         return way_to_get(self.config)
 
-    def _of_model(self, options: Options, wish: RoutingConstraints) -> Plan:
+    def _of_model(self, options: Options, constraints: RoutingConstraints) -> Plan:
         """Plan for the model that was named, which must be possible, and within the limits of the request itself.
 
         Raises:
@@ -198,27 +206,27 @@ class Planner(NamedTuple):
         model = self._listed.one(self._listed.full_name(options))
         found = self.candidates.of(model)
         # What does not answer cannot say where it runs its models.
-        if wish.local_only and found.local and found.unusable:
+        if constraints.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = found._replace(unusable=None, last_resort=False)
-        asked = _only_asked(wish, options, known=model.known)
-        awake = candidate._replace(learned=candidate.learned._replace(awake=True))
-        if exclusion := exclude(awake, asked):
+        asked = _only_asked(constraints, options, known=model.known)
+        ignoring_circuit = candidate._replace(stats=candidate.stats._replace(ignore_circuit=True))
+        if exclusion := exclude(ignoring_circuit, asked):
             from llmroute.planning.no_candidate import refuse_named
 
             refuse_named(exclusion)
         resting = exclude(candidate, asked)
-        made = keep_order(asked, [awake])._replace(measure=candidate, named=True)
+        made = keep_order(asked, [ignoring_circuit])._replace(measure=candidate, named=True)
         return made if resting is None else made._replace(excluded=(*made.excluded, resting))
 
-    def _of_provider(self, provider: str, wish: RoutingConstraints) -> Plan:
+    def _of_provider(self, provider: str, constraints: RoutingConstraints) -> Plan:
         require_one_of("provider", provider, PROVIDERS)
         if problem := self.candidates.why_unusable(provider):
             raise NoCandidateError(problem)
         own = [one._replace(last_resort=False) for one in self.candidates.of_provider(provider)]
-        return self._best(wish, own)
+        return self._best(constraints, own)
 
-    def _with_others(self, made: Plan, wish: RoutingConstraints, options: Options) -> Plan:
+    def _with_others(self, made: Plan, constraints: RoutingConstraints, options: Options) -> Plan:
         """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
         if not self._may_fall_back(options):
             return made
@@ -226,9 +234,9 @@ class Planner(NamedTuple):
         joining = [
             one
             for one in self.candidates.all()
-            if one.model.name not in named and (wish.local_only or not one.last_resort)
+            if one.model.name not in named and (constraints.local_only or not one.last_resort)
         ]
-        rest = plan(wish, joining)
+        rest = plan(constraints, joining)
         resting = [exclusion for exclusion in made.excluded if exclusion.model.name in named]
         excluded = made.excluded + rest.excluded
         if resting and rest.entries:

@@ -1,4 +1,4 @@
-"""Models that a request passes over: listed by its caller, or first by its strategy, and not tried in their turn."""
+"""Models that a request skips although the caller listed them or the strategy ranked them first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SkippedModels:
-    """What one request has passed over so far: `skipped` has each model once, in order."""
+    """The models that a request has skipped so far, each once and in order, in `skipped`."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -26,11 +26,11 @@ class SkippedModels:
         self.skipped: list[SkippedModel] = []
 
     def add(self, model: ModelConfig, reason: str) -> None:
-        """Keep that a model was passed over when it was its turn."""
+        """Record that a model was skipped."""
         self.skipped.append(SkippedModel(model.provider, model.id, reason))
 
     def before(self, entry: RankedCandidate | None) -> list[Skip]:
-        """Pass over what stands before an entry, or with None all that is left; return what was not before."""
+        """Record the models skipped before an entry, or with None all that remain; return the new ones."""
         rank = len(self._ranks) if entry is None else self._ranks.get(entry.model.name, len(self._ranks))
         due = [skip for skip in self._ahead if skip.rank <= rank]
         self._ahead = self._ahead[len(due) :]
@@ -39,31 +39,31 @@ class SkippedModels:
         return due
 
 
-def told_skips(skips: Iterable[Skip]) -> OptionText:
-    """Return in words which models are passed over, and why."""
+def skip_note(skips: Iterable[Skip]) -> OptionText:
+    """Return a note that names the skipped models and the reasons."""
     parts: list[str] = []
     for skip in skips:
         parts += ["; " if parts else "", f"{skip.model.name}: ", skip.reason]
-    return OptionText("passed over ", *parts)
+    return OptionText("skipped ", *parts)
 
 
-def told_at_first(plan: Plan) -> OptionText | None:
-    """Return what a person is told before the first model of a plan is tried; None where there is nothing to tell.
+def first_choice_note(plan: Plan) -> OptionText | None:
+    """Return the note on models skipped before the first attempt; None if there are none.
 
-    Of several models that a strategy would have chosen before it the first one is told, and how many more there are.
+    If the strategy ranked several models before the one that is called, the note names the first and counts the rest.
     """
     first = plan.entries[0]
     skips = [skip for skip in plan.skipped if not skip.rank]
     if not skips:
         return None
-    told = skips if plan.named else skips[:1]
-    more = f", and {len(skips) - len(told)} more" if len(skips) > len(told) else ""
-    return OptionText(told_skips(told), f"{more}; using {first.model.name}{price_of_jump(first, plan)}")
+    named = skips if plan.named else skips[:1]
+    more = f", and {len(skips) - len(named)} more" if len(skips) > len(named) else ""
+    return OptionText(skip_note(named), f"{more}; using {first.model.name}{price_note(first, plan)}")
 
 
-def price_of_jump(entry: RankedCandidate, plan: Plan) -> str:
-    """Return in words what an entry costs, where that is far above the first choice of the plan; else nothing."""
+def price_note(entry: RankedCandidate, plan: Plan) -> str:
+    """Return the expected cost in parentheses if it is far above that of the first choice; else an empty string."""
     if not is_upgrade(entry.candidate, plan.first_choice):
         return ""
     cost = usd(entry.candidate.expected_cost_picousd)
-    return ", whose price is unknown" if cost is None else f", which costs about ${cost:.2g}"
+    return " (price unknown)" if cost is None else f" (about ${cost:.2g})"

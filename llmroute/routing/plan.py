@@ -1,4 +1,4 @@
-"""What the router is asked, what it weighs, and what it answers."""
+"""The input and output of the router: constraints, candidates and the plan."""
 
 from collections.abc import Container, Mapping
 from operator import itemgetter
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmroute.text.option_names import Remedy
 
 SAME_CLASS = 3
-"""A model that costs no more than so many times what another does is of its price class."""
+"""A model that costs up to so many times as much as another is in the same price class."""
 
 Task = Literal["code_generation", "analysis", "translation", "long_document", "extraction", "chat"]
 TASK_CAPABILITY: dict[Task, Capability | None] = {
@@ -36,12 +36,16 @@ class Weights(NamedTuple):
 
 
 class ModelStats(NamedTuple):
-    """What this machine has learned of a model.
+    """Statistics of a model from earlier requests.
 
-    `ttft_s` seconds to the first token and `s_per_token` seconds per output token, both already estimated from the
-    past; None where nothing is known.  `success` is the probability that a call succeeds.
-    `open_until_ms` is when a breaker that keeps the model out lets it in again, UTC milliseconds; one that fails open
-    is tried all the same when everything else is out too.
+    Attributes:
+        ttft_s: expected seconds to the first token, None if unknown.
+        s_per_token: expected seconds per output token, None if unknown.
+        success: the probability that a request succeeds.
+        open_until_ms: when its open circuit half-opens, UTC milliseconds; None if closed.
+        open_because: why the circuit is open, as shown to the user.
+        ignore_circuit: whether to call it although its circuit is open.
+        fails_open: whether to call it in spite of its open circuit when no other model can be called.
     """
 
     ttft_s: float | None = None
@@ -49,17 +53,21 @@ class ModelStats(NamedTuple):
     success: float = 0.95
     open_until_ms: int | None = None
     open_because: str | None = None
-    awake: bool = False
-    """Whether it is called although it is left alone still."""
+    ignore_circuit: bool = False
     fails_open: bool = True
 
 
 class Candidate(NamedTuple):
-    """A model that might be called: its facts, its price today, and whether it can be called from here at all.
+    """A model that could serve the request, with its price today and its statistics.
 
-    Costs are integer pico-USD for this request, None where the price is unknown.
-    `typical_s` is the provider's documented typical answer, which counts while nothing was learned.
-    `unusable` says why it cannot be called: no key, server down, retired.  None means that it can.
+    Attributes:
+        expected_cost_picousd: for this request, integer pico-USD; None if the price is unknown.
+        worst_cost_picousd: likewise, at most.
+        typical_s: typical seconds to a complete answer of the provider, used while `stats` has no latency.
+        unusable: why it cannot be called (no key, server down, retired); None if it can.
+        provider_unusable: whether that reason holds for every model of the provider.
+        last_resort: whether it is used only if no other model can be called.
+        worst: its worst case under a budget; None if the price is unknown.
     """
 
     model: ModelConfig
@@ -68,15 +76,15 @@ class Candidate(NamedTuple):
     worst_cost_picousd: int | None
     local: bool
     typical_s: float
-    learned: ModelStats = ModelStats()
+    stats: ModelStats = ModelStats()
     unusable: str | None = None
     last_resort: bool = False
     worst: WorstCase | None = None
-    """What it may cost while a budget binds, None where the price is unknown."""
+    provider_unusable: bool = False
 
     @property
     def least_worst_picousd(self) -> int | None:
-        """The worst case of the shortest answer that a budget may cut it down to."""
+        """The worst case of the shortest completion that a budget may limit it to."""
         return self.worst_cost_picousd if self.worst is None else self.worst.least_picousd
 
 
@@ -93,14 +101,14 @@ class RoutingConstraints(NamedTuple):
     budget_picousd: int | None = None
     default_provider: str | None = None
     unsupported: Mapping[str, str] = MappingProxyType({})
-    """Model name to the parameter it refuses, where that must keep it out (`strict_params`)."""
+    """Model name to the parameter it does not accept, if that excludes it (`strict_params`)."""
     weights: Weights = Weights()
     upgrade: bool = True
     now_ms: int = 0
 
 
 class RankedCandidate(NamedTuple):
-    """A model in its place in the plan; the lower `score`, the better, by the strategy's own measure."""
+    """A candidate that can serve the request, with its score; lower is better, in the unit of the strategy."""
 
     candidate: Candidate
     expected_latency_ms: int
@@ -109,17 +117,19 @@ class RankedCandidate(NamedTuple):
 
     @property
     def model(self) -> ModelConfig:
-        """The model that is called."""
+        """The model to call."""
         return self.candidate.model
 
 
 class Exclusion(NamedTuple):
-    """A model that is out, and why, in words for a person.
+    """A model that cannot serve the request, and the reason to show.
 
-    `admitted_by` are the options that would admit it, with the values that do, and none where no option would;
-    `distance` is by what part of the caller's limits it misses them.
-    `too_long` says that the request does not fit its window; `over_budget` is the candidate, where nothing but the
-    request's budget keeps it out.
+    Attributes:
+        admitted_by: the options, with their values, that would allow it; empty if none would.
+        distance: how far it misses the limits of the caller, as a fraction of them.
+        too_long: whether the request does not fit its context window.
+        over_budget: the candidate, if only the budget of the request excludes it.
+        whole_provider: whether the reason holds for every model of the provider, and names the provider.
     """
 
     model: ModelConfig
@@ -128,12 +138,13 @@ class Exclusion(NamedTuple):
     distance: float = float("inf")
     too_long: bool = False
     over_budget: Candidate | None = None
+    whole_provider: bool = False
 
 
 class Skip(NamedTuple):
-    """A model that is passed over when an entry of the plan is tried of which `rank`, or more, others come before.
+    """A model that the caller listed, or the strategy ranked first, and that is not called.
 
-    What the caller listed, or the strategy would have chosen, and why it is not tried in its turn.
+    It counts as skipped when an entry of the plan is called that has `rank` or more entries before it.
     """
 
     model: ModelConfig
@@ -142,10 +153,12 @@ class Skip(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Models in the order in which they are tried, and every exclusion with its reason.
+    """The models to call, in order, and every exclusion with its reason.
 
-    `measure` is what a price jump is measured against, the first choice whether or not it can be called; None is the
-    first entry.  `named` says that the caller listed the models, or the chain.
+    Attributes:
+        measure: the candidate that prices are compared with: the first choice, even if it cannot be called; None
+            means the first entry.
+        named: whether the caller listed the models or the chain.
     """
 
     entries: tuple[RankedCandidate, ...]
@@ -158,18 +171,18 @@ class Plan(NamedTuple):
 
     @property
     def first_choice(self) -> Candidate:
-        """The model that was wanted first, whether or not it can be called."""
+        """The first choice, even if it cannot be called."""
         return self.measure or self.entries[0].candidate
 
     def after(self, first: Self) -> Self:
-        """Return the plan without the models that `first`, the beginning of it, has."""
+        """Return the plan without the models of `first`, its beginning."""
         known = {entry.model.name for entry in first.entries}
         return self._replace(entries=tuple(entry for entry in self.entries if entry.model.name not in known))
 
     def cheapest(self, *, but: Container[str] = ()) -> Candidate | None:
-        """Return what could cost the least, of the entries and of what is over the budget, `but` some by name.
+        """Return the candidate with the lowest worst case, also of those over the budget, except the names in `but`.
 
-        None where no price is known.
+        None if no price is known.
         """
         over = [exclusion.over_budget for exclusion in self.excluded if exclusion.over_budget is not None]
         priced = (
@@ -180,5 +193,5 @@ class Plan(NamedTuple):
         return min(priced, key=itemgetter(0, 1), default=(0, "", None))[2]
 
     def led_by(self, entry: RankedCandidate) -> Self:
-        """Return the plan with one of its entries before all others."""
+        """Return the plan with one of its entries moved to the front."""
         return self._replace(entries=(entry, *(other for other in self.entries if other is not entry)))

@@ -38,12 +38,12 @@ class RoutingStrategy(StrEnum):
     CAPABILITY_MATCH = "capability_match"
 
 
-def expected_latency_s(candidate: Candidate, wish: RoutingConstraints) -> float:
-    """Return seconds to the whole answer: time to first token, then each token; typical while nothing was learned."""
-    learned = candidate.learned
-    if learned.ttft_s is None:
+def expected_latency_s(candidate: Candidate, constraints: RoutingConstraints) -> float:
+    """Return seconds to the whole answer: time to first token, then each token; typical while nothing was stats."""
+    stats = candidate.stats
+    if stats.ttft_s is None:
         return candidate.typical_s
-    return learned.ttft_s + (learned.s_per_token or 0.0) * wish.size.expected_output
+    return stats.ttft_s + (stats.s_per_token or 0.0) * constraints.size.expected_output
 
 
 def quality(candidate: Candidate) -> int:
@@ -51,50 +51,50 @@ def quality(candidate: Candidate) -> int:
     return UNKNOWN_QUALITY if candidate.model.quality is None else candidate.model.quality
 
 
-def balanced(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
+def balanced(candidate: Candidate, constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """J = cost + latency + quality + reliability, weighted; ten points of quality are worth paying e times more."""
     cost_usd = (
         UNKNOWN_COST_USD if candidate.expected_cost_picousd is None else candidate.expected_cost_picousd / PICO_PER_USD
     )
-    weights = wish.weights
+    weights = constraints.weights
     cost = weights.cost * log1p(cost_usd / COST_SCALE_USD)
-    latency = weights.latency * log1p(expected_latency_s(candidate, wish) / LATENCY_SCALE_S)
+    latency = weights.latency * log1p(expected_latency_s(candidate, constraints) / LATENCY_SCALE_S)
     lack = weights.quality * (100 - quality(candidate)) / 10
-    reliability = weights.reliability * -10 * log(candidate.learned.success)
+    reliability = weights.reliability * -10 * log(candidate.stats.success)
     terms = {"cost": cost, "latency": latency, "quality": lack, "reliability": reliability}
     return (cost + latency + lack + reliability,), terms
 
 
-def cost_optimized(candidate: Candidate, _wish: RoutingConstraints) -> tuple[Score, Terms]:
+def cost_optimized(candidate: Candidate, _constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """Least expected cost; what fails more than one call in five comes after all that does not."""
     cost = candidate.expected_cost_picousd
     cost_usd = UNKNOWN_COST_USD if cost is None else cost / PICO_PER_USD
-    success = candidate.learned.success
+    success = candidate.stats.success
     return (float(success < LEAST_SUCCESS), float(cost is None), cost_usd), {"cost_usd": cost_usd, "success": success}
 
 
-def latency_optimized(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
+def latency_optimized(candidate: Candidate, constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """Least expected time to the whole answer."""
-    latency_s = expected_latency_s(candidate, wish)
+    latency_s = expected_latency_s(candidate, constraints)
     return (latency_s,), {"latency_s": latency_s}
 
 
-def quality_optimized(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
+def quality_optimized(candidate: Candidate, constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """Greatest quality; equals by J."""
-    (j,), terms = balanced(candidate, wish)
+    (j,), terms = balanced(candidate, constraints)
     return (-(quality(candidate) // QUALITY_BAND), j), terms
 
 
-def local_first(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
+def local_first(candidate: Candidate, constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """What runs on this machine before what does not; else J."""
-    (j,), terms = balanced(candidate, wish)
+    (j,), terms = balanced(candidate, constraints)
     return (float(not candidate.local), j), terms
 
 
-def capability_match(candidate: Candidate, wish: RoutingConstraints) -> tuple[Score, Terms]:
+def capability_match(candidate: Candidate, constraints: RoutingConstraints) -> tuple[Score, Terms]:
     """Fewest capabilities beyond those asked for; else J."""
-    (j,), terms = balanced(candidate, wish)
-    surplus = float(len(candidate.model.capabilities - wish.capabilities))
+    (j,), terms = balanced(candidate, constraints)
+    surplus = float(len(candidate.model.capabilities - constraints.capabilities))
     terms["surplus"] = surplus
     return (surplus, j), terms
 

@@ -40,8 +40,8 @@ class PromptSize(NamedTuple):
             return None
         about = f"the prompt is about {prompt_tokens} tokens"
         if prompt_tokens >= window:
-            return f"{about}, too long for its window of {window} tokens"
-        return f"{about}, and leaves no room for an answer of {answer_tokens} in its window of {window}"
+            return f"{about}, too long for its context window of {window} tokens"
+        return f"{about}, and leaves no room for a completion of {answer_tokens} in its context window of {window}"
 
 
 def measure(prompt: Prompt) -> PromptSize:

@@ -15,7 +15,7 @@ from llmroute.execution.resources import Resources
 from llmroute.planning import settings
 from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
-from llmroute.planning.skipped_models import told_at_first
+from llmroute.planning.skipped_models import first_choice_note
 from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
 from llmroute.request.rendered import render
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.stats import Breaker
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.planning.model_stats import Memory
+    from llmroute.planning.model_stats import StatsEstimator
     from llmroute.registry import ModelRegistry
     from llmroute.request.keywords import Choices
     from llmroute.routing.plan import Plan
@@ -217,7 +217,7 @@ class LLMService:
             LLMRouteError: by its class, why nothing would be tried.
         """
         made = self._calls.plan(render(options, streaming=streaming))
-        if (told := told_at_first(made)) is not None:
+        if (told := first_choice_note(made)) is not None:
             self._note(told)
         return made
 
@@ -268,8 +268,8 @@ class LLMService:
         here = self.local_models()
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
-    def memory(self) -> Memory:
-        """Return what calls have taught; nothing where there is no ledger yet."""
+    def stats_estimator(self) -> StatsEstimator:
+        """Return the estimates from earlier requests; defaults if there is no ledger yet."""
         return self._calls.memory()
 
     def resting(self) -> dict[str, Breaker]:

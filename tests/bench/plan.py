@@ -9,7 +9,7 @@ from llmroute.routing.plan import Candidate, ModelStats
 from llmroute.routing.router import plan
 from llmroute.types import STRATEGIES
 from tests.bench.report import BenchResult, Measurement
-from tests.routing.models import PROVIDERS, candidate, wish
+from tests.routing.models import PROVIDERS, candidate, constraints
 
 # Milliseconds by number of candidates.
 TARGETS_MS = {100: 1.0, 2000: 10.0}
@@ -25,7 +25,7 @@ def pool(count: int) -> list[Candidate]:
             cost=chance.randrange(10**11),
             quality=chance.randrange(30, 100),
             capabilities=frozenset(chance.sample(["code", "json", "vision"], 2)),
-            learned=ModelStats(ttft_s=chance.uniform(0.2, 5), s_per_token=chance.uniform(0.001, 0.05)),
+            stats=ModelStats(ttft_s=chance.uniform(0.2, 5), s_per_token=chance.uniform(0.001, 0.05)),
             unusable="no key" if chance.random() < 0.1 else None,
         )
         for number in range(count)
@@ -46,7 +46,7 @@ def measure(repeats: int = REPEATS) -> BenchResult:
 
 
 def _best_ms(strategy: str, candidates: list[Candidate], repeats: int) -> float:
-    wanted = wish(strategy, capabilities=frozenset({"code"}))
+    wanted = constraints(strategy, capabilities=frozenset({"code"}))
     taken = []
     for _ in range(repeats):
         started = process_time()

@@ -276,7 +276,7 @@ def test_from_free_to_paid_is_told_with_its_price_and_can_be_forbidden(tmp_path:
         assert ask(house, model="ollama/llama3.2")[1].content == "paid"
         [note] = house.notes
         assert note.startswith("ollama/llama3.2: 500 after 1 try, using openai/")
-        assert ", which costs about $0.0" in note
+        assert " (about $0.0" in note
         forbidden = local_first(here, tmp_path / "forbidden")
         asked = len(here.bodies("openai"))
         with pytest.raises(AllProvidersFailedError):

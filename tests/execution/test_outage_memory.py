@@ -83,7 +83,7 @@ def test_the_next_process_leaves_alone_what_this_one_met(
         assert len(first.received) == met
     assert least_ms < rests_ms(house) <= most_ms
     [left_alone] = [one for one in plan_of(house).excluded if one.model.name == OPENAI]
-    assert "left alone" in left_alone.reason
+    assert "skipped" in left_alone.reason
     other_key = plan_of(house, OPENAI_API_KEY="sk-another-0123456789")
     assert other_key.entries[0].model.name == OPENAI, "another key is another matter"
 
@@ -123,7 +123,7 @@ def test_when_all_are_left_alone_the_soonest_is_tried_but_no_refused_key(tmp_pat
         house = House(tmp_path / "keys", openai=first, anthropic=second)
         with pytest.raises(AllProvidersFailedError):
             ask(house)
-        with pytest.raises(NoCandidateError, match=f"{OPENAI}: it is left alone until its key changes") as refused:
+        with pytest.raises(NoCandidateError, match=f"{OPENAI}: skipped until its key changes") as refused:
             ask(house)
         for remedy in ("OPENAI_API_KEY", "llmroute health --reset openai", "llmroute health --reset anthropic"):
             assert remedy in refused.value.message
@@ -172,7 +172,7 @@ def test_nothing_without_a_name_is_told_of_what_keeps_all_models_out(tmp_path: P
         asked = len(server.received)
         again = run("gen", "hi", "-p", "openai", "--json", home=tmp_path, **here)
         assert (again.code, len(server.received)) == (3, asked)
-        reasons = json.loads(again.out)["error"]["message"].partition("may serve this request: ")[2].split("; ")
+        reasons = json.loads(again.out)["error"]["message"].partition("can serve this request: ")[2].split("; ")
         assert all(re.match(r"[a-z]+(/\S+)?: ", reason) for reason in reasons), reasons
         assert any("llmroute health --reset openai" in reason for reason in reasons)
         text = run("health", "-p", "openai", home=tmp_path, **here).out

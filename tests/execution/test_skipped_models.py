@@ -1,4 +1,4 @@
-"""A first choice that is out before the call: the price is measured against it, and what is passed over is told."""
+"""A first choice that is out before the call: the price is measured against it, and what is skipped is told."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_upgrade_holds_while_the_first_choice_is_left_alone(tmp_path: Path, f
 
 @pytest.mark.parametrize(
     ("first", "reason"),
-    [(CHEAP, "no API key (set OPENAI_API_KEY)"), ("ollama/llama3.2", "it is not running")],
+    [(CHEAP, "no API key (set OPENAI_API_KEY)"), ("ollama/llama3.2", "not running")],
 )
 def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
     tmp_path: Path, first: str, reason: str
@@ -80,9 +80,9 @@ def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
         assert allowed.code == 0
         assert told["model"] == "claude-opus-5"
         [line] = allowed.err.splitlines()
-        assert line.startswith(f"llmroute: passed over {first}: ")
+        assert line.startswith(f"llmroute: skipped {first}: ")
         assert reason in line
-        assert f"; using {DEAR}, which costs about $" in line
+        assert f"; using {DEAR} (about $" in line
         [skipped] = told["skipped"]
         assert f"{skipped['provider']}/{skipped['model']}" == first
         assert reason in skipped["reason"]
@@ -91,12 +91,12 @@ def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
 def test_what_costs_about_the_same_may_stand_in_and_what_is_dearer_is_passed_over(tmp_path: Path) -> None:
     with town(failing(error("openai", 429, "slow down"))) as here:
         asked = ("gen", "hi", "-m", CHEAP, "--fallback", DEAR, "--fallback", LIKE, "--no-upgrade", "--json")
-        for said in ("after 1 try, using", "it is left alone for"):
+        for said in ("after 1 try, using", "it skipped for"):
             ran = run(*asked, home=tmp_path, **settings(here))
             told = json.loads(ran.out)
             assert (ran.code, told["provider"]) == (0, "mistral")
             assert said in ran.err
-            assert f"passed over {CHEAP}" in ran.err or f"passed over {DEAR}" in ran.err
+            assert f"skipped {CHEAP}" in ran.err or f"skipped {DEAR}" in ran.err
             assert told["skipped"][-1]["model"] == "claude-opus-5"
             assert "--no-upgrade forbids" in told["skipped"][-1]["reason"]
         assert [skipped["model"] for skipped in told["skipped"]] == ["gpt-6-luna", "claude-opus-5"]
@@ -115,8 +115,8 @@ def test_what_a_later_fallback_passes_over_is_told_then_and_not_before(tmp_path:
         ran = run(*asked, home=tmp_path, **settings(here, "mistral"))
         told = json.loads(ran.out)
         [line] = ran.err.splitlines()
-        assert line.startswith(f"llmroute: {CHEAP}: 503 after 1 try, using {DEAR}, which costs about $")
-        assert line.endswith(f"; passed over {LIKE}: mistral: no API key (set MISTRAL_API_KEY)")
+        assert line.startswith(f"llmroute: {CHEAP}: 503 after 1 try, using {DEAR} (about $")
+        assert line.endswith(f"; skipped {LIKE}: mistral: no API key (set MISTRAL_API_KEY)")
         assert [skipped["provider"] for skipped in told["skipped"]] == ["mistral"]
     (tmp_path / "well").mkdir()
     with town(failing(answer("openai", "well", streaming=False))) as here:
@@ -132,7 +132,7 @@ def test_a_batch_and_a_stream_tell_what_they_pass_over(tmp_path: Path) -> None:
         assert batch.code == 0
         for line in map(json.loads, batch.out.splitlines()):
             assert [skipped["model"] for skipped in line["skipped"]] == ["gpt-6-luna"]
-        assert batch.err.count("passed over") == 1
+        assert batch.err.count("skipped") == 1
         held = run(
             "gen", "--batch", "in.txt", "--lines", *named, "--no-upgrade", home=tmp_path, **settings(here, "openai")
         )
@@ -141,7 +141,7 @@ def test_a_batch_and_a_stream_tell_what_they_pass_over(tmp_path: Path) -> None:
         streamed = run("stream", "hi", *named, "--json", home=tmp_path, **settings(here, "openai"))
         assert json.loads(streamed.out.splitlines()[-1])["skipped"][0]["model"] == "gpt-6-luna"
         dry = run("gen", "hi", *named, "--dry-run", home=tmp_path, **settings(here, "openai"))
-        assert "passed over" in dry.err
+        assert "skipped" in dry.err
 
 
 def test_a_strategys_own_first_choice_is_told_where_it_is_left_alone_and_nothing_else(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_strategys_own_first_choice_is_told_where_it_is_left_alone_and_nothing
         [response] = service.answer(asked, streaming=False)
         assert isinstance(response, LLMResponse)
         assert [(one.provider, one.model) for one in response.skipped] == [(first.provider, first.id)]
-        assert "left alone" in response.skipped[0].reason
+        assert "skipped for" in response.skipped[0].reason
         assert response.as_dict()["skipped"][0]["model"] == first.id
         service.close()
 
@@ -198,8 +198,8 @@ def test_no_upgrade_measures_a_fallback_against_the_best_of_the_provider_that_wa
         assert here.bodies("anthropic") == []
         ran = run(*asked, home=tmp_path, **settings(here, *without))
         assert (ran.code, ran.out) == (0, "of anthropic\n")
-        assert ran.err.startswith("llmroute: passed over openai/")
-        assert f"using {DEAR}, which costs about $" in ran.err
+        assert ran.err.startswith("llmroute: skipped openai/")
+        assert f"using {DEAR} (about $" in ran.err
         assert len(ran.err.splitlines()) == 1
 
 
@@ -214,7 +214,7 @@ def test_a_paid_stand_in_for_an_unknown_price_is_told_with_its_price_and_forbidd
         assert here.bodies("anthropic") == []
         ran = run(*asked, home=tmp_path, **settings(here))
         assert (ran.code, ran.out) == (0, "of anthropic\n")
-        assert f"using {DEAR}, which costs about $" in ran.err
+        assert f"using {DEAR} (about $" in ran.err
 
 
 def test_a_strategys_first_choice_that_rests_is_told_in_one_line_at_every_run(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_a_strategys_first_choice_that_rests_is_told_in_one_line_at_every_run(tm
             [line] = ran.err.splitlines()
             assert ran.code == 0
             if run_number:
-                assert line.startswith("llmroute: passed over openai/")
-                assert "left alone until its key changes" in line
+                assert line.startswith("llmroute: skipped openai/")
+                assert "skipped until its key changes" in line
                 assert "; using anthropic/" in line
                 assert len(line) < 300
         dry = run(*asked, "--dry-run", home=tmp_path, **settings(here, "mistral"))
-        assert dry.err.count("passed over openai/") == 1
+        assert dry.err.count("skipped openai/") == 1
 
 
 def test_no_budget_is_advised_for_what_no_upgrade_forbids(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Candidates, wishes and plans made to measure, and the strategies that make them at random."""
+"""Candidates, constraint_sets and plans made to measure, and the strategies that make them at random."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
     capabilities: frozenset[str] = frozenset(),
     typical_s: float = 1.0,
     local: bool = False,
-    learned: ModelStats | None = None,
+    stats: ModelStats | None = None,
     unusable: str | None = None,
     last_resort: bool = False,
 ) -> Candidate:
@@ -41,13 +41,13 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
         worst_cost_picousd=cost if worst is None else worst,
         local=local,
         typical_s=typical_s,
-        learned=learned or ModelStats(),
+        stats=stats or ModelStats(),
         unusable=unusable,
         last_resort=last_resort,
     )
 
 
-def wish(strategy: str = "balanced", **values: Any) -> RoutingConstraints:
+def constraints(strategy: str = "balanced", **values: Any) -> RoutingConstraints:
     """Constraints for 100 tokens and a typical answer; `expected_output` and `max_tokens` may be others."""
     size = {name: values.pop(name) for name in ("expected_output", "max_tokens") if name in values}
     return RoutingConstraints(strategy, SIZE._replace(**size), **values)
@@ -76,7 +76,7 @@ def candidates(draw: st.DrawFn, *, usable: bool = False) -> list[Candidate]:
             capabilities=draw(CAPABILITY_SETS),
             typical_s=draw(st.sampled_from([0.9, 1.0, 9.5])),
             local=provider == "ollama",
-            learned=ModelStats(
+            stats=ModelStats(
                 ttft_s=draw(st.none() | st.floats(0.05, 60)),
                 s_per_token=draw(st.none() | st.floats(0, 0.1)),
                 success=draw(st.floats(0.05, 1.0)),
@@ -90,9 +90,9 @@ def candidates(draw: st.DrawFn, *, usable: bool = False) -> list[Candidate]:
 
 
 @st.composite
-def wishes(draw: st.DrawFn, strategies: tuple[str, ...]) -> RoutingConstraints:
+def constraint_sets(draw: st.DrawFn, strategies: tuple[str, ...]) -> RoutingConstraints:
     """What a caller may want."""
-    return wish(
+    return constraints(
         draw(st.sampled_from(strategies)),
         capabilities=draw(CAPABILITY_SETS),
         local_only=draw(st.booleans()),

@@ -16,7 +16,7 @@ from llmroute.routing.router import exclude, keep_order, other_provider_second, 
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
 from llmroute.text.option_names import Remedy
 from llmroute.types import STRATEGIES
-from tests.routing.models import candidate, candidates, entry, wish, wishes
+from tests.routing.models import candidate, candidates, constraint_sets, constraints, entry
 
 fast = settings(max_examples=150, deadline=None)
 
@@ -34,8 +34,8 @@ def test_every_strategy_that_can_be_configured_has_a_score() -> None:
 
 
 def test_balanced_is_the_published_sum() -> None:
-    one = candidate(cost=2 * 10**9, quality=70, learned=ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9))
-    (score,), terms = balanced(one, wish(expected_output=100))
+    one = candidate(cost=2 * 10**9, quality=70, stats=ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9))
+    (score,), terms = balanced(one, constraints(expected_output=100))
     assert terms["cost"] == pytest.approx(0.35 * log1p(0.002 / 0.0005))
     assert terms["latency"] == pytest.approx(0.20 * log1p(0.5 + 100 * 0.01))
     assert terms["quality"] == pytest.approx(0.35 * (100 - 70) / 10)
@@ -44,15 +44,15 @@ def test_balanced_is_the_published_sum() -> None:
 
 
 def test_an_unrated_model_counts_as_middling_and_what_was_not_measured_as_typical() -> None:
-    assert balanced(candidate(quality=None), wish()) == balanced(candidate(quality=60), wish())
-    assert expected_latency_s(candidate(typical_s=9.5), wish()) == 9.5
-    assert expected_latency_s(candidate(learned=ModelStats(ttft_s=2.0)), wish()) == 2.0
+    assert balanced(candidate(quality=None), constraints()) == balanced(candidate(quality=60), constraints())
+    assert expected_latency_s(candidate(typical_s=9.5), constraints()) == 9.5
+    assert expected_latency_s(candidate(stats=ModelStats(ttft_s=2.0)), constraints()) == 2.0
 
 
 def test_balanced_pays_for_quality_within_reason() -> None:
     cheap, good = candidate("a/cheap", cost=10**8, quality=60), candidate("b/good", cost=10**9, quality=90)
     dear = candidate("c/dear", cost=10**12, quality=92)
-    assert order(wish(), cheap, good, dear) == ["good", "cheap", "dear"]
+    assert order(constraints(), cheap, good, dear) == ["good", "cheap", "dear"]
 
 
 def test_cost_optimized_takes_the_cheapest_that_works() -> None:
@@ -61,23 +61,23 @@ def test_cost_optimized_takes_the_cheapest_that_works() -> None:
         candidate("b/cheap", cost=1),
         candidate("c/dear", cost=10**9),
         candidate("d/unknown", cost=None),
-        candidate("e/shaky", cost=0, learned=ModelStats(success=0.79)),
+        candidate("e/shaky", cost=0, stats=ModelStats(success=0.79)),
     )
-    assert order(wish("cost_optimized"), *pool) == ["free", "cheap", "dear", "unknown", "shaky"]
+    assert order(constraints("cost_optimized"), *pool) == ["free", "cheap", "dear", "unknown", "shaky"]
 
 
 def test_latency_optimized_takes_the_fastest_whole_answer() -> None:
     pool = (
-        candidate("a/late_start", learned=ModelStats(ttft_s=4.0, s_per_token=0.001)),
-        candidate("b/slow_writer", learned=ModelStats(ttft_s=0.1, s_per_token=0.05)),
+        candidate("a/late_start", stats=ModelStats(ttft_s=4.0, s_per_token=0.001)),
+        candidate("b/slow_writer", stats=ModelStats(ttft_s=0.1, s_per_token=0.05)),
         candidate("c/unmeasured", typical_s=4.6),
     )
-    assert order(wish("latency_optimized", expected_output=500), *pool) == [
+    assert order(constraints("latency_optimized", expected_output=500), *pool) == [
         "late_start",
         "unmeasured",
         "slow_writer",
     ]
-    assert order(wish("latency_optimized", expected_output=10), *pool)[0] == "slow_writer"
+    assert order(constraints("latency_optimized", expected_output=10), *pool)[0] == "slow_writer"
 
 
 def test_quality_optimized_takes_the_best_and_among_equals_the_better_deal() -> None:
@@ -86,22 +86,22 @@ def test_quality_optimized_takes_the_best_and_among_equals_the_better_deal() -> 
         candidate("b/equal", quality=90, cost=10**8),
         candidate("c/worse", quality=87, cost=0),
     )
-    assert order(wish("quality_optimized"), *pool) == ["equal", "best", "worse"]
+    assert order(constraints("quality_optimized"), *pool) == ["equal", "best", "worse"]
 
 
 def test_local_first_takes_what_runs_here_and_then_the_better_deal() -> None:
     pool = (candidate("a/cloud", quality=95), candidate("ollama/poor", quality=20, local=True, cost=0))
-    assert order(wish("local_first"), *pool) == ["poor", "cloud"]
-    assert order(wish(), *pool) == ["cloud", "poor"]
+    assert order(constraints("local_first"), *pool) == ["poor", "cloud"]
+    assert order(constraints(), *pool) == ["cloud", "poor"]
 
 
 def test_prefer_local_puts_what_runs_here_before_all_else_under_every_strategy() -> None:
     pool = (
-        candidate("a/cloud", quality=95, cost=0, learned=ModelStats(ttft_s=0.01)),
+        candidate("a/cloud", quality=95, cost=0, stats=ModelStats(ttft_s=0.01)),
         candidate("ollama/poor", quality=20, local=True, typical_s=9.5, capabilities=frozenset({"code"})),
     )
     for strategy in STRATEGIES:
-        assert order(wish(strategy, prefer_local=True), *pool) == ["poor", "cloud"]
+        assert order(constraints(strategy, prefer_local=True), *pool) == ["poor", "cloud"]
 
 
 def test_capability_match_takes_the_fewest_surplus_capabilities() -> None:
@@ -110,13 +110,13 @@ def test_capability_match_takes_the_fewest_surplus_capabilities() -> None:
         candidate("b/just", capabilities=frozenset({"code"}), quality=20),
         candidate("c/unable", capabilities=frozenset({"json"})),
     )
-    assert order(wish("capability_match", capabilities=frozenset({"code"})), *pool) == ["just", "able"]
+    assert order(constraints("capability_match", capabilities=frozenset({"code"})), *pool) == ["just", "able"]
 
 
 def test_ties_go_to_the_default_provider_and_then_by_name() -> None:
     pool = (candidate("openai/z"), candidate("mistral/b"), candidate("anthropic/a"))
-    assert order(wish(), *pool) == ["a", "b", "z"]
-    assert order(wish(default_provider="openai"), *pool) == ["z", "a", "b"]
+    assert order(constraints(), *pool) == ["a", "b", "z"]
+    assert order(constraints(default_provider="openai"), *pool) == ["z", "a", "b"]
 
 
 def test_the_second_entry_is_another_provider_where_there_is_one() -> None:
@@ -126,18 +126,18 @@ def test_the_second_entry_is_another_provider_where_there_is_one() -> None:
         candidate("openai/3", quality=90),
         candidate("mistral/4", quality=50),
     )
-    assert order(wish("quality_optimized"), *pool) == ["1", "4", "2", "3"]
-    assert order(wish("quality_optimized"), *pool[:3]) == ["1", "2", "3"]
+    assert order(constraints("quality_optimized"), *pool) == ["1", "4", "2", "3"]
+    assert order(constraints("quality_optimized"), *pool[:3]) == ["1", "2", "3"]
     assert other_provider_second([]) == []
 
 
 def test_the_engine_of_last_resort_is_used_only_when_nothing_else_can_be() -> None:
     engine = candidate("builtin/small", last_resort=True, local=True, cost=0)
     other = candidate("openai/m")
-    made = plan(wish(), [engine, other])
+    made = plan(constraints(), [engine, other])
     assert names(made.entries) == ["openai/m"]
     assert [(each.model.name, "last resort" in each.reason) for each in made.excluded] == [("builtin/small", True)]
-    made = plan(wish(), [engine, other._replace(unusable="no key")])
+    made = plan(constraints(), [engine, other._replace(unusable="no key")])
     assert names(made.entries) == ["builtin/small"]
 
 
@@ -145,30 +145,34 @@ def test_the_engine_of_last_resort_is_used_only_when_nothing_else_can_be() -> No
 def test_under_local_only_the_engine_of_last_resort_is_a_candidate_and_the_last_one(strategy: str) -> None:
     engine = candidate("builtin/small", last_resort=True, local=True, cost=0, typical_s=0.1)
     server = candidate("ollama/big", local=True, cost=0, quality=50, typical_s=9.5)
-    assert order(wish(strategy, local_only=True), engine, server, candidate("openai/m")) == ["big", "small"]
+    assert order(constraints(strategy, local_only=True), engine, server, candidate("openai/m")) == ["big", "small"]
 
 
 EXCLUDING = [
-    (candidate(unusable="openai: no API key"), wish(), "openai: no API key"),
-    (candidate(), wish(local_only=True), "it does not run on this machine"),
-    (candidate(), wish(capabilities=frozenset({"json", "code"})), "it lacks code, json"),
-    (candidate(), wish(unsupported={"openai/m": "temperature"}), "it takes no temperature"),
+    (candidate(unusable="openai: no API key"), constraints(), "openai: no API key"),
+    (candidate(), constraints(local_only=True), "does not run on this machine"),
+    (candidate(), constraints(capabilities=frozenset({"json", "code"})), "lacks code, json"),
+    (candidate(), constraints(unsupported={"openai/m": "temperature"}), "does not accept temperature"),
     (
         candidate(window=599),
-        wish(),
-        "the prompt is about 100 tokens, and leaves no room for an answer of 500 in its window of 599",
+        constraints(),
+        "the prompt is about 100 tokens, and leaves no room for a completion of 500 in its context window of 599",
     ),
     (
         candidate(window=599),
-        wish(max_tokens=500),
-        "the prompt is about 100 tokens, and leaves no room for an answer of 500 in its window of 599",
+        constraints(max_tokens=500),
+        "the prompt is about 100 tokens, and leaves no room for a completion of 500 in its context window of 599",
     ),
-    (candidate(window=100), wish(), "the prompt is about 100 tokens, too long for its window of 100 tokens"),
-    (candidate(cost=None), wish(budget_picousd=10**12), "its price is unknown, and a budget binds"),
     (
-        candidate(learned=ModelStats(open_until_ms=3001, open_because="429")),
-        wish(now_ms=1000),
-        "it is left alone for 3 s after 429",
+        candidate(window=100),
+        constraints(),
+        "the prompt is about 100 tokens, too long for its context window of 100 tokens",
+    ),
+    (candidate(cost=None), constraints(budget_picousd=10**12), "price unknown, and the request has a budget"),
+    (
+        candidate(stats=ModelStats(open_until_ms=3001, open_because="429")),
+        constraints(now_ms=1000),
+        "skipped for 3 s: 429",
     ),
 ]
 
@@ -183,25 +187,35 @@ def test_what_cannot_serve_is_excluded_with_its_reason_and_no_option_would_admit
 
 
 def test_what_just_fits_is_admitted() -> None:
-    assert exclude(candidate(window=600), wish()) is None
-    assert exclude(candidate(window=None), wish(max_tokens=10**8)) is None
-    assert exclude(candidate(quality=None), wish(min_quality=60)) is None
-    assert exclude(candidate(typical_s=1.5), wish(max_latency_ms=1500)) is None
-    assert exclude(candidate(cost=5), wish(budget_picousd=5)) is None
-    assert exclude(candidate(cost=0), wish(budget_picousd=0)) is None
-    assert exclude(candidate(learned=ModelStats(open_until_ms=1000)), wish(now_ms=1000)) is None
+    assert exclude(candidate(window=600), constraints()) is None
+    assert exclude(candidate(window=None), constraints(max_tokens=10**8)) is None
+    assert exclude(candidate(quality=None), constraints(min_quality=60)) is None
+    assert exclude(candidate(typical_s=1.5), constraints(max_latency_ms=1500)) is None
+    assert exclude(candidate(cost=5), constraints(budget_picousd=5)) is None
+    assert exclude(candidate(cost=0), constraints(budget_picousd=0)) is None
+    assert exclude(candidate(stats=ModelStats(open_until_ms=1000)), constraints(now_ms=1000)) is None
 
 
 @pytest.mark.parametrize(
     ("out", "wanted", "reason", "admitted_by"),
     [
-        (candidate(quality=55), wish(min_quality=80), "its quality 55 is below 80", (("min_quality", 55),)),
-        (candidate(typical_s=2.34), wish(max_latency_ms=900), "expected to take 2340 ms", (("max_latency_ms", 2400),)),
-        (candidate(cost=1_000_001), wish(budget_picousd=9), "it could cost $0.000002", (("budget_remaining", 2e-6),)),
+        (candidate(quality=55), constraints(min_quality=80), "quality 55 is below 80", (("min_quality", 55),)),
+        (
+            candidate(typical_s=2.34),
+            constraints(max_latency_ms=900),
+            "expected latency 2340 ms is above 900 ms",
+            (("max_latency_ms", 2400),),
+        ),
+        (
+            candidate(cost=1_000_001),
+            constraints(budget_picousd=9),
+            "could cost up to $0.000002",
+            (("budget_remaining", 2e-6),),
+        ),
         (
             candidate(quality=55, typical_s=2.34),
-            wish(min_quality=80, max_latency_ms=900),
-            "its quality 55 is below 80 and it is expected to take 2340 ms",
+            constraints(min_quality=80, max_latency_ms=900),
+            "quality 55 is below 80 and expected latency 2340 ms is above 900 ms",
             (("min_quality", 55), ("max_latency_ms", 2400)),
         ),
     ],
@@ -216,7 +230,7 @@ def test_a_near_miss_tells_what_would_admit_it(
 
 
 @fast
-@given(pool=candidates(), wanted=wishes(STRATEGIES))
+@given(pool=candidates(), wanted=constraint_sets(STRATEGIES))
 def test_the_values_that_are_told_do_admit(pool: list[Candidate], wanted: RoutingConstraints) -> None:
     for each in pool:
         told = exclude(each, wanted)
@@ -232,7 +246,7 @@ def test_the_values_that_are_told_do_admit(pool: list[Candidate], wanted: Routin
 
 
 def test_the_nearer_miss_is_nearer_whatever_it_misses() -> None:
-    wanted = wish(min_quality=80, max_latency_ms=1000)
+    wanted = constraints(min_quality=80, max_latency_ms=1000)
     nearly, hardly = exclude(candidate(quality=79), wanted), exclude(candidate(typical_s=9.0), wanted)
     assert nearly is not None
     assert hardly is not None
@@ -240,7 +254,7 @@ def test_the_nearer_miss_is_nearer_whatever_it_misses() -> None:
 
 
 @fast
-@given(pool=candidates(), wanted=wishes(STRATEGIES))
+@given(pool=candidates(), wanted=constraint_sets(STRATEGIES))
 def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidate], wanted: RoutingConstraints) -> None:
     made = plan(wanted, pool)
     told = [*names(made.entries), *(each.model.name for each in made.excluded)]
@@ -249,7 +263,7 @@ def test_every_candidate_is_ranked_or_excluded_with_a_reason(pool: list[Candidat
 
 
 @fast
-@given(pool=candidates(), wanted=wishes(STRATEGIES), random=st.randoms(use_true_random=False))
+@given(pool=candidates(), wanted=constraint_sets(STRATEGIES), random=st.randoms(use_true_random=False))
 def test_the_plan_depends_on_nothing_but_its_input(
     pool: list[Candidate], wanted: RoutingConstraints, random: object
 ) -> None:
@@ -274,7 +288,7 @@ def unpromoted(wanted: RoutingConstraints, pool: list[Candidate]) -> list[str]:
 @fast
 @given(pool=candidates(usable=True), strategy=st.sampled_from(STRATEGIES))
 def test_dropping_a_candidate_never_reorders_the_rest(pool: list[Candidate], strategy: str) -> None:
-    wanted = wish(strategy)
+    wanted = constraints(strategy)
     whole = unpromoted(wanted, pool)
     for dropped in pool:
         rest = [each for each in pool if each is not dropped]
@@ -290,21 +304,21 @@ def test_dropping_a_candidate_never_reorders_the_rest(pool: list[Candidate], str
 @fast
 @given(pool=candidates(usable=True), extra=st.integers(1, 10**12))
 def test_a_dearer_copy_never_wins_when_cost_counts(pool: list[Candidate], extra: int) -> None:
-    best = plan(wish("cost_optimized"), pool).entries[0].candidate
+    best = plan(constraints("cost_optimized"), pool).entries[0].candidate
     if best.expected_cost_picousd is None:
         return
     copy = best._replace(
         model=replace(best.model, id="0-copy"),
         expected_cost_picousd=best.expected_cost_picousd + extra,
     )
-    assert plan(wish("cost_optimized"), [copy, *pool]).entries[0].model.name == best.model.name
+    assert plan(constraints("cost_optimized"), [copy, *pool]).entries[0].model.name == best.model.name
 
 
 @fast
 @given(pool=candidates(usable=True))
 def test_when_cost_counts_free_beats_paid_and_paid_beats_unknown(pool: list[Candidate]) -> None:
-    made = unpromoted(wish("cost_optimized"), pool)
-    reliable = {each.model.name: each.expected_cost_picousd for each in pool if each.learned.success >= 0.8}
+    made = unpromoted(constraints("cost_optimized"), pool)
+    reliable = {each.model.name: each.expected_cost_picousd for each in pool if each.stats.success >= 0.8}
     costs = [reliable[name] for name in made if name in reliable]
     known = [cost for cost in costs if cost is not None]
     assert costs[: len(known)] == sorted(known)
@@ -313,7 +327,7 @@ def test_when_cost_counts_free_beats_paid_and_paid_beats_unknown(pool: list[Cand
 @fast
 @given(pool=candidates(usable=True), strategy=st.sampled_from(STRATEGIES))
 def test_scores_are_sound_numbers(pool: list[Candidate], strategy: str) -> None:
-    for each in plan(wish(strategy), pool).entries:
+    for each in plan(constraints(strategy), pool).entries:
         assert each.score == each.score
         assert abs(each.score) < 1e6
         assert each.expected_latency_ms >= 0
@@ -321,11 +335,11 @@ def test_scores_are_sound_numbers(pool: list[Candidate], strategy: str) -> None:
 
 def test_keep_order_keeps_the_order_and_still_excludes() -> None:
     pool = [candidate("b/2"), candidate("a/1", unusable="no key"), candidate("b/3", quality=99)]
-    made = keep_order(wish(), pool, chain="MINE")
+    made = keep_order(constraints(), pool, chain="MINE")
     assert names(made.entries) == ["b/2", "b/3"]
     assert [each.reason for each in made.excluded] == ["no key"]
     assert (made.chain, made.strategy) == ("MINE", None)
-    assert keep_order(wish(), pool).strategy == "balanced"
+    assert keep_order(constraints(), pool).strategy == "balanced"
 
 
 @settings(deadline=None)

@@ -120,7 +120,7 @@ def test_a_prompt_that_cannot_fit_the_models_own_window_goes_nowhere(
     server.models[name if ":" in name else f"{name}:latest"] = Pulled(window=4096)
     ran = run(command, "-m", f"ollama/{name}", home=tmp_path, stdin="word " * 8_000, OLLAMA_HOST=server.url)
     assert (ran.code, ran.out, server.chats) == (2, "", [])
-    assert "too long for its window of 4096 tokens" in ran.err
+    assert "too long for its context window of 4096 tokens" in ran.err
 
 
 @either_way

@@ -29,7 +29,7 @@ FRESH_S = 5.0
 MOST_ASKING_S = 2.0
 """How long it may take in all to learn the limits of many models at once."""
 START_LOCAL_SERVER = "start it with: ollama serve"
-NOT_RUNNING = f"ollama: it is not running ({START_LOCAL_SERVER})"
+NOT_RUNNING = f"ollama: not running ({START_LOCAL_SERVER})"
 
 
 class PulledModels(NamedTuple):
@@ -93,7 +93,7 @@ class LocalModels:
         pulled = self._known().pulled
         if pulled is None:
             return NOT_RUNNING
-        return None if _tag(api_name) in pulled else f"it is not pulled (llmroute models pull ollama/{api_name})"
+        return None if _tag(api_name) in pulled else f"not pulled (llmroute models pull ollama/{api_name})"
 
     def names(self) -> list[str]:
         """Return the models that are pulled, by the names that people give them; none while the server is not up."""

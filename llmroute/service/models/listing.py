@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.planning.model_stats import Memory
+    from llmroute.planning.model_stats import StatsEstimator
     from llmroute.registry import ModelRegistry
     from llmroute.service.client import LLMService
     from llmroute.types import ModelConfig, Price
@@ -94,15 +94,15 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
 
 def measured(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
     """Return them with the latency that calls from this machine have taught, for a prompt and an answer as usual."""
-    memory = service.memory()
-    return [replace(one, expected_latency_ms=_learned_ms(memory, one)) for one in found]
+    stats_of = service.stats_estimator()
+    return [replace(one, expected_latency_ms=_expected_ms(stats_of, one)) for one in found]
 
 
-def _learned_ms(memory: Memory, one: PricedModel) -> int | None:
-    learned = memory.learned(one.model)
-    if learned.ttft_s is None:
+def _expected_ms(stats_of: StatsEstimator, one: PricedModel) -> int | None:
+    stats = stats_of.of(one.model)
+    if stats.ttft_s is None:
         return one.expected_latency_ms
-    return round((learned.ttft_s + (learned.s_per_token or 0.0) * TYPICAL_OUTPUT_TOKENS) * 1000)
+    return round((stats.ttft_s + (stats.s_per_token or 0.0) * TYPICAL_OUTPUT_TOKENS) * 1000)
 
 
 def narrowed(
@@ -186,7 +186,7 @@ def why_unavailable(service: LLMService, found: Iterable[PricedModel]) -> dict[s
 
     def problem(one: PricedModel) -> str | None:
         if one.status == "retired":
-            return f"it was retired on {one.model.retires_on}"
+            return f"retired on {one.model.retires_on}"
         if why[one.model.provider] is None and one.model.provider == LOCAL_SERVER:
             return here.why_unusable(one.model.api_name)
         return why[one.model.provider]
