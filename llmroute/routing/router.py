@@ -200,7 +200,7 @@ def _unwanted(candidate: Candidate, constraints: RoutingConstraints) -> str | No
     if stats.open_until_ms is not None and _has_open_circuit(candidate, constraints):
         seconds = -(-(stats.open_until_ms - constraints.now_ms) // 1000)
         duration = "until its key changes" if seconds > LONG_S else f"for {seconds} s"
-        return f"skipped {duration}: {stats.open_because or 'repeated failures'}"
+        return f"circuit open {duration}: {stats.open_because or 'repeated failures'}"
     return None
 
 

@@ -83,7 +83,7 @@ def test_the_next_process_leaves_alone_what_this_one_met(
         assert len(first.received) == met
     assert least_ms < rests_ms(house) <= most_ms
     [left_alone] = [one for one in plan_of(house).excluded if one.model.name == OPENAI]
-    assert "skipped" in left_alone.reason
+    assert "circuit open" in left_alone.reason
     other_key = plan_of(house, OPENAI_API_KEY="sk-another-0123456789")
     assert other_key.entries[0].model.name == OPENAI, "another key is another matter"
 
@@ -123,7 +123,7 @@ def test_when_all_are_left_alone_the_soonest_is_tried_but_no_refused_key(tmp_pat
         house = House(tmp_path / "keys", openai=first, anthropic=second)
         with pytest.raises(AllProvidersFailedError):
             ask(house)
-        with pytest.raises(NoCandidateError, match=f"{OPENAI}: skipped until its key changes") as refused:
+        with pytest.raises(NoCandidateError, match=f"{OPENAI}: circuit open until its key changes") as refused:
             ask(house)
         for remedy in ("OPENAI_API_KEY", "llmroute health --reset openai", "llmroute health --reset anthropic"):
             assert remedy in refused.value.message

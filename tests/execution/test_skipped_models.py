@@ -91,7 +91,7 @@ def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
 def test_what_costs_about_the_same_may_stand_in_and_what_is_dearer_is_passed_over(tmp_path: Path) -> None:
     with town(failing(error("openai", 429, "slow down"))) as here:
         asked = ("gen", "hi", "-m", CHEAP, "--fallback", DEAR, "--fallback", LIKE, "--no-upgrade", "--json")
-        for said in ("after 1 try, using", "it skipped for"):
+        for said in ("after 1 try, using", "circuit open for"):
             ran = run(*asked, home=tmp_path, **settings(here))
             told = json.loads(ran.out)
             assert (ran.code, told["provider"]) == (0, "mistral")
@@ -163,7 +163,7 @@ def test_a_strategys_own_first_choice_is_told_where_it_is_left_alone_and_nothing
         [response] = service.answer(asked, streaming=False)
         assert isinstance(response, LLMResponse)
         assert [(one.provider, one.model) for one in response.skipped] == [(first.provider, first.id)]
-        assert "skipped for" in response.skipped[0].reason
+        assert "circuit open for" in response.skipped[0].reason
         assert response.as_dict()["skipped"][0]["model"] == first.id
         service.close()
 
@@ -226,7 +226,7 @@ def test_a_strategys_first_choice_that_rests_is_told_in_one_line_at_every_run(tm
             assert ran.code == 0
             if run_number:
                 assert line.startswith("llmroute: skipped openai/")
-                assert "skipped until its key changes" in line
+                assert "circuit open until its key changes" in line
                 assert "; using anthropic/" in line
                 assert len(line) < 300
         dry = run(*asked, "--dry-run", home=tmp_path, **settings(here, "mistral"))

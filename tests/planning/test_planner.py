@@ -293,7 +293,7 @@ def test_a_first_model_that_rests_gives_way_and_is_tried_last(house: House) -> N
     assert names(plan)[0] != OPENAI
     assert names(plan)[-1] == OPENAI
     assert len(house.notes) == 1
-    assert "skipped for" in house.notes[0]
+    assert "circuit open for" in house.notes[0]
     assert f"using {names(plan)[0]}" in house.notes[0]
 
 
@@ -303,7 +303,7 @@ def test_when_all_rest_the_soonest_is_tried_first(house: House) -> None:
         taught(house, service, name, **rest(seconds))
     plan = ask(service, fallback=(OPENAI, ANTHROPIC))
     assert names(plan) == [ANTHROPIC, OPENAI]
-    assert all("skipped for" in reason for reason in reasons(plan).values())
+    assert all("circuit open for" in reason for reason in reasons(plan).values())
 
 
 def test_a_key_that_was_refused_is_not_tried_again_until_it_changes(house: House) -> None:

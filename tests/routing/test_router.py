@@ -172,7 +172,7 @@ EXCLUDING = [
     (
         candidate(stats=ModelStats(open_until_ms=3001, open_because="429")),
         constraints(now_ms=1000),
-        "skipped for 3 s: 429",
+        "circuit open for 3 s: 429",
     ),
 ]
 
