@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def limiter(maximum: int = 8) -> ConcurrencyLimiter:
+def make_limiter(maximum: int = 8) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(maximum, lambda provider: provider == "here")
 
 
@@ -64,37 +64,37 @@ def test_a_shorter_retry_after_does_not_shorten_a_pause() -> None:
 
 def test_calls_beyond_the_limit_wait_in_order() -> None:
     async def work() -> None:
-        calls, entered = limiter(2), list[int]()
+        limiter, entered = make_limiter(2), list[int]()
 
         async def call(number: int) -> None:
-            await calls.acquire("p")
+            await limiter.acquire("p")
             entered.append(number)
             await asyncio.sleep(0.001)
-            calls.release("p")
+            limiter.release("p")
 
         await asyncio.gather(*(call(number) for number in range(20)))
         assert entered == list(range(20))
-        assert calls.limit("p").in_flight == 0
+        assert limiter.limit("p").in_flight == 0
 
     run(work())
 
 
 def test_calls_after_a_pause_respect_the_limit() -> None:
     async def work() -> None:
-        calls, inside = limiter(4), 0
+        limiter, inside = make_limiter(4), 0
         most = 0
-        await calls.acquire("p")
-        calls.record_rate_limit("p", asyncio.get_running_loop().time(), 0.05)
-        calls.release("p")
+        await limiter.acquire("p")
+        limiter.record_rate_limit("p", asyncio.get_running_loop().time(), 0.05)
+        limiter.release("p")
 
         async def call() -> None:
             nonlocal inside, most
-            await calls.acquire("p")
+            await limiter.acquire("p")
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0.001)
             inside -= 1
-            calls.release("p")
+            limiter.release("p")
 
         await asyncio.gather(*(call() for _ in range(10)))
         assert most == 2
@@ -104,20 +104,20 @@ def test_calls_after_a_pause_respect_the_limit() -> None:
 
 def test_a_cancelled_waiter_gives_its_turn_to_the_next() -> None:
     async def work() -> None:
-        calls = limiter(1)
-        await calls.acquire("p")
-        waiting = [asyncio.create_task(calls.acquire("p")) for _ in range(3)]
+        limiter = make_limiter(1)
+        await limiter.acquire("p")
+        waiting = [asyncio.create_task(limiter.acquire("p")) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        calls.release("p")  # lets the second in, which is cancelled before it runs
+        limiter.release("p")  # lets the second in, which is cancelled before it runs
         waiting[1].cancel()
         await asyncio.gather(waiting[2])
-        assert calls.limit("p").in_flight == 1
+        assert limiter.limit("p").in_flight == 1
 
     run(work())
 
 
 def test_a_local_provider_starts_with_a_low_limit() -> None:
-    assert limiter(64).limit("here").limit == 4
-    assert limiter(2).limit("here").limit == 2
-    assert limiter(64).limit("there").limit == 64
+    assert make_limiter(64).limit("here").limit == 4
+    assert make_limiter(2).limit("here").limit == 2
+    assert make_limiter(64).limit("there").limit == 64

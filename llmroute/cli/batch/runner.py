@@ -139,7 +139,7 @@ class BatchRunner:
             unread = "" if totals.read_to_end else f"; the input was not read to its end ({totals.lines:,} lines read)"
             say(f"stopped: {told_with_hint(totals.stopped_by)}{unread}")
         if output.unwritten:
-            say(f"{output.unwritten:,} paid answers could not be written and are lost (the ledger has their cost)")
+            say(f"paid answers that could not be written: {output.unwritten:,} (the ledger has their cost)")
         if not self._arguments.quiet:
             say(summary(totals, seconds, output.failures))
         elif totals.prompts_cut:

@@ -632,7 +632,7 @@ def test_the_batch_stops_and_reports_lost_answers_when_stdout_cannot_be_written(
     assert ended.returncode == 3
     assert "llmroute: stopped: stdout cannot be written: No space left on device\n" in err
     paid = [row["status"] for row in rows(tmp_path)]
-    assert f"llmroute: {len(paid)} paid answers could not be written " in err
+    assert f"llmroute: paid answers that could not be written: {len(paid)} " in err
     assert "None" not in err
     assert set(paid) == {"ok"}
     assert len(paid) == len(server.received) < 60
