@@ -35,12 +35,14 @@ class RequestLine(BaseModel):
     task_type: str | None = _also("task", "task_type")
     required_capability: str | list[str] | None = _also("capability", "required_capability")
     budget_remaining: float | None = _also("budget", "budget_remaining")
+    worth_usd: float | None = _also("worth", "worth_usd")
     on_budget: str | None = None
     max_latency_ms: int | None = _also("max_latency", "max_latency_ms")
     min_quality: int | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     effort: str | None = None
+    tier: str | None = None
     stop: str | list[str] | None = None
     timeout_s: float | None = _also("timeout", "timeout_s")
     max_attempts: int | None = None

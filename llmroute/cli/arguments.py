@@ -29,9 +29,11 @@ class RequestArguments(NamedTuple):
     temperature: flags.Temperature = None
     max_tokens: flags.MaxTokens = None
     effort: flags.EffortOption = None
+    tier: flags.TierOption = None
     stop: flags.Stop = None
     strict_params: flags.StrictParams = False
     budget: flags.Budget = None
+    worth: flags.Worth = None
     on_budget: flags.OnBudgetOption = None
     max_latency: flags.MaxLatency = None
     min_quality: flags.MinQuality = None
@@ -44,6 +46,7 @@ class RequestArguments(NamedTuple):
     as_json: flags.AsJSON = False
     meta: flags.Meta = None
     dry_run: flags.DryRun = False
+    every_candidate: flags.EveryCandidate = False
     extract: flags.Extract = False
     render: flags.Render = False
     color: flags.Color = "auto"
@@ -83,10 +86,12 @@ class RequestArguments(NamedTuple):
             "required_capability": self.capability,
             "on_budget": self.on_budget,
             "effort": self.effort,
+            "tier": self.tier,
         }
         return Options(
             prompt=prompt,
             budget_remaining=budget_usd,
+            worth_usd=self.worth,
             system=self.system and self._text(self.system, "-s"),
             provider=self.provider,
             model=self.model,

@@ -76,6 +76,10 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Show which models would be tried, and why; send nothing.", rich_help_panel="Model"),
 ]
+EveryCandidate = Annotated[
+    bool,
+    typer.Option("--all", help="With --dry-run: show every candidate, not ten.", rich_help_panel="Model"),
+]
 CapabilityOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -104,6 +108,19 @@ EffortOption = Annotated[
     typer.Option(
         "--effort", help="none, low, medium or high.", autocompletion=candidates.efforts, rich_help_panel="Answer"
     ),
+]
+TierOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tier",
+        help="OpenAI's service tier: standard, flex or priority.",
+        autocompletion=candidates.tiers,
+        rich_help_panel="Model",
+    ),
+]
+Worth = Annotated[
+    float | None,
+    typer.Option("--worth", help="USD that a wrong answer costs, for balanced; 0.20.", rich_help_panel="Model"),
 ]
 Stop = Annotated[
     list[str] | None,

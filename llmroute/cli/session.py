@@ -108,7 +108,8 @@ def answering(asked: RequestArguments) -> Iterator[Session]:
         if asked.dry_run:
             from llmroute.cli.output.plan import show_plan
 
-            show_plan(under_way.service.plan(asked.options()), as_json=asked.as_json)
+            plan = under_way.service.plan(asked.options())
+            show_plan(plan, as_json=asked.as_json, every_candidate=asked.every_candidate)
             raise typer.Exit
         yield under_way
 

@@ -13,7 +13,7 @@ from llmroute.config.provider_settings import ProviderSettings, is_header
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.text.suggest import nearest
-from llmroute.types import PICO_PER_USD, STRATEGIES
+from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES
 from llmroute.types.values import Value
 
 FILE: Final = "config.toml"
@@ -60,7 +60,8 @@ class Config(Value):
     workspace: str | None = None
     upgrade: bool = True
     chains: dict[str, list[str]] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
+    balance: dict[str, float] = field(default_factory=dict)
+    default_preference: float = DEFAULT_PREFERENCE
     local_model: Path | None = None
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 (a tuple)
     models: dict[str, Any] = field(default_factory=dict)
@@ -138,7 +139,8 @@ def load(
         local_model=_path(environ.get("LLMROUTE_LOCAL_MODEL")),
         upgrade=stored.get("upgrade", True),
         chains=stored.get("chains", {}),
-        weights=stored.get("weights", {}),
+        balance=stored.get("balance", {}),
+        default_preference=stored.get("default_preference", DEFAULT_PREFERENCE),
         timeouts=Timeouts(**stored.get("timeouts", {})),
         models=stored.get("models", {}),
         limits=tuple(_limits(stored.get("budgets", {}))),

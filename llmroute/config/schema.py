@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmroute.errors import ConfigError
 from llmroute.text.validation import first_invalid
@@ -20,7 +20,6 @@ def _check_url(text: str) -> str:
 
 ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 ModelName = Annotated[str, Field(pattern=r"^[^\s/]+/\S+$")]
-Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
@@ -62,13 +61,15 @@ class BudgetsTable(CapsTable):
     workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
 
 
-class WeightsTable(_Table):
-    """[weights] of the balanced score."""
+class BalanceTable(_Table):
+    """[balance] of the balanced strategy, in USD."""
 
-    cost: Weight | None = None
-    latency: Weight | None = None
-    quality: Weight | None = None
-    reliability: Weight | None = None
+    wrong_answer_usd: USD | None = None
+    second_usd: USD | None = None
+
+
+def _no_weights(_value: Any) -> None:
+    raise ValueError("is replaced by [balance] with wrong_answer_usd (0.20) and second_usd (0.00005), in USD")
 
 
 class Document(_Table):
@@ -83,7 +84,9 @@ class Document(_Table):
     workspace: str | None = None
     upgrade: bool | None = None
     chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
-    weights: WeightsTable = WeightsTable()
+    balance: BalanceTable = BalanceTable()
+    default_preference: Annotated[float, Field(gt=0, le=1)] | None = None
+    weights: Annotated[Any, BeforeValidator(_no_weights)] = None
     timeouts: TimeoutsTable = TimeoutsTable()
     budgets: BudgetsTable = BudgetsTable()
     providers: dict[str, ProviderTable] = {}

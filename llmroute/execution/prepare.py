@@ -16,6 +16,7 @@ from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
 from llmroute.planning.planner import Planner
+from llmroute.registry.expectations import expected_effort
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.latency_estimate import bucket
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
+    from llmroute.registry.expectations import Speed
     from llmroute.request.options import Options
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
@@ -104,20 +106,36 @@ class RequestFactory:
         self,
         input_tokens: int = 0,
         effort: str | None = None,
+        task: str | None = None,
         *,
         patience: LockTimeout | None = None,
         paced: bool = False,
     ) -> StatsEstimator:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._books.recall(bucket=bucket(input_tokens), effort=effort or "", now_ms=now_ms(), patience=patience)
-        return StatsEstimator(told, self._endpoints.fingerprint, paced=paced)
+        told = self._books.recall(
+            bucket=bucket(input_tokens), effort=effort or "", task=task or "", now_ms=now_ms(), patience=patience
+        )
+
+        registry = self.registry
+
+        def class_speed(provider: str, model: str) -> Speed | None:
+            found = registry.get_model_config(provider, model)
+            return registry.expected_speed(found, expected_effort(found, effort))
+
+        return StatsEstimator(told, self._endpoints.fingerprint, class_speed, paced=paced)
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
         candidates = Candidates(
             self.registry,
             request.size,
-            stats=self.memory(request.size.expected_input, request.prompt.effort, patience=patience, paced=paced),
+            stats=self.memory(
+                request.size.expected_input,
+                request.prompt.effort,
+                request.options.task_type,
+                patience=patience,
+                paced=paced,
+            ),
             why_unusable=self._endpoints.why_unusable,
             here=self.local_models(),
             local_only=request.options.local_only,

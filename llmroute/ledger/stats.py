@@ -27,17 +27,20 @@ class Observation(NamedTuple):
     per_token_s: float | None = None
     trip: BreakerRule | None = None
     answered: bool = False
+    task: str = ""
+    output_tokens: int | None = None
+    """Of a complete answer: one that ended by itself, and whose usage the provider reported."""
 
 
 class StatsSnapshot(NamedTuple):
     """What is known now.
 
-    Latencies are what `Latency.evidence` says, by (provider, model, metric); `typical_latencies` are the seconds of
-    every model and effort, by metric; reliabilities are (succeeded, called), both decayed.
+    Latencies are what `Latency.evidence` says, by (provider, model, metric).  Output lengths are complete answers and
+    their tokens, of all tasks and of the one that was asked for.  Reliabilities are (succeeded, called).
     """
 
     latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]
-    typical_latencies: dict[str, list[float]]
+    output_lengths: dict[tuple[str, str], tuple[float, float, float, float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_uncached_picousd, price_on, worst_rates
+from llmroute.registry.expectations import expected_effort
+from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_rates
 from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
+from llmroute.routing.output_length import output_length
 from llmroute.routing.plan import Candidate
+from llmroute.types import Service
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.planning.model_stats import StatsEstimator
@@ -77,17 +80,22 @@ class Candidates:
         unusable = self._why_unusable(model)
         if unusable is None and (limits := self._limits(model)) is not None:
             model = with_limits(model, limits)
+        quality = self._registry.expected_quality(model)
+        price = price_on(model, self._registry.today)
         candidate = Candidate(
             model=model,
-            price=price_on(model, self._registry.today),
+            price=price,
             expected_cost_picousd=None,
             worst_cost_picousd=None,
             local=self._is_local(model),
             typical_s=self._registry.typical_latency_ms(model.provider) / 1000,
+            quality=quality.value,
+            quality_basis=quality.basis,
             stats=self._stats.of(model),
             unusable=unusable,
             last_resort=model.provider == LAST_RESORT,
             provider_unusable=unusable is not None and self.why_unusable(model.provider) is not None,
+            tiers=_tiers(model, price),
         )
         return sized(candidate, self._size)
 
@@ -127,28 +135,49 @@ class Candidates:
         return model.provider != LOCAL_SERVER or self._here.runs_here(model.api_name)
 
 
+def _tiers(model: ModelConfig, price: Price | None) -> frozenset[str]:
+    """Return the service tiers that a request to the model may ask for, beside the standard one."""
+    if price is None or not PROVIDERS[model.provider].service_tiers:
+        return frozenset()
+    return frozenset(name for name, _ in price.service_tiers)
+
+
 def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     """Return a candidate with its costs for a prompt of `size`."""
-    model, price = candidate.model, candidate.price
-    if price is None:
-        return candidate
-    worst = None
+    model, price, stats = candidate.model, candidate.price, candidate.stats
     longest = size.max_tokens or model.max_output or model.context_window
+    effort = expected_effort(model, size.effort)
+    output = output_length(effort, stats.answers, stats.task_answers, longest)
+    if price is None:
+        return candidate._replace(output=output)
+    of_tier = price if size.tier is None else price_of_service(price, Service(size.tier))[0]
+    # A provider may serve a request at another tier than was asked for.
+    prices = (price,) if of_tier is price else (price, of_tier)
+    worst = None
     if longest is not None:
-        worst = cost_uncached_picousd(size.worst_input, longest, price)
+        worst = _dearest(cost_uncached_picousd(size.worst_input, longest, one) for one in prices)
     return candidate._replace(
-        expected_cost_picousd=cost_uncached_picousd(size.expected_input, size.expected_output, price),
+        output=output,
+        expected_cost_picousd=cost_uncached_picousd(size.expected_input, output.tokens, of_tier),
         worst_cost_picousd=worst,
-        worst=_worst_case(model, size, price),
+        worst=_worst_case(model, size, prices),
     )
 
 
-def _worst_case(model: ModelConfig, size: PromptSize, price: Price) -> WorstCase | None:
+def _dearest(costs: Iterable[int | None]) -> int | None:
+    """Return the highest cost, None where one is unknown."""
+    known = list(costs)
+    return None if None in known else max(cost for cost in known if cost is not None)
+
+
+def _worst_case(model: ModelConfig, size: PromptSize, prices: Iterable[Price]) -> WorstCase | None:
     """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
-    bound = worst_rates(price, size.worst_input)
-    if bound is None:
+    bounds = [worst_rates(price, size.worst_input) for price in prices]
+    known = [bound for bound in bounds if bound is not None]
+    if len(known) < len(bounds):
         return None
+    prompt_rate, answer_rate = (max(rates) for rates in zip(*known, strict=True))
     if (said := size.max_tokens) is not None:
-        return WorstCase(size.worst_input * bound[0], bound[1], said, said)
+        return WorstCase(size.worst_input * prompt_rate, answer_rate, said, said)
     most = longest_answer(model.max_output, model.context_window, size.worst_input, size.expected_input)
-    return WorstCase(size.worst_input * bound[0], bound[1], most, min(most, LEAST_ANSWER_TOKENS))
+    return WorstCase(size.worst_input * prompt_rate, answer_rate, most, min(most, LEAST_ANSWER_TOKENS))

@@ -146,7 +146,7 @@ def best_of(
     if made.entries or not provider:
         return made.entries[0].model if made.entries else None
     living = [one for one in found if registry.status(one.model) != "retired"]
-    size = PromptSize(expected_input=1, least_input=0, worst_input=0, expected_output=constraints.size.expected_output)
+    size = PromptSize(expected_input=1, least_input=0, worst_input=0, answer_room=constraints.size.answer_room)
     unbound = RoutingConstraints(constraints.strategy, size)
     made = plan(
         unbound, (_ignoring_circuit(candidates.of(one.model))._replace(unusable=None) for one in usable or living)

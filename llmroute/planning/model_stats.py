@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import exp
+from typing import TYPE_CHECKING, Literal
 
 from llmroute.circuits import TripReason, reset_command
-from llmroute.routing.latency_estimate import NOTHING, Evidence, estimate, prior_of, success_probability
+from llmroute.routing.latency_estimate import (
+    Evidence,
+    estimate,
+    never_called,
+    provider_factor,
+    success_probability,
+)
+from llmroute.routing.output_length import Answers
 from llmroute.routing.plan import ModelStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.ledger.stats import Breaker, StatsSnapshot
+    from llmroute.registry.expectations import Speed
     from llmroute.types import ModelConfig
+
+Metric = Literal["ttft", "per_token"]
 
 _DESCRIPTIONS = {
     TripReason.RATE_LIMIT: "rate limited",
@@ -27,49 +38,73 @@ _DESCRIPTIONS = {
 
 
 class StatsEstimator:
-    """Estimates the statistics of models, for prompts of one size and one effort.
+    """Estimates the statistics of models, for prompts of one size, one effort and one task.
 
     Args:
         snapshot: the statistics in the ledger; None if there is no ledger.
         fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
+        class_speed: returns the speed that the catalogue expects of a model, by provider and id.
         paced: ignore circuits opened by rate limits, because the caller limits its own request rate.
     """
 
     def __init__(
-        self, snapshot: StatsSnapshot | None, fingerprint: Callable[[str], str], *, paced: bool = False
+        self,
+        snapshot: StatsSnapshot | None,
+        fingerprint: Callable[[str], str],
+        class_speed: Callable[[str, str], Speed | None],
+        *,
+        paced: bool = False,
     ) -> None:
         if paced and snapshot is not None:
             breakers = [one for one in snapshot.breakers if one.reason is not TripReason.RATE_LIMIT]
             snapshot = snapshot._replace(breakers=breakers)
         self._snapshot = snapshot
         self._fingerprint = fingerprint
-        known = snapshot.typical_latencies if snapshot else {}
+        self._class_speed = class_speed
         self._calls_per_h = snapshot.calls_per_h if snapshot else 0.0
-        self._priors = {metric: prior for metric, every in known.items() if (prior := prior_of(every)) is not None}
-        self._defaults = {metric: estimate(NOTHING, prior, self._calls_per_h) for metric, prior in self._priors.items()}
+        self._factors: dict[tuple[str, Metric], float] = {}
 
     def of(self, model: ModelConfig) -> ModelStats:
-        """Return the statistics of a model; defaults where there are none."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            return ModelStats()
-        ok, calls = snapshot.reliabilities.get((model.provider, model.id), (0.0, 0.0))
+        """Return the statistics of a model; those of its class where there are none."""
+        speed = self._class_speed(model.provider, model.id)
+        told = self._snapshot
+        if told is None:
+            return ModelStats() if speed is None else ModelStats(ttft_s=speed.first_token_s, s_per_token=speed.token_s)
+        about = (model.provider, model.id)
+        ok, calls = told.reliabilities.get(about, (0.0, 0.0))
         breaker = self._breaker(model)
+        lengths = told.output_lengths.get(about, (0.0, 0.0, 0.0, 0.0))
         return ModelStats(
-            ttft_s=self._estimate(model, "ttft"),
-            s_per_token=self._estimate(model, "per_token"),
+            ttft_s=self._estimate(model, "ttft", speed),
+            s_per_token=self._estimate(model, "per_token", speed),
             success=success_probability(ok, calls),
             open_until_ms=breaker.open_until_ms if breaker else None,
             open_because=_because(breaker) if breaker else None,
             fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
+            answers=Answers(*lengths[:2]),
+            task_answers=Answers(*lengths[2:]),
         )
 
-    def _estimate(self, model: ModelConfig, metric: str) -> float | None:
+    def _estimate(self, model: ModelConfig, metric: Metric, speed: Speed | None) -> float | None:
         assert self._snapshot is not None
         evidence = self._snapshot.latencies.get((model.provider, model.id, metric))
+        if speed is None:
+            return None if evidence is None else estimate(Evidence(*evidence), exp(evidence[1]), self._calls_per_h)
+        prior = _of_metric(speed, metric) * self._provider_factor(model.provider, metric)
         if evidence is None:
-            return self._defaults.get(metric)
-        return estimate(Evidence(*evidence), self._priors[metric], self._calls_per_h)
+            return never_called(prior)
+        return estimate(Evidence(*evidence), prior, self._calls_per_h)
+
+    def _provider_factor(self, provider: str, metric: Metric) -> float:
+        """Return how a provider's models that were called compare with their classes."""
+        if (provider, metric) not in self._factors:
+            assert self._snapshot is not None
+            observed = []
+            for (of, model, measured), evidence in self._snapshot.latencies.items():
+                if of == provider and measured == metric and (speed := self._class_speed(of, model)) is not None:
+                    observed.append((Evidence(*evidence), _of_metric(speed, metric)))
+            self._factors[provider, metric] = provider_factor(observed)
+        return self._factors[provider, metric]
 
     def _breaker(self, model: ModelConfig) -> Breaker | None:
         """Return the open circuit of a model that half-opens last."""
@@ -90,3 +125,7 @@ def _because(breaker: Breaker) -> str:
         return description
     provider = breaker.provider
     return f"{description} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"
+
+
+def _of_metric(speed: Speed, metric: Metric) -> float:
+    return speed.first_token_s if metric == "ttft" else speed.token_s

@@ -11,7 +11,7 @@ from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
 from llmroute.request.options import require_one_of
 from llmroute.routing.parameters import refused
-from llmroute.routing.plan import Plan, RoutingConstraints, Skip, Weights
+from llmroute.routing.plan import Balance, Plan, RoutingConstraints, Skip
 from llmroute.routing.router import (
     allowed,
     exclude,
@@ -158,10 +158,16 @@ class Planner(NamedTuple):
             budget_picousd=options.budget_picousd if options.on_budget != "refuse" else None,
             default_provider=config.default_provider,
             unsupported=self._unsupported(request.prompt) if options.strict_params else {},
-            weights=Weights(**config.weights),
+            tier=request.prompt.tier,
+            balance=self._balance(options),
+            default_preference=config.default_preference,
             upgrade=config.upgrade if options.upgrade is None else options.upgrade,
             now_ms=self.now_ms,
         )
+
+    def _balance(self, options: Options) -> Balance:
+        balance = Balance(**self.config.balance)
+        return balance if options.worth_usd is None else balance._replace(wrong_answer_usd=options.worth_usd)
 
     def _unsupported(self, prompt: Prompt) -> dict[str, str]:
         models = map(self.registry.resolve, self.registry.list_models())

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 
 class ProviderSpec(NamedTuple):
-    """One provider: the module that speaks its language, and what it needs."""
+    """One provider: the module that speaks its language, what it needs, and whether a request may choose a tier."""
 
     module: str
     needs_key: bool = True
     local: bool = False
+    service_tiers: bool = False
 
 
 PROVIDERS: dict[str, ProviderSpec] = {
-    "openai": ProviderSpec("llmroute.providers.openai"),
+    "openai": ProviderSpec("llmroute.providers.openai", service_tiers=True),
     "anthropic": ProviderSpec("llmroute.providers.anthropic"),
     "mistral": ProviderSpec("llmroute.providers.mistral"),
     "ollama": ProviderSpec("llmroute.providers.ollama", needs_key=False, local=True),

@@ -24,6 +24,7 @@ DIALECT = Dialect(
     base_url="https://api.openai.com/v1",
     max_completion_tokens=True,
     stream_options=True,
+    service_tiers=True,
     organization_header="openai-organization",
     parse_model=_parse_model,
 )

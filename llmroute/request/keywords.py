@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Task
     from llmroute.routing.strategies import RoutingStrategy
-    from llmroute.types import Capability, Effort, FallbackOn, Message, OnBudget, Strategy
+    from llmroute.types import Capability, Effort, FallbackOn, Message, OnBudget, ServiceTier, Strategy
 
 
 class Choices(TypedDict, total=False):
@@ -37,6 +37,8 @@ class Choices(TypedDict, total=False):
     """What the model must be able to do: one capability, or several."""
     budget_remaining: float | None
     """USD that the request may cost at most, all attempts together, 0 to 1,000,000."""
+    worth_usd: float | None
+    """USD that a wrong answer costs, for the balanced strategy, 0 to 1,000,000; 0.20 unless configured."""
     on_budget: OnBudget | None
     """`"cheaper"`, or `"refuse"` (raise BudgetExceededError), the default of a `model` alone in `generate_many`."""
     max_latency_ms: int | None
@@ -49,6 +51,8 @@ class Choices(TypedDict, total=False):
     """The longest answer in tokens, reasoning included."""
     effort: Effort | None
     """How much the model reasons before it answers."""
+    tier: ServiceTier | None
+    """OpenAI's service tier: standard, flex or priority; only models with a known price for it are called."""
     stop: str | Sequence[str] | None
     """End the answer before this text, or before any of these."""
     timeout_s: float | None

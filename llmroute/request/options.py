@@ -14,6 +14,7 @@ from llmroute.types import (
     EFFORTS,
     MOST_ATTEMPTS,
     PICO_PER_USD,
+    SERVICE_TIERS,
     STRATEGIES,
     Capability,
     Effort,
@@ -22,6 +23,7 @@ from llmroute.types import (
     OnBudget,
     Prompt,
     Role,
+    ServiceTier,
     Strategy,
 )
 from llmroute.types.values import Value
@@ -57,12 +59,14 @@ class Options(Value):
     task_type: Task | None = None
     required_capability: Capability | Iterable[Capability] | None = None
     budget_remaining: float | None = None
+    worth_usd: float | None = None
     on_budget: OnBudget | None = None
     max_latency_ms: int | None = None
     min_quality: int | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     effort: Effort | None = None
+    tier: ServiceTier | None = None
     stop: str | Sequence[str] | None = None
     timeout_s: float | None = None
     workspace_id: str | None = None
@@ -111,6 +115,7 @@ class Options(Value):
             stop=_stop(self.stop),
             effort=self.effort,
             streaming=streaming,
+            tier=self.tier,
         )
 
     def capabilities(self) -> frozenset[str]:
@@ -148,6 +153,7 @@ class Options(Value):
         require_one_of("fallback on", self.fallback_on, FALLBACK_ON, option="fallback_on")
         require_one_of("strategy", self.strategy, STRATEGIES, option="strategy")
         require_one_of("task", self.task_type, TASK_CAPABILITY, option="task_type")
+        require_one_of("tier", self.tier, SERVICE_TIERS, option="tier")
         require_one_of("effort", self.effort, EFFORTS, option="effort")
         asked = self.required_capability or ()
         for capability in (asked,) if isinstance(asked, str) else asked:
@@ -157,6 +163,7 @@ class Options(Value):
         check_range("temperature", self.temperature, 0, MAX_TEMPERATURE, option="temperature")
         check_range("max tokens", self.max_tokens, 1, 10**8, option="max_tokens")
         check_range("budget", self.budget_remaining, 0, MOST_USD, "USD", option="budget_remaining")
+        check_range("worth", self.worth_usd, 0, MOST_USD, "USD", option="worth_usd")
         check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds", option="max_latency_ms")
         check_range("min quality", self.min_quality, 0, 100, option="min_quality")
         check_range("max attempts", self.max_attempts, 1, MOST_ATTEMPTS, option="max_attempts")

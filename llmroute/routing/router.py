@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from itertools import takewhile
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.routing.plan import SAME_CLASS, Exclusion, Plan, RankedCandidate, Skip
-from llmroute.routing.strategies import SCORES, expected_latency_s, quality
+from llmroute.routing.strategies import SCORES, expected_latency_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from llmroute.routing.plan import Candidate, RoutingConstraints
-    from llmroute.routing.strategies import Score
 
 
 # No circuit stays open for so long, except that of a rejected key.
 LONG_S = 7 * 86_400
 
-_Keyed: TypeAlias = "tuple[tuple[bool, bool, Score, bool, str], RankedCandidate]"
+_Key: TypeAlias = "tuple[bool, bool, tuple[float, ...], float, bool, str]"
+_Keyed: TypeAlias = "tuple[_Key, RankedCandidate]"
 
 
 def plan(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> Plan:
@@ -45,11 +46,13 @@ def _sift(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> t
         if (exclusion := exclude(candidate, constraints)) is not None:
             excluded.append(exclusion)
             continue
-        rank, terms = score(candidate, constraints)
-        provider = candidate.model.provider
+        scored = score(candidate, constraints)
+        provider, cost = candidate.model.provider, candidate.expected_cost_picousd
         far = prefer_local and not candidate.local
-        key = (candidate.last_resort, far, rank, provider != default_provider, candidate.model.name)
-        entry = RankedCandidate(candidate, round(expected_latency_s(candidate, constraints) * 1000), rank[-1], terms)
+        price = inf if cost is None else cost
+        key = (candidate.last_resort, far, scored.rank, price, provider != default_provider, candidate.model.name)
+        latency_ms = round(expected_latency_s(candidate) * 1000)
+        entry = RankedCandidate(candidate, latency_ms, scored.value, scored.terms)
         (last_resort if candidate.last_resort and not constraints.local_only else entries).append((key, entry))
     if not entries:
         return last_resort, excluded
@@ -187,6 +190,8 @@ def _unable(candidate: Candidate, constraints: RoutingConstraints) -> str | None
         return "does not run on this machine"
     if not constraints.capabilities <= model.capabilities:
         return f"lacks {', '.join(sorted(constraints.capabilities - model.capabilities))}"
+    if constraints.tier not in (None, "standard") and constraints.tier not in candidate.tiers:
+        return f"no known price for the service tier {constraints.tier}"
     if constraints.unsupported and (parameter := constraints.unsupported.get(model.name)):
         return f"does not accept {parameter}"
     return None
@@ -229,12 +234,12 @@ def _misses(candidate: Candidate, constraints: RoutingConstraints) -> Iterator[_
         usd = -(-worst // 10**6) / 10**6
         distance = worst / max(constraints.budget_picousd, 1) - 1
         yield _Miss(f"could cost up to ${usd:.6f}", "budget_remaining", usd, distance)
-    rated = quality(candidate)
+    rated = candidate.quality
     if rated < constraints.min_quality:
         short = constraints.min_quality - rated
         reason = f"quality {rated} is below {constraints.min_quality}"
         yield _Miss(reason, "min_quality", rated, short / constraints.min_quality)
-    latency_ms = round(expected_latency_s(candidate, constraints) * 1000)
+    latency_ms = round(expected_latency_s(candidate) * 1000)
     if constraints.max_latency_ms is not None and latency_ms > constraints.max_latency_ms:
         admitting_ms = -(-latency_ms // 100) * 100
         yield _Miss(

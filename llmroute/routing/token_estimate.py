@@ -11,31 +11,35 @@ if TYPE_CHECKING:
 
 # What role marks and separators around one message are as a rule.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
-# What an answer is taken to be while nobody has said or learned better.
 TYPICAL_OUTPUT_TOKENS = 500
+"""Of an answer to a short question by a model that does not reason."""
 
 
 class PromptSize(NamedTuple):
-    """The tokens of a prompt and of its completion, measured once for each request.
+    """The tokens of a prompt and the limits of its completion, measured once for each request.
 
     Attributes:
         expected_input: estimate of the prompt's tokens.
         least_input: lower bound of the prompt's tokens.
         worst_input: upper bound: a byte-level tokenizer makes at most one token of a byte.
-        expected_output: estimate of the completion's tokens.
+        answer_room: the tokens for a completion that a context window must leave.
         max_tokens: the completion limit set by the caller, None if not set.
+        effort: the reasoning effort set by the caller, None if not set.
+        tier: the service tier set by the caller, None if not set.
     """
 
     expected_input: int
     least_input: int
     worst_input: int
-    expected_output: int
+    answer_room: int
     max_tokens: int | None = None
+    effort: str | None = None
+    tier: str | None = None
 
     def too_long(self, window: int | None) -> str | None:
         """Say that prompt and completion do not fit a context window; None when they do, or when it is unknown."""
         prompt_tokens = max(self.expected_input, self.least_input)
-        answer_tokens = self.max_tokens or self.expected_output
+        answer_tokens = self.max_tokens or self.answer_room
         if window is None or prompt_tokens + answer_tokens <= window:
             return None
         about = f"the prompt is about {prompt_tokens} tokens"
@@ -52,8 +56,10 @@ def measure(prompt: Prompt) -> PromptSize:
         expected_input=size_bytes // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
         least_input=bounds(texts).least,
         worst_input=size_bytes + most_around(len(texts)),
-        expected_output=min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS),
+        answer_room=min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS),
         max_tokens=prompt.max_tokens,
+        effort=prompt.effort,
+        tier=prompt.tier,
     )
 
 

@@ -14,7 +14,7 @@ from llmroute.types.model import (
     Price,
     PriceTier,
 )
-from llmroute.types.request import EFFORTS, Effort, HTTPRequest, Message, Prompt, Role
+from llmroute.types.request import EFFORTS, SERVICE_TIERS, Effort, HTTPRequest, Message, Prompt, Role, ServiceTier
 from llmroute.types.response import (
     AttemptRecord,
     Chunk,
@@ -28,6 +28,8 @@ from llmroute.types.response import (
 )
 from llmroute.types.values import Answered, Value
 
+DEFAULT_PREFERENCE = 0.9
+"""What the scores of the default provider's models are multiplied by, unless configured."""
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 Strategy = Literal[
@@ -39,9 +41,11 @@ MOST_ATTEMPTS = 100
 
 __all__ = [
     "CAPABILITIES",
+    "DEFAULT_PREFERENCE",
     "EFFORTS",
     "MOST_ATTEMPTS",
     "PICO_PER_USD",
+    "SERVICE_TIERS",
     "STRATEGIES",
     "Answered",
     "AttemptRecord",
@@ -63,6 +67,7 @@ __all__ = [
     "PromptCut",
     "Role",
     "Service",
+    "ServiceTier",
     "SkippedModel",
     "Strategy",
     "Usage",

@@ -7,6 +7,8 @@ from llmroute.text.redaction import shown
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
+ServiceTier = Literal["standard", "flex", "priority"]
+SERVICE_TIERS: tuple[ServiceTier, ...] = get_args(ServiceTier)
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 
@@ -31,6 +33,7 @@ class Prompt(NamedTuple):
     stop: tuple[str, ...] = ()
     effort: Effort | None = None
     streaming: bool = False
+    tier: ServiceTier | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Protocol
 
 from llmroute.ledger import latency, stats
-from llmroute.routing.latency_estimate import NOTHING, Evidence, estimate, prior_of
+from llmroute.routing.latency_estimate import Evidence, estimate, never_called, provider_factor
 from tests.bench.report import BenchResult, Measurement
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ DAY_S = 86_400
 EVERY_S = (30, 300, 1800)
 SLOWER = 6.0
 SLOW_S = 3 * 3600
+CLASS_S = 1.0
+"""The seconds that the catalogue would expect of every model: each world has one class, of one provider."""
 # Excess over the oracle by seconds between requests.
 TARGETS = {30: 0.10, 300: 0.15, 1800: 0.25}
 RESAMPLES = 2000
@@ -57,16 +59,12 @@ class Learned:
         self._last_ms = 0
 
     def choose(self, now_s: float) -> int:
-        known = [one for one in self._known if one is not None]
-        prior = prior_of([one.typical() for one in known])
-        if prior is None:
-            return 0
         now_ms = round(now_s * 1000)
         rate = stats.calls_per_h(self._calls_left(now_ms))
-        expected = [
-            estimate(NOTHING if one is None else Evidence(*one.evidence(now_ms, len(known))), prior, rate)
-            for one in self._known
-        ]
+        called = sum(one is not None for one in self._known)
+        evidence = [None if one is None else Evidence(*one.evidence(now_ms, called)) for one in self._known]
+        prior = CLASS_S * provider_factor((one, CLASS_S) for one in evidence if one is not None)
+        expected = [never_called(prior) if one is None else estimate(one, prior, rate) for one in evidence]
         return expected.index(min(expected))
 
     def learn(self, model: int, seconds: float, now_s: float) -> None:

@@ -11,7 +11,8 @@ from llmroute.config.env import VARIABLES
 from llmroute.config.schema import Document
 from llmroute.providers import PROVIDERS
 from llmroute.routing.actions import MAX_ATTEMPTS
-from llmroute.routing.plan import Weights
+from llmroute.routing.plan import Balance
+from llmroute.types import DEFAULT_PREFERENCE
 from tests.docs.pages import ROOT, read
 
 PAGE = read("configuration.md")
@@ -22,9 +23,9 @@ def names(text: str) -> set[str]:
 
 
 def keys(schema: dict[str, Any]) -> set[str]:
-    """Return every key that config.toml takes."""
+    """Return every key that config.toml takes; the weights of older versions are refused."""
     tables = (schema, *schema["$defs"].values())
-    return {key for table in tables for key in table.get("properties", {})} - {"models", "workspaces"}
+    return {key for table in tables for key in table.get("properties", {})} - {"models", "workspaces", "weights"}
 
 
 def test_every_variable_is_documented_and_those_of_env_files_are_in_the_example() -> None:
@@ -46,5 +47,6 @@ def test_the_page_shows_the_default_of_every_limit_and_timeout() -> None:
     [block] = [text for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[timeouts]" in text]
     shown = tomllib.loads(block)
     assert shown["timeouts"] == Timeouts()._asdict()
-    assert shown["weights"] == Weights()._asdict()
+    assert shown["balance"] == Balance()._asdict()
+    assert shown["default_preference"] == DEFAULT_PREFERENCE
     assert shown["max_attempts"] == MAX_ATTEMPTS

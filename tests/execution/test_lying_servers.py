@@ -143,7 +143,7 @@ def test_one_note_says_what_was_claimed(tmp_path: Path) -> None:
 
 def sent(prompt: Prompt) -> Sent:
     model = ModelConfig("openai", "m", "m", context_window=128_000, max_output=16_000)
-    return Sent(prompt, measure(prompt), model, None, None, bound=False)
+    return Sent(prompt, measure(prompt), model, None, None, bound=False, expected_output_tokens=500)
 
 
 @pytest.mark.parametrize(

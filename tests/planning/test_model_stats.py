@@ -9,6 +9,8 @@ import pytest
 from llmroute.circuits import TripReason
 from llmroute.ledger.stats import Breaker, StatsSnapshot
 from llmroute.planning.model_stats import StatsEstimator
+from llmroute.registry.expectations import Speed
+from llmroute.routing.output_length import Answers
 from llmroute.routing.plan import ModelStats
 from tests.routing.models import model
 
@@ -21,40 +23,58 @@ REASONS = {
 }
 
 
+CLASS = Speed(first_token_s=2.0, token_s=0.01)
+
+
 def memory(**told: object) -> StatsEstimator:
-    empty: dict[str, object] = {"latencies": {}, "typical_latencies": {}, "reliabilities": {}, "breakers": []}
-    return StatsEstimator(StatsSnapshot(**{**empty, **told}), lambda _provider: MINE)  # type: ignore[arg-type]
+    empty: dict[str, object] = {"latencies": {}, "output_lengths": {}, "reliabilities": {}, "breakers": []}
+    snapshot = StatsSnapshot(**{**empty, **told})  # type: ignore[arg-type]
+    return StatsEstimator(snapshot, lambda _provider: MINE, lambda _provider, _model: CLASS)
 
 
 def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE) -> Breaker:
     return Breaker(kind, "openai", of, REASONS[kind], until_ms, fingerprint, probing=False)
 
 
-def test_without_a_ledger_nothing_is_known() -> None:
-    assert StatsEstimator(None, lambda _provider: MINE).of(model()) == ModelStats()
+def test_without_a_ledger_a_model_is_as_fast_as_its_class() -> None:
+    nothing = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model: CLASS)
+    assert nothing.of(model()) == ModelStats(ttft_s=2.0, s_per_token=0.01)
+    unknown = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model: None)
+    assert unknown.of(model()) == ModelStats()
 
 
-def test_while_no_latency_is_known_at_all_none_is_guessed() -> None:
+def test_a_model_that_was_never_called_is_expected_at_the_speed_of_its_class() -> None:
     stats = memory(reliabilities={("openai", "m"): (4.0, 10.0)}).of(model())
-    assert (stats.ttft_s, stats.s_per_token) == (None, None)
+    assert stats.ttft_s == pytest.approx(2.0 / 1.35)
+    assert stats.s_per_token == pytest.approx(0.01 / 1.35)
     assert stats.success == pytest.approx(13.5 / 20)
 
 
-def test_what_was_measured_and_what_was_not_meet_at_the_prior() -> None:
-    known = memory(
-        latencies={("openai", "m", "ttft"): (0.05, log(4.0), 0.2, 0.0, 1.6, 0.0)},
-        typical_latencies={"ttft": [4.0, 1.0, 9.0, 2.0]},
-    )
-    # The mean of a log-normal answer is 4 e^0.1; it weighs as much as the lower median, 2.
-    assert known.of(model()).ttft_s == pytest.approx((4.0 * exp(0.1) * 2.0) ** 0.5 * exp(-(2**0.5)))
-    assert known.of(model("mistral/other")).ttft_s == pytest.approx(2.0 * exp(-2))
-    assert known.of(model()).s_per_token is None
+def test_what_was_measured_meets_the_class_and_tells_of_the_provider() -> None:
+    known = memory(latencies={("openai", "m", "ttft"): (0.05, log(4.0), 0.2, 0.0, 1.6, 0.0)})
+    # The mean of a log-normal answer is 4 e^0.1; it is worth a twentieth of a call, and so is the prior.
+    factor = exp((log(4.0) + 0.1 - log(2.0)) * (0.05 / 1.05) / (0.05 / 1.05 + 1))
+    assert known.of(model()).ttft_s == pytest.approx((4.0 * exp(0.1) * 2.0 * factor) ** 0.5 * exp(-(2**0.5)))
+    assert known.of(model("openai/other")).ttft_s == pytest.approx(2.0 * factor / 1.35)
+
+
+def test_calls_of_one_provider_teach_nothing_about_another() -> None:
+    quick = {("builtin", "small", metric): (40.0, log(0.001), 0.2, 0.0, 1.6, 0.0) for metric in ("ttft", "per_token")}
+    known = memory(latencies=quick)
+    for name in ("openai/m", "mistral/m", "ollama/m"):
+        assert known.of(model(name)) == memory().of(model(name))
+    assert known.of(model("builtin/other")) != memory().of(model("builtin/other"))
+
+
+def test_the_answers_of_a_model_and_those_to_the_task_are_kept_apart() -> None:
+    known = memory(output_lengths={("openai", "m"): (5.0, 4000.0, 2.0, 300.0)})
+    assert known.of(model()).answers == Answers(5.0, 4000.0)
+    assert known.of(model()).task_answers == Answers(2.0, 300.0)
 
 
 def test_the_busier_the_ledger_the_sooner_another_look_is_worth_it() -> None:
     told = {
         "latencies": {("openai", "m", "ttft"): (1.0, 0.0, 0.3, 0.0, 1.6, 5.0)},
-        "typical_latencies": {"ttft": [1.0]},
     }
     quiet, busy = (
         memory(**told, reliabilities={("openai", "m"): (calls, calls)}).of(model()).ttft_s for calls in (9.0, 900.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmroute.circuits import BreakerRule, TripReason
 from llmroute.cli.option_names import FLAGS, in_flags
-from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
+from llmroute.errors import BudgetExceededError, ConfigError, NoCandidateError, RequestError
 from llmroute.ledger.sqlite.observations import learn
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
@@ -21,7 +21,6 @@ from llmroute.planning.planner import ENGINE_TOLD
 from llmroute.registry.pricing import rates_on
 from llmroute.request.options import Options
 from llmroute.routing.chains import PREDEFINED
-from llmroute.routing.strategies import quality
 from llmroute.service.client import LLMService
 from llmroute.service.models.chains import chains_today
 from llmroute.types import CAPABILITIES, STRATEGIES
@@ -138,7 +137,7 @@ def test_the_same_ledger_and_the_same_request_give_the_same_plan(everyone: LLMSe
 def test_a_free_local_model_beats_any_that_costs_when_it_is_good_enough(everyone: LLMService, floor: int) -> None:
     plan = everyone.plan(Options(prompt="x", strategy="cost_optimized", min_quality=floor))
     local = everyone.registry.resolve("ollama/mistral")
-    good_enough = quality(plan.entries[0].candidate._replace(model=local)) >= floor
+    good_enough = everyone.registry.expected_quality(local).value >= floor
     assert (names(plan)[0] == local.name) is good_enough
     assert (local.name in reasons(plan)) is not good_enough
 
@@ -233,7 +232,7 @@ def test_a_model_that_was_named_is_held_to_the_limits_of_the_request(house: Hous
         assert [each.option for each in caught.value.remedies] == ([remedy] if remedy else [])
     within = ask(house.service(**KEYS), model=OPENAI, min_quality=rated, required_capability="code")
     assert names(within)[0] == OPENAI
-    assert all(quality(entry.candidate) >= rated for entry in within.entries)
+    assert all(entry.candidate.quality >= rated for entry in within.entries)
     assert all("code" in entry.model.capabilities for entry in within.entries)
 
 
@@ -427,14 +426,21 @@ def test_without_a_near_miss_the_reasons_are_named(house: House) -> None:
     assert "llmroute health" in str(caught.value.hint)
 
 
-def test_the_weights_of_the_balanced_score_come_from_the_config(house: House) -> None:
+def test_the_balance_of_the_balanced_score_comes_from_the_config_and_from_the_request(house: House) -> None:
     cheapest = names(ask(house.service(**KEYS), strategy="cost_optimized"))[0]
-    configured(house, "[weights]\ncost = 100\nlatency = 0\nquality = 0\nreliability = 0\n")
+    configured(house, "[balance]\nwrong_answer_usd = 0\nsecond_usd = 0\n")
     plan = ask(house.service(**KEYS), strategy="balanced")
     assert names(plan)[0] == cheapest
-    assert {term: value for term, value in plan.entries[0].terms.items() if value} == {
-        "cost": plan.entries[0].terms["cost"]
-    }
+    assert [name for name, value in plan.entries[0].terms.items() if value] == ["call_usd"]
+    best = ask(house.service(**KEYS), strategy="balanced", worth_usd=1000.0).entries[0]
+    assert best.terms["wrong_answer_usd"] > 0
+    assert best.candidate.quality > plan.entries[0].candidate.quality
+
+
+def test_the_old_weights_are_refused_with_the_setting_that_took_their_place(house: House) -> None:
+    configured(house, "[weights]\ncost = 1\n")
+    with pytest.raises(ConfigError, match=r"config\.toml: weights is replaced by \[balance\]"):
+        house.service(**KEYS)
 
 
 def test_a_plan_makes_no_ledger(house: House) -> None:

@@ -101,6 +101,27 @@ def test_a_cost_of_any_published_price_equals_the_judge_to_the_last_digit(
     assert cost_on(model_from_row(row), day, usage) == judged_cost(info, day, usage)
 
 
+@given(data=st.data(), usage=usages())
+def test_a_cost_by_the_price_of_a_service_tier_equals_the_judge_to_the_last_digit(
+    data: st.DataObject, usage: Usage
+) -> None:
+    name = data.draw(st.sampled_from([name for name in published_names() if judge()[name].price_variants]))
+    variants = judge()[name].price_variants or []
+    variant = data.draw(st.sampled_from([one for one in variants if prices_text(one.prices)]))
+    (word,) = variant.when.values()
+    # The first of a tier is the newest.
+    newest = next(one for one in variants if one.when == variant.when)
+    published_variants = [{"when": dict(one.when), "prices": published(one.prices)} for one in variants]
+    row = {
+        "provider": name[0],
+        "id": name[1],
+        "prices": price_rows(published(judge()[name].prices), published_variants),
+    }
+    price, known = price_of_service(model_from_row(row).prices[-1], Service(str(word)))
+    assert known
+    assert cost_picousd(usage, price) == calculated(newest.prices, usage)
+
+
 def cost_on(model: ModelConfig, day: date, usage: Usage) -> int:
     price = price_on(model, day)
     assert price is not None
@@ -110,9 +131,14 @@ def cost_on(model: ModelConfig, day: date, usage: Usage) -> int:
 
 
 def judged_cost(info: ModelInfo, day: date, usage: Usage) -> Decimal:
+    return calculated(info.get_prices(datetime(day.year, day.month, day.day, 12, tzinfo=UTC)), usage)
+
+
+def calculated(prices: Any, usage: Usage) -> Decimal:
+    """Return what genai-prices makes of a usage, in pico-USD."""
     from genai_prices import Usage as JudgedUsage
 
-    judged = info.get_prices(datetime(day.year, day.month, day.day, 12, tzinfo=UTC)).calc_price(
+    judged = prices.calc_price(
         JudgedUsage(
             input_tokens=usage.input_tokens,
             cache_read_tokens=usage.cached_input_tokens,
@@ -121,7 +147,8 @@ def judged_cost(info: ModelInfo, day: date, usage: Usage) -> Decimal:
             output_tokens=usage.output_tokens,
         )
     )
-    return judged["total_price"] * Decimal(PICO_PER_USD)
+    total: Decimal = judged["total_price"]
+    return total * Decimal(PICO_PER_USD)
 
 
 @cache

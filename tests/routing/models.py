@@ -6,13 +6,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from llmroute.routing.plan import Candidate, ModelStats, RankedCandidate, RoutingConstraints
+from llmroute.routing.output_length import OutputLength
+from llmroute.routing.plan import UNRATED, Candidate, ModelStats, RankedCandidate, RoutingConstraints
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import ModelConfig
 
 PROVIDERS = ("openai", "anthropic", "mistral", "ollama", "together")
 
-SIZE = PromptSize(expected_input=100, least_input=0, worst_input=1000, expected_output=500)
+SIZE = PromptSize(expected_input=100, least_input=0, worst_input=1000, answer_room=500)
 
 
 def model(name: str = "openai/m", **facts: Any) -> ModelConfig:
@@ -29,6 +30,7 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
     window: int | None = 100_000,
     capabilities: frozenset[str] = frozenset(),
     typical_s: float = 1.0,
+    tokens: int = 500,
     local: bool = False,
     stats: ModelStats | None = None,
     unusable: str | None = None,
@@ -41,6 +43,8 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
         worst_cost_picousd=cost if worst is None else worst,
         local=local,
         typical_s=typical_s,
+        quality=UNRATED if quality is None else quality,
+        output=OutputLength(tokens, 0),
         stats=stats or ModelStats(),
         unusable=unusable,
         last_resort=last_resort,
@@ -48,8 +52,8 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
 
 
 def constraints(strategy: str = "balanced", **values: Any) -> RoutingConstraints:
-    """Constraints for 100 tokens and a typical answer; `expected_output` and `max_tokens` may be others."""
-    size = {name: values.pop(name) for name in ("expected_output", "max_tokens") if name in values}
+    """Constraints for 100 tokens and a typical answer; `max_tokens` may be another."""
+    size = {name: values.pop(name) for name in ("max_tokens",) if name in values}
     return RoutingConstraints(strategy, SIZE._replace(**size), **values)
 
 
@@ -75,6 +79,7 @@ def candidates(draw: st.DrawFn, *, usable: bool = False) -> list[Candidate]:
             window=None if usable else draw(st.none() | st.integers(100, 10_000)),
             capabilities=draw(CAPABILITY_SETS),
             typical_s=draw(st.sampled_from([0.9, 1.0, 9.5])),
+            tokens=draw(st.integers(1, 50_000)),
             local=provider == "ollama",
             stats=ModelStats(
                 ttft_s=draw(st.none() | st.floats(0.05, 60)),

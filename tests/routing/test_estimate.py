@@ -45,6 +45,6 @@ def test_english_is_about_four_bytes_a_token() -> None:
 
 def test_an_answer_is_taken_to_be_typical_unless_it_is_limited_to_less() -> None:
     prompt = Prompt((Message("user", "x"),))
-    assert measure(prompt).expected_output == 500
-    assert measure(Prompt(prompt.messages, max_tokens=50)).expected_output == 50
-    assert measure(Prompt(prompt.messages, max_tokens=50_000)).expected_output == 500
+    assert measure(prompt).answer_room == 500
+    assert measure(Prompt(prompt.messages, max_tokens=50)).answer_room == 50
+    assert measure(Prompt(prompt.messages, max_tokens=50_000)).answer_room == 500

@@ -22,7 +22,8 @@ from llmroute.routing.latency_estimate import (
     Evidence,
     bucket,
     estimate,
-    prior_of,
+    never_called,
+    provider_factor,
     success_probability,
 )
 
@@ -204,26 +205,33 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
         for value, at_ms in samples[1:]:
             known = known.joined(value * scale, at_ms)
         assert told.latencies["openai", "m", metric] == pytest.approx(known.evidence(now_ms, 1))
-        assert told.typical_latencies[metric] == pytest.approx([exp(known.level + known.spread / 2)])
     calls = sum(2.0 ** -((now_ms - at_ms) / (6 * HOUR_MS)) for _, at_ms in samples)
     assert told.reliabilities["openai", "m"] == pytest.approx((calls, calls))
     assert told.calls_per_h == pytest.approx(calls * log(2) / 6)
     other = observations.recall(db, bucket=1, effort="", now_ms=now_ms)
-    assert (other.latencies, other.typical_latencies) == ({}, {}), "prompts of another size teach nothing here"
+    assert other.latencies == {}, "prompts of another size teach nothing here"
     assert observations.recall(db, bucket=2, effort="high", now_ms=now_ms).latencies == {}
     db.close()
 
 
-@given(values=st.lists(seconds, min_size=1, max_size=9))
-def test_the_prior_is_the_lower_median_of_all_that_is_known(values: list[float]) -> None:
-    prior = prior_of(values)
-    assert prior in values
-    assert sum(value <= prior for value in values) * 2 >= len(values)
-    assert sum(value < prior for value in values) * 2 < len(values)
+@given(values=st.lists(seconds, min_size=1, max_size=9), prior=seconds)
+def test_a_provider_is_as_much_faster_than_its_classes_as_its_models_that_were_called(
+    values: list[float], prior: float
+) -> None:
+    observed = [(Evidence(weight=4.0, level=log(value), spread=0.0), prior) for value in values]
+    factor = provider_factor(observed)
+    shares = 0.8 * len(values)
+    assert log(factor) == pytest.approx(0.8 * sum(log(value / prior) for value in values) / (shares + 1), abs=1e-9)
+    assert min(1.0, *(value / prior for value in values)) * 0.999 <= factor
+    assert factor <= max(1.0, *(value / prior for value in values)) * 1.001
 
 
-def test_nothing_known_is_no_prior() -> None:
-    assert prior_of([]) is None
+def test_a_provider_of_which_no_model_was_called_is_as_fast_as_its_classes() -> None:
+    assert provider_factor([]) == 1.0
+
+
+def test_a_model_that_was_never_called_is_hoped_to_be_a_little_faster_than_its_class() -> None:
+    assert never_called(2.0) == pytest.approx(2.0 / 1.35)
 
 
 @pytest.mark.parametrize(

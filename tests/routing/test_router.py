@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from math import log, log1p
+from math import exp
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.routing.plan import Candidate, ModelStats, RankedCandidate, RoutingConstraints
+from llmroute.routing.output_length import OutputLength
+from llmroute.routing.plan import Balance, Candidate, ModelStats, RankedCandidate, RoutingConstraints
 from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
 from llmroute.text.option_names import Remedy
@@ -33,26 +34,55 @@ def test_every_strategy_that_can_be_configured_has_a_score() -> None:
     assert set(SCORES) == set(STRATEGIES) == set(RoutingStrategy)
 
 
-def test_balanced_is_the_published_sum() -> None:
-    one = candidate(cost=2 * 10**9, quality=70, stats=ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9))
-    (score,), terms = balanced(one, constraints(expected_output=100))
-    assert terms["cost"] == pytest.approx(0.35 * log1p(0.002 / 0.0005))
-    assert terms["latency"] == pytest.approx(0.20 * log1p(0.5 + 100 * 0.01))
-    assert terms["quality"] == pytest.approx(0.35 * (100 - 70) / 10)
-    assert terms["reliability"] == pytest.approx(0.10 * -10 * log(0.9))
-    assert score == pytest.approx(sum(terms.values()))
+def test_balanced_is_the_published_sum_in_usd() -> None:
+    stats = ModelStats(ttft_s=0.5, s_per_token=0.01, success=0.9)
+    one = candidate(cost=2 * 10**9, quality=70, tokens=100, stats=stats)
+    score = balanced(one, constraints())
+    assert score.terms["call_usd"] == pytest.approx(0.002 / 0.9)
+    assert score.terms["wrong_answer_usd"] == pytest.approx(0.20 * (1 - 1 / (1 + exp(-(70 - 63) / 14))))
+    assert score.terms["time_usd"] == pytest.approx(0.00005 * (0.5 + 100 * 0.01))
+    assert score.value == pytest.approx(sum(score.terms.values()))
+    dear = balanced(one, constraints(balance=Balance(wrong_answer_usd=2.0, second_usd=0.01)))
+    assert dear.terms["wrong_answer_usd"] == pytest.approx(10 * score.terms["wrong_answer_usd"])
+    assert dear.terms["time_usd"] == pytest.approx(0.01 * 1.5)
 
 
-def test_an_unrated_model_counts_as_middling_and_what_was_not_measured_as_typical() -> None:
-    assert balanced(candidate(quality=None), constraints()) == balanced(candidate(quality=60), constraints())
-    assert expected_latency_s(candidate(typical_s=9.5), constraints()) == 9.5
-    assert expected_latency_s(candidate(stats=ModelStats(ttft_s=2.0)), constraints()) == 2.0
+def test_the_time_of_an_answer_is_that_of_its_first_token_and_of_each_further_one() -> None:
+    assert expected_latency_s(candidate(typical_s=9.5)) == 9.5
+    assert expected_latency_s(candidate(stats=ModelStats(ttft_s=2.0))) == 2.0
+    assert expected_latency_s(candidate(tokens=300, stats=ModelStats(ttft_s=2.0, s_per_token=0.01))) == 5.0
 
 
 def test_balanced_pays_for_quality_within_reason() -> None:
     cheap, good = candidate("a/cheap", cost=10**8, quality=60), candidate("b/good", cost=10**9, quality=90)
     dear = candidate("c/dear", cost=10**12, quality=92)
     assert order(constraints(), cheap, good, dear) == ["good", "cheap", "dear"]
+    # A fifth of a cent is all that a wrong answer costs here.
+    assert order(constraints(balance=Balance(wrong_answer_usd=0.002)), cheap, good, dear)[0] == "cheap"
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "cost_optimized", "latency_optimized"])
+def test_the_default_provider_is_preferred_by_a_tenth(strategy: str) -> None:
+    def one(name: str, factor: float) -> Candidate:
+        stats = ModelStats(ttft_s=10 * factor, success=1.0)
+        # Quality of 100 leaves a wrong answer next to no weight.
+        return candidate(name, cost=round(10**10 * factor), quality=100, stats=stats)
+
+    free = Balance(wrong_answer_usd=0.0)
+    other = one("anthropic/other", 1.0)
+    wanted = constraints(strategy, default_provider="openai", balance=free)
+    assert order(wanted, other, one("openai/mine", 1.03)) == ["mine", "other"]
+    assert order(wanted, other, one("openai/mine", 1.15)) == ["other", "mine"]
+    assert order(wanted._replace(default_preference=1.0), other, one("openai/mine", 1.03)) == ["other", "mine"]
+    [first, _] = plan(wanted, [other, one("openai/mine", 1.03)]).entries
+    [preference] = [value for name, value in first.terms.items() if name.startswith("default_provider")]
+    assert preference == pytest.approx(-first.score / 9)
+
+
+def test_differences_that_are_noise_leave_the_choice_to_the_price() -> None:
+    slow = candidate("a/slow", cost=10**9, stats=ModelStats(ttft_s=1.0))
+    cheap = candidate("z/cheap", cost=10**8, stats=ModelStats(ttft_s=1.01))
+    assert order(constraints("latency_optimized"), slow, cheap) == ["cheap", "slow"]
 
 
 def test_cost_optimized_takes_the_cheapest_that_works() -> None:
@@ -70,14 +100,11 @@ def test_latency_optimized_takes_the_fastest_whole_answer() -> None:
     pool = (
         candidate("a/late_start", stats=ModelStats(ttft_s=4.0, s_per_token=0.001)),
         candidate("b/slow_writer", stats=ModelStats(ttft_s=0.1, s_per_token=0.05)),
-        candidate("c/unmeasured", typical_s=4.6),
+        candidate("c/unmeasured", typical_s=5.0),
     )
-    assert order(constraints("latency_optimized", expected_output=500), *pool) == [
-        "late_start",
-        "unmeasured",
-        "slow_writer",
-    ]
-    assert order(constraints("latency_optimized", expected_output=10), *pool)[0] == "slow_writer"
+    assert order(constraints("latency_optimized"), *pool) == ["late_start", "unmeasured", "slow_writer"]
+    short = [one._replace(output=OutputLength(10, 3)) for one in pool]
+    assert order(constraints("latency_optimized"), *short)[0] == "slow_writer"
 
 
 def test_quality_optimized_takes_the_best_and_among_equals_the_better_deal() -> None:
@@ -189,7 +216,7 @@ def test_what_cannot_serve_is_excluded_with_its_reason_and_no_option_would_admit
 def test_what_just_fits_is_admitted() -> None:
     assert exclude(candidate(window=600), constraints()) is None
     assert exclude(candidate(window=None), constraints(max_tokens=10**8)) is None
-    assert exclude(candidate(quality=None), constraints(min_quality=60)) is None
+    assert exclude(candidate(quality=60), constraints(min_quality=60)) is None
     assert exclude(candidate(typical_s=1.5), constraints(max_latency_ms=1500)) is None
     assert exclude(candidate(cost=5), constraints(budget_picousd=5)) is None
     assert exclude(candidate(cost=0), constraints(budget_picousd=0)) is None

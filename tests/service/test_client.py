@@ -506,7 +506,8 @@ def test_cancelling_settles_the_row_once(tmp_path: Path, script: Script) -> None
     async def main(house: House) -> None:
         async with house.service() as service:
             task = asyncio.create_task(service.generate("x", model=OPENAI))
-            await asyncio.sleep(0.4)
+            await asyncio.to_thread(server.wait_until_asked)
+            await asyncio.sleep(0.2)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

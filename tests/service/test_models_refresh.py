@@ -132,6 +132,7 @@ def test_a_catalogue_that_cannot_be_written_leaves_the_one_in_use(tmp_path: Path
 def test_a_catalogue_that_tells_no_latency_is_listed_all_the_same(tmp_path: Path) -> None:
     bare = deepcopy(shipped_catalogue())
     del bare["providers"]["openai"]["typical_latency_ms"]
+    del bare["providers"]["openai"]["speeds"]
     (tmp_path / "bare.json").write_text(render_catalogue(bare))
     assert run("models", "refresh", "--from", str(tmp_path / "bare.json"), "--yes", home=tmp_path).code == 0
     told = json.loads(run("models", "--json", "-p", "openai", "--sort", "latency", home=tmp_path).out)

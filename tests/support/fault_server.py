@@ -107,6 +107,13 @@ class FaultServer:
             time.sleep(0.01)
         return not self.open_connections
 
+    def wait_until_asked(self) -> bool:
+        """Whether a request has come within the patience."""
+        until = time.monotonic() + PATIENCE_S
+        while not self.received and time.monotonic() < until:
+            time.sleep(0.01)
+        return bool(self.received)
+
     def _converse(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(POLL_S)

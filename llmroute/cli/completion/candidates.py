@@ -45,6 +45,13 @@ def tasks(incomplete: str) -> list[str]:
     return _starting(TASK_CAPABILITY, incomplete)
 
 
+def tiers(incomplete: str) -> list[str]:
+    """Offer the service tiers."""
+    from llmroute.types import SERVICE_TIERS
+
+    return _starting(SERVICE_TIERS, incomplete)
+
+
 def efforts(incomplete: str) -> list[str]:
     """Offer the efforts."""
     from llmroute.types import EFFORTS

@@ -10,6 +10,7 @@ from llmroute.types import CAPABILITIES
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from llmroute.registry.expectations import Quality
     from llmroute.service.models.listing import PricedModel
     from llmroute.types import Price, PriceTier
 
@@ -32,6 +33,8 @@ def model_as_json(one: PricedModel, *, available: bool) -> dict[str, Any]:
         "prices": price_as_json(one.price),
         "capabilities": sorted(model.capabilities),
         "quality": model.quality,
+        "expected_quality": one.expected_quality.value,
+        "quality_basis": one.expected_quality.basis,
         "expected_latency_ms": one.expected_latency_ms,
         "lifecycle": {
             "status": one.status,
@@ -46,7 +49,12 @@ def model_as_json(one: PricedModel, *, available: bool) -> dict[str, Any]:
 def price_as_json(price: Price | None) -> dict[str, Any]:
     """Return USD per million tokens, None where it is unknown."""
     tiers = price.tiers if price else ()
-    return {**_usd_per_mtok(price), "tiers": [{"above": tier.above, **_usd_per_mtok(tier)} for tier in tiers]}
+    service_tiers = price.service_tiers if price else ()
+    return {
+        **_usd_per_mtok(price),
+        "tiers": [{"above": tier.above, **_usd_per_mtok(tier)} for tier in tiers],
+        "service_tiers": {name: _usd_per_mtok(tier) for name, tier in service_tiers},
+    }
 
 
 def _usd_per_mtok(price: Price | PriceTier | None) -> dict[str, float | None]:
@@ -75,11 +83,15 @@ def _cells(one: PricedModel, *, available: bool) -> list[str]:
         model.name,
         *("?" if usd[kind] is None else f"{usd[kind]:g}" for kind in ("input", "output")),
         _tokens(model.context_window),
-        "?" if model.quality is None else str(model.quality),
+        _quality(one.expected_quality),
         "?" if one.expected_latency_ms is None else f"{one.expected_latency_ms / 1000:.1f}s",
         "".join(letter if word in model.capabilities else "-" for letter, word in _LETTERS.items()),
         "" if one.status == "active" else one.status,
     ]
+
+
+def _quality(quality: Quality) -> str:
+    return f"{'' if quality.basis == 'rated' else '~'}{quality.value}"
 
 
 def _tokens(count: int | None) -> str:
@@ -123,8 +135,12 @@ def sheet(one: PricedModel, why_unavailable: str | None, notice: str | None, wid
         ("longest answer", _known(model.max_output, " tokens"), sources.get("max_output")),
         *_price_rows(one, sources.get("prices")),
         ("capabilities", ", ".join(sorted(model.capabilities)), sources.get("capabilities", sources.get("flags"))),
-        ("quality", _known(model.quality), _arena(facts["arena"]) or sources.get("quality")),
-        ("expected latency", _known(one.expected_latency_ms, " ms"), "the provider's typical answer"),
+        ("quality", _quality(one.expected_quality), _quality_source(one, facts["arena"]) or sources.get("quality")),
+        (
+            "expected latency",
+            _known(one.expected_latency_ms, " ms"),
+            "of a typical answer, by your calls or by the model's class",
+        ),
         ("parameters", _parameters(facts["parameters"]), sources.get("parameters")),
         ("lifecycle", notice or one.status, sources.get("lifecycle")),
         ("deprecated on", model.deprecated_on, sources.get("deprecated_on")),
@@ -158,6 +174,7 @@ def _price_rows(one: PricedModel, source: str | None) -> list[tuple[str, str, st
         dated = ", ".join(filter(None, (" ".join(filter(None, (begins, ends))), now)))
         rows.append(("price", _rates(price) + (f" ({dated})" if dated else ""), None))
         rows += [("", f"above {tier.above:,} tokens: {_rates(tier)}", None) for tier in price.tiers]
+        rows += [("", f"{name} tier: {_rates(tier)}", None) for name, tier in price.service_tiers]
     label, told, _ = rows.pop() if rows else ("price", "?", None)
     return [*rows, (label, told, source)]
 
@@ -178,6 +195,11 @@ def _rates(price: Price | PriceTier) -> str:
 
 def _known(value: int | None, unit: str = "") -> str:
     return "?" if value is None else f"{value:,}{unit}"
+
+
+def _quality_source(one: PricedModel, arena: dict[str, Any] | None) -> str:
+    basis = one.expected_quality.basis
+    return _arena(arena) if basis == "rated" else f"provisional, {basis}: the model has no rating"
 
 
 def _arena(row: dict[str, Any] | None) -> str:

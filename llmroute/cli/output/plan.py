@@ -11,17 +11,23 @@ from llmroute.cli.output.tables import columns, fitted, flowing, money
 from llmroute.cli.output.terminal import harmless, width
 from llmroute.cli.output.text_width import cells
 from llmroute.planning.usage_cost import usd
+from llmroute.routing.strategies import chance_right
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Plan, RankedCandidate
 
 
-def show_plan(plan: Plan, *, as_json: bool) -> None:
-    """Print a plan."""
+FIRST = 10
+"""How many candidates are shown unless all are asked for."""
+
+
+def show_plan(plan: Plan, *, as_json: bool, every_candidate: bool) -> None:
+    """Print a plan: as text the first ten candidates, or all; as JSON always all."""
     if as_json:
         write_json(_as_json(plan))
     else:
-        write_text(harmless(_as_text(plan, width() if sys.stdout.isatty() else None)))
+        shown = len(plan.entries) if every_candidate else FIRST
+        write_text(harmless(_as_text(plan, shown, width() if sys.stdout.isatty() else None)))
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
@@ -37,44 +43,76 @@ def _as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _entry_as_json(rank: int, entry: RankedCandidate) -> dict[str, Any]:
+    candidate = entry.candidate
     return {
         "rank": rank,
         "provider": entry.model.provider,
         "model": entry.model.id,
-        "expected_cost_usd": usd(entry.candidate.expected_cost_picousd),
-        "worst_cost_usd": usd(entry.candidate.worst_cost_picousd),
+        "expected_cost_usd": usd(candidate.expected_cost_picousd),
+        "worst_cost_usd": usd(candidate.worst_cost_picousd),
         "expected_latency_ms": entry.expected_latency_ms,
-        "quality": entry.model.quality,
+        "expected_output_tokens": candidate.output.tokens,
+        "answers": candidate.output.answers,
+        "quality": candidate.quality,
+        "quality_basis": candidate.quality_basis,
         "score": entry.score,
         "terms": entry.terms,
     }
 
 
-def _as_text(plan: Plan, fits: int | None) -> str:
-    rows = [
-        [
-            str(rank),
-            entry.model.name,
-            money(usd(entry.candidate.expected_cost_picousd)),
-            money(usd(entry.candidate.worst_cost_picousd)),
-            f"{entry.expected_latency_ms} ms",
-            "-" if entry.model.quality is None else str(entry.model.quality),
-            f"{entry.score:.3f}",
-            " ".join(f"{name} {value:.3g}" for name, value in entry.terms.items()),
-        ]
-        for rank, entry in enumerate(plan.entries, 1)
-    ]
-    head = ("", "model", "expected", "worst", "latency", "quality", "score", "terms")
-    how = f"chain {plan.chain}" if plan.chain else f"strategy {plan.strategy}"
-    numbers = (0, 2, 3, 4, 5, 6)
+def _as_text(plan: Plan, shown: int, fits: int | None) -> str:
+    rows = [_cells(rank, entry) for rank, entry in enumerate(plan.entries[:shown], 1)]
+    head = ("", "model", "expected", "at most", "time", "tokens", "quality", "score")
+    numbers = (0, 2, 3, 4)
     table = columns(head, rows, numbers)
     if fits is not None and any(cells(line) > fits for line in table.splitlines()):
-        # The terms stand by themselves where the line has no room for them.
+        # The score, which is the longest, stands by itself where the line has no room for it.
         table = fitted(head[:-1], [row[:-1] for row in rows], 1, fits, numbers)
-        table += "\n" + flowing(("", "terms"), [[row[0], row[-1]] for row in rows], fits, numbers=(0,))
-    told = f"{how}; nothing is sent\n\n{table}"
+        table += "\n" + flowing(("", "score"), [[row[0], row[-1]] for row in rows], fits, numbers=(0,))
+    more = len(plan.entries) - shown
+    if more > 0:
+        table += f"\n... and {more} more: --all shows them\n"
+    chosen_by = f"chain {plan.chain}" if plan.chain else f"strategy {plan.strategy}"
     out = _left_out(plan)
-    return told + ("\n" + flowing(("out", "because"), out, fits) if out else "")
+    text = f"{chosen_by}; nothing is sent\n\n{table}"
+    return text + ("\n" + flowing(("out", "because"), out, fits) if out else "")
+
+
+def _cells(rank: int, entry: RankedCandidate) -> list[str]:
+    candidate = entry.candidate
+    answers = candidate.output.answers
+    known = f"{answers} answer{'s' if answers > 1 else ''}" if answers else "never called"
+    return [
+        str(rank),
+        entry.model.name,
+        money(usd(candidate.expected_cost_picousd)),
+        money(usd(candidate.worst_cost_picousd)),
+        _seconds(entry.expected_latency_ms / 1000),
+        f"{candidate.output.tokens:,}, {known}",
+        f"{candidate.quality}, {candidate.quality_basis}",
+        _score(entry),
+    ]
+
+
+def _score(entry: RankedCandidate) -> str:
+    """Return the score with its terms; only the balanced one has several, all in USD."""
+    terms = entry.terms
+    if "call_usd" not in terms:
+        return " ".join(f"{name} {value:.3g}" for name, value in terms.items())
+    wrong = 1 - chance_right(entry.candidate.quality)
+    parts = [
+        f"{money(terms['call_usd'])} call",
+        f"{money(terms['wrong_answer_usd'])} for {wrong:.0%} wrong",
+        f"{money(terms['time_usd'])} for {_seconds(entry.expected_latency_ms / 1000)}",
+    ]
+    preference = terms.get("default_provider_usd", 0.0)
+    less = f" - {money(-preference)} default provider" if preference else ""
+    surplus = f", {terms['surplus']:.0f} surplus capabilities" if "surplus" in terms else ""
+    return f"{money(entry.score)} = {' + '.join(parts)}{less}{surplus}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 (two digits)
 
 
 def _left_out(plan: Plan) -> list[list[str]]:

@@ -205,7 +205,7 @@ class LedgerWriter:
         return True
 
     def recall(
-        self, *, bucket: int, effort: str, now_ms: int, patience: LockTimeout | None = None
+        self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None
     ) -> StatsSnapshot | None:
         """Return what calls have taught, None where there is no ledger to read, or not soon enough."""
         if not self.access.exists():
@@ -213,7 +213,7 @@ class LedgerWriter:
         try:
             with self._looking(patience) as brief:
                 ledger = self.access.ledger(brief)
-                return ledger.recall(bucket=bucket, effort=effort, now_ms=now_ms, patience=brief)
+                return ledger.recall(bucket=bucket, effort=effort, task=task, now_ms=now_ms, patience=brief)
         except LedgerError:
             # Whoever begins an attempt says so.
             return None

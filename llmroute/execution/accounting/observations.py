@@ -31,6 +31,7 @@ def lesson_of(
         at_ms=row.settled_ms or row.started_ms,
         fingerprint=fingerprint,
         answered=row.http_status is not None,
+        task=row.task or "",
     )
     if error is not None:
         elapsed_s = (row.latency_ms or 0) / 1000
@@ -43,7 +44,14 @@ def lesson_of(
     if row.status != "ok":
         return lesson
     ttft_s, writing_s = _speeds(row, per_token_s)
-    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s)
+    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=_complete_length(row))
+
+
+def _complete_length(row: AttemptRow) -> int | None:
+    """Return the output tokens of an answer that ended by itself; None of one that was cut off, or not counted."""
+    if row.usage_source != "reported" or row.finish_reason in ("length", "content_filter"):
+        return None
+    return row.output_tokens
 
 
 def _trip(error: AttemptError) -> BreakerRule | None:

@@ -39,6 +39,7 @@ class AttemptRecorder:
         self._usage = Usage()
         entry = action.entry
         self._price = entry.candidate.price
+        self._expected_output_tokens = entry.candidate.output.tokens
         self._prompt, self._model = call.prompt, entry.model
         model, labels = entry.model, call.labels
         process = this_process()
@@ -110,7 +111,9 @@ class AttemptRecorder:
         row = self.row
         # A pending row says what becomes of it when its end stays unknown.
         bound = row.cost_basis == "at_most"
-        return settle(Sent(self._prompt, self._call.size, self._model, self._price, row.reserved_picousd, bound), seen)
+        expected = self._expected_output_tokens
+        sent = Sent(self._prompt, self._call.size, self._model, self._price, row.reserved_picousd, bound, expected)
+        return settle(sent, seen)
 
     def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
         row = self.row

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.planning.usage_cost import priced
-from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS, estimated_tokens
+from llmroute.routing.token_estimate import estimated_tokens
 from llmroute.types import Completion, Service, Usage
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Sent(NamedTuple):
     price: Price | None
     reserved_picousd: int | None
     bound: bool
+    expected_output_tokens: int
 
 
 class Settlement(NamedTuple):
@@ -72,9 +73,17 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
         told = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
         guess = replace(guess, source="implausible")
         return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
-    cost, exact, price = priced(usage, sent.price, seen.service)
-    basis = _basis(price, exact=exact)
+    silent = seen.service.tier is None and sent.prompt.tier not in (None, "standard")
+    cost, exact, price = priced(usage, sent.price, _service(sent, seen))
+    # An answer that does not say by which tier it was served is priced by the one that was asked for.
+    basis = "estimated" if silent and exact else _basis(price, exact=exact)
     return Settlement(usage, cost, basis, _above(cost, sent), price, seen.service)
+
+
+def _service(sent: Sent, seen: Completion | None) -> Service:
+    """Return what sets the price beside the usage: as the answer told it, with the tier that was asked for if none."""
+    told = Service() if seen is None else seen.service
+    return told if told.tier is not None else told._replace(tier=sent.prompt.tier)
 
 
 def _basis(price: Price | None, *, exact: bool) -> CostBasis:
@@ -94,19 +103,19 @@ def _unknown(sent: Sent, guess: Usage) -> Settlement:
         return Settlement(guess, 0)
     if sent.bound and reserved is not None:
         return Settlement(guess, reserved, "at_most")
-    cost = priced(guess, sent.price).cost_picousd
+    cost = priced(guess, sent.price, Service(sent.prompt.tier)).cost_picousd
     if cost is not None and reserved is not None:
         cost = min(cost, reserved)
     return Settlement(guess, cost, "estimated")
 
 
 def _estimated(sent: Sent, seen: Completion | None) -> Usage:
-    """Return what a call has probably used: what was seen of its answer, else a typical one within its limit."""
+    """Return what a call has probably used: what was seen of its answer, else an expected one within its limit."""
     told = Usage() if seen is None else seen.usage
     written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
     if not written and not (seen and seen.usage_final):
         # It may have been written, or thought, all the same.
-        written = TYPICAL_OUTPUT_TOKENS
+        written = sent.expected_output_tokens
     most = sent.prompt.max_tokens
     return Usage(
         input_tokens=sent.size.expected_input if told.input_tokens is None else told.input_tokens,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from llmroute.circuits import HOUR_MS
 from llmroute.ledger.latency import Latency, faded, first
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
 from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS, Observation, StatsSnapshot
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
+OUTPUT_LENGTH_HALF_LIFE_MS = 30 * 24 * HOUR_MS
+
 RETRY_TOKENS = 20.0
 TOKENS_PER_SUCCESS = 0.2
 TOKENS_PER_MS = 1 / 60_000
 
 
-def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> StatsSnapshot:
+def recall(db: sqlite3.Connection, *, bucket: int, effort: str, task: str = "", now_ms: int) -> StatsSnapshot:
     """Read what is known of calls of this size and effort, decayed to now."""
     known: dict[str, list[tuple[str, str, str, Latency]]] = {}
     columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble, slower, since_ms"
@@ -38,17 +41,33 @@ def recall(db: sqlite3.Connection, *, bucket: int, effort: str, now_ms: int) -> 
         for provider, model, of_effort, latency in every
         if of_effort == effort
     }
-    typical = {metric: [latency.typical() for *_, latency in every] for metric, every in known.items()}
     reliabilities = {}
     for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         kept = faded(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
         reliabilities[provider, model] = (ok * kept, calls * kept)
-    return StatsSnapshot(latencies, typical, reliabilities, open_breakers(db, now_ms))
+    return StatsSnapshot(latencies, _output_lengths(db, effort, task), reliabilities, open_breakers(db, now_ms))
+
+
+def _output_lengths(
+    db: sqlite3.Connection, effort: str, task: str
+) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+    """Return the answers and their tokens by (provider, model): of all tasks, then of `task`, 0 where it is none."""
+    found = {}
+    for provider, model, *sums in db.execute(
+        "SELECT provider, model, sum(answers), sum(tokens),"
+        " sum(answers * (task = :task AND task <> '')), sum(tokens * (task = :task AND task <> ''))"
+        " FROM output_lengths WHERE effort = :effort GROUP BY provider, model",
+        {"effort": effort, "task": task},
+    ):
+        answers, tokens, of_task, task_tokens = map(float, sums)
+        found[provider, model] = (answers, tokens, of_task, task_tokens)
+    return found
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     """Take in what attempts taught, in their order; what many say of one thing is read once and written once."""
     _learn_latencies(db, lessons)
+    _learn_output_lengths(db, lessons)
     _learn_reliabilities(db, lessons)
     # Models that are known to be well: nothing has been left to close since.
     well: set[tuple[str, str]] = set()
@@ -116,6 +135,22 @@ def _learn_latency(
         known = known.joined(seconds, at_ms) if known else first(seconds, at_ms)
     assert known is not None
     db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
+
+
+def _learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
+    telling = (lesson for lesson in lessons if lesson.output_tokens is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.task), telling):
+        row = db.execute(
+            "SELECT answers, tokens, at_ms FROM output_lengths"
+            " WHERE provider = ? AND model = ? AND effort = ? AND task = ?",
+            key,
+        ).fetchone()
+        answers, tokens, at_ms = row or (0.0, 0.0, own[0].at_ms)
+        for lesson in own:
+            kept = faded(lesson.at_ms - at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
+            answers, tokens = answers * kept + 1, tokens * kept + (lesson.output_tokens or 0)
+            at_ms = max(at_ms, lesson.at_ms)
+        db.execute("INSERT OR REPLACE INTO output_lengths VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, answers, tokens, at_ms))
 
 
 def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:

@@ -30,13 +30,17 @@ def _name_only(row: dict[str, Any]) -> ListedModel | None:
     return ListedModel(name) if name else None
 
 
+_TIER_WORDS = {"standard": "default"}
+"""What OpenAI calls a tier on the wire; "auto", which it takes for none, is as the project of the key is set."""
+
+
 class Dialect(NamedTuple):
     """Who speaks the format, where, and in what they differ.
 
-    `max_completion_tokens` says that the provider's own address takes the limit under that name for every model; behind
-    another address the model's own name for it holds.  `parse_model` reads a row of the model list, None for one that
-    does not chat.  `think_tags` says that models may write their thinking in front of the answer.  `rules` are errors
-    that mean something else here.
+    `service_tiers` says that a request may choose one.  `max_completion_tokens` says that the provider's own address
+    takes the limit under that name for every model; behind another address the model's own name for it holds.
+    `parse_model` reads a row of the model list, None for one that does not chat.  `think_tags` says that models may
+    write their thinking in front of the answer.  `rules` are errors that mean something else here.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Dialect(NamedTuple):
     think_tags: bool = False
     rules: tuple[ErrorRule, ...] = ()
     local: bool = False
+    service_tiers: bool = False
 
 
 class ChatCompletions:
@@ -77,6 +82,8 @@ class ChatCompletions:
         if prompt.stop and limits.stop:
             body["stop"] = list(prompt.stop)
         body |= render_effort(prompt, limits, ("reasoning_effort", "reasoning_enabled"))
+        if prompt.tier is not None and self._dialect.service_tiers:
+            body["service_tier"] = _TIER_WORDS.get(prompt.tier, prompt.tier)
         if prompt.streaming:
             body["stream"] = True
             if self._dialect.stream_options:

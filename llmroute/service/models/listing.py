@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.planning.model_stats import StatsEstimator
     from llmroute.registry import ModelRegistry
+    from llmroute.registry.expectations import Quality
     from llmroute.service.client import LLMService
     from llmroute.types import ModelConfig, Price
 
@@ -31,12 +32,13 @@ _TOKENS = 10**6
 
 @dataclass(frozen=True, slots=True)
 class PricedModel:
-    """A model and its price today."""
+    """A model, its price today, and what is expected of it."""
 
     model: ModelConfig
     price: Price | None
     status: str
     expected_latency_ms: int | None
+    expected_quality: Quality
 
 
 def listed(registry: ModelRegistry, provider: str | None = None) -> list[PricedModel]:
@@ -89,6 +91,7 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
         price=price_on(model, registry.today),
         status=registry.status(model),
         expected_latency_ms=round(typical_ms) if isfinite(typical_ms) else None,
+        expected_quality=registry.expected_quality(model),
     )
 
 
@@ -159,7 +162,7 @@ def ordered(found: Iterable[PricedModel], by: Order) -> list[PricedModel]:
     """
     keys: dict[Order, Callable[[PricedModel], float]] = {
         "price": lambda one: sum(_usd(one)),
-        "quality": lambda one: -(one.model.quality or 0),
+        "quality": lambda one: -one.expected_quality.value,
         "latency": lambda one: inf if one.expected_latency_ms is None else one.expected_latency_ms,
         "context": lambda one: -(one.model.context_window or 0),
     }

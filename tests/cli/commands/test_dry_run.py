@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENTRY = {
-    "rank", "provider", "model", "expected_cost_usd", "worst_cost_usd", "expected_latency_ms", "quality", "score",
-    "terms",
+    "rank", "provider", "model", "expected_cost_usd", "worst_cost_usd", "expected_latency_ms",
+    "expected_output_tokens", "answers", "quality", "quality_basis", "score", "terms",
 }  # fmt: skip
 MODEL = "openai/gpt-5.4-mini"
 
@@ -41,9 +42,11 @@ def test_the_plan_as_json_has_these_fields_and_no_others(command: str, tmp_path:
     for one in told["candidates"]:
         assert one["worst_cost_usd"] > one["expected_cost_usd"] > 0
         assert one["score"] == pytest.approx(sum(one["terms"].values()))
-        assert set(one["terms"]) == {"cost", "latency", "quality", "reliability"}
+        assert set(one["terms"]) == {"call_usd", "wrong_answer_usd", "time_usd"}
+        assert (one["answers"], one["expected_output_tokens"] in (600, 3000)) == (0, True)
     scores = [one["score"] for one in told["candidates"]]
-    assert scores == sorted(scores), "all are of one provider"
+    # Scores within one per cent of each other are equals.
+    assert all(first <= 1.02 * second for first, second in pairwise(scores)), "all are of one provider"
 
 
 def test_what_was_planned_is_what_is_called(tmp_path: Path) -> None:
@@ -75,17 +78,19 @@ def test_nothing_is_sent_reserved_or_written(flags: tuple[str, ...], tmp_path: P
 
 def test_the_table_names_each_candidate_with_its_terms_and_each_exclusion_with_its_reason(tmp_path: Path) -> None:
     with ModelServer() as server:
-        asked = ("--capability", "code", "--max-latency", "5000")
+        asked = ("--capability", "code", "--max-latency", "9000")
         told = plan(tmp_path, *asked, **server.settings)
-        ran = run("gen", "hi", "--dry-run", *asked, home=tmp_path, **server.settings)
+        ran = run("gen", "hi", "--dry-run", "--all", *asked, home=tmp_path, **server.settings)
     lines = ran.out.splitlines()
     assert lines[0] == "strategy balanced; nothing is sent"
     for one in told["candidates"]:
         (line,) = [
             line for line in lines if line.split()[:2] == [str(one["rank"]), f"{one['provider']}/{one['model']}"]
         ]
-        assert f"{one['expected_latency_ms']} ms" in line
-        assert all(term in line for term in one["terms"])
+        assert f"{one['expected_output_tokens']:,}, never called" in line
+        assert f"{one['quality']}, {one['quality_basis']}" in line
+        assert line.endswith(" s")
+        assert all(part in line for part in (" call + ", "% wrong + ", "for "))
     alike = Counter((one["provider"], one["reason"]) for one in told["excluded"])
     assert max(alike.values()) > 1
     assert min(alike.values()) == 1
@@ -112,7 +117,8 @@ def test_an_unknown_price_is_null_and_not_nothing(tmp_path: Path) -> None:
         text = run(
             "gen", "hi", "-m", "openai/unheard-of", "--no-fallback", "--dry-run", home=tmp_path, **server.settings
         ).out
-    assert (one["expected_cost_usd"], one["worst_cost_usd"], one["quality"]) == (None, None, None)
+    assert (one["expected_cost_usd"], one["worst_cost_usd"]) == (None, None)
+    assert (one["quality"], one["quality_basis"]) == (50, "a guess")
     assert "cost unknown" in text
 
 
@@ -124,3 +130,41 @@ def test_a_plan_of_nobody_is_the_error_that_the_call_would_be(tmp_path: Path) ->
             assert (dry.code, dry.out, dry.err) == (real.code, real.out, real.err)
             assert dry.code in (2, 3)
     assert server.requests == []
+
+
+def test_the_first_ten_candidates_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        whole = plan(tmp_path, **server.settings)["candidates"]
+        ten = run("gen", "hi", "--dry-run", home=tmp_path, **server.settings).out
+        every = run("gen", "hi", "--dry-run", "--all", home=tmp_path, **server.settings).out
+    assert len(whole) > 10
+    assert f"... and {len(whole) - 10} more: --all shows them" in ten
+    for text, count in ((ten, 10), (every, len(whole))):
+        ranks = [line.split()[0] for line in text.splitlines() if " never called " in line]
+        assert ranks == [str(rank) for rank in range(1, count + 1)]
+    assert "more: --all" not in every
+
+
+def test_the_default_provider_is_a_term_of_the_score(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        settings = {**server.settings, "LLM_DEFAULT_PROVIDER": "openai"}
+        told = plan(tmp_path, **settings)["candidates"][0]
+        text = run("gen", "hi", "--dry-run", home=tmp_path, **settings).out
+    assert told["terms"]["default_provider_usd"] == pytest.approx(-told["score"] / 9)
+    assert " default provider" in text
+
+
+def test_a_tier_leaves_the_models_that_have_a_price_for_it(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        told = plan(tmp_path, "--tier", "flex", **server.settings)
+        named = run("gen", "hi", "-m", "gpt-4.1", "--tier", "flex", "--dry-run", home=tmp_path, **server.settings)
+        unknown = run("gen", "hi", "--tier", "best", home=tmp_path, **server.settings)
+        standard = plan(tmp_path, **server.settings)["candidates"]
+    reason = "no known price for the service tier flex"
+    assert reason in {one["reason"] for one in told["excluded"] if one["model"] == "gpt-4.1"}
+    assert (named.code, reason in named.err) == (2, True)
+    assert (unknown.code, unknown.err) == (2, "llmroute: tier 'best' is none of standard, flex, priority\n")
+    costs = {one["model"]: one["expected_cost_usd"] for one in standard}
+    assert told["candidates"]
+    for one in told["candidates"]:
+        assert one["expected_cost_usd"] < costs[one["model"]]

@@ -17,6 +17,7 @@ COST_FIELDS = {
 }  # fmt: skip
 MODEL_FIELDS = {
     "provider", "id", "aliases", "context_window", "max_output", "prices", "capabilities", "quality",
+    "expected_quality", "quality_basis",
     "expected_latency_ms", "lifecycle", "available",
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ KEY = "sk-test-0123456789"
 ANTHROPIC = "/v1/models?limit=1000"
 FIELDS = {
     "provider", "id", "aliases", "context_window", "max_output", "prices", "capabilities", "quality",
+    "expected_quality", "quality_basis",
     "expected_latency_ms", "lifecycle", "available",
 }  # fmt: skip
 
@@ -110,7 +111,7 @@ def test_each_order_is_best_first(tmp_path: Path) -> None:
             found.append(value)
         return found
 
-    quality = [value or 0 for value in column("quality", "quality")]
+    quality = column("quality", "expected_quality")
     assert quality == sorted(quality, reverse=True)
     windows = [value or 0 for value in column("context", "context_window")]
     assert windows == sorted(windows, reverse=True)

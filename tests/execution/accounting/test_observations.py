@@ -46,6 +46,31 @@ def test_a_streamed_answer_teaches_both_speeds() -> None:
     assert told.per_token_s == pytest.approx(2.5 / 100)
 
 
+@pytest.mark.parametrize(
+    ("facts", "tokens"),
+    [
+        ({}, 101),
+        ({"finish_reason": "stop"}, 101),
+        ({"finish_reason": "tool_calls"}, 101),
+        ({"finish_reason": "length"}, None),
+        ({"finish_reason": "content_filter"}, None),
+        ({"usage_source": "estimated"}, None),
+        ({"usage_source": "implausible"}, None),
+        ({"status": "partial"}, None),
+        ({"status": "interrupted"}, None),
+    ],
+)
+def test_only_an_answer_that_ended_by_itself_teaches_how_long_answers_are(
+    facts: dict[str, Any], tokens: int | None
+) -> None:
+    told = lesson(**{"usage_source": "reported", "task": "chat", **facts})
+    assert (told.output_tokens, told.task) == (tokens, "chat")
+
+
+def test_a_failed_attempt_teaches_nothing_about_lengths() -> None:
+    assert lesson(TransientError("x"), usage_source="reported").output_tokens is None
+
+
 def test_an_answer_of_one_token_teaches_no_speed_of_writing() -> None:
     assert lesson(output_tokens=1).per_token_s is None
     assert lesson(output_tokens=None).per_token_s is None

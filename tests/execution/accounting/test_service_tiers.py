@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 from genai_prices.data import providers
 
 from llmroute import ModelRegistry
+from llmroute.errors import LLMRouteError
 from llmroute.execution.accounting.settlement import Sent, settle
 from llmroute.registry.pricing import cost_picousd
 from llmroute.request.options import Options
@@ -82,6 +84,58 @@ def test_an_answer_costs_what_the_tier_costs_that_served_it(
     assert house.rows("service_tier, cost_picousd, cost_basis") == [(tier, cost, basis)]
 
 
+@pytest.mark.parametrize(
+    ("served", "cost", "basis"),
+    [
+        ("flex", 60 * 375_000 + 40 * 37_500 + 10 * 2_250_000, "reported"),
+        ("default", 60 * 750_000 + 40 * 75_000 + 10 * 4_500_000, "reported"),
+        (None, 60 * 375_000 + 40 * 37_500 + 10 * 2_250_000, "estimated"),
+    ],
+)
+def test_a_tier_is_asked_for_and_the_one_that_served_is_paid(
+    served: str | None, cost: int, basis: str, tmp_path: Path
+) -> None:
+    with serving(openai(served)) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm:
+            llm.generate_sync("hi", model=OPENAI, tier="flex", enable_fallback=False)
+    assert json.loads(server.received[0].body)["service_tier"] == "flex"
+    assert house.rows("service_tier, cost_picousd, cost_basis") == [(served, cost, basis)]
+
+
+def test_the_standard_tier_is_named_as_openai_names_it_and_none_is_left_to_the_project(tmp_path: Path) -> None:
+    with serving(openai("default")) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm:
+            llm.generate_sync("hi", model=OPENAI, tier="standard", enable_fallback=False)
+            llm.generate_sync("hi", model=OPENAI, enable_fallback=False)
+    sent = [json.loads(request.body) for request in server.received]
+    assert [body.get("service_tier") for body in sent] == ["default", None]
+
+
+def test_a_budget_holds_whichever_tier_serves(tmp_path: Path) -> None:
+    with serving(openai("default")) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm:
+            plain = llm.plan(Options(prompt="hi", model=OPENAI)).entries[0].candidate
+            cheap = llm.plan(Options(prompt="hi", model=OPENAI, tier="flex")).entries[0].candidate
+            dear = llm.plan(Options(prompt="hi", model=OPENAI, tier="priority")).entries[0].candidate
+    assert cheap.expected_cost_picousd == (plain.expected_cost_picousd or 0) // 2
+    assert cheap.worst_cost_picousd == plain.worst_cost_picousd
+    assert dear.worst_cost_picousd == 2 * (plain.worst_cost_picousd or 0)
+
+
+def test_a_tier_that_is_not_available_falls_back_with_a_note(tmp_path: Path) -> None:
+    refusal = {"error": {"type": "resource_unavailable", "code": "resource_unavailable", "message": "no flex now"}}
+    with serving([reply(429, json.dumps(refusal).encode())]) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm, pytest.raises(LLMRouteError):
+            llm.generate_sync("hi", fallback=[OPENAI, "openai/gpt-6-luna"], tier="flex", timeout_s=20)
+    models = [json.loads(request.body)["model"] for request in server.received]
+    assert models[:2] == ["gpt-5.4-mini", "gpt-6-luna"]
+    assert any("gpt-6-luna" in note for note in house.notes)
+
+
 PLAIN = 50 * 1_000_000 + 10 * 5_000_000
 
 
@@ -135,7 +189,8 @@ def test_a_cost_by_a_price_past_its_end_is_the_least_where_no_dearer_one_is_know
     prompt = Prompt((Message("user", "hi"),))
     seen = Completion(text="Hi", usage=Usage(10, output_tokens=5), usage_final=True)
     ended = Price(input=2, output=4, valid_until="2026-08-31", doubt="at_least")
-    settled = settle(Sent(prompt, measure(prompt), model, ended, 1000, bound=True), seen)
+    sent = Sent(prompt, measure(prompt), model, ended, 1000, bound=True, expected_output_tokens=5)
+    settled = settle(sent, seen)
     assert (settled.cost_picousd, settled.basis) == (40, "at_least")
 
 

@@ -41,6 +41,8 @@ lessons = st.builds(
     per_token_s=st.none() | st.floats(0, 1e3),
     trip=trips,
     answered=st.booleans(),
+    task=st.sampled_from(["", "chat"]),
+    output_tokens=st.none() | st.integers(0, 10**6),
 )
 
 
@@ -82,7 +84,9 @@ def test_what_is_remembered_is_finite_and_bounded(
             for evidence in map(Evidence._make, told.latencies.values()):
                 assert 0 <= evidence.weight <= len(taught)
                 assert math.isfinite(estimate(evidence, 1.0, told.calls_per_h))
-            assert all(0 <= value < math.inf for known in told.typical_latencies.values() for value in known)
+            for answers, tokens, of_task, task_tokens in told.output_lengths.values():
+                assert 0 <= of_task <= answers <= len(taught)
+                assert 0 <= task_tokens <= tokens < math.inf
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
                 longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]

@@ -266,3 +266,18 @@ CUTS = """
 -- By what signs the model did not read the whole prompt; NULL where there are none.
 ALTER TABLE attempts ADD COLUMN prompt_cut TEXT;
 """
+
+LENGTHS = """
+-- Output tokens of complete answers, by model, effort and task ('' where there was none): how many answers, faded with
+-- a half-life of 30 days, and their tokens together, as of `at_ms`.
+CREATE TABLE output_lengths (
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    effort TEXT NOT NULL,
+    task TEXT NOT NULL,
+    answers REAL NOT NULL,
+    tokens REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model, effort, task)
+) WITHOUT ROWID;
+"""
