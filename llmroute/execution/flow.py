@@ -34,6 +34,22 @@ if TYPE_CHECKING:
     from llmroute.types import AttemptRecord
 
 
+_SUMMARIES = {
+    "rate_limit": "rate limited",
+    "quota": "quota exhausted",
+    "auth": "key rejected",
+    "model_gone": "model unavailable",
+    "transient": "provider error",
+    "timeout": "timed out",
+    "context": "prompt too long",
+    "content": "answer refused or filtered",
+    "parameter": "parameter rejected",
+    "caller": "request rejected",
+    "bad_output": "unusable answer",
+}
+"""The failures in words, by `AttemptError.kind`."""
+
+
 def run(call: RequestContext, settle_interrupted: Callable[[Settle], None]) -> Generator[Operation, Any, None]:
     """Yield operations until the answer is emitted and settled; `settle_interrupted` as for `Attempt`.
 
@@ -124,8 +140,8 @@ def _told_fallback(call: RequestContext, action: Try, failure: Failure) -> str:
         culprit = failed.name if isinstance(error, ModelGoneError) else failed.provider
         status = f" ({error.http_status})" if error.http_status else ""
         return f"warning: {culprit}: {rule.trip.reason.value}{status}, {using}"
-    tries = "1 try" if failure.calls == 1 else f"{failure.calls} tries"
-    return f"{failed.name}: {_in_short(error)} after {tries}, {using}"
+    attempts = "1 attempt" if failure.calls == 1 else f"{failure.calls} attempts"
+    return f"{failed.name}: {_summary(error.kind, error.http_status)} after {attempts}, {using}"
 
 
 def _tell_wait(call: RequestContext, action: Wait) -> None:
@@ -134,15 +150,15 @@ def _tell_wait(call: RequestContext, action: Wait) -> None:
         return
     called, deadline_s = action.entry.model.name, call.timeouts.total_s
     call.note(
-        f"{called}: {_in_short(action.error)}, and no other model is left: waiting {ceil(action.seconds)} s"
-        f" to ask it again (of {deadline_s:g} s in all)"
+        f"{called}: {_summary(action.error.kind, action.error.http_status)}, no fallback left;"
+        f" retry in {ceil(action.seconds)} s (request timeout {deadline_s:g} s)"
     )
 
 
-def _in_short(error: AttemptError) -> str:
-    if error.http_status in (None, OK):
-        return error.kind.replace("_", " ")
-    return str(error.http_status)
+def _summary(kind: str, status: int | None) -> str:
+    """Return a failure in a few words, with the HTTP status if it was an error status."""
+    words = _SUMMARIES.get(kind, kind.replace("_", " "))
+    return words if status in (None, OK) else f"{words} ({status})"
 
 
 def _name_nearest(refusal: BudgetExceededError, known: Plan, records: list[AttemptRecord]) -> None:
@@ -172,7 +188,7 @@ def _final(
         return error
     from llmroute.execution.combined_error import all_failed
 
-    told = f"every attempt failed ({_told(records)}); last: {error.message}"
+    told = f"every attempt failed: {_told(records)}; last error: {error.message}"
     return all_failed(told, errors, hint=error.hint, attempts=records)
 
 
@@ -180,7 +196,7 @@ def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> Budget
     """Let a refusal say which attempts went before it."""
     if not records:
         return refusal
-    told = f"{refusal.message}; before it {_told(records)}"
+    told = f"{refusal.message}; failed before: {_told(records)}"
     after = BudgetExceededError(told, hint=refusal.hint, option=refusal.option, attempts=records)
     after.headroom_picousd, after.of_request = refusal.headroom_picousd, refusal.of_request
     return after
@@ -193,7 +209,10 @@ def _joined(hint: str, more: str) -> str:
 
 
 def _told(records: list[AttemptRecord]) -> str:
-    return "; ".join(f"{r.provider}/{r.model}: {r.http_status or ''} {r.error}".replace(":  ", ": ") for r in records)
+    return "; ".join(
+        f"{record.provider}/{record.model}: {_summary(record.error or record.status, record.http_status)}"
+        for record in records
+    )
 
 
 def _soonest_s(errors: list[AttemptError]) -> float | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from llmroute.after_fork import start_anew_in_children
+from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +47,8 @@ class Resources:
         self._async_senders: PerLoop[AsyncSender] | None = None
         self._async_books: PerLoop[GroupCommitWriter] | None = None
         self._threads: Threads | None = None
+        self._is_closed = False
+        self._closed_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._lock = threading.RLock()
         start_anew_in_children(self)
         self._refuse_wrong_clients()
@@ -60,6 +64,15 @@ class Resources:
     def start_anew(self) -> None:
         """Make a new lock: a thread of the parent may have held it."""
         self._lock = threading.RLock()
+
+    def require_open(self) -> None:
+        """Check that the service was closed neither as a whole nor for the running event loop.
+
+        Raises:
+            RequestError: it was closed.
+        """
+        if self._is_closed or (self._closed_loops and _running_loop() in self._closed_loops):
+            raise RequestError("the service is closed; create a new LLMService")
 
     def sender(self) -> Sender:
         """Return what sends for those who block."""
@@ -113,7 +126,11 @@ class Resources:
         return self._async_books.get()
 
     def close(self) -> None:
-        """Close what blocking calls have opened."""
+        """Close the resources of blocking calls; `require_open` raises from now on."""
+        self._is_closed = True
+        self._release()
+
+    def _release(self) -> None:
         if self._sender is not None:
             self._sender.close()
             self._sender = None
@@ -126,11 +143,26 @@ class Resources:
         self._books.access.leave()
 
     async def aclose(self) -> None:
-        """Close what the running loop has opened, and all else when no other loop is in use."""
+        """Close the resources of the running event loop, and the others if no other loop is in use.
+
+        `require_open` raises in this loop from now on.
+        """
+        import asyncio
+
+        self._closed_loops.add(asyncio.get_running_loop())
         if self._async_senders is not None:
             await self._async_senders.close()
         if self._async_senders is None or not self._async_senders.every():
-            self.close()
+            self._release()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _waiting_loop() -> asyncio.AbstractEventLoop | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from llmroute.errors import RequestError
 from llmroute.request.option_types import KINDS, READ_AT_WILL, is_number, is_text, shown
@@ -91,6 +91,20 @@ class Options(Value):
             object.__setattr__(self, "fallback", _model_names(self.fallback))
         if isinstance(self.strategy, str) and type(self.strategy) is not str:
             object.__setattr__(self, "strategy", str.__str__(self.strategy))
+
+    @classmethod
+    def of_call(cls, method: str, prompt: str | None, choices: Mapping[str, Any]) -> Self:
+        """Return the options that a method was called with.
+
+        Raises:
+            TypeError: there is no such option; the message names the method.
+        """
+        for name in choices:
+            if name not in cls.__match_args__:
+                near = nearest(name, cls.__match_args__)
+                hint = f"; did you mean {near}?" if near else ""
+                raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
+        return cls(prompt=prompt, **choices)
 
     def rendered_prompt(self, *, streaming: bool) -> Prompt:
         """Return the prompt that a model gets.

@@ -39,6 +39,7 @@ class AsyncRequests:
             LLMRouteError: by its class, what happened.
         """
         opened = self._opened
+        opened.require_open()
         sender, books = opened.async_sender(), opened.async_books()
         call = await self._ready(options, streaming=streaming)
         flow = drive_async(call, sender, asyncio.sleep, books, opened.threads())

@@ -129,6 +129,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
+        self._opened.require_open()
         call = self._calls.ready(options, streaming=streaming)
         return drive(call, self._opened.sender, time.sleep, self._books)
 
@@ -139,7 +140,7 @@ class LLMService:
             LLMRouteError: by its class, what happened.
         """
         final: LLMResponse | None = None
-        async for piece in self._asynchronous().answer(Options(prompt=prompt, **options), streaming=False):
+        async for piece in self._asynchronous().answer(Options.of_call("generate", prompt, options), streaming=False):
             if isinstance(piece, LLMResponse):
                 final = piece
         assert final is not None
@@ -151,7 +152,7 @@ class LLMService:
         Raises:
             LLMRouteError: while iterating; by its class, what happened.
         """
-        return Stream(self._asynchronous().answer(Options(prompt=prompt, **options), streaming=True))
+        return Stream(self._asynchronous().answer(Options.of_call("stream_generate", prompt, options), streaming=True))
 
     def generate_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """As `generate`, by blocking: for scripts, notebooks and threads.
@@ -159,7 +160,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        *_, final = self.answer(Options(prompt=prompt, **options), streaming=False)
+        *_, final = self.answer(Options.of_call("generate_sync", prompt, options), streaming=False)
         assert isinstance(final, LLMResponse)
         return final
 
@@ -169,7 +170,7 @@ class LLMService:
         Raises:
             LLMRouteError: while iterating; by its class, what happened.
         """
-        return SyncStream(self.answer(Options(prompt=prompt, **options), streaming=True))
+        return SyncStream(self.answer(Options.of_call("stream_sync", prompt, options), streaming=True))
 
     def generate_many(
         self,
@@ -203,6 +204,7 @@ class LLMService:
         """
         from llmroute.bulk.executor import BulkExecutor
 
+        self._opened.require_open()
         if not isinstance(jobs, int):
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
@@ -312,7 +314,7 @@ class LLMService:
             self._async_requests.plan_anew()
 
     def close(self) -> None:
-        """Close what blocking calls have opened."""
+        """Close the service: further calls raise `RequestError`."""
         self._opened.close()
 
     def leave(self) -> None:
@@ -320,7 +322,7 @@ class LLMService:
         self._opened.leave()
 
     async def aclose(self) -> None:
-        """Close everything."""
+        """Close the service for the running event loop: further calls in it raise `RequestError`."""
         await self._opened.aclose()
 
     async def __aenter__(self) -> Self:

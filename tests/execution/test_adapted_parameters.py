@@ -204,8 +204,8 @@ def test_all_that_failed_are_named_in_json_too_with_the_time_to_try_again(tmp_pa
     assert [(each["provider"], each["http_status"]) for each in told["attempts"]] == [
         ("openai", 429), ("anthropic", 529), ("anthropic", 529),
     ]  # fmt: skip
-    assert f"{OPENAI}: 429 rate_limit" in told["message"]
-    assert f"{ANTHROPIC}: 529 transient" in told["message"]
+    assert f"{OPENAI}: rate limited (429)" in told["message"]
+    assert f"{ANTHROPIC}: provider error (529)" in told["message"]
 
 
 HALF: Script = [chunked_head(), delta("Half an "), Pause(0.1), Reset()]
@@ -275,7 +275,7 @@ def test_from_free_to_paid_is_told_with_its_price_and_can_be_forbidden(tmp_path:
         house = local_first(here, tmp_path / "told")
         assert ask(house, model="ollama/llama3.2")[1].content == "paid"
         [note] = house.notes
-        assert note.startswith("ollama/llama3.2: 500 after 1 try, using openai/")
+        assert note.startswith("ollama/llama3.2: provider error (500) after 1 attempt, using openai/")
         assert " (about $0.0" in note
         forbidden = local_first(here, tmp_path / "forbidden")
         asked = len(here.bodies("openai"))

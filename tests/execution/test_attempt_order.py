@@ -102,8 +102,7 @@ def test_a_wait_is_told_with_its_length_and_one_that_does_not_fit_ends_it(tmp_pa
         ran = run(*asked, home=tmp_path, **settings(here))
         assert (ran.code, ran.out) == (0, "later\n")
         assert ran.err == (
-            f"llmroute: {MODEL['openai']}: 429, and no other model is left:"
-            " waiting 2 s to ask it again (of 300 s in all)\n"
+            f"llmroute: {MODEL['openai']}: rate limited (429), no fallback left; retry in 2 s (request timeout 300 s)\n"
         )
         script.append(error("openai", 429, "slow down", headers={"retry-after": "120"}))
         late = run(*asked, "--timeout", "60", home=tmp_path, **settings(here))

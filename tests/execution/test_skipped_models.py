@@ -91,7 +91,7 @@ def test_no_upgrade_holds_where_the_first_choice_cannot_be_called_from_here(
 def test_what_costs_about_the_same_may_stand_in_and_what_is_dearer_is_passed_over(tmp_path: Path) -> None:
     with town(failing(error("openai", 429, "slow down"))) as here:
         asked = ("gen", "hi", "-m", CHEAP, "--fallback", DEAR, "--fallback", LIKE, "--no-upgrade", "--json")
-        for said in ("after 1 try, using", "circuit open for"):
+        for said in ("after 1 attempt, using", "circuit open for"):
             ran = run(*asked, home=tmp_path, **settings(here))
             told = json.loads(ran.out)
             assert (ran.code, told["provider"]) == (0, "mistral")
@@ -106,7 +106,7 @@ def test_an_empty_answer_is_told_by_its_kind_and_not_as_a_success(tmp_path: Path
     with town(failing(answer("openai", "", streaming=False))) as here:
         ran = run("gen", "hi", "-m", CHEAP, "--fallback", LIKE, home=tmp_path, **settings(here))
     assert (ran.code, ran.out) == (0, "of mistral\n")
-    assert ran.err.startswith(f"llmroute: {CHEAP}: bad output after 1 try, using {LIKE}")
+    assert ran.err.startswith(f"llmroute: {CHEAP}: unusable answer after 1 attempt, using {LIKE}")
 
 
 def test_what_a_later_fallback_passes_over_is_told_then_and_not_before(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_a_later_fallback_passes_over_is_told_then_and_not_before(tmp_path:
         ran = run(*asked, home=tmp_path, **settings(here, "mistral"))
         told = json.loads(ran.out)
         [line] = ran.err.splitlines()
-        assert line.startswith(f"llmroute: {CHEAP}: 503 after 1 try, using {DEAR} (about $")
+        assert line.startswith(f"llmroute: {CHEAP}: provider error (503) after 1 attempt, using {DEAR} (about $")
         assert line.endswith(f"; skipped {LIKE}: mistral: no API key (set MISTRAL_API_KEY)")
         assert [skipped["provider"] for skipped in told["skipped"]] == ["mistral"]
     (tmp_path / "well").mkdir()

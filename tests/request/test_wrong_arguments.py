@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.provider_servers import OPENAI, House, openai_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from llmroute import LLMService
 
 WRONG: list[tuple[str, Any]] = [
     ("prompt", 123),
@@ -73,3 +76,54 @@ def test_many_requests_may_be_of_any_kind_but_no_kind_breaks_the_others(tmp_path
         "did you mean temperature?",
     )
     assert answered is None
+
+
+METHODS = ("generate", "stream_generate", "generate_sync", "stream_sync")
+
+
+def call(service: LLMService, method: str, **options: Any) -> Any:
+    result = getattr(service, method)("hi", **options)
+    return asyncio.run(result) if method == "generate" else result
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("option", "hint"), [("temprature", "; did you mean temperature?"), ("nope", "")])
+def test_an_unknown_option_raises_a_type_error_that_names_the_method_and_the_nearest_option(
+    method: str, option: str, hint: str, tmp_path: Path
+) -> None:
+    message = f"{method}() got an unexpected keyword argument '{option}'{hint}"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        call(House(tmp_path).service(), method, **{option: 1})
+
+
+@pytest.mark.parametrize("method", ["generate", "generate_sync", "stream_sync"])
+def test_a_service_that_was_closed_rejects_every_call_and_sends_nothing(method: str, tmp_path: Path) -> None:
+    with serving([openai_answer()]) as server:
+        service = House(tmp_path, openai=server).service()
+        service.generate_sync("hi", model=OPENAI)
+        service.close()
+        with pytest.raises(errors.RequestError, match=r"^the service is closed; create a new LLMService$"):
+            call(service, method)
+        with pytest.raises(errors.RequestError, match="closed"):
+            service.generate_many(["hi"])
+        assert len(server.received) == 1
+
+
+def test_a_service_whose_context_was_left_rejects_calls_in_that_event_loop_alone(tmp_path: Path) -> None:
+    async def leave_and_call(service: LLMService) -> None:
+        async with service:
+            await service.generate("hi", model=OPENAI)
+        with pytest.raises(errors.RequestError, match="closed"):
+            await service.generate("hi", model=OPENAI)
+        with pytest.raises(errors.RequestError, match="closed"):
+            _ = [text async for text in service.stream_generate("hi", model=OPENAI)]
+
+    async def call_in_another_loop(service: LLMService) -> None:
+        async with service:
+            await service.generate("hi", model=OPENAI)
+
+    with serving([openai_answer(), openai_answer()]) as server:
+        service = House(tmp_path, openai=server).service()
+        asyncio.run(leave_and_call(service))
+        asyncio.run(call_in_another_loop(service))
+        assert len(server.received) == 2

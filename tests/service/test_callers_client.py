@@ -630,6 +630,7 @@ def test_lists_and_pulls_go_through_the_client_and_leave_it_open(tmp_path: Path)
         list(pull(service, to_pull(service, "mine")))
         service.close()
         assert not client.is_closed
-        assert service.generate_sync("x", model=OPENAI).content == "Hello!"
-        service.close()
+        another = House(tmp_path).service({"http_client": client}, **REMOTE)
+        assert another.generate_sync("x", model=OPENAI).content == "Hello!"
+        another.close()
     assert ("127.0.0.1", "/api/pull") in handler.asked

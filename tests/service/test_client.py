@@ -193,7 +193,9 @@ def test_another_provider_stands_in_and_a_person_is_told(tmp_path: Path, ask: As
         ("anthropic", "ok", None, 200),
     ]
     [note] = house.notes
-    assert note.startswith(f"{OPENAI}: 503 after 1 try, using {response.provider}/{response.model}")
+    assert note.startswith(
+        f"{OPENAI}: provider error (503) after 1 attempt, using {response.provider}/{response.model}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_several_failed_attempts_become_one_error_that_names_each(tmp_path: Path
             ask(house.service(), model=OPENAI, enable_fallback=False)
     error = caught.value
     assert (error.exit_code, len(error.attempts)) == (4, 2)
-    assert error.message.count("openai/gpt-4.1-mini: 503 transient") == 2
+    assert error.message.count("openai/gpt-4.1-mini: provider error (503)") == 2
     assert isinstance(error.__cause__, TransientError)
     assert str(error.hint).startswith("try again")
     assert KEY not in error.message + str(error.hint) + repr(error.attempts)
@@ -590,9 +592,8 @@ def test_a_lent_ledger_is_used_and_stays_open(tmp_path: Path, monkeypatch: pytes
         for name, value in House(tmp_path, openai=server).environ.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)
-        service = get_llm_service(ledger=lent)
-        ask_blocking(service, model=OPENAI)
-        ask_blocking(service, model=OPENAI)
+        ask_blocking(get_llm_service(ledger=lent), model=OPENAI)
+        ask_blocking(get_llm_service(ledger=lent), model=OPENAI)
         assert lent.db.execute("SELECT count(*) FROM attempts").fetchone() == (2,)
     assert not (tmp_path / "ledger.db").exists()
 

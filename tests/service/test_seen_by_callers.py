@@ -94,7 +94,7 @@ def test_the_command_line_tells_several_failures_as_it_did(tmp_path: Path) -> No
         ran = run(*asked, home=tmp_path, **house.environ)
     told = json.loads(ran.out)["error"]
     assert (ran.code, told["type"]) == (4, "all_failed")
-    message = f"every attempt failed ({OPENAI}: 429 rate_limit; {ANTHROPIC}: 429 rate_limit); last: "
+    message = f"every attempt failed: {OPENAI}: rate limited (429); {ANTHROPIC}: rate limited (429); last error: "
     assert told["message"].startswith(message)
     assert f"llmroute: {message}" in ran.err
 

@@ -95,7 +95,7 @@ def test_a_retry_that_no_longer_fits_is_refused_and_names_the_attempt_before(ser
         async with service(cap=None) as llm:
             await llm.generate("hi", model=MODEL, max_tokens=20, budget_remaining=0.0003, enable_fallback=False)
 
-    with pytest.raises(BudgetExceededError, match=f"before it {MODEL}: 200 bad_output") as refusal:
+    with pytest.raises(BudgetExceededError, match=f"failed before: {MODEL}: unusable answer") as refusal:
         asyncio.run(ask())
     assert [attempt.status for attempt in refusal.value.attempts] == ["failed"]
     assert len(server.requests) == len(attempts(settings.load().ledger_path)) == 1
