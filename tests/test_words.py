@@ -45,10 +45,8 @@ NOT_YET_REWORDED = (
     "llmroute/execution/",
     "llmroute/ledger/",
     "llmroute/planning/",
-    "llmroute/providers/",
     "llmroute/routing/",
     "llmroute/service/",
-    "llmroute/transport/",
 )
 _BANNED = re.compile("|".join(f"(?:{pattern})" for pattern in BANNED), re.IGNORECASE)
 _SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE (TABLE|INDEX|TRIGGER)|ALTER TABLE)\b")

@@ -1,6 +1,6 @@
-"""Change one value of config.toml by tomlkit, which keeps its owner's comments and formatting.
+"""Edits of single values of config.toml with tomlkit, which keeps comments and formatting.
 
-The new text is parsed before it replaces the old: it says exactly what was meant, or nothing is changed.
+The new text is parsed before it replaces the old one, and has to differ in exactly that value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from llmroute.config.write import alone, replace
+from llmroute.config.write import locked, replace
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 
@@ -29,13 +29,13 @@ ConfigValue = str | bool | int | float | list[str]
 
 
 def set_value(path: Path, table: Sequence[str], key: str, value: ConfigValue, *, wait_s: float = LOCK_WAIT_S) -> None:
-    """Set `key` in a table (empty for the top), making the table, and the file, where there is none.
+    """Set `key` in a table (empty for the top level); the table and the file are created if there is none.
 
     Raises:
         ConfigError: the file cannot be read, or changed without touching something else.
         ConfigWriteError: it cannot be written, or another process keeps it locked for longer than `wait_s` seconds.
     """
-    with alone(path, wait_s):
+    with locked(path, wait_s):
         mark, text = _read(path)
         wanted = _parsed(text, path)
         _table(wanted, table)[key] = value
@@ -46,14 +46,14 @@ def set_value(path: Path, table: Sequence[str], key: str, value: ConfigValue, *,
 
 
 def remove_key(path: Path, table: Sequence[str], key: str, *, wait_s: float = LOCK_WAIT_S) -> None:
-    """Remove `key` from a table; does nothing where it is not set.
+    """Remove `key` from a table; does nothing if it is not set.
 
     Raises:
         ConfigError, ConfigWriteError: as `set_value`.
     """
     if not path.exists():
         return
-    with alone(path, wait_s):
+    with locked(path, wait_s):
         mark, text = _read(path)
         wanted = _parsed(text, path)
         if _table(wanted, table).pop(key, None) is None:
@@ -65,7 +65,7 @@ def remove_key(path: Path, table: Sequence[str], key: str, *, wait_s: float = LO
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """Return the byte order mark, where there is one, and the text after it."""
+    """Return the byte order mark, if any, and the text after it."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -83,7 +83,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _table(document: MutableMapping[str, Any], names: Sequence[str]) -> MutableMapping[str, Any]:
-    """Return the table of that path, made where there is none."""
+    """Return the table at that path, created if there is none."""
     here = document
     for name in names:
         here = here.setdefault(name, {})
@@ -94,7 +94,7 @@ def _table(document: MutableMapping[str, Any], names: Sequence[str]) -> MutableM
 
 @contextmanager
 def _changing(path: Path, target: tuple[str, ...]) -> Iterator[None]:
-    """Turn what tomlkit cannot change, or has changed otherwise than was meant, into a ConfigError."""
+    """Raise a ConfigError for an edit that tomlkit cannot make, or that changes another value."""
     try:
         yield
     except (TOMLKitError, ValueError) as error:

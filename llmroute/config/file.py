@@ -1,4 +1,4 @@
-"""config.toml: validated once, then kept as a compiled snapshot until it or the program changes."""
+"""config.toml, validated once and cached as a snapshot until the file or the version of llmroute changes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
-    """Return what config.toml says, checked; empty when there is none.
+    """Return the validated settings of config.toml; empty when the file does not exist.
 
-    `check_models` returns the rows under `models` as plain data, or raises what is wrong with them.
+    `check_models` validates the rows under `models` and returns them as plain data.
 
     Raises:
-        ConfigError: the file cannot be read, does not parse, or holds what no setting is called.
+        ConfigError: the file cannot be read or parsed, or a setting is unknown or invalid.
     """
     settings_file.check(path)
     try:
@@ -33,17 +33,17 @@ def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        # TOML knows no byte order mark; some editors write one.
+        # TOML has no byte order mark, but some editors write one.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: does not parse: {error}") from error
-    # The text itself: two versions may be of one size and of one moment.
+    # The text itself, as two versions may have the same size and modification time.
     stamp = [__version__, text]
     snapshot = path.with_name("config.snapshot.json")
-    if (kept := _kept(snapshot, stamp)) is not None:
-        return kept
+    if (cached := _read_snapshot(snapshot, stamp)) is not None:
+        return cached
     settings = _parse(text, path, check_models)
-    _keep(snapshot, stamp, settings)
+    _write_snapshot(snapshot, stamp, settings)
     return settings
 
 
@@ -61,20 +61,20 @@ def _parse(text: str, path: Path, check_models: CheckModels) -> dict[str, Any]:
         try:
             settings["models"] = check_models(models)
         except ConfigError as error:
-            raise ConfigError(f"{error.message} (in {path})", hint=error.hint) from error
+            raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
     return settings
 
 
-def _kept(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:
+def _read_snapshot(snapshot: Path, stamp: list[Any]) -> dict[str, Any] | None:
     try:
-        kept = json.loads(snapshot.read_bytes())
-        return dict(kept["settings"]) if kept["stamp"] == stamp else None
+        cached = json.loads(snapshot.read_bytes())
+        return dict(cached["settings"]) if cached["stamp"] == stamp else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
-    """Write the snapshot; a folder that cannot be written only costs the time it would have saved."""
+def _write_snapshot(snapshot: Path, stamp: list[Any], settings: dict[str, Any]) -> None:
+    """Write the snapshot, unless the directory is read-only."""
     from llmroute import files
 
     with suppress(OSError):

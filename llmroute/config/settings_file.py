@@ -1,4 +1,4 @@
-"""What may be read as a file of settings: a regular file, and none without end."""
+"""Reads .env files, and checks that configuration files are regular files of limited size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MOST_BYTES: Final = 1024 * 1024
-_MARKS_OF_OTHERS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+MAX_BYTES: Final = 1024 * 1024
+_FOREIGN_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _DEVICES: Final = ("/dev/", "/proc/")
-_MOST_LINKS: Final = 40
+_MAX_LINKS: Final = 40
 
 
 def check(path: Path) -> None:
-    """Let a file pass that can be read to its end; a folder, and where there is none, are left to the reader.
+    """Check that a path, if it exists, is a regular file or a directory.
 
     Raises:
-        ConfigError: it is a device, a pipe or a link to one, or larger than a megabyte.
+        ConfigError: it is a device, a pipe or a link to one, or larger than 1 MiB.
     """
     try:
         found = path.stat()
@@ -33,13 +33,13 @@ def check(path: Path) -> None:
         return
     if not stat.S_ISREG(found.st_mode) or _leads_to_device(path):
         raise ConfigError(f"{path}: is not a regular file", hint="remove it, or put a file there")
-    if found.st_size > MOST_BYTES:
-        raise ConfigError(f"{path}: is larger than {MOST_BYTES // 2**20} MiB, which no file of settings is")
+    if found.st_size > MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_BYTES // 2**20} MiB, the limit of configuration files")
 
 
 def _leads_to_device(path: Path) -> bool:
-    """Whether a link leads past a device: /dev/stdin is a regular file where one is redirected into it."""
-    for _ in range(_MOST_LINKS):
+    """Whether a chain of links passes a device: /dev/stdin is a regular file if one is redirected into it."""
+    for _ in range(_MAX_LINKS):
         if not path.is_symlink():
             return False
         path = path.parent / path.readlink()
@@ -49,17 +49,17 @@ def _leads_to_device(path: Path) -> bool:
 
 
 class EnvFile(NamedTuple):
-    """What a .env file sets, and the numbers of the lines that are no settings."""
+    """The variables of a .env file, and the numbers of the lines that do not parse."""
 
     values: Mapping[str, str | None]
     unread_lines: tuple[int, ...] = ()
 
 
 def read_env(path: Path) -> EnvFile:
-    """Read a .env file; empty when there is none.  What is not UTF-8 in it is another program's affair.
+    """Read a .env file; empty when it does not exist.  Invalid UTF-8 in single values is replaced.
 
     Raises:
-        ConfigError: it cannot be read to its end, or is in another encoding as a whole.
+        ConfigError: it cannot be read, or is UTF-16 or UTF-32.
     """
     check(path)
     try:
@@ -68,8 +68,8 @@ def read_env(path: Path) -> EnvFile:
         return EnvFile({})
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if data.startswith(_MARKS_OF_OTHERS):
-        raise ConfigError(f"{path}: is not UTF-8, as the mark at its beginning says", hint="save it as UTF-8")
+    if data.startswith(_FOREIGN_BOMS):
+        raise ConfigError(f"{path}: is not UTF-8 but starts with another byte order mark", hint="save it as UTF-8")
     from dotenv.parser import parse_stream
 
     text = data.decode("utf-8-sig", "replace")

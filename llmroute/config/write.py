@@ -1,4 +1,4 @@
-"""Replace config.toml whole, one process at a time."""
+"""Atomic replacement of config.toml under a lock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def alone(path: Path, wait_s: float) -> Iterator[None]:
-    """Lock a file from its reading to its replacement; it is made, empty, where there is none.
+def locked(path: Path, wait_s: float) -> Iterator[None]:
+    """Lock a file from reading to replacing it; an empty file is created if there is none.
 
     Raises:
         ConfigWriteError: it cannot be opened, or another process holds the lock for longer than `wait_s` seconds.
@@ -30,7 +30,7 @@ def alone(path: Path, wait_s: float) -> Iterator[None]:
     if held is None:
         raise ConfigWriteError(
             f"{path}: another process has held its lock for {wait_s:g} s",
-            hint="try again when that process is done, or end it if it is stopped",
+            hint="try again when that process has finished, or end it if it is stopped",
         )
     try:
         yield
@@ -39,10 +39,10 @@ def alone(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Put a file with these bytes in the place of another, with its mode; a link to a file elsewhere stays one.
+    """Replace a file, keeping its mode; a symbolic link stays a link.
 
     Raises:
-        ConfigWriteError: it cannot be written; the old one is as it was.
+        ConfigWriteError: it cannot be written; the old file is unchanged.
     """
     path = path.resolve()
     try:

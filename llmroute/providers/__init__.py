@@ -1,4 +1,4 @@
-"""Who the providers are, and the contract that each of them keeps.
+"""The providers and the contract that each implements.
 
 A provider does no I/O: it turns a prompt into an HTTP request, and bytes into completions, chunks and errors.
 """

@@ -1,4 +1,4 @@
-"""Read the prices that genai-prices publishes; shared by the compiled catalogue and its refresh."""
+"""Parser of the published data of genai-prices, for building and refreshing the catalogue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 DATA_URL = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data_slim.json"
-"""Where the project publishes its data, MIT licensed."""
+"""URL of the data, MIT licensed."""
 
 _KINDS = {
     "input": "input_mtok",
@@ -15,18 +15,18 @@ _KINDS = {
     "cache_write": "cache_write_mtok",
     "cache_write_1h": "cache_write_1h_mtok",
 }
-# What a variant depends on, where that is a tier of service.
+# Conditions of a variant that name a service tier.
 _TIER_KEYS = frozenset(("service_tier", "speed", "processing"))
 _MAX_DECIMALS = -6  # a millionth of a USD per million tokens is one pico-USD per token
 
 
 def price_rows(prices: Any, variants: Any = None) -> list[dict[str, Any]]:
-    """Turn the `prices` of a published model into rows of the catalogue, oldest first, USD per million tokens.
+    """Convert the `prices` of a model to catalogue rows, oldest first, in USD per million tokens.
 
-    `variants` are its `price_variants`: those of a service tier go with the newest row.
+    `variants` are its `price_variants`; those of a service tier are added to the newest row.
 
     Raises:
-        ValueError: the data has a shape, a condition or a precision that the catalogue cannot hold.
+        ValueError: the catalogue cannot represent the structure, a condition or the precision of a price.
     """
     rows = _dated_rows(prices)
     if tiers := _service_tiers(variants):
@@ -35,7 +35,7 @@ def price_rows(prices: Any, variants: Any = None) -> list[dict[str, Any]]:
 
 
 def _service_tiers(variants: Any) -> dict[str, dict[str, Any]]:
-    """Return the newest prices by the word that an answer has for the tier that served it."""
+    """Return the newest prices by the name of the service tier in responses."""
     found = {}
     for variant in sorted(variants or (), key=_first_day):
         when, prices = variant["when"], variant["prices"]
@@ -91,7 +91,7 @@ def _tiers(value: Any) -> list[tuple[int, Any]]:
 
 
 def _price_above(value: Any, start: int) -> Any:
-    """The price that holds for a prompt just above `start` tokens."""
+    """Return the price for a prompt just above `start` tokens."""
     price = value["base"] if isinstance(value, dict) else value
     for tier_start, tier_price in _tiers(value):
         if tier_start <= start:
@@ -100,10 +100,10 @@ def _price_above(value: Any, start: int) -> Any:
 
 
 def number(value: Any) -> int | float:
-    """Return a price as JSON holds it: exact, in at most six decimals.
+    """Return a price as an exact JSON number with at most six decimals.
 
     Raises:
-        ValueError: it is no number, negative, or finer than a pico-USD per token.
+        ValueError: it is not a number, is negative, or has more decimals.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"{value!r} is not a price")  # noqa: TRY004 (the data is wrong, not the call)

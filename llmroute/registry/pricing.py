@@ -1,4 +1,4 @@
-"""Usage times price is money: integer pico-USD, exact to the last digit."""
+"""Costs from usage and prices, in exact integer pico-USD."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
     from llmroute.types import ModelConfig, Price, PriceTier, Service, Usage
 
-# Words for the tier, and for the region, that has the list price.
+# Names of the tier and of the region with the list price.
 _STANDARD = frozenset(("default", "standard", "auto"))
 _ANYWHERE = frozenset(("", "global", "not_available"))
 _WEB_SEARCH = "web_search_requests"
 
 
 def cost_picousd(usage: Usage, price: Price) -> int | None:
-    """Return what an attempt cost in pico-USD, None where its tokens or their price are unknown.
+    """Return the cost of an attempt in pico-USD, None if its tokens or their price are unknown.
 
-    The whole prompt chooses the tier, and the tier holds for the whole request.  Tokens of a kind without a price of
-    its own are billed as what they are part of: an hour's cache write as a cache write, both cache kinds as input.
-    Counters that claim more cached tokens than the prompt has are cut down to the prompt.
+    The length of the prompt selects the tier, which applies to all tokens.  A kind of token without a price has the
+    price of the kind that includes it: 1-hour cache writes that of cache writes, cache reads and writes that of input.
+    Cached tokens beyond the length of the prompt are ignored.
     """
     prompt, answer = usage.input_tokens, usage.output_tokens
     rates = rates_for(price, prompt or 0)
@@ -43,9 +43,9 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
 
 
 def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
-    """Return the price of the tier that served an answer, and whether it is the price of all that the answer tells.
+    """Return the price of the service tier of a response, and whether it is exact.
 
-    A tier without a known price is priced as the standard one, and so is a region other than any: both are dearer.
+    A tier without a known price, and a specific region, have the standard price, which is lower than theirs.
     """
     known = service.geo is None or service.geo in _ANYWHERE
     if service.tier is None or service.tier in _STANDARD:
@@ -58,7 +58,7 @@ def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
 
 
 def cost_of_tools_picousd(price: Price, service: Service) -> tuple[int, bool]:
-    """Return what the provider's own tools cost in pico-USD, and whether all that were used have a known price."""
+    """Return the cost of the provider's tools in pico-USD, and whether the prices of all used tools are known."""
     known = True
     cost = 0
     for name, count in service.tools:
@@ -70,7 +70,7 @@ def cost_of_tools_picousd(price: Price, service: Service) -> tuple[int, bool]:
 
 
 def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) -> int | None:
-    """Return what an attempt costs that neither reads nor writes a cache, None where a price is unknown."""
+    """Return the cost in pico-USD of an attempt without cached tokens, None if a price is unknown."""
     rates = rates_for(price, prompt_tokens)
     if rates.input is None or rates.output is None:
         return None
@@ -78,10 +78,10 @@ def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) 
 
 
 def worst_rates(price: Price, most_prompt_tokens: int) -> tuple[int, int] | None:
-    """Return the most that a token of the prompt and of the answer can cost, None where a price is unknown.
+    """Return the highest possible price of an input and of an output token, None if a price is unknown.
 
-    Whatever the size of the prompt up to its bound, and whether the provider reads or writes a cache with it.  An
-    hour's cache write is none of them: it has to be asked for, and is not.
+    Covers each tier up to the maximum length of the prompt, and cache reads and writes.  1-hour cache writes are not
+    included, as llmroute does not request them.
     """
     reached: list[Price | PriceTier] = [price, *(tier for tier in price.tiers if most_prompt_tokens > tier.above)]
     inputs, outputs = [], []
@@ -94,17 +94,17 @@ def worst_rates(price: Price, most_prompt_tokens: int) -> tuple[int, int] | None
 
 
 def rates_for(price: Price, prompt_tokens: int) -> Price | PriceTier:
-    """Return the prices that hold for a prompt of this size: the highest tier below it, else the base."""
+    """Return the prices for a prompt of this length: those of the highest tier below it, else the base prices."""
     reached = [tier for tier in price.tiers if prompt_tokens > tier.above]
     return max(reached, key=lambda tier: tier.above) if reached else price
 
 
 def price_on(model: ModelConfig, day: date) -> Price | None:
-    """Return the price of a day: the newest one that has begun, None where the model has none.
+    """Return the price on a day: the newest one that is valid from then or earlier, None if the model has no price.
 
-    Where the end of that price has passed, no source knows which one holds: it is the price before it, if that was
-    dearer (a promotion has ended), and a cost by it is an estimate; else it holds on, and a cost by it is the least.
-    Before the first day of the first price, that price holds.
+    After the `valid_until` of that price the current price is unknown.  The price before it is returned if it was
+    higher (a promotion has ended), with doubt "estimated"; otherwise the same price, with doubt "at_least".
+    Before the first price is valid, the first price is returned.
     """
     today = day.isoformat()
     begun = [price for price in model.prices if price.valid_from is None or price.valid_from <= today]
@@ -112,17 +112,17 @@ def price_on(model: ModelConfig, day: date) -> Price | None:
     if newest is None or newest.valid_until is None or today <= newest.valid_until:
         return newest
     regular = begun[-2] if len(begun) > 1 else newest
-    if _is_dearer(regular, newest):
+    if _is_higher(regular, newest):
         return regular._replace(service_tiers=regular.service_tiers or newest.service_tiers, doubt="estimated")
     return newest._replace(doubt="at_least")
 
 
-def _is_dearer(price: Price, other: Price) -> bool:
+def _is_higher(price: Price, other: Price) -> bool:
     return (price.input or 0) + (price.output or 0) > (other.input or 0) + (other.output or 0)
 
 
 def rates_on(model: ModelConfig, day: date) -> tuple[float, float]:
-    """Return a day's pico-USD per token of input and of output, infinite where they are unknown."""
+    """Return a day's prices of an input and an output token in pico-USD, infinite if unknown."""
     price = price_on(model, day)
     rates = (None, None) if price is None else (price.input, price.output)
     read, written = (inf if rate is None else rate for rate in rates)

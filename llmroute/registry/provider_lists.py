@@ -1,7 +1,7 @@
-"""What a provider's own list says of its models: the last word on limits, dates and successors.
+"""Model lists of providers, merged into the catalogue: limits, dates and successors of its models.
 
-A listed model is a mapping of what `providers.LiveModel` holds (`_asdict` makes one): `api_name` and, where
-the provider says them, `aliases`, `context_window`, `max_output`, `capabilities`, `deprecated_on`, `retires_on`,
+A listed model is a mapping with the fields of `providers.ListedModel`: `api_name` and, if the provider has
+them, `aliases`, `context_window`, `max_output`, `capabilities`, `deprecated_on`, `retires_on`,
 `successor`, `price_input` and `price_output`, the dates ISO and the prices USD per million tokens.
 """
 
@@ -23,25 +23,25 @@ _FIELDS = ("context_window", "max_output", "deprecated_on", "retires_on")
 def merge_live(
     catalogue: dict[str, Any], provider: str, listed: Iterable[Mapping[str, Any]], today: date
 ) -> dict[str, Any]:
-    """Return the catalogue with what the provider says of the models that it holds; other models are left out.
+    """Return the catalogue with the provider's data about its models; unlisted models are not added.
 
     Raises:
-        RequestError: what the provider says makes no sound catalogue.
+        RequestError: the result is not a valid catalogue.
     """
     merged = deepcopy(catalogue)
     rows = _rows(merged, provider)
     for model in listed:
         if (row := rows.get(model["api_name"])) is not None:
-            _take(row, model, rows, today)
+            _update(row, model, rows, today)
     merged["as_of"] = today.isoformat()
     check_catalogue(merged)
     return merged
 
 
 def compare_live(catalogue: dict[str, Any], provider: str, listed: Iterable[Mapping[str, Any]]) -> tuple[Change, ...]:
-    """Return what the provider serves beyond the catalogue, and what of the catalogue it does not list.
+    """Return the models that only the provider lists, and those that only the catalogue lists.
 
-    Both are for the user's eyes: a list has models that do not chat, and a key may not see every model.
+    Both are for display only: a list has models without chat, and a key may not have access to all models.
     """
     rows = _rows(catalogue, provider)
     served = {name for model in listed for name in (model["api_name"], *model.get("aliases", ()))}
@@ -53,22 +53,22 @@ def compare_live(catalogue: dict[str, Any], provider: str, listed: Iterable[Mapp
 
 
 def _rows(catalogue: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
-    """The provider's rows by every name that it may call them; a row's own wire name outranks an alias."""
+    """Return the provider's rows by API name and alias; an API name takes precedence over an alias."""
     own = [row for row in catalogue["models"] if row["provider"] == provider]
     rows = {alias: row for row in own for alias in row.get("aliases", ())}
     return rows | {row.get("api_name", row["id"]): row for row in own}
 
 
-def _take(row: dict[str, Any], model: Mapping[str, Any], rows: dict[str, dict[str, Any]], today: date) -> None:
-    said = {field: model.get(field) for field in _FIELDS}
+def _update(row: dict[str, Any], model: Mapping[str, Any], rows: dict[str, dict[str, Any]], today: date) -> None:
+    listed_facts = {field: model.get(field) for field in _FIELDS}
     if (successor := model.get("successor")) in rows:
-        said["successor"] = f"{row['provider']}/{rows[successor]['id']}"
+        listed_facts["successor"] = f"{row['provider']}/{rows[successor]['id']}"
     if model.get("capabilities"):
-        # No list states every capability, so that none takes one away.
-        said["capabilities"] = sorted({*row.get("capabilities", ()), *model["capabilities"]})
+        # Lists are incomplete about capabilities, so they only add some.
+        listed_facts["capabilities"] = sorted({*row.get("capabilities", ()), *model["capabilities"]})
     if model.get("price_input") is not None and model.get("price_output") is not None:
-        said["prices"] = _prices(row.get("prices", []), model["price_input"], model["price_output"], today)
-    changed = {field: value for field, value in said.items() if value is not None and value != row.get(field)}
+        listed_facts["prices"] = _prices(row.get("prices", []), model["price_input"], model["price_output"], today)
+    changed = {field: value for field, value in listed_facts.items() if value is not None and value != row.get(field)}
     if changed:
         origin = f"{row['provider']}'s own list of {today.isoformat()}"
         row |= changed | {"as_of": today.isoformat()}
@@ -76,7 +76,7 @@ def _take(row: dict[str, Any], model: Mapping[str, Any], rows: dict[str, dict[st
 
 
 def _prices(prices: list[dict[str, Any]], usd_input: float, usd_output: float, today: date) -> list[dict[str, Any]]:
-    """A list price that moved begins today; what the list does not say of caches stays."""
+    """Add a changed list price, valid from today; prices of caches are kept."""
     newest = prices[-1] if prices else {}
     if (newest.get("input"), newest.get("output")) == (usd_input, usd_output):
         return prices

@@ -1,6 +1,6 @@
-"""Bring a catalogue up to date with data that the caller has fetched or read: no network, no clock, no printing.
+"""Catalogue updates from data that the caller fetched or read.  Pure.
 
-The order is `merge_*`, `diff` for the user's eyes, `check`, and only then `write.take`.
+The order of calls is `merge_*`, `diff` for display, `check`, and then `catalogue_file.write_catalogue`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-MAX_FOLD = 20
+MAX_PRICE_FACTOR = 20
 FACTS = ("context_window", "max_output", "capabilities", "quality", "deprecated_on", "retires_on", "successor")
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two catalogues; `what` is the price's kind or the field, old and new as they are kept."""
+    """One difference between two catalogues; `what` is the kind of price or the field, `old` and `new` its values."""
 
     kind: Literal["price up", "price down", "price known", "price unknown", "new", "gone", "retiring", "changed"]
     model: str
@@ -37,24 +37,24 @@ class Change:
 
 
 def merge_file(catalogue: dict[str, Any], data: bytes, today: date) -> dict[str, Any]:
-    """Take a file in: a whole catalogue as it is, or what genai-prices publishes as new prices.
+    """Return the catalogue of a file: a complete catalogue, or `catalogue` with the data of genai-prices merged.
 
     Raises:
-        RequestError: it is neither.
+        RequestError: the file is neither, or is invalid.
     """
-    read = _parsed(data)
-    if isinstance(read, dict):
-        read.pop("crc", None)
-        check_catalogue(read)
-        return read
+    document = _parsed(data)
+    if isinstance(document, dict):
+        document.pop("crc", None)
+        check_catalogue(document)
+        return document
     return merge_prices(catalogue, data, today)
 
 
 def merge_prices(catalogue: dict[str, Any], data: bytes, today: date) -> dict[str, Any]:
-    """Return the catalogue with the prices that genai-prices publishes for its models, each by its own record.
+    """Return the catalogue with the prices of its models in the data of genai-prices.
 
     Raises:
-        RequestError: the data is not what genai-prices publishes, or knows none of the models.
+        RequestError: the data has another format, or none of the models.
     """
     merged = deepcopy(catalogue)
     try:
@@ -66,16 +66,16 @@ def merge_prices(catalogue: dict[str, Any], data: bytes, today: date) -> dict[st
                 _set_prices(row, price_rows(record["prices"], record.get("price_variants")), today)
                 found += 1
     except _MALFORMED as error:
-        raise RequestError(f"not what genai-prices publishes ({type(error).__name__}: {error})") from error
+        raise RequestError(f"not in the format of genai-prices ({type(error).__name__}: {error})") from error
     if not found:
-        raise RequestError("the prices are of none of the catalogue's models")
+        raise RequestError("no price is of a model in the catalogue")
     merged["as_of"] = today.isoformat()
     check_catalogue(merged)
     return merged
 
 
 def _set_prices(row: dict[str, Any], prices: list[dict[str, Any]], today: date) -> None:
-    """A promise of how long a price holds outlives a refresh that leaves the price as it is."""
+    """Replace the prices of a row; the `valid_until` of an unchanged price is kept."""
     until = row["prices"][-1].get("valid_until") if row.get("prices") else None
     if until and _undated(prices[-1]) == _undated(row["prices"][-1]):
         prices[-1]["valid_until"] = until
@@ -88,7 +88,7 @@ def _undated(price: dict[str, Any]) -> dict[str, Any]:
 
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
-    """Return what is different, by model: prices that move, models that come and go, ends, and other facts."""
+    """Return the differences, sorted by model: prices, added and removed models, retirements and other facts."""
     before, after = _by_name(old), _by_name(new)
     changes = [Change("new", name) for name in after if name not in before]
     changes += [Change("gone", name) for name in before if name not in after]
@@ -109,12 +109,12 @@ def diff(old: dict[str, Any], new: dict[str, Any]) -> tuple[Change, ...]:
 
 
 def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> None:
-    """Let a new catalogue pass that is sound, no older than the one before, and moves no price more than 20-fold.
+    """Check that a new catalogue is valid, is not older than the old one, and changes no price more than 20-fold.
 
-    `force` lets an older one and such a price pass, but never what is unsound.
+    `force` accepts an older catalogue and such a price, never an invalid catalogue.
 
     Raises:
-        RequestError: it is not to be taken; the message names the model and the reason.
+        RequestError: a check failed; the message has the model and the reason.
     """
     check_catalogue(new)
     if force:
@@ -127,11 +127,11 @@ def check(old: dict[str, Any], new: dict[str, Any], *, force: bool = False) -> N
     before = _by_name(old)
     for name, row in _by_name(new).items():
         for kind, was, now in _moved_prices(before.get(name, {}), row):
-            if was is not None and now is not None and max(was, now) > MAX_FOLD * min(was, now):
+            if was is not None and now is not None and max(was, now) > MAX_PRICE_FACTOR * min(was, now):
                 raise RequestError(
-                    f"the price of {name} for {kind} moves from {was} to {now} USD per million tokens",
+                    f"the price of {name} for {kind} changes from {was} to {now} USD per million tokens",
                     hint=OptionText(
-                        f"that is more than {MAX_FOLD}-fold: check it, then use ", Remedy("force", value=True)
+                        f"that is more than {MAX_PRICE_FACTOR}-fold: check it, then use ", Remedy("force", value=True)
                     ),
                 )
 
@@ -148,7 +148,7 @@ def _by_name(catalogue: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _moved_prices(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    """The newest prices that differ, each tier a kind of its own."""
+    """Yield the newest prices that differ; each tier counts as a separate kind."""
     before, after = dict(_flat(old)), dict(_flat(new))
     for kind in dict.fromkeys((*before, *after)):
         if before.get(kind) != after.get(kind):

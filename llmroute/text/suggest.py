@@ -1,4 +1,4 @@
-"""Which of some words was nearly written: what "did you mean" offers."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ if TYPE_CHECKING:
 
 
 def nearest(written: str, words: Iterable[str]) -> str | None:
-    """Return the word that is written most like this one, None where none nearly is.
-
-    Upper and lower case differ: bring both to one where that is not meant.
-    """
-    # Only who has mistyped something waits for it.
+    """Return the most similar word, case-sensitive, or None where none is similar."""
+    # Imported only after a mistyped name.
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(written, [*words], n=1)), None)

@@ -214,7 +214,7 @@ class Exchange(BlockingExchange):
             raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
 
     def close(self) -> None:
-        """Let go of the connection; see `BlockingExchange.close`."""
+        """Release the connection; see `BlockingExchange.close`."""
         with self._lock:
             self._left = True
             if self._response is None:

@@ -33,31 +33,31 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keep
 
 
 class PooledClient(Generic[Client]):
-    """A client, and how many exchanges it has under way; safe to share between threads."""
+    """A client and the number of its exchanges in flight; thread-safe."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._under_way = 0
+        self._in_flight = 0
         self._left_s = 0.0
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
-        """Begin an exchange, unless as many as may be are under way."""
+        """Begin an exchange, unless the maximum number is in flight."""
         with self._lock:
-            free = self._under_way < MOST_AT_ONCE
-            self._under_way += free
+            free = self._in_flight < MOST_AT_ONCE
+            self._in_flight += free
         return free
 
     def leave(self) -> None:
         """Say that an exchange has ended."""
         with self._lock:
-            self._under_way -= 1
+            self._in_flight -= 1
             self._left_s = time.monotonic()
 
     def is_idle(self) -> bool:
         """Whether it has had nothing to do for as long as its connections are kept."""
         with self._lock:
-            return not self._under_way and time.monotonic() - self._left_s > KEEPALIVE_S
+            return not self._in_flight and time.monotonic() - self._left_s > KEEPALIVE_S
 
 
 class OwnClients(Generic[Client]):

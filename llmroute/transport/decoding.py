@@ -35,7 +35,7 @@ class BodyLimits:
             response.headers["content-encoding"] = encoding = "gzip"
         if encoding not in (*_IDENTITY, "gzip", "deflate"):
             told = encoding if _NAME.fullmatch(encoding) else "what has no name"
-            raise BadOutputError(f"the answer is encoded as {told}, which nobody asked for")
+            raise BadOutputError(f"the answer is encoded as {told}, which was not requested")
         self._piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
         self._members = _Members() if encoding == "gzip" else None
         if self._members is not None:

@@ -17,7 +17,7 @@ AttemptErrorT = TypeVar("AttemptErrorT", bound="AttemptError")
 FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 """What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
 
-CLOSED_MEANWHILE = "the service was closed while a request was under way"
+CLOSED_MEANWHILE = "the service was closed while a request was in flight"
 _LONGEST_REASON = 200
 
 

@@ -28,7 +28,7 @@ class BlockingExchange(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the connection; a body that is not at its end closes it."""
+        """Release the connection; it is closed if the body was not read to its end."""
 
     def pieces(self, left_s: Callable[[], float]) -> Iterator[bytes]:
         """Yield the rest of the body as it comes, each piece within as many seconds as are left then.

@@ -86,9 +86,9 @@ def test_a_promise_outlives_a_refresh_that_leaves_the_price_as_it_is() -> None:
     [
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (b"[1]", "not what genai-prices publishes"),
-        (b"[]", "none of the catalogue's models"),
-        (published({"input_mtok": 1}, "gpt-99"), "none of the catalogue's models"),
+        (b"[1]", "not in the format of genai-prices"),
+        (b"[]", "no price is of a model in the catalogue"),
+        (published({"input_mtok": 1}, "gpt-99"), "no price is of a model in the catalogue"),
         (published({"input_mtok": -1}), "is not a price"),
         (published({"input_mtok": "1"}), "is not a price"),
         (published({"input_mtok": 1e-9}), "more than six decimals"),
@@ -136,7 +136,7 @@ def test_a_price_that_moves_more_than_twentyfold_is_refused_unless_forced(usd: f
     if passes:
         check(SHIPPED, new)
         return
-    with pytest.raises(RequestError, match="openai/gpt-6-luna for input moves from") as refusal:
+    with pytest.raises(RequestError, match="openai/gpt-6-luna for input changes from") as refusal:
         check(SHIPPED, new)
     assert "force=True" in str(refusal.value.hint)
     assert "--force" in in_flags(refusal.value.hint or "")

@@ -354,7 +354,7 @@ def test_a_gzip_bomb_within_a_gzip_bomb_is_refused_unopened(fetch: Fetch) -> Non
     body = gzip.compress(gzip.compress(b"\0" * 2**20))
     error = failure_of(fetch, [reply(200, body, headers={"content-encoding": "gzip, gzip"})])
     assert isinstance(error, BadOutputError)
-    assert error.message == "the answer is encoded as gzip, gzip, which nobody asked for"
+    assert error.message == "the answer is encoded as gzip, gzip, which was not requested"
 
 
 def test_a_body_of_just_the_limit_is_taken(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:

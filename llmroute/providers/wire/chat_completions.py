@@ -35,7 +35,7 @@ _TIER_WORDS = {"standard": "default"}
 
 
 class Dialect(NamedTuple):
-    """Who speaks the format, where, and in what they differ.
+    """A provider that uses the format: its name, base URL and differences.
 
     `service_tiers` says that a request may choose one.  `max_completion_tokens` says that the provider's own address
     takes the limit under that name for every model; behind another address the model's own name for it holds.

@@ -56,7 +56,7 @@ def test_a_wrong_row_is_2_in_one_line_that_names_the_key_and_the_file(text: str,
     for _ in range(2):
         ran = run("models", home=tmp_path)
         assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
-        assert ran.err.startswith(f"llmroute: {key}: ")
+        assert ran.err.startswith(f"llmroute: {tmp_path / 'llmroute' / 'config.toml'}: {key}")
         assert "config.toml" in ran.err
 
 
