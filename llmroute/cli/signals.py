@@ -1,4 +1,4 @@
-"""Signals become an exception once, so that the attempt under way is settled; the second one leaves at once.
+"""Signals become an exception once, so that the open attempt is settled; the second one leaves at once.
 
 Python runs a handler only between two of its own steps, and a wait for a locked ledger is one long step.  So a thread
 listens too: the second signal ends the program whatever it is doing.
@@ -21,7 +21,7 @@ from llmroute import exit_codes
 from llmroute.cli.standard_streams import OutputFailed, ReaderGone
 
 GRACE_S = 20.0
-"""How long what is under way may take to end after the first signal."""
+"""How long open work may take to end after the first signal."""
 SETTLE_S = 3.0
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 

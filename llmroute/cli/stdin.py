@@ -41,7 +41,7 @@ def _read_stdin(*, asked: bool, quiet: bool) -> bytes:
 
 
 def _hint_when_silent() -> None:
-    """Say what is waited for when a pipe stays silent: it may be one that nobody will ever write to."""
+    """Say what is waited for when a pipe stays silent: it may have no writer at all."""
     import select
 
     try:

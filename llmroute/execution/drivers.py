@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AsyncLedgerWriter(Protocol):
-    """What writes attempts into the ledger for those who await."""
+    """Writes attempts into the ledger for asynchronous callers."""
 
     async def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the longest answer that a budget leaves it."""
@@ -96,7 +96,7 @@ class _Driver:
         return None
 
     def close(self) -> None:
-        """Let go of the exchange that is open."""
+        """Release the open exchange."""
         ended, self._exchange = self._exchange, None
         if ended is not None:
             ended.close()

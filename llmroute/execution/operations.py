@@ -65,7 +65,7 @@ class Read(NamedTuple):
 
 
 class Close:
-    """Let go of the open exchange; a driver that is left does so by itself."""
+    """Release the open exchange; a driver that is left does so by itself."""
 
 
 class Sleep(NamedTuple):

@@ -14,7 +14,7 @@ CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
   as the price after a promotion is not known, and the dearest known was taken
 * at_most: the whole reservation, as no usage is known and a budget binds; the true cost may be less
 * at_least: computed, and something has a price that is not known, or the end of its price has passed
-* corrected: told by a person
+* corrected: set by the user
 
 Of a pending row it says how the row is settled if its process dies: `estimated` or `at_most`.
 """

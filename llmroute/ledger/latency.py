@@ -1,6 +1,6 @@
 """What calls have taken: a level, how far answers scatter around it, and how likely there is trouble that passes.
 
-In natural logarithms of seconds, with a level m that rests on n calls, a variance v and a chance p of trouble that has
+In natural logarithms of seconds, with a level m of n calls, a variance v and a chance p of trouble that has
 lasted s hours and adds d, and an answer x that comes a hours after the one before:
 
     q  = p e^(-a (a + 2 s) / 4),  q <- q + (1 - q) 0.02 n / (n + 0.1) (1 - e^(-a / 2))      in trouble now?
@@ -60,7 +60,7 @@ FEW_MODELS = 5
 class Latency(NamedTuple):
     """What is known of one model's seconds.
 
-    `weight` is how many calls the level rests on at `at_ms`, `log_sum` that times the level; `trouble` is how likely
+    `weight` is how many calls are behind the level at `at_ms`, `log_sum` that times the level; `trouble` is how likely
     the last answer came of trouble, which began at `since_ms` at the latest and adds `slower` to the level.
     """
 

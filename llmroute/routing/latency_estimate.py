@@ -11,7 +11,7 @@ models:
 m + v / 2 is the mean of a log-normal distribution, and what trouble adds is the mean over being in it and not.  The
 first that is taken off is a lower confidence bound, so that what is hardly known gets tried; the second is what another
 look is worth: what may have been missed meanwhile grows with the square of the time, the look costs one call among
-many, and who was in trouble may be out of it.
+many, and the trouble may be over.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def side_by_side(
 ) -> dict[str, T | LLMRouteError]:
     """Call `ask` with each name and the moment (monotonic) by which it must return, all at once.
 
-    What it raises takes the place of what it returns.  Nobody is waited for beyond that moment, not even a thread that
+    What it raises takes the place of what it returns.  Nothing is waited for beyond that moment, not even a thread that
     looks an address up, which nothing can interrupt.
     """
     until = time.monotonic() + within_s

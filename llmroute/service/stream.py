@@ -63,7 +63,7 @@ class Stream(_Answered):
 
 
 class SyncStream(_Answered):
-    """As `Stream`, for those who block; a context manager that breaks the answer off where its block is left."""
+    """As `Stream`, for blocking callers; a context manager that breaks the answer off where its block is left."""
 
     def __init__(self, pieces: Generator[str | LLMResponse, None, None]) -> None:
         self._pieces = pieces

@@ -34,7 +34,7 @@ class AnswerWriter:
         """Write a piece at once.
 
         Raises:
-            ReaderGone: nobody reads any more.
+            ReaderGone: the reader has closed the pipe.
             OutputFailed: stdout takes no more.
         """
         text = self._held + piece

@@ -39,7 +39,7 @@ class Sent(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What is written of an attempt; `doubt` is what a person must be told of it.
+    """What is written of an attempt; `doubt` is a warning about it.
 
     `price` is the one that a fact was priced by, and `service` what else set it.
     """

@@ -101,7 +101,7 @@ def _uv() -> str | None:
 
 
 def _by_hand(packages: Sequence[str]) -> str:
-    """Return the command for a person, by the program that made this environment, else by one that is here."""
+    """Return the installation command, by the program that made this environment, else by one that is here."""
     home, python = Path(sys.prefix), sys.executable or "python3"
     if (home / "pipx_metadata.json").is_file():
         command = ["pipx", "runpip", home.name, "install"]

@@ -28,7 +28,7 @@ KEPT_S = 86_400.0
 KEPT_UNSEEN_S = 60.0
 """How long it holds where the server's list gives no digest: the model may be another by now."""
 LOADED_S = 300.0
-"""How long a server keeps a model that is not called, unless it was told otherwise."""
+"""How long a server keeps a model that is not called, unless configured differently."""
 _MOST_BYTES = 1_000_000
 
 

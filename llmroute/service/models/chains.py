@@ -64,7 +64,7 @@ def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
 
 
 def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[str]:
-    """Write a chain of the user's own into config.toml; return what a person should know of it.
+    """Write a chain of the user's own into config.toml; return a notice about it.
 
     Raises:
         RequestError: the name cannot be one, or an entry is no model.
@@ -88,7 +88,7 @@ def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[st
 
 
 def remove_chain(service: LLMService, name: str) -> list[str]:
-    """Remove a chain of the user's own from config.toml; return what a person should know of it.
+    """Remove a chain of the user's own from config.toml; return a notice about it.
 
     Raises:
         RequestError: there is no such chain, or it is a predefined one.

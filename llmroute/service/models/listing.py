@@ -47,7 +47,7 @@ def listed(registry: ModelRegistry, provider: str | None = None) -> list[PricedM
 
 
 def named_here(service: LLMService, name: str) -> ModelConfig:
-    """Return the model that a person means by a name, one that only the local server knows too.
+    """Return the model of a name, one that only the local server knows too.
 
     Raises:
         RequestError: no model is called so, or several families are.

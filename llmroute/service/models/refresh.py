@@ -83,7 +83,7 @@ def prepare(
     """Return the catalogue with new prices from `source`, and with what the providers' own lists say.
 
     `source` is an address, or a file: then nothing is sent to anybody.  `watch` is told what is being fetched, the
-    bytes that are here, and of how many, None where nobody says.
+    bytes that are here, and of how many, None where unknown.
 
     Raises:
         RequestError: the data cannot be read or is not sound.
