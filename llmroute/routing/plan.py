@@ -73,7 +73,7 @@ class Candidate(NamedTuple):
         expected_cost_picousd: for this request, integer pico-USD; None if the price is unknown.
         worst_cost_picousd: likewise, at most.
         typical_s: typical seconds to a complete answer of the provider, used while `stats` has no latency.
-        quality: 0 to 100; `quality_basis` says what it rests on (a rating, a predecessor's, the price).
+        quality: 0 to 100; `quality_basis` says what it is based on (a rating, a predecessor's, the price).
         output: expected output tokens.
         unusable: why it cannot be called (no key, server down, retired); None if it can.
         provider_unusable: whether that reason holds for every model of the provider.
