@@ -229,7 +229,7 @@ def test_a_price_that_moves_too_far_names_the_option_too() -> None:
     dearer = json.loads(json.dumps(catalogue))
     price = next(row for row in dearer["models"] if row["prices"] and row["prices"][-1].get("input"))["prices"][-1]
     price["input"] *= 1000
-    with pytest.raises(errors.RequestError, match="moves from") as found:
+    with pytest.raises(errors.RequestError, match="changes from") as found:
         check(catalogue, dearer)
     assert str(found.value.hint).endswith("check it, then use force=True")
     assert in_flags(found.value.hint or "").endswith("check it, then use --force")
