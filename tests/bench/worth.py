@@ -30,6 +30,8 @@ WORLDS = 60
 MODELS = 18
 CALLS = 1_000
 SPREAD = 1.3
+OF_ONE_TASK = 0.8
+"""The standard deviation within one task: measured from 0.7 to 1.0, by model."""
 SHORTEST, LONGEST = 330, 19_000
 REASONS_FROM_TOKENS = 1_500
 RATING_ERROR = 4.0
@@ -72,9 +74,9 @@ class SimulatedModel:
         stats = ModelStats(ttft_s=1.0, s_per_token=0.01, success=1.0, answers=self.answers)
         return candidate(self.name, cost=cost, quality=self.quality, tokens=length.tokens, stats=stats)
 
-    def call(self, chance: random.Random) -> float:
+    def call(self, chance: random.Random, spread: float = SPREAD) -> float:
         """Answer once: learn the length, and return the cost in USD."""
-        tokens = max(round(chance.lognormvariate(math.log(self.tokens) - SPREAD**2 / 2, SPREAD)), 1)
+        tokens = max(round(chance.lognormvariate(math.log(self.tokens) - spread**2 / 2, spread)), 1)
         self.answers = Answers(self.answers.number + 1, self.answers.tokens + tokens)
         return self._cost_usd(tokens)
 
@@ -110,12 +112,12 @@ def chosen(models: Sequence[SimulatedModel], strategy: str) -> SimulatedModel:
     return next(one for one in models if one.name == first)
 
 
-def share_within_a_quarter(seed: int, answers: int) -> float:
+def share_within_a_quarter(seed: int, answers: int, spread: float = SPREAD) -> float:
     """Return the share of models whose expected cost is within 25 % of the truth after so many answers of each."""
     chance, models = random.Random(seed + 10**6), world(seed)
     for one in models:
         for _ in range(answers):
-            one.call(chance)
+            one.call(chance, spread)
     return mean(abs(one.expected_usd() / one.cost_usd - 1) <= 0.25 for one in models)
 
 
@@ -152,7 +154,12 @@ def measure(worlds: int = WORLDS) -> BenchResult:
         Measurement("worlds: balanced within 5 points at half the cost", "all", 0.5, near_and_cheap, at_least=True),
     ]
     found.figures = [
-        {"after": answers, "within_a_quarter": mean(share_within_a_quarter(seed, answers) for seed in range(worlds))}
+        {
+            "spread": spread,
+            "answers": answers,
+            "within_a_quarter": mean(share_within_a_quarter(seed, answers, spread) for seed in range(worlds)),
+        }
+        for spread in (OF_ONE_TASK, SPREAD)
         for answers in (8, 20, 60)
     ]
     found.figures += [{"spend_over_best": {"mean": mean(spend), "median": median(spend), "most": max(spend)}}]
