@@ -66,6 +66,7 @@ def loaded(line: str, *, home: Path, code: int = 0, **settings: str) -> set[str]
 # httpx reads proxies by the one, and takes cookies by the other.
 SENDS = {"httpcore", "httpx", "http.client", "urllib.request"}
 KEEPS = {"sqlite3"}
+TABLES = {"rich"}
 REPORTS = KEEPS | {"sqlite_utils", "click"}  # the one brings the other
 LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "": set(),
@@ -75,11 +76,11 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "stream --help": set(),
     "gen hi -m openai/gpt-4o": SENDS | KEEPS,
     "gen hi -m openai/gpt-4o --no-fallback --json": SENDS | KEEPS,
-    "gen hi -m openai/gpt-4o --no-fallback --dry-run": KEEPS,
+    "gen hi -m openai/gpt-4o --no-fallback --dry-run": KEEPS | TABLES,
     "gen --batch prompts -m openai/gpt-4o": SENDS | KEEPS | {"asyncio", "pydantic"},
     "gen --batch prompts --lines -m openai/gpt-4o": SENDS | KEEPS | {"asyncio"},
     "stream hi -m openai/gpt-4o": SENDS | KEEPS,
-    "health": (4, SENDS | KEEPS),
+    "health": (4, SENDS | KEEPS | TABLES),
     "models": set(),
     "models --help": set(),
     "models --sort price --capability code": set(),
@@ -88,10 +89,10 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "models pull ollama/nobody": (4, SENDS),
     "models pull builtin/smollm2-135m": set(),
     "models refresh --from nothing.json": (2, {"pydantic"}),
-    "costs": KEEPS,
+    "costs": KEEPS | TABLES,
     "costs --by hour --csv": KEEPS,
     "costs --help": set(),
-    "costs calls": REPORTS,
+    "costs calls": REPORTS | TABLES,
     "costs correct 1 --cost 1": KEEPS,
     "costs export bill.csv": REPORTS,
     "costs path": set(),
@@ -101,8 +102,8 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs prune --older-than 90d --yes": KEEPS,
     "costs budget": set(),
     "costs budget set --month 5": {"tomlkit", "tomllib"},
-    "chains": SENDS,
-    "chains show FAST_LATENCY": SENDS,
+    "chains": SENDS | TABLES,
+    "chains show FAST_LATENCY": SENDS | TABLES,
     "chains set MINE openai/gpt-4o": {"tomlkit", "tomllib"},
     "chains remove MINE": {"tomlkit", "tomllib", "pydantic"},
     "chains test FAST_LATENCY -y": (4, SENDS | KEEPS),
@@ -136,7 +137,7 @@ def test_every_command_and_sub_command_says_what_it_loads() -> None:
 
 
 def test_costs_without_a_ledger_load_none(tmp_path: Path) -> None:
-    assert loaded("costs", home=tmp_path) <= KEEPS
+    assert loaded("costs", home=tmp_path) <= KEEPS | TABLES
     assert not (tmp_path / "llmroute" / "ledger.db").exists()
 
 

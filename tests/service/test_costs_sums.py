@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from llmroute.cli.commands.costs import report
-from llmroute.cli.output.charts import cost, unpainted
-from llmroute.cli.output.costs import as_csv, as_json, as_markdown, lines_of
+from llmroute.cli.output.charts import cost
+from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
+from llmroute.cli.output.tables import rendered
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.reports import DIMENSIONS
@@ -205,7 +206,7 @@ def test_each_form_reads_back_to_the_same_figures(by: str | None, config: Config
 def test_the_table_for_people_tells_the_same_figures(width: int | None, by: str, config: Config) -> None:
     now = NOWS[0].astimezone(ZoneInfo("Europe/Berlin"))
     told = bill(config, CostQuery("month", by=by), now=now)
-    text = unpainted(lines_of(told, Comparison(None, None), None, width))
+    text = rendered(report_parts(told, Comparison(None, None), None, width), width)
     head, *table = text.partition("\n\n")[2].splitlines()
     assert head.split() == [by, "cost", "calls", "failed", "in", "out"]
     figures = [line.rsplit(maxsplit=5)[-5:] for line in table if len(line.split()) > 4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -53,3 +54,8 @@ def run_on_terminal(
         return Seen(process.wait(30), shown.decode().replace("\r\n", "\n"))
     finally:
         os.close(master)
+
+
+def without_escapes(text: str) -> str:
+    """Return the text without colors and cursor movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)

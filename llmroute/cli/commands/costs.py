@@ -14,8 +14,9 @@ from llmroute.cli.commands.costs_ledger import backup, check, prune, restore
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
-from llmroute.cli.output.costs import as_csv, as_json, as_markdown, lines_of
+from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
 from llmroute.cli.output.stdout import write_json, write_text
+from llmroute.cli.output.tables import rendered
 from llmroute.cli.output.terminal import fancy, harmless, width
 from llmroute.errors import RequestError
 
@@ -98,13 +99,12 @@ def show(
         LedgerError: the ledger cannot be read.
     """
     if form == "text":
-        from llmroute.cli.output.charts import painted, unpainted
         from llmroute.service.costs.comparison import cost_screen
 
         screen = cost_screen(config, question, charts=fancy(color), now=now)
         fit = width() if screen.charts or sys.stdout.isatty() else None
-        lines = lines_of(screen.report, screen.comparison, screen.charts, fit)
-        write_text(painted(lines, width()) if screen.charts else unpainted(lines))
+        parts = report_parts(screen.report, screen.comparison, screen.charts, fit)
+        write_text(rendered(parts, fit, color=bool(screen.charts)))
         return
     from llmroute.service.costs.report import bill
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from llmroute.cli.markdown.blocks import Blocks
-from llmroute.cli.output.terminal import fancy, harmless, width
+from llmroute.cli.output.terminal import fancy, harmless, rich_console, width
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -27,18 +27,8 @@ class MarkdownWriter:
     """
 
     def __init__(self, color: str = "auto") -> None:
-        from rich.console import Console
-
         self._fancy = fancy(color)
-        self._console = Console(
-            file=sys.stdout,
-            force_terminal=self._fancy,
-            color_system="standard" if self._fancy else None,
-            no_color=False,
-            legacy_windows=False,
-            width=width(),
-            _environ={},
-        )
+        self._console = rich_console(sys.stdout, width(), color=self._fancy)
         self._blocks = Blocks()
         self._begun = False
         self._growing: _Growing | None = None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.output.tables import cell, columns, fitted, money
 from llmroute.cli.output.terminal import DEFAULT_WIDTH
-from llmroute.cli.output.text_width import wrapped
 from llmroute.service.costs.spreadsheet import harmless_cell
 from llmroute.types import PICO_PER_USD
 
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from llmroute.cli.output.charts import Piece
+    from rich.console import RenderableType
+
     from llmroute.ledger.reports import Line, Part
     from llmroute.service.costs.comparison import ChartData, Comparison, PreviousPeriod, WhatIf
     from llmroute.service.costs.report import CostReport
@@ -127,19 +127,26 @@ def _exact(value: Any) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def lines_of(told: CostReport, seen: Comparison, bars: ChartData | None, width: int | None) -> list[list[Piece]]:
-    """Return what a person sees; no line is longer than `width`, and there are no bars unless they are given."""
-    shown = [[(text, style)] for text, style in _headline(told, seen.before, width)]
-    if bars and bars.budgets:
-        shown += [[], [("budgets", "bold")], *budget_chart(bars.budgets, width or DEFAULT_WIDTH)]
-    if bars and len(bars.days) > 1 and told.total.call_count:
-        shown += [[], [("per day", "bold")], *day_chart(bars.days, width or DEFAULT_WIDTH)]
-    if told.total.call_count:
-        head, *rest = _text_table(told, width).splitlines()
-        shown += [[], [(head, "bold")], *([(text, "")] for text in rest)]
-    if seen.what_if is not None:
-        shown += [[], *([(text, "dim")] for text in wrapped(_if_told(told, seen.what_if), width or DEFAULT_WIDTH))]
-    return shown
+def report_parts(
+    report: CostReport, comparison: Comparison, charts: ChartData | None, width: int | None
+) -> list[RenderableType]:
+    """Return the report for a person, to be rendered at `width`; charts are included only if given."""
+    from rich.constrain import Constrain
+    from rich.text import Text
+
+    columns_ = width or DEFAULT_WIDTH
+    parts: list[RenderableType] = [Text(_sentence(report), "bold")]
+    parts += map(Text, _details(report, comparison.before))
+    if charts and charts.budgets:
+        parts += [Text(), Text("budgets", "bold"), budget_chart(charts.budgets, columns_)]
+    if charts and len(charts.days) > 1 and report.total.call_count:
+        parts += [Text(), Text("per day", "bold"), day_chart(charts.days, columns_)]
+    if report.total.call_count:
+        head, *rows = _text_table(report, width).splitlines()
+        parts += [Text(), Text(head, "bold"), *(Text(row, overflow="ignore", no_wrap=True) for row in rows)]
+    if comparison.what_if is not None:
+        parts += [Text(), Constrain(Text(_if_told(report, comparison.what_if), "dim"), columns_)]
+    return parts
 
 
 def _sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
@@ -163,19 +170,16 @@ def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _headline(told: CostReport, before: PreviousPeriod | None, width: int | None) -> list[tuple[str, str]]:
-    total = told.total
-    lines = [(text, "bold") for text in _wrapped(_sentence(told), width)]
-    if before is not None and (total.call_count or before.total.call_count):
-        lines += [(text, "") for text in _wrapped(_change(total, before), width)]
+def _details(report: CostReport, before: PreviousPeriod | None) -> list[str]:
+    total = report.total
+    lines = [_change(total, before)] if before and (total.call_count or before.total.call_count) else []
     if not total.call_count:
         return lines
     cached = f" ({total.cached_input_tokens:,} cached)" if total.cached_input_tokens else ""
-    tokens = f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out"
-    lines += [(text, "") for text in _wrapped(tokens, width)]
-    lines += [(text, "") for told_of in _doubts(told) for text in _wrapped(told_of, width)]
+    lines.append(f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out")
+    lines += _doubts(report)
     if total.fallback_cost_picousd:
-        lines.append((f"fallbacks cost {money(total.fallback_cost_usd)} of it", ""))
+        lines.append(f"fallbacks cost {money(total.fallback_cost_usd)} of it")
     return lines
 
 
@@ -243,9 +247,3 @@ def _text_table(told: CostReport, width: int | None) -> str:
     ]
     numbers = (1, 2, 3, 4, 5)
     return columns(head, rows, numbers=numbers) if width is None else fitted(head, rows, 0, width, numbers)
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    if width is None:
-        return [text]
-    return wrapped(text, width)

@@ -9,7 +9,6 @@ from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, fitted, flowing, money
 from llmroute.cli.output.terminal import harmless, width
-from llmroute.cli.output.text_width import cells
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.strategies import chance_right
 
@@ -61,14 +60,16 @@ def _entry_as_json(rank: int, entry: RankedCandidate) -> dict[str, Any]:
 
 
 def _as_text(plan: Plan, shown: int, fits: int | None) -> str:
+    from rich.cells import cell_len
+
     rows = [_cells(rank, entry) for rank, entry in enumerate(plan.entries[:shown], 1)]
     head = ("", "model", "expected", "at most", "time", "tokens", "quality", "score")
     numbers = (0, 2, 3, 4)
     table = columns(head, rows, numbers)
-    if fits is not None and any(cells(line) > fits for line in table.splitlines()):
-        # The score, which is the longest, stands by itself where the line has no room for it.
-        table = fitted(head[:-1], [row[:-1] for row in rows], 1, fits, numbers)
-        table += "\n" + flowing(("", "score"), [[row[0], row[-1]] for row in rows], fits, numbers=(0,))
+    if fits is not None and any(cell_len(line) > fits for line in table.splitlines()):
+        # Where a line has no room for all, what the figures rest on and the score are below them.
+        table = fitted(head[:-3], [row[:-3] for row in rows], 1, fits, numbers)
+        table += "\n" + flowing(("", *head[-3:]), [[row[0], *row[-3:]] for row in rows], fits, numbers=(0,))
     more = len(plan.entries) - shown
     if more > 0:
         table += f"\n... and {more} more: --all shows them\n"

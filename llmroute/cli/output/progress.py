@@ -1,4 +1,4 @@
-"""How far something is, in one line on stderr: a bar, the rate, the time left; also what failed and what it cost.
+"""The progress bar on stderr: share, rate, time left, failures and cost, by rich.progress.
 
 with Bar(quiet=quiet) as bar:
     for done in ...:
@@ -7,33 +7,32 @@ with Bar(quiet=quiet) as bar:
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import deque
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self
 
 from llmroute.cli.output import status_line
-from llmroute.cli.output.charts import bar, percent
-from llmroute.cli.output.tables import money
-from llmroute.cli.output.terminal import harmless, width
-from llmroute.cli.output.text_width import cells, cut
+from llmroute.cli.output.charts import percent
+from llmroute.cli.output.tables import cell, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-EVERY_S = 0.1
-WINDOW_S = 30.0
-"""The rate is that of the last seconds, not of the whole run."""
-_WIDEST_BAR, _NARROWEST_BAR = 24, 6
-_WIDEST_LABEL = 24
-_MINUTE_S, _HOUR_S, _LONGEST_S = 60, 3600, 360_000
+    from rich.progress import Progress
+
+INTERVAL_S = 0.1
+RATE_WINDOW_S = 30.0
+"""The rate is an average over this span, not over the complete run."""
+_BAR_COLUMNS = 24
+_LABEL_COLUMNS = 24
+_MINUTE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressState:
-    """How far it is.  `total` is None where nobody knows it; what failed is among what is done."""
+    """The progress of one operation.  `total` is None if unknown; `failed` items are included in `done`."""
 
     label: str
     done: int
@@ -45,12 +44,12 @@ class ProgressState:
 
 
 class Bar:
-    """Draws where somebody looks, and takes itself away at the end of its `with` block."""
+    """Draws a progress bar on a terminal and removes it at the end of its `with` block."""
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted = status_line.wanted(quiet=quiet)
         self._clock = clock
-        self._past: deque[tuple[float, int]] = deque()
+        self._progress: Progress | None = None
         self._drawn_s = float("-inf")
 
     def __enter__(self) -> Self:
@@ -60,54 +59,76 @@ class Bar:
         if self._wanted:
             status_line.clear()
 
-    def show(self, progress: ProgressState) -> None:
-        """Show how far it is: ten times a second at most, so it may be told of each item."""
-        if not self._wanted:
+    def show(self, state: ProgressState) -> None:
+        """Show the state: at most ten times a second, so callers may report every item."""
+        if not self._wanted or self._clock() - self._drawn_s < INTERVAL_S:
             return
-        now = self._clock()
-        if now - self._drawn_s < EVERY_S:
-            return
-        self._drawn_s = now
-        if self._past and progress.done < self._past[-1][1]:
-            self._past.clear()  # something else has begun
-        self._past.append((now, progress.done))
-        while len(self._past) > 2 and now - self._past[1][0] >= WINDOW_S:  # noqa: PLR2004 (a rate needs two)
-            self._past.popleft()
-        since, before = self._past[0]
-        rate = (progress.done - before) / (now - since) if now - since >= 1 else None
-        status_line.draw(line(progress, rate, width(sys.stderr) - 1))
+        self._drawn_s = self._clock()
+        self._progress = self._progress or new_progress(self._clock)
+        advance(self._progress, state)
+        status_line.draw(self._progress)
 
 
-def line(progress: ProgressState, rate: float | None, columns: int) -> str:
-    """Return the line, at most `columns` wide.  `rate` is what is done in a second, None while nobody knows."""
-    label = cut(harmless(progress.label).partition("\n")[0], _WIDEST_LABEL)
-    told = " · ".join(_facts(progress, rate))
-    if not progress.total:
-        return cut(f"{label}  {told}", columns)
-    share = min(progress.done / progress.total, 1.0)
-    room = min(columns - cells(label) - cells(told) - len("   100%  "), _WIDEST_BAR)
-    drawn = f"{bar(share, room):<{room}} " if room >= _NARROWEST_BAR else ""
-    return cut(f"{label}  {drawn}{percent(share):>4}  {told}", columns)
+def new_progress(clock: Callable[[], float]) -> Progress:
+    """Return an empty display: label, bar, percent and facts in one line."""
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    return Progress(
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=_LABEL_COLUMNS),
+        ),
+        BarColumn(
+            _BAR_COLUMNS,
+            style="bright_black",
+            complete_style="cyan",
+            finished_style="cyan",
+            pulse_style="bright_black",
+        ),
+        TextColumn("{task.fields[facts]}", markup=False, style="none"),
+        auto_refresh=False,
+        get_time=clock,
+        speed_estimate_period=RATE_WINDOW_S,
+    )
 
 
-def _facts(progress: ProgressState, rate: float | None) -> list[str]:
-    facts = [_count(progress)]
-    if progress.failed:
-        facts.append(f"{progress.failed:,} failed")
+def advance(progress: Progress, state: ProgressState) -> None:
+    """Apply the state to the display; the rate starts anew with another label or total."""
+    label = cell(state.label)
+    task = progress.tasks[0] if progress.tasks else None
+    if task is None or task.description != label or state.done < task.completed:
+        if task is not None:
+            progress.remove_task(task.id)
+        progress.add_task(label, total=state.total or None, completed=state.done, facts="", done_before=state.done)
+        task = progress.tasks[0]
+    progress.update(task.id, total=state.total or None, completed=state.done)
+    # rich knows a speed only after two samples within its window; slower work gets its average.
+    average = (state.done - task.fields["done_before"]) / task.elapsed if task.elapsed and task.elapsed >= 1 else None
+    progress.update(task.id, facts=facts(state, task.speed or average))
+
+
+def facts(state: ProgressState, rate: float | None) -> str:
+    """Return percent, count, failures, rate, cost and time left; `rate` is per second, None if unknown."""
+    parts = [_count(state)]
+    if state.failed:
+        parts.append(f"{state.failed:,} failed")
     if rate:
-        facts.append(f"{_size(rate)}/s" if progress.unit == "bytes" else _rate(rate))
-    if progress.cost_usd is not None:
-        budget = "" if progress.budget_usd is None else f" of {money(progress.budget_usd)}"
-        facts.append(money(progress.cost_usd) + budget)
-    if rate and progress.total:
-        facts.append(f"{_time(max(progress.total - progress.done, 0) / rate)} left")
-    return facts
+        parts.append(f"{_size(rate)}/s" if state.unit == "bytes" else _rate(rate))
+    if state.cost_usd is not None:
+        budget = "" if state.budget_usd is None else f" of {money(state.budget_usd)}"
+        parts.append(money(state.cost_usd) + budget)
+    if rate and state.total:
+        parts.append(_time_left(max(state.total - state.done, 0) / rate))
+    share = f"{percent(min(state.done / state.total, 1.0)):>4}  " if state.total else ""
+    return share + " · ".join(parts)
 
 
-def _count(progress: ProgressState) -> str:
-    if progress.unit == "bytes":
-        return _size(progress.done) + (f" of {_size(progress.total)}" if progress.total else "")
-    return f"{progress.done:,}" + (f" of {progress.total:,}" if progress.total else "")
+def _count(state: ProgressState) -> str:
+    if state.unit == "bytes":
+        return _size(state.done) + (f" of {_size(state.total)}" if state.total else "")
+    return f"{state.done:,}" + (f" of {state.total:,}" if state.total else "")
 
 
 def _size(count: float) -> str:
@@ -120,9 +141,7 @@ def _rate(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{rate * _MINUTE_S:.0f}/min"  # noqa: PLR2004 (two figures)
 
 
-def _time(seconds: float) -> str:
-    if seconds >= _LONGEST_S:
-        return "days"
-    whole = round(seconds)
-    minutes = f"{whole % _HOUR_S // _MINUTE_S:02}" if whole >= _HOUR_S else f"{whole // _MINUTE_S}"
-    return (f"{whole // _HOUR_S}:" if whole >= _HOUR_S else "") + f"{minutes}:{whole % _MINUTE_S:02}"
+def _time_left(seconds: float) -> str:
+    if seconds >= timedelta(days=99).total_seconds():
+        return "months left"
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:") + " left"

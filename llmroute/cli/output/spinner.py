@@ -1,28 +1,24 @@
-"""A quiet sign of life on stderr while an answer is awaited; only where somebody looks."""
+"""A spinner with the elapsed seconds on stderr while the command waits; only on a terminal."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmroute.cli.output import status_line
-from llmroute.cli.output.terminal import width
-from llmroute.cli.output.text_width import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AFTER_S = 1.0
-EVERY_S = 0.2
-FRAMES = "|/-\\"
+DELAY_S = 1.0
+INTERVAL_S = 0.2
 
 
 @contextmanager
 def spinning(label: str = "", *, quiet: bool) -> Iterator[None]:
-    """Show elapsed seconds and a label after the first second, until the block ends."""
+    """Show a spinner, elapsed seconds and a label, from the first second until the block ends."""
     if not status_line.wanted(quiet=quiet):
         yield
         return
@@ -37,12 +33,13 @@ def spinning(label: str = "", *, quiet: bool) -> Iterator[None]:
         status_line.clear()
 
 
-def _spin(stop: threading.Event, started: float, label: str) -> None:
-    if stop.wait(AFTER_S):
+def _spin(stop: threading.Event, started_s: float, label: str) -> None:
+    if stop.wait(DELAY_S):
         return
-    turn = 0
+    from rich.spinner import Spinner
+
+    spinner = Spinner("line")
     while not stop.is_set():
-        told = f"{FRAMES[turn % len(FRAMES)]} {time.monotonic() - started:.0f} s  {label}".rstrip()
-        status_line.draw(cut(told, width(sys.stderr) - 1))
-        turn += 1
-        stop.wait(EVERY_S)
+        spinner.update(text=f"{time.monotonic() - started_s:.0f} s  {label}".rstrip())
+        status_line.draw(spinner)
+        stop.wait(INTERVAL_S)

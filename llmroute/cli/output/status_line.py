@@ -1,7 +1,6 @@
-"""The one line on stderr that is written over while something is under way; plain text, not one escape.
+"""The transient rich display on stderr (progress bar or spinner): shown on terminals only, cleared for other output.
 
-`rich.progress` and `rich.status` take 150 ms of CPU to import where typer takes 100, and they hide the cursor, which a
-killed process leaves hidden.
+rich is imported with the first draw, so a command that never draws does not load it.
 """
 
 from __future__ import annotations
@@ -9,39 +8,45 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from llmroute.cli.output.terminal import width
-from llmroute.cli.output.text_width import cells
 
-_writing = threading.Lock()
-_shown = ""
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_lock = threading.Lock()
+_live: Live | None = None
 
 
 def wanted(*, quiet: bool) -> bool:
-    """Whether anybody looks: stderr is a terminal that can go back to the beginning of its line."""
+    """Whether to draw: stderr is a terminal with cursor control, and --quiet is not set."""
     return not (quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb")
 
 
-def draw(text: str) -> None:
-    """Show `text`, which is narrower than the terminal, in place of what was shown."""
-    with _writing:
-        _write("\r" + text + " " * (_reachable() - cells(text)), text)
+def draw(display: RenderableType) -> None:
+    """Show the display in place of the previous one, at the current width of the terminal."""
+    global _live  # noqa: PLW0603 (the process has one stderr)
+    with _lock:
+        if _live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=sys.stderr)
+            _live = Live(
+                console=console, transient=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            )
+            _live.start()
+            console.show_cursor(show=True)  # A killed process must not leave the cursor hidden.
+        _live.console.width = width(sys.stderr) - 1
+        _live.update(display, refresh=True)
 
 
 def clear() -> None:
-    """Take the line away, so that something else may be written there."""
-    with _writing:
-        if _shown:
-            _write("\r" + " " * _reachable() + "\r", "")
-
-
-def _reachable() -> int:
-    """Return how many columns of what is shown can be written over: a terminal that was made narrower has broken it."""
-    return min(cells(_shown), width(sys.stderr) - 1)
-
-
-def _write(written: str, left: str) -> None:
-    global _shown  # noqa: PLW0603 (there is one stderr)
-    _shown = left
-    sys.stderr.write(written)
-    sys.stderr.flush()
+    """Remove the display so that other text can be written; the next draw shows it again."""
+    global _live  # noqa: PLW0603
+    with _lock:
+        if _live is not None:
+            _live.stop()
+            _live = None

@@ -1,8 +1,4 @@
-"""Tables and JSON: the only module that formats for people.
-
-Tables are made here because commands that print one need not load rich: `rich.table` with its console takes 120 ms of
-CPU to import where typer takes 100.
-"""
+"""Tables, the JSON form of a response, and the format of money."""
 
 from __future__ import annotations
 
@@ -10,23 +6,25 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.option_names import in_flags
-from llmroute.cli.output.terminal import harmless
-from llmroute.cli.output.text_width import cells, left, right, wrapped
+from llmroute.cli.output.terminal import harmless, rich_console
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
 
     from llmroute.types import AttemptRecord, LLMResponse, Usage
 
 _NARROWEST_NAME = 20
-_NARROWEST_TEXT = 12
+_UNLIMITED_COLUMNS = 100_000
 _GAP = "  "
 _FOUR_DECIMALS_USD = 0.0001
 _LEAST_USD = 0.0000001
 
 
 def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
-    """Return one attempt with the fields that DESIGN fixes."""
+    """Return an attempt as the documented JSON object."""
     return {
         "provider": attempt.provider,
         "model": attempt.model,
@@ -39,7 +37,7 @@ def attempt_as_json(attempt: AttemptRecord) -> dict[str, Any]:
 
 
 def usage_as_json(usage: Usage) -> dict[str, Any]:
-    """Return the five counters and where they come from."""
+    """Return the five token counters and their source."""
     return {
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
@@ -51,7 +49,7 @@ def usage_as_json(usage: Usage) -> dict[str, Any]:
 
 
 def response_as_json(response: LLMResponse) -> dict[str, Any]:
-    """Return an answer with the fields that DESIGN fixes."""
+    """Return a response as the documented JSON object."""
     return {
         "id": response.request_id,
         "content": response.content,
@@ -71,7 +69,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
 
 
 def usage_line(response: LLMResponse) -> str:
-    """Return tokens, cost and time of an answer in one line."""
+    """Return one line with the tokens, cost and latency of a response."""
     usage = response.usage
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     about = "" if usage.source == "reported" else "about "
@@ -89,14 +87,14 @@ def usage_line(response: LLMResponse) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Return USD as people read it; an unknown cost is not nothing."""
+    """Return USD for display; an unknown cost is "cost unknown", never zero."""
     if usd is None:
         return "cost unknown"
     if usd == 0 or usd >= 1:
         return f"${usd:,.2f}"
     if usd < _LEAST_USD:
         return f"<${_LEAST_USD:.7f}"
-    # Four decimals, or two digits that are not 0.
+    # Four decimals, or two significant digits.
     return f"${usd:.4f}" if usd >= _FOUR_DECIMALS_USD else f"${usd:.{1 - floor(log10(usd))}f}".rstrip("0")
 
 
@@ -105,64 +103,87 @@ def _count(tokens: int | None) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text of strangers as a cell of a table: on one line, and nothing in it that steers a terminal."""
+    """Return untrusted text as a table cell: one line without terminal control characters."""
     return harmless(text.replace("\n", "\x00").replace("\t", "\x00"))
 
 
-def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int, numbers: Sequence[int]) -> str:
-    """Return aligned plain text of which no line is longer than `width`, and no name is cut.
-
-    A name that leaves no room stands on a line of its own above its facts.
-    """
-    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head)) if at != name_at]
-    room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST_NAME)
-    broken: list[Sequence[str]] = []
-    for row in rows:
-        if cells(row[name_at]) > room:
-            broken.append([text if at <= name_at else "" for at, text in enumerate(row)])
-            broken.append(["" if at <= name_at else text for at, text in enumerate(row)])
-        else:
-            broken.append(row)
-    longest = max(wide for row in (head, *rows) if (wide := cells(row[name_at])) <= room)
-    return columns(head, broken, numbers=numbers, widths={name_at: longest})
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Return an aligned plain-text table; the columns in `numbers` are right-aligned."""
+    return rendered([_table(head, rows, numbers)])
 
 
 def flowing(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, numbers: Sequence[int] = ()) -> str:
-    """Return aligned plain text whose last column is broken into lines, so that none is longer than `width`.
+    """Return a table whose last column wraps at spaces to fit `width`, if any.
 
-    Without a width, and where the other columns leave it no room, it stays whole.
+    If its longest word does not fit beside the other columns, each last cell is printed below its row.
     """
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.text import Text
+
     if width is None:
         return columns(head, rows, numbers)
-    others = [max(cells(row[at]) for row in (head, *rows)) for at in range(len(head) - 1)]
-    room = width - sum(others) - len(_GAP) * len(others)
-    if room < _NARROWEST_TEXT:
-        return columns(head, rows, numbers)
-    broken = []
-    for *first, last in rows:
-        line, *more = wrapped(last, room)
-        broken += [[*first, line], *([*[""] * len(first), rest] for rest in more)]
-    return columns(head, broken, numbers)
+    longest_word = max((cell_len(word) for row in rows for word in row[-1].split()), default=0)
+    if width - _span(head, rows, range(len(head) - 1)) >= longest_word:
+        return rendered([_table(head, rows, numbers, wrap_last=True)], width)
+    first, *lines = columns(head[:-1], [row[:-1] for row in rows], numbers).splitlines()
+    parts: list[RenderableType] = [Text(first)]
+    for line, row in zip(lines, rows, strict=True):
+        parts.append(Text(line))
+        if row[-1]:
+            parts.append(Padding(Text(harmless(row[-1])), (0, 0, 0, len(_GAP))))
+    return rendered(parts, width)
 
 
-def columns(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    numbers: Sequence[int] = (),
-    widths: Mapping[int, int] | None = None,
-) -> str:
-    """Return aligned plain text, the columns in `numbers` to the right.
+def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int, numbers: Sequence[int]) -> str:
+    """Return a table that fits `width`, except for names, which are never cut or wrapped so that they can be copied.
 
-    `widths` are columns whose cells may be longer: what stands beside such a cell must be empty.
+    A name that does not fit is printed on its own line above the rest of its row: `rich.table` has no spanning cells.
     """
-    table = [head, *rows]
-    fixed = widths or {}
-    spans = [fixed.get(column) or max(cells(row[column]) for row in table) for column in range(len(head))]
-    lines = []
-    for row in table:
-        padded = [
-            right(text, width) if column in numbers else left(text, width)
-            for column, (text, width) in enumerate(zip(row, spans, strict=True))
-        ]
-        lines.append(_GAP.join(padded).rstrip())
-    return "\n".join(lines) + "\n"
+    from rich.cells import cell_len
+
+    room = max(width - _span(head, rows, [at for at in range(len(head)) if at != name_at]), _NARROWEST_NAME)
+    names = [harmless(row[name_at]) for row in rows]
+    short = [
+        [*row[:name_at], "" if cell_len(row[name_at]) > room else row[name_at], *row[name_at + 1 :]] for row in rows
+    ]
+    first, *lines = columns(head, short, numbers).splitlines()
+    start = _span(head, rows, range(name_at))
+    text = first + "\n"
+    for line, name in zip(lines, names, strict=True):
+        text += f"{line}\n" if cell_len(name) <= room else f"{line[:start]}{name}\n{' ' * start}{line[start:]}\n"
+    return text
+
+
+def rendered(parts: Iterable[RenderableType], width: int | None = None, *, color: bool = False) -> str:
+    """Return rich renderables as text for a terminal of `width` columns, or unwrapped if `width` is None."""
+    from io import StringIO
+
+    out = StringIO()
+    console = rich_console(out, width or _UNLIMITED_COLUMNS, color=color)
+    for part in parts:
+        console.print(part, highlight=False)
+    text = out.getvalue()
+    return text if color else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int], *, wrap_last: bool = False
+) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="")
+    for at, name in enumerate(head):
+        wraps = wrap_last and at == len(head) - 1
+        table.add_column(name, justify="right" if at in numbers else "left", no_wrap=not wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(text)) for text in row))
+    return table
+
+
+def _span(head: Sequence[str], rows: Sequence[Sequence[str]], chosen: Iterable[int]) -> int:
+    """Return the width of the chosen columns, each with the gap to its right."""
+    from rich.cells import cell_len
+
+    return sum(max(cell_len(row[at]) for row in (head, *rows)) + len(_GAP) for at in chosen)

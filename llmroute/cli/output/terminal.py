@@ -1,4 +1,4 @@
-"""What may go to a terminal: text of strangers must not steer it."""
+"""Terminal safety, width and color: control characters of untrusted text never reach a terminal."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from rich.console import Console
+
 DEFAULT_WIDTH = 80
 
-# C0 and C1 controls but newline and tab, and the marks that turn the direction of text.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls except newline and tab, and bidirectional text marks.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def harmless(text: str) -> str:
-    """Return the text with what could steer a terminal replaced by a visible mark."""
-    return _STEERING.sub("\ufffd", text)
+    """Return the text with terminal control characters replaced by U+FFFD."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def escaped(text: str) -> str:
-    """Return JSON text with what could steer a terminal as its escapes, which say the same to a program."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Return JSON text with terminal control characters as equivalent JSON escapes."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def width(stream: TextIO | None = None) -> int:
-    """Return how many columns may be written on `stream`, stdout unless told.
+    """Return the width of `stream` (default: stdout) in columns.
 
-    Those of the terminal as it is now, at most COLUMNS where that is set; COLUMNS or 80 where there is no terminal.
+    The current width of the terminal, limited by COLUMNS if set; without a terminal, COLUMNS or 80.
     """
     asked = os.environ.get("COLUMNS", "")
     most = int(asked) if asked.isascii() and asked.isdigit() else 0
@@ -41,12 +43,27 @@ def width(stream: TextIO | None = None) -> int:
 
 
 def can_ask() -> bool:
-    """Whether a person can be asked: stdin and stderr are terminals."""
+    """Whether the user can be prompted: stdin and stderr are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def fancy(color: str = "auto") -> bool:
-    """Whether colours and bars are wanted: on a terminal that shows them, unless the user says otherwise."""
+    """Whether to print colors and charts: by default on a terminal that supports them, unless NO_COLOR is set."""
     if color != "auto":
         return color == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def rich_console(file: TextIO, columns: int, *, color: bool) -> Console:
+    """Return a console that writes to `file`, with the 16 colors of the user's palette or without any escape."""
+    from rich.console import Console
+
+    return Console(
+        file=file,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=False,
+        legacy_windows=False,
+        width=columns,
+        _environ={},
+    )

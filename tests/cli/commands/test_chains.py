@@ -182,7 +182,7 @@ def test_a_chain_names_intentions_also_behind_a_gateway(tmp_path: Path) -> None:
         told = json.loads(ran.out)
         assert told["chain"] == "HIGH_QUALITY"
         assert server.requests[0]["model"] != "gpt-4"
-        assert len([line for line in ran.err.splitlines() if "gpt-4 was retired" in line]) == 1
+        assert len([line for line in ran.err.splitlines() if "gpt-4 is retired" in line]) == 1
         assert "claude" not in ran.err, "nothing is told of what is not tried"
         run("gen", "hi", "--fallback", "openai/gpt-4", home=tmp_path, **server.settings)
         assert server.requests[1]["model"] == "gpt-4", "what was named is sent as asked to another address"

@@ -119,7 +119,7 @@ def test_a_terminal_shows_that_it_goes_on(room: Room) -> None:
     seen = run_on_terminal("models", "pull", MODEL, home=room.home, **settings)
     assert seen.code == 0
     assert f"1 s  installing {ENGINE} and {WEIGHTS}" in seen.text
-    assert seen.text.endswith(f"\r{THERE}")
+    assert seen.text.endswith(f"\r\x1b[1A\x1b[2K{THERE}")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
