@@ -18,7 +18,7 @@ from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.request import Clock
 from llmroute.providers import PROVIDERS
-from llmroute.request.option_types import shown
+from llmroute.request.fields import printable
 from llmroute.request.options import Options
 from llmroute.request.rendered import render
 from llmroute.routing.router import is_upgrade
@@ -149,7 +149,7 @@ async def _work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGene
         for request in requests:
             yield _work_item(request)
     else:
-        raise RequestError(f"requests: {shown(requests)} is not an iterable of requests", option="requests")
+        raise RequestError(f"requests: {printable(requests)} is not an iterable of requests", option="requests")
 
 
 def _work_item(request: Any) -> WorkItem:
@@ -161,5 +161,5 @@ def _work_item(request: Any) -> WorkItem:
         if name not in Options.__match_args__:
             near = nearest(str(name), Options.__match_args__)
             hint = f"did you mean {near}?" if near else None
-            return WorkItem(RequestError(f"a request has no option {shown(name)}", hint=hint), request)
+            return WorkItem(RequestError(f"a request has no option {printable(name)}", hint=hint), request)
     return WorkItem(Options(**request), request)

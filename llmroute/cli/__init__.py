@@ -11,14 +11,14 @@ from llmroute import exit_codes
 from llmroute.cli import signals, standard_streams
 from llmroute.cli.app import Commands
 from llmroute.cli.completion import scripts
-from llmroute.cli.help import START, told_codes
+from llmroute.cli.help import START, exit_code_line
 from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",
     cls=Commands,
-    help="Answer prompts from the model that suits them; keep an honest bill.",
-    epilog=told_codes(),
+    help="Route prompts over LLM providers with fallbacks, budgets and a cost ledger.",
+    epilog=exit_code_line(),
     invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -27,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"llmroute {__version__}")
         raise typer.Exit
 
@@ -67,7 +67,7 @@ def _root(
 
 
 def _is_set_up() -> bool:
-    """Whether any provider has a key; a setting that is wrong counts, since a command says more of it."""
+    """Whether any provider has a key; True for an invalid configuration, which commands report."""
     from llmroute.errors import ConfigError
     from llmroute.planning.settings import load
 
@@ -81,7 +81,7 @@ def main() -> NoReturn:
     """Run the command line and exit with the documented code.
 
     Raises:
-        Interrupted: a signal asked the program to end.
+        Interrupted: a signal ended the program.
     """
     standard_streams.take()
     signals.install()
@@ -98,9 +98,9 @@ def main() -> NoReturn:
         sys.exit(exit_codes.SETUP)
     except typer.Abort:
         sys.exit(exit_codes.INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 (the last place: whatever is not ours is a bug)
+    except Exception as error:  # noqa: BLE001 (the outermost handler: any other exception is a bug)
         if isinstance(error.__cause__, signals.Interrupted):
-            # It came while a class was made, whose `__set_name__` turns any exception into a RuntimeError.
+            # The signal arrived in a `__set_name__`, whose exceptions Python turns into a RuntimeError.
             raise error.__cause__ from None
         from llmroute.cli.errors import report_bug, report_usage
 

@@ -1,7 +1,4 @@
-"""The commands: each is imported, and its flags are read from its signature, when it is the one that is called.
-
-To make all of them takes three times as long as the interpreter takes to start.
-"""
+"""The commands; only the one that is called is imported, since all take three times as long as Python's start."""
 
 from __future__ import annotations
 
@@ -15,30 +12,30 @@ from typer.main import get_group
 from llmroute.cli.completion.scripts import with_shell
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 
-# What the list of commands says of each, in its order; what a command itself says begins with the same words.
+# Each command's summary in the list of commands, in order; the help of the command begins with the same words.
 SUMMARIES = {
-    "gen": "Answer a prompt, whole.",
-    "stream": "Answer a prompt, piece by piece.",
-    "health": "Tell what is set up, and how each provider is.",
+    "gen": "Generate a response.",
+    "stream": "Stream a response.",
+    "health": "Check provider status.",
     "models": "List and search models; update the catalogue.",
-    "costs": "Show what calls cost; list them; set budgets; keep the ledger.",
-    "chains": "List the fallback chains; keep and test your own.",
+    "costs": "Report costs, list attempts, set budgets, maintain the ledger.",
+    "chains": "List, edit and test fallback chains.",
 }
 
 
 class Commands(TyperGroup):
-    """Every command by its name; `commands` holds what stands in the list, not what is called."""
+    """The commands by name; `commands` holds their summaries, and `resolve_command` imports the one that is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {name: TyperCommand(name, help=summary) for name, summary in SUMMARIES.items()}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the program's own flags, two of which may name a shell or not."""
+        """Parse the program's own flags, two of which have an optional value."""
         return super().parse_args(ctx, with_shell(args))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the command that is called, and what follows it."""
+        """Import the command that is called; return it with its name and arguments."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, called(name) if name else None, rest
 

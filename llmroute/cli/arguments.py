@@ -1,48 +1,33 @@
-"""A request as it was typed: the flags that `gen` and `stream` share, declared once."""
+"""The arguments of `gen` and `stream`: the flags that `request.options` declares, and those for input and output."""
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
 
 from llmroute.cli import options as flags
+from llmroute.cli.completion import candidates
 from llmroute.encoding import decoded_argument, known_encoding
+from llmroute.request.options import FIELDS, Options
 
 if TYPE_CHECKING:
-    from llmroute.request.options import Options
+    from llmroute.request.fields import RequestField
+
+_COMPLETIONS = {
+    "model": candidates.models,
+    "fallback": candidates.models,
+    "provider": candidates.providers,
+    "chain": candidates.chains,
+    "workspace_id": candidates.workspaces,
+}
 
 
 class RequestArguments(NamedTuple):
-    """What was typed after `gen` or `stream`; each field is a flag, in the order in which help shows it."""
+    """The arguments of `gen` or `stream`: `request` by the names of `Options`, None where a flag is not given."""
 
+    request: dict[str, Any]
     prompt: flags.PromptArgument = None
-    model: flags.ModelOption = None
-    provider: flags.ProviderOption = None
-    strategy: flags.StrategyOption = None
-    chain: flags.Chain = None
-    fallback: flags.Fallback = None
-    fallback_on: flags.FallbackOnOption = None
-    no_fallback: flags.NoFallback = False
-    no_upgrade: flags.NoUpgrade = False
-    capability: flags.CapabilityOption = None
-    task: flags.TaskOption = None
-    system: flags.System = None
-    temperature: flags.Temperature = None
-    max_tokens: flags.MaxTokens = None
-    effort: flags.EffortOption = None
-    tier: flags.TierOption = None
-    stop: flags.Stop = None
-    strict_params: flags.StrictParams = False
-    budget: flags.Budget = None
-    worth: flags.Worth = None
-    on_budget: flags.OnBudgetOption = None
-    max_latency: flags.MaxLatency = None
-    min_quality: flags.MinQuality = None
-    timeout: flags.Timeout = None
-    max_attempts: flags.MaxAttempts = None
-    prefer_local: flags.PreferLocal = False
-    local_only: flags.LocalOnly = False
-    workspace: flags.Workspace = None
-    execution: flags.Execution = None
     as_json: flags.AsJSON = False
     meta: flags.Meta = None
     dry_run: flags.DryRun = False
@@ -56,7 +41,13 @@ class RequestArguments(NamedTuple):
     no_stdin: flags.NoStdin = False
     encoding: flags.Encoding = None
 
-    def options(self) -> "Options":
+    @property
+    def budget_usd(self) -> float | None:
+        """The value of --budget: of one request, or of a batch."""
+        budget: float | None = self.request["budget_remaining"]
+        return budget
+
+    def options(self) -> Options:
         """Read the prompt and return the request.
 
         Raises:
@@ -66,69 +57,80 @@ class RequestArguments(NamedTuple):
 
         encoding = known_encoding(self.encoding)
         prompt = read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet, encoding=encoding)
-        return self._request(prompt, self.budget)
+        return Options(prompt=prompt, **self._given())
 
-    def defaults(self) -> "Options":
-        """Return what each request of a batch asks for, but its prompt; the budget is that of all together."""
-        return self._request(None, None)
+    def defaults(self) -> Options:
+        """Return the options of each request of a batch, without a prompt; --budget is that of the batch."""
+        return Options(**(self._given() | {"budget_remaining": None}))
 
-    def _text(self, argument: str, flag: str) -> str:
-        return decoded_argument(argument, known_encoding(self.encoding), flag)
-
-    def _request(self, prompt: str | None, budget_usd: float | None) -> "Options":
-        from llmroute.request.options import Options
-
-        # What is one of some words is checked there, not here.
-        words: dict[str, Any] = {
-            "strategy": self.strategy,
-            "fallback_on": self.fallback_on,
-            "task_type": self.task,
-            "required_capability": self.capability,
-            "on_budget": self.on_budget,
-            "effort": self.effort,
-            "tier": self.tier,
-        }
-        return Options(
-            prompt=prompt,
-            budget_remaining=budget_usd,
-            worth_usd=self.worth,
-            system=self.system and self._text(self.system, "-s"),
-            provider=self.provider,
-            model=self.model,
-            chain=self.chain,
-            fallback=tuple(self.fallback or ()),
-            upgrade=False if self.no_upgrade else None,
-            max_latency_ms=self.max_latency,
-            min_quality=self.min_quality,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            stop=self.stop and [self._text(each, "--stop") for each in self.stop],
-            timeout_s=self.timeout,
-            max_attempts=self.max_attempts,
-            workspace_id=self.workspace,
-            execution_id=self.execution,
-            enable_fallback=False if self.no_fallback else None,
-            prefer_local=self.prefer_local or None,
-            local_only=self.local_only,
-            strict_params=self.strict_params,
-            **words,
-        )
+    def _given(self) -> dict[str, Any]:
+        encoding = known_encoding(self.encoding)
+        given = {}
+        for name, value in self.request.items():
+            declared = FIELDS[name]
+            if value is None:
+                continue
+            if declared.is_prompt_text:
+                flag = declared.short or declared.long_flag
+                texts = [
+                    decoded_argument(text, encoding, flag) for text in ([value] if isinstance(value, str) else value)
+                ]
+                given[name] = texts[0] if isinstance(value, str) else texts
+            else:
+                given[name] = value
+        return given
 
 
-def takes_a_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, whose first parameter is an Asked, the flags of Asked before its own."""
+def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, whose first parameter is a RequestArguments, the flags of a request before its own."""
+    request = {
+        name: declared
+        for name, declared in FIELDS.items()
+        if declared.help and (streaming or not declared.streaming_only)
+    }
+
+    def with_flags(command: Callable[..., None]) -> Callable[..., None]:
+        def typed(**values: Any) -> None:
+            given = {name: _value(declared, values.pop(declared.flag)) for name, declared in request.items()}
+            others = {name: values.pop(name) for name in RequestArguments._field_defaults}
+            command(RequestArguments(given, **others), **values)
+
+        typed.__name__, typed.__doc__ = command.__name__, command.__doc__
+        typed.__signature__ = inspect.Signature(_parameters(request, command))  # type: ignore[attr-defined]
+        return typed
+
+    return with_flags
+
+
+def _value(declared: "RequestField", typed: Any) -> Any:
+    """Return the value that a flag gives to its field, None where it was not typed."""
+    if typed is None or typed is False or typed == []:
+        return None
+    return not typed if declared.negates else typed
+
+
+def _parameters(request: dict[str, "RequestField"], command: Callable[..., None]) -> list[inspect.Parameter]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     hints = RequestArguments.__annotations__
     kind = inspect.Parameter.KEYWORD_ONLY
-    shared = [
+    prompt, *others = (
         inspect.Parameter(name, kind, default=default, annotation=hints[name])
         for name, default in RequestArguments._field_defaults.items()
-    ]
+    )
+    declared = [_flag(name, declaration) for name, declaration in request.items()]
+    return [prompt, *declared, *others, *(parameter.replace(kind=kind) for parameter in own)]
 
-    def typed(**values: Any) -> None:
-        command(RequestArguments(**{name: values.pop(name) for name in RequestArguments._fields}), **values)
 
-    typed.__name__, typed.__doc__ = command.__name__, command.__doc__
-    parameters = [*shared, *(parameter.replace(kind=kind) for parameter in own)]
-    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return typed
+def _flag(name: str, declared: "RequestField") -> inspect.Parameter:
+    flag_type = declared.kind.flag_type
+    option = typer.Option(
+        *((declared.short,) if declared.short else ()),
+        declared.long_flag,
+        help=declared.help,
+        autocompletion=candidates.choices(declared.choices) if declared.choices else _COMPLETIONS.get(name),
+        rich_help_panel=declared.panel,
+    )
+    default, hint = (False, bool) if flag_type is bool else (None, flag_type | None)
+    return inspect.Parameter(
+        declared.flag, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option]
+    )

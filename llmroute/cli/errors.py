@@ -1,4 +1,4 @@
-"""What a person, and a script, is told when something fails."""
+"""Errors on stderr and as JSON, and their exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def failures(*, as_json: bool = False) -> Iterator[None]:
-    """Turn the errors of the house into one line, a hint and an exit code; with `as_json` also into JSON on stdout."""
+    """Turn errors of llmroute into one line with a hint and an exit code; with `as_json` also into JSON on stdout."""
     try:
         yield
     except LLMRouteError as error:
@@ -31,30 +31,36 @@ def failures(*, as_json: bool = False) -> Iterator[None]:
 
 
 def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
-    """Tell of an error and exit with its code."""
-    say(told_with_hint(error))
+    """Print an error and exit with its code."""
+    say(error_with_hint(error))
     if as_json:
         from llmroute.cli.output.stdout import write_json
 
-        # What has failed is told already, and its code says more than that stdout has failed as well.
+        # The error is printed already, and its exit code says more than that of a failed stdout.
         with suppress(OutputFailed):
             write_json(error_as_json(error))
     raise typer.Exit(error.exit_code)
 
 
-def told_error(error: LLMRouteError) -> str:
-    """Return the error in one line: who, which status, what."""
+def error_text(error: LLMRouteError) -> str:
+    """Return an error in one line: provider and model, HTTP status, message."""
     message = in_flags(error.message)
     if isinstance(error, AllProvidersFailedError) or not isinstance(error, AttemptError) or not error.provider:
         return message
-    who = f"{error.provider}/{error.model}" if error.model else error.provider
-    return f"{who}: {f'{error.http_status} ' if error.http_status else ''}{message}"
+    source = f"{error.provider}/{error.model}" if error.model else error.provider
+    return f"{source}: {f'{error.http_status} ' if error.http_status else ''}{message}"
 
 
-def told_with_hint(error: LLMRouteError) -> str:
-    """Return the error in one line, with what to do about it."""
-    told, hint = told_error(error), _hint(error)
-    return told + (f" ({hint})" if hint and hint not in told else "")
+def error_of(provider: str, error: LLMRouteError) -> str:
+    """Return an error in one line that begins with its provider."""
+    text = error_text(error)
+    return text if text.startswith((f"{provider}: ", f"{provider}/")) else f"{provider}: {text}"
+
+
+def error_with_hint(error: LLMRouteError) -> str:
+    """Return an error in one line, with its hint."""
+    text, hint = error_text(error), _hint(error)
+    return text + (f" ({hint})" if hint and hint not in text else "")
 
 
 def _hint(error: LLMRouteError) -> str | None:
@@ -62,15 +68,15 @@ def _hint(error: LLMRouteError) -> str | None:
 
 
 def error_as_json(error: LLMRouteError) -> dict[str, Any]:
-    """Return the error as DESIGN fixes it for scripts."""
+    """Return an error as JSON for scripts."""
     from llmroute.cli.output.tables import attempt_as_json
 
     attempts = [attempt_as_json(attempt) for attempt in error.attempts]
-    return {"error": {"type": error.kind, "message": told_error(error), "hint": _hint(error), "attempts": attempts}}
+    return {"error": {"type": error.kind, "message": error_text(error), "hint": _hint(error), "attempts": attempts}}
 
 
 def say(text: str) -> None:
-    """Print one line about the work on stderr, in the name of the program."""
+    """Print one line on stderr, after `llmroute: `."""
     tell(f"llmroute: {in_flags(text)}")
 
 
@@ -82,19 +88,19 @@ def tell(text: str) -> None:
 
 
 def report_usage(error: Exception) -> int:
-    """Tell of a wrong command line in one line and return its exit code; 0 when the error is something else."""
+    """Print an error of the command line in one line and return its exit code; 0 for any other error."""
     message = getattr(error, "format_message", None)
     if message is None:
         return 0
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "llmroute")
     text = message().rstrip(".")
-    say(f"{text[:1].lower()}{text[1:]} ({_meant(error, text)}see {path} --help)")
+    say(f"{text[:1].lower()}{text[1:]} ({_suggestion(error, text)}see {path} --help)")
     return int(getattr(error, "exit_code", exit_codes.USAGE))
 
 
-def _meant(error: Exception, text: str) -> str:
-    """Return the choice that was nearly written, where a flag takes one of some words."""
+def _suggestion(error: Exception, text: str) -> str:
+    """Return the most similar choice, for a flag with choices."""
     choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", ())
     written = re.search(r"'([^']*)' is not one of ", text)
     if not (choices and written):
@@ -104,11 +110,11 @@ def _meant(error: Exception, text: str) -> str:
 
 
 def report_bug(error: Exception) -> int:
-    """Tell of an error that nobody expected; the trace comes with --debug."""
+    """Print an unexpected error; --debug prints its traceback."""
     if "--debug" in sys.argv:
         import traceback
 
         traceback.print_exception(error)
     else:
-        say(f"a bug: {type(error).__name__}: {error} (--debug shows where)")
+        say(f"a bug: {type(error).__name__}: {error} (--debug prints a traceback)")
     return exit_codes.BUG

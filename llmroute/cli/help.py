@@ -1,4 +1,4 @@
-"""What help says beside the flags: examples, exit codes, and how to start."""
+"""Help texts: examples and exit codes of each command, flags in groups, and the first steps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 START = """\
-llmroute answers prompts from the best model that your keys, your budget and today's outages allow.
+llmroute routes prompts to OpenAI, Anthropic, Mistral, Ollama and Together, with fallbacks, budgets and a cost ledger.
 Set a key:     export ANTHROPIC_API_KEY=...  (or OPENAI_, MISTRAL_, TOGETHER_; Ollama needs none)
-Ask:           llmroute gen "Why is the sky blue?"  (without a key, first: llmroute models pull builtin/smollm2-135m)
-Look:          llmroute health says what is set up, llmroute costs what it has cost
+Generate:      llmroute gen "Why is the sky blue?"  (without a key, first: llmroute models pull builtin/smollm2-135m)
+Check:         llmroute health lists the providers that are set up, llmroute costs the costs so far
 All commands:  llmroute --help
 """
 
 
 class Page(NamedTuple):
-    """What the help of a command says below its flags: two examples, and the exit codes beside a bug and signals."""
+    """Two examples of a command, and its exit codes other than those of bugs and signals."""
 
     first: str
     second: str
@@ -85,20 +85,31 @@ PAGES: Final = {
 }
 
 
-def told_codes(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
+def exit_code_line(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
     """Return exit codes with their meanings, in one line."""
     return f"Exit codes: {'; '.join(f'{code} {exit_codes.MEANINGS[code]}' for code in codes)}."
 
 
 def epilog(command: str) -> str:
-    """Return what stands under the flags of a command; the mark keeps its lines as they are."""
+    """Return the text under the flags of a command; its first character makes click keep the line breaks."""
     page = PAGES[command]
     everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
-    return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{told_codes(sorted({*page.codes, *everywhere}))}"
+    return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{exit_code_line(sorted({*page.codes, *everywhere}))}"
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help shows flags in groups, as plain text."""
+    """A command whose help lists its flags in groups, as plain text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; where there are too many, a prompt was probably not quoted."""
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            prompt = ctx.params.get("prompt")
+            if prompt is None:
+                ctx.fail(f"unexpected argument {ctx.args[0]!r}")
+            ctx.fail(f'unexpected argument {ctx.args[0]!r}: put the prompt in quotes, "{prompt} {ctx.args[0]} ..."')
+        return list(ctx.args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of flags."""
@@ -126,13 +137,13 @@ class GroupedGroup(TyperGroup):
 
 
 def _write_in_groups(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
-    """Write the groups in the order in which they first appear; what belongs to none comes last."""
+    """Write the groups in the order of their first flag; flags without a group come last."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None:
-            usual = "Options" if parameter.param_type_name == "option" else "Arguments"
-            groups.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+            default = "Options" if parameter.param_type_name == "option" else "Arguments"
+            groups.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(record)
     for name in sorted(groups, key=lambda name: name == "Options"):
         with formatter.section(name):
             formatter.write_dl(groups[name])

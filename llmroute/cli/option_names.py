@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from llmroute.text.option_names import Remedy
 
-FLAGS: Final = {
-    "budget_remaining": "--budget",
+_FLAGS: Final = {
+    "budget_usd": "--budget",
     "delimiter": "--delimiter",
-    "effort": "--effort",
     "encoding": "--encoding",
     "force": "--force",
-    "max_latency_ms": "--max-latency",
-    "max_tokens": "--max-tokens",
-    "min_quality": "--min-quality",
+    "jobs": "--jobs",
     "period": "--period",
     "prompt": 'an argument or on stdin: llmroute gen "..."',
     "repair": "llmroute costs check --repair",
+    "reset": "--reset",
     "resume": "--resume",
     "since": "--since",
     "source": "--from",
     "template": "--template",
-    "timeout_s": "--timeout",
     "until": "--until",
-    "upgrade": "--no-upgrade",
 }
+"""The flags that are no fields of a request; those are declared in `request.options`."""
+
+
+def flag_of(option: str) -> str:
+    """Return the flag, or the command, for an option of the library."""
+    from llmroute.request.options import FIELDS
+
+    return _FLAGS.get(option) or FIELDS[option].long_flag
 
 
 def in_flags(text: str) -> str:
@@ -41,5 +45,5 @@ def spelled(remedies: tuple[Remedy, ...]) -> str:
 
 
 def _flag(remedy: Remedy) -> str:
-    flag = FLAGS[remedy.option]
+    flag = flag_of(remedy.option)
     return flag if remedy.value is None or isinstance(remedy.value, bool) else f"{flag} {remedy.figure}"

@@ -1,4 +1,4 @@
-"""What `gen` and `stream` have in common: the service, the side channel, and how an answer ends."""
+"""The session of `gen` and `stream`: the service, the --meta file, notes and exit codes."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One request under way on the command line."""
+    """The service for the requests of one command, and what to write to --meta."""
 
-    def __init__(self, asked: RequestArguments, note: Callable[[str], None]) -> None:
-        self.asked = asked
-        # What is written to --meta in the end.
-        self.aside = ""
+    def __init__(self, arguments: RequestArguments, note: Callable[[str], None]) -> None:
+        self.arguments = arguments
+        self.meta = ""
+        """The JSON lines that are written to --meta in the end."""
         self._unwritten: OutputFailed | None = None
         from llmroute.notices import discard
         from llmroute.service.client import LLMService
 
         self.service = LLMService(
-            note=discard if asked.quiet else note,
-            trace=(lambda text: say(f"debug: {text}")) if asked.debug else discard,
+            note=discard if arguments.quiet else note,
+            trace=(lambda text: say(f"debug: {text}")) if arguments.debug else discard,
         )
-        if not asked.quiet:
+        if not arguments.quiet:
             from llmroute.planning.default_registry import warn_when_stale
 
             warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 
-    def keep(self, response: LLMResponse) -> None:
-        """Keep an answer for --meta, whatever becomes of it on stdout."""
-        self.tell_aside(response_as_json(response))
+    def record(self, response: LLMResponse) -> None:
+        """Record a response for --meta, whether or not stdout takes it."""
+        self.record_json(response_as_json(response))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write a part of an answer to stdout; where that takes no more, the rest is read for --meta alone.
+        """Write a part of a response to stdout; when that fails, the rest is only read for --meta.
 
         Raises:
             OutputFailed: there is no --meta.
@@ -58,101 +58,102 @@ class Session:
             yield
         except OutputFailed as failure:
             self._unwritten = failure
-            if self.asked.meta is None:
+            if self.arguments.meta is None:
                 raise
 
-    def tell_usage(self, response: LLMResponse) -> None:
-        """Tell on stderr what the answer took, where that is wanted, and always that its prompt was cut."""
-        if response.prompt_cut and self.asked.quiet:
-            # Else a note has told it.
+    def write_usage(self, response: LLMResponse) -> None:
+        """Write the line of --usage to stderr, and in any case a warning if the prompt was cut."""
+        if response.prompt_cut and self.arguments.quiet:
+            # Without --quiet a note has said so.
             say(f"{response.provider}/{response.model}: {response.prompt_cut}")
-        if self.asked.usage:
+        if self.arguments.usage:
             tell(usage_line(response))
 
-    def told_unwritten(self) -> str:
-        """Return what became of an answer that stdout did not take; empty where there was none."""
+    def loss(self) -> str:
+        """Return what happened to a response that stdout did not take, or an empty text."""
         if self._unwritten is None:
             return ""
-        meta = self.asked.meta
-        kept = "it is lost (--meta FILE keeps one)" if meta is None else f"it is in {meta}"
-        return f"; the answer was paid for as far as it came, and {kept}"
+        meta = self.arguments.meta
+        place = "it is lost (--meta FILE saves a copy)" if meta is None else f"it is in {meta}"
+        return f"; the tokens received so far are billed, and {place}"
 
-    def tell_aside(self, value: dict[str, Any]) -> None:
-        """Keep what --meta asks for until the end."""
-        if self.asked.meta is not None:
+    def record_json(self, value: dict[str, Any]) -> None:
+        """Record a value for --meta."""
+        if self.arguments.meta is not None:
             import json
 
-            self.aside += json.dumps(value, ensure_ascii=False) + "\n"
+            self.meta += json.dumps(value, ensure_ascii=False) + "\n"
 
     def conclude(self, response: LLMResponse) -> None:
-        """Exit with 6 when the answer was cut short and nobody had asked for that.
+        """Exit with 6 when the response stops at the model's own limit.
 
         Raises:
-            OutputFailed: the answer is not on stdout, or not all of it.
+            OutputFailed: the response is not on stdout, or not all of it.
         """
         if self._unwritten is not None:
             raise self._unwritten
         if response.finish_reason != "length":
             return
-        if self.asked.max_tokens is None:
+        max_tokens = self.arguments.request["max_tokens"]
+        if max_tokens is None:
             say("the answer was cut short at the model's limit (--max-tokens allows more)")
             raise typer.Exit(exit_codes.INCOMPLETE)
-        if not self.asked.quiet:
-            say(f"the answer was cut short at --max-tokens {self.asked.max_tokens}")
+        if not self.arguments.quiet:
+            say(f"the answer was cut short at --max-tokens {max_tokens}")
 
 
 @contextmanager
-def answering(asked: RequestArguments) -> Iterator[Session]:
-    """Open what one request needs; with --dry-run its plan is shown instead."""
-    with opened(asked, note=say) as under_way:
-        if asked.dry_run:
+def answering(arguments: RequestArguments) -> Iterator[Session]:
+    """Open a session for one request; with --dry-run print its plan and exit."""
+    with opened(arguments, note=say) as session:
+        if arguments.dry_run:
             from llmroute.cli.output.plan import show_plan
 
-            plan = under_way.service.plan(asked.options())
-            show_plan(plan, as_json=asked.as_json, every_candidate=asked.every_candidate)
+            plan = session.service.plan(arguments.options())
+            show_plan(plan, as_json=arguments.as_json, every_candidate=arguments.every_candidate)
             raise typer.Exit
-        yield under_way
+        yield session
 
 
 @contextmanager
-def opened(asked: RequestArguments, *, note: Callable[[str], None]) -> Iterator[Session]:
-    """Open what requests need; what fails is told, on the side channel too, and exits with its code."""
+def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Iterator[Session]:
+    """Open a session; an error is printed, recorded for --meta, and exits with its code."""
     try:
-        meta = _open_meta(asked.meta)
+        meta = _open_meta(arguments.meta)
     except LLMRouteError as error:
-        fail(error, as_json=asked.as_json)
-    under_way: Session | None = None
+        fail(error, as_json=arguments.as_json)
+    session: Session | None = None
     try:
-        under_way = Session(asked, note)
-        yield under_way
+        session = Session(arguments, note)
+        yield session
     except LLMRouteError as error:
-        if under_way is not None:
-            under_way.tell_aside(error_as_json(error))
-        fail(error, as_json=asked.as_json)
+        if session is not None:
+            session.record_json(error_as_json(error))
+        fail(error, as_json=arguments.as_json)
     except OutputFailed as failure:
-        say(f"{failure}{under_way.told_unwritten() if under_way is not None else ''}")
+        say(f"{failure}{session.loss() if session is not None else ''}")
         raise typer.Exit(exit_codes.SETUP) from None
     finally:
-        if under_way is not None:
-            under_way.service.leave()
-        if meta is not None and asked.meta is not None:
-            _write_meta(asked.meta, meta, under_way.aside if under_way is not None else "")
+        if session is not None:
+            session.service.leave()
+        if meta is not None and arguments.meta is not None:
+            _write_meta(arguments.meta, meta, session.meta if session is not None else "")
 
 
 def _open_meta(path: Path | None) -> TextIO | None:
-    """Open the side channel before anything is sent, so that a wrong path costs nothing."""
+    """Open the --meta file before anything is sent, so that a wrong path costs nothing."""
     if path is None:
         return None
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     except OSError as error:
         raise cannot_write(f"--meta: {path}", error) from error
-    # What is not UTF-8 on the command line is half characters here, and in JSON an escape.
+    # Bytes of the command line that are not UTF-8 are surrogates here, which JSON escapes.
     return open(fd, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123 (a descriptor)
 
 
 def _write_meta(path: Path, meta: TextIO, text: str) -> None:
-    """Write the side channel and close it; where that fails, the answer is none the worse for it."""
+    """Write the --meta file and close it; a failure is a note, since the response is on stdout."""
     try:
         with meta:
             meta.write(text)

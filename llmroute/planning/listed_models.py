@@ -9,7 +9,7 @@ from llmroute.notices import notify_daily
 from llmroute.planning.candidates import LAST_RESORT
 from llmroute.planning.lookup import all_chains, current_model, named_model, require_chain
 from llmroute.providers import PROVIDERS
-from llmroute.request.options import require_one_of
+from llmroute.request.fields import require_one_of
 from llmroute.routing.plan import RoutingConstraints
 from llmroute.routing.router import allowed, keep_order, plan, with_skipped
 from llmroute.routing.token_estimate import PromptSize

@@ -9,7 +9,7 @@ from llmroute.notices import notify_daily
 from llmroute.planning.candidates import LAST_RESORT
 from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
-from llmroute.request.options import require_one_of
+from llmroute.request.fields import require_one_of
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Balance, Plan, RoutingConstraints, Skip
 from llmroute.routing.router import (
@@ -49,7 +49,7 @@ def _only_asked(constraints: RoutingConstraints, options: Options, *, known: boo
     What a model that no catalogue lists can do is its caller's to know.
     """
     return _only_hard(constraints)._replace(
-        capabilities=options.asked_capabilities() if known else frozenset(),
+        capabilities=options.given_capabilities() if known else frozenset(),
         max_latency_ms=options.max_latency_ms,
         min_quality=constraints.min_quality,
     )

@@ -1,4 +1,4 @@
-"""The options of a request as keywords, each with what it means: what editors show and type checkers check."""
+"""The options of a request as keywords of the library, with their descriptions, for editors and type checkers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 class Choices(TypedDict, total=False):
-    """The fields of `Options` but the prompt.  None is "not said": the configuration or the provider decides."""
+    """The fields of `Options` without the prompt.  None means that the configuration or the provider decides."""
 
     system: str | None
     """The system prompt."""
     messages: Sequence[Mapping[str, str] | Message] | None
-    """A conversation in place of a prompt: `{"role": "user" or "assistant", "content": "text"}`, the last one last."""
+    """A conversation in place of a prompt: `{"role": "user" or "assistant", "content": "text"}`, in order."""
     provider: str | None
-    """Take the best model of this provider: openai, anthropic, mistral, together, ollama or builtin."""
+    """Use the best model of this provider: openai, anthropic, mistral, together, ollama or builtin."""
     model: str | None
-    """Take this model: `provider/model`, its bare name, or an alias.  Others stand in only when it fails."""
+    """Use this model: `provider/model`, its bare name, or an alias.  Other models are fallbacks."""
     strategy: Strategy | RoutingStrategy | None
-    """How the model is chosen where none is named."""
+    """How the model is chosen when `model` is not given."""
     chain: str | None
     """Try the models of this chain, in its order: one of `FallbackChain` by its name, or one of the configuration."""
     fallback: str | Sequence[str | tuple[str, str]]
-    """The only models to try, by name or (provider, model), behind `model` or the best of `provider` or `strategy`."""
+    """The only fallbacks, by name or (provider, model), after `model` or the best of `provider` or `strategy`."""
     fallback_on: FallbackOn | None
-    """`"content"`: ask another model too when one refuses or filters the content."""
+    """`"content"`: try another model too when one refuses or filters the content."""
     task_type: Task | None
-    """What the prompt is for; implies a capability, and the ledger keeps it."""
+    """What the prompt is for; implies a capability, and is recorded in the ledger."""
     required_capability: Capability | Iterable[Capability] | None
     """What the model must be able to do: one capability, or several."""
     budget_remaining: float | None
@@ -42,13 +42,13 @@ class Choices(TypedDict, total=False):
     on_budget: OnBudget | None
     """`"cheaper"`, or `"refuse"` (raise BudgetExceededError), the default of a `model` alone in `generate_many`."""
     max_latency_ms: int | None
-    """Leave out models that are expected to take longer for the whole answer, milliseconds."""
+    """Exclude models that are expected to take longer for the complete answer, in milliseconds."""
     min_quality: int | None
-    """Leave out models that are rated below, 0 to 100."""
+    """Exclude models of a lower quality, 0 to 100."""
     temperature: float | None
-    """0 (the likeliest words) to 2."""
+    """0 (the most likely tokens) to 2."""
     max_tokens: int | None
-    """The longest answer in tokens, reasoning included."""
+    """The longest answer in tokens, including reasoning."""
     effort: Effort | None
     """How much the model reasons before it answers."""
     tier: ServiceTier | None
@@ -58,20 +58,20 @@ class Choices(TypedDict, total=False):
     timeout_s: float | None
     """Seconds for the whole request, all attempts and waits together; 300 unless configured."""
     workspace_id: str | None
-    """Whose bill the request is on."""
+    """A label for cost reports and budgets."""
     execution_id: str | None
-    """Which run of the caller's own the request belongs to; the ledger keeps it."""
+    """A label of the run that the request belongs to, for cost reports."""
     enable_fallback: bool | None
     """Whether another model is tried when one fails; True unless configured."""
     max_attempts: int | None
-    """How many calls may be made at most, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
+    """The most calls, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
     prefer_local: bool | None
-    """Whether models of this machine come before all others; False unless configured."""
+    """Whether models of this machine rank before all others; False unless configured."""
     local_only: bool
-    """Never leave this machine."""
+    """Send nothing beyond this machine."""
     strict_params: bool
-    """Use only models that take every parameter, instead of leaving out what one does not take."""
+    """Use only models that take every parameter, instead of omitting those that a model does not take."""
     upgrade: bool | None
     """Whether a fallback may cost over three times as much as the first choice; True unless configured."""
     atomic: bool
-    """Yield a streamed answer only when it is whole, so that another model may stand in to its end."""
+    """Yield a streamed answer only when it is complete, so that fallback is possible until its end."""

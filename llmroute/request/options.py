@@ -1,13 +1,27 @@
-"""What a caller may ask for, checked before anything is sent."""
+"""The options of a request, declared once and checked before anything is sent."""
+
+# ruff: noqa: RUF009 (declare returns a dataclass field)
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from llmroute.errors import RequestError
-from llmroute.request.option_types import KINDS, READ_AT_WILL, is_number, is_text, shown
+from llmroute.request.fields import (
+    BOOL,
+    INTEGER,
+    MESSAGES,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    RequestField,
+    declare,
+    is_text,
+    printable,
+)
 from llmroute.routing.plan import TASK_CAPABILITY, Task
+from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
 from llmroute.types import (
     CAPABILITIES,
@@ -31,59 +45,138 @@ from llmroute.types.values import Value
 if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy
 
-MAX_TEMPERATURE = 2.0
+MAX_TEMPERATURE = 2
 MOST_USD = 10**6
-# How many requests at once, unless told otherwise, and at most.
+# Requests at once: the default, and the most.
 JOBS = 8
 MOST_JOBS = 1024
+# Types that need no copy: they can be read again, or are rejected.
+_RE_READABLE: Final = (type(None), tuple, list, str, bytes, bytearray, Mapping)
 ON_BUDGET: Final[tuple[OnBudget, ...]] = ("cheaper", "refuse")
 FALLBACK_ON: Final[tuple[FallbackOn, ...]] = ("content",)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Options(Value):
-    """One request as its caller put it; None is "not said".  Times are in the unit of their names, budgets in USD.
+    """One request; None means "not given".  Times are in the unit of their names, budgets in USD.
 
-    `Choices` says of each what it means.
+    To add an option, declare it here: its flag of `gen` and `stream`, its help and completion, the field of a line of a
+    batch and all checks derive from the declaration.  Its type for callers of the library stands in `Choices` as well,
+    which type checkers read; a test compares the two.
     """
 
-    prompt: str | None = None
-    system: str | None = None
-    messages: Sequence[Mapping[str, str] | Message] | None = None
-    provider: str | None = None
-    model: str | None = None
-    strategy: "Strategy | RoutingStrategy | None" = None
-    chain: str | None = None
-    fallback: str | Sequence[str | tuple[str, str]] = ()
-    fallback_on: FallbackOn | None = None
-    task_type: Task | None = None
-    required_capability: Capability | Iterable[Capability] | None = None
-    budget_remaining: float | None = None
-    worth_usd: float | None = None
-    on_budget: OnBudget | None = None
-    max_latency_ms: int | None = None
-    min_quality: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    effort: Effort | None = None
-    tier: ServiceTier | None = None
-    stop: str | Sequence[str] | None = None
-    timeout_s: float | None = None
-    workspace_id: str | None = None
-    execution_id: str | None = None
-    enable_fallback: bool | None = None
-    max_attempts: int | None = None
-    prefer_local: bool | None = None
-    local_only: bool = False
-    strict_params: bool = False
-    upgrade: bool | None = None
-    atomic: bool = False
+    prompt: str | None = declare(TEXT)
+    messages: Sequence[Mapping[str, str] | Message] | None = declare(MESSAGES)
+    model: str | None = declare(
+        TEXT, "provider/model, a bare model, an alias, or a family (its newest).", short="-m", panel="Model"
+    )
+    provider: str | None = declare(TEXT, "Use the best model of this provider.", short="-p", panel="Model")
+    strategy: "Strategy | RoutingStrategy | None" = declare(
+        TEXT, "How the model is chosen.", panel="Model", choices=STRATEGIES
+    )
+    chain: str | None = declare(TEXT, "Try the models of this chain, in its order.", panel="Model")
+    fallback: str | Sequence[str | tuple[str, str]] = declare(
+        TEXTS,
+        "Try this model when the first one fails; repeatable, in order.",
+        default=(),
+        panel="Model",
+    )
+    fallback_on: FallbackOn | None = declare(
+        TEXT,
+        "content: try another model too when one refuses or filters the content.",
+        panel="Model",
+        choices=FALLBACK_ON,
+    )
+    enable_fallback: bool | None = declare(
+        BOOL, "Try the first model only.", flag="no_fallback", negates=True, panel="Model"
+    )
+    upgrade: bool | None = declare(
+        BOOL, "Never fall back to a model of over 3x the cost.", flag="no_upgrade", negates=True, panel="Model"
+    )
+    required_capability: Capability | Iterable[Capability] | None = declare(
+        TEXTS, "What the model must be able to do; repeatable.", flag="capability", panel="Model", choices=CAPABILITIES
+    )
+    task_type: Task | None = declare(
+        TEXT,
+        "What the prompt is for; implies a capability.",
+        flag="task",
+        panel="Model",
+        choices=tuple(TASK_CAPABILITY),
+    )
+    worth_usd: float | None = declare(
+        NUMBER,
+        "USD that a wrong answer costs, for balanced; default 0.20.",
+        flag="worth",
+        panel="Model",
+        between=(0, MOST_USD),
+        unit="USD",
+    )
+    tier: ServiceTier | None = declare(
+        TEXT, "OpenAI's service tier: standard, flex or priority.", panel="Model", choices=SERVICE_TIERS
+    )
+    strict_params: bool = declare(
+        BOOL, "Use only models that take every parameter, instead of omitting some.", default=False, panel="Model"
+    )
+    prefer_local: bool | None = declare(BOOL, "Rank models of this machine before all others.", panel="Model")
+    local_only: bool = declare(BOOL, "Send nothing beyond this machine.", default=False, panel="Model")
+    system: str | None = declare(TEXT, "The system prompt.", short="-s", panel="Answer", is_prompt_text=True)
+    temperature: float | None = declare(NUMBER, "0 to 2.", short="-t", panel="Answer", between=(0, MAX_TEMPERATURE))
+    max_tokens: int | None = declare(
+        INTEGER, "The longest answer, reasoning included.", panel="Answer", between=(1, 10**8)
+    )
+    effort: Effort | None = declare(TEXT, "none, low, medium or high.", panel="Answer", choices=EFFORTS)
+    stop: str | Sequence[str] | None = declare(
+        TEXTS, "End the answer before this text; repeatable.", panel="Answer", is_prompt_text=True
+    )
+    atomic: bool = declare(
+        BOOL,
+        "Print the answer only when it is complete: fall back until its end.",
+        default=False,
+        panel="Answer",
+        streaming_only=True,
+    )
+    budget_remaining: float | None = declare(
+        NUMBER,
+        "USD that the request may cost, fallbacks included.",
+        flag="budget",
+        panel="Limits",
+        between=(0, MOST_USD),
+        unit="USD",
+    )
+    on_budget: OnBudget | None = declare(
+        TEXT,
+        "cheaper: use a model that fits the budgets; refuse: exit 5, the default of a batch with a model.",
+        panel="Limits",
+        choices=ON_BUDGET,
+    )
+    max_latency_ms: int | None = declare(
+        INTEGER,
+        "Milliseconds that the answer may take.",
+        flag="max_latency",
+        panel="Limits",
+        between=(1, 10**9),
+        unit="milliseconds",
+    )
+    min_quality: int | None = declare(INTEGER, "0 to 100.", panel="Limits", between=(0, 100))
+    timeout_s: float | None = declare(
+        NUMBER,
+        "Seconds for the whole request; default 300.",
+        flag="timeout",
+        panel="Limits",
+        between=(0.001, 86_400),
+        unit="seconds",
+    )
+    max_attempts: int | None = declare(
+        INTEGER, "Calls at most; default 8, or each of a list once.", panel="Limits", between=(1, MOST_ATTEMPTS)
+    )
+    workspace_id: str | None = declare(TEXT, "Label for cost reports and budgets.", flag="workspace", panel="Bill")
+    execution_id: str | None = declare(TEXT, "Label of the run that it belongs to.", flag="execution", panel="Bill")
 
     def __post_init__(self) -> None:
-        """Keep what can be read only once, and bring to one form what may be written in several."""
+        """Store iterators as tuples, and bring values that have several forms to one."""
         for name in ("messages", "fallback", "required_capability", "stop"):
             value = getattr(self, name)
-            if not isinstance(value, READ_AT_WILL) and isinstance(value, Iterable):
+            if not isinstance(value, _RE_READABLE) and isinstance(value, Iterable):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.required_capability, list):
             object.__setattr__(self, "required_capability", tuple(self.required_capability))
@@ -107,20 +200,16 @@ class Options(Value):
         return cls(prompt=prompt, **choices)
 
     def rendered_prompt(self, *, streaming: bool) -> Prompt:
-        """Return the prompt that a model gets.
+        """Return the prompt that models get.
 
         Raises:
-            RequestError: something in it cannot be; says what, and what was expected.
+            RequestError: a value is invalid; the message names the option and the expected value.
         """
-        _check_label("workspace", self.workspace_id, "workspace_id")
-        _check_label("execution", self.execution_id, "execution_id")
-        self._check_kinds()
-        self._check_choices()
-        self._check_ranges()
+        self._check_values()
+        for label in ("workspace_id", "execution_id"):
+            _check_encodable(label, getattr(self, label))
         if self.chain and (self.model or self.provider or self.fallback):
-            raise RequestError(
-                "a chain says itself which models are tried: leave out model, provider and fallback", option="chain"
-            )
+            raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
         return Prompt(
             messages=self._messages(),
             system=self.system or None,
@@ -133,77 +222,64 @@ class Options(Value):
         )
 
     def capabilities(self) -> frozenset[str]:
-        """Return what the model must be able to do: what was asked for, and what the task implies."""
+        """Return the required capabilities, that of the task included."""
         implied = TASK_CAPABILITY[self.task_type] if self.task_type else None
-        return self.asked_capabilities() | ({implied} if implied else set())
+        return self.given_capabilities() | ({implied} if implied else set())
 
-    def asked_capabilities(self) -> frozenset[str]:
-        """Return what the model must be able to do, without what the task implies."""
-        asked = self.required_capability or ()
-        return frozenset((asked,) if isinstance(asked, str) else asked)
+    def given_capabilities(self) -> frozenset[str]:
+        """Return the required capabilities, without that of the task."""
+        given = self.required_capability or ()
+        return frozenset((given,) if isinstance(given, str) else given)
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
-        """The models to try when the one before fails, by name."""
+        """The names of the models to try, each when the one before fails."""
         return cast("tuple[str, ...]", self.fallback)
 
     @property
     def is_listed(self) -> bool:
-        """Whether the models are listed one by one, in a chain or as fallbacks: each of them is to be called."""
+        """Whether the caller lists the models to call, in a chain or as fallbacks."""
         return bool(self.chain or self.fallback)
 
     @property
     def budget_picousd(self) -> int | None:
-        """What all attempts together may cost."""
+        """The most that all attempts together may cost."""
         return None if self.budget_remaining is None else as_picousd(self.budget_remaining)
 
-    def _check_kinds(self) -> None:
-        for name, value, default in zip(KINDS, _VALUES(self), _DEFAULTS, strict=True):
-            if value is not default and not KINDS[name].fits(value):
-                raise RequestError(f"{name}: {shown(value)} is not {KINDS[name].expected}", option=name)
-
-    def _check_choices(self) -> None:
-        require_one_of("on budget", self.on_budget, ON_BUDGET, option="on_budget")
-        require_one_of("fallback on", self.fallback_on, FALLBACK_ON, option="fallback_on")
-        require_one_of("strategy", self.strategy, STRATEGIES, option="strategy")
-        require_one_of("task", self.task_type, TASK_CAPABILITY, option="task_type")
-        require_one_of("tier", self.tier, SERVICE_TIERS, option="tier")
-        require_one_of("effort", self.effort, EFFORTS, option="effort")
-        asked = self.required_capability or ()
-        for capability in (asked,) if isinstance(asked, str) else asked:
-            require_one_of("capability", capability, CAPABILITIES, option="required_capability")
-
-    def _check_ranges(self) -> None:
-        check_range("temperature", self.temperature, 0, MAX_TEMPERATURE, option="temperature")
-        check_range("max tokens", self.max_tokens, 1, 10**8, option="max_tokens")
-        check_range("budget", self.budget_remaining, 0, MOST_USD, "USD", option="budget_remaining")
-        check_range("worth", self.worth_usd, 0, MOST_USD, "USD", option="worth_usd")
-        check_range("max latency", self.max_latency_ms, 1, 10**9, "milliseconds", option="max_latency_ms")
-        check_range("min quality", self.min_quality, 0, 100, option="min_quality")
-        check_range("max attempts", self.max_attempts, 1, MOST_ATTEMPTS, option="max_attempts")
-        check_range("timeout", self.timeout_s, 0.001, 86_400, "seconds", option="timeout_s")
+    def _check_values(self) -> None:
+        for (option, declared), value, default in zip(FIELDS.items(), _VALUES(self), _DEFAULTS, strict=True):
+            if value is default:
+                continue
+            if not declared.kind.accepts(value):
+                text = f": {printable(value)} is not {declared.kind.expected}"
+                raise RequestError(OptionText(Remedy(option), text), option=option)
+            declared.check(option, value)
 
     def _messages(self) -> tuple[Message, ...]:
         if self.messages is not None and self.prompt:
             raise RequestError("prompt and messages were both given: give one", option="messages")
         if self.messages is not None:
-            read = tuple(_message(message) for message in self.messages)
-            if not read or not any(message.content.strip() for message in read):
-                raise RequestError(
-                    "the messages are empty", hint="give at least one with text in it", option="messages"
-                )
-            return read
+            messages = tuple(map(_message, self.messages))
+            if not any(message.content.strip() for message in messages):
+                raise RequestError("the messages are empty", hint="give at least one with text", option="messages")
+            return messages
         if not self.prompt or not self.prompt.strip():
             raise _no_prompt()
         return (Message("user", self.prompt),)
 
 
-_VALUES = attrgetter(*KINDS)
-_DEFAULTS = [Options.__dataclass_fields__[name].default for name in KINDS]
+def _declared(name: str, declared: RequestField) -> RequestField:
+    return declared if declared.flag else declared._replace(flag=name)
+
+
+FIELDS: Final = {each.name: _declared(each.name, each.metadata["request"]) for each in fields(Options)}
+"""The declaration of each field of a request, by the name of the field."""
+_VALUES = attrgetter(*FIELDS)
+_DEFAULTS = [each.default for each in fields(Options)]
 
 
 def _model_names(fallback: Any) -> Any:
-    """Return models in a tuple by their names: one alone, and pairs as chains have them, are names too."""
+    """Return models as a tuple of names, from one name, or names and (provider, model) pairs."""
     if isinstance(fallback, str):
         return (fallback,)
     if not isinstance(fallback, tuple | list):
@@ -212,23 +288,18 @@ def _model_names(fallback: Any) -> Any:
 
 
 def _no_prompt() -> RequestError:
-    from llmroute.text.option_names import OptionText, Remedy
-
-    return RequestError(
-        "the prompt is empty",
-        hint=OptionText("give it as ", Remedy("prompt", words="prompt, or the turns of a conversation as messages")),
-        option="prompt",
-    )
+    remedy = Remedy("prompt", words="prompt, or the turns of a conversation as messages")
+    return RequestError("the prompt is empty", hint=OptionText("give it as ", remedy), option="prompt")
 
 
-def _check_label(what: str, label: str | None, option: str) -> None:
-    """Refuse what the ledger could not keep."""
-    if label is None:
-        return
+def _check_encodable(option: str, label: str | None) -> None:
+    """Reject half characters, which the ledger cannot store."""
     try:
-        label.encode()
-    except (AttributeError, UnicodeEncodeError):
-        raise RequestError(f"the {what} {shown(label)} is no text that can be kept", option=option) from None
+        (label or "").encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            OptionText(Remedy(option), f": {printable(label)} is not valid text"), option=option
+        ) from None
 
 
 def as_picousd(usd: float) -> int:
@@ -237,12 +308,12 @@ def as_picousd(usd: float) -> int:
 
 
 def _message(message: Mapping[str, Any] | Message) -> Message:
-    said, content = message if isinstance(message, Message) else (message.get("role"), message.get("content"))
-    role: Role | None = "user" if said == "user" else "assistant" if said == "assistant" else None
+    given, content = message if isinstance(message, Message) else (message.get("role"), message.get("content"))
+    role: Role | None = "user" if given == "user" else "assistant" if given == "assistant" else None
     if role is None or not isinstance(content, str):
         raise RequestError(
-            f"a message with role {said!r} cannot be sent",
-            hint='messages are {"role": "user" or "assistant", "content": "text"}; the system prompt is apart',
+            f"a message with role {given!r} cannot be sent",
+            hint='use {"role": "user" or "assistant", "content": "text"}; the system prompt is an option of its own',
             option="messages",
         )
     return Message(role, content)
@@ -253,38 +324,3 @@ def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     if "" in sequences:
         raise RequestError("a stop sequence is empty", option="stop")
     return sequences
-
-
-def require_one_of(what: str, value: str | None, allowed: Iterable[str], *, option: str | None = None) -> None:
-    """Let a word pass that is one of those allowed, or none at all.
-
-    Raises:
-        RequestError: it is another; the hint says which is called nearly so.
-    """
-    words = tuple(allowed)
-    if value is None or value in words:
-        return
-    near = nearest(str(value).lower(), words)
-    raise RequestError(
-        f"{what} {value!r} is none of {', '.join(words)}",
-        hint=f"did you mean {near}?" if near else None,
-        option=option,
-    )
-
-
-def check_range(  # noqa: PLR0913 (what is said of a number)
-    what: str, value: float | None, least: float, most: float, unit: str = "", *, option: str | None = None
-) -> None:
-    """Refuse a number outside of its range; None is none.
-
-    Raises:
-        RequestError: says what was expected.
-    """
-    if value is None:
-        return
-    if not is_number(value):
-        raise RequestError(f"{what} {shown(value)} is no number", option=option)
-    if not least <= value <= most:
-        figure = f"{value:g}" if isinstance(value, float) or abs(value) < 10**300 else "so large a number"
-        expected = f"between {least:g} and {most:g}{' ' if unit else ''}{unit}"
-        raise RequestError(f"{what} {figure} is not {expected}", option=option)

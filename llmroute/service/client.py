@@ -16,7 +16,8 @@ from llmroute.planning import settings
 from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.planning.skipped_models import first_choice_note
-from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd, check_range
+from llmroute.request.fields import check_range
+from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd
 from llmroute.request.rendered import render
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
@@ -208,7 +209,7 @@ class LLMService:
         if not isinstance(jobs, int):
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
-        check_range("budget", budget_usd, 0, MOST_USD, "USD")
+        check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
         shared_budget = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
         return BulkExecutor(self._calls, self._opened, jobs=jobs, shared_budget=shared_budget)
 

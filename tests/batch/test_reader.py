@@ -66,14 +66,6 @@ def test_a_line_takes_every_option_by_the_name_of_its_flag(said: dict[str, Any],
     assert getattr(options_of(read(json.dumps(line))[0]), field) == value
 
 
-def test_a_line_may_set_every_option_of_a_request() -> None:
-    from dataclasses import fields
-
-    from llmroute.batch.request_schema import FIELDS
-
-    assert {field.name for field in fields(Options)} - {"atomic"} <= set(FIELDS)
-
-
 @pytest.mark.parametrize("choice", [{"chain": "MINE"}, {"provider": "mistral"}, {"fallback": ["a/b"]}])
 def test_model_options_of_a_line_replace_those_of_the_command_line(choice: dict[str, Any]) -> None:
     made = options_of(read(json.dumps({"prompt": "x", **choice}))[0])

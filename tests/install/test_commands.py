@@ -45,7 +45,7 @@ COMMANDS = {
     "models gpt-5.4-mini": (OUT, "openai/gpt-5.4-mini"),
     "models --live": (OUT, "gpt-5.4-mini"),
     "models show openai/gpt-5.4-mini": (OUT, "gpt-5.4-mini"),
-    "models pull ollama/mistral": (ERR, "ollama/mistral is there"),
+    "models pull ollama/mistral": (ERR, "ollama/mistral is installed"),
     "models refresh --from prices.json --yes": (FILE, "llmroute/catalogue.json"),
     "costs": (OUT, "gpt-5.4-mini"),
     "costs --period week --by day --csv": (OUT, ",1,0,10,0,5,0"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
 
+from llmroute.batch.request_schema import FIELDS as LINE_FIELDS
+from llmroute.cli.app import called
 from llmroute.errors import RequestError
-from llmroute.request.option_types import KINDS
-from llmroute.request.options import FALLBACK_ON, ON_BUDGET, Options
+from llmroute.request.options import FALLBACK_ON, FIELDS, ON_BUDGET, Options
 from llmroute.routing.chains import FallbackChain
 from llmroute.routing.plan import TASK_CAPABILITY, Task
 from llmroute.routing.strategies import RoutingStrategy
@@ -33,18 +33,18 @@ from llmroute.types import (
         ({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}, "both given"),
         ({"messages": [{"role": "system", "content": "y"}]}, "role 'system' cannot be sent"),
         ({"messages": [{"role": "user"}]}, "role 'user' cannot be sent"),
-        ({"prompt": "x", "strategy": "cheapest"}, "strategy 'cheapest' is none of balanced"),
-        ({"prompt": "x", "task_type": "poetry"}, "task 'poetry' is none of code_generation"),
-        ({"prompt": "x", "effort": "max"}, "effort 'max' is none of none"),
-        ({"prompt": "x", "required_capability": "cod"}, "capability 'cod' is none of"),
-        ({"prompt": "x", "required_capability": ["code", "fly"]}, "capability 'fly' is none of"),
-        ({"prompt": "x", "temperature": -0.1}, "temperature -0.1 is not between 0 and 2"),
-        ({"prompt": "x", "temperature": float("nan")}, "temperature nan is not between"),
-        ({"prompt": "x", "max_tokens": 0}, "max tokens 0 is not between 1"),
-        ({"prompt": "x", "max_latency_ms": 0}, "max latency 0 is not between"),
-        ({"prompt": "x", "min_quality": 101}, "min quality 101 is not between 0 and 100"),
-        ({"prompt": "x", "timeout_s": 0}, "timeout 0 is not between"),
-        ({"prompt": "x", "timeout_s": float("inf")}, "timeout inf is not between"),
+        ({"prompt": "x", "strategy": "cheapest"}, "strategy: 'cheapest' is not one of balanced"),
+        ({"prompt": "x", "task_type": "poetry"}, "task_type: 'poetry' is not one of code_generation"),
+        ({"prompt": "x", "effort": "max"}, "effort: 'max' is not one of none"),
+        ({"prompt": "x", "required_capability": "cod"}, "required_capability: 'cod' is not one of"),
+        ({"prompt": "x", "required_capability": ["code", "fly"]}, "required_capability: 'fly' is not one of"),
+        ({"prompt": "x", "temperature": -0.1}, "temperature: -0.1 is not between 0 and 2"),
+        ({"prompt": "x", "temperature": float("nan")}, "temperature: nan is not between"),
+        ({"prompt": "x", "max_tokens": 0}, "max_tokens: 0 is not between 1"),
+        ({"prompt": "x", "max_latency_ms": 0}, "max_latency_ms: 0 is not between"),
+        ({"prompt": "x", "min_quality": 101}, "min_quality: 101 is not between 0 and 100"),
+        ({"prompt": "x", "timeout_s": 0}, "timeout_s: 0 is not between"),
+        ({"prompt": "x", "timeout_s": float("inf")}, "timeout_s: inf is not between"),
         ({"prompt": "x", "stop": ["a", ""]}, "a stop sequence is empty"),
         ({"prompt": "x", "stop": ""}, "a stop sequence is empty"),
     ],
@@ -106,13 +106,13 @@ def test_capabilities_that_can_be_read_only_once_are_kept() -> None:
     assert options.capabilities() == {"code", "json"}
 
 
-TEXT, WHOLE, NUMBER = "is not text", "is not a whole number", "is not a number"
+TEXT, WHOLE, NUMBER = "is not text", "is not an integer", "is not a number"
 TEXTS, FLAG, TURNS = "is not text or a list of texts", "is not True or False", "is not a list of messages like"
 WRONG: list[tuple[str, Any, str]] = [
     ("prompt", 123, f"prompt: 123 {TEXT}"),
     ("prompt", b"x", f"prompt: b'x' {TEXT}"),
     ("prompt", ["x"], f"prompt: ['x'] {TEXT}"),
-    ("prompt", 10**5000, f"prompt: so large a number {TEXT}"),
+    ("prompt", 10**5000, f"prompt: a number with over 300 digits {TEXT}"),
     ("system", 1, f"system: 1 {TEXT}"),
     ("messages", "text", f"messages: 'text' {TURNS}"),
     ("messages", [1], f"messages: [1] {TURNS}"),
@@ -142,20 +142,20 @@ WRONG: list[tuple[str, Any, str]] = [
     ("max_tokens", "10", f"max_tokens: '10' {WHOLE}"),
     ("max_tokens", 10.0, f"max_tokens: 10.0 {WHOLE}"),
     ("max_tokens", True, f"max_tokens: True {WHOLE}"),
-    ("max_tokens", 10**5000, "max tokens so large a number is not between 1 and 1e+08"),
+    ("max_tokens", 10**5000, "max_tokens: a number with over 300 digits is not between 1 and 100,000,000"),
     ("min_quality", 70.5, f"min_quality: 70.5 {WHOLE}"),
     ("max_latency_ms", "fast", f"max_latency_ms: 'fast' {WHOLE}"),
     ("temperature", "a", f"temperature: 'a' {NUMBER}"),
     ("temperature", 1j, f"temperature: 1j {NUMBER}"),
-    ("temperature", float("nan"), "temperature nan is not between 0 and 2"),
+    ("temperature", float("nan"), "temperature: nan is not between 0 and 2"),
     ("timeout_s", True, f"timeout_s: True {NUMBER}"),
-    ("timeout_s", float("nan"), "timeout nan is not between"),
-    ("timeout_s", 10**400, "timeout so large a number is not between"),
+    ("timeout_s", float("nan"), "timeout_s: nan is not between"),
+    ("timeout_s", 10**400, "timeout_s: a number with over 300 digits is not between"),
     ("budget_remaining", "1", f"budget_remaining: '1' {NUMBER}"),
-    ("budget_remaining", float("nan"), "budget nan is not between"),
-    ("workspace_id", 7, "the workspace 7 is no text that can be kept"),
-    ("execution_id", b"e", "the execution b'e' is no text that can be kept"),
-    ("execution_id", "\ud800", "the execution '\\ud800' is no text that can be kept"),
+    ("budget_remaining", float("nan"), "budget_remaining: nan is not between"),
+    ("workspace_id", 7, f"workspace_id: 7 {TEXT}"),
+    ("execution_id", b"e", f"execution_id: b'e' {TEXT}"),
+    ("execution_id", "\ud800", "execution_id: '\\ud800' is not valid text"),
     ("enable_fallback", "yes", f"enable_fallback: 'yes' {FLAG}"),
     ("prefer_local", 1, f"prefer_local: 1 {FLAG}"),
     ("local_only", None, f"local_only: None {FLAG}"),
@@ -174,9 +174,21 @@ def test_a_value_of_the_wrong_kind_is_refused_in_words(option: str, value: Any, 
     assert caught.value.option == option
 
 
-def test_every_option_has_a_kind_and_its_default_is_of_it() -> None:
-    assert [field.name for field in fields(Options)] == [*KINDS]
+def test_a_request_of_defaults_alone_is_valid() -> None:
     Options(prompt="x").rendered_prompt(streaming=False)
+
+
+def test_every_option_is_a_flag_except_the_prompt_and_the_turns_of_a_conversation() -> None:
+    flags = {flag for parameter in called("stream").params for flag in parameter.opts}
+    declared = {name: one.long_flag for name, one in FIELDS.items() if one.help}
+    assert set(FIELDS) - set(declared) == {"prompt", "messages"}
+    assert set(declared.values()) <= flags
+
+
+def test_gen_and_a_batch_have_every_option_but_those_of_streams() -> None:
+    flags = {flag for parameter in called("gen").params for flag in parameter.opts}
+    assert {name for name, one in FIELDS.items() if one.help and one.long_flag not in flags} == {"atomic"}
+    assert set(FIELDS) - set(LINE_FIELDS) == {"atomic"}
 
 
 @pytest.mark.parametrize(

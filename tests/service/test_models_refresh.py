@@ -60,7 +60,7 @@ def test_without_a_terminal_and_without_yes_it_is_shown_and_not_taken(tmp_path: 
     told = {tuple(line.split()) for line in ran.out.splitlines()}
     assert ("price", "up", LUNA, "input", "0.1", "->", "0.2") in told
     assert ("price", "down", LUNA, "output", "0.5", "->", "0.4") in told
-    assert "nothing is taken (--yes takes it)" in ran.err
+    assert "the catalogue is unchanged (--yes accepts the changes)" in ran.err
     assert not (tmp_path / "llmroute" / "catalogue.json").exists()
     assert luna(tmp_path)["input"] == 0.1
 
@@ -83,7 +83,7 @@ def test_on_a_terminal_it_asks(answer: str, taken: bool, tmp_path: Path) -> None
     source = write(tmp_path, published(input=0.2, output=0.5))
     seen = run_on_terminal("models", "refresh", "--from", source, home=tmp_path, typed=answer)
     assert seen.code == 0
-    assert "take it? [y/N]" in seen.text
+    assert "accept the changes? [y/N]" in seen.text
     assert (tmp_path / "llmroute" / "catalogue.json").exists() is taken
 
 
@@ -195,7 +195,7 @@ def test_nothing_that_an_address_of_the_working_directory_says_is_taken(stack: E
         asked, cwd=folder, env=environment(tmp_path), stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     assert ran.returncode == 0
-    assert b"together: its address comes from .env in the working directory; its list is left out" in ran.stderr
+    assert b"together: its address comes from .env in the working directory; its model list is ignored" in ran.stderr
     assert [path for path, _, _ in server.asked] == ["/prices.json"]
     assert luna(tmp_path)["input"] == 0.2
 
@@ -293,7 +293,7 @@ def test_a_terminal_shows_how_much_is_here_unless_it_is_to_be_quiet(tmp_path: Pa
         piped = run(*asked, home=tmp_path)
     assert seen.code == quiet.code == piped.code == 0
     assert f" of {len(data)} bytes" in seen.text.partition("\r")[2]
-    assert "llmroute: taken: " in seen.text
+    assert "llmroute: updated " in seen.text
     assert "\x1b" not in seen.text
     assert "\r" not in quiet.text + piped.err
     assert "taken" not in quiet.text

@@ -16,7 +16,7 @@ import pytest
 from llmroute import errors
 from llmroute.batch import request_schema
 from llmroute.batch.results_file import ResultsFile
-from llmroute.cli.errors import error_as_json, told_with_hint
+from llmroute.cli.errors import error_as_json, error_with_hint
 from llmroute.cli.option_names import in_flags
 from llmroute.errors import (
     AllProvidersFailedError,
@@ -220,7 +220,7 @@ def test_an_error_names_options_to_a_program_and_flags_to_the_command_line(
     error = found.value
     assert "--" not in f"{error} {error.hint} {error!r} {vars(error)!r}"
     assert [remedy.option for remedy in error.remedies] == options
-    assert re.search(on_the_command_line, told_with_hint(error))
+    assert re.search(on_the_command_line, error_with_hint(error))
     assert error_as_json(error)["error"]["hint"] == (None if error.hint is None else in_flags(error.hint))
 
 

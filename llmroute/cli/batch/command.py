@@ -20,7 +20,8 @@ from llmroute.cli.errors import say
 from llmroute.cli.session import opened
 from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
-from llmroute.request.options import MOST_USD, check_range
+from llmroute.request.fields import check_range
+from llmroute.request.options import MOST_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             )
         if arguments.render:
             raise RequestError("--render applies to a single answer; a batch writes JSON lines")
-        check_range("budget", arguments.budget, 0, MOST_USD, "USD")
+        check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
         input_format = batch.input_format(arguments.encoding)
         file = _open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -56,7 +57,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             from llmroute.cli.batch.dry_run import show_forecast
 
             prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
-            show_forecast(session.service, requests, prior, budget_usd=arguments.budget, as_json=arguments.as_json)
+            show_forecast(session.service, requests, prior, budget_usd=arguments.budget_usd, as_json=arguments.as_json)
             raise typer.Exit
         # A batch runs long: unlike other commands it collects garbage, but not among what is loaded by now.
         gc.freeze()

@@ -11,7 +11,7 @@ from llmroute.batch.runner import Batch, BatchLimits
 from llmroute.cli import signals
 from llmroute.cli.batch.output import BatchOutput
 from llmroute.cli.batch.summary import PROMPTS_CUT, interruption, summary, summary_as_json
-from llmroute.cli.errors import error_as_json, say, told_with_hint
+from llmroute.cli.errors import error_as_json, error_with_hint, say
 from llmroute.cli.output.progress import Bar, ProgressState
 from llmroute.cli.output.tables import response_as_json
 from llmroute.cli.output.writers import first_block
@@ -69,7 +69,7 @@ class BatchRunner:
         """
         started_s = time.monotonic()
         batch = self._batch_arguments
-        budget_usd = self._arguments.budget
+        budget_usd = self._arguments.budget_usd
         left_usd = None if budget_usd is None else max(budget_usd - self._output.earlier_cost_usd, 0.0)
         limits = BatchLimits(batch.jobs, batch.output is None and not batch.unordered, left_usd)
         work = self._batch.run(self._session.service, requests, limits, blocking=blocking)
@@ -116,7 +116,7 @@ class BatchRunner:
     def _print_error(self, line: int, error: LLMRouteError) -> None:
         self._printed_errors += 1
         if self._printed_errors <= MAX_PRINTED_ERRORS:
-            say(f"line {line}: {told_with_hint(error)}")
+            say(f"line {line}: {error_with_hint(error)}")
         elif self._printed_errors == MAX_PRINTED_ERRORS + 1:
             say("further errors are listed in the results only")
 
@@ -128,16 +128,16 @@ class BatchRunner:
                 self._total,
                 failed=totals.failed + totals.invalid,
                 cost_usd=self._output.earlier_cost_usd + totals.cost_usd,
-                budget_usd=self._arguments.budget,
+                budget_usd=self._arguments.budget_usd,
             )
         )
 
     def _report(self, seconds: float) -> None:
         totals, output = self._batch.totals, self._output
-        self._session.tell_aside(summary_as_json(totals, output.earlier_cost_usd, seconds))
+        self._session.record_json(summary_as_json(totals, output.earlier_cost_usd, seconds))
         if totals.stopped_by is not None:
             unread = "" if totals.read_to_end else f"; the input was not read to its end ({totals.lines:,} lines read)"
-            say(f"stopped: {told_with_hint(totals.stopped_by)}{unread}")
+            say(f"stopped: {error_with_hint(totals.stopped_by)}{unread}")
         if output.unwritten:
             say(f"paid answers that could not be written: {output.unwritten:,} (the ledger has their cost)")
         if not self._arguments.quiet:

@@ -1,4 +1,4 @@
-"""`llmroute chains`: the fallback chains."""
+"""`llmroute chains`: list, edit and test fallback chains."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
-from llmroute.cli.errors import failures, say, told_error
+from llmroute.cli.errors import error_text, failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, money
 from llmroute.cli.output.terminal import can_ask, harmless
 from llmroute.errors import RequestError
+from llmroute.text.option_names import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 chains = typer.Typer(invoke_without_command=True)
 
-Name = Annotated[str, typer.Argument(help="The chain, in any case of letters.", autocompletion=candidates.chains)]
+Name = Annotated[str, typer.Argument(help="The chain, in upper or lower case.", autocompletion=candidates.chains)]
 
 
 @chains.callback()
 def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
-    """List the fallback chains; keep and test your own.
+    """List, edit and test fallback chains.
 
-    Shown is what each entry is today, and whether it can be called from here.
+    Each entry is shown with its current model, and whether it can be called from here.
     """
     if context.invoked_subcommand is None:
         _write(None, as_json=as_json)
@@ -48,17 +49,17 @@ def set_(
     name: Annotated[
         str,
         typer.Argument(
-            help="Letters, digits, - and _; one that there is is replaced.", autocompletion=candidates.chains
+            help="Letters, digits, - and _; an existing chain is replaced.", autocompletion=candidates.chains
         ),
     ],
     models: Annotated[
         list[str],
-        typer.Argument(help="provider/model, in the order in which they are tried.", autocompletion=candidates.models),
+        typer.Argument(help="provider/model, in order.", autocompletion=candidates.models),
     ],
 ) -> None:
-    """Write a chain of your own into config.toml.
+    """Write a chain of your own to config.toml.
 
-    All else in it stays as it is.
+    The rest of the file stays unchanged.
     """
     with failures():
         from llmroute.service.client import LLMService
@@ -82,12 +83,12 @@ def remove(name: Name) -> None:
 @chains.command("test", cls=GroupedCommand, epilog=epilog("chains test"))
 def call_each(
     name: Name,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Call them without asking.")] = False,
+    yes: flags.Yes = False,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Call each entry with a one-token prompt.
 
-    What that costs is shown first; exit 4 when one fails.
+    The cost is shown first and needs confirmation, or --yes; exit 4 when an entry fails.
     """
     with failures(as_json=as_json):
         from llmroute.service.client import LLMService
@@ -95,17 +96,17 @@ def call_each(
 
         service = LLMService(note=say)
         try:
-            ((known, entries),) = chains_today(service, name).items()
-            say(_price(service, known, entries))
-            if not (yes or _agreed()):
+            ((chain, entries),) = chains_today(service, name).items()
+            say(_price(service, chain, entries))
+            if not (yes or (can_ask() and typer.confirm("call them?", err=True))):
                 raise RequestError("nothing was sent", hint="--yes calls them without asking")
             failed = False
-            for tried in try_entries(service, entries):
-                failed = failed or tried.error is not None
+            for trial in try_entries(service, entries):
+                failed = failed or trial.error is not None
                 if as_json:
-                    write_json(_tried_as_json(tried))
+                    write_json(_trial_as_json(trial))
                 else:
-                    write_text(harmless(_tried_as_text(tried)))
+                    write_text(harmless(_trial_as_text(trial)))
         finally:
             service.close()
         if failed:
@@ -147,33 +148,26 @@ def _price(service: LLMService, name: str, entries: Sequence[ChainEntry]) -> str
 
     expected, worst, unknown = expected_test_cost_picousd(service, entries)
     calls = sum(entry.problem is None for entry in entries)
-    told = (
-        f"{name}: {calls} call{'' if calls == 1 else 's'}, expected {money(usd(expected))}, at most {money(usd(worst))}"
-    )
-    return told + (f", and the unknown price of {', '.join(unknown)}" if unknown else "")
+    text = f"{name}: {many(calls, 'call')}, expected {money(usd(expected))}, at most {money(usd(worst))}"
+    return text + (f"; price unknown: {', '.join(unknown)}" if unknown else "")
 
 
-def _agreed() -> bool:
-    """Ask on a terminal, and nowhere else."""
-    return can_ask() and typer.confirm("call them?", err=True)
+def _trial_as_text(trial: ChainTrial) -> str:
+    model = trial.entry.resolved or trial.entry.written
+    if (response := trial.response) is not None:
+        return f"ok      {model}  {response.latency_ms} ms  {money(response.cost_usd)}\n"
+    assert trial.error is not None
+    return f"failed  {model}  {error_text(trial.error).removeprefix(f'{model}: ')}\n"
 
 
-def _tried_as_text(tried: ChainTrial) -> str:
-    who = tried.entry.resolved or tried.entry.written
-    if (response := tried.response) is not None:
-        return f"ok      {who}  {response.latency_ms} ms  {money(response.cost_usd)}\n"
-    assert tried.error is not None
-    return f"failed  {who}  {told_error(tried.error).removeprefix(f'{who}: ')}\n"
-
-
-def _tried_as_json(tried: ChainTrial) -> dict[str, Any]:
-    response, error = tried.response, tried.error
+def _trial_as_json(trial: ChainTrial) -> dict[str, Any]:
+    response, error = trial.response, trial.error
     return {
-        "entry": tried.entry.written,
-        "resolved": tried.entry.resolved,
+        "entry": trial.entry.written,
+        "resolved": trial.entry.resolved,
         "ok": error is None,
         "latency_ms": response.latency_ms if response else None,
         "cost_usd": response.cost_usd if response else None,
         "error": error.kind if error else None,
-        "detail": told_error(error) if error else None,
+        "detail": error_text(error) if error else None,
     }

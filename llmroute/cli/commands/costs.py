@@ -1,4 +1,4 @@
-"""`llmroute costs`: the bill."""
+"""`llmroute costs`: the cost report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from llmroute.cli import options as flags
 from llmroute.cli.commands.costs_attempts import calls, correct, export, path, tell_if_unknown
 from llmroute.cli.commands.costs_budget import budget
 from llmroute.cli.commands.costs_ledger import backup, check, prune, restore
-from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
@@ -27,26 +26,9 @@ if TYPE_CHECKING:
     from llmroute.service.costs.report import CostQuery
 
 Form = Literal["text", "json", "csv", "md"]
-Period = Annotated[
-    str | None,
-    typer.Option(
-        help="The current day, week, month, year or all, in your time zone; default month.",
-        autocompletion=candidates.periods,
-        rich_help_panel="Span",
-    ),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        help="Instead of a period: from 24h, 7d or 2w ago, exactly that and down to a quarter of an hour,"
-        " or from the beginning of 2026-11-01 on.",
-        rich_help_panel="Span",
-    ),
-]
-Until = Annotated[str | None, typer.Option(help="Up to then, said likewise; default now.", rich_help_panel="Span")]
 By = Annotated[
     Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution"] | None,
-    typer.Option(help="A line for each of these; default model.", rich_help_panel="Output"),
+    typer.Option("--by", help="Group by this; default model.", rich_help_panel="Output"),
 ]
 
 costs = typer.Typer(
@@ -61,17 +43,17 @@ for command in (calls, correct, export, path, check, backup, restore, prune):
 @costs.callback()
 def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
-    period: Period = None,
-    since: Since = None,
-    until: Until = None,
+    period: flags.Period = None,
+    since: flags.Since = None,
+    until: flags.Until = None,
     by: By = None,
     workspace: flags.Workspace = None,
     color: flags.Color = "auto",
     as_json_: flags.AsJSON = False,
-    as_csv_: Annotated[bool, typer.Option("--csv", help="The table as CSV.", rich_help_panel="Output")] = False,
-    as_md: Annotated[bool, typer.Option("--md", help="The table as Markdown.", rich_help_panel="Output")] = False,
+    as_csv_: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.", rich_help_panel="Output")] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="Print the table as Markdown.", rich_help_panel="Output")] = False,
 ) -> None:
-    """Show what calls cost; list them; set budgets; keep the ledger."""
+    """Report costs, list attempts, set budgets, maintain the ledger."""
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json_):
@@ -79,36 +61,36 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         from llmroute.service.costs.report import CostQuery
 
         forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md}
-        asked = [form for form, wanted in forms.items() if wanted]
-        if len(asked) > 1:
-            raise RequestError(f"--{' and --'.join(asked)} exclude each other")
-        question = CostQuery(period, since, until, by, workspace)
+        chosen = [form for form, is_given in forms.items() if is_given]
+        if len(chosen) > 1:
+            raise RequestError(f"--{' and --'.join(chosen)} exclude each other")
+        query = CostQuery(period, since, until, by, workspace)
         config = load()
-        show(config, question, asked[0] if asked else "text", color=color)
+        show(config, query, chosen[0] if chosen else "text", color=color)
         if workspace:
             tell_if_unknown(config, workspace)
 
 
 def show(
-    config: Config, question: CostQuery, form: Form = "text", *, color: str = "auto", now: datetime | None = None
+    config: Config, query: CostQuery, form: Form = "text", *, color: str = "auto", now: datetime | None = None
 ) -> None:
-    """Answer a question about the bill on stdout.
+    """Print a cost report.
 
     Raises:
-        RequestError: there is no such period or span.
+        RequestError: the period or the span is invalid.
         LedgerError: the ledger cannot be read.
     """
     if form == "text":
         from llmroute.service.costs.comparison import cost_screen
 
-        screen = cost_screen(config, question, charts=fancy(color), now=now)
+        screen = cost_screen(config, query, charts=fancy(color), now=now)
         fit = width() if screen.charts or sys.stdout.isatty() else None
         parts = report_parts(screen.report, screen.comparison, screen.charts, fit)
         write_text(rendered(parts, fit, color=bool(screen.charts)))
         return
     from llmroute.service.costs.report import bill
 
-    report = bill(config, question, now=now)
+    report = bill(config, query, now=now)
     if form == "json":
         write_json(as_json(report))
     else:

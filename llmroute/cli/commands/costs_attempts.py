@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
 
-Since = Annotated[str | None, typer.Option(help="From 24h, 7d or 2w ago, or from 2026-11-01 on.")]
-Until = Annotated[str | None, typer.Option(help="Up to then, said likewise.")]
-Model = Annotated[str | None, typer.Option("-m", "--model", help="Of one model, with or without provider.")]
-Status = Annotated[
-    Literal["pending", "ok", "failed", "partial", "interrupted", "lost"] | None, typer.Option(help="Of one status.")
-]
-Execution = Annotated[str | None, typer.Option(help="Of one execution.")]
-
 _HEAD = ("when", "model", "status", "cost", "in", "out", "time", "id")
 _NUMBERS = (3, 4, 5, 6, 7)
 _MOST = 1_000_000
@@ -41,12 +33,12 @@ _WORDS = {"at_most": "at most ", "at_least": "at least ", "corrected": "correcte
 
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="How many.")] = 20,
-    since: Since = None,
-    until: Until = None,
-    model: Model = None,
-    status: Status = None,
+    since: flags.Since = None,
+    until: flags.Until = None,
+    model: flags.AttemptModel = None,
+    status: flags.Status = None,
     workspace: flags.Workspace = None,
-    execution: Execution = None,
+    execution: flags.Execution = None,
     as_json: flags.AsJSON = False,
 ) -> None:
     """List the last attempts, the newest at the end.
@@ -128,12 +120,12 @@ def _dollars(text: str) -> Decimal:
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl|-", help="Replaced where it is; - is stdout.")],
     form: Annotated[Literal["csv", "jsonl"] | None, typer.Option("--format", help="Of stdout; default csv.")] = None,
-    since: Since = None,
-    until: Until = None,
-    model: Model = None,
-    status: Status = None,
+    since: flags.Since = None,
+    until: flags.Until = None,
+    model: flags.AttemptModel = None,
+    status: flags.Status = None,
     workspace: flags.Workspace = None,
-    execution: Execution = None,
+    execution: flags.Execution = None,
 ) -> None:
     """Write attempts, with all that is known, to a file or stdout."""
     with failures():

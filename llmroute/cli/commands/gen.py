@@ -1,12 +1,15 @@
-"""`llmroute gen`: a whole answer."""
+"""`llmroute gen`: a complete response, or those of a batch."""
+
+from contextlib import closing
+from itertools import chain
 
 from llmroute.cli import options as flags
 from llmroute.cli.arguments import RequestArguments, takes_a_request
 
 
-@takes_a_request
+@takes_a_request(streaming=False)
 def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
-    asked: RequestArguments,
+    arguments: RequestArguments,
     batch: flags.BatchOption = None,
     output: flags.Output = None,
     resume: flags.Resume = False,
@@ -17,7 +20,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     delimiter: flags.Delimiter = None,
     template: flags.TemplateOption = None,
 ) -> None:
-    """Answer a prompt, whole.
+    """Generate a response.
 
     It may fall back to another model until the end.  With --batch, answer many.
     """
@@ -27,15 +30,38 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
         from llmroute.request.options import JOBS
 
         run_batch(
-            asked, BatchArguments(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template)
+            arguments,
+            BatchArguments(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template),
         )
     elif output or resume or jobs or unordered or lines or (column, delimiter, template) != (None,) * 3:
         from llmroute.cli.errors import fail
         from llmroute.errors import RequestError
 
-        wanted = "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter and --template"
-        fail(RequestError(f"{wanted} go with --batch FILE"), as_json=asked.as_json)
+        batch_flags = "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter and --template"
+        fail(RequestError(f"{batch_flags} require --batch FILE"), as_json=arguments.as_json)
     else:
-        from llmroute.cli.commands.gen_answer import answer_whole
+        _answer(arguments)
 
-        answer_whole(asked)
+
+def _answer(arguments: RequestArguments) -> None:
+    """Write one complete response to stdout."""
+    from llmroute.cli.output.spinner import spinning
+    from llmroute.cli.output.writers import JSONWriter, writer_for
+    from llmroute.cli.session import answering
+
+    with answering(arguments) as session:
+        response = None
+        with closing(session.service.answer(arguments.options(), streaming=False)) as pieces:
+            with spinning(quiet=arguments.quiet):
+                first = next(pieces)
+            for piece in chain([first], pieces):
+                if not isinstance(piece, str):
+                    response = piece
+                    session.record(piece)
+                    writer = writer_for(arguments, JSONWriter)
+                    with session.writing():
+                        writer.write(piece.content)
+                        writer.end(piece)
+                    session.write_usage(piece)
+        assert response is not None
+        session.conclude(response)

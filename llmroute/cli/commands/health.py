@@ -1,4 +1,4 @@
-"""`llmroute health`: how the providers are."""
+"""`llmroute health`: the status of the providers and the setup."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ if TYPE_CHECKING:
     from llmroute.service.health import Health
 
 
-_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
+_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
 def health(
     provider: Annotated[
         list[str] | None,
-        typer.Option("-p", "--provider", help="Ask only this one; repeatable.", autocompletion=candidates.providers),
+        typer.Option("-p", "--provider", help="Check only this one; repeatable.", autocompletion=candidates.providers),
     ] = None,
     reset: Annotated[
         list[str] | None,
         typer.Option(
             "--reset",
-            help="Let calls go to this provider again, and ask nobody; repeatable.",
+            help="Reset the circuit breakers of this provider, without a request; repeatable.",
             autocompletion=candidates.providers,
         ),
     ] = None,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Tell what is set up, and how each provider is.
+    """Check provider status.
 
-    All are asked at once, with requests that cost nothing.
+    The requests run concurrently and cost nothing.
     """
     with failures(as_json=as_json):
         from llmroute.providers import PROVIDERS
-        from llmroute.request.options import require_one_of
+        from llmroute.request.fields import require_one_of
         from llmroute.service.client import LLMService
 
-        for name in (*(provider or ()), *(reset or ())):
-            require_one_of("provider", name, PROVIDERS)
+        for option, names in {"provider": provider, "reset": reset}.items():
+            for name in names or ():
+                require_one_of(option, name, PROVIDERS)
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return
@@ -59,7 +60,7 @@ def health(
         if as_json:
             write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
         else:
-            write_text(_as_text(found) + ("" if provider else f"\n{_tour(service.config)}"))
+            write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
             raise typer.Exit(exit_codes.TRY_LATER)
 
@@ -100,29 +101,29 @@ def _as_text(found: dict[str, Health]) -> str:
         ]
         for name, one in found.items()
     ]
-    return flowing(("provider", "status", "latency", "models", ""), rows, _fits(), numbers=(2, 3))
+    return flowing(("provider", "status", "latency", "models", ""), rows, _width(), numbers=(2, 3))
 
 
-def _fits() -> int | None:
+def _width() -> int | None:
     return width() if sys.stdout.isatty() else None
 
 
-def _tour(config: Config) -> str:
-    """Return where settings and calls are kept, how models are chosen, and what bounds the bill."""
-    stored = config.config_dir / "config.toml"
+def _setup(config: Config) -> str:
+    """Return the paths of the configuration and the ledger, the routing defaults and the budgets."""
+    path = config.config_dir / "config.toml"
     caps = [
         f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
         + (f" in {cell(limit.workspace)}" if limit.workspace else "")
         for limit in config.limits
     ]
-    first = f", {config.default_provider} first among equals" if config.default_provider else ""
+    first = f", {config.default_provider} preferred" if config.default_provider else ""
     rows = [
-        ["settings", f"{stored}{'' if stored.exists() else ' (none yet)'}"],
-        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (no call yet)'}"],
+        ["settings", f"{path}{'' if path.exists() else ' (does not exist)'}"],
+        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (does not exist)'}"],
         ["strategy", config.strategy + first],
         ["workspace", cell(config.workspace) if config.workspace else "none"],
         ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
     ]
     if not any(settings.api_key for settings in config.providers.values()):
         rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
-    return flowing(("", ""), rows, _fits()).lstrip("\n")
+    return flowing(("", ""), rows, _width()).lstrip("\n")

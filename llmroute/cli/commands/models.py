@@ -13,11 +13,13 @@ from llmroute.cli.commands.models_pull import pull
 from llmroute.cli.commands.models_refresh import refresh
 from llmroute.cli.commands.models_show import show
 from llmroute.cli.completion import candidates
-from llmroute.cli.errors import failures, say, told_error
+from llmroute.cli.errors import error_of, failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.models import model_as_json, model_table
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import harmless, width
+from llmroute.text.option_names import many
+from llmroute.types import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,12 +55,21 @@ Provider = Annotated[
         rich_help_panel="Model",
     ),
 ]
+Capability = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--capability",
+        help="List only models with this capability; repeatable.",
+        autocompletion=candidates.choices(CAPABILITIES),
+        rich_help_panel="Model",
+    ),
+]
 MaxCost = Annotated[
     float | None,
     typer.Option(
         "--max-cost",
         min=0,
-        help="USD per million tokens that neither input nor output may exceed.",
+        help="USD per million tokens, for input and for output.",
         rich_help_panel="Model",
     ),
 ]
@@ -83,7 +94,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     context: typer.Context,
     search: Search = None,
     provider: Provider = None,
-    capability: flags.CapabilityOption = None,
+    capability: Capability = None,
     max_cost: MaxCost = None,
     sort: Sort = None,
     only_available: OnlyAvailable = False,
@@ -100,7 +111,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     with failures(as_json=as_json):
         from llmroute.planning.default_registry import warn_when_stale
         from llmroute.providers import PROVIDERS
-        from llmroute.request.options import require_one_of
+        from llmroute.request.fields import require_one_of
         from llmroute.service.client import LLMService
         from llmroute.service.models.listing import available, matching, measured, narrowed, ordered
 
@@ -135,27 +146,25 @@ def _catalogued(service: LLMService, provider: str | None, *, retired: bool, loc
 
 
 def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel], int]:
-    """Return what the providers list, and tell whose list is missing; when all are, return why as an exit code.
+    """Return the models that the providers list, and the exit code: not 0 when every provider has failed.
 
     Raises:
-        LLMRouteError: why there is nothing to be listed.
+        LLMRouteError: every provider has failed, and nothing is listed.
     """
     from llmroute.service.models.live_models import live
 
     found = live(service, provider)
-    # What a person has to mend does not pass by itself, as others may.
-    gravest = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.SETUP, default=None)
-    if gravest is not None and not found.models:
-        raise gravest
+    # A configuration or account problem needs a change; other errors may pass.
+    worst = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.SETUP, default=None)
+    if worst is not None and not found.models:
+        raise worst
     for name, error in found.failures.items():
-        told = told_error(error)
-        say(f"{'' if told.startswith(f'{name}: ') else f'{name}: '}{told}; its models are left out")
+        say(f"{error_of(name, error)}; its models are omitted")
     for name, count in found.left_out.items():
-        models = "1 model is" if count == 1 else f"{count} models are"
-        say(f"{name}: {models} left out: a part of its address that may be a token, or a key, stands in the name")
+        say(f"{name}: {many(count, 'model')} omitted: the name contains a key, or a part of the URL that may be one")
     for name in found.empty:
-        say(f"{name}: it answers, and lists no model that chats")
-    return found.models, gravest.exit_code if gravest is not None and not found.answered else exit_codes.OK
+        say(f"{name}: its list has no chat model")
+    return found.models, worst.exit_code if worst is not None and not found.answered else exit_codes.OK
 
 
 def _write(found: list[PricedModel], callable_here: Collection[str], *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`llmroute models pull`: have Ollama fetch a model, or install the embedded one."""
+"""`llmroute models pull`: download a model with Ollama, or install the embedded one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def pull(
     ],
     quiet: flags.Quiet = False,
 ) -> None:
-    """Have Ollama fetch a model, or install the embedded one.
+    """Download a model with Ollama, or install the embedded one.
 
-    On a terminal a line shows how far it is.
+    A terminal shows the progress.
     """
     with failures():
         from llmroute.notices import discard
@@ -37,19 +37,22 @@ def pull(
 
         service = LLMService(note=discard if quiet else say)
         model = to_pull(service, name)
-        told = _install(quiet=quiet) if model.provider == ENGINE else _fetch(service, model, quiet=quiet)
+        if model.provider == ENGINE:
+            result = _install(quiet=quiet)
+        else:
+            _download(service, model, quiet=quiet)
+            result = "is installed"
         if not quiet:
-            say(f"{model.name} is there{told}")
+            say(f"{model.name} {result}")
 
 
-def _fetch(service: LLMService, model: ModelConfig, *, quiet: bool) -> str:
+def _download(service: LLMService, model: ModelConfig, *, quiet: bool) -> None:
     from llmroute.cli.output.progress import Bar, ProgressState
     from llmroute.service.models.pull import pull as pulled
 
     with Bar(quiet=quiet) as bar:
-        for told in pulled(service, model):
-            bar.show(ProgressState(told.status, told.completed, told.total or None, "bytes"))
-    return ""
+        for progress in pulled(service, model):
+            bar.show(ProgressState(progress.status, progress.completed, progress.total or None, "bytes"))
 
 
 def _install(*, quiet: bool) -> str:
@@ -57,9 +60,9 @@ def _install(*, quiet: bool) -> str:
 
     packages = lacking()
     if not packages:
-        return " already"
+        return "is already installed"
     from llmroute.cli.output.spinner import spinning
 
     with spinning(f"installing {' and '.join(packages)}", quiet=quiet):
         install(packages)
-    return ": llmroute gen answers without a key"
+    return "is installed: llmroute gen works without a key"

@@ -1,4 +1,4 @@
-"""`llmroute models refresh`: new prices and lives, shown before they are taken."""
+"""`llmroute models refresh`: update the catalogue after a review of the changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmroute.cli import options as flags
-from llmroute.cli.errors import failures, say, told_error
+from llmroute.cli.errors import error_of, failures, say
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns
 from llmroute.cli.output.terminal import can_ask, harmless
@@ -24,17 +24,17 @@ def refresh(
         str | None,
         typer.Option(
             "--from",
-            help="A file (then nothing is sent), or an address: a catalogue, or prices as genai-prices publishes them.",
+            help="A file or a URL: a catalogue, or prices in the format of genai-prices.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Take it without asking.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even when a price moves more than 20-fold.")] = False,
+    yes: flags.Yes = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept a price that changes more than 20-fold.")] = False,
     as_json: flags.AsJSON = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Bring prices and lives of models up to date.
+    """Update prices and lifecycles of models.
 
-    What has changed is shown, and taken when you say so.
+    The changes are listed and need confirmation, or --yes.
     """
     with failures(as_json=as_json):
         from llmroute.cli.output.progress import Bar, ProgressState
@@ -51,37 +51,34 @@ def refresh(
                 watch=lambda what, done, total: bar.show(ProgressState(what, done, total, "bytes")),
             )
         for name, error in found.failures.items():
-            told = told_error(error)
-            note(f"{'' if told.startswith(name) else f'{name}: '}{told}; its list is left out")
+            note(f"{error_of(name, error)}; its model list is ignored")
         if not as_json:
             write_text(harmless(_as_text(found)))
         found.check(force=force)
-        taken = yes or _agreed(found)
-        if taken:
+        accepted = yes or _is_confirmed(found)
+        if accepted:
             previous = found.take()
-            note(f"taken: {found.path}" + (f" (the previous one: {previous})" if previous else ""))
+            note(f"updated {found.path}" + (f" (previous catalogue: {previous})" if previous else ""))
         else:
-            note("nothing is taken (--yes takes it)")
+            note("the catalogue is unchanged (--yes accepts the changes)")
         if as_json:
-            write_json(_as_json(found, taken=taken))
+            write_json(_as_json(found, accepted=accepted))
 
 
-def _agreed(found: Refresh) -> bool:
-    """Ask on a terminal, and nowhere else; where nothing differs there is nothing to ask."""
-    if not can_ask():
-        return False
-    return not found.changes or typer.confirm("take it?", err=True)
+def _is_confirmed(found: Refresh) -> bool:
+    """Ask on a terminal; without changes there is nothing to ask."""
+    return can_ask() and (not found.changes or typer.confirm("accept the changes?", err=True))
 
 
-def _as_json(found: Refresh, *, taken: bool) -> dict[str, Any]:
-    def told(changes: Iterable[Change]) -> list[dict[str, Any]]:
+def _as_json(found: Refresh, *, accepted: bool) -> dict[str, Any]:
+    def rows(changes: Iterable[Change]) -> list[dict[str, Any]]:
         return [{"kind": c.kind, "model": c.model, "what": c.what, "old": c.old, "new": c.new} for c in changes]
 
     return {
-        "taken": taken,
+        "taken": accepted,
         "as_of": {"old": found.old["as_of"], "new": found.new["as_of"]},
-        "changes": told(found.changes),
-        "served": told(found.served),
+        "changes": rows(found.changes),
+        "served": rows(found.served),
     }
 
 

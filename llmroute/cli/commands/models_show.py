@@ -1,4 +1,4 @@
-"""`llmroute models show`: everything that is known of one model, with sources and dates."""
+"""`llmroute models show`: all facts about one model, with sources and dates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def show(
     ],
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Tell all that is known of a model, and where from."""
+    """Show all facts about a model, with their sources."""
     with failures(as_json=as_json):
         from llmroute.planning.local.local_models import LOCAL_SERVER
         from llmroute.service.client import LLMService
@@ -36,7 +36,7 @@ def show(
         pulled = model.provider == LOCAL_SERVER and service.local_models().has(model.api_name)
         if not model.known and not pulled:
             raise RequestError(
-                f"the catalogue does not know {model.name}", hint="llmroute models --live lists what your keys can call"
+                f"{model.name} is not in the catalogue", hint="llmroute models --live lists what your keys can call"
             )
         listed = [as_listed(service.registry, model)]
         (one,) = measured(service, with_limits_here(service, listed) if pulled else listed)

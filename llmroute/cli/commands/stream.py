@@ -1,15 +1,45 @@
-"""`llmroute stream`: an answer as it is written."""
+"""`llmroute stream`: a response as it arrives."""
 
-from llmroute.cli import options as flags
+from contextlib import closing
+from itertools import chain
+
 from llmroute.cli.arguments import RequestArguments, takes_a_request
 
 
-@takes_a_request
-def stream(asked: RequestArguments, atomic: flags.Atomic = False) -> None:
-    """Answer a prompt, piece by piece.
+@takes_a_request(streaming=True)
+def stream(arguments: RequestArguments) -> None:
+    """Stream a response.
 
-    It may fall back to another model until the first piece is shown.
+    It may fall back to another model until the first text is printed.
     """
-    from llmroute.cli.commands.stream_answer import answer_piecewise
+    from llmroute.cli.output.spinner import spinning
+    from llmroute.cli.output.writers import JSONLinesWriter, writer_for
+    from llmroute.cli.session import answering
+    from llmroute.errors import LLMRouteError
 
-    answer_piecewise(asked, atomic=atomic)
+    with answering(arguments) as session:
+        writer = writer_for(arguments, JSONLinesWriter)
+        response = None
+        started = False
+        try:
+            with closing(session.service.answer(arguments.options(), streaming=True)) as pieces:
+                with spinning(quiet=arguments.quiet):
+                    first = next(pieces)
+                for piece in chain([first], pieces):
+                    started = True
+                    if isinstance(piece, str):
+                        with session.writing():
+                            writer.write(piece)
+                        continue
+                    response = piece
+                    session.record(piece)
+                    with session.writing():
+                        writer.end(piece)
+                    session.write_usage(piece)
+        except LLMRouteError:
+            if started:
+                with session.writing():
+                    writer.end()
+            raise
+        assert response is not None
+        session.conclude(response)

@@ -1,6 +1,6 @@
 """What a TAB offers for the value of a flag: from local data only, never from the network."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 def models(incomplete: str) -> list[str]:
@@ -22,55 +22,6 @@ def providers(incomplete: str) -> list[str]:
     from llmroute.providers import PROVIDERS
 
     return _starting(PROVIDERS, incomplete)
-
-
-def strategies(incomplete: str) -> list[str]:
-    """Offer the strategies."""
-    from llmroute.types import STRATEGIES
-
-    return _starting(STRATEGIES, incomplete)
-
-
-def capabilities(incomplete: str) -> list[str]:
-    """Offer the capabilities."""
-    from llmroute.types import CAPABILITIES
-
-    return _starting(CAPABILITIES, incomplete)
-
-
-def tasks(incomplete: str) -> list[str]:
-    """Offer the kinds of task."""
-    from llmroute.routing.plan import TASK_CAPABILITY
-
-    return _starting(TASK_CAPABILITY, incomplete)
-
-
-def tiers(incomplete: str) -> list[str]:
-    """Offer the service tiers."""
-    from llmroute.types import SERVICE_TIERS
-
-    return _starting(SERVICE_TIERS, incomplete)
-
-
-def efforts(incomplete: str) -> list[str]:
-    """Offer the efforts."""
-    from llmroute.types import EFFORTS
-
-    return _starting(EFFORTS, incomplete)
-
-
-def on_budget(incomplete: str) -> list[str]:
-    """Offer what may be done when a budget is too small."""
-    from llmroute.request.options import ON_BUDGET
-
-    return _starting(ON_BUDGET, incomplete)
-
-
-def fallback_on(incomplete: str) -> list[str]:
-    """Offer what else may be a reason to fall back."""
-    from llmroute.request.options import FALLBACK_ON
-
-    return _starting(FALLBACK_ON, incomplete)
 
 
 def periods(incomplete: str) -> list[str]:
@@ -107,6 +58,15 @@ def workspaces(incomplete: str) -> list[str]:
         return _starting(known_workspaces(load()), incomplete)
     except LLMRouteError:
         return []
+
+
+def choices(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a function that offers fixed words."""
+
+    def offered(incomplete: str) -> list[str]:
+        return _starting(words, incomplete)
+
+    return offered
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import whole_buckets_ms
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
-from llmroute.request.options import require_one_of
+from llmroute.request.fields import require_one_of
 from llmroute.service.ledger_opening import ledger_to_read, snapshot
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from llmroute.errors import RequestError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger.opening import bring_up_to_date, is_ledger, snapshot_of
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
-from llmroute.request.options import require_one_of
+from llmroute.request.fields import require_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

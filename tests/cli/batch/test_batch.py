@@ -589,9 +589,9 @@ class TestBudgets:
         (("--batch", "in.jsonl", "--render"), "--render"),
         (("--batch", "in.jsonl", "a prompt"), "reads the prompts from its file"),
         (("--batch", "in.jsonl", "--jobs", "0"), "0"),
-        (("--batch", "in.jsonl", "--budget", "-1"), "budget -1"),
-        (("a prompt", "--jobs", "3"), "go with --batch"),
-        (("a prompt", "-o", "x"), "go with --batch"),
+        (("--batch", "in.jsonl", "--budget", "-1"), "--budget: -1"),
+        (("a prompt", "--jobs", "3"), "require --batch"),
+        (("a prompt", "-o", "x"), "require --batch"),
     ],
 )
 def test_invalid_usage_is_one_line_and_exit_2_before_anything_is_sent(

@@ -188,8 +188,8 @@ def test_a_local_server_that_is_down_cannot_be_called(monkeypatch: pytest.Monkey
 def test_health_is_the_tour_of_what_is_set_up(tmp_path: Path) -> None:
     told = run("health", home=tmp_path).out
     folder = tmp_path / "llmroute"
-    assert f"settings   {folder / 'config.toml'} (none yet)\n" in told
-    assert f"ledger     {folder / 'ledger.db'} (no call yet)\n" in told
+    assert f"settings   {folder / 'config.toml'} (does not exist)\n" in told
+    assert f"ledger     {folder / 'ledger.db'} (does not exist)\n" in told
     assert "\nstrategy   balanced\n" in told
     assert "\nbudget     none (llmroute costs budget set --month 20)\n" in told
     assert "\nnext       export ANTHROPIC_API_KEY=..." in told
@@ -198,7 +198,7 @@ def test_health_is_the_tour_of_what_is_set_up(tmp_path: Path) -> None:
     settings = {"LLM_DEFAULT_PROVIDER": "mistral", "LLM_WORKSPACE": "team", "MISTRAL_BASE_URL": "http://127.0.0.1:9"}
     told = run("health", home=tmp_path, MISTRAL_API_KEY="sk-0123456789", **settings).out
     assert f"settings   {folder / 'config.toml'}\n" in told
-    assert "\nstrategy   balanced, mistral first among equals\n" in told
+    assert "\nstrategy   balanced, mistral preferred\n" in told
     assert "\nworkspace  team\n" in told
     assert "\nbudget     $20.00 a month, $0.5000 a day in nightly\n" in told
     assert "\nnext " not in told

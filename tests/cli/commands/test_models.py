@@ -197,7 +197,7 @@ def test_live_keeps_a_model_of_the_address_and_says_how_many_it_leaves_out(stack
     environment["OPENAI_BASE_URL"] = environment["OPENAI_BASE_URL"].removesuffix("/v1") + path
     ran = run("models", "--live", "-p", "openai", home=tmp_path, **environment)
     assert "openai/gpt-5-mini" in ran.out.splitlines()
-    assert "openai: 1 model is left out" in ran.err
+    assert "openai: 1 model omitted" in ran.err
     assert "Path4711" not in ran.out + ran.err
 
 

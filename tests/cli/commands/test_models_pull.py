@@ -40,7 +40,7 @@ def test_it_asks_ollama_for_the_model_and_is_quiet_without_a_terminal(tmp_path: 
     with WebServer({"/api/pull": lines(*STEPS)}) as server:
         for name in ("ollama/llama3.2:3b", "llama3.2:3b"):
             ran = run("models", "pull", name, home=tmp_path, OLLAMA_BASE_URL=server.url)
-            assert (ran.code, ran.out, ran.err) == (0, "", "llmroute: ollama/llama3.2:3b is there\n")
+            assert (ran.code, ran.out, ran.err) == (0, "", "llmroute: ollama/llama3.2:3b is installed\n")
     assert [json.loads(body) for _, _, body in server.asked] == [{"model": "llama3.2:3b", "stream": True}] * 2
 
 
@@ -50,7 +50,7 @@ def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
         quiet = run_on_terminal("models", "pull", "ollama/llama3.2", "-q", home=tmp_path, OLLAMA_BASE_URL=server.url)
     assert seen.code == 0
     assert re.match("pulling manifest ━* 0 bytes", without_escapes(seen.text))
-    assert seen.text.endswith("\r\x1b[1A\x1b[2Kllmroute: ollama/llama3.2 is there\n")
+    assert seen.text.endswith("\r\x1b[1A\x1b[2Kllmroute: ollama/llama3.2 is installed\n")
     assert (quiet.code, quiet.text) == (0, "")
 
 

