@@ -160,6 +160,7 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
         output=output,
         expected_cost_picousd=cost_uncached_picousd(size.expected_input, output.tokens, of_tier),
         worst_cost_picousd=worst,
+        typical_cost_picousd=cost_uncached_picousd(size.expected_input, size.answer_room, of_tier),
         worst=_worst_case(model, size, prices),
     )
 

@@ -72,6 +72,7 @@ class Candidate(NamedTuple):
     Attributes:
         expected_cost_picousd: for this request, integer pico-USD; None if the price is unknown.
         worst_cost_picousd: likewise, at most.
+        typical_cost_picousd: likewise, for a completion of typical length: it compares the prices of models.
         typical_s: typical seconds to a complete answer of the provider, used while `stats` has no latency.
         quality: 0 to 100; `quality_basis` says what it is based on (a rating, a predecessor's, the price).
         output: expected output tokens.
@@ -91,6 +92,7 @@ class Candidate(NamedTuple):
     quality: int = UNRATED
     quality_basis: str = "rated"
     output: OutputLength = TYPICAL_OUTPUT
+    typical_cost_picousd: int | None = None
     stats: ModelStats = ModelStats()
     unusable: str | None = None
     last_resort: bool = False

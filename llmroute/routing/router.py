@@ -137,7 +137,7 @@ def _without_advice(made: Plan, candidates: Sequence[Candidate]) -> Plan:
 def _forbidden(dearer: Candidate, first: Candidate) -> Exclusion:
     from llmroute.text.option_names import OptionText, Remedy
 
-    known = None not in (dearer.expected_cost_picousd, first.expected_cost_picousd)
+    known = None not in (dearer.typical_cost_picousd, first.typical_cost_picousd)
     problem = "costs more than the first choice" if known else "could cost more than the first choice (price unknown)"
     return Exclusion(dearer.model, OptionText(problem, ", which ", Remedy("upgrade", value=False), " forbids"))
 
@@ -145,9 +145,10 @@ def _forbidden(dearer: Candidate, first: Candidate) -> Exclusion:
 def is_upgrade(candidate: Candidate, first: Candidate) -> bool:
     """Return whether a model costs over three times as much as the first choice, or anything if that is free.
 
-    An unknown price of either counts as an upgrade; a free model never does.
+    Prices are compared: both are taken to write a completion of typical length.  An unknown price of either counts as
+    an upgrade; a free model never does.
     """
-    cost, least = candidate.expected_cost_picousd, first.expected_cost_picousd
+    cost, least = candidate.typical_cost_picousd, first.typical_cost_picousd
     if cost is None or least is None:
         return cost != 0 and candidate.model.name != first.model.name
     return cost > SAME_CLASS * least

@@ -103,7 +103,7 @@ def test_a_tab_stands_between_the_cells_of_a_tsv_and_another_delimiter_where_it_
         assert gen(tmp_path, server, "--batch", "in.TSV", "--column", "text", "--encoding", "cp1252").code == 0
         ran = gen(tmp_path, server, "--batch", "in.csv", "--column", "text", "--delimiter", ";")
         assert ran.code != 0
-        assert "line 3: the row has 3 cells, and the head 2" in ran.err
+        assert "line 3: the row has 3 cells, the header has 2" in ran.err
         assert prompts(server) == ["caf\xe9, one", "two, three"]
         ran = gen(tmp_path, server, "--batch", "in.csv", "--column", "prompt")
         assert ran.code == 2

@@ -153,7 +153,8 @@ def test_a_strategys_own_first_choice_is_told_where_it_is_left_alone_and_nothing
     with town(behave) as here:
         house = House(tmp_path, **{name: here.servers[name] for name in ("openai", "mistral")})
         service = house.service()
-        asked = Options(prompt="hi", strategy="cost_optimized")
+        # A limit that is shorter than every answer, so that what is learned of the fallback does not make it cheaper.
+        asked = Options(prompt="hi", strategy="cost_optimized", max_tokens=5)
         first = service.plan(asked).entries[0].model
         ill = first.api_name
         [response] = service.answer(asked, streaming=False)
@@ -218,7 +219,7 @@ def test_a_paid_stand_in_for_an_unknown_price_is_told_with_its_price_and_forbidd
 
 
 def test_a_strategys_first_choice_that_rests_is_told_in_one_line_at_every_run(tmp_path: Path) -> None:
-    asked = ("gen", "hi", "--strategy", "cost_optimized")
+    asked = ("gen", "hi", "--strategy", "cost_optimized", "--max-tokens", "5")
     with town(failing(error("openai", 401, "Incorrect API key", "invalid_api_key"))) as here:
         for run_number in range(3):
             ran = run(*asked, home=tmp_path, **settings(here, "mistral"))

@@ -333,9 +333,9 @@ def test_no_upgrade_holds_for_models_that_were_named_too(house: House) -> None:
 
 def test_no_upgrade_leaves_out_what_costs_over_three_times_the_first(house: House) -> None:
     free = ask(house.service(**KEYS), model=OPENAI)
-    first = free.entries[0].candidate.expected_cost_picousd
+    first = free.entries[0].candidate.typical_cost_picousd
     assert first
-    dear = {e.model.name for e in free.entries if (e.candidate.expected_cost_picousd or 10**15) > 3 * first}
+    dear = {e.model.name for e in free.entries if (e.candidate.typical_cost_picousd or 10**15) > 3 * first}
     assert dear
     plan = ask(house.service(**KEYS), model=OPENAI, upgrade=False)
     assert set(names(plan)) == set(names(free)) - dear

@@ -45,6 +45,7 @@ def candidate(  # noqa: PLR0913 (each is a fact that the router weighs)
         typical_s=typical_s,
         quality=UNRATED if quality is None else quality,
         output=OutputLength(tokens, 0),
+        typical_cost_picousd=cost,
         stats=stats or ModelStats(),
         unusable=unusable,
         last_resort=last_resort,

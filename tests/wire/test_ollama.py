@@ -219,7 +219,10 @@ def test_a_batch_counts_the_prompts_that_were_cut(server: OllamaServer, tmp_path
     lines = "".join(json.dumps({"prompt": text}) + "\n" for text in ("hi", "word " * 4_000))
     batch = ("gen", "--batch", "-", "-m", MODEL, "-o", str(tmp_path / "out.jsonl"), "--meta", str(tmp_path / "meta"))
     ran = run(*batch, "-q", home=tmp_path, stdin=lines, OLLAMA_HOST=server.url)
-    assert (ran.code, ran.err) == (0, "llmroute: 1 without the beginning of the prompt (prompt_cut in the results)\n")
+    assert (ran.code, ran.err) == (
+        0,
+        "llmroute: 1 with a prompt that the model truncated (prompt_cut in the results)\n",
+    )
     told = [json.loads(line)["prompt_cut"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [cut is None for cut in told] == [True, False]
     assert json.loads((tmp_path / "meta").read_text())["prompts_cut"] == 1

