@@ -20,7 +20,7 @@ class Cap(NamedTuple):
 
 
 class BudgetStatus(NamedTuple):
-    """What a cap has to set against: what was spent, and what calls under way may still cost."""
+    """What was spent under a cap, and what pending attempts reserve."""
 
     cap: Cap
     spent_picousd: int
@@ -28,33 +28,33 @@ class BudgetStatus(NamedTuple):
 
     @property
     def left_picousd(self) -> int:
-        """What the next call may cost."""
+        """What the next attempt may cost."""
         return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
 
     @property
     def over_picousd(self) -> int:
-        """By how much the cap is passed, as one may be that was set lower than what was spent already."""
+        """By how much the cap is exceeded, as after it was lowered."""
         return max(-self.left_picousd, 0)
 
 
 def describe(standing: BudgetStatus) -> str:
-    """Return how a cap stands in words for a person."""
+    """Describe the status of a cap for messages."""
     cap = standing.cap
-    whose = f" of workspace {cap.workspace}" if cap.workspace else ""
+    scope = f" of workspace {cap.workspace}" if cap.workspace else ""
     per = "in all" if cap.period == "total" else f"a {cap.period}"
-    anew = ""
+    reset = ""
     if cap.end_ms is not None:
         from datetime import UTC, datetime
 
-        anew = f"; it starts anew on {datetime.fromtimestamp(cap.end_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+        reset = f"; resets on {datetime.fromtimestamp(cap.end_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
     return (
-        f"the budget{whose} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
-        f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{anew})"
+        f"the budget{scope} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
+        f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{reset})"
     )
 
 
 def dollars(picousd: int) -> str:
-    """Return pico-USD as USD with as many digits as it takes, two at least."""
+    """Format pico-USD as USD, with two decimals or as many as are needed."""
     whole, part = divmod(abs(picousd), PICO_PER_USD)
     digits = f"{part:012d}".rstrip("0").ljust(2, "0")
     return f"{'-' if picousd < 0 else ''}${whole:,}.{digits}"

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class Pending(NamedTuple):
     """An attempt that is about to be sent, and what it must be admitted by.
 
-    `caps` limit the completion of `worst`; nothing is reserved where that is None.  `prober` claims the probe of a
+    `caps` limit the completion of `worst`; nothing is reserved where that is None.  `claim` takes the probe of a
     half-open circuit, None ignores circuits; a `retry` takes a retry token.
     """
 
     row: AttemptRow
     caps: Sequence[Cap] = ()
     worst: WorstCase | None = None
-    prober: ProbeClaim | None = None
+    claim: ProbeClaim | None = None
     retry: bool = False
 
 
@@ -38,7 +38,7 @@ class Settled(NamedTuple):
     """How an attempt ended, and what it taught.  What is settled already is left as it is."""
 
     row: AttemptRow
-    lesson: Observation | None = None
+    observation: Observation | None = None
 
 
 LedgerEntry = Pending | Settled

@@ -1,7 +1,7 @@
-"""The spool: rows that the ledger could not take, kept beside it until a later run takes them in.
+"""The spool: rows that the ledger could not take, in a file beside it until a later run adds them.
 
-Lines of JSON, appended under a lock and synced.  A row is taken in by its key, so that a crash between the commit and
-the removal of the file doubles nothing.
+Rows are lines of JSON, appended under a lock and synced.  They are added by their key, so that a crash between the
+commit and the removal of the file duplicates nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from llmroute.types import PICO_PER_USD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Outlives a reboot, and is seldom on the disk that is full or the directory that is read-only.
+# Survives a reboot, and is seldom on a full or read-only disk.
 ELSEWHERE = Path("/var/tmp")  # noqa: S108 (in a folder of our own, whose owner and mode are checked)
 _LOCK_S = 0.25
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
 
 
 def places(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
-    """Return where rows of this ledger may be kept: beside it, and elsewhere when its directory takes nothing."""
+    """Return the spool files of a ledger: beside it, and elsewhere for when its directory is not writable."""
     beside = ledger.with_name(f"{ledger.name}.spool")
     if not hasattr(os, "getuid"):
         return [beside]
@@ -43,7 +43,7 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE) -> Path:
     """Append a row to the spool and return the file it is in.
 
     Raises:
-        OSError: no place takes it.
+        OSError: no file takes it.
     """
     first: OSError | None = None
     for place in places(ledger, elsewhere):
@@ -63,14 +63,14 @@ def line(row: AttemptRow) -> bytes:
     return json.dumps(asdict(row), separators=(",", ":")).encode()
 
 
-def told(row: AttemptRow) -> str:
-    """Return the row's figures in words, for when they can be kept nowhere."""
+def described(row: AttemptRow) -> str:
+    """Describe a row for a warning, where no file takes it."""
     cost = "an unknown cost" if row.cost_picousd is None else f"${row.cost_picousd / PICO_PER_USD:.6f}"
     return f"{row.provider}/{row.model}, {row.status}, {row.input_tokens} in, {row.output_tokens} out, {cost}"
 
 
 def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
-    """Return the spool files that hold something; what others have put elsewhere is none of ours."""
+    """Return the spool files that hold rows; a folder elsewhere must belong to this user alone."""
     return [
         place
         for place in places(ledger, elsewhere)
@@ -92,9 +92,9 @@ def _ours_alone(folder: Path) -> bool:
 
 @contextmanager
 def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
-    """Lend what a spool file holds, rows and lines that are none; it is removed when the block ends without an error.
+    """Lend the rows of a spool file and its invalid lines; the file is removed when the block ends without an error.
 
-    No process appends meanwhile.  Lines that are no rows are kept in a file of their own.
+    The file stays locked in the block.  Invalid lines are moved to a file of their own.
     """
     try:
         fd = os.open(place, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
@@ -104,13 +104,13 @@ def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
     try:
         _lock(fd, place)
         if not is_at(fd, place):
-            # Somebody took it in while this process waited.
+            # Another process added it while this one waited.
             yield [], []
             return
-        rows, strange = _read(fd)
-        yield rows, strange
-        if strange:
-            for text in strange:
+        rows, invalid = _read(fd)
+        yield rows, invalid
+        if invalid:
+            for text in invalid:
                 _append(bad(place), text + b"\n")
         _remove(place, fd)
     finally:
@@ -121,13 +121,13 @@ def _remove(place: Path, fd: int) -> None:
     try:
         place.unlink()
     except OSError:
-        # The directory lets nothing go; what stays behind is taken in again, and changes nothing.
+        # The directory is not writable; rows that stay behind are added again, which changes nothing.
         with suppress(OSError):
             os.ftruncate(fd, 0)
 
 
 def bad(place: Path) -> Path:
-    """Return the file for lines of a spool that are no rows, half a line of a crash for one."""
+    """Return the file for invalid lines of a spool, such as one cut short by a crash."""
     return place.with_name(f"{place.name}.bad")
 
 
@@ -135,32 +135,32 @@ def _read(fd: int) -> tuple[list[AttemptRow], list[bytes]]:
     with open(os.dup(fd), "rb") as file:  # noqa: PTH123 (a descriptor)
         lines = file.read().split(b"\n")
     rows: list[AttemptRow] = []
-    strange: list[bytes] = []
+    invalid: list[bytes] = []
     for text in filter(None, lines):
         row = _row(text)
         if row is None:
-            strange.append(text)
+            invalid.append(text)
         else:
             rows.append(row)
-    return rows, strange
+    return rows, invalid
 
 
 def _row(text: bytes) -> AttemptRow | None:
     try:
-        told: Any = json.loads(text)
-        known = {name: told[name] for name in COLUMNS if name in told}
-        return AttemptRow(**known) if all(known[name] is not None for name in _NEEDED) else None
+        fields: Any = json.loads(text)
+        values = {name: fields[name] for name in COLUMNS if name in fields}
+        return AttemptRow(**values) if all(values[name] is not None for name in _NEEDED) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
 def _make_room(place: Path, beside: Path) -> None:
-    """Make the folder of a spool file; one outside the ledger's must be ours alone."""
+    """Create the folder of a spool file; one elsewhere must belong to this user alone."""
     folder = place.parent
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=folder == beside)
     if folder != beside and not _ours_alone(folder):
-        raise PermissionError(1, "is not a directory of ours alone", str(folder))
+        raise PermissionError(1, "is not a private directory of this user", str(folder))
 
 
 def _append(place: Path, data: bytes) -> None:
@@ -178,7 +178,7 @@ def _append(place: Path, data: bytes) -> None:
             except OSError:
                 os.ftruncate(fd, size)
                 raise
-            # The disk is waited for without the lock: a row that is taken in meanwhile is in the ledger.
+            # Sync without the lock: a row that is added to the ledger meanwhile is safe there.
             unlock(fd)
             os.fsync(fd)
             return
@@ -192,10 +192,10 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _lock(fd: int, place: Path) -> None:
-    """Wait for the lock of the file, but not for long: the process that holds it is soon done, or was stopped.
+    """Wait shortly for the lock of the file: the process that holds it is soon done, or was stopped.
 
     Raises:
-        BlockingIOError: it still holds it.
+        BlockingIOError: another process still holds it.
     """
     if not locked(fd, _LOCK_S):
         raise BlockingIOError(errno.EWOULDBLOCK, "another process keeps it locked", str(place))

@@ -125,11 +125,10 @@ class Reservation:
             self._held_picousd = picousd
 
     def refused(self, refusal: BudgetExceededError) -> BudgetExceededError:
-        """Say what the attempt could have cost in front of how a cap stands."""
-        if self._worst is not None and not refusal.message.startswith(self._model):
-            told = f"{self._model}: it could cost {dollars(self._worst.least_picousd)}, and {refusal.message}"
-            return _refusal(told, refusal.headroom_picousd, hint=refusal.hint)
-        return refusal
+        """Return the refusal of a cap with the model and the cost of its shortest completion."""
+        assert self._worst is not None
+        message = f"{self._model}: it could cost {dollars(self._worst.least_picousd)}, and {refusal.message}"
+        return _refusal(message, refusal.headroom_picousd, hint=refusal.hint)
 
 
 def _refusal(

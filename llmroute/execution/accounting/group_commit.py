@@ -1,8 +1,8 @@
-"""The books of an event loop: attempts that begin and end at the same moment are written in one transaction.
+"""Group commit for an event loop: operations that come together are written in one transaction.
 
-They are written where the loop runs, which takes less time than to hand them to a thread would.  Only when another
-process has the ledger locked, or when it has to be opened first, a thread waits for it, a moment at a time: what came
-meanwhile is written with the rest, and a request whose own time for the ledger is over is not held up by the others.
+They are written in the thread of the loop, which is faster than handing them to another.  Only when another process has
+the ledger locked, or when it must be opened first, a thread waits for it in short rounds: operations that come
+meanwhile join the next round, and a request whose lock timeout is over does not wait for the others.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from llmroute.execution.operations import Begin, Settle
     from llmroute.execution.threads import Threads
 
-# How long a thread waits for the ledger before it is looked anew at which requests wait.
+# How long a thread waits for the ledger before the group is formed anew.
 ROUND_S = 0.1
 _LOOK_AGAIN_S = 0.01
 
 
 class _Waiting(NamedTuple):
-    """What is to be written, and until when, by the clock of the loop, the ledger is waited for."""
+    """An operation, and until when, by the clock of the loop, it may wait for the ledger."""
 
     operation: Begin | Settle
     done: asyncio.Future[LedgerOutcome]
@@ -34,7 +34,7 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommitWriter:
-    """Writes what the requests of one event loop begin and settle."""
+    """Writes the operations of the requests of one event loop."""
 
     def __init__(self, books: LedgerWriter, threads: Threads) -> None:
         self._books = books
@@ -61,13 +61,13 @@ class GroupCommitWriter:
         with patience.spent() as left_s:
             waiting = _Waiting(operation, loop.create_future(), loop.time() + left_s)
             if not self._waiting and self._writing is None:
-                # When the loop has let everybody run who is ready to.
+                # After the tasks that are ready to run, whose operations join the group.
                 loop.call_soon(self._write)
             self._waiting.append(waiting)
             return await waiting.done
 
     def _write(self) -> None:
-        # Who was cancelled while waiting settles by itself.
+        # A task that was cancelled while waiting settles by itself.
         group = [waiting for waiting in self._waiting if not waiting.done.done()]
         self._waiting = []
         if not group:
@@ -75,7 +75,7 @@ class GroupCommitWriter:
         operations = [waiting.operation for waiting in group]
         try:
             outcomes = self._books.write_at_once(operations)
-        except Exception as error:  # noqa: BLE001 (a bug, which must not leave anybody waiting)
+        except Exception as error:  # noqa: BLE001 (a bug, which must not leave tasks waiting)
             _fail(group, error)
             return
         if outcomes is not None:
@@ -103,7 +103,7 @@ class GroupCommitWriter:
             self._write()
 
     def _wait_on(self, group: list[_Waiting]) -> None:
-        """Let those wait on who may, and have the others written for the last time, wherever that can be."""
+        """Keep operations waiting until their timeout; write those past it once more, with the spool as a fallback."""
         loop = asyncio.get_running_loop()
         by_s = loop.time() + _LOOK_AGAIN_S
         over = [waiting for waiting in group if waiting.until_s <= by_s and not waiting.done.done()]

@@ -1,4 +1,4 @@
-"""The ledger of a service: opened when it is first needed, waited for no longer than requests can bear, closed once."""
+"""The ledger of a service: opened on first use, with a bounded wait for its locks, and closed once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
 
-# Of a request's time, what its waits for the ledger may take together: the rest is for the answer.
+# The part of a request's timeout that its waits for the ledger may take together.
 PART_OF_DEADLINE = 0.25
-# How long it is waited for another thread that opens the ledger, even when no patience is left.
+# The least time to wait for another thread that opens the ledger.
 _TURN_S = 0.05
 
 
 class LedgerAccess:
-    """Opens the ledger at `path`, or lends the one that was given.  Safe to share between threads.
+    """Opens the ledger at `path`, or uses the one that was given.  Safe to share between threads.
 
-    With `capped` it is not opened where what was spent may be missing from it.
+    With `capped` it is not opened where rows of earlier attempts may be missing from it.
     """
 
     def __init__(self, path: Path, given: LedgerPort | None, *, capped: bool, wait_s: float) -> None:
@@ -35,12 +35,12 @@ class LedgerAccess:
         self._given = given
         self._capped = capped
         self._wait_s = wait_s
-        # Whether the ledger could not be used the last time: then it is tried, and not waited for.
-        self._in_vain = False
+        # Whether the last use failed: then the next one does not wait.
+        self._failed_last = False
         self._is_closed = False
         self._late = 0
-        # Whether something may wait beside the open ledger.
-        self._untended = False
+        # Whether the spool may hold rows since the ledger was opened.
+        self._has_spooled = False
         self._opening = threading.Lock()
         start_anew_in_children(self)
 
@@ -53,17 +53,17 @@ class LedgerAccess:
         return self._ledger is not None or self._given is not None or self.path.exists()
 
     def expect(self, total_s: float, *, deadline: bool = True) -> LockTimeout:
-        """Return how long a request that begins may wait for locks: a part of its `total_s`.
+        """Return how long a request may wait for locks: a part of its timeout `total_s`.
 
-        Without a `deadline` its time begins later.
+        Without a `deadline` the timeout begins later.
         """
         self._is_closed = False
-        wait_s = 0.0 if self._in_vain else min(self._wait_s, total_s * PART_OF_DEADLINE)
+        wait_s = 0.0 if self._failed_last else min(self._wait_s, total_s * PART_OF_DEADLINE)
         return LockTimeout(wait_s, total_s if deadline else None)
 
     def patience(self) -> LockTimeout:
-        """Return how long locks may be waited for where that is part of no request."""
-        return LockTimeout(0.0 if self._in_vain else self._wait_s)
+        """Return how long locks may be waited for outside of a request."""
+        return LockTimeout(0.0 if self._failed_last else self._wait_s)
 
     def write(self, entries: Sequence[LedgerEntry], patience: LockTimeout) -> list[LedgerError | Refusal | None]:
         """As `Ledger.write`.
@@ -74,15 +74,15 @@ class LedgerAccess:
         try:
             outcomes = self.ledger(patience).write(entries, patience)
         except LedgerError:
-            self._in_vain = True
+            self._failed_last = True
             raise
-        self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
+        self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
     def write_within(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout
     ) -> list[LedgerError | Refusal | None] | None:
-        """As `write`; None, and nothing is written, where locks were held all the time and may be waited for again."""
+        """As `write`; None, with nothing written, where the ledger stayed locked and may be tried again."""
         try:
             outcomes = self.ledger(patience).write(entries, patience)
         except LedgerError as error:
@@ -91,20 +91,20 @@ class LedgerAccess:
             raise
         if any(isinstance(outcome, LedgerError) and outcome.locked for outcome in outcomes):
             return None
-        self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
+        self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `Ledger.write_at_once`; None where it is not open, too."""
-        # Another thread may close it meanwhile.
+        # Another thread may close it.
         ledger = self._ledger
-        outcomes = None if ledger is None or self._untended else ledger.write_at_once(entries)
+        outcomes = None if ledger is None or self._has_spooled else ledger.write_at_once(entries)
         if outcomes is not None:
-            self._in_vain = any(isinstance(outcome, LedgerError) for outcome in outcomes)
+            self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
         return outcomes
 
     def ledger(self, patience: LockTimeout | None = None) -> LedgerPort:
-        """Return the ledger, opening it when it is not open yet; what others left to do is done then.
+        """Return the ledger, opened if necessary, with spooled rows added.
 
         Raises:
             LedgerError: it cannot be opened, or not soon enough.
@@ -117,9 +117,9 @@ class LedgerAccess:
         try:
             if self._ledger is None:
                 self._ledger = self._open(patience)
-            elif self._untended:
+            elif self._has_spooled:
                 self._tend(self._ledger, patience)
-            self._untended = False
+            self._has_spooled = False
             return self._ledger
         finally:
             opening.release()
@@ -140,12 +140,13 @@ class LedgerAccess:
         locked = ledger.tend(time.time_ns() // 1_000_000, patience)
         if locked and self._capped:
             raise LedgerError(
-                f"calls wait in {locked[0]}, which another process keeps locked", hint="let it go on, or end it"
+                f"spooled calls cannot be counted: {locked[0]} is locked by another process",
+                hint="wait for that process, or end it",
             )
 
     @contextmanager
     def closed_again(self) -> Iterator[None]:
-        """Let the ledger be used once more after the service was closed, and be closed by the last that does."""
+        """Allow use of the ledger after the service was closed; the last such block closes it."""
         with self._opening:
             self._late += 1
         try:
@@ -157,11 +158,8 @@ class LedgerAccess:
                 self.close()
 
     def let_go(self, error: LedgerError | None) -> None:
-        """Let the next attempt open what is there then and take in what waits; a ledger that was only held stays open.
-
-        Another thread may be using it, which is not waited for.
-        """
-        self._untended = True
+        """Have the next attempt add spooled rows and, unless the ledger was only locked, open it anew."""
+        self._has_spooled = True
         ledger = self._ledger
         if ledger is None or error is None or error.locked:
             return
@@ -169,7 +167,7 @@ class LedgerAccess:
             self._ledger = None
 
     def close(self) -> None:
-        """Close the ledger if it was opened here, once nothing is written late; one that was lent stays open."""
+        """Close the ledger after late writes; one that was given stays open."""
         self._is_closed = True
         if self._late > 0:
             return
@@ -178,6 +176,6 @@ class LedgerAccess:
             ledger.close()
 
     def leave(self) -> None:
-        """As `close`, in a process that ends now."""
+        """As `close`, for a process that ends now."""
         if self._ledger is not None and self._given is None:
             self._ledger.leave()

@@ -1,4 +1,4 @@
-"""Write attempts into the ledger in such a way that the ledger never costs an answer."""
+"""Write attempts to the ledger, or to its spool: a ledger that cannot be written never costs an answer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Admission(NamedTuple):
-    """What an attempt must be admitted by before it begins: the budget, and those who try again what was left alone.
+    """The conditions under which an attempt begins: its budget, and its claim to probe half-open circuits.
 
-    With `whole` its answer is not cut down because of what others may still cost.
+    A `retry` takes a retry token.  With `whole` the completion limit is not reduced because of what others hold.
     """
 
     worst: WorstCase | None
@@ -38,7 +38,7 @@ class Admission(NamedTuple):
     whole: bool = False
 
 
-# How long a look into the ledger waits for others at most: a request can do without it.
+# How long reading statistics may wait for locks: a request can do without them.
 LOOK_S = 0.25
 
 LedgerOutcome: TypeAlias = "int | BudgetExceededError | CircuitOpenError | None"
@@ -53,9 +53,9 @@ class _PendingWrite(NamedTuple):
 
 
 class LedgerWriter:
-    """Opens the ledger when the first attempt begins; what it cannot take goes to the spool, and is warned of once.
+    """Opens the ledger for the first attempt, and spools the rows that it cannot take, with one warning.
 
-    `limits` are the caps that bind every call; with one in force nothing is sent that cannot be written first.
+    `limits` are the caps of the configuration: under a cap, no attempt is sent whose row cannot be written first.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class LedgerWriter:
         self._spooled: set[tuple[str, int]] = set()
 
     def begin(self, beginning: Begin) -> int | None:
-        """Write an attempt as pending; return the longest answer that a budget leaves it, None when none cuts it.
+        """Write an attempt as pending; return the completion limit that a budget sets, None if none does.
 
         Raises:
-            BudgetExceededError: its worst case does not fit, or a budget binds and the ledger cannot be written.
-            RestingError: another caller is trying just now whether the model is well again.
+            BudgetExceededError: the worst case does not fit, or a budget binds and the ledger cannot be written.
+            CircuitOpenError: the circuit is open, or another caller sends its probe.
         """
         return answer_of(self.write([beginning], beginning.patience)[0])
 
     def settle(self, settlement: Settle) -> None:
-        """Write how an attempt ended and what it taught."""
+        """Write the end of an attempt and its observation."""
         self.write([settlement], settlement.patience)
 
     def settle_interrupted(self, settlement: Settle) -> None:
@@ -91,28 +91,25 @@ class LedgerWriter:
         self.settle(settlement)
 
     def write(self, operations: Sequence[Begin | Settle], patience: LockTimeout | None = None) -> list[LedgerOutcome]:
-        """Write what begins and what ends, in one transaction; return what `begin` would return or raise for each.
-
-        All wait with the same `patience`.
-        """
+        """Write operations in one transaction; return for each what `begin` would return or raise."""
         waits = patience or self.access.patience()
         outcomes = self._write(operations, lambda entries: self.access.write(entries, waits))
         assert outcomes is not None
         return outcomes
 
     def write_within(self, operations: Sequence[Begin | Settle], within_s: float) -> list[LedgerOutcome] | None:
-        """As `write`; None, and nothing is written, where the ledger was held by others for that long."""
+        """As `write`; None, with nothing written, where the ledger stays locked for `within_s`."""
         from llmroute.ledger.lock_timeout import LockTimeout
 
         return self._write(operations, lambda entries: self.access.write_within(entries, LockTimeout(within_s)))
 
     def write_late(self, operations: Sequence[Begin | Settle]) -> None:
-        """As `write`, where the service may have been closed meanwhile: what is opened for it is closed again."""
+        """As `write`, after the service may have been closed: a ledger that is opened for it is closed again."""
         with self.access.closed_again():
             self.write(operations)
 
     def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[LedgerOutcome] | None:
-        """As `write`, but without waiting for anybody: None, and nothing is written, when that cannot be."""
+        """As `write`; None, with nothing written, where it would have to wait."""
         return self._write(operations, self.access.write_at_once)
 
     def _write(
@@ -155,11 +152,11 @@ class LedgerWriter:
         how = operation.how
         limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
         bound = bool(limits) or how.purse.bounded
-        # What is sent and never heard of again may have cost its worst: a budget counts that, a bill what is likely.
+        # If the process dies, a budget counts the reservation, and a report without one the estimate.
         if row.status == "pending":
             row.cost_basis = "at_most" if bound else "estimated"
         if not bound:
-            return _PendingWrite(operation, Pending(row, prober=how.prober, retry=how.retry))
+            return _PendingWrite(operation, Pending(row, claim=how.prober, retry=how.retry))
         reservation = Reservation(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
         try:
             worst = reservation.bounded()
@@ -171,7 +168,7 @@ class LedgerWriter:
         return _PendingWrite(operation, Pending(row, caps, worst, how.prober, how.retry), reservation)
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
-        """Say what came of an operation; what the ledger could not take is kept elsewhere, unless a budget binds."""
+        """Return the outcome of an operation; a row that cannot be written is spooled, unless a budget binds."""
         reservation, row = draft.reservation, draft.operation.row
         if outcome is None:
             return reservation.admitted(row.reserved_picousd or 0) if reservation else None
@@ -193,7 +190,7 @@ class LedgerWriter:
         return outcome
 
     def _is_spooled(self, operation: Begin | Settle) -> bool:
-        """Whether the beginning of what ends is in the spool: its end must come after it."""
+        """Whether the pending row of a settlement is in the spool, where its end must follow it."""
         return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._spooled
 
     def _settled_in_spool(self, draft: _PendingWrite) -> bool:
@@ -207,19 +204,19 @@ class LedgerWriter:
     def recall(
         self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None
     ) -> StatsSnapshot | None:
-        """Return what calls have taught, None where there is no ledger to read, or not soon enough."""
+        """Return the statistics; None where there is no ledger, or it cannot be read soon enough."""
         if not self.access.exists():
             return None
         try:
-            with self._looking(patience) as brief:
+            with self._brief_wait(patience) as brief:
                 ledger = self.access.ledger(brief)
                 return ledger.recall(bucket=bucket, effort=effort, task=task, now_ms=now_ms, patience=brief)
         except LedgerError:
-            # Whoever begins an attempt says so.
+            # The beginning of an attempt reports it.
             return None
 
     def reset_breakers(self, provider: str) -> int:
-        """Close every breaker of a provider; return how many there were.
+        """Close every circuit of a provider; return how many were not closed.
 
         Raises:
             LedgerError: the ledger cannot be written.
@@ -229,16 +226,16 @@ class LedgerWriter:
         return self.access.ledger().reset_breakers(provider)
 
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
-        """Whether a provider has a retry left; it may be retried where no ledger says so."""
+        """Whether a provider has a retry token left; True where the ledger cannot be read."""
         try:
-            with self._looking(patience) as brief:
+            with self._brief_wait(patience) as brief:
                 return self.access.ledger(brief).retry_allowed(provider, now_ms, brief)
         except LedgerError:
             return True
 
     @contextmanager
-    def _looking(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
-        """Lend a moment of a request's patience to a look into the ledger."""
+    def _brief_wait(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
+        """Lend a short part of a request's lock timeout to a read."""
         from llmroute.ledger.lock_timeout import LockTimeout
 
         with (patience or self.access.patience()).spent() as left_s:
@@ -253,17 +250,20 @@ class LedgerWriter:
             place = spool.keep(row, self.access.path)
         except OSError as error:
             if row.status != "pending":
-                self._warn(f"warning: this call is in no ledger ({error.strerror}){reason}; it was {spool.told(row)}")
+                self._warn(
+                    f"warning: this call is not in the ledger and cannot be spooled ({error.strerror}){reason};"
+                    f" it was {spool.described(row)}"
+                )
             return
         if row.status == "pending":
             self._spooled.add((row.request_id, row.attempt))
         if not self._warned:
             self._warned = True
-            self._warn(f"warning: this call is not in the ledger yet, the next run takes it in from {place}{reason}")
+            self._warn(f"warning: this call is not in the ledger yet; the next run adds it from {place}{reason}")
 
 
 def answer_of(outcome: LedgerOutcome) -> int | None:
-    """Return what an operation came to, or raise what refused it."""
+    """Return the outcome of an operation, or raise its refusal."""
     if isinstance(outcome, LLMRouteError):
         raise outcome
     return outcome

@@ -1,4 +1,4 @@
-"""Caps: whether the worst case of an attempt fits what is left of them, decided in the transaction of its row."""
+"""Admit attempts under caps, in the transaction that inserts their row."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: W
     Raises:
         BudgetExceededError: the shortest completion does not fit; names the tightest cap and when it resets.
     """
-    standings = [_current(db, cap) for cap in caps if cap.workspace in (EVERY_WORKSPACE, row.workspace)]
-    if not standings:
+    statuses = [_current(db, cap) for cap in caps if cap.workspace in (EVERY_WORKSPACE, row.workspace)]
+    if not statuses:
         row.reserved_picousd = worst.picousd(worst.most_tokens)
         return
-    tightest = min(standings, key=lambda standing: standing.left_picousd)
+    tightest = min(statuses, key=lambda status: status.left_picousd)
     tokens = worst.tokens_within(tightest.left_picousd)
     if tokens is None:
         refusal = BudgetExceededError(describe(tightest))
@@ -52,7 +52,7 @@ def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: W
 
 
 def summed_status(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
-    """Return how a cap stands, summed anew: what was spent from the rollups, what is reserved from pending rows."""
+    """Return the status of a cap, summed from the rollups and the pending rows."""
     own = "" if cap.workspace == EVERY_WORKSPACE else _OF_WORKSPACE
     values = {"since_ms": cap.start_ms, "since": cap.start_ms // BUCKET_MS, "workspace": cap.workspace}
     (spent,) = db.execute(_SPENT.format(own=own), values).fetchone()
@@ -61,14 +61,14 @@ def summed_status(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
 
 
 def _current(db: sqlite3.Connection, cap: Cap) -> BudgetStatus:
-    """Return how a cap stands from its hot row; a window that has just begun, or a new cap, gets one first."""
-    kept = db.execute(
+    """Return the status of a cap from its row in `budgets`, which a new window or a new cap gets first."""
+    row = db.execute(
         "SELECT window_start_ms, cap_picousd, spent_picousd, reserved_picousd FROM budgets"
         " WHERE period = ? AND workspace = ?",
         (cap.period, cap.workspace),
     ).fetchone()
-    if kept is not None and kept[:2] == (cap.start_ms, cap.cap_picousd):
-        return BudgetStatus(cap, *kept[2:])
+    if row is not None and row[:2] == (cap.start_ms, cap.cap_picousd):
+        return BudgetStatus(cap, *row[2:])
     now = summed_status(db, cap)
     db.execute(
         "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?, ?, ?)",

@@ -77,12 +77,12 @@ class Ledger:
         caps: Sequence[Cap] = (),
         worst: WorstCase | None = None,
         *,
-        prober: ProbeClaim | None = None,
+        claim: ProbeClaim | None = None,
         retry: bool = False,
     ) -> None:
         """Write an attempt as pending with its reservation, before the first byte of its request is sent.
 
-        `caps` limit the completion of `worst`, and `row.reserved_picousd` is set to its cost.  `prober` claims the
+        `caps` limit the completion of `worst`, and `row.reserved_picousd` is set to its cost.  `claim` takes the
         probe of a half-open circuit, None ignores circuits; a `retry` takes a retry token.
 
         Raises:
@@ -90,15 +90,15 @@ class Ledger:
             CircuitOpenError: the circuit is open, or another caller sends its probe.
             LedgerError: the row cannot be written.
         """
-        _raise(self.write([Pending(row, caps, worst, prober, retry)]))
+        _raise(self.write([Pending(row, caps, worst, claim, retry)]))
 
-    def settle(self, row: AttemptRow, lesson: Observation | None = None) -> None:
+    def settle(self, row: AttemptRow, observation: Observation | None = None) -> None:
         """Write the end of an attempt and its observation.  A row that is settled already does not change.
 
         Raises:
             LedgerError: the row cannot be written.
         """
-        _raise(self.write([Settled(row, lesson)]))
+        _raise(self.write([Settled(row, observation)]))
 
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None

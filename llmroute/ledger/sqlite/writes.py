@@ -40,20 +40,20 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
             db.execute(SETTLE, entry.row.values())
             outcomes.append(None)
     observations.learn(
-        db, [entry.lesson for entry in entries if isinstance(entry, Settled) and entry.lesson is not None]
+        db, [entry.observation for entry in entries if isinstance(entry, Settled) and entry.observation is not None]
     )
     return outcomes
 
 
 def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
-    row, prober = entry.row, entry.prober
+    row, claim = entry.row, entry.claim
     # Nothing is written before the last that may refuse.
     if entry.worst is not None:
         try:
             admit(db, row, entry.caps, entry.worst)
         except BudgetExceededError as refusal:
             return refusal
-    if prober is not None and not breakers.win_probe(db, row.provider, row.model, prober):
+    if claim is not None and not breakers.win_probe(db, row.provider, row.model, claim):
         return CircuitOpenError("it is left alone while another call tries whether it is well again")
     if entry.retry:
         observations.spend_retry_token(db, row.provider, row.started_ms)

@@ -49,7 +49,7 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
         cost_picousd=None if call.cost_usd is None else round(call.cost_usd * PICO_PER_USD),
         pid=os.getpid(),
     )
-    lesson = Observation(
+    observation = Observation(
         provider=call.provider,
         model=call.model,
         effort="",
@@ -59,7 +59,7 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
         succeeded=call.success,
         ttft_s=call.latency_ms / 1000 if call.success and call.latency_ms else None,
     )
-    (error,) = ledger.write([Settled(row, lesson)])
+    (error,) = ledger.write([Settled(row, observation)])
     if error is not None:
         raise error
 

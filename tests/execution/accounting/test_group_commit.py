@@ -130,7 +130,7 @@ def test_what_the_ledger_cannot_take_is_kept_beside_it_and_nobody_fails(tmp_path
 
     asyncio.run(calls())
     assert len(warnings) == 1
-    assert "the next run takes it in" in warnings[0]
+    assert "the next run adds it from" in warnings[0]
     assert (tmp_path / "ledger.db.spool").read_text().count("\n") == 6
 
 

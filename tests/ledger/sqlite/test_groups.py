@@ -67,7 +67,7 @@ def test_one_of_a_group_wins_the_probe(ledger: Ledger) -> None:
     ledger.settle(settled(row("limited"), 0, "failed"), lesson(succeeded=False, trip=rest))
     after = NOW_MS + 1001
     outcomes = ledger.write(
-        [Pending(row(who), prober=stats.ProbeClaim(who, after, after + 60_000)) for who in ("one", "two")]
+        [Pending(row(who), claim=stats.ProbeClaim(who, after, after + 60_000)) for who in ("one", "two")]
     )
     assert outcomes[0] is None
     assert isinstance(outcomes[1], CircuitOpenError)

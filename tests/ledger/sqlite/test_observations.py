@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
 from llmroute.ledger import latency
 from llmroute.ledger.sqlite import breakers, observations
-from llmroute.ledger.sqlite.breakers import LONGEST_REST_MS
+from llmroute.ledger.sqlite.breakers import LONGEST_OPEN_MS
 from llmroute.ledger.sqlite.observations import RETRY_TOKENS
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation, ProbeClaim
@@ -89,7 +89,7 @@ def test_what_is_remembered_is_finite_and_bounded(
                 assert 0 <= task_tokens <= tokens < math.inf
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
-                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_REST_MS[breaker.kind]
+                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_OPEN_MS[breaker.kind]
                 assert now_ms < breaker.open_until_ms <= now_ms + longest_ms
     finally:
         db.execute("ROLLBACK")
