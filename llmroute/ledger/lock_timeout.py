@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 
 class LockTimeout:
-    """How many seconds may still be spent on waiting for locks, all waits together; none after the deadline.
-
-    `deadline_s` is how many seconds from now that is, None where there is none.
-    """
+    """The seconds that all waits for locks together may take, none of them beyond `deadline_s` seconds from now."""
 
     def __init__(self, seconds: float, deadline_s: float | None = None) -> None:
         self._seconds = self._left_s = seconds
@@ -24,17 +21,17 @@ class LockTimeout:
 
     @property
     def left_s(self) -> float:
-        """The seconds that are left, none when the deadline is over."""
+        """The seconds that are left."""
         within_s = self._left_s if self._until_s is None else min(self._left_s, self._until_s - monotonic())
         return max(within_s, 0.0)
 
     def renew(self) -> None:
-        """Allow as many seconds as in the beginning."""
+        """Reset the seconds to their initial number."""
         self._left_s = self._seconds
 
     @contextmanager
     def spent(self) -> Iterator[float]:
-        """Lend what is left to one wait, and take off how long it was."""
+        """Lend the seconds that are left to one wait, and subtract its duration."""
         began_s = monotonic()
         try:
             yield self.left_s

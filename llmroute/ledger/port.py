@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Pending(NamedTuple):
-    """An attempt that is about to be sent, and what it must be admitted by.
+    """An attempt that is about to be sent, and the conditions of its admission.
 
     `caps` limit the completion of `worst`; nothing is reserved where that is None.  `claim` takes the probe of a
     half-open circuit, None ignores circuits; a `retry` takes a retry token.
@@ -35,7 +35,7 @@ class Pending(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How an attempt ended, and what it taught.  What is settled already is left as it is."""
+    """The end of an attempt and its observation.  A row that is settled already does not change."""
 
     row: AttemptRow
     observation: Observation | None = None
@@ -47,7 +47,7 @@ Refusal = BudgetExceededError | CircuitOpenError
 
 @dataclass(frozen=True, slots=True)
 class AttemptFilter:
-    """Which attempts are wanted; None is all.  `model` is one with or without its provider."""
+    """Conditions on attempts, None for no condition.  `model` may name its provider."""
 
     since_ms: int | None = None
     until_ms: int | None = None
@@ -58,9 +58,9 @@ class AttemptFilter:
 
 
 class Correction(NamedTuple):
-    """An attempt, what it was counted at (None where that was unknown), and what it is counted at now; pico-USD.
+    """An attempt with its old cost (None if unknown) and its new one, in pico-USD.
 
-    `was_fact` says that it was counted at what the provider had reported.
+    `was_fact` says that the old cost was computed from the usage that the provider reported.
     """
 
     row_id: int

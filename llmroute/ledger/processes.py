@@ -1,4 +1,4 @@
-"""Which process makes a call, and whether it still lives: a pid alone is soon somebody else's."""
+"""Identify processes, and tell whether one is alive although pids are reused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STATE, _STARTED = 0, 19
 
 
 class Process(NamedTuple):
-    """A process as a row names it.  `mark` is the boot, the pid namespace and the start time, None where unknown."""
+    """The identity of a process.  `mark` is its boot, pid namespace and start time, None where unknown."""
 
     pid: int
     host: str
@@ -21,7 +21,7 @@ class Process(NamedTuple):
 
 
 def this_process() -> Process:
-    """Return the process that asks; a fork gets its own answer."""
+    """Return the current process, also after a fork."""
     return _process(os.getpid())
 
 
@@ -32,7 +32,7 @@ def _process(pid: int) -> Process:
 
 
 def lives(process: Process) -> bool | None:
-    """Say whether a process lives, None where that cannot be told from here: another host, another container."""
+    """Whether a process is alive; None where this is unknown: on another host or in another container."""
     here = this_process()
     if process.host != here.host:
         return None

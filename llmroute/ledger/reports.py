@@ -1,4 +1,4 @@
-"""Totals of the ledger, read from the rollups: a report costs what its period is long."""
+"""Cost reports: totals by model, provider, day, workspace and other keys."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution")
-# What rows that were pruned belonged to is known no more.
+# The execution of pruned rows is unknown.
 PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a report is about; both ends are whole quarter-hours, and a workspace of None is all of them."""
+    """The span of a report: both ends are on bucket boundaries, and a workspace of None is all of them."""
 
     since_ms: int | None
     until_ms: int
@@ -34,7 +34,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a group of attempts came to; `unknown_cost_count` of its calls have no known cost and are not in it."""
+    """The counters of a group of attempts; its cost excludes the `unknown_cost_count` attempts of unknown cost."""
 
     key: dict[str, str] = field(default_factory=dict)
     cost_picousd: int = 0
@@ -50,17 +50,17 @@ class Line:
 
     @property
     def cost_usd(self) -> float:
-        """The sum of the costs that are known."""
+        """The sum of the known costs."""
         return self.cost_picousd / PICO_PER_USD
 
     @property
     def known_cost_usd(self) -> float | None:
-        """The same, None where there were calls and the cost of none is known."""
+        """As `cost_usd`; None where all costs are unknown."""
         return None if 0 < self.call_count == self.unknown_cost_count else self.cost_usd
 
     @property
     def fallback_cost_usd(self) -> float:
-        """What attempts after the first of their request cost, as far as it is known."""
+        """The known cost of attempts after the first of their request."""
         return self.fallback_cost_picousd / PICO_PER_USD
 
     @property
@@ -71,7 +71,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """So many attempts, what they are counted at, and what they can have cost at most, in pico-USD."""
+    """How many attempts, their counted cost, and the most that they can have cost, in pico-USD."""
 
     call_count: int = 0
     cost_picousd: int = 0
@@ -80,26 +80,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class UncertainCosts:
-    """The parts of a bill by `rows.CostBasis`; what was pruned, and rows of an older llmroute, are in none."""
+    """Uncertain costs by `attempt_row.CostBasis`, without pruned rows and those of older versions."""
 
     estimated: Part = Part()
     at_most: Part = Part()
     at_least: Part = Part()
 
 
-# What is counted of each group, in the order in which a line has it.
+# The counters, in the order of the fields of a Line.
 COUNTERS: Final = tuple(one.name for one in fields(Line) if one.name != "key")
 
 
 def by_model(counts: Counts, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
-    """Return a line for each model that was called in the span, dearest first.  Both ends are whole quarter-hours."""
+    """Return a line for each model, highest cost first; both ends are on bucket boundaries."""
     return grouped(counts, "model", Span(since_ms, until_ms, workspace))
 
 
 def grouped(counts: Counts, by: str, span: Span, local: Callable[[int], datetime] | None = None) -> list[Line]:
-    """Return a line for each value of one of DIMENSIONS: days and hours in order, all else dearest first.
+    """Return a line for each value of one of DIMENSIONS: days and hours in order, others by cost, highest first.
 
-    `local` tells the time on the user's wall; days and hours need it.
+    `local` converts UTC milliseconds to the user's time zone, for days and hours.
     """
     if by in _CLOCK:
         assert local is not None
@@ -109,7 +109,7 @@ def grouped(counts: Counts, by: str, span: Span, local: Callable[[int], datetime
 
 
 def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
-    """Sum the buckets of each day or hour on the user's wall; an hour that comes twice has two offsets."""
+    """Sum the buckets of each local day or hour; an hour that a clock change repeats has two offsets."""
     found: dict[str, Sequence[int]] = {}
     for (bucket,), counters in counts.counted(("quarter",), span):
         told = local(bucket * BUCKET_MS).isoformat()

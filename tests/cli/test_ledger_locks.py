@@ -147,7 +147,7 @@ def test_a_cap_lets_nothing_pass_while_calls_wait_in_a_spool_that_is_locked(
     with stopped_holder("file", place):
         ran = run(*ASK, home=tmp_path, **server.settings)
         assert (ran.code, ran.out, server.requests) == (5, "", [])
-        assert f"calls wait in {place}" in ran.err
+        assert f"{place} is locked by another process" in ran.err
     assert run(*ASK, home=tmp_path, **server.settings).code == 0
 
 

@@ -1,4 +1,4 @@
-"""Connections to a ledger, also to one that cannot be written: on a read-only mount, or another user's."""
+"""Connections to the file of a ledger, read-only ones for a read-only mount or the file of another user."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SYNCHRONOUS = "PRAGMA synchronous = NORMAL"
-# How long another process may take to put a ledger into its place before one is read out of turn.
+# How long another process may take to replace a ledger before it is read without the lock of its directory.
 _PUT_S = 0.25
 _CANNOT_WRITE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 Connect: TypeAlias = "Callable[[Path, LockTimeout], tuple[os.stat_result, sqlite3.Connection]]"
-"""Returns the file of a ledger, as it was when it was opened, and a connection to it."""
+"""Returns the `stat` of the file that was opened, and a connection to it."""
 
 
 def connected_in_turn(path: Path, patience: LockTimeout) -> tuple[os.stat_result, sqlite3.Connection]:
-    """Return the file of a ledger and a connection, opened while no ledger is put into the directory or taken away.
+    """Connect while no process creates or replaces a ledger in the directory.
 
     Raises:
         sqlite3.Error: as `connected`.
-        LedgerError: as `connected`, or another process keeps the directory locked.
+        LedgerError: as `connected`, or another process holds the lock of the directory.
     """
     with folder_held(path.parent, Hold.SHARED, patience), patience.spent() as within_s:
         return path.stat(), connected(path, within_s)
 
 
 def connected_out_of_turn(path: Path, patience: LockTimeout) -> tuple[os.stat_result, sqlite3.Connection]:
-    """As `connected_in_turn`; a connection that only reads, which needs no lock, where the directory stays locked.
+    """As `connected_in_turn`; a read-only connection, which needs no lock, where the directory stays locked.
 
     Raises:
         sqlite3.Error: as `connected` or `connected_to_read`.
-        LedgerError: it was written by a newer llmroute, or by something else.
+        LedgerError: a newer llmroute or another program wrote it.
     """
     with ExitStack() as stack:
         try:
@@ -58,11 +58,11 @@ def connected_out_of_turn(path: Path, patience: LockTimeout) -> tuple[os.stat_re
 
 
 def connected(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Return a connection to a ledger, brought up to date; one that reads only where SQLite can write no files.
+    """Return a connection to a ledger, migrated if necessary; a read-only one where SQLite can write no files.
 
     Raises:
-        sqlite3.Error: it cannot be opened, or was not closed and what is in its log cannot be read.
-        LedgerError: it was written by a newer llmroute, or by something else.
+        sqlite3.Error: it cannot be opened, or its write-ahead log cannot be read.
+        LedgerError: a newer llmroute or another program wrote it.
     """
     db = _connection(str(path), timeout_s)
     try:
@@ -80,7 +80,7 @@ def connected(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 def connected_again(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Return one more connection to a ledger that is open and up to date.
+    """Return another connection to a ledger that was opened and migrated already.
 
     Raises:
         sqlite3.Error: it cannot be opened.
@@ -91,23 +91,23 @@ def connected_again(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 def connected_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Return a connection that reads, whatever version the ledger is of.
+    """Return a read-only connection to a ledger of any version.
 
     Raises:
-        sqlite3.Error: it cannot be read either, or was not closed and what is in its log cannot be read.
-        LedgerError: it was written by a newer llmroute, or by something else.
+        sqlite3.Error: it cannot be read, or its write-ahead log cannot.
+        LedgerError: a newer llmroute or another program wrote it.
     """
     try:
         return _opened_to_read(path, "mode=ro", timeout_s)
     except sqlite3.Error as error:
-        if not _cannot_be_written(error) or _holds_something(beside(path)[0]):
+        if not _cannot_be_written(error) or _has_content(beside(path)[0]):
             raise
-    # Nothing is in a log, and nobody can make one: the file is all there is.
+    # The log is empty and cannot be written: the file alone is the ledger.
     return _opened_to_read(path, "immutable=1", timeout_s)
 
 
 def _cannot_be_written(error: sqlite3.Error) -> bool:
-    """Whether a ledger could not be opened because SQLite keeps files beside it while it is in use."""
+    """Whether SQLite failed to write the files that it keeps beside an open database."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CANNOT_WRITE
 
 
@@ -115,11 +115,11 @@ def _connection(name: str, timeout_s: float, *, uri: bool = False) -> sqlite3.Co
     return sqlite3.connect(name, uri=uri, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
-def _opened_to_read(path: Path, how: str, timeout_s: float) -> sqlite3.Connection:
-    db = _connection(f"{path.absolute().as_uri()}?{how}", timeout_s, uri=True)
+def _opened_to_read(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    db = _connection(f"{path.absolute().as_uri()}?{mode}", timeout_s, uri=True)
     try:
         if not is_current(db):
-            db = _brought_up_to_date(db)
+            db = _migrated_copy(db)
         db.execute("PRAGMA query_only = ON")
     except BaseException:
         db.close()
@@ -127,8 +127,8 @@ def _opened_to_read(path: Path, how: str, timeout_s: float) -> sqlite3.Connectio
     return db
 
 
-def _brought_up_to_date(old: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy in memory that has the tables of the newest version."""
+def _migrated_copy(old: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a migrated copy in memory."""
     copy = _connection(":memory:", 0)
     try:
         old.backup(copy)
@@ -140,7 +140,7 @@ def _brought_up_to_date(old: sqlite3.Connection) -> sqlite3.Connection:
     return copy
 
 
-def _holds_something(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
     except OSError:

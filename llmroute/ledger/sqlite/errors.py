@@ -1,4 +1,4 @@
-"""What sqlite3 and the file system raise, as errors of the ledger."""
+"""Translate the errors of sqlite3 and of the file system into LedgerError."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HINT = "llmroute costs check says more; or point LLMROUTE_LEDGER to another file"
+HINT = "run llmroute costs check for details, or set LLMROUTE_LEDGER to another file"
 _FEW_PAGES_BYTES = 65_536
-# What is wrong with one row and says nothing of the others.
+# Errors of the values of one row, which other rows do not share.
 OF_ONE_ROW = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -27,7 +27,7 @@ OF_ONE_ROW = (
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Translate what sqlite3 and the file system raise: this is the boundary at which their errors end."""
+    """Raise the errors of sqlite3 and of the file system as LedgerError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -39,7 +39,7 @@ def translated(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise LedgerError(f"the ledger {path} cannot be used: its schema is not UTF-8", hint=HINT) from error
     except (OverflowError, UnicodeEncodeError) as error:
-        # A number beyond 64 bits, or half a character in a label.
+        # A number beyond 64 bits, or a lone surrogate in a label.
         raise LedgerError(f"the ledger {path} cannot hold this call: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Take in what other runs had to leave beside the connection, and give up the rows of those that died."""
+"""Work that earlier runs left: add spooled rows, and settle the pending rows of dead processes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 
 def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
-    """See `Ledger.tend`.
+    """Add spooled rows, then settle the rows of dead processes; two reads where there is nothing to do.
+
+    Returns the spool files that other processes keep locked.
 
     Raises:
-        LedgerError: there is something to do, and it cannot be written.
+        LedgerError: there is work to do, and the ledger cannot be written.
     """
     locked = []
     for place in spool.waiting(connection.path):
         try:
-            _take_in(connection, place, patience)
+            _add_spooled(connection, place, patience)
         except LedgerError as error:
-            # A spool that another user wrote, under sudo for one, does not keep the ledger from being used.
+            # The spool of another user, as under sudo, does not block the ledger.
             if isinstance(error.__cause__, BlockingIOError):
                 locked.append(place)
             elif not isinstance(error.__cause__, PermissionError):
@@ -41,16 +43,16 @@ def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None
     return locked
 
 
-def _take_in(connection: SharedConnection, place: Path, patience: LockTimeout | None) -> None:
-    """Take in one spool file.
+def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeout | None) -> None:
+    """Add the rows of one spool file.
 
-    Whoever has the spool waits for nothing: the ledger is waited for first, and committed before the spool goes.
+    The ledger is locked before the spool and committed before the spool is removed, so that its holder never waits.
     """
-    with translated(connection.path), connection.transaction(patience) as db, spool.taken(place) as (rows, strange):
+    with translated(connection.path), connection.transaction(patience) as db, spool.taken(place) as (rows, invalid):
         for row in rows:
             try:
                 db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
             except OF_ONE_ROW:
                 # A value that no column takes.
-                strange.append(spool.line(row))
+                invalid.append(spool.line(row))
         db.execute("COMMIT")

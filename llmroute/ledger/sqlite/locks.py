@@ -1,4 +1,4 @@
-"""Locks of directories of ledgers, and how long they are waited for: whoever holds one may have been stopped."""
+"""Locks of the directories of ledgers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def folder_held(folder: Path, hold: Hold, patience: LockTimeout) -> Iterator[None]:
-    """Hold the lock of a directory: alone to put a ledger into it or to take one away, shared to open one.
+    """Hold the lock of a directory: exclusively to create or replace a ledger in it, shared to open one.
 
     Raises:
         LedgerError: another process holds the lock of the directory.
@@ -26,7 +26,7 @@ def folder_held(folder: Path, hold: Hold, patience: LockTimeout) -> Iterator[Non
     try:
         fd = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        # It takes no new ledger from us, and shows no files either.
+        # No ledger can be created or opened in it.
         yield
         return
     try:

@@ -11,10 +11,10 @@ from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import Pending, Settled
 from llmroute.ledger.sqlite import breakers, housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_in_turn
-from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW, translated
+from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW
 from llmroute.ledger.sqlite.schema.expected_schema import lost_triggers
 from llmroute.ledger.sqlite.shared_connection import SharedConnection
-from llmroute.ledger.sqlite.writes import write
+from llmroute.ledger.sqlite.writes import write, write_alone
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,8 +133,8 @@ class Ledger:
         except LedgerError as error:
             if len(entries) == 1 or not isinstance(error.__cause__, OF_ONE_ROW):
                 raise
-            with self.connection.transaction(patience):
-                outcomes = [self._written_alone(entry) for entry in entries]
+            with self.connection.transaction(patience) as db:
+                outcomes = [write_alone(db, entry, self.path) for entry in entries]
         self.connection.check_place()
         return outcomes
 
@@ -153,21 +153,6 @@ class Ledger:
                 hint=HINT,
             )
         self._complete_schema = schema
-
-    def _written_alone(self, entry: LedgerEntry) -> LedgerError | Refusal | None:
-        """Write one entry in the open transaction; an error of the entry alone leaves the transaction open."""
-        outcome: LedgerError | Refusal | None
-        self.db.execute("SAVEPOINT entry")
-        try:
-            with translated(self.path):
-                (outcome,) = write(self.db, [entry])
-        except LedgerError as error:
-            if not isinstance(error.__cause__, OF_ONE_ROW):
-                raise
-            self.db.execute("ROLLBACK TO entry")
-            outcome = error
-        self.db.execute("RELEASE entry")
-        return outcome
 
     def recall(
         self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None

@@ -1,18 +1,20 @@
-"""What is written of attempts: that one begins, how one ended.  Whatever waits is written in one transaction."""
+"""Insert and settle the rows of attempts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.errors import BudgetExceededError, CircuitOpenError
+from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
 from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.budgets import admit
+from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
@@ -28,10 +30,7 @@ SETTLE = (
 
 
 def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusal | None]:
-    """Write entries in their order, in the open transaction; return of each why it was refused, None of the others.
-
-    One that is refused has written nothing of its attempt.
-    """
+    """Write entries in order, in the open transaction; return for each its refusal, None if it is written."""
     outcomes: list[Refusal | None] = []
     for entry in entries:
         if isinstance(entry, Pending):
@@ -45,9 +44,29 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
     return outcomes
 
 
+def write_alone(db: sqlite3.Connection, entry: LedgerEntry, path: Path) -> LedgerError | Refusal | None:
+    """Write one entry, in the open transaction, which stays open where the error is of the entry alone.
+
+    Raises:
+        LedgerError: the ledger at `path` cannot be written.
+    """
+    outcome: LedgerError | Refusal | None
+    db.execute("SAVEPOINT entry")
+    try:
+        with translated(path):
+            (outcome,) = write(db, [entry])
+    except LedgerError as error:
+        if not isinstance(error.__cause__, OF_ONE_ROW):
+            raise
+        db.execute("ROLLBACK TO entry")
+        outcome = error
+    db.execute("RELEASE entry")
+    return outcome
+
+
 def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
     row, claim = entry.row, entry.claim
-    # Nothing is written before the last that may refuse.
+    # All checks come before the first write.
     if entry.worst is not None:
         try:
             admit(db, row, entry.caps, entry.worst)

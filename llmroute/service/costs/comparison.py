@@ -1,4 +1,4 @@
-"""What stands beside a bill: the span before, each day, the budgets, what another model would have cost."""
+"""Additions to a cost report: the previous period, days, budgets, and the cost on another model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_DAYS = 31
 
 @dataclass(frozen=True, slots=True)
 class PreviousPeriod:
-    """The span before that is as long, and what it came to."""
+    """The costs of the previous span of the same length."""
 
     since: datetime
     until: datetime
@@ -36,9 +36,9 @@ class PreviousPeriod:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What the tokens of a bill would have cost on the best model of a provider, at its list price of today.
+    """The cost of the same tokens on the best model of a provider, at its list price of today.
 
-    `most_used` says that the provider is not the default one, but the one that most calls went to.
+    `most_used` says that the provider is the one with most calls, as there is no default one.
     """
 
     provider: str
@@ -49,7 +49,7 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is said beside the bill."""
+    """Comparisons with a cost report."""
 
     before: PreviousPeriod | None
     what_if: WhatIf | None
@@ -57,7 +57,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ChartData:
-    """What is drawn beside the bill.  `days` are the last ones of the span, each in it, also those without a call."""
+    """The data of charts.  `days` are the last days of the span, those without calls included."""
 
     days: list[tuple[date, Line]]
     budgets: list[BudgetStatus]
@@ -137,15 +137,15 @@ def _days(reading: LedgerSnapshot | None, report: CostReport, now: datetime) -> 
     return days
 
 
-def what_if(config: Config, told: CostReport, registry: ModelRegistry) -> WhatIf | None:
-    """Return what the tokens of the bill would have cost elsewhere; None where nobody can say, or there are none.
+def what_if(config: Config, report: CostReport, registry: ModelRegistry) -> WhatIf | None:
+    """Return the cost of the report's tokens on another model; None where it is unknown, or there are no tokens.
 
-    The best model is the living one of greatest quality, of the default provider or else of the one called most.  The
-    price is the list's base price: how the tokens would have fallen into tiers is not known.
+    The model is the one of highest quality that is not retired, of the default provider or else of the one with most
+    calls.  Its base price is used, as price tiers depend on the single prompts.
     """
-    if not told.total.total_tokens:
+    if not report.total.total_tokens:
         return None
-    provider = config.default_provider or _most_used(told)
+    provider = config.default_provider or _most_used(report)
     if provider not in registry.providers:
         return None
     living = (registry.resolve(name) for name in registry.list_models(provider))
@@ -154,7 +154,7 @@ def what_if(config: Config, told: CostReport, registry: ModelRegistry) -> WhatIf
     price = None if best is None else price_on(best, registry.today)
     if best is None or price is None:
         return None
-    total = told.total
+    total = report.total
     usage = Usage(total.input_tokens, total.cached_input_tokens, None, total.output_tokens)
     cost = cost_picousd(usage, price._replace(tiers=()))
     if cost is None:
@@ -162,8 +162,8 @@ def what_if(config: Config, told: CostReport, registry: ModelRegistry) -> WhatIf
     return WhatIf(provider, best.id, config.default_provider is None, cost / PICO_PER_USD)
 
 
-def _most_used(told: CostReport) -> str:
+def _most_used(report: CostReport) -> str:
     counts: dict[str, int] = {}
-    for line in told.by_model:
+    for line in report.by_model:
         counts[line.key["provider"]] = counts.get(line.key["provider"], 0) + line.call_count
     return min(counts, key=lambda name: (-counts[name], name))

@@ -1,4 +1,4 @@
-"""The attempts themselves: the last ones, and all of them in a file."""
+"""List, correct and export attempts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ FORMATS = (".csv", ".jsonl")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which attempts are listed or exported; None is all.
+    """Conditions on attempts, None for no condition.
 
-    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; `model` is one with or
-    without its provider.
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; `model` may name its
+    provider.
     """
 
     since: str | None = None
@@ -45,10 +45,10 @@ class Selection:
 
 
 def last_attempts(config: Config, count: int, selection: Selection | None = None) -> list[dict[str, Any]]:
-    """Return the columns of the last attempts, those under way too, oldest first.
+    """Return the last attempts by column, pending ones included, oldest first.
 
     Raises:
-        RequestError: a time is none.
+        RequestError: a time cannot be parsed.
         LedgerError: the ledger cannot be read.
     """
     now = datetime.now().astimezone()
@@ -58,10 +58,10 @@ def last_attempts(config: Config, count: int, selection: Selection | None = None
 
 
 def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
-    """Return what is selected, with its times as they are now.
+    """Return the filter of a selection, with times in milliseconds.
 
     Raises:
-        RequestError: a time is none.
+        RequestError: a time cannot be parsed.
     """
     from llmroute.ledger.port import AttemptFilter
 
@@ -74,10 +74,10 @@ def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
 
 
 def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
-    """Put the cost that a person knows in place of an attempt's, down to a pico-USD.
+    """Replace the cost of an attempt, rounded to a pico-USD.
 
     Raises:
-        RequestError: there is no ledger or no such attempt, or no call costs as much.
+        RequestError: there is no ledger or no such attempt, or the cost is out of range.
         LedgerError: the ledger cannot be written.
     """
     from llmroute.planning.usage_cost import MOST_PICOUSD
@@ -94,31 +94,31 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
 
 
 def export(config: Config, target: Path, selection: Selection | None = None) -> int:
-    """Write attempts into a file, in the format of its ending, and return how many there are.
+    """Write attempts to a file, in the format of its suffix, and return how many there are.
 
-    The file is there whole or not at all, and replaces one of that name.  Without a ledger there are none.
+    The file is replaced atomically.  Without a ledger it has no attempts.
 
     Raises:
-        RequestError: there is no folder for the file, its ending is none of FORMATS, or a time is none.
+        RequestError: the folder does not exist, the suffix is not in FORMATS, or a time cannot be parsed.
         LedgerError: the ledger cannot be read.
         OutputError: the file cannot be written.
     """
     form = target.suffix.lower()
     if form not in FORMATS:
-        raise RequestError(f"{target} ends in neither of {' and '.join(FORMATS)}")
-    with _selected(config, selection) as (names, rows), _whole(target) as file:
+        raise RequestError(f"{target}: the suffix must be one of {', '.join(FORMATS)}")
+    with _selected(config, selection) as (names, rows), _replaced(target) as file:
         return _write(file, form, names, rows)
 
 
 def export_to(config: Config, file: TextIO, form: str, selection: Selection | None = None) -> int:
-    """As `export`, into an open file; `form` is one of FORMATS."""
+    """As `export`, to an open file; `form` is one of FORMATS."""
     with _selected(config, selection) as (names, rows):
         return _write(file, form, names, rows)
 
 
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
-    """Lend the columns and the rows of the attempts that are wanted."""
+    """Lend the columns and the rows of the selected attempts, of one snapshot."""
     now = datetime.now().astimezone()
     wanted = _wanted(selection, now)
     with snapshot(config, now) as reading:
@@ -134,8 +134,8 @@ def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, A
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[TextIO]:
-    """Write under another name, and put the file in its place when it is whole."""
+def _replaced(target: Path) -> Iterator[TextIO]:
+    """Write a temporary file that replaces the target when it is complete."""
     try:
         with replacing(target) as fd, open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
             yield file
@@ -150,7 +150,7 @@ def _write_csv(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]])
     writer.writeheader()
     count = 0
     for row in rows:
-        # A null is an empty cell.
+        # NULL is an empty cell.
         writer.writerow({name: harmless_cell(value) for name, value in row.items()})
         count += 1
     return count

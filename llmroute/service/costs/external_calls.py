@@ -1,4 +1,4 @@
-"""Totals by model for programs, and calls that a program made by itself and wants on the bill."""
+"""Record calls that a program made itself, and return totals by model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExternalCall(NamedTuple):
-    """A call that a program made by itself.  `cost_usd` None is unknown, not nothing."""
+    """A call that a program made itself.  `cost_usd` None is unknown, not zero."""
 
     provider: str
     model: str
@@ -27,7 +27,7 @@ class ExternalCall(NamedTuple):
 
 
 def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms: int) -> None:
-    """Write a call that was made elsewhere, settled at once, and learn from it.
+    """Write an external call as settled, with its observation.
 
     Raises:
         RequestError: a negative time or cost.
@@ -65,7 +65,7 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
 
 
 def usage_stats(ledger: LedgerPort, provider: str | None) -> dict[str, dict[str, Any]]:
-    """Return calls, time and money of each model that was ever called.
+    """Return calls, latency and cost of each model in the ledger.
 
     Raises:
         LedgerError: the ledger cannot be read.

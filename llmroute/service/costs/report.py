@@ -1,4 +1,4 @@
-"""The bill: what the ledger says that calls cost."""
+"""Cost reports of a calendar period or a span."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from llmroute.errors import RequestError
-from llmroute.ledger.buckets import whole_buckets_ms
+from llmroute.ledger.buckets import bucket_start_ms
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
 from llmroute.request.fields import require_one_of
 from llmroute.service.ledger_opening import ledger_to_read, snapshot
@@ -30,10 +30,10 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class CostQuery:
-    """What a bill is asked for.
+    """The query of a cost report.
 
-    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times; with either there is no
-    period.  A workspace of None is all of them.
+    `since` and `until` are spans back from now (`24h`, `7d`, `2w`) or local dates and times, in place of a period.  A
+    workspace of None is all of them.
     """
 
     period: str | None = None
@@ -45,7 +45,7 @@ class CostQuery:
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """A span's attempts: the total, a line for each model, dearest first, and a line for each group asked for."""
+    """The costs of a span: the total, a line for each model, highest cost first, and a line for each group."""
 
     period: str | None
     since: datetime | None
@@ -115,25 +115,25 @@ def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
 
 
 def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
-    """Return the ends of a span, exactly; None where one is not given.
+    """Return the ends of a span in milliseconds; None where one is not given.
 
     Raises:
-        RequestError: one of them is no time, or it ends before it begins.
+        RequestError: one of them cannot be parsed, or the span ends before it begins.
     """
-    since_ms = None if since is None else _told_ms("since", since, now)
-    until_ms = None if until is None else _told_ms("until", until, now)
+    since_ms = None if since is None else _parsed_ms("since", since, now)
+    until_ms = None if until is None else _parsed_ms("until", until, now)
     if since_ms is not None and until_ms is not None and since_ms >= until_ms:
         raise RequestError(f"the span ends before it begins: {since} to {until}")
     return since_ms, until_ms
 
 
 def _moment(option: str, text: str, now: datetime) -> datetime:
-    """Read a span back from now or a local date and time; down to a whole quarter-hour, which the rollups have."""
-    at_ms = _told_ms(option, text, now)
-    return clock_of(now)(whole_buckets_ms(at_ms))
+    """Parse a span back from now or a local date and time, rounded down to a bucket of the rollups."""
+    at_ms = _parsed_ms(option, text, now)
+    return clock_of(now)(bucket_start_ms(at_ms))
 
 
-def _told_ms(option: str, text: str, now: datetime) -> int:
+def _parsed_ms(option: str, text: str, now: datetime) -> int:
     at_ms = _milliseconds(text.strip(), now)
     if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
         from llmroute.text.option_names import OptionText, Remedy

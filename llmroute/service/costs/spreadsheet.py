@@ -1,4 +1,4 @@
-"""Text in a CSV file that a spreadsheet may open."""
+"""CSV cells that are safe to open in a spreadsheet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was spent, for programs: by workspace, by day."""
+"""LLMTracker: costs by workspace and by day, for programs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class LLMTracker:
-    """Reads the bill from a ledger; days and periods are those of the user's time zone."""
+    """Reads costs from a ledger; days and periods are those of the user's time zone."""
 
     def __init__(self, ledger: LedgerPort | str | PathLike[str] | None = None) -> None:
-        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each question.
+        """Read from `ledger`, open or a path, else from the configured one; a file is opened for each call.
 
         Raises:
             RequestError: `ledger` is something else.
@@ -52,8 +52,8 @@ class LLMTracker:
         since = start_of(period, now)
         # With calls that were made while the clock was ahead.
         since_ms, until_ms = (None, END_OF_TIME_MS) if since is None else (milliseconds(since), milliseconds(now))
-        lines = await self._ask(lambda reading: _by_model(reading, since_ms, until_ms, workspace))
-        return _told(lines)
+        lines = await self._query(lambda reading: _by_model(reading, since_ms, until_ms, workspace))
+        return _as_dict(lines)
 
     async def get_daily_costs(self, workspace: str | None = None, days: int = 30) -> list[dict[str, Any]]:
         """Return a line for each of the last days, oldest first, today last; days without a call are in it as zero.
@@ -75,23 +75,25 @@ class LLMTracker:
                 for begin, end in zip(begins, ends, strict=True)
             ]
 
-        told = await self._ask(read)
+        told = await self._query(read)
         by_day = told or [[] for _ in begins]
-        return [{"date": begin.date().isoformat(), **_told(lines)} for begin, lines in zip(begins, by_day, strict=True)]
+        return [
+            {"date": begin.date().isoformat(), **_as_dict(lines)} for begin, lines in zip(begins, by_day, strict=True)
+        ]
 
-    async def _ask(self, question: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
+    async def _query(self, query: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
         import asyncio
 
-        return await asyncio.to_thread(self._ask_blocking, question)
+        return await asyncio.to_thread(self._query_blocking, query)
 
-    def _ask_blocking(self, question: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
+    def _query_blocking(self, query: Callable[[LedgerSnapshot], list[T]]) -> list[T]:
         now = datetime.now().astimezone()
         if self._ledger is not None:
             bring_up_to_date(self._ledger, milliseconds(now))
             with self._ledger.snapshot() as reading:
-                return question(reading)
+                return query(reading)
         with self._snapshot(now) as found:
-            return [] if found is None else question(found)
+            return [] if found is None else query(found)
 
     def _snapshot(self, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
         if self._path is not None:
@@ -113,16 +115,16 @@ def _by_model(reading: LedgerSnapshot, since_ms: int | None, until_ms: int, work
     return by_model(reading, since_ms, until_ms, workspace)
 
 
-def _told(lines: list[Line]) -> dict[str, Any]:
+def _as_dict(lines: list[Line]) -> dict[str, Any]:
     from llmroute.ledger.reports import total
 
-    whole = total(lines)
+    sums = total(lines)
     return {
-        "total_cost": whole.cost_usd,
-        "unknown_cost_count": whole.unknown_cost_count,
-        "total_tokens": whole.input_tokens + whole.output_tokens,
-        "call_count": whole.call_count,
-        "failed_count": whole.failed_count,
+        "total_cost": sums.cost_usd,
+        "unknown_cost_count": sums.unknown_cost_count,
+        "total_tokens": sums.input_tokens + sums.output_tokens,
+        "call_count": sums.call_count,
+        "failed_count": sums.failed_count,
         "by_model": [
             {
                 **line.key,

@@ -120,7 +120,7 @@ def test_a_cap_binds_its_workspace_only_and_says_when_it_starts_anew(server: Mod
     ran = run(*asked, "--workspace", "w", home=tmp_path, **server.settings)
     assert ran.code == 5
     assert "workspace w of $0.00 a day" in ran.err
-    assert "starts anew on" in ran.err
+    assert "resets on" in ran.err
 
 
 def test_budgets_are_set_shown_and_lifted(tmp_path: Path) -> None:

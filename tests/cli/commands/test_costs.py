@@ -108,7 +108,7 @@ def test_groups_come_under_the_name_of_their_dimension(tmp_path: Path) -> None:
         (("--period", "day", "--since", "1h"), "a period and a span"),
         (("--json", "--csv"), "exclude each other"),
         (("--by", "mood"), "mood"),
-        (("export", "all.xlsx"), "neither"),
+        (("export", "all.xlsx"), "must be one of .csv, .jsonl"),
         (("calls", "--last", "0"), "--last"),
     ],
 )

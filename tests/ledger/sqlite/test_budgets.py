@@ -1,4 +1,4 @@
-"""What a cap counts, and when it starts anew."""
+"""What a cap counts, and when it resets."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_refusal_says_cap_spent_reserved_and_when_it_starts_anew(ledger: Ledge
     with pytest.raises(BudgetExceededError) as refusal:
         ledger.begin(row("c"), [cap(5 * 10**12, "month", end_ms=NOW_MS)], fixed(2 * 10**12))
     told = refusal.value.message
-    for part in ("$5.00 a month", "$1.00 left", "$3.00 spent", "$1.00 reserved", "anew on 2026-09"):
+    for part in ("$5.00 a month", "$1.00 left", "$3.00 spent", "$1.00 reserved", "resets on 2026-09"):
         assert part in told
 
 

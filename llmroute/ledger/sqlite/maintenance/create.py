@@ -1,4 +1,4 @@
-"""Make a ledger, so that nobody ever meets half of one."""
+"""Create or replace the file of a ledger atomically."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def create(path: Path, patience: LockTimeout) -> None:
-    """Make a ledger under another name and link it into place whole, so that nobody ever opens half a ledger.
+    """Create a ledger under another name and link it into place when it is complete.
 
     Raises:
-        LedgerError: another process keeps its directory locked.
+        LedgerError: another process holds the lock of its directory.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with new_ledger_beside(path) as new:
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
             migrate(db)
-            # Only the file itself is linked into place: all must be in it, which closing alone would not tell.
+            # Only the file itself is linked into place, so that its log must be empty.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with folder_held(path.parent, Hold.ALONE, patience):
             put(new, path)
@@ -40,7 +40,7 @@ def create(path: Path, patience: LockTimeout) -> None:
 
 @contextmanager
 def new_ledger_beside(path: Path) -> Iterator[Path]:
-    """Lend an empty file beside a ledger, to make another in; what is left of that name in the end is removed."""
+    """Lend an empty file beside a ledger; files of its name that are left at the end are removed."""
     fd, new = new_file_beside(path)
     os.close(fd)
     try:
@@ -51,9 +51,9 @@ def new_ledger_beside(path: Path) -> Iterator[Path]:
 
 
 def replace(path: Path, new: Path, aside: Path) -> None:
-    """Put a finished ledger in the place of another, which is kept aside; their directory must be held alone.
+    """Replace a ledger by a complete one, and keep the old one at `aside`; hold the directory exclusively.
 
-    There is a ledger of that name at every moment.  The log goes first: it would be replayed into the new ledger.
+    A ledger exists at the path at every moment.  The old log is moved first: SQLite would replay it into the new file.
     """
     if path.exists():
         aside.hardlink_to(path)
@@ -65,9 +65,9 @@ def replace(path: Path, new: Path, aside: Path) -> None:
 
 @contextmanager
 def unwritten(path: Path, patience: LockTimeout) -> Iterator[int]:
-    """Lend the open file of a ledger, kept from writers; what is damaged may have no locks any more.
+    """Lend the open file of a ledger while it is locked against writers; a damaged one may not be lockable.
 
-    The file is closed after the connection: its closing would drop the locks that this process has on it.
+    The file is closed after the connection: closing it drops all locks of this process on it.
 
     Raises:
         sqlite3.OperationalError: others keep it locked.
@@ -86,7 +86,7 @@ def unwritten(path: Path, patience: LockTimeout) -> Iterator[int]:
 
 
 def free_name(path: Path, kind: str, stamp: str) -> Path:
-    """Return the name beside a ledger under which one is kept: `kind` and `stamp`, with a number where it is taken."""
+    """Return a free name beside a ledger, made of `kind`, `stamp` and, if taken, a number."""
     for number in count(1):
         kept = path.with_name(f"{path.name}.{kind}-{stamp}{'' if number == 1 else f'.{number}'}")
         if not any(map(os.path.lexists, (kept, *beside(kept)))):
@@ -95,7 +95,7 @@ def free_name(path: Path, kind: str, stamp: str) -> Path:
 
 
 def tidy(aside: Path) -> None:
-    """Remove the log of a ledger that was put aside, where nothing is in it."""
+    """Remove the log of a ledger that was moved aside, if it is empty."""
     log, memory = beside(aside)
     with suppress(OSError):
         if log.stat().st_size == 0:
@@ -104,9 +104,9 @@ def tidy(aside: Path) -> None:
 
 
 def put(new: Path, path: Path) -> None:
-    """Link a finished ledger into place unless there is one; its directory must be held alone.
+    """Link a complete ledger into place unless there is one; hold the directory exclusively.
 
-    What a ledger that was deleted has left beside it would be replayed into the new one.
+    The log of a deleted ledger is removed: SQLite would replay it into the new file.
     """
     if not path.exists():
         for orphan in beside(path):
@@ -120,19 +120,19 @@ def beside(path: Path) -> tuple[Path, Path]:
 
 
 def require_file(path: Path) -> None:
-    """Check that a path leads to a regular file: opening a pipe would wait for ever, and a device keeps nothing.
+    """Check that a path is a regular file: opening a pipe would block, and a device stores nothing.
 
     Raises:
-        LedgerError: it leads to something else.
+        LedgerError: it is not.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        kind = "it is a directory" if stat.S_ISDIR(mode) else "it is no regular file"
+        kind = "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file"
         raise LedgerError(f"the ledger {path} cannot be used: {kind}", hint=HINT)
 
 
 def refuse_emptied(path: Path) -> None:
-    """Check that a ledger which caps count on was not emptied.
+    """Check that a ledger whose sums caps need was not emptied.
 
     Raises:
         LedgerError: it was.
@@ -142,7 +142,7 @@ def refuse_emptied(path: Path) -> None:
 
 
 def is_emptied(path: Path) -> bool:
-    """Whether there is a file without content: the ledger is put into place whole, so that none is made like that."""
+    """Whether the file is empty, as no ledger is created."""
     try:
         return path.stat().st_size == 0
     except OSError:

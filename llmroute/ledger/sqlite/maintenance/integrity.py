@@ -1,4 +1,4 @@
-"""Whether the ledger is sound: the file, the sums against the rows, what is reserved, what waits beside it."""
+"""Check the ledger: its file, its sums against its rows, its reservations and its spool."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.connection import Connect
 
 MOST_WORDS = 3
-# A table that is missing is an SQLITE_ERROR.
+# SQLite reports a missing table as SQLITE_ERROR.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
-# What is compared, or summed anew, at once: so that memory stays small and nobody waits long for the ledger.
+# Days compared or summed in one step, to limit memory and the time that the ledger is locked.
 DAYS_AT_ONCE = 1
 
 _KEPT = (
@@ -62,7 +62,7 @@ _NEXT_DAY = f"""
 def check(
     path: Path, now_ms: int, patience: LockTimeout | None = None, connect: Connect = connected_in_turn
 ) -> CheckReport:
-    """Look at everything and change nothing.
+    """Check everything and change nothing.
 
     Raises:
         LedgerError: the ledger was written by a newer llmroute.
@@ -83,15 +83,15 @@ def check(
 
 
 def first_whole_bucket(db: sqlite3.Connection) -> int:
-    """Return the first bucket of which every attempt is still there."""
+    """Return the first bucket of which no attempt was pruned."""
     row = db.execute("SELECT before_ms FROM pruned").fetchone()
     return 0 if row is None else int(-(-row[0] // BUCKET_MS))
 
 
 def spans(db: sqlite3.Connection) -> Iterator[dict[str, int]]:
-    """Step through the time of which the ledger tells: UTC days from `first` to before `end`, buckets `from` on.
+    """Yield spans that cover all rows: UTC days from `first` to before `end`, buckets from `from` on.
 
-    A day without rows is no step: one row of a clock that was wrong would make a million of them.
+    Days without rows are skipped: one row of a wrong clock would add a million of them.
     """
     whole = first_whole_bucket(db)
     end = 0
@@ -152,12 +152,12 @@ def _wrong_budgets(db: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def named(cap: Cap) -> str:
-    """Return what a cap is called."""
+    """Return the name of a cap for messages."""
     return f"the budget{f' of workspace {cap.workspace}' if cap.workspace else ''} per {cap.period}"
 
 
 def hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
-    """Return the caps of which the ledger keeps count, what they count as spent and what as reserved."""
+    """Return the caps in the table `budgets`, with the pico-USD spent and reserved."""
     rows = db.execute(
         "SELECT period, workspace, cap_picousd, window_start_ms, spent_picousd, reserved_picousd FROM budgets"
     )
@@ -175,8 +175,8 @@ def _spooled(path: Path) -> tuple[str, ...]:
 
 
 def _damaged(error: BaseException | None) -> bool:
-    """Whether what is in the file is wrong, rather than who holds it or what its disk and its mode allow."""
-    # What cannot be decoded has no code.
+    """Whether an error means damaged content, rather than a lock, a disk or a permission."""
+    # A decoding error has no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return isinstance(error, UnicodeDecodeError) or (
         isinstance(error, sqlite3.DatabaseError) and code & 0xFF in _DAMAGE
@@ -184,7 +184,7 @@ def _damaged(error: BaseException | None) -> bool:
 
 
 def _is_misnumbered(path: Path) -> bool:
-    """Whether a ledger that claims to be newer has the tables of this version: every migration changes some."""
+    """Whether a ledger whose version number is newer has the tables of this version."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             return not (is_current(db) or differences(db))

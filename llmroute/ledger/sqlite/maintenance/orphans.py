@@ -1,4 +1,4 @@
-"""The pending rows of processes that have died: lost, and paid for as what has no known end, as bytes may be out."""
+"""Settle attempts whose process died: they are `lost`, and charged because the request may have been sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmroute.ledger.processes import Process, lives
 if TYPE_CHECKING:
     import sqlite3
 
-# A row of an older llmroute says neither its host nor its deadline.
+# The deadline of rows of older versions, which have none.
 UNTOLD_DEADLINE_MS = 86_400_000
 
 _PENDING = "SELECT id, pid, host, process, ifnull(deadline_ms, started_ms + ?) FROM attempts WHERE status = 'pending'"
@@ -22,7 +22,7 @@ WHERE id = ? AND status = 'pending'
 
 
 def dead_rows(db: sqlite3.Connection, now_ms: int) -> list[int]:
-    """Return the pending rows that nobody will settle: their process is gone, or cannot be asked and is overdue."""
+    """Return the ids of pending rows whose process is dead, or is unknown and past its deadline."""
     found = []
     for row_id, pid, host, mark, deadline_ms in db.execute(_PENDING, (UNTOLD_DEADLINE_MS,)).fetchall():
         alive = lives(Process(pid, host, mark)) if pid is not None and host is not None else None

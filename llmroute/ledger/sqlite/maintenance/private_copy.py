@@ -1,4 +1,4 @@
-"""A private copy of a ledger as it is, damaged or not, for what is only to be tried."""
+"""Private copies of a ledger, damaged or not, to rehearse a repair."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PART_BYTES = 1 << 20
 
 @contextmanager
 def copied(path: Path, patience: LockTimeout) -> Iterator[Path]:
-    """Lend a copy with its log and its spool, in a folder that is removed in the end.
+    """Lend a copy with its log and its spool, in a folder that is removed at the end.
 
     Raises:
-        LedgerError: there is no room for it, or others keep the ledger locked.
+        LedgerError: the disk is full, or others keep the ledger locked.
     """
     with translated(path), TemporaryDirectory(prefix="llmroute-") as folder:
         copy = Path(folder) / path.name

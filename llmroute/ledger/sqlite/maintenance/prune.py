@@ -1,4 +1,4 @@
-"""A copy of the connection, and its old rows."""
+"""Back up the ledger, and prune its old rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.files import cannot_write, new_file_beside
-from llmroute.ledger.buckets import whole_buckets_ms
+from llmroute.ledger.buckets import bucket_start_ms
 from llmroute.ledger.sqlite.errors import translated
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ DELETE FROM attempts WHERE id IN (
 
 
 def backup(connection: SharedConnection, target: Path) -> None:
-    """Copy the ledger into one file that is whole even while others write.
+    """Copy the ledger into one consistent file, also while others write.
 
     Raises:
-        RequestError: the target is there already, or there is no folder for it.
+        RequestError: the target exists, or its folder does not.
         OutputError: the target cannot be written.
         LedgerError: the ledger cannot be read, or the target not be written.
     """
     if os.path.lexists(target):
-        raise RequestError(f"{target} is there already", hint="name a file that is not")
+        raise RequestError(f"{target} already exists", hint="name a new file")
     try:
         fd, new = new_file_beside(target)
     except OSError as error:
@@ -46,14 +46,14 @@ def backup(connection: SharedConnection, target: Path) -> None:
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as copy:
                 connection.db.backup(copy)
-                # One file, which needs nothing beside it.
+                # Without files beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
                 (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 from llmroute.text.option_names import OptionText, Remedy
 
-                hint = OptionText(Remedy("repair", value=True, words="llmroute costs check tells how it is mended"))
-                raise LedgerError(f"the copy is damaged as the ledger is: {sound}", hint=hint)
+                hint = OptionText(Remedy("repair", value=True, words="llmroute costs check says how to repair it"))
+                raise LedgerError(f"the ledger is damaged, and so is the copy: {sound}", hint=hint)
             target.hardlink_to(new)
         finally:
             new.unlink(missing_ok=True)
@@ -68,20 +68,20 @@ def prunable(connection: SharedConnection, before_ms: int) -> int:
     with connection.reading() as db:
         (count,) = db.execute(
             "SELECT count(*) FROM attempts WHERE started_ms < ? AND status <> 'pending'",
-            (whole_buckets_ms(before_ms),),
+            (bucket_start_ms(before_ms),),
         ).fetchone()
     return int(count)
 
 
 def prune(connection: SharedConnection, before_ms: int) -> int:
-    """Delete settled attempts started before a time, in batches that keep nobody waiting; return how many.
+    """Delete settled attempts that started before a time, in short transactions; return how many.
 
-    The rollups keep what they came to.  The time is taken down to a whole quarter of an hour.
+    Their sums stay in the rollups.  The time is rounded down to a bucket.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    before_ms = whole_buckets_ms(before_ms)
+    before_ms = bucket_start_ms(before_ms)
     with connection.transaction() as db:
         db.execute(
             "INSERT INTO pruned VALUES (1, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
@@ -96,5 +96,5 @@ def prune(connection: SharedConnection, before_ms: int) -> int:
         if deleted < BATCH:
             return count
         connection.renew_patience()
-        # The others' turn: who waits for the ledger sleeps between two looks, and would never find it free.
+        # Leave the ledger free for as long: processes that wait for its lock poll it.
         sleep(monotonic() - started_s)

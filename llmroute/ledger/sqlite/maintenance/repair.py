@@ -1,4 +1,4 @@
-"""Mend a ledger that can be read: its tables, indexes and triggers, and every sum anew from the rows."""
+"""Repair a readable ledger: correct tables, indexes and triggers, and rebuild all sums from the rows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def repair_parts(connection: SharedConnection, aside: Path) -> Path | None:
-    """Make tables, indexes and triggers what they must be; return the copy that is kept where a table is dropped.
+    """Correct tables, indexes and triggers; return the path of the copy that is kept if a table is dropped.
 
     Raises:
-        LedgerError: the ledger cannot be written, or its copy not be made at `aside`.
+        LedgerError: the ledger or its copy at `aside` cannot be written.
     """
     unlike = differences(connection.db)
     if not unlike:
@@ -39,9 +39,9 @@ def repair_parts(connection: SharedConnection, aside: Path) -> Path | None:
 
 
 def repair_sums(connection: SharedConnection, now_ms: int) -> tuple[str, ...]:
-    """Take in the spool, give up rows of the dead, and build every sum anew from the rows.
+    """Add spooled rows, settle those of dead processes, and rebuild all sums from the rows.
 
-    Returns what is counted otherwise than before, in words for a person.
+    Returns descriptions of the sums that changed.
 
     Raises:
         LedgerError: the ledger cannot be written.
@@ -74,7 +74,7 @@ def repair_sums(connection: SharedConnection, now_ms: int) -> tuple[str, ...]:
 
 
 def _bill(db: sqlite3.Connection) -> tuple[int, int]:
-    """Return the calls and what they cost, which no damaged sum makes too large to be summed."""
+    """Return the calls and their cost, summed in Python, where damaged values cannot overflow."""
     calls, cost = 0, 0
     for counted, picousd in db.execute("SELECT call_count, cost_picousd FROM rollups"):
         calls, cost = calls + counted, cost + picousd

@@ -1,4 +1,4 @@
-"""Put a copy of a ledger back in its place."""
+"""Restore the ledger from a copy."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.lock_timeout import LockTimeout
 
-_HINT = "name a copy that llmroute costs backup has made"
+_HINT = "name a file that llmroute costs backup wrote"
 
 
 def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Restored:
-    """Check a copy and replace the ledger by it at once.
+    """Check a copy and replace the ledger by it atomically.
 
-    A process that has the old one open notices, and spools its rows.
+    Processes that have the old one open notice it, and spool their rows.
 
     Raises:
         RequestError: there is no such copy, or it is the ledger itself.
         LedgerError: the copy is not sound, or the ledger is in use, or its directory cannot be written.
     """
     if not copy.is_file():
-        raise RequestError(f"{copy} is no file", hint=_HINT)
+        raise RequestError(f"{copy} is not a file", hint=_HINT)
     if path.exists() and path.samefile(copy):
         raise RequestError(f"{copy} is the ledger itself")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def restore(path: Path, copy: Path, stamp: str, now_ms: int, patience: LockTimeo
 
 
 def _copied(copy: Path, new: Path, now_ms: int, patience: LockTimeout) -> int:
-    """Copy a copy, so that it stays as it is, and return how many attempts are in it."""
+    """Copy the copy, which a check could change, and return how many attempts it has."""
     try:
         with (
             closing(connected_to_read(copy, patience.left_s)) as source,

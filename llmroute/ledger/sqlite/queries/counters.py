@@ -1,4 +1,4 @@
-"""Count settled attempts by keys, from the fewest rows: coarse tables as far as they are whole, else rollups."""
+"""Sum settled attempts by keys from the fewest rows: from the coarse tables where complete, else the rollups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ARE_LATER = "SELECT EXISTS (SELECT 1 FROM rollups WHERE quarter >= ?)"
 
 
 class _Part(NamedTuple):
-    """What of a table is counted, from `first` to before `end`: days or buckets, as `within` says."""
+    """The rows of a table from `first` to before `end`, which are days or buckets as `within` says."""
 
     table: str
     within: str
@@ -45,9 +45,9 @@ class _Part(NamedTuple):
 def counted(
     db: sqlite3.Connection, keys: tuple[str, ...], span: Span
 ) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
-    """Yield values of the keys, in order, and what they count, in the order of COUNTERS; values may come several times.
+    """Yield values of the keys and their counters, in the order of COUNTERS; values may come several times.
 
-    The transaction that is open makes of the parts one count.
+    Call it in a transaction, so that all parts are of one snapshot.
     """
     since = 0 if span.since_ms is None else span.since_ms // BUCKET_MS
     until = -(-span.until_ms // BUCKET_MS)
@@ -72,7 +72,7 @@ def _parts(db: sqlite3.Connection, keys: tuple[str, ...], since: int, until: int
 
 
 def _with_rows(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, ...]:
-    """Of executions only the rows tell."""
+    """Executions are only in the rows of attempts."""
     whole = _number(db, _FIRST_WITH_ROWS)
     return (
         _Part(_BY_EXECUTION, "true", max(since, whole), until),
@@ -89,7 +89,7 @@ def _by_bucket(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, .
 
 
 def _by_day(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, ...]:
-    """The whole days of the span; the last is one also if it ends within the day and no attempt comes after it."""
+    """Use complete days; the last day counts as complete if no attempt follows the end of the span."""
     end_day = (until if _number(db, _ARE_LATER, until) else until + BUCKETS_PER_DAY - 1) // BUCKETS_PER_DAY
     since_day = max(-(-since // BUCKETS_PER_DAY), _number(db, f"SELECT {SINCE_DAY}"))
     first_day = min(end_day, since_day)

@@ -1,4 +1,4 @@
-"""Labels in which a byte is wrong: a row or a sum that has one is still the row or the sum that it was."""
+"""Match labels with damaged bytes to the labels that they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that stand for lost ones: of these only the sums tell, and neither the bill nor a cap may forget them."""
+"""Substitutes for unreadable rows that the sums still count, so that reports and caps count them too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 LABELS = ("provider", "model", "workspace", "task", "strategy")
 """What an attempt and its sum are told apart by, beside the time and the status."""
 _COUNTERS = tuple(COUNTERS.split(", "))
-# More calls than that in one sum are no sum that survived.
+# A sum of more calls than that is damaged.
 _MOST_ROWS = 1_000_000
 
 Row = dict[str, "Value"]

@@ -1,4 +1,4 @@
-"""A damaged ledger: move it aside, and build a new one from what of it can still be read."""
+"""Rebuild a damaged ledger: move it aside, and create a new one from the rows that can be read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from llmroute.files import Hold
-from llmroute.ledger.buckets import BUCKET_MS, whole_buckets_ms
+from llmroute.ledger.buckets import BUCKET_MS, bucket_start_ms
 from llmroute.ledger.maintenance import MissingRows, Salvage
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
@@ -32,7 +32,7 @@ _MEMORY = ("latencies", "output_lengths", "reliabilities", "breakers", "retry_to
 
 
 def salvage(path: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Salvage:
-    """Replace a damaged ledger; whoever has it open notices, and leaves its rows in the spool.
+    """Replace a damaged ledger; processes that have it open notice it, and spool their rows.
 
     Raises:
         LedgerError: the directory takes no new ledger, or another process keeps it locked.
@@ -54,7 +54,7 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Salva
 
 
 def _copy(path: Path, fd: int, db: sqlite3.Connection, now_ms: int) -> tuple[int, MissingRows]:
-    """Copy what can be read; triggers build the sums."""
+    """Copy the readable rows; triggers build the sums."""
     db.execute("BEGIN IMMEDIATE")
     survived = _copy_pages(DatabasePages(fd, log_of(path)), db)
     _copy_by_name(path, db)
@@ -67,7 +67,7 @@ def _copy(path: Path, fd: int, db: sqlite3.Connection, now_ms: int) -> tuple[int
 
 
 def _copy_pages(pages: DatabasePages, db: sqlite3.Connection) -> dict[str, list[Row]]:
-    """Copy the attempts from the pages, whatever the schema says; return the sums that were found."""
+    """Copy the attempts from the pages, regardless of the schema; return the sums that were found."""
     known = shapes()
     wanted = [known[name] for name in ("attempts", "pruned", *_SUMS)]
     survived: dict[str, list[Row]] = {name: [] for name in _SUMS}
@@ -120,7 +120,7 @@ def _infer_pruned(rollups: list[Row], db: sqlite3.Connection) -> None:
     (oldest_ms,) = db.execute("SELECT min(started_ms) FROM attempts").fetchone()
     if oldest_ms is None or not any(_quarter(row) < oldest_ms // BUCKET_MS for row in rollups):
         return
-    db.execute("INSERT OR IGNORE INTO pruned VALUES (1, ?)", (whole_buckets_ms(oldest_ms),))
+    db.execute("INSERT OR IGNORE INTO pruned VALUES (1, ?)", (bucket_start_ms(oldest_ms),))
 
 
 def _quarter(row: Row) -> int:
@@ -130,7 +130,7 @@ def _quarter(row: Row) -> int:
 
 
 def _keep_pruned_sums(rollups: list[Row], db: sqlite3.Connection) -> None:
-    """Keep the sums of attempts that were pruned: nothing else tells of them."""
+    """Keep the sums of pruned attempts."""
     columns = (*ROLLUP_KEY.split(", "), *COUNTERS.split(", "))
     key = " AND ".join(f"{name} = :{name}" for name in ROLLUP_KEY.split(", "))
     (before,) = db.execute(f"SELECT ifnull(max(before_ms), 0) / {BUCKET_MS} FROM pruned").fetchone()  # noqa: S608

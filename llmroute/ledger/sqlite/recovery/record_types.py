@@ -1,4 +1,4 @@
-"""Which table a record on a page belongs to: told by how many columns of which kind it has, as the migrations say."""
+"""Identify the table of a record on a page by the number and the types of its columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coarser sums: made of the rollups by triggers, and for the time before there were any by `fill`."""
+"""Fill the coarse tables `days` and `quarters` for the time before their triggers existed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
-# Nobody waits longer for the ledger than it takes to sum so many days.
+# Days summed in one transaction, to limit the time that the ledger is locked.
 DAYS_AT_ONCE = 7
 
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS.split(", "))
-# The day from which on they are whole: none where that is not told.
+# The day from which on the coarse tables are complete; NEVER_DAY where that is unknown.
 SINCE_DAY = f"ifnull((SELECT since_day FROM coarse), {NEVER_DAY})"  # noqa: S608 (own names)
 SINCE_BUCKET = f"{SINCE_DAY} * {BUCKETS_PER_DAY}"
 _SET_SINCE_DAY = "INSERT OR REPLACE INTO coarse VALUES (1, ?)"
 
-# What of each table lies between two days.
+# The rows of each table between two days.
 SPANS = {
     "days": "day >= :first AND day < :end",
     "quarters": f"quarter >= :first * {BUCKETS_PER_DAY} AND quarter < :end * {BUCKETS_PER_DAY}",
@@ -29,7 +29,7 @@ SPANS = {
 
 
 def of_rollups(table: str) -> str:
-    """Return the SQL that makes of the rollups from day `:first` to before day `:end` what `table` has of them."""
+    """Return the SQL that sums the rollups from day `:first` to before day `:end` by the keys of `table`."""
     key = COARSE[table].format(row="")
     names = ", ".join(word.rpartition(" ")[2] for word in key.split(", "))
     return (
@@ -39,7 +39,7 @@ def of_rollups(table: str) -> str:
 
 
 def fill(connection: SharedConnection) -> None:
-    """Sum the days that the coarser tables lack, the newest first, in transactions that keep nobody waiting.
+    """Sum the days that the coarse tables lack, newest first, in short transactions.
 
     Raises:
         LedgerError: the ledger cannot be written.
@@ -54,14 +54,14 @@ def fill(connection: SharedConnection) -> None:
 
 
 def forget(db: sqlite3.Connection) -> None:
-    """Have the coarser tables made anew by the next `fill`, in the open transaction."""
+    """Empty the coarse tables for the next `fill`, in the open transaction."""
     for table in COARSE:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
     db.execute(_SET_SINCE_DAY, (NEVER_DAY,))
 
 
 def lacking(db: sqlite3.Connection) -> bool:
-    """Whether there are days that the coarser tables do not have whole."""
+    """Whether the coarse tables lack days."""
     return bool(db.execute(f"SELECT {SINCE_DAY} > 0").fetchone()[0])
 
 

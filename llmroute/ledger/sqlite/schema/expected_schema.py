@@ -1,4 +1,4 @@
-"""The tables, indexes and triggers that a ledger must have: what differs, and its mending."""
+"""Compare the tables, indexes and triggers of a ledger with the expected ones, and correct them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmroute.ledger.sqlite.schema.rollups import WORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Without these the sums would have to be invented: the ledger is rebuilt from what of it can be read.
-_NOT_MADE_ANEW = ("attempts", "rollups")
+# Tables that cannot be created anew: the ledger is rebuilt from what can be read.
+_NOT_RECREATED = ("attempts", "rollups")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TRIGGER = re.compile(r"^(CREATE|DROP) TRIGGER (?:IF EXISTS )?(\w+)", re.MULTILINE)
-# Triggers first: they name what comes after them.
+# Triggers first: they refer to the others.
 _DROPPED_IN_ORDER = ("trigger", "view", "index", "table")
 _CREATED_IN_ORDER = ("table", "index", "trigger")
 
@@ -32,12 +32,12 @@ class SchemaObject(NamedTuple):
 
     @property
     def meaning(self) -> str:
-        """The SQL without what means nothing: comments and white space."""
+        """The SQL without comments and insignificant white space."""
         return re.sub(r"\s+|(?<=[(),]) | (?=[(),])", " ", _COMMENT.sub(" ", self.sql)).strip()
 
 
 class Difference(NamedTuple):
-    """A part that is not as it must be; what was added is told as it was found, all else as it must be."""
+    """A part that differs: as it was found where it was added, else as expected."""
 
     how: Literal["missing", "changed", "added"]
     part: SchemaObject
@@ -46,7 +46,7 @@ class Difference(NamedTuple):
     def needs_rebuilding(self) -> bool:
         """Whether the ledger must be rebuilt from what can be read, because its rows depend on this part."""
         kind, name = self.part.kind, self.part.name
-        return kind == "table" and (self.how == "changed" or (self.how == "missing" and name in _NOT_MADE_ANEW))
+        return kind == "table" and (self.how == "changed" or (self.how == "missing" and name in _NOT_RECREATED))
 
     def __str__(self) -> str:
         told = {"missing": "is missing", "changed": "is not what it must be", "added": "is not one of the ledger's"}
@@ -70,7 +70,7 @@ def differences(db: sqlite3.Connection) -> tuple[Difference, ...]:
 
 
 def mend(db: sqlite3.Connection, unlike: Iterable[Difference]) -> None:
-    """Drop what is not to be there and make what is, in the open transaction; no difference may need rebuilding."""
+    """Correct differences in the open transaction; none may need a rebuild."""
     unlike = tuple(unlike)
     for kind in _DROPPED_IN_ORDER:
         for difference in unlike:
@@ -111,7 +111,7 @@ def lost_triggers(db: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def _parts(db: sqlite3.Connection) -> dict[tuple[str, str], SchemaObject]:
-    """Read what there is, but for what SQLite makes by itself; a text that is not UTF-8 is like no other."""
+    """Return the schema objects that SQLite did not create by itself; text that is not UTF-8 matches no other."""
     rows = db.execute(
         "SELECT type, CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_schema"
         " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"

@@ -1,4 +1,4 @@
-"""Which tables a ledger has by version, and how one is brought up to date."""
+"""Migrations: the versions of the schema, and how a ledger is brought up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmroute.ledger.sqlite.schema.tables import ATTEMPTS, BILLING, BUDGETS, COA
 # Each entry brings a ledger one version further and is never edited once released.
 MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS)
 
-# Of 2021-11-27, the first with STRICT tables.
+# The first with STRICT tables, of 2021-11-27.
 OLDEST_SQLITE = (3, 37, 0)
 
 _SWITCH_AGAIN_S = 0.005
@@ -34,10 +34,10 @@ def require_sqlite() -> None:
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring the tables up to date in one transaction; does nothing when they already are.
+    """Migrate the tables to the newest version, in one transaction.
 
     Raises:
-        LedgerError: the ledger was written by a newer llmroute, or by something else.
+        LedgerError: a newer llmroute or another program wrote the ledger.
     """
     if is_current(db):
         return
@@ -47,7 +47,7 @@ def migrate(db: sqlite3.Connection) -> None:
             f"the ledger is of version {version} and this llmroute knows only {len(MIGRATIONS)}",
             hint="update llmroute, or point LLMROUTE_LEDGER to another file",
         )
-    _keep_a_log_of_writes(db)
+    _enable_write_ahead_log(db)
     db.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have migrated while this one waited for the lock.
@@ -64,20 +64,20 @@ def migrate(db: sqlite3.Connection) -> None:
 
 
 def is_current(db: sqlite3.Connection) -> bool:
-    """Whether a ledger has the tables of the newest version, as far as it says so."""
+    """Whether the version number of a ledger is the newest."""
     return _version(db) == len(MIGRATIONS)
 
 
 def roll_back(db: sqlite3.Connection) -> None:
-    """Undo the open transaction, which a full disk has already undone."""
+    """Roll back the open transaction, unless SQLite did, as on a full disk."""
     if db.in_transaction:
         db.execute("ROLLBACK")
 
 
-def _keep_a_log_of_writes(db: sqlite3.Connection) -> None:
-    """Switch the file to its write-ahead log.
+def _enable_write_ahead_log(db: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log.
 
-    Two that switch at once are told "busy" at once, as neither could go on: so wait here, as long as for a lock.
+    SQLite returns "busy" without waiting where two processes switch at once, so that the wait is here.
     """
     (busy_timeout_ms,) = db.execute("PRAGMA busy_timeout").fetchone()
     until_s = time.monotonic() + busy_timeout_ms / 1000
@@ -102,7 +102,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def statements(script: str) -> list[str]:
-    """Cut a script into statements; `executescript` would commit before it begins."""
+    """Split a script into statements; `executescript` would commit the open transaction."""
     statements, current = [], ""
     for line in script.split("\n"):
         current += line + "\n"

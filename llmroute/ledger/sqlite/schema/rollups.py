@@ -1,4 +1,4 @@
-"""The SQL that sums attempts up by quarter of an hour, and those sums by coarser keys."""
+"""SQL that sums attempts by bucket (`rollups`), and rollups by coarser keys."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _ADDED = f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + e
 _ROLL = f"INSERT INTO rollups SELECT {_KEY_OF_ROW}, {_COUNTERS_OF_ROW} {_ADDED}"
 
 _DAY = f"{{row}}quarter / {BUCKETS_PER_DAY} AS day"
-# The coarser tables, and the keys that a rollup has there.
+# The coarse tables and their keys.
 COARSE = {
     "days": f"{_DAY}, {{row}}provider, {{row}}model, {{row}}workspace, {{row}}status",
     "quarters": "{row}quarter, {row}workspace, {row}status",
 }
 
 
-def _coarse(row: str, told: str) -> str:
-    """Add a changed rollup to the coarser tables; `told` is how much of each counter."""
-    counters = ", ".join(told.format(name=name) for name in _NAMES)
+def _coarse(row: str, change: str) -> str:
+    """Add a changed rollup to the coarse tables; `change` is the SQL of a counter's change."""
+    counters = ", ".join(change.format(name=name) for name in _NAMES)
     return "\n".join(
         f"INSERT INTO {table} SELECT {key.format(row=row)}, {counters} {_ADDED}" for table, key in COARSE.items()
     )
 
 
-# What stands in braces in `tables`.
+# The placeholders in `tables`.
 WORDS = {
     "add_new": _ROLL.format(row="new.", sign="+"),
     "subtract_old": _ROLL.format(row="old.", sign="-"),
