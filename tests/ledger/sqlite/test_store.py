@@ -474,5 +474,5 @@ def test_what_keeps_nothing_is_no_place_for_a_ledger(kind: str, tmp_path: Path) 
     if kind == "a pipe":
         path = tmp_path / "pipe"
         os.mkfifo(path)
-    with pytest.raises(LedgerError, match="it is no regular file"):
+    with pytest.raises(LedgerError, match="it is not a regular file"):
         Ledger(path)
