@@ -46,7 +46,7 @@ class BulkExecutor:
         self._plans = PlanCache(factory, resources.threads(), paced=True)
         self._limiter = ConcurrencyLimiter(jobs, lambda provider: PROVIDERS[provider].local)
         self._writer = ThrottledWriter(
-            resources.async_books, self._limiter, shared_budget, self._plans.note_failure, capped=factory.capped
+            resources.async_writer, self._limiter, shared_budget, self._plans.note_failure, capped=factory.capped
         )
 
     def wind_down(self) -> None:

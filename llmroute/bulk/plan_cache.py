@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
-from llmroute.execution.request import no_time
+from llmroute.execution.request import deadline_error
 from llmroute.planning.candidates import sized
 from llmroute.request.options import Options
 from llmroute.routing.actions import MAX_ATTEMPTS
@@ -107,7 +107,7 @@ class PlanCache:
             async with asyncio.timeout(total_s):
                 return await self._plan(request, patience)
         except TimeoutError as error:
-            raise no_time(total_s) from error
+            raise deadline_error(total_s) from error
 
     async def _plan(self, request: RenderedRequest, patience: LockTimeout) -> SharedPlan:
         try:

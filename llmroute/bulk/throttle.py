@@ -100,7 +100,7 @@ class ThrottledWriter:
                 _exclude_wait(beginning, loop.time() - queued_s)
                 queued_s = loop.time()
                 try:
-                    return await self._writer().begin(beginning.among_others(whole=not alone))
+                    return await self._writer().begin(beginning.with_complete(whole=not alone))
                 except BudgetExceededError as error:
                     if alone or error.of_request:
                         raise

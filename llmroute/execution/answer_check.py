@@ -1,4 +1,4 @@
-"""Whether what came whole is an answer."""
+"""Checks of a completion: refused, empty or usable, with secrets removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_REFUSAL = 500
 MOST_TOOLS = 20
 
 
-def told_harmlessly(completion: Completion, redaction: Redaction) -> Completion:
+def sanitized(completion: Completion, redaction: Redaction) -> Completion:
     """Return an answer whose words beside its text are short lines without secrets; the text is the model's own."""
 
     def line(text: str | None, most: int) -> str | None:
@@ -46,7 +46,7 @@ def hide_secrets(error: AttemptError, redaction: Redaction) -> None:
         error.args = (message,)
 
 
-def fault_of(completion: Completion) -> AttemptError | None:
+def error_in(completion: Completion) -> AttemptError | None:
     """Say what is wrong with an answer that came whole; None when it is an answer."""
     if completion.refusal or completion.finish_reason == "content_filter":
         told = f": {completion.refusal}" if completion.refusal else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, BudgetExceededError, CircuitOpenError, ProviderTimeoutError
 from llmroute.execution.accounting.ledger_writer import Admission
-from llmroute.execution.accounting.observations import lesson_of
+from llmroute.execution.accounting.observations import observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
 from llmroute.execution.operations import Begin, Close, Done, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
@@ -75,7 +75,7 @@ class Attempt:
                 recorder.close_failed(
                     error, call.partial_answer(), sent=error.sent and call.sent, released=call.released
                 )
-                self._request.purse.pay(recorder.row)
+                self._request.budget.pay(recorder.row)
                 yield Close()
                 yield Settle(recorder.row, self._observation(error), error, patience)
                 self.error = error
@@ -92,7 +92,7 @@ class Attempt:
             raise
 
     def _admission(self) -> Admission:
-        return Admission(self._candidate.worst, self._request.purse, self._probe_claim(), retry=self._action.retry)
+        return Admission(self._candidate.worst, self._request.budget, self._probe_claim(), retry=self._action.retry)
 
     def _probe_claim(self) -> ProbeClaim | None:
         """Return the claim to probe a half-open circuit; None for the last candidate, which is called anyway."""
@@ -107,9 +107,9 @@ class Attempt:
 
     def _observation(self, error: AttemptError | None) -> Observation:
         timeouts = self._request.timeouts
-        if isinstance(error, ProviderTimeoutError) and self._time.was_hurried:
+        if isinstance(error, ProviderTimeoutError) and self._time.was_short:
             error = None
-        return lesson_of(
+        return observation_of(
             self._recorder.row,
             error,
             fingerprint=self._fingerprint(),

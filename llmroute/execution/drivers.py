@@ -1,4 +1,4 @@
-"""The two drivers: they perform what the flow asks for, one by blocking, one by awaiting."""
+"""The blocking and the asynchronous driver, which perform the operations of a flow."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class AsyncLedgerWriter(Protocol):
-    """Writes attempts into the ledger for asynchronous callers."""
+    """Writes attempts to the ledger without blocking the event loop."""
 
     async def begin(self, beginning: Begin) -> int | None:
-        """Write an attempt as pending; return the longest answer that a budget leaves it."""
+        """Write an attempt as pending; return the completion limit that a budget sets, None without one."""
 
     async def settle(self, settlement: Settle) -> None:
-        """Write how an attempt ended and what it taught."""
+        """Write the end of an attempt and its observation."""
 
     def settle_interrupted(self, settlement: Settle) -> None:
         """As `settle`, for an attempt whose task is cancelled, which cannot await."""
 
 
 def drive(
-    call: RequestContext, sender: Callable[[], Sender], sleep: Callable[[float], None], books: LedgerWriter
+    call: RequestContext, sender: Callable[[], Sender], sleep: Callable[[float], None], writer: LedgerWriter
 ) -> Generator[str | LLMResponse, None, None]:
-    """Drive the flow of a call by blocking: yield the pieces of a streamed answer, then the whole response.
+    """Run a request by blocking: yield the chunks of a streamed answer, then the complete response.
 
     The response comes before it is settled in the ledger: exhaust the iterator, or close it.
     """
-    flow, driver = run(call, books.settle_interrupted), _Driver(sender, sleep, books)
+    flow, driver = run(call, writer.settle_interrupted), _Driver(sender, sleep, writer)
     try:
         operation = next(flow)
         while True:
@@ -67,14 +67,14 @@ def drive(
 class _Driver:
     """Performs operations by blocking; holds the exchange that is open."""
 
-    def __init__(self, sender: Callable[[], Sender], sleep: Callable[[float], None], books: LedgerWriter) -> None:
+    def __init__(self, sender: Callable[[], Sender], sleep: Callable[[float], None], writer: LedgerWriter) -> None:
         self._sender = sender
         self._sleep = sleep
-        self._books = books
+        self._writer = writer
         self._exchange: Exchange | None = None
 
     def perform(self, operation: Operation) -> Any:
-        """Do what the flow asks for, and return what it is answered with."""
+        """Perform an operation and return its result."""
         match operation:
             case Read(within_s):
                 assert self._exchange is not None
@@ -86,9 +86,9 @@ class _Driver:
             case Close():
                 self.close()
             case Begin():
-                return self._books.begin(operation)
+                return self._writer.begin(operation)
             case Settle():
-                self._books.settle(operation)
+                self._writer.settle(operation)
             case Blocking(call):
                 return call()
             case Sleep(seconds):
@@ -96,7 +96,7 @@ class _Driver:
         return None
 
     def close(self) -> None:
-        """Release the open exchange."""
+        """Close the open exchange."""
         ended, self._exchange = self._exchange, None
         if ended is not None:
             ended.close()
@@ -106,11 +106,11 @@ async def drive_async(
     call: RequestContext,
     sender: AsyncSender,
     sleep: Callable[[float], Awaitable[None]],
-    books: AsyncLedgerWriter,
+    writer: AsyncLedgerWriter,
     threads: Threads,
 ) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
-    flow, driver = run(call, books.settle_interrupted), _AsyncDriver(sender, sleep, books, threads)
+    flow, driver = run(call, writer.settle_interrupted), _AsyncDriver(sender, sleep, writer, threads)
     try:
         operation = next(flow)
         while True:
@@ -139,11 +139,15 @@ class _AsyncDriver:
     """As `_Driver`, by awaiting."""
 
     def __init__(
-        self, sender: AsyncSender, sleep: Callable[[float], Awaitable[None]], books: AsyncLedgerWriter, threads: Threads
+        self,
+        sender: AsyncSender,
+        sleep: Callable[[float], Awaitable[None]],
+        writer: AsyncLedgerWriter,
+        threads: Threads,
     ) -> None:
         self._sender = sender
         self._sleep = sleep
-        self._books = books
+        self._writer = writer
         self._threads = threads
         self._exchange: AsyncExchange | None = None
 
@@ -160,9 +164,9 @@ class _AsyncDriver:
             case Close():
                 await self.close()
             case Begin():
-                return await self._books.begin(operation)
+                return await self._writer.begin(operation)
             case Settle():
-                await self._books.settle(operation)
+                await self._writer.settle(operation)
             case Blocking(call):
                 return await self._threads.run(call)
             case Sleep(seconds):

@@ -50,7 +50,7 @@ _SUMMARIES = {
 """The failures in words, by `AttemptError.kind`."""
 
 
-def run(call: RequestContext, settle_interrupted: Callable[[Settle], None]) -> Generator[Operation, Any, None]:
+def run(request: RequestContext, settle_interrupted: Callable[[Settle], None]) -> Generator[Operation, Any, None]:
     """Yield operations until the answer is emitted and settled; `settle_interrupted` as for `Attempt`.
 
     Raises:
@@ -58,79 +58,84 @@ def run(call: RequestContext, settle_interrupted: Callable[[Settle], None]) -> G
         AllProvidersFailedError: every attempt failed; it is of the class of the last failure too.
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
-    started = call.clock.started_s
+    started = request.clock.started_s
     policy = Policy(
-        call.timeouts.total_s, call.fallback_on_content, call.jitter, call.cheaper, call.prompt, call.max_attempts
+        request.timeouts.total_s,
+        request.fallback_on_content,
+        request.jitter,
+        request.cheaper,
+        request.prompt,
+        request.max_attempts,
     )
-    loop = attempt_loop(call.plan.entries, policy, others=call.others is not None)
+    loop = attempt_loop(request.plan.entries, policy, others=request.others is not None)
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
-    passed = SkippedModels(call.plan)
-    known = call.plan
+    skipped_models = SkippedModels(request.plan)
+    plan = request.plan
     try:
         action = next(loop)
         while True:
             if isinstance(action, Wait):
-                _tell_wait(call, action)
+                _note_wait(request, action)
                 yield Sleep(action.seconds)
-                outcome = Outcome(call.clock() - started)
+                outcome = Outcome(request.clock() - started)
             elif isinstance(action, MoreCandidates):
-                assert call.others is not None
-                rest = yield Blocking(call.others)
-                known = rest._replace(entries=(*known.entries, *rest.entries))
-                outcome = Outcome(call.clock() - started, entries=rest.entries)
+                assert request.others is not None
+                rest = yield Blocking(request.others)
+                plan = rest._replace(entries=(*plan.entries, *rest.entries))
+                outcome = Outcome(request.clock() - started, entries=rest.entries)
             else:
-                attempt = yield from _try(call, action, records, passed, settle_interrupted)
+                attempt = yield from _try(request, action, records, skipped_models, settle_interrupted)
                 error = attempt.error
-                allowed = error is None or (yield from _retry_allowed(call, action))
+                allowed = error is None or (yield from _retry_allowed(request, action))
                 if isinstance(error, AttemptError):
                     errors.append(error)
-                outcome = Outcome(call.clock() - started, error, attempt.released, allowed, attempt.adaptation)
+                outcome = Outcome(request.clock() - started, error, attempt.released, allowed, attempt.adaptation)
             action = loop.send(outcome)
     except StopIteration:
         return
     except (AttemptError, BudgetExceededError, IncompleteAnswerError, DeadlineError) as error:
-        if (left := passed.before(None)) and call.plan.named:
-            call.note(skip_note(left))
+        if (left := skipped_models.before(None)) and request.plan.named:
+            request.note(skip_note(left))
         if isinstance(error, BudgetExceededError):
-            _name_nearest(error, known, records)
+            _name_nearest(error, plan, records)
         final = _final(error, records, errors)
         raise final from (error.__cause__ if final is error else error)
 
 
 def _try(
-    call: RequestContext,
+    request: RequestContext,
     action: Try,
     records: list[AttemptRecord],
-    passed: SkippedModels,
+    skipped_models: SkippedModels,
     settle_interrupted: Callable[[Settle], None],
 ) -> Generator[Operation, Any, Attempt]:
-    skips = passed.before(action.entry)
+    skips = skipped_models.before(action.entry)
     if action.fell_from is not None:
-        told = _told_fallback(call, action, action.fell_from)
-        call.note(OptionText(told, "; ", skip_note(skips)) if skips and call.plan.named else told)
-    elif skips and not records and (at_first := first_choice_note(call.plan)) is not None:
-        call.note(at_first)
-    attempt = Attempt(call, action, records, passed.skipped, settle_interrupted)
+        text = _fallback_note(request, action, action.fell_from)
+        request.note(OptionText(text, "; ", skip_note(skips)) if skips and request.plan.named else text)
+    elif skips and not records and (at_first := first_choice_note(request.plan)) is not None:
+        request.note(at_first)
+    attempt = Attempt(request, action, records, skipped_models.skipped, settle_interrupted)
     yield from attempt.run()
     if isinstance(attempt.error, BudgetExceededError | CircuitOpenError):
-        passed.add(action.entry.model, attempt.error.message)
+        skipped_models.add(action.entry.model, attempt.error.message)
     else:
         records.append(attempt.record())
-        call.on_attempt(records[-1])
+        request.on_attempt(records[-1])
     return attempt
 
 
-def _retry_allowed(call: RequestContext, action: Try) -> Generator[Operation, Any, bool]:
+def _retry_allowed(request: RequestContext, action: Try) -> Generator[Operation, Any, bool]:
     provider = action.entry.model.provider
-    allowed: bool = yield Blocking(lambda: call.books.retry_allowed(provider, call.now_ms(), call.patience))
+    allowed: bool = yield Blocking(lambda: request.writer.retry_allowed(provider, request.now_ms(), request.patience))
     return allowed
 
 
-def _told_fallback(call: RequestContext, action: Try, failure: Failure) -> str:
+def _fallback_note(request: RequestContext, action: Try, failure: Failure) -> str:
     """Return in words what an attempt stands in for, and what it costs where that is far more."""
     error, failed = failure.error, failure.entry.model
-    using = f"using {action.entry.model.name}{price_note(action.entry, call.plan)}"
+    using = f"using {action.entry.model.name}{price_note(action.entry, request.plan)}"
     if isinstance(error, BudgetExceededError):
         return f"{error.message}; {using}"
     if isinstance(error, CircuitOpenError):
@@ -144,12 +149,12 @@ def _told_fallback(call: RequestContext, action: Try, failure: Failure) -> str:
     return f"{failed.name}: {_summary(error.kind, error.http_status)} after {attempts}, {using}"
 
 
-def _tell_wait(call: RequestContext, action: Wait) -> None:
+def _note_wait(request: RequestContext, action: Wait) -> None:
     """Say that the request waits, and for how long, where that is longer than a moment."""
     if action.seconds <= SOON_S:
         return
-    called, deadline_s = action.entry.model.name, call.timeouts.total_s
-    call.note(
+    called, deadline_s = action.entry.model.name, request.timeouts.total_s
+    request.note(
         f"{called}: {_summary(action.error.kind, action.error.http_status)}, no fallback left;"
         f" retry in {ceil(action.seconds)} s (request timeout {deadline_s:g} s)"
     )
@@ -161,11 +166,11 @@ def _summary(kind: str, status: int | None) -> str:
     return words if status in (None, OK) else f"{words} ({status})"
 
 
-def _name_nearest(refusal: BudgetExceededError, known: Plan, records: list[AttemptRecord]) -> None:
+def _name_nearest(refusal: BudgetExceededError, plan: Plan, records: list[AttemptRecord]) -> None:
     """Let a refusal say which model, of those that were not called, comes nearest to the budget."""
     if refusal.headroom_picousd is None or refusal.hint is not None:
         return
-    nearest = known.cheapest(but={f"{record.provider}/{record.model}" for record in records})
+    nearest = plan.cheapest(but={f"{record.provider}/{record.model}" for record in records})
     if nearest is not None and nearest.least_worst_picousd is not None:
         # Rounded up, so that a budget of as much admits it.
         micro_usd = -(-nearest.least_worst_picousd // 10**6)
@@ -180,48 +185,48 @@ def _final(
     """Give the last error every attempt; several failed attempts become one error that names them all."""
     error.attempts = tuple(records)
     if isinstance(error, BudgetExceededError):
-        return _after(error, records)
-    if isinstance(error, AttemptError) and (soonest_s := _soonest_s(errors)) is not None:
+        return _with_attempts(error, records)
+    if isinstance(error, AttemptError) and (soonest_s := _earliest_retry_s(errors)) is not None:
         again = f"try again in {ceil(soonest_s)} s"
-        error.hint = _joined(error.hint, f"; or {again}") if error.hint else again
+        error.hint = _join_hints(error.hint, f"; or {again}") if error.hint else again
     if len(records) < 2 or not isinstance(error, AttemptError):  # noqa: PLR2004 (one, or several)
         return error
     from llmroute.execution.combined_error import all_failed
 
-    told = f"every attempt failed: {_told(records)}; last error: {error.message}"
-    return all_failed(told, errors, hint=error.hint, attempts=records)
+    text = f"every attempt failed: {_summaries(records)}; last error: {error.message}"
+    return all_failed(text, errors, hint=error.hint, attempts=records)
 
 
-def _after(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
+def _with_attempts(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
     """Let a refusal say which attempts went before it."""
     if not records:
         return refusal
-    told = f"{refusal.message}; failed before: {_told(records)}"
-    after = BudgetExceededError(told, hint=refusal.hint, option=refusal.option, attempts=records)
+    text = f"{refusal.message}; failed before: {_summaries(records)}"
+    after = BudgetExceededError(text, hint=refusal.hint, option=refusal.option, attempts=records)
     after.headroom_picousd, after.of_request = refusal.headroom_picousd, refusal.of_request
     return after
 
 
-def _joined(hint: str, more: str) -> str:
+def _join_hints(hint: str, more: str) -> str:
     from llmroute.text.option_names import OptionText
 
     return OptionText(hint, more)
 
 
-def _told(records: list[AttemptRecord]) -> str:
+def _summaries(records: list[AttemptRecord]) -> str:
     return "; ".join(
         f"{record.provider}/{record.model}: {_summary(record.error or record.status, record.http_status)}"
         for record in records
     )
 
 
-def _soonest_s(errors: list[AttemptError]) -> float | None:
+def _earliest_retry_s(errors: list[AttemptError]) -> float | None:
     """Return when the first of those who may be well again by themselves is worth another try; None where none is."""
     passing = [error for error in errors if error.exit_code == exit_codes.TRY_LATER]
-    return min((_rest_s(error) for error in passing), default=None)
+    return min((_retry_delay_s(error) for error in passing), default=None)
 
 
-def _rest_s(error: AttemptError) -> float:
+def _retry_delay_s(error: AttemptError) -> float:
     if error.retry_after_s is not None:
         return max(error.retry_after_s, 1.0)
     trip = RULES[type(error)].trip

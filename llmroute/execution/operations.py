@@ -1,4 +1,4 @@
-"""What the flow of a request asks of its driver: a driver performs each and sends back what came of it."""
+"""Operations that the flow of a request yields: the driver performs each one and sends back its result."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 class Begin(NamedTuple):
-    """Write an attempt as pending; answered with the longest answer that a budget leaves it, None when none cuts it.
+    """Write an attempt as pending; the result is the completion limit in tokens that a budget sets, None without one.
 
-    An attempt that has to wait for its turn first tells the `clock` of the request.  `patience` is how long the request
-    may wait for the ledger, None where it has no deadline of its own.
+    `clock` is the request's: time spent in a queue before the attempt is excluded from it.  `patience` is how long the
+    request may wait for the ledger, None if it has no deadline of its own.
     """
 
     row: AttemptRow
-    how: Admission
+    admission: Admission
     clock: Clock
     patience: LockTimeout | None = None
 
-    def among_others(self, *, whole: bool) -> Begin:
-        """Return the same, for an answer that is, or is not, to be cut down because of what others may still cost."""
-        return self._replace(how=self.how._replace(whole=whole))
+    def with_complete(self, *, whole: bool) -> Begin:
+        """Return the same, for an answer that is, or is not, shortened because of what other requests reserve."""
+        return self._replace(admission=self.admission._replace(whole=whole))
 
 
 class Settle(NamedTuple):
-    """Write how an attempt ended, and what it taught; `error` is what it ended with, None for an answer.
+    """Write the end of an attempt and the observation of its model; `error` is None for an answer.
 
     `patience` as for `Begin`.
     """
@@ -47,9 +47,9 @@ class Settle(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Send a request; answered with the driver's exchange once the head of the reply is there.
+    """Send a request; the result is the open exchange, once the response headers have arrived.
 
-    `progress` is told how far it comes, also when it is broken off.
+    `progress` records whether any byte was sent, also when the request is interrupted.
     """
 
     request: HTTPRequest
@@ -59,35 +59,35 @@ class Open(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Read on in the open exchange; answered with bytes, empty at the end."""
+    """Read from the open exchange; the result is bytes, empty at the end."""
 
     within_s: float
 
 
 class Close:
-    """Release the open exchange; a driver that is left does so by itself."""
+    """Close the open exchange; a driver that ends does so by itself."""
 
 
 class Sleep(NamedTuple):
-    """Sleep so many seconds."""
+    """Sleep."""
 
     seconds: float
 
 
 class Blocking(NamedTuple):
-    """Do what may block: the disk, the start of the embedded engine; answered with what the call returns."""
+    """Make a call that may block, on the disk or the embedded engine; the result is what it returns."""
 
     call: Callable[[], Any]
 
 
 class Emit(NamedTuple):
-    """Hand a piece of a streamed answer to the caller."""
+    """Pass a chunk of a streamed answer to the caller."""
 
     text: str
 
 
 class Done(NamedTuple):
-    """Hand the whole answer to the caller; it is settled in the ledger when the caller comes back."""
+    """Pass the complete response to the caller; it is settled in the ledger when the caller continues."""
 
     response: LLMResponse
 

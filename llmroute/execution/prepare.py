@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.execution.accounting.budget import RequestBudget
-from llmroute.execution.request import Clock, Labels, RequestContext, no_time
+from llmroute.execution.request import Clock, Labels, RequestContext, deadline_error
 from llmroute.planning.candidates import Candidates
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
@@ -48,7 +48,7 @@ class RequestFactory:
         self,
         config: Config,
         endpoints: Endpoints,
-        books: LedgerWriter,
+        writer: LedgerWriter,
         note: Callable[[str], None],
         trace: Callable[[str], None],
         *,
@@ -58,7 +58,7 @@ class RequestFactory:
     ) -> None:
         self._config = config
         self._endpoints = endpoints
-        self._books = books
+        self._writer = writer
         self._note = note
         self._trace = trace
         self._registry = registry
@@ -112,7 +112,7 @@ class RequestFactory:
         paced: bool = False,
     ) -> StatsEstimator:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._books.recall(
+        told = self._writer.recall(
             bucket=bucket(input_tokens), effort=effort or "", task=task or "", now_ms=now_ms(), patience=patience
         )
 
@@ -162,17 +162,17 @@ class RequestFactory:
         with self._local_models.asked_within(total_s):
             first, whole = self.planner(request, patience=patience).first(request)
         if clock() - clock.started_s >= total_s:
-            raise no_time(total_s)
+            raise deadline_error(total_s)
         others = None if whole is None else lambda: whole().after(first)
-        purse = RequestBudget(options.budget_picousd)
-        return self.call(request, first, purse, clock=clock, patience=patience, others=others)
+        budget = RequestBudget(options.budget_picousd)
+        return self.call(request, first, budget, clock=clock, patience=patience, others=others)
 
     def begin(self, options: Options, *, paced: bool = False) -> LockTimeout:
         """Return how long a request that begins now may wait for the ledger, all its waits together.
 
         With `paced` it waits for its turn before its time counts.
         """
-        return self._books.access.expect(self.timeouts(options).total_s, deadline=not paced)
+        return self._writer.access.expect(self.timeouts(options).total_s, deadline=not paced)
 
     def timeouts(self, options: Options) -> Timeouts:
         """Return the limits of a request."""
@@ -183,7 +183,7 @@ class RequestFactory:
         self,
         request: RenderedRequest,
         plan: Plan,
-        purse: RequestBudget,
+        budget: RequestBudget,
         *,
         clock: Clock,
         patience: LockTimeout,
@@ -207,12 +207,12 @@ class RequestFactory:
             timeouts=self.timeouts(options),
             labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),
             endpoints=self._endpoints,
-            books=self._books,
+            writer=self._writer,
             note=self._note,
             trace=self._trace,
             clock=clock,
             now_ms=now_ms,
-            purse=purse,
+            budget=budget,
             on_attempt=self._on_attempt,
             local=self._local_models,
             patience=patience,

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
-from llmroute.execution.answer_check import fault_of, hide_secrets, told_harmlessly
+from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
 from llmroute.execution.operations import Blocking, Close, Emit, Operation
-from llmroute.execution.request import no_time
+from llmroute.execution.request import deadline_error
 from llmroute.execution.stream_buffer import StreamBuffer
 from llmroute.planning.local.model_cache import limited
 from llmroute.routing.parameters import adaptation, fitted, refused
@@ -77,7 +77,7 @@ class ProviderCall:
         request = self._request
         if self._time.left_s <= 0:
             # The wait for the ledger took all of the request's time.
-            raise no_time(request.timeouts.total_s)
+            raise deadline_error(request.timeouts.total_s)
         self._time.begin()
         model = self._model
         provider: Provider = request.endpoints.connected(model.provider) or (
@@ -90,7 +90,7 @@ class ProviderCall:
         self._recorder.note_sending(prompt, model)
         completion = yield from self._answered(provider, prompt, model)
         self._answer = completion
-        if (fault := fault_of(completion)) is not None:
+        if (fault := error_in(completion)) is not None:
             raise fault
         self._note_limits(completion, max_tokens)
         return completion
@@ -141,7 +141,7 @@ class ProviderCall:
             completion = yield from self._stream(provider.open_stream(http_request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._read_all()), http_request)
-        self._answer = completion = told_harmlessly(completion, self._redaction)
+        self._answer = completion = sanitized(completion, self._redaction)
         yield Close()
         return completion
 
@@ -199,7 +199,7 @@ class ProviderCall:
             self._recorder.mark_first_token()
         self._buffer.add(text)
         if self._buffer.released:
-            self._time.to_the_end = True
+            self._time.is_last = True
             yield from self.emit()
 
     def emit(self) -> Generator[Operation, Any, None]:
@@ -207,7 +207,7 @@ class ProviderCall:
         began_s = self._request.clock()
         for chunk in self._buffer.drain():
             yield Emit(chunk)
-        self._time.hand_over(self._request.clock() - began_s)
+        self._time.exclude(self._request.clock() - began_s)
 
     def _read_all(self) -> Generator[Operation, Any, bytes]:
         chunks = []
@@ -249,4 +249,4 @@ class ProviderCall:
         """Return the answer as far as it has arrived, None before its beginning."""
         if self._answer is not None or self._reader is None:
             return self._answer
-        return told_harmlessly(self._reader.so_far, self._redaction)
+        return sanitized(self._reader.so_far, self._redaction)

@@ -1,4 +1,4 @@
-"""A request that is ready to be made."""
+"""A planned request: its labels, its clock, and the context that its attempts share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Labels(NamedTuple):
-    """What the user wants to find the request under in the ledger."""
+    """Labels of the request in the ledger."""
 
     task: str | None = None
     workspace: str | None = None
@@ -32,7 +32,7 @@ class Labels(NamedTuple):
 
 
 class Clock:
-    """Counts the seconds of one request from when it was made; what the request waited for its turn does not count."""
+    """Clock of one request, in seconds; excludes the time that the request spent in a queue."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -40,16 +40,16 @@ class Clock:
         self.started_s = monotonic()
 
     def __call__(self) -> float:
-        """Return seconds since some moment."""
+        """Return seconds since an arbitrary moment."""
         return self._monotonic() - self._left_out_s
 
     def leave_out(self, seconds: float) -> None:
-        """Leave out of the count what has just passed."""
+        """Exclude seconds that have just passed."""
         self._left_out_s += seconds
 
 
-def no_time(within_s: float) -> DeadlineError:
-    """Return the error of a request whose time was over before anything was sent."""
+def deadline_error(within_s: float) -> DeadlineError:
+    """Return the error of a request that timed out before anything was sent."""
     hint = OptionText("allow more with ", Remedy("timeout_s"))
     return DeadlineError(f"nothing could be sent within {within_s:g} s", hint=hint, option="timeout_s")
 
@@ -74,12 +74,12 @@ class RequestContext(NamedTuple):
     timeouts: Timeouts
     labels: Labels
     endpoints: Endpoints
-    books: LedgerWriter
+    writer: LedgerWriter
     note: Callable[[str], None]
     trace: Callable[[str], None]
     clock: Clock
     now_ms: Callable[[], int]
-    purse: RequestBudget
+    budget: RequestBudget
     on_attempt: Callable[[AttemptRecord], None]
     local: LocalModels
     patience: LockTimeout

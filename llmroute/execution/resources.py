@@ -1,4 +1,4 @@
-"""What a service has opened so far: connections when the first request is sent, the books of each event loop."""
+"""Connections, threads and ledger writers of a service, opened when first needed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Resources:
-    """Opens each when it is first needed, and closes what is open; `books` are closed with the rest.
+    """Opens each resource when it is first needed; closes them together with the ledger of `writer`.
 
     `http_client` and `async_http_client` are the caller's own, used in place of ours and never closed here.
     """
 
     def __init__(
         self,
-        books: LedgerWriter,
+        writer: LedgerWriter,
         http_client: httpx.Client | None = None,
         async_http_client: httpx.AsyncClient | None = None,
     ) -> None:
@@ -40,12 +40,12 @@ class Resources:
         Raises:
             RequestError: a client is of another kind.
         """
-        self._books = books
+        self._writer = writer
         self._http_client = http_client
         self._async_http_client = async_http_client
         self._sender: Sender | None = None
         self._async_senders: PerLoop[AsyncSender] | None = None
-        self._async_books: PerLoop[GroupCommitWriter] | None = None
+        self._async_writers: PerLoop[GroupCommitWriter] | None = None
         self._threads: Threads | None = None
         self._is_closed = False
         self._closed_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -114,16 +114,16 @@ class Resources:
                 self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client), AsyncSender.close)
         return self._async_senders.get()
 
-    def async_books(self) -> GroupCommitWriter:
+    def async_writer(self) -> GroupCommitWriter:
         """Return the books for those who await, in the running loop."""
         with self._lock:
-            if self._async_books is None:
+            if self._async_writers is None:
                 from llmroute.execution.accounting.group_commit import GroupCommitWriter
                 from llmroute.execution.per_loop import PerLoop
 
                 threads = self.threads()
-                self._async_books = PerLoop(lambda: GroupCommitWriter(self._books, threads))
-        return self._async_books.get()
+                self._async_writers = PerLoop(lambda: GroupCommitWriter(self._writer, threads))
+        return self._async_writers.get()
 
     def close(self) -> None:
         """Close the resources of blocking calls; `require_open` raises from now on."""
@@ -136,11 +136,11 @@ class Resources:
             self._sender = None
         if self._threads is not None:
             self._threads.close()
-        self._books.access.close()
+        self._writer.access.close()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
-        self._books.access.leave()
+        self._writer.access.leave()
 
     async def aclose(self) -> None:
         """Close the resources of the running event loop, and the others if no other loop is in use.

@@ -1,4 +1,4 @@
-"""The time of one attempt: its share of the request's, and how long each wait of it may be."""
+"""Timeouts of one attempt: its share of the request's time, and the limit of each wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEAST_WAIT_S = 0.001
 LEAST_SHARE_S = 0.2
-# An attempt that had less time than this says nothing of how well its provider is.
+# A timeout of an attempt with less time than this is no evidence about its provider.
 TELLING_S = 1.0
 
 
@@ -23,31 +23,31 @@ class AttemptTime:
 
     While a candidate is left to fall back to, all waits together may take half of what was left at the beginning, or
     the whole where half is next to nothing.
-    With `to_the_end`, which is set once text of the answer was shown, there is nothing to fall back to.
+    With `is_last`, which is set once text of the answer was shown, there is nothing to fall back to.
     """
 
-    def __init__(self, call: RequestContext, request_started_s: float, *, alone: bool) -> None:
-        self._call = call
+    def __init__(self, request: RequestContext, request_started_s: float, *, alone: bool) -> None:
+        self._request = request
         self._request_started_s = request_started_s
         self._began_s = request_started_s
         self._handing_over_s = 0.0
-        self.to_the_end = alone
+        self.is_last = alone
 
     def begin(self) -> None:
         """Begin to count, once the attempt has begun in the ledger."""
-        self._began_s = self._call.clock()
+        self._began_s = self._request.clock()
 
-    def hand_over(self, seconds: float) -> None:
-        """Leave out how long the caller took to take text: the provider has not had that time."""
+    def exclude(self, seconds: float) -> None:
+        """Exclude the time that the caller took to consume text."""
         self._handing_over_s += seconds
 
     @property
     def left_s(self) -> float:
         """How much of the request's time is left."""
-        return self._ends_s() - self._call.clock()
+        return self._ends_s() - self._request.clock()
 
     @property
-    def was_hurried(self) -> bool:
+    def was_short(self) -> bool:
         """Whether the attempt had too little time to say anything of its provider."""
         return self._share_ends_s() - self._began_s < TELLING_S
 
@@ -58,7 +58,7 @@ class AttemptTime:
         """
         # A sender takes at most both together: to connect is part of the wait, not beside it.
         in_all_s = max(min(wait_s, self._share_s()), LEAST_WAIT_S)
-        connect_s = min(self._call.timeouts.connect_s, in_all_s)
+        connect_s = min(self._request.timeouts.connect_s, in_all_s)
         return Open(request, connect_s, in_all_s - connect_s, progress)
 
     def reading(self, by_s: float, limit_s: float) -> Read:
@@ -67,20 +67,20 @@ class AttemptTime:
         Raises:
             ProviderTimeoutError: that time is over, or the attempt's, however much comes.
         """
-        left_s, share_s = by_s - self._call.clock(), self._share_s()
+        left_s, share_s = by_s - self._request.clock(), self._share_s()
         if left_s <= 0:
             raise ProviderTimeoutError(f"nothing of an answer came for {limit_s:.3g} s")
         if share_s <= 0:
-            raise ProviderTimeoutError(f"no whole answer within {self._call.clock() - self._began_s:.3g} s")
+            raise ProviderTimeoutError(f"no whole answer within {self._request.clock() - self._began_s:.3g} s")
         return Read(max(min(left_s, share_s), LEAST_WAIT_S))
 
     def _ends_s(self) -> float:
-        return self._request_started_s + self._call.timeouts.total_s
+        return self._request_started_s + self._request.timeouts.total_s
 
     def _share_ends_s(self) -> float:
         half_s = (self._ends_s() - self._began_s) / 2
         # A half in which no model answers would be paid for all the same.
-        return self._ends_s() if self.to_the_end or half_s < LEAST_SHARE_S else self._began_s + half_s
+        return self._ends_s() if self.is_last or half_s < LEAST_SHARE_S else self._began_s + half_s
 
     def _share_s(self) -> float:
-        return self._share_ends_s() + self._handing_over_s - self._call.clock()
+        return self._share_ends_s() + self._handing_over_s - self._request.clock()

@@ -40,9 +40,9 @@ class AsyncRequests:
         """
         opened = self._opened
         opened.require_open()
-        sender, books = opened.async_sender(), opened.async_books()
+        sender, writer = opened.async_sender(), opened.async_writer()
         call = await self._ready(options, streaming=streaming)
-        flow = drive_async(call, sender, asyncio.sleep, books, opened.threads())
+        flow = drive_async(call, sender, asyncio.sleep, writer, opened.threads())
         # Whoever leaves in the middle waits until the attempt is settled.
         async with aclosing(flow) as pieces:
             async for piece in pieces:
@@ -54,8 +54,8 @@ class AsyncRequests:
         request = render(options, streaming=streaming)
         plans = self._plans.get()
         plan, others = await plans.plan(request, patience)
-        purse = RequestBudget(options.budget_picousd)
-        call = self._calls.call(request, plan, purse, clock=clock, patience=patience, others=others)
+        budget = RequestBudget(options.budget_picousd)
+        call = self._calls.call(request, plan, budget, clock=clock, patience=patience, others=others)
 
         def on_attempt(record: AttemptRecord) -> None:
             if record.error is not None:

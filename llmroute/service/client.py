@@ -1,4 +1,4 @@
-"""LLMService: the one door to everything, asynchronous for programs and synchronous for the command line."""
+"""LLMService: the public client, asynchronous and blocking."""
 
 from __future__ import annotations
 
@@ -91,20 +91,20 @@ class LLMService:
         self._note = note or _log_note
         if self.config.notice:
             self._note(self.config.notice)
-        self._books = LedgerWriter(
+        self._writer = LedgerWriter(
             self.config.ledger_path,
             self._note,
             ledger,
             limits=self.config.limits,
             wait_s=self.config.timeouts.ledger_s,
         )
-        self._opened = Resources(self._books, http_client, async_http_client)
+        self._opened = Resources(self._writer, http_client, async_http_client)
         self.endpoints = Endpoints(self.config)
         self._async_requests: AsyncRequests | None = None
         self._calls = RequestFactory(
             self.config,
             self.endpoints,
-            self._books,
+            self._writer,
             self._note,
             trace or _log_step,
             registry=registry,
@@ -132,7 +132,7 @@ class LLMService:
         """
         self._opened.require_open()
         call = self._calls.ready(options, streaming=streaming)
-        return drive(call, self._opened.sender, time.sleep, self._books)
+        return drive(call, self._opened.sender, time.sleep, self._writer)
 
     async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
         """Answer a prompt whole.  Takes the fields of `Options`.
@@ -240,7 +240,7 @@ class LLMService:
         """
         name = self.registry.get_model_config(provider, model).id
         call = ExternalCall(provider, name, success, latency_ms, cost_usd)
-        track_usage(self._books.access.ledger(), call, new_id(), now_ms())
+        track_usage(self._writer.access.ledger(), call, new_id(), now_ms())
         self._plan_anew()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
@@ -249,7 +249,7 @@ class LLMService:
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        return usage_stats(self._books.access.ledger(), provider)
+        return usage_stats(self._writer.access.ledger(), provider)
 
     async def health_check(self) -> dict[str, bool]:
         """Return whether each provider is healthy.  Requests all model lists at once, within five seconds."""
@@ -277,7 +277,7 @@ class LLMService:
 
     def resting(self) -> dict[str, Breaker]:
         """Return the providers that are left alone as a whole, each with what leaves it alone longest."""
-        told = self._books.recall(bucket=0, effort="", now_ms=now_ms())
+        told = self._writer.recall(bucket=0, effort="", now_ms=now_ms())
         whole = [one for one in (told.breakers if told else ()) if not one.model]
         return {
             one.provider: one
@@ -291,7 +291,7 @@ class LLMService:
         Raises:
             LedgerError: the ledger cannot be written.
         """
-        closed = self._books.reset_breakers(provider)
+        closed = self._writer.reset_breakers(provider)
         self._plan_anew()
         return closed
 

@@ -1,4 +1,4 @@
-"""A streamed answer as a program reads it."""
+"""Streams of answers: asynchronous and blocking iterators over text chunks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class _Answered:
-    """Keeps the response of a streamed answer until it is asked for."""
+    """Holds the response of a streamed answer."""
 
     _response: LLMResponse | None = None
 
     @property
     def response(self) -> LLMResponse:
-        """The whole answer with usage and cost.
+        """The complete response with usage and cost.
 
         Raises:
             LLMRouteError: the stream has not ended yet.
         """
         if self._response is None:
-            raise LLMRouteError("the response of a stream is there when the stream has ended")
+            raise LLMRouteError("the response of a stream is available after its last chunk")
         return self._response
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def test_an_interrupted_attempt_frees_its_provider_and_is_charged_to_the_shared_budget(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     shared = SharedBudget(150)
-    how = Admission(WorstCase(0, 1, 100, 100), RequestBudget(pot=shared))
+    how = Admission(WorstCase(0, 1, 100, 100), RequestBudget(shared=shared))
 
     async def calls() -> None:
         books = GroupCommitWriter(LedgerWriter(path, pytest.fail), Threads())

@@ -26,7 +26,7 @@ from llmroute.errors import (
     RateLimitError,
     TransientError,
 )
-from llmroute.execution.answer_check import fault_of
+from llmroute.execution.answer_check import error_in
 from llmroute.ledger.sqlite.maintenance.prune import backup
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.registry.catalogue_file import load
@@ -152,7 +152,7 @@ def late(house: House) -> None:
 
 
 def only_thoughts(_house: House) -> None:
-    error = fault_of(Completion(finish_reason="length"))
+    error = error_in(Completion(finish_reason="length"))
     assert error is not None
     raise error
 

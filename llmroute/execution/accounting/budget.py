@@ -52,16 +52,16 @@ class SharedBudget:
 
 
 class RequestBudget:
-    """What is left for one request in pico-USD, None when nobody has bounded it; `pot` is shared with others."""
+    """What is left for one request in pico-USD, None when nobody has bounded it; `shared` is shared with others."""
 
-    def __init__(self, left_picousd: int | None = None, pot: SharedBudget | None = None) -> None:
+    def __init__(self, left_picousd: int | None = None, shared: SharedBudget | None = None) -> None:
         self.left_picousd = left_picousd
-        self.pot = pot
+        self.shared = shared
 
     @property
     def bounded(self) -> bool:
         """Whether anything bounds the request, beside the caps of every call."""
-        return self.left_picousd is not None or self.pot is not None
+        return self.left_picousd is not None or self.shared is not None
 
     def pay(self, row: AttemptRow) -> None:
         """Take out what an attempt came to; one whose cost nobody knows has cost its worst."""
@@ -79,10 +79,10 @@ class Reservation:
     With `whole` the completion limit is not reduced because of what other requests hold.
     """
 
-    def __init__(self, model: str, worst: WorstCase | None, purse: RequestBudget, *, whole: bool = False) -> None:
+    def __init__(self, model: str, worst: WorstCase | None, budget: RequestBudget, *, whole: bool = False) -> None:
         self._model = model
         self._worst = worst
-        self._purse = purse
+        self._budget = budget
         self._whole = whole
         self._held_picousd = 0
 
@@ -92,7 +92,7 @@ class Reservation:
         Raises:
             BudgetExceededError: the price is unknown, or one of the two budgets is too small.
         """
-        worst, left, pot = self._worst, self._purse.left_picousd, self._purse.pot
+        worst, left, shared = self._worst, self._budget.left_picousd, self._budget.shared
         if worst is None:
             raise _refusal(f"{self._model}: its price is unknown, and a budget binds", ANY_PRICE, of_request=True)
         could = f"{self._model}: it could cost {dollars(worst.least_picousd)}"
@@ -100,9 +100,9 @@ class Reservation:
         if wanted is None:
             raise _refusal(f"{could}, and the request may cost {dollars(left or 0)}", left, of_request=True)
         worst = worst._replace(most_tokens=wanted, least_tokens=wanted if self._whole else worst.least_tokens)
-        if pot is None:
+        if shared is None:
             return worst
-        tokens, headroom = pot.hold_within(worst)
+        tokens, headroom = shared.hold_within(worst)
         if tokens is None:
             raise _refusal(f"{could}, and {dollars(max(headroom, 0))} of the budget is left", headroom)
         self._held_picousd = worst.picousd(tokens)
@@ -120,8 +120,8 @@ class Reservation:
         self._hold(0)
 
     def _hold(self, picousd: int) -> None:
-        if self._purse.pot is not None:
-            self._purse.pot.hold(picousd - self._held_picousd)
+        if self._budget.shared is not None:
+            self._budget.shared.hold(picousd - self._held_picousd)
             self._held_picousd = picousd
 
     def refused(self, refusal: BudgetExceededError) -> BudgetExceededError:

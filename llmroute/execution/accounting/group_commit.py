@@ -36,8 +36,8 @@ class _Waiting(NamedTuple):
 class GroupCommitWriter:
     """Writes the operations of the requests of one event loop."""
 
-    def __init__(self, books: LedgerWriter, threads: Threads) -> None:
-        self._books = books
+    def __init__(self, writer: LedgerWriter, threads: Threads) -> None:
+        self._writer = writer
         self._threads = threads
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Future[list[LedgerOutcome] | None] | None = None
@@ -52,12 +52,12 @@ class GroupCommitWriter:
 
     def settle_interrupted(self, settlement: Settle) -> None:
         """As `settle`, for an attempt whose task is cancelled: at once, or in a thread if the ledger is locked."""
-        if self._books.write_at_once([settlement]) is None:
-            self._threads.start(lambda: self._books.write_late([settlement]))
+        if self._writer.write_at_once([settlement]) is None:
+            self._threads.start(lambda: self._writer.write_late([settlement]))
 
     async def _written(self, operation: Begin | Settle) -> LedgerOutcome:
         loop = asyncio.get_running_loop()
-        patience = operation.patience or self._books.access.patience()
+        patience = operation.patience or self._writer.access.patience()
         with patience.spent() as left_s:
             waiting = _Waiting(operation, loop.create_future(), loop.time() + left_s)
             if not self._waiting and self._writing is None:
@@ -74,7 +74,7 @@ class GroupCommitWriter:
             return
         operations = [waiting.operation for waiting in group]
         try:
-            outcomes = self._books.write_at_once(operations)
+            outcomes = self._writer.write_at_once(operations)
         except Exception as error:  # noqa: BLE001 (a bug, which must not leave tasks waiting)
             _fail(group, error)
             return
@@ -83,7 +83,7 @@ class GroupCommitWriter:
             return
         left_s = min(waiting.until_s for waiting in group) - asyncio.get_running_loop().time()
         within_s = min(max(left_s, 0.0), ROUND_S)
-        self._in_thread(group, lambda: self._books.write_within(operations, within_s))
+        self._in_thread(group, lambda: self._writer.write_within(operations, within_s))
 
     def _in_thread(self, group: list[_Waiting], write: Callable[[], list[LedgerOutcome] | None]) -> None:
         self._writing = self._threads.submit(write)
@@ -110,7 +110,7 @@ class GroupCommitWriter:
         self._waiting = [*(waiting for waiting in group if waiting.until_s > by_s), *self._waiting]
         if over:
             operations = [waiting.operation for waiting in over]
-            self._in_thread(over, lambda: self._books.write(operations, LockTimeout(0)))
+            self._in_thread(over, lambda: self._writer.write(operations, LockTimeout(0)))
         elif self._waiting:
             loop.call_later(_LOOK_AGAIN_S, self._write)
 

@@ -32,7 +32,7 @@ class Admission(NamedTuple):
     """
 
     worst: WorstCase | None
-    purse: RequestBudget
+    budget: RequestBudget
     prober: ProbeClaim | None = None
     retry: bool = False
     whole: bool = False
@@ -149,15 +149,17 @@ class LedgerWriter:
         row = operation.row
         if isinstance(operation, Settle):
             return _PendingWrite(operation, Settled(row, operation.lesson))
-        how = operation.how
+        admission = operation.admission
         limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
-        bound = bool(limits) or how.purse.bounded
+        bound = bool(limits) or admission.budget.bounded
         # If the process dies, a budget counts the reservation, and a report without one the estimate.
         if row.status == "pending":
             row.cost_basis = "at_most" if bound else "estimated"
         if not bound:
-            return _PendingWrite(operation, Pending(row, claim=how.prober, retry=how.retry))
-        reservation = Reservation(f"{row.provider}/{row.model}", how.worst, how.purse, whole=how.whole)
+            return _PendingWrite(operation, Pending(row, claim=admission.prober, retry=admission.retry))
+        reservation = Reservation(
+            f"{row.provider}/{row.model}", admission.worst, admission.budget, whole=admission.whole
+        )
         try:
             worst = reservation.bounded()
         except BudgetExceededError as refusal:
@@ -165,7 +167,7 @@ class LedgerWriter:
         from llmroute.execution.accounting.caps import current_caps
 
         caps = current_caps(limits, row.started_ms)
-        return _PendingWrite(operation, Pending(row, caps, worst, how.prober, how.retry), reservation)
+        return _PendingWrite(operation, Pending(row, caps, worst, admission.prober, admission.retry), reservation)
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Return the outcome of an operation; a row that cannot be written is spooled, unless a budget binds."""

@@ -1,4 +1,4 @@
-"""From how an attempt went to what is to be learned from it."""
+"""Observations of latency, reliability and circuits from a settled attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
 
 
-def lesson_of(
+def observation_of(
     row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
 ) -> Observation:
     """Return what a settled attempt teaches.

@@ -1,4 +1,4 @@
-"""The account of one attempt: what goes into its row, and what the caller is told of it."""
+"""Recorder of one attempt: fills its ledger row and builds the response and the attempt record."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ GAVE_UP_CODE = "timeout_error"
 
 
 class AttemptRecorder:
-    """The books of one attempt, from its pending row to its settled one."""
+    """Fills the row of one attempt, from pending to settled."""
 
-    def __init__(self, call: RequestContext, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
-        self._call = call
+    def __init__(self, request: RequestContext, action: Try, started: float, before: tuple[AttemptRecord, ...]) -> None:
+        self._request = request
         self._request_started = started
-        self._started = call.clock()
+        self._started = request.clock()
         self._before = before
         self._first_text_ms: int | None = None
         self._usage = Usage()
         entry = action.entry
         self._price = entry.candidate.price
         self._expected_output_tokens = entry.candidate.output.tokens
-        self._prompt, self._model = call.prompt, entry.model
-        model, labels = entry.model, call.labels
+        self._prompt, self._model = request.prompt, entry.model
+        model, labels = entry.model, request.labels
         process = this_process()
         self.row = AttemptRow(
-            request_id=call.id,
+            request_id=request.id,
             attempt=action.number,
-            started_ms=call.now_ms(),
+            started_ms=request.now_ms(),
             provider=model.provider,
             model=model.id,
-            streaming=call.prompt.streaming,
-            strategy=call.plan.strategy,
-            chain=call.plan.chain,
+            streaming=request.prompt.streaming,
+            strategy=request.plan.strategy,
+            chain=request.plan.chain,
             task=labels.task,
             workspace=labels.workspace,
             execution=labels.execution,
-            effort=call.prompt.effort,
+            effort=request.prompt.effort,
             price=price_as_json(entry.candidate.price),
             price_as_of=model.as_of,
             reserved_picousd=_storable(entry.candidate.worst_cost_picousd),
@@ -64,7 +64,7 @@ class AttemptRecorder:
             host=process.host,
             process=process.mark,
             # Nothing waits beyond the deadline of the request.
-            deadline_ms=call.now_ms() + round(call.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
+            deadline_ms=request.now_ms() + round(request.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
         )
 
     @property
@@ -78,11 +78,11 @@ class AttemptRecorder:
         self._first_text_ms = self._since_request_ms()
 
     def note_sending(self, prompt: Prompt, model: ModelConfig) -> None:
-        """Note what the model is about to be given."""
+        """Note the prompt and the model of the provider call."""
         self._prompt, self._model = prompt, model
 
     def close_answered(self, completion: Completion) -> None:
-        """Account for a whole answer."""
+        """Record a complete answer."""
         self._settle("ok", self._settlement(completion), completion)
 
     def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
@@ -103,7 +103,7 @@ class AttemptRecorder:
         self._settle("partial" if released else "failed", UNSENT if free else self._settlement(seen), seen)
 
     def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
-        """Account for an attempt that the user or the caller broke off; what was never `sent` costs nothing."""
+        """Record an attempt that was interrupted; it costs nothing if nothing was `sent`."""
         free = not sent or _is_refusal(self.row.http_status)
         self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
 
@@ -112,36 +112,36 @@ class AttemptRecorder:
         # A pending row says what becomes of it when its end stays unknown.
         bound = row.cost_basis == "at_most"
         expected = self._expected_output_tokens
-        sent = Sent(self._prompt, self._call.size, self._model, self._price, row.reserved_picousd, bound, expected)
+        sent = Sent(self._prompt, self._request.size, self._model, self._price, row.reserved_picousd, bound, expected)
         return settle(sent, seen)
 
-    def _settle(self, status: str, came_to: Settlement, completion: Completion | None) -> None:
+    def _settle(self, status: str, settlement: Settlement, completion: Completion | None) -> None:
         row = self.row
-        row.settled_ms = self._call.now_ms()
+        row.settled_ms = self._request.now_ms()
         row.latency_ms = self._elapsed_ms()
-        row.count(came_to.usage)
-        self._usage = came_to.usage
-        row.service_tier, row.inference_geo = came_to.service.tier, came_to.service.geo
-        row.server_tools = json.dumps(dict(came_to.service.tools)) if came_to.service.tools else None
-        if came_to.price is not None:
-            row.price = price_as_json(came_to.price)
-        row.cost_picousd = came_to.cost_picousd
-        row.cost_basis = None if came_to.cost_picousd is None else came_to.basis
+        row.count(settlement.usage)
+        self._usage = settlement.usage
+        row.service_tier, row.inference_geo = settlement.service.tier, settlement.service.geo
+        row.server_tools = json.dumps(dict(settlement.service.tools)) if settlement.service.tools else None
+        if settlement.price is not None:
+            row.price = price_as_json(settlement.price)
+        row.cost_picousd = settlement.cost_picousd
+        row.cost_basis = None if settlement.cost_picousd is None else settlement.basis
         if completion is not None:
             row.served_model = completion.model
             row.provider_request_id = completion.request_id or row.provider_request_id
             row.finish_reason = completion.finish_reason
             row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
-        if came_to.doubt is not None:
-            self._call.note(f"warning: {row.provider}/{row.model} {came_to.doubt}")
+        if settlement.doubt is not None:
+            self._request.note(f"warning: {row.provider}/{row.model} {settlement.doubt}")
         # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
         row.status = status
 
     def _since_request_ms(self) -> int:
-        return round((self._call.clock() - self._request_started) * 1000)
+        return round((self._request.clock() - self._request_started) * 1000)
 
     def _elapsed_ms(self) -> int:
-        return round((self._call.clock() - self._started) * 1000)
+        return round((self._request.clock() - self._started) * 1000)
 
     def response(self, completion: Completion) -> LLMResponse:
         """Return the answer with what all attempts of the request took."""
@@ -159,8 +159,8 @@ class AttemptRecorder:
             finish_reason=completion.finish_reason,
             attempts=attempts,
             request_id=row.request_id,
-            strategy=self._call.plan.strategy,
-            chain=self._call.plan.chain,
+            strategy=self._request.plan.strategy,
+            chain=self._request.plan.chain,
             thinking=completion.thinking,
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
@@ -168,7 +168,7 @@ class AttemptRecorder:
         )
 
     def record(self) -> AttemptRecord:
-        """Return the attempt as it is told to the caller."""
+        """Return the record of the attempt for the caller."""
         row = self.row
         return AttemptRecord(
             provider=row.provider,

@@ -1,4 +1,4 @@
-"""What an attempt has used and cost: a fact where the provider told its usage, a guess or a bound where it did not."""
+"""Usage and cost of an attempt: reported by the provider, else estimated or bounded."""
 
 from __future__ import annotations
 

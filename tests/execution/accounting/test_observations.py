@@ -22,7 +22,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.execution.accounting.observations import lesson_of
+from llmroute.execution.accounting.observations import observation_of
 from llmroute.ledger.attempt_row import AttemptRow
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ROW = AttemptRow(
 
 def lesson(error: AttemptError | None = None, *, per_token_s: float | None = None, **facts: Any) -> Observation:
     row = replace(ROW, **facts)
-    return lesson_of(row, error, fingerprint="f", first_token_s=60.0, per_token_s=per_token_s)
+    return observation_of(row, error, fingerprint="f", first_token_s=60.0, per_token_s=per_token_s)
 
 
 def test_a_streamed_answer_teaches_both_speeds() -> None:
