@@ -1,4 +1,4 @@
-"""Where each provider is called from here, and with what."""
+"""Provider endpoints of a configuration: availability, connections and key fingerprints."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Endpoints:
-    """The providers as one configuration sets them up; safe to share between threads."""
+    """The providers of one configuration.  Thread-safe."""
 
     def __init__(self, config: Config) -> None:
-        """Import nothing and start nothing yet."""
+        """Store the configuration; providers are imported on first use."""
         self._config = config
         self._providers: dict[str, Provider] = {}
         self._fingerprints: dict[str, str] = {}
@@ -32,7 +32,7 @@ class Endpoints:
         self._lock = threading.RLock()
 
     def why_unusable(self, provider: str) -> str | None:
-        """Say why a provider cannot be called from here; None when it can.  Sends nothing."""
+        """Return why a provider cannot be called, None if it can.  Sends no request."""
         here = self._config.providers[provider]
         if here.problem:
             return f"{provider}: {here.problem}"
@@ -56,7 +56,7 @@ class Endpoints:
         return self._config.providers[provider]
 
     def connected(self, name: str) -> Provider | None:
-        """Return a provider that is connected already."""
+        """Return a provider that is already connected, else None."""
         return self._providers.get(name)
 
     def connect(self, name: str) -> Provider:
@@ -83,12 +83,12 @@ class Endpoints:
 
     @cached_property
     def redaction(self) -> Redaction:
-        """What hides every key of the configuration, and every token in an address."""
+        """The redaction of every key of the configuration and every token in a base URL."""
         settings = self._config.providers.values()
         return Redaction.of((each.api_key for each in settings), (each.base_url for each in settings))
 
     def fingerprint(self, provider: str) -> str:
-        """Tell one key and address of a provider from another, without telling the key."""
+        """Return a digest of the key and base URL of a provider."""
         if provider not in self._fingerprints:
             from hashlib import sha256
 

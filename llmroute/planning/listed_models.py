@@ -1,4 +1,4 @@
-"""Plans for models that the caller listed: one by name, several in a row, or those of a chain."""
+"""Plans for models listed by the caller: one by name, several in order, or a chain."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig
 
 CHAIN_TOLD = "chain-{}.told"
-"""The file in the config directory that holds the day on which the replacements of a chain were told."""
+"""The file in the config directory that holds the day of the last note on replaced models of a chain."""
 
 
 class ListedModels(NamedTuple):
-    """Finds the models that a caller listed.  `note` receives what a person should know of them."""
+    """Finds the models listed by the caller.  `note` receives messages for the user."""
 
     config: Config
     registry: ModelRegistry
@@ -37,7 +37,7 @@ class ListedModels(NamedTuple):
     note: Callable[[str], None]
 
     def full_name(self, options: Options) -> str:
-        """Return the name of the model that was asked for, with the provider where that was named.
+        """Return the name of the requested model, with its provider if the request names one.
 
         Raises:
             RequestError: provider and model contradict each other.
@@ -56,7 +56,7 @@ class ListedModels(NamedTuple):
         return full
 
     def one(self, name: str) -> ModelConfig:
-        """Return the model that is meant by a name.
+        """Return the model with a name.
 
         Raises:
             NoCandidateError, ModelRetiredError: it cannot be called.
@@ -68,7 +68,7 @@ class ListedModels(NamedTuple):
         return self._living(model)
 
     def of_models(self, names: Sequence[str], constraints: RoutingConstraints, best: ModelConfig | None = None) -> Plan:
-        """Plan for models in the order in which they were named, those that can be called; `best` stands before them.
+        """Return the plan for the named models that can be called, in order; `best` comes first.
 
         Raises:
             LLMRouteError: by its class, why none can.
@@ -78,7 +78,7 @@ class ListedModels(NamedTuple):
         return self._in_order([self._as_asked(model) for model in models], constraints)
 
     def of_chain(self, name: str, constraints: RoutingConstraints) -> Plan:
-        """Plan for a chain, which names intentions: a retired model is what stands for it today.
+        """Return the plan for a chain; retired models are replaced.
 
         Raises:
             LLMRouteError: by its class, why none of it can be called.
@@ -94,7 +94,7 @@ class ListedModels(NamedTuple):
         return named_model(self.config, self.registry, name, self.candidates.has_pulled)
 
     def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
-        """Say once a day, in one line, what stands for retired models of a chain, and which retire soon."""
+        """Note once a day which retired models of a chain are replaced, and which retire soon."""
         usable = [(listed, model) for listed, model in today if model.name in tried]
         told = [f"{listed.name} is retired, replaced by {model.name}" for listed, model in usable if listed != model]
         told += [notice for _, model in usable if (notice := self.registry.notice(model))]
@@ -103,7 +103,7 @@ class ListedModels(NamedTuple):
             notify_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(told)}")
 
     def _as_asked(self, model: ModelConfig) -> Candidate:
-        """Return a model that was named, whose retirement says nothing of a gateway."""
+        """Return a named model as a candidate; a gateway may still serve a retired one."""
         found = self.candidates.of(model)
         retired = self.registry.status(model) == "retired"
         return found._replace(unusable=self.candidates.why_unusable(model.provider)) if retired else found
@@ -119,9 +119,9 @@ class ListedModels(NamedTuple):
         return with_skipped([one.model.name for one in unique], made)
 
     def _living(self, model: ModelConfig) -> ModelConfig:
-        """Replace a retired model by its successor; a gateway at another address may still serve it."""
+        """Return the successor of a retired model; with a custom base URL the model itself."""
         at_home = self.config.providers[model.provider].base_url is None
-        # What a gateway or a server of the user's own calls its models is theirs to say.
+        # Gateways and local servers use model names of their own.
         mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
         if notice := mistyped or self.registry.notice(model):
             self.note(notice)

@@ -1,4 +1,4 @@
-"""From a request to its plan: ask the router, in the way that the request wants its models chosen."""
+"""The planner: make the plan of a request from its options, the catalogue and the router."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 KEYS = "set a provider's API key, such as OPENAI_API_KEY, to use a better model"
 ENGINE_TOLD = "engine.told"
-"""The file in the config directory that holds the day on which a person was told that the embedded engine answers."""
+"""The file in the config directory that holds the day of the last note that the embedded engine answers."""
 
 
 def _only_hard(constraints: RoutingConstraints) -> RoutingConstraints:
-    """Return what binds a model that was named; whether it fits the budget is seen when it is its turn."""
+    """Return the constraints on a named model without soft limits; its budget is checked before its call."""
     return constraints._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
 
 
 def _only_asked(constraints: RoutingConstraints, options: Options, *, known: bool) -> RoutingConstraints:
-    """Return what binds a model that was named: beside what is possible at all, the limits of the request itself.
+    """Return the constraints on a named model: hard ones, and the limits set by the request itself.
 
-    What a model that no catalogue lists can do is its caller's to know.
+    The capabilities of a model that is not in the catalogue are not checked.
     """
     return _only_hard(constraints)._replace(
         capabilities=options.given_capabilities() if known else frozenset(),
@@ -56,7 +56,7 @@ def _only_asked(constraints: RoutingConstraints, options: Options, *, known: boo
 
 
 class Planner(NamedTuple):
-    """Makes the plan of one request.  `note` receives what a person should know of it."""
+    """Makes the plan of one request.  `note` receives messages for the user."""
 
     config: Config
     registry: ModelRegistry
@@ -69,11 +69,11 @@ class Planner(NamedTuple):
         return ListedModels(self.config, self.registry, self.candidates, self.note)
 
     def plan(self, request: RenderedRequest) -> Plan:
-        """Return the models that may serve the request, best first.
+        """Return the models that can serve the request, best first.
 
         Raises:
-            NoCandidateError, ModelRetiredError: nobody may; says who comes nearest.
-            RequestError: the model, the provider or the chain that was named does not exist.
+            NoCandidateError, ModelRetiredError: no model can; the message names the nearest.
+            RequestError: the model, provider or chain does not exist.
         """
         first, complete = self.first(request)
         return first if complete is None else complete()
@@ -81,8 +81,8 @@ class Planner(NamedTuple):
     def first(self, request: RenderedRequest) -> tuple[Plan, Callable[[], Plan] | None]:
         """Return the beginning of a plan, and a function that completes it, None if it is complete.
 
-        Where a model or a provider is named, who may stand in for it is worked out when it fails: most calls need none
-        of the other hundred models, nor the local server's answer.
+        If the request names a model or a provider, its fallbacks are ranked only when it fails: most requests need
+        neither the rest of the catalogue nor a request to the local server.
 
         Raises:
             LLMRouteError: as `plan`.
@@ -113,26 +113,26 @@ class Planner(NamedTuple):
         if options.fallback:
             if options.model:
                 return self._listed.of_models([self._listed.full_name(options), *options.fallbacks], constraints)
-            # With neither a provider nor a strategy the fallbacks are a chain, made on the spot.
+            # Without a provider or a strategy the fallbacks form a chain.
             led = options.provider or options.strategy
             best = best_of(self.candidates, self.registry, options.provider, constraints) if led else None
             return self._listed.of_models(options.fallbacks, constraints, best)
         return self._best(constraints, self.candidates.all())
 
     def _allowed(self, made: Plan, constraints: RoutingConstraints, options: Options) -> Plan:
-        """Leave out what the caller does not allow to stand in."""
+        """Return the plan without fallbacks that the caller does not allow."""
         if not constraints.upgrade:
             made = without_upgrades(made)
         return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
 
     @staticmethod
     def _has_open_circuit(named: Plan) -> bool:
-        """Whether something that was named is left alone, so that others come before it."""
+        """Return whether a named model has an open circuit, so that others are called before it."""
         names = {entry.model.name for entry in named.entries}
         return any(exclusion.model.name in names for exclusion in named.excluded)
 
     def _has_others(self, named: Plan, constraints: RoutingConstraints) -> bool:
-        """Whether somebody may stand in, without asking: a provider beyond this machine that can be called."""
+        """Return whether a remote provider with another model can be called, without a request."""
         if constraints.local_only or PROVIDERS[named.entries[0].model.provider].local:
             return False
         usable = [name for name, row in PROVIDERS.items() if not row.local and not self.candidates.why_unusable(name)]
@@ -142,7 +142,7 @@ class Planner(NamedTuple):
         return self.config.enable_fallback if options.enable_fallback is None else options.enable_fallback
 
     def only_hard(self, request: RenderedRequest) -> RoutingConstraints:
-        """Return what binds every model of the plan of a request, however it came into it."""
+        """Return the constraints on every model of the plan of a request."""
         return _only_hard(self._constraints(request))
 
     def _constraints(self, request: RenderedRequest) -> RoutingConstraints:
@@ -195,7 +195,7 @@ class Planner(NamedTuple):
         notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
 
     def _way_to_engine(self, made: Plan, constraints: RoutingConstraints) -> str | None:
-        """Return the command that gets the embedded model, where nothing but its packages keeps it out."""
+        """Return the command that installs the embedded model, if only its packages are missing."""
         engine = next((one.model for one in made.excluded if one.model.provider == LAST_RESORT), None)
         if engine is None or exclude(self.candidates.of(engine)._replace(unusable=None), constraints):
             return None
@@ -204,14 +204,14 @@ class Planner(NamedTuple):
         return way_to_get(self.config)
 
     def _of_model(self, options: Options, constraints: RoutingConstraints) -> Plan:
-        """Plan for the model that was named, which must be possible, and within the limits of the request itself.
+        """Return the plan for a named model, checked against the limits of the request itself.
 
         Raises:
-            RequestError: it cannot serve the request, or misses a limit.
+            RequestError: it cannot serve the request or misses a limit.
         """
         model = self._listed.one(self._listed.full_name(options))
         found = self.candidates.of(model)
-        # What does not answer cannot say where it runs its models.
+        # A server that is down cannot report where its models run.
         if constraints.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = found._replace(unusable=None, last_resort=False)
@@ -233,7 +233,7 @@ class Planner(NamedTuple):
         return self._best(constraints, own)
 
     def _with_others(self, made: Plan, constraints: RoutingConstraints, options: Options) -> Plan:
-        """Let the best of the others stand behind what was asked for, and before it while that is left alone."""
+        """Add the other models after the named ones, or before them while their circuits are open."""
         if not self._may_fall_back(options):
             return made
         named = {entry.model.name for entry in made.entries}

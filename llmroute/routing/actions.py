@@ -1,4 +1,4 @@
-"""The actions that the attempt loop asks its caller to perform, and the outcomes that it is sent."""
+"""The actions that the attempt loop yields, and the outcomes that it receives."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,25 +9,25 @@ from llmroute.routing.plan import RankedCandidate
 from llmroute.types import Prompt
 
 MAX_ATTEMPTS = 8
-"""How many calls a request makes at most where neither its caller nor the configuration says how many."""
+"""The default maximum number of calls of a request."""
 
 
 class Policy(NamedTuple):
-    """What the caller allows.  `jitter` is a random number from 0 to 1, drawn once for the request."""
+    """The limits of a request.  `jitter` is a random number from 0 to 1, drawn once for each request."""
 
     deadline_s: float
     fallback_on_content: bool = False
     jitter: float = 0.5
     cheaper: bool = True
-    """Whether a candidate over the budget is passed over for a cheaper one that fits, or ends the request."""
+    """Whether a candidate over the budget is skipped for a cheaper one; else it ends the request."""
     prompt: Prompt | None = None
-    """The prompt: a candidate that refuses one of its parameters is followed by one that accepts it."""
+    """The prompt, to find a candidate that accepts a parameter that another rejected."""
     max_attempts: int = MAX_ATTEMPTS
-    """How many calls are made at most; what was not sent is none."""
+    """The maximum number of calls that are sent."""
 
 
 class Failure(NamedTuple):
-    """A candidate that was given up: after how many calls, and for what."""
+    """A candidate that failed, after `calls` calls, and its last error."""
 
     entry: RankedCandidate
     error: AttemptError | BudgetExceededError
@@ -35,10 +35,13 @@ class Failure(NamedTuple):
 
 
 class Try(NamedTuple):
-    """Call this candidate now.  `fell_from` is set when it stands in for another that has just failed.
+    """Call this candidate now.
 
-    `alone` says that no candidate is left that was not called yet: it may take all the time that is left.  `retry` says
-    that this candidate has failed once already; `adaptation` says how its request is put otherwise, which is no retry.
+    Attributes:
+        fell_from: the failure of another candidate that this one replaces, if any.
+        alone: whether no uncalled candidate is left, so that this one may use all the remaining time.
+        retry: whether this candidate has failed once already.
+        adaptation: how to change its request after a rejected parameter; this is not a retry.
     """
 
     entry: RankedCandidate
@@ -50,7 +53,7 @@ class Try(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Sleep so many seconds before a candidate that has failed with `error` is called again."""
+    """Sleep for `seconds` before a retry of the candidate that failed with `error`."""
 
     seconds: float
     entry: RankedCandidate
@@ -58,16 +61,19 @@ class Wait(NamedTuple):
 
 
 class MoreCandidates(NamedTuple):
-    """Say who else may be called, beside the entries that the loop was given."""
+    """Return further candidates, beside the entries that the loop was given."""
 
 
 class Outcome(NamedTuple):
-    """What came of an action: no error is success.  `elapsed_s` counts from the start of the whole request.
+    """The result of an action.
 
-    `entries` answer `MoreCandidates`.
-
-    `retry_allowed` says whether the provider has a retry left, `adaptation` how a request that was refused for a
-    parameter could be put otherwise.
+    Attributes:
+        elapsed_s: seconds since the start of the request.
+        error: None on success.
+        shown: whether part of the answer was streamed to the caller.
+        retry_allowed: whether the retry budget of the provider allows a retry.
+        adaptation: how to change a request after a rejected parameter, None if it cannot be.
+        entries: the answer to `MoreCandidates`.
     """
 
     elapsed_s: float

@@ -1,4 +1,4 @@
-"""Chains: models in the order in which somebody wants them tried."""
+"""The predefined fallback chains."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Pair = tuple[str, str]
 
 
 class FallbackChain:
-    """The predefined chains, as (provider, model) pairs.  They name intentions: a retired model is its successor.
+    """The predefined chains, as (provider, model) pairs.  A retired model is replaced by its successor.
 
-    What a program assigns to one of them is the chain of that name from then on, in that program.
+    A program may assign another list to one of them.
     """
 
     HIGH_QUALITY: ClassVar[list[Pair]] = [
@@ -47,7 +47,7 @@ _NAMES: Final = ("HIGH_QUALITY", "COST_OPTIMIZED", "FAST_LATENCY", "LOCAL_ONLY",
 
 
 class _Predefined(Mapping[str, list[Pair]]):
-    """The predefined chains by their names, as they are now: a program may assign another to its name."""
+    """The predefined chains by name, read at each access because a program may assign others."""
 
     def __getitem__(self, name: str) -> list[Pair]:
         if name not in _NAMES:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-# Below this an answer is not worth its prompt.
+# The shortest completion worth requesting.
 LEAST_ANSWER_TOKENS = 16
-# Under a budget, the longest answer of a call whose caller has not said one: each call reserves what it may cost, and
-# the whole output of a large model would keep others out.
+# The longest completion under a budget if the caller sets no limit: each call reserves its worst case, and the full
+# output of a large model would block concurrent requests.
 BUDGETED_ANSWER_TOKENS = 32_000
 
 
 def longest_answer(max_output: int | None, window: int | None, worst_input: int, expected_input: int) -> int:
-    """Return the longest answer to let a model give under a budget, when its caller has not said one."""
+    """Return the completion limit to request under a budget, in tokens."""
     longest = min(max_output or BUDGETED_ANSWER_TOKENS, BUDGETED_ANSWER_TOKENS)
     if window is not None:
-        # A provider refuses a limit that goes beyond the window, and the prompt's bound in bytes is far above its size.
+        # Providers reject a limit beyond the context window; the upper bound of the prompt is far above its size.
         longest = min(longest, max(window - worst_input, (window - expected_input) // 2))
     return max(longest, LEAST_ANSWER_TOKENS)

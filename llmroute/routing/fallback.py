@@ -1,4 +1,4 @@
-"""The attempt loop: retry, fall back, stop.  A generator that yields actions; no I/O, no clock of its own."""
+"""The attempt loop: retry, fall back or stop, as a generator of actions without I/O and without a clock."""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Literal, NamedTuple
@@ -27,11 +27,11 @@ from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, T
 from llmroute.routing.parameters import Adaptation, takes
 from llmroute.routing.plan import RankedCandidate
 
-# How long to wait for an endpoint that is overloaded and does not say when to ask again.
+# The pause after a rate limit without a Retry-After header.
 SOON_S = 1.0
 RETRY_PAUSE_S = 0.5
 JITTER = 0.2
-# With less time left than this no call is worth making.
+# With less time left than this, in seconds and as a part of the deadline, no attempt is made.
 LEAST_S = 0.05
 LEAST_PART = 0.05
 
@@ -45,13 +45,12 @@ class FailureRule(NamedTuple):
     """What one class of failure leads to.  The exit code of each is that of its class in `errors`.
 
     Attributes:
-        again: whether the same endpoint is called once more, when every other candidate has been called.
-        next: which candidates may follow; "other provider first" puts the models of the provider that failed behind
-            those of all others.
+        again: whether the same model is retried once, after every other candidate was called.
+        next: which candidates may follow; "other provider first" moves models of the failed provider to the end.
         trip: the circuit it opens, and for how long; None opens none.
-        unreliable: whether it counts against the model's reliability; else it says something of the request or the key.
-        slow: whether the model counts as having taken at least as long as its first token is waited for.
-        warn: whether a fallback because of it is told as a warning.
+        unreliable: whether it counts against the reliability of the model.
+        slow: whether the latency of the model counts as at least the first-token timeout.
+        warn: whether the note on the fallback is a warning.
     """
 
     again: Again
@@ -70,7 +69,6 @@ _UNREACHABLE = BreakerRule("address", TripReason.UNREACHABLE, 30 * SECOND_MS, 15
 
 
 def _third(reason: TripReason) -> BreakerRule:
-    """The third such failure of an endpoint in ten minutes opens its circuit."""
     return BreakerRule("endpoint", reason, 30 * SECOND_MS, 15 * MINUTE_MS, counts=True)
 
 
@@ -94,7 +92,7 @@ RULES: dict[type[AttemptError], FailureRule] = {
 
 
 class _Turn(NamedTuple):
-    """A call that is to be made: of which candidate, after which pause and which failure of its own."""
+    """The next call: its candidate, the pause before it, and the earlier failure of that candidate."""
 
     entry: RankedCandidate
     pause_s: float = 0.0
@@ -103,12 +101,12 @@ class _Turn(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """Which call of the candidate it is, counted from 1."""
+        """The number of this call among those of the candidate, from 1."""
         return 1 if self.failed_before is None else 2
 
 
 class _SecondCall(NamedTuple):
-    """A candidate that may be called once more, from when on, and what its first call failed with."""
+    """A candidate that may be retried, from when, and the error of its first call."""
 
     entry: RankedCandidate
     ready_s: float
@@ -116,7 +114,7 @@ class _SecondCall(NamedTuple):
 
 
 class _Queue:
-    """The order of calls: each candidate once before any twice, other providers before a sibling of one that failed."""
+    """The order of calls: every candidate once before any retry, models of failed providers last."""
 
     def __init__(self, entries: Sequence[RankedCandidate], policy: Policy) -> None:
         self._policy = policy
@@ -125,11 +123,11 @@ class _Queue:
         self.fresh = list(entries)
 
     def join(self, entries: Sequence[RankedCandidate]) -> None:
-        """Take up more candidates, behind those that are known."""
+        """Append candidates."""
         self.fresh += entries
 
     def after(self, turn: _Turn, outcome: Outcome, *, last: bool) -> _Turn:
-        """Return the call that follows one that has failed; with `last` none may.
+        """Return the call after a failed one; with `last` raise its error.
 
         Raises:
             LLMRouteError: as `attempt_loop`.
@@ -164,8 +162,8 @@ class _Queue:
 
     def _next(self, elapsed_s: float, error: AttemptError | BudgetExceededError) -> _Turn:
         if self.fresh:
-            sound = (one for one in self.fresh if one.model.provider not in self._failed_providers)
-            entry = next(sound, self.fresh[0])
+            healthy = (one for one in self.fresh if one.model.provider not in self._failed_providers)
+            entry = next(healthy, self.fresh[0])
             self.fresh.remove(entry)
             return _Turn(entry)
         in_time = [second for second in self._second_calls if second.ready_s < self._policy.deadline_s]
@@ -179,15 +177,15 @@ class _Queue:
 def attempt_loop(
     entries: Sequence[RankedCandidate], policy: Policy, *, others: bool = False
 ) -> Generator[Try | Wait | MoreCandidates, Outcome, None]:
-    """Yield what to do next until a candidate has answered.
+    """Yield the next action until a candidate has answered.
 
-    With `others` the first failure asks who else may be called; until then somebody is taken to be left.
+    With `others` the first failure yields `MoreCandidates`; until then further candidates are assumed.
 
     Raises:
-        AttemptError: no candidate is left; this is the last failure.
-        IncompleteAnswerError: an answer broke off after text of it was shown, which nothing can mend.
-        DeadlineError: the time for the whole request is over.
-        BudgetExceededError: no candidate is left whose worst case fits the budget.
+        AttemptError: no candidate is left; the last failure.
+        IncompleteAnswerError: an answer broke off after part of it was streamed to the caller.
+        DeadlineError: the deadline of the request has passed.
+        BudgetExceededError: no remaining candidate has a worst case within the budget.
     """
     queue = _Queue(entries, policy)
     turn, failure, number = _Turn(queue.fresh.pop(0)), None, 0
@@ -201,7 +199,7 @@ def attempt_loop(
         outcome = yield Try(turn.entry, number + 1, fell_from, alone, retry, turn.adaptation)
         if (error := outcome.error) is None:
             return
-        # What was not sent is no attempt.
+        # A request that was not sent does not count as an attempt.
         number += not isinstance(error, BudgetExceededError | CircuitOpenError)
         if others and not outcome.shown:
             others = False
@@ -213,7 +211,7 @@ def attempt_loop(
 
 
 def _fits(other: RankedCandidate, refused: BudgetExceededError) -> bool:
-    """Whether a candidate may fit where another did not; its price must be known for that."""
+    """Return whether the worst case of a candidate is within the budget that another exceeded."""
     least, headroom = other.candidate.least_worst_picousd, refused.headroom_picousd
     return least is not None and headroom is not None and least <= headroom
 
@@ -221,7 +219,7 @@ def _fits(other: RankedCandidate, refused: BudgetExceededError) -> bool:
 def _deadline(policy: Policy, entry: RankedCandidate, error: AttemptError) -> DeadlineError:
     from llmroute.text.option_names import OptionText, Remedy
 
-    # Of what the deadline itself has cut short the provider's failure says nothing.
+    # A timeout caused by the deadline itself is not a failure of the provider.
     cut_short = isinstance(error, ProviderTimeoutError)
     last = f"{entry.model.name} had not answered" if cut_short else f"last: {error.message}"
     return DeadlineError(
@@ -232,7 +230,7 @@ def _deadline(policy: Policy, entry: RankedCandidate, error: AttemptError) -> De
 
 
 def _pause_before_again(error: AttemptError, policy: Policy) -> float | None:
-    """Return how long to wait before the same candidate is called again; None when it is not."""
+    """Return the seconds to wait before a retry of the same candidate; None for no retry."""
     if error.should_retry is False:
         return None
     again = RULES[type(error)].again
@@ -245,7 +243,7 @@ def _pause_before_again(error: AttemptError, policy: Policy) -> float | None:
 
 
 def _may_follow(other: RankedCandidate, failed: RankedCandidate, error: AttemptError, policy: Policy) -> bool:
-    """Whether another candidate may stand in after this failure."""
+    """Return whether another candidate may follow after this failure."""
     match RULES[type(error)].next:
         case "any" | "other provider first":
             return True

@@ -1,4 +1,4 @@
-"""What a model does not take, known before or told by its provider, and the request without it.  Pure."""
+"""Parameters that a model does not accept, and requests without them.  Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_TAKEN = re.compile(
 
 
 def refused(prompt: Prompt, limits: ParameterLimits) -> dict[str, str]:
-    """Return the parameters of the prompt that the model refuses, each with the words for it."""
+    """Return the parameters of the prompt that the model does not accept, each with its text for messages."""
     found: dict[str, str] = {}
     temperature = prompt.temperature
     if temperature is not None:
@@ -46,29 +46,29 @@ def refused(prompt: Prompt, limits: ParameterLimits) -> dict[str, str]:
 
 
 def fitted(prompt: Prompt, limits: ParameterLimits) -> Prompt:
-    """Return the prompt without what the model refuses."""
+    """Return the prompt without the parameters that the model does not accept."""
     nothing = {"temperature": None, "effort": None, "stop": ()}
     changes = {name: nothing[name] for name in refused(prompt, limits)}
     return prompt._replace(**changes) if changes else prompt  # type: ignore[arg-type]
 
 
 class Adaptation(NamedTuple):
-    """How a request that was refused for a parameter is put otherwise, at no cost to what the user asked for."""
+    """How to change a request after a rejected parameter, without dropping what the caller has set."""
 
     rename: tuple[str, str] | None = None
     drop: str | None = None
     max_tokens: int | None = None
 
     def apply(self, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request with its key renamed or dropped; `max_tokens` is for the prompt to say."""
+        """Return the request with a key renamed or dropped; `max_tokens` is applied to the prompt instead."""
         old, new = self.rename or ("", "")
         return {new if key == old else key: value for key, value in sent.items() if key != self.drop}
 
 
 def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: Prompt) -> Adaptation | None:
-    """Return how to send again what was refused for the parameter `code`; None where only the user can say.
+    """Return how to change a request whose parameter `code` was rejected; None if the caller has set it.
 
-    A limit may always go out under its other name; what only we had filled in may be lowered or left out.
+    A token limit may be sent under its other name; a parameter that llmroute added may be lowered or dropped.
     """
     if code is None:
         return None
@@ -85,7 +85,7 @@ def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: 
 
 
 def takes(model: ModelConfig, code: str | None, prompt: Prompt | None) -> bool:
-    """Whether a model may take the parameter that another one refused, as far as is known."""
+    """Return whether a model may accept the parameter that another one rejected."""
     if code is None or prompt is None:
         return True
     name = re.split(r"[.\[]", code)[0]
@@ -96,6 +96,6 @@ def takes(model: ModelConfig, code: str | None, prompt: Prompt | None) -> bool:
 
 
 def _maximum(message: str, sent: object) -> int | None:
-    """Return the maximum that a message names, the largest that is below what was sent."""
+    """Return the largest number in the message that is below the value sent; None if there is none."""
     named = (int(re.sub(r"[,_]", "", match["maximum"])) for match in _MAXIMUM.finditer(message))
     return max((one for one in named if isinstance(sent, int) and 0 < one < sent), default=None)
