@@ -221,7 +221,7 @@ def _summaries(records: list[AttemptRecord]) -> str:
 
 
 def _earliest_retry_s(errors: list[AttemptError]) -> float | None:
-    """Return when the first of those who may be well again by themselves is worth another try; None where none is."""
+    """Return when the first open circuit allows another attempt; None where none does."""
     passing = [error for error in errors if error.exit_code == exit_codes.TRY_LATER]
     return min((_retry_delay_s(error) for error in passing), default=None)
 

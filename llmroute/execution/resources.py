@@ -75,7 +75,7 @@ class Resources:
             raise RequestError("the service is closed; create a new LLMService")
 
     def sender(self) -> Sender:
-        """Return what sends for those who block."""
+        """Return the sender of blocking callers."""
         with self._lock:
             if self._sender is None:
                 from llmroute.transport.client import Sender
@@ -86,7 +86,7 @@ class Resources:
     def asking_sender(self) -> AnySender:
         """Return what sends the service's own questions: which models there are, whether a provider is well.
 
-        A caller who has given only an asynchronous client has it used where an event loop waits for the answer.
+        A caller that has given only an asynchronous client has it used where an event loop waits for the answer.
         """
         if self._http_client is None and self._async_http_client is not None and (loop := _waiting_loop()) is not None:
             from llmroute.transport.async_client import AsyncSender
@@ -105,7 +105,7 @@ class Resources:
             return self._threads
 
     def async_sender(self) -> AsyncSender:
-        """Return what sends for those who await, in the running loop."""
+        """Return the sender of asynchronous callers in the running loop."""
         with self._lock:
             if self._async_senders is None:
                 from llmroute.execution.per_loop import PerLoop
@@ -115,7 +115,7 @@ class Resources:
         return self._async_senders.get()
 
     def async_writer(self) -> GroupCommitWriter:
-        """Return the books for those who await, in the running loop."""
+        """Return the ledger writer of asynchronous callers in the running loop."""
         with self._lock:
             if self._async_writers is None:
                 from llmroute.execution.accounting.group_commit import GroupCommitWriter

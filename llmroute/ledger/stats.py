@@ -51,7 +51,7 @@ class StatsSnapshot(NamedTuple):
 
 
 class Breaker(NamedTuple):
-    """Something that is left alone until `open_until_ms`; after that one caller tries it again."""
+    """A circuit that is open until `open_until_ms`; after that one caller probes it."""
 
     kind: str
     provider: str
@@ -63,9 +63,10 @@ class Breaker(NamedTuple):
 
 
 class ProbeClaim(NamedTuple):
-    """Who would like to try again what was left alone, and until when it may take: one that dies lets go then.
+    """A claim to send the probe request of a half-open circuit.
 
-    With `awake` it calls also what is left alone still: it planned to, or it has called already and tries once more.
+    It expires at `until_ms`, so a crashed process does not block the circuit.  With `awake` the caller also sends
+    requests through an open circuit, as it had planned to or has sent one already.
     """
 
     owner: str

@@ -58,7 +58,7 @@ class LLMService:
         api_keys: keys by provider, before those of the configuration.
         ledger: an open ledger, which is used in place of the configured one and stays open.
         registry: a catalogue in place of the user's own.
-        note: receives what a person should know on the way, a fallback or a parameter that was left out, in place of
+        note: receives notices, a fallback or a parameter that was left out, in place of
             the log, where it is a WARNING of `llmroute.service`.
         trace: receives each step, in place of the log, where it is DEBUG.  Keys are in neither.
         on_attempt: receives the record of each attempt that has ended, in the thread or loop that made it.
@@ -276,7 +276,7 @@ class LLMService:
         return self._calls.memory()
 
     def resting(self) -> dict[str, Breaker]:
-        """Return the providers that are left alone as a whole, each with what leaves it alone longest."""
+        """Return the providers with an open circuit, each with the one that is open longest."""
         told = self._writer.recall(bucket=0, effort="", now_ms=now_ms())
         whole = [one for one in (told.breakers if told else ()) if not one.model]
         return {
@@ -286,7 +286,7 @@ class LLMService:
         }
 
     def reset_breakers(self, provider: str) -> int:
-        """Forget why a provider was left alone; return how many of its breakers were closed.
+        """Close a provider's circuits; return how many of its breakers were closed.
 
         Raises:
             LedgerError: the ledger cannot be written.

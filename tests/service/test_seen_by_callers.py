@@ -200,7 +200,7 @@ SEEN: dict[Callable[[House], None], tuple[list[str], str]] = {
     late: (["timeout_s"], r"\(allow more with --timeout\)$"),
     only_thoughts: (["max_tokens", "effort"], r"\(allow more with --max-tokens, or ask for less with --effort\)$"),
     two_spans: (["period", "since", "until"], r"\(either --period, or --since and --until\)$"),
-    no_time: (["until"], r"^--until: 'soon' is no time \(24h, 7d and 2w are \(back from now\), and 2026-11-01\)$"),
+    no_time: (["until"], r"^--until: 'soon' is not a time \(24h, 7d and 2w are \(back from now\), and 2026-11-01\)$"),
     older: (["force"], r"\(use --force to go back\)$"),
     unknown_field: (["template"], r"\(--template allows other fields, to put them into the prompt\)$"),
     taken_file: (["resume"], r"\(--resume continues it; or name a new file\)$"),

@@ -130,7 +130,7 @@ def _exact(value: Any) -> str:
 def report_parts(
     report: CostReport, comparison: Comparison, charts: ChartData | None, width: int | None
 ) -> list[RenderableType]:
-    """Return the report for a person, to be rendered at `width`; charts are included only if given."""
+    """Return the report as text, to be rendered at `width`; charts are included only if given."""
     from rich.constrain import Constrain
     from rich.text import Text
 

@@ -17,7 +17,7 @@ ANY_PRICE = 10**30
 
 
 class SharedBudget:
-    """What many requests may spend together, in pico-USD; attempts under way hold what they may still cost."""
+    """What many requests may spend together, in pico-USD; attempts in flight hold what they may still cost."""
 
     def __init__(self, left_picousd: int) -> None:
         self._left_picousd = left_picousd
@@ -52,7 +52,7 @@ class SharedBudget:
 
 
 class RequestBudget:
-    """What is left for one request in pico-USD, None when nobody has bounded it; `shared` is shared with others."""
+    """What is left for one request in pico-USD, None without a budget; `shared` is shared with others."""
 
     def __init__(self, left_picousd: int | None = None, shared: SharedBudget | None = None) -> None:
         self.left_picousd = left_picousd
@@ -64,7 +64,7 @@ class RequestBudget:
         return self.left_picousd is not None or self.shared is not None
 
     def pay(self, row: AttemptRow) -> None:
-        """Take out what an attempt came to; one whose cost nobody knows has cost its worst."""
+        """Take out what an attempt came to; one of unknown cost counts with its worst case."""
         if self.left_picousd is not None:
             self.left_picousd -= _came_to(row)
 

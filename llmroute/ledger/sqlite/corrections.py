@@ -38,7 +38,7 @@ def correct(connection: SharedConnection, named: str, cost_picousd: int, now_ms:
     with connection.transaction() as db:
         row_id, request_id, attempt, provider, model, status, old, fact = _named_attempt(db, named)
         if status == "pending":
-            raise RequestError(f"attempt {named} is still pending (under way)", hint="correct it after it has ended")
+            raise RequestError(f"attempt {named} is still pending", hint="correct it after it has ended")
         db.execute(_CORRECT, (cost_picousd, now_ms, row_id))
     return Correction(row_id, request_id, attempt, provider, model, old, cost_picousd, bool(fact and old is not None))
 

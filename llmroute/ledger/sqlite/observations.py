@@ -1,4 +1,4 @@
-"""What calls have taught: latency, reliability, retry tokens, and what is left alone.
+"""What calls have taught: latency, reliability, retry tokens, and open circuits.
 
 Processes that live a second learn from each other here.  Everything is written in the transaction of the attempt that
 taught it.  Time of day comes in as UTC milliseconds; a clock that jumps back counts as standing still.

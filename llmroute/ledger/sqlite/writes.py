@@ -73,7 +73,7 @@ def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
         except BudgetExceededError as refusal:
             return refusal
     if claim is not None and not breakers.win_probe(db, row.provider, row.model, claim):
-        return CircuitOpenError("it is left alone while another call tries whether it is well again")
+        return CircuitOpenError("the circuit is half-open: another request is probing the model")
     if entry.retry:
         observations.spend_retry_token(db, row.provider, row.started_ms)
     db.execute(INSERT_ONCE, row.values())

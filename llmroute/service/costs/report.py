@@ -139,7 +139,7 @@ def _parsed_ms(option: str, text: str, now: datetime) -> int:
         from llmroute.text.option_names import OptionText, Remedy
 
         raise RequestError(
-            OptionText(Remedy(option), f": {text!r} is no time"),
+            OptionText(Remedy(option), f": {text!r} is not a time"),
             hint="24h, 7d and 2w are (back from now), and 2026-11-01",
             option=option,
         )

@@ -128,7 +128,7 @@ def test_a_call_that_turns_up_late_does_not_undo_a_correction(home: Path) -> Non
     [
         (("correct", "99", "--cost", "1"), "no attempt '99'"),
         (("correct", "r1", "--cost", "1"), "has 2 attempts"),
-        (("correct", "r9", "--cost", "1"), "under way"),
+        (("correct", "r9", "--cost", "1"), "still pending"),
         (("correct", "1", "--cost", "much"), "no amount in USD"),
         (("correct", "1", "--cost", "-1"), "between $0 and $1,000"),
         (("correct", "1", "--cost", "1e999990"), "between $0 and $1,000"),

@@ -48,7 +48,7 @@ CREATE TABLE attempts (
     latency_ms INTEGER,
     ttft_ms INTEGER,
     finish_reason TEXT,
-    -- Who is making the call, so that a pending row of a dead process can be told from one of a living.
+    -- The process of the call, so that a pending row of a dead process can be told from one of a living.
     pid INTEGER,
     host TEXT,
     UNIQUE (request_id, attempt)
