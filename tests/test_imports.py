@@ -154,3 +154,19 @@ def test_settings_load_their_readers_once(tmp_path: Path) -> None:
 def test_the_package_itself_loads_nothing_heavy() -> None:
     code = f"import sys, llmroute; print(*({HEAVY!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b""
+
+
+def test_the_library_leaves_the_modules_of_other_packages_to_the_application(tmp_path: Path) -> None:
+    program = """
+import sys
+import llmroute.transport.client
+import llmroute.transport.async_client
+import httpx
+import httpx._main
+blocked = [name for name, module in sys.modules.items() if module is None]
+print(callable(httpx._main.main), blocked)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment(tmp_path), cwd=tmp_path, capture_output=True, check=True
+    )
+    assert ended.stdout.decode() == "True []\n"

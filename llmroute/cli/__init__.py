@@ -83,6 +83,8 @@ def main() -> NoReturn:
     Raises:
         Interrupted: a signal ended the program.
     """
+    # This process is the command's own: httpx need not import its command line, which loads click and rich.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     standard_streams.take()
     signals.install()
     scripts.use()
