@@ -112,6 +112,8 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
             plan = session.service.plan(arguments.options())
             show_plan(plan, as_json=arguments.as_json, every_candidate=arguments.every_candidate)
             raise typer.Exit
+        if arguments.every_candidate:
+            fail(RequestError("--all requires --dry-run"), as_json=arguments.as_json)
         yield session
 
 

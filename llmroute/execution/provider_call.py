@@ -227,6 +227,9 @@ class ProviderCall:
         for words in refused(request.prompt, model.parameters).values():
             request.note(f"{model.name} takes no {words}; sent without")
         prompt = fitted(request.prompt, model.parameters)
+        if prompt.tier is None and self._recorder.bound and request.endpoints.has_own_address(model.provider):
+            # Without a tier OpenAI uses that of the key's project, which may cost more than was reserved.
+            prompt = prompt._replace(tier="standard")
         lowered = self._adapted.max_tokens if self._adapted else None
         limits = [limit for limit in (max_tokens, lowered) if limit is not None]
         return prompt._replace(max_tokens=min(limits)) if limits else prompt

@@ -81,6 +81,10 @@ class Endpoints:
             redaction=self.redaction,
         )
 
+    def has_own_address(self, provider: str) -> bool:
+        """Return whether a provider is called at its own address, not at that of a gateway or another server."""
+        return self._config.providers[provider].base_url is None
+
     @cached_property
     def redaction(self) -> Redaction:
         """The redaction of every key of the configuration and every token in a base URL."""

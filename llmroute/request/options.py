@@ -208,6 +208,10 @@ class Options(Value):
         self._check_values()
         for label in ("workspace_id", "execution_id"):
             _check_encodable(label, getattr(self, label))
+        for name in ("model", "provider", "chain"):
+            if getattr(self, name) == "":
+                # As of a variable that is not set in a script.
+                raise RequestError(OptionText(Remedy(name), ": the name is empty"), option=name)
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
         return Prompt(

@@ -246,3 +246,9 @@ def test_the_words_that_type_checkers_know_are_those_that_are_taken() -> None:
 def test_a_budget_that_is_told_in_millionths_is_exactly_as_much() -> None:
     for millionths in range(1, 100_000):
         assert Options(budget_remaining=millionths / 10**6).budget_picousd == millionths * 10**6
+
+
+@pytest.mark.parametrize("name", ["model", "provider", "chain"])
+def test_an_empty_name_is_rejected_and_not_taken_for_none(name: str) -> None:
+    with pytest.raises(RequestError, match=f"{name}: the name is empty"):
+        Options(prompt="hi", **{name: ""}).rendered_prompt(streaming=False)  # type: ignore[arg-type]

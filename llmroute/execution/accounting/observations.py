@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
 
 
+NO_CAPACITY_FOR_TIER = "resource_unavailable"
+"""The code of OpenAI's 429 where the flex tier has no capacity: the other tiers of the model may have some."""
+
+
 def observation_of(
     row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
 ) -> Observation:
@@ -49,12 +53,14 @@ def observation_of(
 
 def _complete_length(row: AttemptRow) -> int | None:
     """Return the output tokens of an answer that ended by itself; None of one that was cut off, or not counted."""
-    if row.usage_source != "reported" or row.finish_reason in ("length", "content_filter"):
+    if row.usage_source != "reported" or row.finish_reason not in ("stop", "tool_calls"):
         return None
     return row.output_tokens
 
 
 def _trip(error: AttemptError) -> BreakerRule | None:
+    if error.code == NO_CAPACITY_FOR_TIER:
+        return None
     trip = RULES[type(error)].trip
     if trip is not None and trip.reason is TripReason.RATE_LIMIT and error.retry_after_s is not None:
         rest_ms = round(error.retry_after_s * 1000)

@@ -68,6 +68,11 @@ class AttemptRecorder:
         )
 
     @property
+    def bound(self) -> bool:
+        """Whether a budget counts the attempt: what the ledger wrote when it began."""
+        return self.row.cost_basis == "at_most"
+
+    @property
     def closed(self) -> bool:
         """Whether it is known how the attempt ended."""
         return self.row.status != "pending"
@@ -110,7 +115,7 @@ class AttemptRecorder:
     def _settlement(self, seen: Completion | None) -> Settlement:
         row = self.row
         # A pending row says what becomes of it when its end stays unknown.
-        bound = row.cost_basis == "at_most"
+        bound = self.bound
         expected = self._expected_output_tokens
         sent = Sent(self._prompt, self._request.size, self._model, self._price, row.reserved_picousd, bound, expected)
         return settle(sent, seen)

@@ -49,15 +49,16 @@ def test_a_streamed_answer_teaches_both_speeds() -> None:
 @pytest.mark.parametrize(
     ("facts", "tokens"),
     [
-        ({}, 101),
+        ({}, None),
         ({"finish_reason": "stop"}, 101),
+        ({"finish_reason": "error"}, None),
         ({"finish_reason": "tool_calls"}, 101),
         ({"finish_reason": "length"}, None),
         ({"finish_reason": "content_filter"}, None),
-        ({"usage_source": "estimated"}, None),
-        ({"usage_source": "implausible"}, None),
-        ({"status": "partial"}, None),
-        ({"status": "interrupted"}, None),
+        ({"finish_reason": "stop", "usage_source": "estimated"}, None),
+        ({"finish_reason": "stop", "usage_source": "implausible"}, None),
+        ({"finish_reason": "stop", "status": "partial"}, None),
+        ({"finish_reason": "stop", "status": "interrupted"}, None),
     ],
 )
 def test_only_an_answer_that_ended_by_itself_teaches_how_long_answers_are(
@@ -65,6 +66,11 @@ def test_only_an_answer_that_ended_by_itself_teaches_how_long_answers_are(
 ) -> None:
     told = lesson(**{"usage_source": "reported", "task": "chat", **facts})
     assert (told.output_tokens, told.task) == (tokens, "chat")
+
+
+def test_a_tier_without_capacity_leaves_the_circuit_of_the_model_closed() -> None:
+    assert lesson(RateLimitError("no flex", code="resource_unavailable", retry_after_s=900)).trip is None
+    assert lesson(RateLimitError("slow down", retry_after_s=9)).trip is not None
 
 
 def test_a_failed_attempt_teaches_nothing_about_lengths() -> None:

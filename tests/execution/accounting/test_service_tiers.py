@@ -19,10 +19,14 @@ from llmroute.request.options import Options
 from llmroute.routing.token_estimate import measure
 from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
 from tests.support.fault_server import chunk, chunked_head, reply, serving
-from tests.support.provider_servers import House, delta, event
+from tests.support.mocked_providers import as_response
+from tests.support.provider_servers import KEY, House, delta, event
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import httpx
+    from pytest_httpx import HTTPXMock
 
     from tests.support.fault_server import Script
 
@@ -111,6 +115,23 @@ def test_the_standard_tier_is_named_as_openai_names_it_and_none_is_left_to_the_p
             llm.generate_sync("hi", model=OPENAI, enable_fallback=False)
     sent = [json.loads(request.body) for request in server.received]
     assert [body.get("service_tier") for body in sent] == ["default", None]
+
+
+@pytest.mark.parametrize(
+    ("budget", "tier", "sent"), [(None, None, None), (1.0, None, "default"), (1.0, "flex", "flex")]
+)
+def test_under_a_budget_openai_is_asked_for_the_tier_that_was_reserved(
+    budget: float | None, tier: Any, sent: str | None, tmp_path: Path, httpx_mock: HTTPXMock
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        assert json.loads(request.content).get("service_tier") == sent
+        return as_response(openai("default"))
+
+    httpx_mock.add_callback(respond, url="https://api.openai.com/v1/chat/completions", method="POST")
+    house = House(tmp_path)
+    house.environ["OPENAI_API_KEY"] = KEY
+    with closing(house.service()) as llm:
+        llm.generate_sync("hi", model=OPENAI, budget_remaining=budget, tier=tier, enable_fallback=False)
 
 
 def test_a_budget_holds_whichever_tier_serves(tmp_path: Path) -> None:

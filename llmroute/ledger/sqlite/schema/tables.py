@@ -48,7 +48,7 @@ CREATE TABLE attempts (
     latency_ms INTEGER,
     ttft_ms INTEGER,
     finish_reason TEXT,
-    -- The process of the call, so that a pending row of a dead process can be told from one of a living.
+    -- Who is making the call, so that a pending row of a dead process can be told from one of a living.
     pid INTEGER,
     host TEXT,
     UNIQUE (request_id, attempt)
@@ -280,4 +280,12 @@ CREATE TABLE output_lengths (
     at_ms INTEGER NOT NULL,
     PRIMARY KEY (provider, model, effort, task)
 ) WITHOUT ROWID;
+
+-- The last answers of an older ledger.
+INSERT INTO output_lengths
+    SELECT provider, model, ifnull(effort, ''), ifnull(task, ''), count(*), sum(output_tokens), max(started_ms)
+    FROM (SELECT * FROM attempts ORDER BY id DESC LIMIT 5000)
+    WHERE status = 'ok' AND usage_source = 'reported' AND output_tokens IS NOT NULL
+        AND finish_reason IN ('stop', 'tool_calls')
+    GROUP BY 1, 2, 3, 4;
 """
