@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# No test asserts on wall time.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 REAL_HOME = Path.home().resolve()
 PROJECT = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, say, tell
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import LLMRouteError
+from llmroute.errors import LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Session:
         if self._unwritten is None:
             return ""
         meta = self.arguments.meta
-        place = "it is lost (--meta FILE saves a copy)" if meta is None else f"it is in {meta}"
-        return f"; the tokens received so far are billed, and {place}"
+        place = "lost (--meta FILE saves a copy)" if meta is None else f"are in {meta}"
+        return f"; the tokens received so far are billed and {place}"
 
     def record_json(self, value: dict[str, Any]) -> None:
         """Record a value for --meta."""

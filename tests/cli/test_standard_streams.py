@@ -104,7 +104,7 @@ def test_an_answer_that_was_paid_for_and_cannot_be_written_is_told_and_kept_by_m
 ) -> None:
     lost = redirected(f"{command} hi -m {MODEL} {form} >/dev/full", tmp_path, **server.settings)
     assert (lost.code, lost.err.count("\n")) == (3, 1)
-    assert lost.err.startswith(f"{FULL}; the answer was paid for")
+    assert lost.err.startswith(f"{FULL}; the tokens received so far are billed")
     assert "--meta FILE" in lost.err
     kept = redirected(f"{command} hi -m {MODEL} {form} --meta told.json >/dev/full", tmp_path, **server.settings)
     assert (kept.code, kept.err.count("\n")) == (3, 1)

@@ -101,22 +101,30 @@ def test_a_cost_of_any_published_price_equals_the_judge_to_the_last_digit(
     assert cost_on(model_from_row(row), day, usage) == judged_cost(info, day, usage)
 
 
+def text_variants(name: tuple[str, str]) -> list[Any]:
+    """The prices of service tiers of a record."""
+    return [one for one in judge()[name].price_variants or () if len(one.when) == 1 and prices_text(one.prices)]
+
+
+def first_day(variant: Any) -> str:
+    return str(getattr(variant.constraint, "start_date", ""))
+
+
 @given(data=st.data(), usage=usages())
 def test_a_cost_by_the_price_of_a_service_tier_equals_the_judge_to_the_last_digit(
     data: st.DataObject, usage: Usage
 ) -> None:
-    name = data.draw(st.sampled_from([name for name in published_names() if judge()[name].price_variants]))
-    variants = judge()[name].price_variants or []
-    variant = data.draw(st.sampled_from([one for one in variants if prices_text(one.prices)]))
+    name = data.draw(st.sampled_from([name for name in published_names() if text_variants(name)]))
+    variants = text_variants(name)
+    variant = data.draw(st.sampled_from(variants))
     (word,) = variant.when.values()
-    # The first of a tier is the newest.
-    newest = next(one for one in variants if one.when == variant.when)
-    published_variants = [{"when": dict(one.when), "prices": published(one.prices)} for one in variants]
-    row = {
-        "provider": name[0],
-        "id": name[1],
-        "prices": price_rows(published(judge()[name].prices), published_variants),
-    }
+    newest = max((one for one in variants if one.when == variant.when), key=first_day)
+    tiers = [
+        {"when": dict(one.when), "prices": published(one.prices)}
+        | ({"constraint": {"start_date": first_day(one)}} if one.constraint else {})
+        for one in variants
+    ]
+    row = {"provider": name[0], "id": name[1], "prices": price_rows(published(judge()[name].prices), tiers)}
     price, known = price_of_service(model_from_row(row).prices[-1], Service(str(word)))
     assert known
     assert cost_picousd(usage, price) == calculated(newest.prices, usage)

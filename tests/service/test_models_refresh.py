@@ -19,7 +19,7 @@ from llmroute.registry.catalogue_file import PREVIOUS, render_catalogue, shipped
 from llmroute.service.client import LLMService
 from llmroute.service.models.refresh import prepare
 from tests.support.model_server import ModelServer
-from tests.support.pseudo_terminal import run_on_terminal
+from tests.support.pseudo_terminal import run_on_terminal, without_escapes
 from tests.support.shell import LLMROUTE, environment, run
 from tests.support.web_server import Page, WebServer
 
@@ -292,8 +292,8 @@ def test_a_terminal_shows_how_much_is_here_unless_it_is_to_be_quiet(tmp_path: Pa
         quiet = run_on_terminal(*asked, "-q", home=tmp_path)
         piped = run(*asked, home=tmp_path)
     assert seen.code == quiet.code == piped.code == 0
-    assert f" of {len(data)} bytes" in seen.text.partition("\r")[2]
+    assert f" of {len(data)} bytes" in without_escapes(seen.text)
+    assert seen.text.rpartition("\x1b[2K")[2].startswith("catalogue of "), "the bar is removed"
     assert "llmroute: updated " in seen.text
-    assert "\x1b" not in seen.text
     assert "\r" not in quiet.text + piped.err
     assert "taken" not in quiet.text

@@ -100,10 +100,10 @@ def test_groups_come_under_the_name_of_their_dimension(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--since", "soon"), "no time"),
-        (("--since", "99999w"), "no time"),
-        (("--until", "9999-12-31"), "no time"),
-        (("--until", "2026-13-01"), "no time"),
+        (("--since", "soon"), "is not a time"),
+        (("--since", "99999w"), "is not a time"),
+        (("--until", "9999-12-31"), "is not a time"),
+        (("--until", "2026-13-01"), "is not a time"),
         (("--since", "1h", "--until", "2h"), "ends before it begins"),
         (("--period", "day", "--since", "1h"), "a period and a span"),
         (("--json", "--csv"), "exclude each other"),
