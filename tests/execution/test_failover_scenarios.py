@@ -96,6 +96,12 @@ class Stage:
             **(wanted | others | asked),
         )
 
+    def forget(self) -> None:
+        """Remove the ledger, so that no circuit is open."""
+        assert self.home is not None
+        for path in self.home.rglob("ledger.db*"):
+            path.unlink()
+
     def assert_text(self, outcome: Outcome, text: str) -> None:
         """The answer is there once, whole, and from whom it says."""
         assert outcome.response is not None, outcome.error
@@ -340,6 +346,12 @@ def test_another_answers_soon(stage: Stage, failure: str, monkeypatch: pytest.Mo
     stage.assert_text(stage.ask(), TEXT)
     bare_s = time.monotonic() - began
     stage.first = [script(stage.name)]
-    began = time.monotonic()
-    stage.assert_text(stage.ask(), OTHER)
-    assert time.monotonic() - began < SLACK * (bare_s + bound_s)
+
+    def seconds() -> float:
+        stage.forget()
+        began = time.monotonic()
+        stage.assert_text(stage.ask(), OTHER)
+        return time.monotonic() - began
+
+    # The best of three, as another process may take the processor meanwhile.
+    assert min(seconds() for _ in range(3)) < SLACK * (bare_s + bound_s)
