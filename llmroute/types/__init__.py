@@ -4,6 +4,7 @@
 # that dataclasses and named tuples take to define.
 from typing import Literal, get_args
 
+from llmroute.types.attachment import PDF, Attachment, AttachmentFacts, AttachmentKind
 from llmroute.types.model import (
     CAPABILITIES,
     PICO_PER_USD,
@@ -44,10 +45,14 @@ __all__ = [
     "DEFAULT_PREFERENCE",
     "EFFORTS",
     "MOST_ATTEMPTS",
+    "PDF",
     "PICO_PER_USD",
     "SERVICE_TIERS",
     "STRATEGIES",
     "Answered",
+    "Attachment",
+    "AttachmentFacts",
+    "AttachmentKind",
     "AttemptRecord",
     "Capability",
     "Chunk",
