@@ -24,6 +24,7 @@ HEAVY = {
     "httpx",
     "httpx._main",
     "pydantic",
+    "jsonschema",
     "rich",
     "sqlite_utils",
     "sqlite3",

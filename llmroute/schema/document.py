@@ -1,0 +1,106 @@
+"""An answer read as a document, and checked against the caller's schema."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.schema.restore import DroppedNulls, Restoration, RestoredCase
+from llmroute.schema.strict_json import parse_answer
+from llmroute.schema.subschemas import pointer
+from llmroute.schema.validity import validator_of
+from llmroute.schema.vendor_forms import NAME
+from llmroute.text.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from llmroute.schema.vendor_forms import AnswerForm
+    from llmroute.types.answer_schema import AnswerSchema
+
+MOST_ERRORS = 8
+MOST_CHARACTERS = 200
+"""The longest line about one error."""
+
+
+class AnswerDocument(NamedTuple):
+    """A document that is valid: its value as JSON has it, its text on one line, and an instance of the model class.
+
+    Without a model class, `parsed` is the value.
+    """
+
+    value: Any
+    text: str
+    parsed: Any
+
+
+class SchemaErrors(NamedTuple):
+    """Why an answer is not valid: a few short lines, each with the JSON pointer of the place where there is one."""
+
+    lines: tuple[str, ...]
+
+
+def read_document(text: str, schema: AnswerSchema, form: AnswerForm) -> AnswerDocument | SchemaErrors:
+    """Return the document that an answer in a provider's form is, or what is wrong with it."""
+    try:
+        value = parse_answer(text)
+    except ValueError as error:
+        return SchemaErrors((_line(f"not one JSON document: {error}"),))
+    try:
+        if form.wrapped:
+            if not isinstance(value, dict) or value.keys() != {NAME}:
+                return SchemaErrors((f'not an object with the only property "{NAME}"',))
+            value = value[NAME]
+        value = _restored(value, schema, form)
+        if lines := _lines(schema, value):
+            return SchemaErrors(lines)
+    except RecursionError:
+        return SchemaErrors(("nested too deeply",))
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return AnswerDocument(value, written, value) if schema.model is None else _of_model(value, written, schema.model)
+
+
+def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> Any:
+    """Return the value without nulls that stand for nothing, and, where that is not valid, with the right capitals."""
+
+    def accepts(place: str, part: Any) -> bool:
+        return bool(validator_of(schema, place).is_valid(part))
+
+    restore = partial(Restoration, schema.document, accepts=accepts)
+    if form.null_is_absent:
+        value = restore(correction=DroppedNulls()).at(value)
+    return value if validator_of(schema).is_valid(value) else restore(correction=RestoredCase()).at(value)
+
+
+def _lines(schema: AnswerSchema, value: Any) -> tuple[str, ...]:
+    from jsonschema.exceptions import best_match
+
+    errors = islice(validator_of(schema).iter_errors(value), MOST_ERRORS)
+    # The best match of one error is the part of its alternatives that says most.
+    told = filter(None, (best_match([error]) for error in errors))
+    return tuple(_lines_of((error.absolute_path, error.message) for error in told))
+
+
+def _of_model(value: Any, text: str, model: Any) -> AnswerDocument | SchemaErrors:
+    """Return the document with an instance of a pydantic class, or what its own validators say."""
+    from pydantic import ValidationError
+
+    try:
+        return AnswerDocument(value, text, model.model_validate_json(text))
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_context=False, include_input=False)
+        return SchemaErrors(tuple(_lines_of((each["loc"], each["msg"]) for each in told[:MOST_ERRORS])))
+
+
+def _lines_of(errors: Iterable[tuple[Iterable[str | int], str]]) -> Iterator[str]:
+    for path, message in errors:
+        place = pointer(list(path))
+        shown = place if len(place) <= MOST_CHARACTERS // 2 else f"{place[: MOST_CHARACTERS // 2]}…"
+        yield _line(f"{shown}: {message}" if shown else message)
+
+
+def _line(text: str) -> str:
+    plain = one_line(text[: 10 * MOST_CHARACTERS])
+    return plain if len(plain) <= MOST_CHARACTERS else f"{plain[: MOST_CHARACTERS - 1]}…"

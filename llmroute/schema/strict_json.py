@@ -1,0 +1,86 @@
+"""JSON as its standard has it: no NaN, no key twice, no half characters; and the one document in an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*")
+MOST_SHOWN = 60
+
+
+def parse(text: str) -> Any:
+    """Return the value of JSON text.
+
+    Raises:
+        ValueError: the text is no JSON; the message says what is wrong and where.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half a character") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def parse_answer(text: str) -> Any:
+    """Return the value of the one JSON document that an answer is, or that stands in it in a fenced block.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    plain = text.removeprefix("\ufeff").strip()
+    try:
+        return parse(plain)
+    except ValueError:
+        blocks = fenced_blocks(plain)
+        if not blocks:
+            raise
+    if len(blocks) > 1:
+        raise ValueError(f"there are {len(blocks)} fenced blocks in place of one JSON document")
+    return parse(blocks[0].strip())
+
+
+def fenced_blocks(text: str) -> list[str]:
+    """Return the contents of the fenced blocks of a Markdown text; the end of the text ends a block too."""
+    if (whole := re.fullmatch(r"(`{3,})(?:json)?([^`\n]*)\1", text)) is not None:
+        return [whole[2]]
+    blocks: list[str] = []
+    fence: str | None = None
+    lines: list[str] = []
+    for line in text.split("\n"):
+        bare = line.strip()
+        if fence is None:
+            if opened := _FENCE.fullmatch(line.rstrip()):
+                fence, lines = opened[1], []
+        elif bare.startswith(fence) and not bare.strip(fence[0]):
+            blocks.append("\n".join(lines))
+            fence = None
+        else:
+            lines.append(line)
+    return blocks if fence is None else [*blocks, "\n".join(lines)]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name[:MOST_SHOWN]!r} is repeated in an object")
+        found[name] = value
+    return found
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {digits[:MOST_SHOWN]} is too large")
+    return value

@@ -1,0 +1,252 @@
+"""A schema in the part of JSON Schema that a provider takes.
+
+What a provider does not take is widened and told in descriptions, since the answer is checked against the caller's
+schema afterwards; objects are closed, as all of them demand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from llmroute.schema.subschemas import resolve
+
+_SCALARS = ("string", "integer", "number", "boolean", "null")
+_STRUCTURE = ("properties", "items", "prefixItems", "enum", "const", "additionalProperties", "patternProperties")
+_TOLD = (
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),
+    *("format", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "minProperties"),
+    *("maxProperties", "propertyNames", "dependentRequired", "dependentSchemas", "dependencies", "not", "if", "then"),
+    *("else", "anyOf", "oneOf", "default", "examples", "contentEncoding", "contentMediaType"),
+)
+"""Keywords that are told in the description where the provider does not take them."""
+_CONCERNS = {
+    ("integer", "number"): ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    ("string",): ("minLength", "maxLength", "pattern", "format"),
+    ("array",): ("minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains"),
+    ("object",): ("minProperties", "maxProperties", "propertyNames", "dependentRequired"),
+}
+"""The keywords that say something of values of some types only."""
+NO_LOOKAROUND = re.compile(r"\(\?[=!<]")
+SIMPLE = re.compile(r"\(\?|\\[bB1-9]")
+
+
+class InexpressibleError(Exception):
+    """A schema has no form that the provider takes."""
+
+
+class Subset(NamedTuple):
+    """The part of JSON Schema that a provider takes.
+
+    `keywords` are kept as they are where their values are of the usual kind, `item_counts` are the values of `minItems`
+    that are taken, None for all.  `no_pattern` finds what a regular expression must not have.  With `all_required`, a
+    property that may be absent may be null instead.
+    """
+
+    keywords: frozenset[str]
+    formats: frozenset[str]
+    no_pattern: re.Pattern[str]
+    all_required: bool
+    recursive: bool
+    item_counts: tuple[int, ...] | None = None
+
+
+class Derivation:
+    """Derives the form of one schema; `definitions` are those that the form refers to, by name."""
+
+    def __init__(self, document: Any, subset: Subset) -> None:
+        self._document = document
+        self._subset = subset
+        self._names: dict[str, str] = {}
+        self.definitions: dict[str, dict[str, Any]] = {}
+
+    def form(self) -> dict[str, Any]:
+        """Return the form of the schema, without its definitions.
+
+        Raises:
+            InexpressibleError: the provider takes none.
+        """
+        derived = self._derived(self._document)
+        if "$ref" in derived:
+            derived = dict(self.definitions[derived["$ref"].rpartition("/")[2]])
+        return derived
+
+    def _derived(self, node: Any) -> dict[str, Any]:
+        if not isinstance(node, dict) or ("$id" in node and node is not self._document):
+            raise InexpressibleError
+        if "$ref" in node:
+            return self._reference(node)
+        if "allOf" in node:
+            return self._derived(self._merged(node))
+        structured = any(keyword in node for keyword in _STRUCTURE)
+        branches = next((key for key in ("anyOf", "oneOf") if key in node), None)
+        if branches and not structured:
+            shared = {"type": node["type"]} if "type" in node else {}
+            parts = [
+                shared | part if isinstance(part, dict) and "$ref" not in part else part for part in node[branches]
+            ]
+            return self._told(node, {"anyOf": [self._derived(part) for part in parts]}, but=branches)
+        types = _types(node)
+        if len(types) > 1 and not set(types) <= set(_SCALARS):
+            return {"anyOf": [self._derived({**node, "type": kind}) for kind in types]}
+        if types == ["object"]:
+            return self._told(node, self._object(node))
+        if types == ["array"]:
+            return self._told(node, self._array(node))
+        return self._told(node, _scalar(node, types))
+
+    def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
+        target = node["$ref"]
+        try:
+            found = resolve(self._document, target)
+        except LookupError:
+            raise InexpressibleError from None
+        if target in self._names:
+            name = self._names[target]
+            if name not in self.definitions and not self._subset.recursive:
+                raise InexpressibleError
+        else:
+            name = self._names[target] = self._free_name(target)
+            self.definitions[name] = self._derived(found)
+        described = {key: value for key, value in node.items() if key in ("description", *_TOLD)}
+        if described and name in self.definitions and "$ref" not in self.definitions[name]:
+            return self._told(described, self.definitions[name])
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _free_name(self, target: str) -> str:
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", target.rpartition("/")[2]).strip("_") or "root"
+        taken = set(self._names.values())
+        return next(
+            name for count in range(len(taken) + 1) if (name := f"{plain}_{count}" if count else plain) not in taken
+        )
+
+    def _merged(self, node: dict[str, Any]) -> dict[str, Any]:
+        """Return a schema with the parts of its `allOf` in it, where none contradicts another."""
+        merged = {key: value for key, value in node.items() if key != "allOf"}
+        for given in node["allOf"]:
+            part = given
+            if isinstance(part, dict) and "$ref" in part:
+                try:
+                    part = resolve(self._document, part["$ref"])
+                except LookupError:
+                    raise InexpressibleError from None
+            if not isinstance(part, dict) or "$ref" in part or "allOf" in part:
+                raise InexpressibleError
+            for key, value in part.items():
+                if key == "properties" and not merged.get(key, {}).keys() & value.keys():
+                    merged[key] = merged.get(key, {}) | value
+                elif key == "required":
+                    merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
+                elif key in ("description", "title", "$defs", "definitions", "$comment"):
+                    merged.setdefault(key, value)
+                elif merged.setdefault(key, value) != value:
+                    raise InexpressibleError
+        return merged
+
+    def _object(self, node: dict[str, Any]) -> dict[str, Any]:
+        properties, required = node.get("properties") or {}, node.get("required") or []
+        extra = node.get("additionalProperties", True)
+        open_only = not properties and extra is not False
+        # A map, whose keys the model chooses, is what no provider's form has.
+        if open_only or extra not in (True, False, {}) or node.get("patternProperties"):
+            raise InexpressibleError
+        if not isinstance(required, list) or not properties.keys() >= set(required):
+            raise InexpressibleError
+        derived = {name: self._derived(part) for name, part in properties.items()}
+        if self._subset.all_required:
+            derived = {name: part if name in required else nullable(part) for name, part in derived.items()}
+            required = list(derived)
+        return {"type": "object", "properties": derived, "required": required, "additionalProperties": False}
+
+    def _array(self, node: dict[str, Any]) -> dict[str, Any]:
+        if node.get("prefixItems") or not isinstance(node.get("items"), dict):
+            raise InexpressibleError
+        return {"type": "array", "items": self._derived(node["items"])}
+
+    def _told(self, node: dict[str, Any], derived: dict[str, Any], *, but: str | None = None) -> dict[str, Any]:
+        """Return a form with the constraints that the provider takes, and a description that tells the others."""
+        result = dict(derived)
+        told = []
+        for key in _TOLD:
+            if key not in node or key == but or not _concerns(key, derived):
+                continue
+            if self._takes(key, node[key]):
+                result[key] = node[key]
+            else:
+                told.append(f"{key}: {json.dumps(node[key], ensure_ascii=False)}")
+        parts = [node.get("description") or derived.get("description"), f"{{{', '.join(told)}}}" if told else None]
+        if described := " ".join(part for part in parts if isinstance(part, str)):
+            result["description"] = described
+        return result
+
+    def _takes(self, key: str, value: Any) -> bool:
+        if key not in self._subset.keywords:
+            return False
+        if key == "pattern":
+            return not self._subset.no_pattern.search(value)
+        if key == "format":
+            return value in self._subset.formats
+        if key == "minItems":
+            return self._subset.item_counts is None or value in self._subset.item_counts
+        # Draft 4 has booleans here.
+        return not isinstance(value, bool)
+
+
+def _concerns(key: str, derived: dict[str, Any]) -> bool:
+    """Whether a keyword says something of the values of a form."""
+    kinds = derived.get("type", [])
+    own = {kinds} if isinstance(kinds, str) else set(kinds)
+    return all(key not in keys or own & set(types) for types, keys in _CONCERNS.items())
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a form that null is valid against too."""
+    if "enum" in schema or "const" in schema:
+        return schema if None in schema.get("enum", [schema.get("const")]) else _or_null(schema)
+    if "anyOf" in schema:
+        has_null = any(part.get("type") == "null" for part in schema["anyOf"])
+        return schema if has_null else {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    if "null" in kinds:
+        return schema
+    return {**schema, "type": [*kinds, "null"]} if kinds and set(kinds) <= set(_SCALARS) else _or_null(schema)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _types(node: dict[str, Any]) -> list[str]:
+    """Return the types of a schema's values: those it names, or those that its other keywords imply."""
+    named = node.get("type")
+    if isinstance(named, str):
+        return [named]
+    if isinstance(named, list) and named and all(isinstance(kind, str) for kind in named):
+        return list(dict.fromkeys(named))
+    if "properties" in node:
+        return ["object"]
+    if "items" in node:
+        return ["array"]
+    values = node.get("enum", [node["const"]] if "const" in node else [])
+    return list(dict.fromkeys(_type_of(value) for value in values))
+
+
+def _type_of(value: Any) -> str:
+    kinds: tuple[tuple[type, str], ...] = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"))
+    if value is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(value, kind)), "object")
+
+
+def _scalar(node: dict[str, Any], types: list[str]) -> dict[str, Any]:
+    if not types or not set(types) <= set(_SCALARS):
+        raise InexpressibleError
+    derived: dict[str, Any] = {"type": types[0] if len(types) == 1 else types}
+    for key in ("enum", "const"):
+        if key in node:
+            values = node[key] if key == "enum" else [node[key]]
+            if any(isinstance(value, dict | list) for value in values):
+                raise InexpressibleError
+            derived[key] = node[key]
+    return derived
