@@ -42,7 +42,7 @@ class Anthropic:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
-        self._faults = ErrorParser("anthropic", endpoint.secrets, parse_usage=parse_usage)
+        self.faults = ErrorParser("anthropic", endpoint.secrets, parse_usage=parse_usage)
         self.base_url = versioned(endpoint.base_url or BASE_URL)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
@@ -65,13 +65,13 @@ class Anthropic:
             body["stop_sequences"] = list(prompt.stop)
         if prompt.streaming:
             body["stream"] = True
-        return HTTPRequest("POST", self.base_url + "/messages", self._headers(), to_wire(body))
+        return HTTPRequest("POST", self.base_url + "/messages", self.headers(), to_wire(body))
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
-        told = lenient_json.mapping(self._faults.read_answer(body))
+        told = lenient_json.mapping(self.faults.read_answer(body))
         if not isinstance(told.get("content"), list):
-            raise self._faults.unreadable("the answer has no content")
+            raise self.faults.unreadable("the answer has no content")
         answer = Answer()
         answer.identify(told.get("model"), told.get("id"))
         for block in lenient_json.objects(told["content"]):
@@ -84,11 +84,11 @@ class Anthropic:
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        return StreamOrWholeReader(MessageStreamReader(self._faults), self.parse_completion, no_event)
+        return StreamOrWholeReader(MessageStreamReader(self.faults), self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
-        return self._faults.from_response(status, headers, body)
+        return self.faults.from_response(status, headers, body)
 
     def render_models(self, after: str | None = None) -> HTTPRequest:
         """Render the free request that lists models, from after the model `after`."""
@@ -97,14 +97,14 @@ class Anthropic:
             from urllib.parse import quote
 
             url += "&after_id=" + quote(after, safe="")
-        return HTTPRequest("GET", url, self._headers())
+        return HTTPRequest("GET", url, self.headers())
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read a page of the model list; models that are retired already are left out."""
-        told = lenient_json.mapping(self._faults.read_answer(body, "the model list"))
+        told = lenient_json.mapping(self.faults.read_answer(body, "the model list"))
         rows = lenient_json.objects(told.get("data"))
         if not isinstance(told.get("data"), list):
-            raise self._faults.unreadable("the answer is no model list")
+            raise self.faults.unreadable("the answer is no model list")
         living = (row for row in rows if lenient_json.text(row.get("id")) and row.get("lifecycle") != "retired")
         last = lenient_json.text(told.get("last_id"))
         more = told.get("has_more") is True and bool(last) and bool(rows)
@@ -116,9 +116,10 @@ class Anthropic:
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
         """Refuse: no request was rendered that this could answer."""
-        raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
+        raise self.faults.unreadable(f"nothing asked for these {len(body)} bytes")
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request; they hold the key."""
         headers = {"content-type": "application/json", "anthropic-version": VERSION}
         return headers | ({"x-api-key": self._api_key} if self._api_key else {})
 

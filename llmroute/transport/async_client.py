@@ -110,7 +110,7 @@ class AsyncExchange:
         response = self._response
         if without_body(response):
             return
-        bounds = BodyLimits(response)
+        bounds = BodyLimits(response, any_size=self._request.is_download)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
 

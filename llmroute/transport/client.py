@@ -163,7 +163,7 @@ class Exchange(BlockingExchange):
             yield Head(response.status_code, lower_case(response.headers))
             if without_body(response):
                 return
-            bounds = BodyLimits(response)
+            bounds = BodyLimits(response, any_size=request.is_download)
             stream = response.stream
             assert isinstance(stream, httpx.SyncByteStream)
             response.stream = WatchedStream(stream, bounds, lambda: self._end(response, stream))

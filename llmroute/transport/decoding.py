@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -24,8 +25,8 @@ _MAGIC = b"\x1f\x8b"
 class BodyLimits:
     """How a body is to be read: counted, and in small pieces where it is compressed although identity was asked for."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        """Read how the body is encoded.
+    def __init__(self, response: httpx.Response, *, any_size: bool = False) -> None:
+        """Read how the body is encoded; with `any_size` it is not limited.
 
         Raises:
             BadOutputError: in another way than gzip or deflate, once; what that decodes to has no bound.
@@ -41,6 +42,7 @@ class BodyLimits:
         if self._members is not None:
             # It is undone here, for httpx reads the first of several members only.
             del response.headers["content-encoding"]
+        self._most_bytes = inf if any_size else MAX_BODY_BYTES
         self._size = 0
 
     def pieces(self, piece: bytes) -> Iterator[bytes]:
@@ -63,7 +65,7 @@ class BodyLimits:
             BadOutputError: the body is larger than MAX_BODY_BYTES.
         """
         self._size += len(piece)
-        if self._size > MAX_BODY_BYTES:
+        if self._size > self._most_bytes:
             raise BadOutputError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")
         return piece
 

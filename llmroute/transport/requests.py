@@ -9,8 +9,11 @@ import httpx
 from llmroute.version import __version__
 
 if TYPE_CHECKING:
-    from llmroute.types import HTTPRequest
+    from collections.abc import AsyncIterator
 
+    from llmroute.types import HTTPRequest, Upload
+
+_PIECE_BYTES = 64 * 1024
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
 # How much earlier than the limit of all the one of connecting is, so that what has no connection by then says so: less
 # than a request could still use, for the request's own deadline may be what limits both.
@@ -45,14 +48,32 @@ def built(
             "user-agent": _user_agent(client),
             **_HEADERS,
             **{name: _ascii(value) for name, value in request.headers.items()},
+            **({} if request.upload is None else {"content-length": str(request.upload.size)}),
         },
-        content=request.body,
+        content=request.body if request.upload is None else _FileContent(request.upload),
         timeout=httpx.Timeout(
             in_all_s,
             connect=min(connect_s, before_s),
             pool=min(in_all_s if pool_s is None else pool_s, before_s),
         ),
     )
+
+
+class _FileContent:
+    """The body of an upload, in pieces; a request that is sent again reads the file again."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        upload = self._upload
+        yield upload.before
+        left = upload.file_bytes - (1 if upload.joined else 0)
+        with upload.path.open("rb") as file:
+            while left > 0 and (piece := file.read(min(_PIECE_BYTES, left))):
+                left -= len(piece)
+                yield piece.replace(b"\n", b",") if upload.joined else piece
+        yield upload.after
 
 
 def _user_agent(client: httpx.Client | httpx.AsyncClient) -> str:

@@ -15,7 +15,17 @@ from llmroute.types.model import (
     Price,
     PriceTier,
 )
-from llmroute.types.request import EFFORTS, SERVICE_TIERS, Effort, HTTPRequest, Message, Prompt, Role, ServiceTier
+from llmroute.types.request import (
+    EFFORTS,
+    SERVICE_TIERS,
+    Effort,
+    HTTPRequest,
+    Message,
+    Prompt,
+    Role,
+    ServiceTier,
+    Upload,
+)
 from llmroute.types.response import (
     AttemptRecord,
     Chunk,
@@ -75,6 +85,7 @@ __all__ = [
     "ServiceTier",
     "SkippedModel",
     "Strategy",
+    "Upload",
     "Usage",
     "UsageSource",
     "Value",

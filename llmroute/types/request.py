@@ -1,9 +1,12 @@
 """Request types: messages, prompts and rendered HTTP requests."""
 
 # No postponed annotations: see `llmroute.types`.
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from llmroute.text.redaction import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
@@ -42,17 +45,39 @@ class Prompt(NamedTuple):
         return (*texts, self.system) if self.system else texts
 
 
+class Upload(NamedTuple):
+    """A request body that is read from a file of lines while it is sent, between the bytes `before` and `after`.
+
+    With `joined` the lines are separated by commas instead of ended by line feeds, as the items of a JSON array.
+    `file_bytes` is the size of the file.
+    """
+
+    path: "Path"
+    file_bytes: int
+    before: bytes = b""
+    after: bytes = b""
+    joined: bool = False
+
+    @property
+    def size(self) -> int:
+        """The length of the body in bytes."""
+        return len(self.before) + self.file_bytes + len(self.after) - (1 if self.joined and self.file_bytes else 0)
+
+
 class HTTPRequest(NamedTuple):
     """A request as a provider renders it.  `body` is JSON text, ready to be sent.
 
-    `window` is what a local server is asked to load the model with, where it has to be asked.
+    `window` is what a local server is asked to load the model with, where it has to be asked.  `upload` is sent in
+    place of `body`.  `is_download` says that the answer is a file, of any size.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     url: str
     headers: dict[str, str]
     body: bytes | None = None
     window: int | None = None
+    upload: Upload | None = None
+    is_download: bool = False
 
     def __repr__(self) -> str:
         """Tell everything but the headers, which hold the key, and a token in the address."""

@@ -103,3 +103,9 @@ def tool_names(expect: dict[str, Any]) -> list[str]:
     """Return the tools that an answer calls, the function of the older format among them."""
     names = [call["name"] for call in expect.get("tool_calls", [])]
     return names + ([expect["function_call"]["name"]] if expect.get("function_call") else [])
+
+
+def batch_items(*kinds: str) -> list[Any]:
+    """Return the recorded exchanges with batch APIs of some kinds (batch, file, results) as pytest parameters."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted((WIRE / "batch" / "corpus").glob("*/*.json"))]
+    return [pytest.param(item, id=item["id"]) for item in found if item["kind"] in kinds]

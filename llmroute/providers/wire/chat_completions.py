@@ -64,7 +64,7 @@ class ChatCompletions:
     def __init__(self, dialect: Dialect, endpoint: Endpoint) -> None:
         self._dialect = dialect
         self._endpoint = endpoint
-        self._faults = ErrorParser(dialect.name, endpoint.secrets, dialect.rules, parse_usage)
+        self.faults = ErrorParser(dialect.name, endpoint.secrets, dialect.rules, parse_usage)
         self.base_url = versioned(endpoint.base_url or dialect.base_url)
         self.local = dialect.local and is_loopback(self.base_url)
 
@@ -88,13 +88,13 @@ class ChatCompletions:
             body["stream"] = True
             if self._dialect.stream_options:
                 body["stream_options"] = {"include_usage": True}
-        return HTTPRequest("POST", self.base_url + "/chat/completions", self._headers(), to_wire(body))
+        return HTTPRequest("POST", self.base_url + "/chat/completions", self.headers(), to_wire(body))
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
         """Read a whole answer; the first choice is the answer."""
-        told = self._faults.read_answer(body)
+        told = self.faults.read_answer(body)
         if not isinstance(told, dict) or not isinstance(told.get("choices"), list):
-            raise self._faults.unreadable("the answer has no choices")
+            raise self.faults.unreadable("the answer has no choices")
         answer = Answer(think_tags=self._dialect.think_tags)
         answer.identify(told.get("model"), told.get("id"))
         answer.usage = parse_usage(told.get("usage"))
@@ -107,23 +107,23 @@ class ChatCompletions:
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
         """Start to read a streamed answer."""
-        streamed = ChatStreamReader(self._faults, think_tags=self._dialect.think_tags)
+        streamed = ChatStreamReader(self.faults, think_tags=self._dialect.think_tags)
         return StreamOrWholeReader(streamed, self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Say what an answer with an error status means."""
-        return self._faults.from_response(status, headers, body)
+        return self.faults.from_response(status, headers, body)
 
     def render_models(self) -> HTTPRequest:
         """Render the free request that lists models."""
-        return HTTPRequest("GET", self.base_url + "/models", self._headers())
+        return HTTPRequest("GET", self.base_url + "/models", self.headers())
 
     def parse_models(self, body: bytes) -> ModelPage:
         """Read the model list: rows under `data`, or a bare array."""
-        told = self._faults.read_answer(body, "the model list")
+        told = self.faults.read_answer(body, "the model list")
         rows = told.get("data", []) if isinstance(told, dict) else told
         if not isinstance(rows, list) and rows is not None:
-            raise self._faults.unreadable("the answer is no model list")
+            raise self.faults.unreadable("the answer is no model list")
         models = (self._dialect.parse_model(row) for row in lenient_json.objects(rows))
         return ModelPage(tuple(model for model in models if model is not None))
 
@@ -133,7 +133,7 @@ class ChatCompletions:
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
         """Refuse: no request was rendered that this could answer."""
-        raise self._faults.unreadable(f"nothing asked for these {len(body)} bytes")
+        raise self.faults.unreadable(f"nothing asked for these {len(body)} bytes")
 
     def _max_tokens_key(self, model: ModelConfig) -> str:
         if not self._dialect.max_completion_tokens:
@@ -141,7 +141,8 @@ class ChatCompletions:
         at_home = self.base_url == self._dialect.base_url
         return "max_completion_tokens" if at_home else model.parameters.max_tokens_name
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request; they hold the key."""
         headers = {"content-type": "application/json"}
         if self._endpoint.api_key:
             headers["authorization"] = f"Bearer {self._endpoint.api_key}"

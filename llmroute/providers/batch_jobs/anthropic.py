@@ -1,0 +1,169 @@
+"""Anthropic's Message Batches API: lines are part of the request that creates a job, and there are no files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from llmroute.errors import AttemptError
+from llmroute.providers.batch_jobs.job import (
+    FilePage,
+    JobLimits,
+    JobPage,
+    JobState,
+    JobStatus,
+    LineResult,
+    StoredFile,
+    record,
+    unix_s,
+)
+from llmroute.providers.errors.parser import is_error
+from llmroute.providers.wire import lenient_json
+from llmroute.providers.wire.chat_completions import to_wire
+from llmroute.types import HTTPRequest
+
+if TYPE_CHECKING:
+    from llmroute.providers.anthropic import Anthropic
+    from llmroute.types import Upload
+
+_UNRUN = frozenset(("canceled", "expired"))
+
+
+class AnthropicBatches:
+    """The batch API at one endpoint."""
+
+    limits = JobLimits(100_000, 256_000_000)
+
+    def __init__(self, provider: Anthropic) -> None:
+        self._provider = provider
+        self._url = provider.base_url + "/messages/batches"
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """Return the item of a request body."""
+        return f'{{"custom_id":"{custom_id}","params":'.encode() + body + b"}"
+
+    def render_upload(self, name: str, upload: Upload) -> HTTPRequest | None:  # noqa: ARG002
+        """Return None: there is no upload."""
+        return None
+
+    def render_files(self, name: str) -> HTTPRequest:
+        """Refuse: there are no files."""
+        raise self._provider.faults.unreadable(f"Anthropic has no file {name}")
+
+    def parse_file(self, body: bytes) -> StoredFile:
+        """Refuse: there are no files."""
+        raise self._provider.faults.unreadable(f"no file was uploaded ({len(body)} bytes)")
+
+    def parse_files(self, body: bytes) -> FilePage:
+        """Refuse: there are no files."""
+        raise self._provider.faults.unreadable(f"no files were listed ({len(body)} bytes)")
+
+    def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:  # noqa: ARG002
+        """Render the creation of a job with its lines."""
+        sent = upload._replace(before=b'{"requests":[', after=b"]}", joined=True)
+        return HTTPRequest("POST", self._url, self._provider.headers(), upload=sent)
+
+    def parse_job(self, body: bytes) -> JobStatus:
+        """Parse one job."""
+        told = self._json(body, "the batch")
+        if not lenient_json.text(told.get("id")):
+            raise self._not(told, "the batch")
+        return _status(told)
+
+    def render_status(self, vendor_id: str) -> HTTPRequest:
+        """Render the query of the status of a job."""
+        return HTTPRequest("GET", self._job_url(vendor_id), self._provider.headers())
+
+    def render_list(self) -> HTTPRequest:
+        """Render the list of jobs, newest first."""
+        return HTTPRequest("GET", f"{self._url}?limit=1000", self._provider.headers())
+
+    def parse_list(self, body: bytes, sent: HTTPRequest) -> JobPage:  # noqa: ARG002
+        """Parse a page of the list of jobs."""
+        told = self._json(body, "the list of batches")
+        if not isinstance(told.get("data"), list):
+            raise self._not(told, "the list of batches")
+        rows = [row for row in lenient_json.objects(told["data"]) if lenient_json.text(row.get("id"))]
+        jobs = tuple(map(_status, rows))
+        last = lenient_json.text(told.get("last_id")) or (jobs[-1].vendor_id if jobs else "")
+        if told.get("has_more") is not True or not last:
+            return JobPage(jobs)
+        url = f"{self._url}?limit=1000&after_id={quote(last, safe='')}"
+        return JobPage(jobs, HTTPRequest("GET", url, self._provider.headers()))
+
+    def render_cancel(self, vendor_id: str) -> HTTPRequest:
+        """Render the cancellation of a job."""
+        return HTTPRequest("POST", f"{self._job_url(vendor_id)}/cancel", self._provider.headers())
+
+    def render_results(self, status: JobStatus) -> tuple[HTTPRequest, ...]:
+        """Render the download of the results; the URL in the job, which may name another host, is not used."""
+        url = f"{self._job_url(status.vendor_id)}/results"
+        return (HTTPRequest("GET", url, self._provider.headers(), is_download=True),)
+
+    def parse_result(self, line: bytes) -> LineResult:
+        """Parse one line of results."""
+        custom_id, told = record(line)
+        result = lenient_json.mapping(told.get("result"))
+        kind = result.get("type")
+        if kind == "succeeded":
+            try:
+                completion = self._provider.parse_completion(to_wire(lenient_json.mapping(result.get("message"))))
+            except AttemptError as error:
+                return LineResult(custom_id, error=error)
+            return LineResult(custom_id, completion)
+        if kind == "errored":
+            return LineResult(custom_id, error=self._provider.faults.in_band(lenient_json.mapping(result.get("error"))))
+        if kind in _UNRUN:
+            return LineResult(custom_id, unrun=True)
+        raise ValueError("a line of results of an unknown kind")
+
+    def render_deletions(self, status: JobStatus) -> tuple[HTTPRequest, ...]:
+        """Render the deletion of the job, which deletes its results."""
+        return (HTTPRequest("DELETE", self._job_url(status.vendor_id), self._provider.headers()),)
+
+    def render_file_deletion(self, file_id: str) -> HTTPRequest:
+        """Refuse: there are no files."""
+        raise self._provider.faults.unreadable(f"Anthropic has no file {file_id}")
+
+    def _job_url(self, vendor_id: str) -> str:
+        return f"{self._url}/{quote(vendor_id, safe='')}"
+
+    def _json(self, body: bytes, what: str) -> dict[str, Any]:
+        try:
+            return lenient_json.mapping(lenient_json.read(body))
+        except ValueError:
+            raise self._provider.faults.unreadable(f"{what} is not JSON") from None
+
+    def _not(self, told: dict[str, Any], what: str) -> AttemptError:
+        if is_error(told):
+            return self._provider.faults.in_band(told)
+        return self._provider.faults.unreadable(f"the response is not {what}")
+
+
+def _status(told: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(told.get("processing_status"))
+    counts = {
+        name: lenient_json.count(count) or 0 for name, count in lenient_json.mapping(told.get("request_counts")).items()
+    }
+    ended = word == "ended"
+    state: JobState = "running"
+    if ended and told.get("cancel_initiated_at"):
+        state = "cancelled"
+    elif ended:
+        state = "expired" if counts.get("expired") and not counts.get("succeeded") else "done"
+    unanswered = sum(counts.get(name, 0) for name in ("errored", "expired", "canceled"))
+    return JobStatus(
+        vendor_id=lenient_json.text(told.get("id")),
+        state=state,
+        word=word,
+        created_s=unix_s(told.get("created_at")),
+        expires_s=unix_s(told.get("expires_at")),
+        total=sum(counts.values()) if counts else None,
+        succeeded=counts.get("succeeded") if ended else None,
+        failed=unanswered if ended and counts else None,
+    )
+
+
+def connect(provider: Anthropic) -> AnthropicBatches:
+    """Return the batch API of Anthropic at the endpoint of `provider`."""
+    return AnthropicBatches(provider)

@@ -1,0 +1,208 @@
+"""What a provider's batch API does, in the terms that all of them share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from llmroute.providers.wire import lenient_json
+
+if TYPE_CHECKING:
+    from llmroute.errors import AttemptError
+    from llmroute.providers import Provider
+    from llmroute.types import Completion, HTTPRequest, Upload
+
+JobState = Literal["queued", "running", "done", "expired", "cancelled", "failed"]
+ENDED: frozenset[JobState] = frozenset(("done", "expired", "cancelled", "failed"))
+LABEL = "llmroute_job"
+"""The key of our job id in the metadata of a provider's job."""
+WINDOW = "24h"
+
+_MODULES = {
+    "openai": "llmroute.providers.batch_jobs.openai",
+    "anthropic": "llmroute.providers.batch_jobs.anthropic",
+    "mistral": "llmroute.providers.batch_jobs.mistral",
+    "together": "llmroute.providers.batch_jobs.together",
+}
+BATCH_PROVIDERS = frozenset(_MODULES)
+
+
+class JobLimits(NamedTuple):
+    """The most lines and bytes of one job."""
+
+    lines: int
+    input_bytes: int
+
+
+class JobFault(NamedTuple):
+    """Why a job failed as a whole."""
+
+    code: str
+    message: str
+
+
+class JobStatus(NamedTuple):
+    """A job as the provider describes it; times are UNIX seconds, and None is "not reported"."""
+
+    vendor_id: str
+    state: JobState
+    word: str
+    created_s: float | None = None
+    expires_s: float | None = None
+    total: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    input_file: str | None = None
+    output_file: str | None = None
+    error_file: str | None = None
+    label: str | None = None
+    faults: tuple[JobFault, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job runs no more lines."""
+        return self.state in ENDED
+
+
+class JobPage(NamedTuple):
+    """A page of the list of jobs, newest first, and the request for the next one."""
+
+    jobs: tuple[JobStatus, ...]
+    next_request: HTTPRequest | None = None
+
+
+class StoredFile(NamedTuple):
+    """A file at the provider."""
+
+    id: str
+    name: str
+    size: int | None = None
+
+
+class FilePage(NamedTuple):
+    """A page of the list of files, and the request for the next one."""
+
+    files: tuple[StoredFile, ...]
+    next_request: HTTPRequest | None = None
+
+
+class LineResult(NamedTuple):
+    """The result of one line: a completion, an error, or neither if the provider did not run it.
+
+    `unrun` says that nothing was run, so that nothing is billed.
+    """
+
+    custom_id: str
+    completion: Completion | None = None
+    error: AttemptError | None = None
+    unrun: bool = False
+
+
+class BatchAPI(Protocol):
+    """The batch API of one provider at one endpoint."""
+
+    @property
+    def limits(self) -> JobLimits:
+        """The limits of one job."""
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """Return the line of the input for a request body, without its line feed."""
+
+    def render_upload(self, name: str, upload: Upload) -> HTTPRequest | None:
+        """Render the upload of a file of lines; None where the lines are part of `render_create`."""
+
+    def render_files(self, name: str) -> HTTPRequest:
+        """Render the request for the list of files in which that of a name can be found."""
+
+    def parse_file(self, body: bytes) -> StoredFile:
+        """Parse the response to an upload.
+
+        Raises:
+            AttemptError: it is not one.
+        """
+
+    def parse_files(self, body: bytes) -> FilePage:
+        """Parse a page of the list of files.
+
+        Raises:
+            AttemptError: it is not one.
+        """
+
+    def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:
+        """Render the creation of a job of ours; the provider's model is `model`."""
+
+    def parse_job(self, body: bytes) -> JobStatus:
+        """Parse a job: the response to its creation, to a query of its status, or to its cancellation.
+
+        Raises:
+            AttemptError: it is not one.
+        """
+
+    def render_status(self, vendor_id: str) -> HTTPRequest:
+        """Render the query of the status of a job."""
+
+    def render_list(self) -> HTTPRequest:
+        """Render the request for the list of jobs."""
+
+    def parse_list(self, body: bytes, sent: HTTPRequest) -> JobPage:
+        """Parse a page of the list of jobs, the response to `sent`.
+
+        Raises:
+            AttemptError: it is not one.
+        """
+
+    def render_cancel(self, vendor_id: str) -> HTTPRequest:
+        """Render the cancellation of a job."""
+
+    def render_results(self, status: JobStatus) -> tuple[HTTPRequest, ...]:
+        """Render the downloads of the results of a job that has ended; none where it has none."""
+
+    def parse_result(self, line: bytes) -> LineResult:
+        """Parse one line of results.
+
+        Raises:
+            ValueError: it is not one.
+        """
+
+    def render_deletions(self, status: JobStatus) -> tuple[HTTPRequest, ...]:
+        """Render the deletions of what a job that has ended left at the provider."""
+
+    def render_file_deletion(self, file_id: str) -> HTTPRequest:
+        """Render the deletion of an uploaded file."""
+
+
+def connect(name: str, provider: Provider) -> BatchAPI:
+    """Return the batch API of a provider, importing only its module."""
+    api: BatchAPI = import_module(_MODULES[name]).connect(provider)
+    return api
+
+
+def unix_s(value: object) -> float | None:
+    """Return a time as UNIX seconds, from a number or RFC 3339; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        return datetime.fromisoformat(lenient_json.text(value)).timestamp()
+    except ValueError:
+        return None
+
+
+def optional(value: object) -> str | None:
+    """Return text that is not empty, else None."""
+    return lenient_json.text(value) or None
+
+
+def record(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the custom id and the object of a line of results.
+
+    Raises:
+        ValueError: it is not an object with a custom id.
+    """
+    told = lenient_json.mapping(lenient_json.read(line))
+    custom_id = lenient_json.text(told.get("custom_id"))
+    if not custom_id:
+        raise ValueError("a line of results without a custom id")
+    return custom_id, told

@@ -1,0 +1,107 @@
+"""Mistral's batch API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from llmroute.providers.batch_jobs.file_jobs import FileJobs, joined
+from llmroute.providers.batch_jobs.job import (
+    LABEL,
+    JobFault,
+    JobLimits,
+    JobPage,
+    JobState,
+    JobStatus,
+    optional,
+    unix_s,
+)
+from llmroute.providers.wire import lenient_json
+
+if TYPE_CHECKING:
+    from llmroute.providers.wire.chat_completions import ChatCompletions
+    from llmroute.types import HTTPRequest, Upload
+
+_STATES: dict[str, JobState] = {
+    "QUEUED": "queued",
+    "SUCCESS": "done",
+    "FAILED": "failed",
+    "TIMEOUT_EXCEEDED": "expired",
+    "CANCELLED": "cancelled",
+}
+_PAGE = 100
+
+
+class MistralBatches(FileJobs):
+    """The batch API at one endpoint."""
+
+    limits = JobLimits(100_000, 512_000_000)
+
+    def __init__(self, provider: ChatCompletions) -> None:
+        super().__init__(provider, "/batch/jobs", _status)
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """Return the line of a request body."""
+        return joined({"custom_id": custom_id}, body)
+
+    def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
+        """Render the upload of the input."""
+        return self.upload("/files", {"purpose": "batch"}, name, upload)
+
+    def render_files(self, name: str) -> HTTPRequest:
+        """Render the search for a file."""
+        return self.get(f"/files?page=0&page_size={_PAGE}&purpose=batch&search={quote(name, safe='')}")
+
+    def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:  # noqa: ARG002
+        """Render the creation of a job."""
+        body = {
+            "input_files": [file_id],
+            "endpoint": "/v1/chat/completions",
+            "model": model,
+            "metadata": {LABEL: job},
+            "timeout_hours": 24,
+        }
+        return self.post(self._jobs_url, body)
+
+    def render_list(self) -> HTTPRequest:
+        """Render the first page of the list of jobs, newest first."""
+        return self._list_page(0)
+
+    def parse_list(self, body: bytes, sent: HTTPRequest) -> JobPage:
+        """Parse a page of the list of jobs."""
+        page = super().parse_list(body, sent)
+        if len(page.jobs) < _PAGE:
+            return page
+        (number,) = parse_qs(urlsplit(sent.url).query)["page"]
+        return page._replace(next_request=self._list_page(int(number) + 1))
+
+    def _list_page(self, number: int) -> HTTPRequest:
+        return self.get(f"{self._jobs_url}?page={number}&page_size={_PAGE}&order_by=-created")
+
+
+def _status(told: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(told.get("status"))
+    known = word != "QUEUED"
+    files = [name for name in lenient_json.items(told.get("input_files")) if isinstance(name, str)]
+    return JobStatus(
+        vendor_id=lenient_json.text(told.get("id")),
+        state=_STATES.get(word, "running"),
+        word=word,
+        created_s=unix_s(told.get("created_at")),
+        total=lenient_json.count(told.get("total_requests")) if known else None,
+        succeeded=lenient_json.count(told.get("succeeded_requests")) if known else None,
+        failed=lenient_json.count(told.get("failed_requests")) if known else None,
+        input_file=files[0] if files else None,
+        output_file=optional(told.get("output_file")),
+        error_file=optional(told.get("error_file")),
+        label=optional(lenient_json.mapping(told.get("metadata")).get(LABEL)),
+        faults=tuple(
+            JobFault(lenient_json.text(fault.get("code")), lenient_json.text(fault.get("message")))
+            for fault in lenient_json.objects(told.get("errors"))
+        ),
+    )
+
+
+def connect(provider: ChatCompletions) -> MistralBatches:
+    """Return the batch API of Mistral at the endpoint of `provider`."""
+    return MistralBatches(provider)

@@ -1,0 +1,69 @@
+"""Together's batch API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.providers.batch_jobs.file_jobs import FileJobs, joined
+from llmroute.providers.batch_jobs.job import WINDOW, JobFault, JobLimits, JobState, JobStatus, optional, unix_s
+from llmroute.providers.wire import lenient_json
+
+if TYPE_CHECKING:
+    from llmroute.providers.wire.chat_completions import ChatCompletions
+    from llmroute.types import HTTPRequest, Upload
+
+_STATES: dict[str, JobState] = {
+    "VALIDATING": "queued",
+    "COMPLETED": "done",
+    "FAILED": "failed",
+    "EXPIRED": "expired",
+    "CANCELLED": "cancelled",
+}
+
+
+class TogetherBatches(FileJobs):
+    """The batch API at one endpoint."""
+
+    limits = JobLimits(50_000, 100_000_000)
+
+    def __init__(self, provider: ChatCompletions) -> None:
+        super().__init__(provider, "/batches", _status)
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """Return the line of a request body."""
+        return joined({"custom_id": custom_id}, body)
+
+    def render_upload(self, name: str, upload: Upload) -> HTTPRequest:
+        """Render the upload of the input, in one call without a redirect to another host."""
+        fields = {"purpose": "batch-api", "file_name": f"{name}.jsonl", "file_type": "jsonl"}
+        return self.upload("/files/upload", fields, name, upload)
+
+    def render_files(self, name: str) -> HTTPRequest:  # noqa: ARG002 (the list has no search)
+        """Render the list of files."""
+        return self.get("/files")
+
+    def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:  # noqa: ARG002
+        """Render the creation of a job."""
+        body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": WINDOW}
+        return self.post(self._jobs_url, body)
+
+
+def _status(told: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(told.get("status"))
+    said = lenient_json.text(told.get("error"))
+    return JobStatus(
+        vendor_id=lenient_json.text(told.get("id")),
+        state=_STATES.get(word, "running"),
+        word=word,
+        created_s=unix_s(told.get("created_at")),
+        expires_s=unix_s(told.get("job_deadline")),
+        input_file=optional(told.get("input_file_id")),
+        output_file=optional(told.get("output_file_id")),
+        error_file=optional(told.get("error_file_id")),
+        faults=(JobFault("", said),) if said else (),
+    )
+
+
+def connect(provider: ChatCompletions) -> TogetherBatches:
+    """Return the batch API of Together at the endpoint of `provider`."""
+    return TogetherBatches(provider)
