@@ -1,69 +1,37 @@
-"""Circuit breakers: closed, open and half-open states, persisted in the ledger.
-
-Times are UTC milliseconds; a clock that jumps back counts as one that stands still.
-"""
+"""Circuit breakers in the ledger; `statistics.breakers` has their rules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason
-from llmroute.ledger.stats import Breaker, ProbeClaim
+from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
 
 if TYPE_CHECKING:
     import sqlite3
 
     from llmroute.circuits import BreakerRule
-    from llmroute.ledger.stats import Observation
+    from llmroute.ledger.stats import Breaker, Observation, ProbeClaim
 
-# So many failures within this long open a circuit whose rule counts failures.
-COUNTING_WINDOW_MS = 600_000
-FAILURES_TO_OPEN = 3
-# No circuit stays open for longer than this: a later end was written while the clock was ahead, and is ignored.
-LONGEST_OPEN_MS = {"endpoint": HOUR_MS, "address": HOUR_MS, "key": HOUR_MS, "model": 24 * HOUR_MS}
-LONGEST_PROBE_MS = 25 * HOUR_MS
+_KEY = ", ".join(CircuitKey._fields)
+_SELECT = f"SELECT {_KEY}, {', '.join(Circuit._fields)} FROM breakers"  # noqa: S608 (own names)
+_OF_MODEL = " WHERE provider = ? AND model IN (?, '')"
 
 
 def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
     """Return the circuits that are open, or half-open with a probe in flight."""
-    columns = "kind, provider, model, reason, open_until_ms, fingerprint, probe_until_ms"
-    sql = f"SELECT {columns} FROM breakers WHERE trips > 0"  # noqa: S608 (own names)
-    found = []
-    for kind, provider, model, reason, open_until_ms, fingerprint, probe_until_ms in db.execute(sql):
-        is_open = _is_open(kind, reason, open_until_ms, now_ms)
-        probing = not is_open and _is_probed(probe_until_ms, now_ms)
-        if is_open or probing:
-            until_ms = probe_until_ms if probing else open_until_ms
-            stored = TripReason.stored(reason)
-            found.append(Breaker(kind, provider, model, stored, until_ms, fingerprint, probing))
-    return found
-
-
-def _is_open(kind: str, reason: str, open_until_ms: int, now_ms: int) -> bool:
-    longest_ms = FOR_GOOD_MS if reason == TripReason.KEY_REFUSED else LONGEST_OPEN_MS[kind]
-    return 0 < open_until_ms - now_ms <= longest_ms
-
-
-def _is_probed(probe_until_ms: int | None, now_ms: int) -> bool:
-    return probe_until_ms is not None and 0 < probe_until_ms - now_ms <= LONGEST_PROBE_MS
+    found = (circuit.status(key, now_ms) for key, circuit in _circuits(db, " WHERE trips > 0"))
+    return [breaker for breaker in found if breaker is not None]
 
 
 def win_probe(db: sqlite3.Connection, provider: str, model: str, claim: ProbeClaim) -> bool:
     """Whether the caller may send: no circuit is open, or it has claimed the probe of each half-open one."""
-    now_ms = claim.now_ms
     half_open = []
-    columns = "kind, provider, model, reason, open_until_ms, probe_owner, probe_until_ms"
-    sql = f"SELECT {columns} FROM breakers WHERE trips > 0 AND provider = ? AND model IN (?, '') AND fingerprint = ?"  # noqa: S608 (own names)
-    for *key, reason, open_until_ms, owner, probe_until_ms in db.execute(
-        sql, (provider, model, claim.fingerprint)
-    ).fetchall():
-        if _is_open(key[0], reason, open_until_ms, now_ms):
-            if not claim.awake:
-                # It opened after the caller made its plan.
-                return False
-        elif owner != claim.owner and _is_probed(probe_until_ms, now_ms):
+    known = _circuits(db, f"{_OF_MODEL} AND trips > 0 AND fingerprint = ?", provider, model, claim.fingerprint)
+    for key, circuit in known:
+        admits = circuit.admits(key, claim)
+        if admits is False:
             return False
-        else:
+        if admits is None:
             half_open.append((claim.owner, claim.until_ms, *key))
     db.executemany(
         "UPDATE breakers SET probe_owner = ?, probe_until_ms = ? WHERE kind = ? AND provider = ? AND model = ?",
@@ -78,7 +46,7 @@ def learn_failure(db: sqlite3.Connection, observation: Observation) -> None:
         # A response of any kind proves that the address can be reached.
         db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (observation.provider,))
     db.execute(
-        "UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL WHERE provider = ? AND model IN (?, '')",
+        f"UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL{_OF_MODEL}",  # noqa: S608 (own names)
         (observation.provider, observation.model),
     )
     if observation.trip is not None:
@@ -92,33 +60,21 @@ def reset_breakers(db: sqlite3.Connection, provider: str) -> int:
 
 def close(db: sqlite3.Connection, observation: Observation) -> None:
     """Record a success: close every circuit of its provider and model."""
-    db.execute(
-        "DELETE FROM breakers WHERE provider = ? AND model IN (?, '')", (observation.provider, observation.model)
-    )
+    db.execute(f"DELETE FROM breakers{_OF_MODEL}", (observation.provider, observation.model))  # noqa: S608 (own names)
 
 
 def _trip(db: sqlite3.Connection, observation: Observation, trip: BreakerRule) -> None:
-    now_ms = observation.at_ms
-    key = (trip.kind, observation.provider, "" if trip.kind in ("key", "address") else observation.model)
-    row = db.execute(
-        "SELECT failures, since_ms, trips, open_until_ms, reason FROM breakers"
-        " WHERE kind = ? AND provider = ? AND model = ? AND fingerprint = ?",
-        (*key, observation.fingerprint),
-    ).fetchone()
-    failures, since_ms, trips, open_until_ms, reason = row or (0, now_ms, 0, 0, trip.reason)
-    is_open = _is_open(trip.kind, reason, open_until_ms, now_ms)
-    if not is_open or trip.kind == "key":
-        # Expired, or from a wrong clock; of a key, the latest rule holds.
-        open_until_ms = 0
-    if not 0 <= now_ms - since_ms <= COUNTING_WINDOW_MS and not trips:
-        failures, since_ms = 0, now_ms
-    failures += 1
-    if not trip.counts or failures >= FAILURES_TO_OPEN or trips:
-        # A failure while the circuit is open, in the same request or a concurrent one, does not count as opening again.
-        trips += not (is_open and trips)
-        open_ms = min(trip.rest_ms * 2 ** min(trips - 1, 20), trip.most_ms)
-        open_until_ms = max(open_until_ms, now_ms + open_ms)
+    key = key_of(observation, trip)
+    known = _circuits(db, " WHERE kind = ? AND provider = ? AND model = ?", *key)
+    circuit = tripped(known[0][1] if known else None, observation, trip)
+    marks = ", ".join("?" * len((*key, *circuit)))
     db.execute(
-        "INSERT OR REPLACE INTO breakers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-        (*key, trip.reason.value, failures, since_ms, trips, open_until_ms, observation.fingerprint),
+        f"INSERT OR REPLACE INTO breakers ({_KEY}, {', '.join(Circuit._fields)}) VALUES ({marks})",  # noqa: S608
+        (*key, *circuit),
     )
+
+
+def _circuits(db: sqlite3.Connection, where: str, *values: str) -> list[tuple[CircuitKey, Circuit]]:
+    split = len(CircuitKey._fields)
+    rows = db.execute(f"{_SELECT}{where}", values).fetchall()
+    return [(CircuitKey(*row[:split]), Circuit(*row[split:])) for row in rows]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from llmroute.circuits import HOUR_MS
-from llmroute.ledger.latency import Latency, faded, first
+from llmroute.ledger.latency import Latency, first
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
-from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS, Observation, StatsSnapshot
+from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, evidence
+from llmroute.ledger.stats import Observation, StatsSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,32 +20,16 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-OUTPUT_LENGTH_HALF_LIFE_MS = 30 * 24 * HOUR_MS
-
-RETRY_TOKENS = 20.0
-TOKENS_PER_SUCCESS = 0.2
-TOKENS_PER_MS = 1 / 60_000
-
 
 def recall(db: sqlite3.Connection, *, bucket: int, effort: str, task: str = "", now_ms: int) -> StatsSnapshot:
     """Read what is known of calls of this size and effort, decayed to now."""
-    known: dict[str, list[tuple[str, str, str, Latency]]] = {}
-    columns = "metric, provider, model, effort, weight, log_sum, at_ms, spread, trouble, slower, since_ms"
-    for metric, provider, model, of_effort, *told in db.execute(
-        f"SELECT {columns} FROM latencies WHERE bucket = ?",  # noqa: S608 (own names)
-        (bucket,),
-    ):
-        known.setdefault(metric, []).append((provider, model, of_effort, Latency(*told)))
-    latencies = {
-        (provider, model, metric): latency.evidence(now_ms, len(every))
-        for metric, every in known.items()
-        for provider, model, of_effort, latency in every
-        if of_effort == effort
-    }
+    columns = ", ".join((*LatencyKey._fields, *Latency._fields))
+    split = len(LatencyKey._fields)
+    rows = db.execute(f"SELECT {columns} FROM latencies WHERE bucket = ?", (bucket,))  # noqa: S608 (own names)
+    latencies = evidence(((LatencyKey(*row[:split]), Latency(*row[split:])) for row in rows), effort, now_ms)
     reliabilities = {}
-    for provider, model, ok, calls, at_ms in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
-        kept = faded(now_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
-        reliabilities[provider, model] = (ok * kept, calls * kept)
+    for provider, model, *counts in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
+        reliabilities[provider, model] = Reliability(*counts).decayed(now_ms)
     return StatsSnapshot(latencies, _output_lengths(db, effort, task), reliabilities, open_breakers(db, now_ms))
 
 
@@ -84,25 +69,29 @@ def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
 
 def retry_tokens(db: sqlite3.Connection, provider: str, now_ms: int) -> float:
     """Return how many retries a provider has left."""
-    row = db.execute("SELECT tokens, at_ms FROM retry_tokens WHERE provider = ?", (provider,)).fetchone()
-    return RETRY_TOKENS if row is None else min(RETRY_TOKENS, row[0] + max(now_ms - row[1], 0) * TOKENS_PER_MS)
+    return _tokens(db, provider).left(now_ms)
 
 
 def spend_retry_token(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
     """Take one of a provider's retries."""
-    _set_tokens(db, provider, max(retry_tokens(db, provider, now_ms) - 1, 0.0), now_ms)
+    _set_tokens(db, provider, _tokens(db, provider).after_retry(now_ms))
 
 
 def _earn_tokens(db: sqlite3.Connection, successes: Sequence[Observation]) -> None:
     for (provider,), own in _by(lambda lesson: (lesson.provider,), successes):
-        now_ms = own[-1].at_ms
-        tokens = retry_tokens(db, provider, now_ms)
-        if tokens < RETRY_TOKENS:
-            _set_tokens(db, provider, min(tokens + TOKENS_PER_SUCCESS * len(own), RETRY_TOKENS), now_ms)
+        before = _tokens(db, provider)
+        after = before.after_successes(len(own), own[-1].at_ms)
+        if after != before:
+            _set_tokens(db, provider, after)
 
 
-def _set_tokens(db: sqlite3.Connection, provider: str, tokens: float, now_ms: int) -> None:
-    db.execute("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (provider, tokens, now_ms))
+def _tokens(db: sqlite3.Connection, provider: str) -> RetryTokens:
+    row = db.execute("SELECT tokens, at_ms FROM retry_tokens WHERE provider = ?", (provider,)).fetchone()
+    return RetryTokens(*row) if row else UNUSED_RETRIES
+
+
+def _set_tokens(db: sqlite3.Connection, provider: str, tokens: RetryTokens) -> None:
+    db.execute("INSERT OR REPLACE INTO retry_tokens VALUES (?, ?, ?)", (provider, *tokens))
 
 
 def _by(key: Callable[[Observation], Key], lessons: Iterable[Observation]) -> Iterable[tuple[Key, list[Observation]]]:
@@ -122,7 +111,7 @@ def _learn_latencies(db: sqlite3.Connection, lessons: Sequence[Observation]) -> 
 def _learn_latency(
     db: sqlite3.Connection, key: tuple[str, str, str, int, str], observed: Iterable[tuple[float | None, int]]
 ) -> None:
-    told = [(max(seconds, 1e-6), at_ms) for seconds, at_ms in observed if seconds is not None]
+    told = [(max(seconds, SHORTEST_S), at_ms) for seconds, at_ms in observed if seconds is not None]
     if not told:
         return
     row = db.execute(
@@ -145,20 +134,17 @@ def _learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation]
             " WHERE provider = ? AND model = ? AND effort = ? AND task = ?",
             key,
         ).fetchone()
-        answers, tokens, at_ms = row or (0.0, 0.0, own[0].at_ms)
+        known = OutputLengths(*row) if row else OutputLengths(0.0, 0.0, own[0].at_ms)
         for lesson in own:
-            kept = faded(lesson.at_ms - at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
-            answers, tokens = answers * kept + 1, tokens * kept + (lesson.output_tokens or 0)
-            at_ms = max(at_ms, lesson.at_ms)
-        db.execute("INSERT OR REPLACE INTO output_lengths VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, answers, tokens, at_ms))
+            known = known.joined(lesson.output_tokens or 0, lesson.at_ms)
+        db.execute("INSERT OR REPLACE INTO output_lengths VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
 def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     telling = (lesson for lesson in lessons if lesson.succeeded is not None)
     for key, own in _by(lambda lesson: (lesson.provider, lesson.model), telling):
         row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
-        ok, calls, at_ms = row or (0.0, 0.0, own[0].at_ms)
+        known = Reliability(*row) if row else Reliability(0.0, 0.0, own[0].at_ms)
         for lesson in own:
-            kept = faded(lesson.at_ms - at_ms, RELIABILITY_HALF_LIFE_MS)
-            ok, calls, at_ms = ok * kept + bool(lesson.succeeded), calls * kept + 1, lesson.at_ms
-        db.execute("INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)", (*key, ok, calls, at_ms))
+            known = known.joined(lesson.at_ms, succeeded=bool(lesson.succeeded))
+        db.execute("INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)", (*key, *known))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
 from llmroute.ledger import latency
 from llmroute.ledger.sqlite import breakers, observations
-from llmroute.ledger.sqlite.breakers import LONGEST_OPEN_MS
-from llmroute.ledger.sqlite.observations import RETRY_TOKENS
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS
+from llmroute.ledger.statistics.decayed import RETRY_TOKENS
 from llmroute.ledger.stats import Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import Evidence, estimate

@@ -1,0 +1,170 @@
+"""All that calls have taught, as one value that observations are folded into, for a ledger that keeps it as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.ledger.latency import Latency, first
+from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
+from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.stats import StatsSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmroute.ledger.stats import Observation, ProbeClaim
+
+SHORTEST_S = 1e-6
+
+
+class LatencyKey(NamedTuple):
+    """What a latency is of."""
+
+    provider: str
+    model: str
+    effort: str
+    bucket: int
+    metric: str
+
+
+class LengthKey(NamedTuple):
+    """What output lengths are of; an empty task is none."""
+
+    provider: str
+    model: str
+    effort: str
+    task: str
+
+
+@dataclass(slots=True)
+class Memory:
+    """The statistics of calls by what they are about."""
+
+    latencies: dict[LatencyKey, Latency] = field(default_factory=dict)
+    lengths: dict[LengthKey, OutputLengths] = field(default_factory=dict)
+    reliabilities: dict[tuple[str, str], Reliability] = field(default_factory=dict)
+    circuits: dict[CircuitKey, Circuit] = field(default_factory=dict)
+    retries: dict[str, RetryTokens] = field(default_factory=dict)
+
+    def learn(self, seen: Observation) -> None:
+        """Fold one observation into the statistics."""
+        about = (seen.provider, seen.model)
+        for metric, seconds in (("ttft", seen.ttft_s), ("per_token", seen.per_token_s)):
+            if seconds is not None:
+                key = LatencyKey(*about, seen.effort, seen.bucket, metric)
+                known, took_s = self.latencies.get(key), max(seconds, SHORTEST_S)
+                self.latencies[key] = known.joined(took_s, seen.at_ms) if known else first(took_s, seen.at_ms)
+        if seen.output_tokens is not None:
+            of_task = LengthKey(*about, seen.effort, seen.task)
+            lengths = self.lengths.get(of_task, OutputLengths(0.0, 0.0, seen.at_ms))
+            self.lengths[of_task] = lengths.joined(seen.output_tokens, seen.at_ms)
+        if seen.succeeded is not None:
+            reliability = self.reliabilities.get(about, Reliability(0.0, 0.0, seen.at_ms))
+            self.reliabilities[about] = reliability.joined(seen.at_ms, succeeded=seen.succeeded)
+        if seen.succeeded:
+            self._close(seen.provider, seen.model)
+            retries = self.retries.get(seen.provider, UNUSED_RETRIES)
+            self.retries[seen.provider] = retries.after_successes(1, seen.at_ms)
+        else:
+            self._learn_failure(seen)
+
+    def spend_retry(self, provider: str, now_ms: int) -> None:
+        """Take one of a provider's retries."""
+        self.retries[provider] = self.retries.get(provider, UNUSED_RETRIES).after_retry(now_ms)
+
+    def retries_left(self, provider: str, now_ms: int) -> float:
+        """Return how many retries a provider has left."""
+        return self.retries.get(provider, UNUSED_RETRIES).left(now_ms)
+
+    def reset(self, provider: str) -> int:
+        """Close every circuit of a provider; return how many were not closed."""
+        closed = [key for key in self.circuits if key.provider == provider]
+        for key in closed:
+            del self.circuits[key]
+        return len(closed)
+
+    def half_open(self, provider: str, model: str, claim: ProbeClaim) -> list[CircuitKey] | None:
+        """Return the circuits whose probe a caller must take before it sends; None if it may not send."""
+        found = []
+        for key, circuit in self.circuits.items():
+            covers = key.provider == provider and key.model in (model, "")
+            if covers and circuit.trips > 0 and circuit.fingerprint == claim.fingerprint:
+                admits = circuit.admits(key, claim)
+                if admits is False:
+                    return None
+                if admits is None:
+                    found.append(key)
+        return found
+
+    def snapshot(self, *, bucket: int, effort: str, task: str, now_ms: int) -> StatsSnapshot:
+        """Return what is known of calls of a size and an effort, decayed to now."""
+        of_bucket = ((key, latency) for key, latency in self.latencies.items() if key.bucket == bucket)
+        statuses = (circuit.status(key, now_ms) for key, circuit in self.circuits.items())
+        return StatsSnapshot(
+            evidence(of_bucket, effort, now_ms),
+            self._output_lengths(effort, task),
+            {about: reliability.decayed(now_ms) for about, reliability in self.reliabilities.items()},
+            [breaker for breaker in statuses if breaker is not None],
+        )
+
+    def as_json(self) -> dict[str, list[list[Any]]]:
+        """Return the statistics as lists of keys and values."""
+        return {
+            "latencies": [[*key, *value] for key, value in self.latencies.items()],
+            "lengths": [[*length, *value] for length, value in self.lengths.items()],
+            "reliabilities": [[*about, *value] for about, value in self.reliabilities.items()],
+            "circuits": [[*circuit, *value] for circuit, value in self.circuits.items()],
+            "retries": [[provider, *value] for provider, value in self.retries.items()],
+        }
+
+    @classmethod
+    def of_json(cls, told: dict[str, list[list[Any]]]) -> Memory:
+        """Return the statistics that `as_json` wrote."""
+        return cls(
+            {LatencyKey(*row[:5]): Latency(*row[5:]) for row in told.get("latencies", ())},
+            {LengthKey(*row[:4]): OutputLengths(*row[4:]) for row in told.get("lengths", ())},
+            {(row[0], row[1]): Reliability(*row[2:]) for row in told.get("reliabilities", ())},
+            {CircuitKey(*row[:3]): Circuit(*row[3:]) for row in told.get("circuits", ())},
+            {row[0]: RetryTokens(*row[1:]) for row in told.get("retries", ())},
+        )
+
+    def _learn_failure(self, seen: Observation) -> None:
+        if seen.answered:
+            # A response of any kind proves that the address can be reached.
+            self.circuits.pop(CircuitKey("address", seen.provider, ""), None)
+        for key, circuit in self.circuits.items():
+            if key.provider == seen.provider and key.model in (seen.model, ""):
+                self.circuits[key] = circuit._replace(probe_owner=None, probe_until_ms=None)
+        if seen.trip is not None:
+            key = key_of(seen, seen.trip)
+            self.circuits[key] = tripped(self.circuits.get(key), seen, seen.trip)
+
+    def _close(self, provider: str, model: str) -> None:
+        for key in [key for key in self.circuits if key.provider == provider and key.model in (model, "")]:
+            del self.circuits[key]
+
+    def _output_lengths(self, effort: str, task: str) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+        found: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+        for key, lengths in self.lengths.items():
+            if key.effort == effort:
+                of_task = lengths[:2] if key.task == task and task else (0.0, 0.0)
+                before = found.get((key.provider, key.model), (0.0, 0.0, 0.0, 0.0))
+                after = [old + new for old, new in zip(before, (*lengths[:2], *of_task), strict=True)]
+                found[key.provider, key.model] = (after[0], after[1], after[2], after[3])
+        return found
+
+
+def evidence(
+    latencies: Iterable[tuple[LatencyKey, Latency]], effort: str, now_ms: int
+) -> dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]:
+    """Return the latencies of an effort by (provider, model, metric), from those of all efforts of a size bucket."""
+    known: dict[str, list[tuple[LatencyKey, Latency]]] = {}
+    for key, latency in latencies:
+        known.setdefault(key.metric, []).append((key, latency))
+    return {
+        (key.provider, key.model, metric): latency.evidence(now_ms, len(every))
+        for metric, every in known.items()
+        for key, latency in every
+        if key.effort == effort
+    }

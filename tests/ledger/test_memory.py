@@ -1,0 +1,64 @@
+"""What calls teach is the same in memory, in its JSON and in the tables of SQLite."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.statistics.memory import Memory
+from llmroute.ledger.stats import ProbeClaim
+from tests.ledger.sqlite.test_observations import NOW, db, lesson, lessons
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from llmroute.ledger.stats import Observation
+
+__all__ = ["db"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taught=st.lists(lessons, max_size=12), spent=st.integers(0, 30))
+def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
+    db: sqlite3.Connection, taught: list[Observation], spent: int
+) -> None:
+    memory = Memory()
+    db.execute("BEGIN")
+    try:
+        for _ in range(spent):
+            observations.spend_retry_token(db, "openai", NOW)
+            memory.spend_retry("openai", NOW)
+        for one in taught:
+            observations.learn(db, [one])
+            memory = Memory.of_json(json.loads(json.dumps(memory.as_json())))
+            memory.learn(one)
+        for provider in ("openai", "mistral"):
+            left = memory.retries_left(provider, NOW)
+            assert left == pytest.approx(observations.retry_tokens(db, provider, NOW))
+        for bucket in range(3):
+            stored = observations.recall(db, bucket=bucket, effort="", task="chat", now_ms=NOW)
+            held = memory.snapshot(bucket=bucket, effort="", task="chat", now_ms=NOW)
+            assert held.latencies == stored.latencies
+            assert held.reliabilities == stored.reliabilities
+            assert sorted(held.breakers) == sorted(stored.breakers)
+            assert held.output_lengths.keys() == stored.output_lengths.keys()
+            for about, lengths in held.output_lengths.items():
+                assert lengths == pytest.approx(stored.output_lengths[about])
+        claim = ProbeClaim("me", NOW, NOW + 1000, "old")
+        may_send = memory.half_open("openai", "a", claim) is not None
+        assert may_send == breakers.win_probe(db, "openai", "a", claim)
+    finally:
+        db.execute("ROLLBACK")
+
+
+def test_a_reset_closes_the_circuits_of_one_provider() -> None:
+    memory = Memory()
+    memory.learn(lesson(NOW, "UnreachableError"))
+    memory.learn(lesson(NOW, "UnreachableError", provider="mistral"))
+    assert memory.reset("openai") == 1
+    assert [key.provider for key in memory.circuits] == ["mistral"]
