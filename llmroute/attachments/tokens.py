@@ -113,27 +113,24 @@ _OLLAMA: Final = _Formula(lambda _width, _height: OLLAMA_IMAGE_TOKENS, OLLAMA_IM
 _HIGH_RESOLUTION: Final = _anthropic(2_576, 4_784)
 
 _FORMULAS: Final = [
-    (re.compile(pattern), formula)
-    for pattern, formula in (
-        (r"anthropic/claude-(3|haiku-4-5|sonnet-4-|opus-4-[0156](-|$)|opus-4$)", _anthropic(1_568, 1_568)),
-        (r"anthropic/", _HIGH_RESOLUTION),
-        (r"openai/gpt-4o-mini", _openai_tiles(2_833, 5_667)),
-        (r"openai/gpt-4\.1-mini", _openai_patches(1.62, 6_144)),
-        (r"openai/gpt-4\.1-nano", _openai_patches(2.46, 6_144)),
-        (r"openai/gpt-4", _openai_tiles(85, 170)),
-        (r"openai/gpt-5-mini", _openai_patches(1.2, 6_144)),
-        (r"openai/gpt-5-nano", _openai_patches(1.5, 6_144)),
-        (r"openai/gpt-5(\.1)?(-|$)", _openai_tiles(70, 140)),
-        (r"openai/gpt-5\.2", _openai_patches(1.2, 6_144)),
-        (r"openai/gpt-[5-9]", _openai_patches(1.2, 2_500)),
-        (r"openai/o4-mini", _openai_patches(1.72, 6_144)),
-        (r"openai/o[13]", _openai_tiles(75, 150)),
-        (r"openai/", _openai_patches(2.46, 6_144)),
-        (r"mistral/pixtral", _mistral(1_024, 16)),
-        (r"mistral/(mistral|ministral|magistral|codestral|devstral)", _mistral(1_540, 28)),
-        (r"ollama/", _OLLAMA),
-        (r"", _OPEN_MODEL),
-    )
+    (r"anthropic/claude-(3|haiku-4-5|sonnet-4-|opus-4-[0156](-|$)|opus-4$)", _anthropic(1_568, 1_568)),
+    (r"anthropic/", _HIGH_RESOLUTION),
+    (r"openai/gpt-4o-mini", _openai_tiles(2_833, 5_667)),
+    (r"openai/gpt-4\.1-mini", _openai_patches(1.62, 6_144)),
+    (r"openai/gpt-4\.1-nano", _openai_patches(2.46, 6_144)),
+    (r"openai/gpt-4", _openai_tiles(85, 170)),
+    (r"openai/gpt-5-mini", _openai_patches(1.2, 6_144)),
+    (r"openai/gpt-5-nano", _openai_patches(1.5, 6_144)),
+    (r"openai/gpt-5(\.1)?(-|$)", _openai_tiles(70, 140)),
+    (r"openai/gpt-5\.2", _openai_patches(1.2, 6_144)),
+    (r"openai/gpt-[5-9]", _openai_patches(1.2, 2_500)),
+    (r"openai/o4-mini", _openai_patches(1.72, 6_144)),
+    (r"openai/o[13]", _openai_tiles(75, 150)),
+    (r"openai/", _openai_patches(2.46, 6_144)),
+    (r"mistral/pixtral", _mistral(1_024, 16)),
+    (r"mistral/(mistral|ministral|magistral|codestral|devstral)", _mistral(1_540, 28)),
+    (r"ollama/", _OLLAMA),
+    (r"", _OPEN_MODEL),
 ]
 
 
@@ -156,4 +153,4 @@ def attachment_tokens(model: ModelConfig, attachments: Iterable[AttachmentFacts]
 
 
 def _formula_of(model: ModelConfig) -> _Formula:
-    return next(formula for pattern, formula in _FORMULAS if pattern.match(model.name))
+    return next(formula for pattern, formula in _FORMULAS if re.match(pattern, model.name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import log2
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -180,4 +180,5 @@ def _key(request: RenderedRequest) -> Hashable:
     options = request.options
     size_step = int(log2(request.size.expected_input) / SIZE_STEP)
     stop = tuple(options.stop) if isinstance(options.stop, list) else options.stop
-    return _key_options(options), options.fallbacks, stop, size_step
+    attached = tuple(replace(one, name="") for one in request.size.attachments)
+    return _key_options(options), options.fallbacks, stop, size_step, attached

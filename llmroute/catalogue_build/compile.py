@@ -26,6 +26,7 @@ OVERLAY = Path(__file__).parent / "overlay.toml"
 
 _FLAGS = {
     "supports_function_calling": "function_calling",
+    "supports_pdf_input": "pdf",
     "supports_reasoning": "reasoning",
     "supports_response_schema": "json",
     "supports_vision": "vision",
@@ -118,6 +119,8 @@ class Compiler:
         flags = {"flags": [capability for flag, capability in _FLAGS.items() if listed.get(flag)]}
         origin["flags"] = self._said_by("litellm")
         found = set(self._by_hand(flags, facts, origin)["flags"] or ())
+        if documents := facts["hand"].get("documents"):
+            found, origin["documents"] = found | set(documents["value"]), documents["source"]
         found |= set(facts.get("editorial", self.overlay["editorial"]))
         window = self._limits(name, facts, {})["context_window"]
         if window and window >= self.overlay["long_context"]:

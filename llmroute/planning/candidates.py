@@ -145,6 +145,7 @@ def _tiers(model: ModelConfig, price: Price | None) -> frozenset[str]:
 def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     """Return a candidate with its costs for a prompt of `size`."""
     model, price, stats = candidate.model, candidate.price, candidate.stats
+    size = size.for_model(model)
     longest = size.max_tokens or model.max_output or model.context_window
     effort = expected_effort(model, size.effort)
     output = output_length(effort, stats.answers, stats.task_answers, longest)

@@ -35,6 +35,11 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
         refusal = BudgetExceededError(told, hint=hint, option=option)
         refusal.of_request = True
         raise refusal
+    if unfit := [one for one in made.excluded if one.unfit]:
+        reasons = OptionText(*_reasons(made._replace(excluded=tuple(unfit)), constraints))
+        refused = NoCandidateError(OptionText("no model can serve this request: ", reasons), option="attachments")
+        refused.exit_code = exit_codes.USAGE  # another attachment, or another form of it, can be sent
+        raise refused
     if long := [one for one in made.excluded if one.too_long]:
         widest = max(long, key=lambda one: one.model.context_window or 0)
         told = f"no model can serve this request: {widest.model.name}: {widest.reason}"

@@ -49,7 +49,7 @@ def _only_asked(constraints: RoutingConstraints, options: Options, *, known: boo
     The capabilities of a model that is not in the catalogue are not checked.
     """
     return _only_hard(constraints)._replace(
-        capabilities=options.given_capabilities() if known else frozenset(),
+        capabilities=options.given_capabilities() | constraints.size.capabilities if known else frozenset(),
         max_latency_ms=options.max_latency_ms,
         min_quality=constraints.min_quality,
     )
@@ -76,7 +76,8 @@ class Planner(NamedTuple):
             RequestError: the model, provider or chain does not exist.
         """
         first, complete = self.first(request)
-        return first if complete is None else complete()
+        plan = first if complete is None else complete()
+        return plan._replace(attachments=request.size.attachments)
 
     def first(self, request: RenderedRequest) -> tuple[Plan, Callable[[], Plan] | None]:
         """Return the beginning of a plan, and a function that completes it, None if it is complete.
@@ -150,7 +151,7 @@ class Planner(NamedTuple):
         return RoutingConstraints(
             strategy=options.strategy or config.strategy,
             size=request.size,
-            capabilities=options.capabilities(),
+            capabilities=options.capabilities() | request.size.capabilities,
             local_only=options.local_only,
             prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
             max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.attachment_parts import anthropic_block, turns
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.anthropic.com/v1"
 VERSION = "2026-10-21"  # as anthropic 2.14.0 (_constants.py)
 DEFAULT_MAX_TOKENS = 16_000
-CAPABILITIES = {"image_input": "vision", "structured_outputs": "json", "thinking": "reasoning"}
+CAPABILITIES = {"image_input": "vision", "pdf_input": "pdf", "structured_outputs": "json", "thinking": "reasoning"}
 
 
 class Anthropic:
@@ -52,7 +53,7 @@ class Anthropic:
         body: dict[str, Any] = {
             "model": model.api_name,
             "max_tokens": max_tokens,
-            "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+            "messages": turns(prompt, anthropic_block),
         }
         if prompt.system:
             body["system"] = prompt.system

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import ListedModel
+from llmroute.providers.attachment_parts import mistral_part
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
@@ -30,7 +31,9 @@ def _parse_model(row: dict[str, Any]) -> ListedModel | None:
     )
 
 
-DIALECT = Dialect("mistral", "https://api.mistral.ai/v1", max_temperature=1.5, parse_model=_parse_model)
+DIALECT = Dialect(
+    "mistral", "https://api.mistral.ai/v1", max_temperature=1.5, parse_model=_parse_model, attachment=mistral_part
+)
 
 
 def connect(endpoint: Endpoint) -> ChatCompletions:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.attachment_parts import with_images
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.errors.rules import ErrorRule
 from llmroute.providers.wire import lenient_json
@@ -54,8 +55,8 @@ class Ollama:
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, with a window that the prompt and the answer fit into."""
-        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        messages += [{"role": message.role, "content": message.content} for message in prompt.messages]
+        messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        messages += with_images(prompt)
         options: dict[str, Any] = {"num_ctx": context_for(prompt, model)}
         if prompt.max_tokens is not None:
             options["num_predict"] = prompt.max_tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import ListedModel
+from llmroute.providers.attachment_parts import openai_part
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 
@@ -27,6 +28,7 @@ DIALECT = Dialect(
     service_tiers=True,
     organization_header="openai-organization",
     parse_model=_parse_model,
+    attachment=openai_part,
 )
 
 

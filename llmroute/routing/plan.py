@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from llmroute.routing.output_length import Answers, OutputLength
 from llmroute.routing.token_estimate import PromptSize
-from llmroute.types import DEFAULT_PREFERENCE, Capability, ModelConfig, Price
+from llmroute.types import DEFAULT_PREFERENCE, AttachmentFacts, Capability, ModelConfig, Price
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ class Exclusion(NamedTuple):
         admitted_by: the options, with their values, that would allow it; empty if none would.
         distance: how far it misses the limits of the caller, as a fraction of them.
         too_long: whether the request does not fit its context window.
+        unfit: whether the provider does not take the attachments.
         over_budget: the candidate, if only the budget of the request excludes it.
         whole_provider: whether the reason holds for every model of the provider, and names the provider.
     """
@@ -159,6 +160,7 @@ class Exclusion(NamedTuple):
     too_long: bool = False
     over_budget: Candidate | None = None
     whole_provider: bool = False
+    unfit: bool = False
 
 
 class Skip(NamedTuple):
@@ -179,6 +181,7 @@ class Plan(NamedTuple):
         measure: the candidate that prices are compared with: the first choice, even if it cannot be called; None
             means the first entry.
         named: whether the caller listed the models or the chain.
+        attachments: those of the request; only in a plan for display.
     """
 
     entries: tuple[RankedCandidate, ...]
@@ -188,6 +191,7 @@ class Plan(NamedTuple):
     skipped: tuple[Skip, ...] = ()
     measure: Candidate | None = None
     named: bool = False
+    attachments: tuple[AttachmentFacts, ...] = ()
 
     @property
     def first_choice(self) -> Candidate:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from llmroute.routing.plan import Candidate, RoutingConstraints
+    from llmroute.routing.token_estimate import PromptSize
+    from llmroute.types import ModelConfig
 
 
 # No circuit stays open for so long, except that of a rejected key.
@@ -161,7 +163,9 @@ def exclude(candidate: Candidate, constraints: RoutingConstraints) -> Exclusion 
         return Exclusion(
             candidate.model, reason, whole_provider=bool(candidate.unusable) and candidate.provider_unusable
         )
-    if (reason := constraints.size.too_long(candidate.model.context_window)) is not None:
+    if (reason := _unfit(candidate.model, constraints.size)) is not None:
+        return Exclusion(candidate.model, reason, unfit=True)
+    if (reason := constraints.size.for_model(candidate.model).too_long(candidate.model.context_window)) is not None:
         return Exclusion(candidate.model, reason, too_long=True)
     if (reason := _unwanted(candidate, constraints)) is not None:
         return Exclusion(candidate.model, reason)
@@ -196,6 +200,15 @@ def _unable(candidate: Candidate, constraints: RoutingConstraints) -> str | None
     if constraints.unsupported and (parameter := constraints.unsupported.get(model.name)):
         return f"does not accept {parameter}"
     return None
+
+
+def _unfit(model: ModelConfig, size: PromptSize) -> str | None:
+    """Return why the provider of a model does not take the attachments; None if it does."""
+    if not size.capabilities:
+        return None
+    from llmroute.attachments.limits import why_unfit
+
+    return why_unfit(model, size.attachments, size.worst_input)
 
 
 def _unwanted(candidate: Candidate, constraints: RoutingConstraints) -> str | None:

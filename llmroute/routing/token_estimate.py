@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, bounds, most_around, size_in_bytes
 
 if TYPE_CHECKING:
-    from llmroute.types import Prompt
+    from llmroute.types import AttachmentFacts, ModelConfig, Prompt
 
 # What role marks and separators around one message are as a rule.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
 TYPICAL_OUTPUT_TOKENS = 500
 """Of an answer to a short question by a model that does not reason."""
+_CAPABILITIES = {"image": "vision", "pdf": "pdf"}
 
 
 class PromptSize(NamedTuple):
@@ -26,6 +27,7 @@ class PromptSize(NamedTuple):
         max_tokens: the completion limit set by the caller, None if not set.
         effort: the reasoning effort set by the caller, None if not set.
         tier: the service tier set by the caller, None if not set.
+        attachments: what is attached, whose tokens depend on the model: `for_model` adds them to the input.
     """
 
     expected_input: int
@@ -35,6 +37,26 @@ class PromptSize(NamedTuple):
     max_tokens: int | None = None
     effort: str | None = None
     tier: str | None = None
+    attachments: tuple[AttachmentFacts, ...] = ()
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What a model must be able to do to read the attachments."""
+        kinds = {one.kind for one in self.attachments}
+        return frozenset(_CAPABILITIES[kind] for kind in kinds if kind in _CAPABILITIES)
+
+    def for_model(self, model: ModelConfig) -> PromptSize:
+        """Return the size with the tokens of the attachments as the model counts them."""
+        if not self.capabilities:
+            return self
+        from llmroute.attachments.tokens import attachment_tokens
+
+        tokens = attachment_tokens(model, self.attachments)
+        # What is beyond the context window is rejected, and costs nothing.
+        most = min(tokens.most, max(model.context_window or tokens.most, tokens.expected))
+        return self._replace(
+            expected_input=self.expected_input + tokens.expected, worst_input=self.worst_input + most, attachments=()
+        )
 
     def too_long(self, window: int | None) -> str | None:
         """Say that prompt and completion do not fit a context window; None when they do, or when it is unknown."""
@@ -60,6 +82,7 @@ def measure(prompt: Prompt) -> PromptSize:
         max_tokens=prompt.max_tokens,
         effort=prompt.effort,
         tier=prompt.tier,
+        attachments=tuple(one.facts for one in prompt.attachments),
     )
 
 

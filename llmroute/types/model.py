@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, get_args
 
 ModelSize = Literal["small", "medium", "large"]
 Capability = Literal[
-    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "reasoning", "vision"
+    "analysis", "code", "function_calling", "json", "long_context", "multilingual", "pdf", "reasoning", "vision"
 ]
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 PICO_PER_USD = 10**12

@@ -4,6 +4,7 @@
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from llmroute.text.redaction import shown
+from llmroute.types.attachment import Attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,13 @@ class Prompt(NamedTuple):
     effort: Effort | None = None
     streaming: bool = False
     tier: ServiceTier | None = None
+    attachments: tuple[Attachment, ...] = ()
+    """Those of text are in the messages already; the others are sent before the first message of the user."""
+
+    @property
+    def media(self) -> tuple[Attachment, ...]:
+        """The attachments that are sent beside the text: images and PDFs."""
+        return tuple(one for one in self.attachments if one.facts.kind != "text")
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
+from llmroute.types.attachment import AttachmentFacts
 from llmroute.types.values import Answered
 
 UsageSource = Literal["reported", "estimated", "implausible", "none"]
@@ -112,6 +113,7 @@ class LLMResponse(Answered):
     whole prompt, None where there are none.
     `skipped` are models that were to come before the one
     that answered, and were not called: those that the caller listed, or the strategy's own first choice.
+    `attachments` are those of the request, without their content.
     """
 
     content: str
@@ -131,6 +133,7 @@ class LLMResponse(Answered):
     refusal: str | None = None
     prompt_cut: str | None = None
     skipped: tuple[SkippedModel, ...] = ()
+    attachments: tuple[AttachmentFacts, ...] = ()
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""

@@ -146,10 +146,10 @@ def compared(fact: dict[str, Any], row: dict[str, Any]) -> list[tuple[str, Any, 
 
 
 def stated(capabilities: list[str], row: dict[str, Any]) -> set[str]:
-    """The capabilities but those that the overlay gives the row by a rule of ours."""
+    """The capabilities but those that the overlay gives the row by a rule of ours, and `pdf`, which the facts lack."""
     entry = OVER["models"][f"{row['provider']}/{row['id']}"]
     ours = {*OVER["editorial"], *entry["editorial"]} if "editorial" in entry else set()
-    return set(capabilities) - ours
+    return set(capabilities) - ours - {"pdf"}
 
 
 def prices(table: dict[str, Any]) -> dict[str, Any]:

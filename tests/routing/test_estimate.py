@@ -17,6 +17,7 @@ prompts = st.builds(
     Prompt,
     messages=st.lists(st.builds(Message, role=st.just("user"), content=texts), min_size=1, max_size=5).map(tuple),
     system=st.none() | texts,
+    attachments=st.just(()),
 )
 
 

@@ -117,7 +117,8 @@ class AttemptRecorder:
         # A pending row says what becomes of it when its end stays unknown.
         bound = self.bound
         expected = self._expected_output_tokens
-        sent = Sent(self._prompt, self._request.size, self._model, self._price, row.reserved_picousd, bound, expected)
+        size = self._request.size.for_model(self._model)
+        sent = Sent(self._prompt, size, self._model, self._price, row.reserved_picousd, bound, expected)
         return settle(sent, seen)
 
     def _settle(self, status: str, settlement: Settlement, completion: Completion | None) -> None:
@@ -170,6 +171,7 @@ class AttemptRecorder:
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
             prompt_cut=row.prompt_cut,
+            attachments=self._request.size.attachments,
         )
 
     def record(self) -> AttemptRecord:

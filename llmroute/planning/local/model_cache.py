@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute import files
 from llmroute.after_fork import start_anew_in_children
-from llmroute.errors import ContextLengthError
+from llmroute.errors import ContextLengthError, ParameterError
 from llmroute.planning.no_candidate import SHORTEN
 from llmroute.providers import ListedModel
 
@@ -129,9 +129,13 @@ def limited(model: ModelConfig, told: ListedModel, size: PromptSize) -> ModelCon
 
     Raises:
         ContextLengthError: it does not.
+        ParameterError: the model does not take the attachments.
     """
     known = with_limits(model, told)
-    if (problem := size.too_long(known.context_window)) is not None:
+    if told.capabilities is not None and (lacking := size.capabilities - known.capabilities):
+        # Some servers drop images without an error.
+        raise ParameterError(f"{model.name}: lacks {', '.join(sorted(lacking))}")
+    if (problem := size.for_model(known).too_long(known.context_window)) is not None:
         raise ContextLengthError(f"{model.name}: {problem}", hint=SHORTEN)
     return known
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
+from llmroute.providers.attachment_parts import image_url, turns
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from llmroute.errors import AttemptError
     from llmroute.providers import Endpoint
     from llmroute.providers.errors.rules import ErrorRule
-    from llmroute.types import Completion, ModelConfig, Prompt
+    from llmroute.types import Attachment, Completion, ModelConfig, Prompt
 
 
 def _name_only(row: dict[str, Any]) -> ListedModel | None:
@@ -41,6 +42,7 @@ class Dialect(NamedTuple):
     takes the limit under that name for every model; behind another address the model's own name for it holds.
     `parse_model` reads a row of the model list, None for one that does not chat.  `think_tags` says that models may
     write their thinking in front of the answer.  `rules` are errors that mean something else here.
+    `attachment` renders an image or a PDF as a part of a message.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Dialect(NamedTuple):
     rules: tuple[ErrorRule, ...] = ()
     local: bool = False
     service_tiers: bool = False
+    attachment: Callable[[Attachment], dict[str, Any]] = image_url
 
 
 class ChatCompletions:
@@ -71,8 +74,8 @@ class ChatCompletions:
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer; what the model does not take is left out."""
         limits = model.parameters
-        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        messages += [{"role": message.role, "content": message.content} for message in prompt.messages]
+        messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        messages += turns(prompt, self._dialect.attachment)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages}
         warmth = temperature(prompt, limits, self._dialect.max_temperature)
         if warmth is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.attachments.tokens import OLLAMA_IMAGE_TOKENS
 from llmroute.providers.wire import lenient_json
 from llmroute.text.token_bounds import TEMPLATE_TOKENS, bounds, most_around, size_in_bytes
 from llmroute.types import PromptCut
@@ -23,16 +24,17 @@ HALF_MARGIN = 8
 
 
 class SentPrompt(NamedTuple):
-    """What a request asked Ollama to read: the texts, the window, and the room for the answer in it."""
+    """What a request asked Ollama to read: the texts, the window, the room for the answer in it, and the images."""
 
     texts: tuple[str, ...]
     window: int | None
     answer: int
+    images: int = 0
 
     @property
     def around(self) -> int:
         """Tokens that are in the prompt beside its texts, at most."""
-        return most_around(len(self.texts))
+        return most_around(len(self.texts)) + self.images * OLLAMA_IMAGE_TOKENS
 
     @property
     def widest(self) -> int:
@@ -45,7 +47,8 @@ def context_for(prompt: Prompt, model: ModelConfig) -> int:
 
     Never less than the model's own setting, and never more than the window it was made for.
     """
-    asked = SentPrompt(prompt.texts, None, max(ANSWER_RESERVE, prompt.max_tokens or 0))
+    answer = max(ANSWER_RESERVE, prompt.max_tokens or 0)
+    asked = SentPrompt(prompt.texts, None, answer, len(prompt.media))
     needed = bounds(asked.texts).most + asked.around + asked.answer
     own = model.own_window or 0
     return min(own if needed <= own else max(_step(needed), own), model.context_window or MAX_WINDOW)
@@ -55,9 +58,11 @@ def _read_from(sent: HTTPRequest) -> SentPrompt:
     """Return what a request asked for."""
     body = lenient_json.mapping(lenient_json.read(sent.body or b"{}"))
     options = lenient_json.mapping(body.get("options"))
-    texts = (lenient_json.text(message.get("content")) for message in lenient_json.objects(body.get("messages")))
+    messages = lenient_json.objects(body.get("messages"))
+    texts = (lenient_json.text(message.get("content")) for message in messages)
+    images = sum(len(lenient_json.items(message.get("images"))) for message in messages)
     answer = max(ANSWER_RESERVE, lenient_json.count(options.get("num_predict")) or 0)
-    return SentPrompt(tuple(texts), lenient_json.count(options.get("num_ctx")), answer)
+    return SentPrompt(tuple(texts), lenient_json.count(options.get("num_ctx")), answer, images)
 
 
 def cut_of(sent: HTTPRequest | None, usage: Usage) -> PromptCut | None:
