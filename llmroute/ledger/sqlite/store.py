@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import Cap
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.sqlite.connection import Connect
+    from llmroute.ledger.sqlite.jobs import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot
     from llmroute.ledger.stats import Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
@@ -182,6 +183,13 @@ class Ledger:
 
         with self.connection.snapshot() as db:
             yield SQLiteSnapshot(db, self.path)
+
+    @property
+    def jobs(self) -> SQLiteJobs:
+        """The journal of batch jobs."""
+        from llmroute.ledger.sqlite.jobs import SQLiteJobs
+
+        return SQLiteJobs(self.connection, self._require_triggers)
 
     def fill_sums(self) -> None:
         """Sum the days that the coarser tables lack; see `backfill.fill`."""

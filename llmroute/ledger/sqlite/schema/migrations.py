@@ -8,10 +8,20 @@ import time
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.sqlite.schema.rollups import WORDS
-from llmroute.ledger.sqlite.schema.tables import ATTEMPTS, BILLING, BUDGETS, COARSE, CUTS, LENGTHS, MEMORY, TROUBLE
+from llmroute.ledger.sqlite.schema.tables import (
+    ATTEMPTS,
+    BILLING,
+    BUDGETS,
+    COARSE,
+    CUTS,
+    JOBS,
+    LENGTHS,
+    MEMORY,
+    TROUBLE,
+)
 
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS)
+MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS, JOBS)
 
 # The first with STRICT tables, of 2021-11-27.
 OLDEST_SQLITE = (3, 37, 0)

@@ -289,3 +289,51 @@ INSERT INTO output_lengths
         AND finish_reason IN ('stop', 'tool_calls')
     GROUP BY 1, 2, 3, 4;
 """
+
+JOBS = """
+CREATE TABLE jobs (
+    -- A job at the batch API of a provider; `ledger.jobs.Job` says what each column means.
+    id TEXT NOT NULL PRIMARY KEY,
+    run TEXT NOT NULL,
+    output TEXT,
+    input_digest TEXT NOT NULL,
+    options_digest TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    -- submitting, queued, running, done, expired, cancelled, failed
+    phase TEXT NOT NULL,
+    lines INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    price TEXT,
+    sealed INTEGER NOT NULL,
+    upload_begun_ms INTEGER,
+    file_id TEXT,
+    create_begun_ms INTEGER,
+    vendor_id TEXT,
+    submitted_ms INTEGER,
+    expires_ms INTEGER,
+    fault TEXT,
+    cancel_ms INTEGER,
+    delivered_ms INTEGER,
+    cleaned_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_lines (
+    -- A line of a job; its attempt in `attempts` has the id of the job, a hyphen and `n` for its request id.
+    job TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    -- The place in the input, from 0, and the id there as JSON.
+    position INTEGER NOT NULL,
+    line_id TEXT NOT NULL,
+    -- reserved, answered, failed, unanswered
+    state TEXT NOT NULL,
+    expected_input INTEGER NOT NULL,
+    worst_input INTEGER NOT NULL,
+    max_tokens INTEGER,
+    expected_output INTEGER NOT NULL,
+    PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX job_lines_by_position ON job_lines (job, position);
+"""

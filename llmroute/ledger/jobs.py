@@ -1,0 +1,192 @@
+"""The journal of batch jobs: what was reserved, submitted, settled and delivered, whatever database stores it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+from llmroute.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from llmroute.errors import BudgetExceededError
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.port import Pending
+
+JobPhase = Literal["submitting", "queued", "running", "done", "expired", "cancelled", "failed"]
+LineState = Literal["reserved", "answered", "failed", "unanswered"]
+"""Of a line: reserved until it is settled; then answered, failed with an error, or not run, which costs nothing."""
+
+_ENDS: Final = frozenset(("done", "expired", "cancelled", "failed"))
+# A job whose submission was rejected for now is submitted again.
+_NEXT: Final[dict[str, frozenset[str]]] = {
+    "submitting": frozenset(("queued", "running")) | _ENDS,
+    "queued": frozenset(("submitting", "running")) | _ENDS,
+    "running": frozenset(("submitting", "queued")) | _ENDS,
+}
+
+
+class Job(NamedTuple):
+    """A job; times are UTC milliseconds, and None is "not yet" or "unknown".
+
+    Attributes:
+        id: our id, the prefix of the custom ids of its lines.
+        run: the run that it belongs to; all jobs of a run have one output, input and deadline.
+        output: the absolute path of the results file, None for the library.
+        input_digest, options_digest: what the run was started with.
+        price: the batch price that its lines were reserved at, as JSON.
+        sealed: whether all of its lines are reserved and in the file to upload.
+        create_begun_ms: when its creation was first sent, so that it may exist at the provider.
+        submitted_ms: when the provider confirmed it.
+        cancel_ms: when its cancellation was requested.
+        delivered_ms: when all of its results were written to the output.
+        cleaned_ms: when its files at the provider were deleted, or were to be kept.
+    """
+
+    id: str
+    run: str
+    output: str | None
+    input_digest: str
+    options_digest: str
+    provider: str
+    model: str
+    phase: JobPhase
+    lines: int
+    created_ms: int
+    deadline_ms: int
+    price: str | None = None
+    sealed: bool = False
+    upload_begun_ms: int | None = None
+    file_id: str | None = None
+    create_begun_ms: int | None = None
+    vendor_id: str | None = None
+    submitted_ms: int | None = None
+    expires_ms: int | None = None
+    fault: str | None = None
+    cancel_ms: int | None = None
+    delivered_ms: int | None = None
+    cleaned_ms: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the provider runs no more lines of it."""
+        return self.phase in _ENDS
+
+    def moved(self, phase: JobPhase) -> Job:
+        """Return the job in another phase.
+
+        Raises:
+            LedgerError: a job that has ended does not begin again.
+        """
+        if phase != self.phase and phase not in _NEXT.get(self.phase, ()):
+            raise LedgerError(f"job {self.id} is {self.phase} and cannot become {phase}")
+        return self._replace(phase=phase)
+
+
+class JobLine(NamedTuple):
+    """A line of a job: what its settlement needs, without its text.
+
+    `position` is its place in the input, from 0, and `line_id` its id there, as JSON.  The tokens are those of
+    `PromptSize`; `max_tokens` is the limit that was sent.
+    """
+
+    n: int
+    position: int
+    line_id: str
+    state: LineState
+    expected_input: int
+    worst_input: int
+    max_tokens: int | None
+    expected_output: int
+
+
+class NewLine(NamedTuple):
+    """A line to reserve, and its attempt."""
+
+    line: JobLine
+    pending: Pending
+
+
+class LineEnd(NamedTuple):
+    """The end of a line and of its attempt."""
+
+    n: int
+    state: LineState
+    row: AttemptRow
+
+
+class PlacedLine(NamedTuple):
+    """The latest job of a line of the input, and its state in it."""
+
+    job: str
+    n: int
+    state: LineState
+
+
+class JobSums(NamedTuple):
+    """Lines of a job by what became of them, and its money in pico-USD."""
+
+    answered: int
+    failed: int
+    unanswered: int
+    cost_picousd: int
+    reserved_picousd: int
+
+
+class JobJournal(Protocol):
+    """The journal of an open ledger.  Every method raises LedgerError where the ledger cannot be read or written.
+
+    Each change is one transaction with what it does to reservations.
+    """
+
+    def add(self, job: Job) -> None:
+        """Add a job."""
+
+    def save(self, job: Job) -> None:
+        """Save the fields of a job that change."""
+
+    def reserve(self, job: str, lines: Sequence[NewLine]) -> list[BudgetExceededError | None]:
+        """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job."""
+
+    def settle(self, job: str, ends: Sequence[LineEnd]) -> list[bool]:
+        """Settle lines; return for each whether it was still reserved: a settled line does not change."""
+
+    def release(self, job: str, error: str, now_ms: int) -> int:
+        """Release the reserved lines of a job, which were not run; return how many."""
+
+    def lose(self, job: str, error: str, now_ms: int) -> int:
+        """Settle the reserved lines of a job whose results are lost: their cost is unknown; return how many."""
+
+    def drop(self, job: str, now_ms: int) -> None:
+        """Release the lines of a job that was never submitted, and delete it with its lines."""
+
+    def jobs(self, *, run: str | None = None, output: str | None = None) -> list[Job]:
+        """Return jobs, oldest first: all, or those of a run or of an output."""
+
+    def job(self, job: str) -> Job | None:
+        """Return a job by its id, None if there is none."""
+
+    def placed(self, run: str, first: int, last: int) -> dict[int, PlacedLine]:
+        """Return the lines of a run that are in jobs, by position, from `first` to `last`, both included."""
+
+    def lines(self, job: str, first: int, last: int) -> list[JobLine]:
+        """Return the lines of a job from number `first` to `last`, both included."""
+
+    def rows(self, job: str, numbers: Sequence[int]) -> Iterator[tuple[JobLine, AttemptRow]]:
+        """Yield lines with their attempts; those that do not exist are left out."""
+
+    def sums(self, job: str) -> JobSums:
+        """Return the sums of a job."""
+
+
+def custom_id(job: str, n: int) -> str:
+    """Return the id of a line at the provider, which is the id of its request in the ledger too."""
+    return f"{job}-{n}"
+
+
+def number_of(job: str, custom: str) -> int | None:
+    """Return the number of a line from its id at the provider, None if it is not one of the job's."""
+    prefix, _, digits = custom.rpartition("-")
+    if prefix != job or not (digits.isascii() and digits.isdecimal()) or str(int(digits[:9])) != digits:
+        return None
+    return int(digits)
