@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
 from llmroute.providers.attachment_parts import anthropic_block, turns
 from llmroute.providers.errors.parser import ErrorParser
+from llmroute.providers.rendering.answer_format import output_config, with_form
+from llmroute.providers.rendering.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
 from llmroute.providers.wire.anthropic_stream import (
@@ -17,7 +19,6 @@ from llmroute.providers.wire.anthropic_stream import (
     read_stop,
 )
 from llmroute.providers.wire.chat_completions import to_wire
-from llmroute.providers.wire.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
 from llmroute.types import HTTPRequest
 from llmroute.urls import versioned
@@ -50,6 +51,7 @@ class Anthropic:
         """Render the request for an answer; `max_tokens` is never above the model's own."""
         max_tokens = DEFAULT_MAX_TOKENS if prompt.max_tokens is None else prompt.max_tokens
         max_tokens = min(max_tokens, model.max_output or max_tokens)
+        prompt, form = with_form(prompt, model)
         body: dict[str, Any] = {
             "model": model.api_name,
             "max_tokens": max_tokens,
@@ -58,6 +60,8 @@ class Anthropic:
         if prompt.system:
             body["system"] = prompt.system
         body |= _render_effort(prompt, model, max_tokens)
+        if asked := output_config(form):
+            body["output_config"] = {**body.get("output_config", {}), **asked}
         warmth = temperature(prompt, model.parameters, 1.0)
         # A model that thinks takes no temperature.
         if warmth is not None and body.get("thinking", {}).get("type", "disabled") == "disabled":

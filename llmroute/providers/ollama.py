@@ -10,9 +10,10 @@ from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
 from llmroute.providers.attachment_parts import with_images
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.errors.rules import ErrorRule
+from llmroute.providers.rendering.answer_format import with_form
+from llmroute.providers.rendering.effort import render_effort, temperature
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import to_wire
-from llmroute.providers.wire.effort import render_effort, temperature
 from llmroute.providers.wire.ollama_context import context_for, with_cut
 from llmroute.providers.wire.ollama_stream import LineReader, parse_answer
 from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_line
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 _NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
 _NUM_CTX = re.compile(r"^\s*(?:PARAMETER\s+)?num_ctx\s+\"?(\d{1,10})\b", re.MULTILINE | re.IGNORECASE)
 _NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
-CAPABILITIES = {"tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
+# The server compiles a schema for any model that completes.
+CAPABILITIES = {"completion": "json", "tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
     # A prompt was cut until nothing of the user's was left of it.
     ErrorRule(ContextLengthError, words=r"no user query", only=(400, 500)),
@@ -55,6 +57,7 @@ class Ollama:
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, with a window that the prompt and the answer fit into."""
+        prompt, form = with_form(prompt, model)
         messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
         messages += with_images(prompt)
         options: dict[str, Any] = {"num_ctx": context_for(prompt, model)}
@@ -67,6 +70,8 @@ class Ollama:
             options["stop"] = list(prompt.stop)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages, "stream": prompt.streaming}
         body |= render_effort(prompt, model.parameters, ("think", "think_level"))
+        if form is not None and form.schema is not None:
+            body["format"] = form.schema
         return self._post("/api/chat", body | {"options": options})._replace(window=options["num_ctx"])
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from llmroute.types import ModelConfig, ParameterLimits, Prompt
 
+_FORMAT_NAMES = ("response_format", "format")
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 _WIRE_NAMES = {
     "temperature": ("temperature",),
@@ -73,7 +74,7 @@ def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: 
     if code is None:
         return None
     name = re.split(r"[.\[]", code)[0]
-    if name == "stream_options" and name in sent:
+    if name in sent and (name == "stream_options" or (name in _FORMAT_NAMES and _has_schema_in_words(sent, prompt))):
         return Adaptation(drop=name)
     if name not in LIMIT_NAMES or name not in sent:
         return None
@@ -82,6 +83,12 @@ def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: 
     if _NOT_TAKEN.search(message):
         return Adaptation(rename=(name, LIMIT_NAMES[1 - LIMIT_NAMES.index(name)]))
     return None
+
+
+def _has_schema_in_words(sent: Mapping[str, Any], prompt: Prompt) -> bool:
+    """Whether the model reads the schema of the answer in the messages, so that its native form may be dropped."""
+    schema = prompt.schema
+    return schema is not None and any(schema.words in str(message.get("content")) for message in sent["messages"])
 
 
 def takes(model: ModelConfig, code: str | None, prompt: Prompt | None) -> bool:

@@ -74,10 +74,13 @@ def measure(prompt: Prompt) -> PromptSize:
     """Measure a prompt; takes time proportional to its length."""
     texts = prompt.texts
     size_bytes = size_in_bytes(texts)
+    words, native = (prompt.schema.words, prompt.schema.text) if prompt.schema else ("", "")
+    schema_bytes = size_in_bytes((words,))
     return PromptSize(
-        expected_input=size_bytes // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
+        expected_input=(size_bytes + schema_bytes) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
         least_input=bounds(texts).least,
-        worst_input=size_bytes + most_around(len(texts)),
+        # Providers may count a schema both in words and in their own form.
+        worst_input=size_bytes + schema_bytes + size_in_bytes((native,)) + most_around(len(texts)),
         answer_room=min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS),
         max_tokens=prompt.max_tokens,
         effort=prompt.effort,

@@ -49,10 +49,10 @@ def read_document(text: str, schema: AnswerSchema, form: AnswerForm) -> AnswerDo
     except ValueError as error:
         return SchemaErrors((_line(f"not one JSON document: {error}"),))
     try:
-        if form.wrapped:
-            if not isinstance(value, dict) or value.keys() != {NAME}:
-                return SchemaErrors((f'not an object with the only property "{NAME}"',))
+        if form.wrapped and isinstance(value, dict) and value.keys() == {NAME}:
             value = value[NAME]
+        elif form.wrapped and not form.in_words:
+            return SchemaErrors((f'not an object with the only property "{NAME}"',))
         value = _restored(value, schema, form)
         if lines := _lines(schema, value):
             return SchemaErrors(lines)

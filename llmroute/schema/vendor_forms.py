@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.schema.limits import fits_anthropic, fits_openai
 from llmroute.schema.subschemas import local_pointer, moved, rewritten, walk
 from llmroute.schema.subset import NO_LOOKAROUND, SIMPLE, Derivation, InexpressibleError, Subset
+from llmroute.urls import is_ollama_cloud_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,10 @@ ANTHROPIC = Subset(
     item_counts=(0, 1),
 )
 # llama.cpp compiles patterns to its grammar: anchored ones, without groups of other kinds and classes of letters.
+_MAPPINGS, _LISTS = (
+    frozenset(("properties", "$defs", "definitions")),
+    frozenset(("anyOf", "oneOf", "allOf", "prefixItems")),
+)
 _NO_GRAMMAR = re.compile(r"\(\?|\\[bBdDsSwW1-9pP]")
 
 
@@ -52,12 +57,16 @@ class AnswerForm(NamedTuple):
     in_words: bool = False
 
 
+_ENGINES = ("ollama", "builtin")
+"""Providers that compile a schema for any of their models."""
 IN_WORDS = AnswerForm(None, in_words=True)
 
 
 def form_for(schema: AnswerSchema, model: ModelConfig) -> AnswerForm:
     """Return what a model is asked for, so that its answer is one that the schema describes."""
-    native = CAPABILITY in model.capabilities or not model.known
+    native = CAPABILITY in model.capabilities or not model.known or model.provider in _ENGINES
+    if is_ollama_cloud_tag(model.api_name) and model.provider == "ollama":
+        native = False
     return _form(schema, model.provider, model.api_name.startswith("ft:")) if native else IN_WORDS
 
 
@@ -67,7 +76,7 @@ def _form(schema: AnswerSchema, provider: str, fine_tuned: bool) -> AnswerForm:
         return _openai(schema.document, OPENAI_FINE_TUNED if fine_tuned else OPENAI)
     if provider == "anthropic":
         return _anthropic(schema.document)
-    if provider in ("ollama", "builtin"):
+    if provider in _ENGINES:
         return _grammar(schema.document)
     return _whole(schema.document)._replace(in_words=True)
 
@@ -109,20 +118,30 @@ def _whole(document: Mapping[str, Any]) -> AnswerForm:
 
 def _grammar(document: Mapping[str, Any]) -> AnswerForm:
     """Return the schema as llama.cpp compiles it: it knows no reference to the whole, and anchored patterns only."""
-
-    def change(node: dict[str, Any]) -> dict[str, Any]:
-        pattern = node.get("pattern")
-        if isinstance(pattern, str) and not _is_compiled(pattern):
-            del node["pattern"]
-        return node
-
     plain = _without_names(document)
-    targets = [node["$ref"] for node in walk(plain) if isinstance(node.get("$ref"), str)]
-    if any(local_pointer(target) is None for target in targets):
+    targets = [local_pointer(node["$ref"]) for node in walk(plain) if isinstance(node.get("$ref"), str)]
+    if None in targets:
         return IN_WORDS
-    if "#" in targets:
+    if "" in targets:
         plain = {"$ref": "#/$defs/root", "$defs": {"root": moved(plain, "#/$defs/root")}}
-    return AnswerForm(rewritten(plain, change), in_words=True)
+    return AnswerForm(rewritten(plain, _compilable), in_words=True)
+
+
+def _compilable(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a schema without patterns that are not compiled, boolean schemas and escapes in references."""
+    if isinstance(node.get("pattern"), str) and not _is_compiled(node["pattern"]):
+        del node["pattern"]
+    if isinstance(node.get("$ref"), str):
+        node["$ref"] = f"#{local_pointer(node['$ref'])}"
+    for keyword in _MAPPINGS & node.keys():
+        node[keyword] = {name: _as_object(part) for name, part in node[keyword].items()}
+    for keyword in _LISTS & node.keys():
+        node[keyword] = [_as_object(part) for part in node[keyword]]
+    return node
+
+
+def _as_object(part: Any) -> Any:
+    return {} if part is True else {"not": {}} if part is False else part
 
 
 def _is_compiled(pattern: str) -> bool:

@@ -4,6 +4,7 @@
 # that dataclasses and named tuples take to define.
 from typing import Literal, get_args
 
+from llmroute.types.answer_schema import AnswerSchema
 from llmroute.types.attachment import PDF, Attachment, AttachmentFacts, AttachmentKind
 from llmroute.types.model import (
     CAPABILITIES,
@@ -59,6 +60,7 @@ __all__ = [
     "PICO_PER_USD",
     "SERVICE_TIERS",
     "STRATEGIES",
+    "AnswerSchema",
     "Answered",
     "Attachment",
     "AttachmentFacts",

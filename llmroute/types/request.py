@@ -4,6 +4,7 @@
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from llmroute.text.redaction import shown
+from llmroute.types.answer_schema import AnswerSchema
 from llmroute.types.attachment import Attachment
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Prompt(NamedTuple):
     """What is asked of a model, before anybody chose the model.
 
     `None` means "not said": the provider's default holds.  `temperature` is 0 to 2,
-    `max_tokens` counts output tokens, reasoning included.
+    `max_tokens` counts output tokens, reasoning included.  `schema` is what the answer must be valid against.
     """
 
     messages: tuple[Message, ...]
@@ -38,6 +39,7 @@ class Prompt(NamedTuple):
     effort: Effort | None = None
     streaming: bool = False
     tier: ServiceTier | None = None
+    schema: AnswerSchema | None = None
     attachments: tuple[Attachment, ...] = ()
     """Those of text are in the messages already; the others are sent before the first message of the user."""
 

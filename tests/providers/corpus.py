@@ -63,6 +63,22 @@ def items(kind: str | None = None) -> list[Item]:
     return [item for item in found if kind in (None, item["kind"])]
 
 
+# Of another API than the one that it is filed under.
+MISFILED = {"ollama/a003"}
+
+
+def answers(feature: str, *, status: int = 200) -> list[Any]:
+    """Return the recorded answers that a program can use, by what they show and their status, as pytest parameters."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted((WIRE / "corpus_answers").glob("*/*.json"))]
+    chosen = [
+        item
+        for item in found
+        if any(shown.startswith(feature) for shown in item["features"]) and item["response"]["status"] == status
+        if item["id"] not in MISFILED
+    ]
+    return [pytest.param(item, id=item["id"]) for item in chosen]
+
+
 def params(kind: str, *, streaming: bool | None = None) -> list[Any]:
     """Return the items as pytest parameters that bear their ids."""
     chosen = [item for item in items(kind) if streaming is None or item["streaming"] is streaming]

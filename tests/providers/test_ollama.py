@@ -268,7 +268,7 @@ def test_a_models_own_window_and_skills_are_read() -> None:
     }
     live = ollama.parse_show(json.dumps(told).encode())
     assert live.own_window is None
-    assert (live.context_window, live.capabilities) == (131072, frozenset({"function_calling", "reasoning"}))
+    assert (live.context_window, live.capabilities) == (131072, frozenset({"function_calling", "json", "reasoning"}))
     assert ollama.parse_show(b"{}").context_window is None
 
 

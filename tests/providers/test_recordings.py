@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from llmroute import errors
 from llmroute.providers import Endpoint, connect
 from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
+from llmroute.schema.answer_schema import read_schema
+from llmroute.schema.document import AnswerDocument, SchemaErrors, read_document
+from llmroute.schema.vendor_forms import IN_WORDS
 from tests.providers import corpus
 
 if TYPE_CHECKING:
@@ -25,6 +28,14 @@ def provider_of(item: corpus.Item) -> Provider:
     if item["provider"] == "ollama" and path.startswith("/v1/"):
         return ChatCompletions(Dialect("ollama", "http://127.0.0.1:11434/v1"), Endpoint())
     return connect(item["provider"], Endpoint(api_key="k-test-0123456789"))
+
+
+def schema_of(item: corpus.Item) -> dict[str, Any]:
+    """Return the JSON Schema that a recorded request has, empty where it has none."""
+    body = item["request"]["body"] or {}
+    nested = body.get("response_format", {}).get("json_schema") or body.get("output_config", {}).get("format") or {}
+    found: dict[str, Any] = nested.get("schema", {})
+    return found
 
 
 def assert_expected(completion: Completion, expect: dict[str, Any]) -> None:
@@ -111,3 +122,24 @@ def test_a_recorded_model_list_is_read(item: corpus.Item) -> None:
         name for name in item["expect"]["model_ids"] if "embed" not in name or item["provider"] != "mistral"
     ]
     assert (page.next_request is not None) is bool(item["expect"].get("has_more"))
+
+
+@pytest.mark.parametrize("item", corpus.answers("schema"))
+def test_a_recorded_answer_in_a_schema_is_read(item: corpus.Item) -> None:
+    if item["streaming"]:
+        assert_reads(item, [corpus.body(item)])
+    else:
+        assert_expected(provider_of(item).parse_completion(corpus.body(item)), item["expect"])
+
+
+@pytest.mark.parametrize("item", [each for each in corpus.answers("schema") if schema_of(each.values[0])])
+def test_a_recorded_document_is_checked_against_the_schema_that_was_sent(item: corpus.Item) -> None:
+    found = read_document(item["expect"]["text"], read_schema(schema_of(item)), IN_WORDS)
+    complete = item["expect"]["finish_reason"] in ("stop", "end_turn")
+    assert isinstance(found, AnswerDocument if complete else SchemaErrors)
+
+
+@pytest.mark.parametrize("item", corpus.answers("schema", status=400))
+def test_a_rejected_schema_is_no_fault_of_the_model(item: corpus.Item) -> None:
+    error = provider_of(item).parse_error(400, corpus.headers(item), corpus.body(item))
+    assert isinstance(error, errors.ParameterError | errors.BadRequestError)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmroute.routing.parameters import fitted, refused
+from llmroute.routing.parameters import Adaptation, adaptation, fitted, refused
+from llmroute.schema.answer_schema import read_schema
 from llmroute.types import Message, ParameterLimits, Prompt
 
 TAKES_EFFORT = ("low", "high")
@@ -65,3 +66,14 @@ def test_what_is_refused_is_named_and_left_out(asked: Prompt, limits: ParameterL
 def test_what_is_taken_is_left_as_it_is(asked: Prompt, limits: ParameterLimits) -> None:
     assert refused(asked, limits) == {}
     assert fitted(asked, limits) is asked
+
+
+@pytest.mark.parametrize("name", ["response_format", "format"])
+def test_a_native_schema_is_dropped_only_where_the_model_reads_it_in_words(name: str) -> None:
+    asked = prompt(schema=read_schema("name, age int"))
+    assert asked.schema is not None
+    in_words = {name: {}, "messages": [{"role": "system", "content": f"Be brief.\n\n{asked.schema.words}"}]}
+    natively = {name: {}, "messages": [{"role": "user", "content": "x"}]}
+    assert adaptation(name, "not supported", in_words, asked) == Adaptation(drop=name)
+    assert adaptation(name, "not supported", natively, asked) is None
+    assert adaptation(name, "not supported", in_words, prompt()) is None

@@ -143,6 +143,11 @@ def test_a_wrapped_answer_without_its_wrapping_is_an_error(text: str) -> None:
     )
 
 
+def test_a_model_that_is_asked_in_words_too_may_leave_the_wrapping_out() -> None:
+    assert value('{"answer": ["x"]}', {"type": "array"}, "mistral") == ["x"]
+    assert value('["x"]', {"type": "array"}, "mistral") == ["x"]
+
+
 def test_null_stays_where_the_schema_has_it_or_the_form_does_not_use_it() -> None:
     may_be_null = {"type": "object", "properties": {"a": {"type": ["integer", "null"]}}}
     assert value('{"a": null}', may_be_null, "openai") == {"a": None}

@@ -231,6 +231,18 @@ def test_a_grammar_gets_no_patterns_that_it_cannot_compile_and_no_reference_to_t
     assert "pattern" not in root["properties"]["b"]
 
 
+def test_a_grammar_gets_no_boolean_schemas_and_no_escaped_references() -> None:
+    document = {
+        "type": "object",
+        "properties": {"any": True, "none": False, "n": {"$ref": "#/$defs/a%20b"}},
+        "additionalProperties": False,
+        "$defs": {"a b": {"type": "integer"}},
+    }
+    found = derived("builtin", document)
+    assert found["properties"] == {"any": {}, "none": {"not": {}}, "n": {"$ref": "#/$defs/a b"}}
+    assert found["additionalProperties"] is False
+
+
 def test_deriving_leaves_the_schema_itself_unchanged() -> None:
     schema = read_schema(PERSON)
     for provider in ("openai", "anthropic", "mistral", "together", "ollama", "builtin"):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
 from llmroute.providers.attachment_parts import image_url, turns
 from llmroute.providers.errors.parser import ErrorParser
+from llmroute.providers.rendering.answer_format import response_format, with_form
+from llmroute.providers.rendering.effort import render_effort, temperature
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
 from llmroute.providers.wire.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
 from llmroute.providers.wire.chat_stream import ChatStreamReader
-from llmroute.providers.wire.effort import render_effort, temperature
 from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
 from llmroute.types import HTTPRequest
 from llmroute.urls import is_loopback, versioned
@@ -74,6 +75,7 @@ class ChatCompletions:
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer; what the model does not take is left out."""
         limits = model.parameters
+        prompt, form = with_form(prompt, model)
         messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
         messages += turns(prompt, self._dialect.attachment)
         body: dict[str, Any] = {"model": model.api_name, "messages": messages}
@@ -85,6 +87,7 @@ class ChatCompletions:
         if prompt.stop and limits.stop:
             body["stop"] = list(prompt.stop)
         body |= render_effort(prompt, limits, ("reasoning_effort", "reasoning_enabled"))
+        body |= response_format(form)
         if prompt.tier is not None and self._dialect.service_tiers:
             body["service_tier"] = _TIER_WORDS.get(prompt.tier, prompt.tier)
         if prompt.streaming:
