@@ -10,6 +10,7 @@ from llmroute.routing.token_estimate import (
     estimated_tokens,
     measure,
 )
+from llmroute.schema.answer_schema import read_schema
 from llmroute.types import Message, Prompt
 
 texts = st.text(st.characters(codec=None), max_size=200)
@@ -17,6 +18,7 @@ prompts = st.builds(
     Prompt,
     messages=st.lists(st.builds(Message, role=st.just("user"), content=texts), min_size=1, max_size=5).map(tuple),
     system=st.none() | texts,
+    schema=st.none() | st.sampled_from((read_schema("name, age int"), read_schema({"type": "object"}))),
     attachments=st.just(()),
 )
 
@@ -33,7 +35,7 @@ def test_the_worst_case_is_above_one_token_for_each_byte_and_the_marks_round_eac
 @settings(deadline=None)
 @given(prompt=prompts, more=texts)
 def test_a_longer_prompt_is_never_estimated_as_less(prompt: Prompt, more: str) -> None:
-    longer = Prompt((*prompt.messages, Message("user", more)), prompt.system)
+    longer = prompt._replace(messages=(*prompt.messages, Message("user", more)))
     assert measure(longer).worst_input > measure(prompt).worst_input
     assert measure(longer).expected_input >= measure(prompt).expected_input
 
