@@ -61,6 +61,8 @@ if TYPE_CHECKING:
         get_llm_tracker as get_llm_tracker,
     )
     from llmroute.types import (
+        Attachment as Attachment,
+        AttachmentFacts as AttachmentFacts,
         AttemptRecord as AttemptRecord,
         LLMResponse as LLMResponse,
         Message as Message,
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
 # Each public name and where it lives: importing llmroute costs nothing until one is used.
 _HOMES = {
     "AllProvidersFailedError": "llmroute.errors",
+    "Attachment": "llmroute.types",
+    "AttachmentFacts": "llmroute.types",
     "AttemptError": "llmroute.errors",
     "AttemptRecord": "llmroute.types",
     "AuthenticationError": "llmroute.errors",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from llmroute.attachments.image_headers import GIF, JPEG, PNG, WEBP, image_header, image_type
 from llmroute.attachments.pdf_pages import is_pdf, pdf_facts
 from llmroute.errors import RequestError
+from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.redaction import one_line, public
 from llmroute.types import PDF, Attachment, AttachmentFacts
 
@@ -30,7 +31,7 @@ def known_type(media_type: str) -> str:
     if found in _BINARY_TYPES or (found.startswith("text/") and len(found) > len("text/")):
         return found
     raise RequestError(
-        (f"attachment_type: {media_type!r} is not one of {', '.join(_BINARY_TYPES)}, {TEXT}"),
+        OptionText(Remedy("attachment_type"), f": {media_type!r} is not one of {', '.join(_BINARY_TYPES)}, {TEXT}"),
         option="attachment_type",
     )
 
@@ -66,7 +67,7 @@ def of_url(url: str, name: str | None, media_type: str | None) -> Attachment:
     ending = _path_of(url).rpartition(".")[2].lower()
     found = known_type(media_type) if media_type else _TYPES_OF_ENDINGS.get(ending)
     if found is None:
-        hint = f"attachment_type says what it is: {PNG} or {PDF}; or download it"
+        hint = OptionText(Remedy("attachment_type"), f" says what it is: {PNG} or {PDF}; or download it")
         raise unusable(public(url), "its address does not end in png, jpeg, gif, webp or pdf", hint)
     facts = AttachmentFacts(name or public(url), found, url=True)
     if facts.kind == "text":

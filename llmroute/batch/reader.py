@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +43,7 @@ class InputFormat(NamedTuple):
     """The format of the input: JSON lines unless `lines` or a CSV `column` is set.
 
     `delimiter` separates the cells of CSV.  `encoding` is Python's name of an encoding; None is UTF-8.
+    `folder` is where relative paths of attachments begin.
     """
 
     lines: bool = False
@@ -49,6 +51,7 @@ class InputFormat(NamedTuple):
     template: Template | None = None
     delimiter: str = ","
     encoding: str | None = None
+    folder: str = ""
 
 
 def read_requests(file: IO[bytes], input_format: InputFormat, defaults: Options) -> Iterator[Request]:
@@ -71,7 +74,9 @@ def read_requests(file: IO[bytes], input_format: InputFormat, defaults: Options)
 def _validated(request: Request) -> Request:
     try:
         if not isinstance(request.options, RequestError):
-            request.options.rendered_prompt(streaming=False)
+            prompt = request.options.rendered_prompt(streaming=False)
+            # Attachments that have been read are not read again.
+            return request._replace(options=replace(request.options, attachments=prompt.attachments))
     except RequestError as error:
         return request._replace(options=error, source={})
     return request
@@ -89,7 +94,7 @@ def _line_requests(file: IO[bytes], input_format: InputFormat, defaults: Options
             if input_format.lines:
                 yield _text_request(number, text, {}, input_format.template, defaults)
             else:
-                yield _json_request(number, text, input_format.template, defaults)
+                yield _json_request(number, text, input_format, defaults)
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | RequestError]]:
@@ -118,7 +123,7 @@ def _text_request(
     return Request(number, request_id, replace(defaults, prompt=prompt), {"id": request_id, "prompt": prompt})
 
 
-def _json_request(number: int, text: str, template: Template | None, defaults: Options) -> Request:
+def _json_request(number: int, text: str, input_format: InputFormat, defaults: Options) -> Request:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -130,12 +135,17 @@ def _json_request(number: int, text: str, template: Template | None, defaults: O
     request_id = record["id"] if has_id else number
     from llmroute.batch import request_schema as schema  # imports pydantic
 
-    source = record
+    source, template = record, input_format.template
     try:
         if template is not None:
             prompt = template.fill({"text": record["prompt"], **record} if "prompt" in record else record)
             source = {**{name: value for name, value in record.items() if name in schema.FIELDS}, "prompt": prompt}
-        options = _merged(defaults, schema.parse_line(source).options())
+        given = schema.parse_line(source).options()
+        if attached := given.get("attachments"):
+            given["attachments"] = [_in_folder(input_format.folder, name) for name in attached]
+            source = {name: value for name, value in source.items() if schema.FIELDS.get(name) != "attachments"}
+            source |= {"attachments": given["attachments"]}
+        options = _merged(defaults, given)
     except RequestError as error:
         return Request(number, request_id, error, {})
     except RecursionError:
@@ -143,9 +153,18 @@ def _json_request(number: int, text: str, template: Template | None, defaults: O
     return Request(number, request_id, options, {**source, "id": request_id})
 
 
+def _in_folder(folder: str, name: str) -> str:
+    """Return an attachment of a line as an absolute path, so that the line can be run again from another folder."""
+    from llmroute.attachments.reading import is_url
+
+    return name if is_url(name) else os.path.abspath(os.path.join(folder, name))  # noqa: PTH100, PTH118 (keeps links)
+
+
 def _merged(defaults: Options, options: dict[str, Any]) -> Options:
     if any(name in options for name in _MODEL_OPTIONS):
         defaults = replace(defaults, model=None, provider=None, chain=None, fallback=())
+    if defaults.attachments and "attachments" in options:
+        options["attachments"] = [*defaults.attachments, *options["attachments"]]
     return replace(defaults, **options)
 
 

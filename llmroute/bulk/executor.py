@@ -16,11 +16,11 @@ from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
+from llmroute.execution.prepare import rendered
 from llmroute.execution.request import Clock
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import printable
 from llmroute.request.options import Options
-from llmroute.request.rendered import render
 from llmroute.routing.router import is_upgrade
 from llmroute.text.suggest import nearest
 
@@ -61,7 +61,8 @@ class BulkExecutor:
         """
         options = _refusing_on_budget(options)
         patience = self._factory.begin(options, paced=True)
-        return (await self._plans.plan(render(options, streaming=False), patience)).plan
+        ready = await rendered(options, self._resources.threads(), streaming=False)
+        return (await self._plans.plan(ready, patience)).plan
 
     def rounds(self, options: Options) -> Callable[[], Round | None]:
         """Return a function that starts the next round of a request, or returns None when no attempts are left."""
@@ -75,13 +76,13 @@ class BulkExecutor:
             LLMRouteError: the request failed; the class says why.
         """
         clock, patience = Clock(), self._factory.begin(options, paced=True)
-        rendered = render(options, streaming=False)
-        plan, others = await self._plans.plan(rendered, patience)
+        ready = await rendered(options, self._resources.threads(), streaming=False)
+        plan, others = await self._plans.plan(ready, patience)
         if not (options.model or options.provider or options.is_listed):
             plan = self._with_room_first(plan)
         rounds.budget = budget = rounds.budget or RequestBudget(options.budget_picousd, self._shared_budget)
         resources = self._resources
-        request = self._factory.call(rendered, plan, budget, clock=clock, patience=patience, others=others, paced=True)
+        request = self._factory.call(ready, plan, budget, clock=clock, patience=patience, others=others, paced=True)
         if rounds.started and request.others is not None:
             # Some fallbacks were not tried yet: they come before further attempts of the first models.
             rest = await resources.threads().run(request.others)

@@ -37,7 +37,7 @@ MAX_AGE_AFTER_FAILURE_S = 0.25
 SIZE_STEP = 0.25
 MAX_PLANS = 64
 # Options that are not part of the key as they are: texts and lists, and those that do not influence the choice.
-_LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages")
+_LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages", "attachments", "attachment_type")
 _IRRELEVANT = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on", "max_attempts")
 _key_options = attrgetter(
     *(field.name for field in fields(Options) if field.name not in (*_LISTS_AND_TEXTS, *_IRRELEVANT))

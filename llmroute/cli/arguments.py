@@ -9,7 +9,10 @@ import typer
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.encoding import decoded_argument, known_encoding
+from llmroute.errors import RequestError
+from llmroute.request.attached import read_attachments
 from llmroute.request.options import FIELDS, Options
+from llmroute.types import Attachment
 
 if TYPE_CHECKING:
     from llmroute.request.fields import RequestField
@@ -56,16 +59,41 @@ class RequestArguments(NamedTuple):
         from llmroute.cli.stdin import read_prompt
 
         encoding = known_encoding(self.encoding)
-        prompt = read_prompt(self.prompt, no_stdin=self.no_stdin, quiet=self.quiet, encoding=encoding)
-        return Options(prompt=prompt, **self._given())
+        given = self._given()
+        if self.attaches_stdin and self.prompt == "-":
+            raise _stdin_twice("the prompt")
+        no_stdin = self.no_stdin or self.attaches_stdin
+        prompt = read_prompt(self.prompt, no_stdin=no_stdin, quiet=self.quiet, encoding=encoding)
+        return Options(prompt=prompt, **given)
 
     def defaults(self) -> Options:
-        """Return the options of each request of a batch, without a prompt; --budget is that of the batch."""
-        return Options(**(self._given() | {"budget_remaining": None}))
+        """Return the options of each request of a batch, without a prompt; --budget is that of the batch.
+
+        Raises:
+            RequestError: an attachment of all cannot be read.
+        """
+        given = self._given() | {"budget_remaining": None}
+        given["attachments"] = read_attachments(given.get("attachments", ()), given.get("attachment_type"))
+        return Options(**given)
+
+    @property
+    def attaches_stdin(self) -> bool:
+        """Whether stdin is attached, so that it is neither the prompt nor the requests of a batch."""
+        return "-" in (self.request["attachments"] or ())
+
+    def _attachments(self, names: list[str]) -> list[str | Attachment]:
+        """Return the attachments of the command line, with stdin read."""
+        from llmroute.cli.stdin import read_attachment
+
+        if names.count("-") > 1:
+            raise _stdin_twice("an attachment")
+        if "-" in names and self.no_stdin:
+            raise RequestError("--attach - is stdin, and --no-stdin forbids it", option="attachments")
+        return [read_attachment(quiet=self.quiet) if name == "-" else name for name in names]
 
     def _given(self) -> dict[str, Any]:
         encoding = known_encoding(self.encoding)
-        given = {}
+        given: dict[str, Any] = {}
         for name, value in self.request.items():
             declared = FIELDS[name]
             if value is None:
@@ -76,9 +104,15 @@ class RequestArguments(NamedTuple):
                     decoded_argument(text, encoding, flag) for text in ([value] if isinstance(value, str) else value)
                 ]
                 given[name] = texts[0] if isinstance(value, str) else texts
+            elif name == "attachments":
+                given[name] = self._attachments(value)
             else:
                 given[name] = value
         return given
+
+
+def _stdin_twice(other: str) -> RequestError:
+    return RequestError(f"--attach - is stdin, which is already {other}", option="attachments")
 
 
 def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:

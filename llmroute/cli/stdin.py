@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from llmroute.cli.errors import say
 from llmroute.encoding import decoded, decoded_argument
 from llmroute.errors import RequestError
 
+if TYPE_CHECKING:
+    from llmroute.types import Attachment
+
 HINT_AFTER_S = 2.0
+_PIECE_BYTES = 2**20
 
 
 def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool, encoding: str | None = None) -> str:
@@ -26,6 +31,26 @@ def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool, encoding: 
     if not given:
         return data
     return f"{data}{'' if data.endswith(chr(10)) else chr(10)}\n{given}"
+
+
+def read_attachment(*, quiet: bool) -> Attachment:
+    """Return stdin as an attachment.
+
+    Raises:
+        RequestError: stdin is closed, too large, or cannot be read.
+    """
+    from llmroute.attachments.reading import read_to_end
+    from llmroute.types import Attachment
+
+    if sys.stdin is None:
+        raise RequestError("--attach -: stdin is closed", option="attachments")
+    stdin = sys.stdin.buffer
+    if not quiet and not sys.stdin.isatty():
+        _hint_when_silent()
+    try:
+        return Attachment(data=read_to_end(lambda: stdin.read(_PIECE_BYTES), "stdin"), name="stdin")
+    except OSError as error:
+        raise RequestError(f"stdin cannot be read: {error.strerror}", option="attachments") from error
 
 
 def _read_stdin(*, asked: bool, quiet: bool) -> bytes:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.execution.threads import Threads
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
@@ -231,6 +232,17 @@ class RequestFactory:
             return said
         listed = len(plan.entries) if options.is_listed else 0
         return max(MAX_ATTEMPTS, listed)
+
+
+async def rendered(options: Options, threads: Threads, *, streaming: bool) -> RenderedRequest:
+    """Return a request as `render` does; attachments are read in a thread.
+
+    Raises:
+        RequestError: an option is invalid, or an attachment cannot be read.
+    """
+    if not options.attachments:
+        return render(options, streaming=streaming)
+    return await threads.run(lambda: render(options, streaming=streaming))
 
 
 def now_ms() -> int:

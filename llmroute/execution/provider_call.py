@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # An answer that is not streamed arrives when it is complete, at twenty tokens a second.
 SLOWEST_S_PER_TOKEN = 0.05
 LONG_ANSWER_TOKENS = 16_000
+# The time to send attachments is added to the wait for the answer.
+SLOWEST_UPLOAD_BYTES_PER_S = 250_000
 OK = 200
 
 
@@ -99,10 +101,10 @@ class ProviderCall:
         self, provider: Provider, prompt: Prompt, model: ModelConfig
     ) -> Generator[Operation, Any, Completion]:
         """Send the prompt, again with a wider context window if the local server truncated it."""
-        http_request = self._adapt(provider.render_request(prompt, model))
+        http_request = self._adapt((yield from _rendered(provider, prompt, model)))
         completion = yield from self._exchange(provider, http_request, prompt)
         if completion.prompt_cut is not None and not self.released:
-            wider = provider.render_request(prompt, replace(model, own_window=completion.prompt_cut.window))
+            wider = yield from _rendered(provider, prompt, replace(model, own_window=completion.prompt_cut.window))
             if (again := self._adapt(wider)).body != http_request.body:
                 cut, completion = completion, (yield from self._retry_wider(provider, again, prompt, completion))
                 http_request = http_request if completion is cut else again
@@ -126,6 +128,8 @@ class ProviderCall:
         wait_s = first_token_s
         if not prompt.streaming:
             wait_s += SLOWEST_S_PER_TOKEN * (prompt.max_tokens or LONG_ANSWER_TOKENS)
+        if prompt.media:
+            wait_s += len(http_request.body or b"") / SLOWEST_UPLOAD_BYTES_PER_S
         trace(f"{name}: {http_request.method} {shown(http_request.url)} ({len(http_request.body or b'')} bytes)")
         exchange = yield self._time.opening(http_request, wait_s, self._progress)
         trace(f"{name}: status {exchange.status}")
@@ -253,3 +257,11 @@ class ProviderCall:
         if self._answer is not None or self._reader is None:
             return self._answer
         return sanitized(self._reader.so_far, self._redaction)
+
+
+def _rendered(provider: Provider, prompt: Prompt, model: ModelConfig) -> Generator[Operation, Any, HTTPRequest]:
+    """Render the HTTP request; attachments of megabytes are encoded in a thread."""
+    if not prompt.media:
+        return provider.render_request(prompt, model)
+    request: HTTPRequest = yield Blocking(lambda: provider.render_request(prompt, model))
+    return request

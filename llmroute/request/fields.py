@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
+from os import PathLike
 from typing import Any, Final, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
-from llmroute.types import Message
+from llmroute.types import Attachment, Message
 
 
 class Kind(NamedTuple):
@@ -45,6 +46,11 @@ def _is_message_list(value: object) -> bool:
     return isinstance(value, tuple | list) and all(isinstance(each, Message | Mapping) for each in value)
 
 
+def _is_attachment_list(value: object) -> bool:
+    kinds = (str, PathLike, bytes, bytearray, memoryview, Attachment)
+    return isinstance(value, tuple | list) and all(isinstance(each, kinds) for each in value)
+
+
 TEXT: Final = Kind(is_text, "text", str, str)
 NUMBER: Final = Kind(is_number, "a number", float, float)
 INTEGER: Final = Kind(_is_integer, "an integer", int, int)
@@ -53,6 +59,8 @@ TEXTS: Final = Kind(_is_text_list, "text or a list of texts", list[str], str | l
 MESSAGES: Final = Kind(
     _is_message_list, 'a list of messages like {"role": "user", "content": "text"}', None, list[dict[str, str]]
 )
+
+ATTACHMENTS: Final = Kind(_is_attachment_list, "a list of paths, URLs, bytes or Attachments", list[str], list[str])
 
 
 class RequestField(NamedTuple):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Task
     from llmroute.routing.strategies import RoutingStrategy
     from llmroute.types import Capability, Effort, FallbackOn, Message, OnBudget, ServiceTier, Strategy
+    from llmroute.types.attachment import AttachmentSource
 
 
 class Choices(TypedDict, total=False):
@@ -45,6 +46,10 @@ class Choices(TypedDict, total=False):
     """Exclude models that are expected to take longer for the complete answer, in milliseconds."""
     min_quality: int | None
     """Exclude models of a lower quality, 0 to 100."""
+    attachments: Sequence[AttachmentSource]
+    """Images, PDFs and texts: paths, URLs, bytes, or an `Attachment` with a name and a media type."""
+    attachment_type: str | None
+    """The media type of the attachments, in place of what their content tells."""
     temperature: float | None
     """0 (the most likely tokens) to 2."""
     max_tokens: int | None

@@ -8,7 +8,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from llmroute.errors import RequestError
+from llmroute.request.attached import read_attachments, with_texts
 from llmroute.request.fields import (
+    ATTACHMENTS,
     BOOL,
     INTEGER,
     MESSAGES,
@@ -40,6 +42,7 @@ from llmroute.types import (
     ServiceTier,
     Strategy,
 )
+from llmroute.types.attachment import AttachmentSource
 from llmroute.types.values import Value
 
 if TYPE_CHECKING:
@@ -120,6 +123,17 @@ class Options(Value):
     prefer_local: bool | None = declare(BOOL, "Rank models of this machine before all others.", panel="Model")
     local_only: bool = declare(BOOL, "Send nothing beyond this machine.", default=False, panel="Model")
     system: str | None = declare(TEXT, "The system prompt.", short="-s", panel="Answer", is_prompt_text=True)
+    attachments: Sequence[AttachmentSource] = declare(
+        ATTACHMENTS,
+        "Attach an image, a PDF or text: a path, a URL, or - for stdin; repeatable.",
+        default=(),
+        flag="attach",
+        short="-a",
+        panel="Answer",
+    )
+    attachment_type: str | None = declare(
+        TEXT, "The media type of attachments, in place of what their content tells.", flag="attach_type", panel="Answer"
+    )
     temperature: float | None = declare(NUMBER, "0 to 2.", short="-t", panel="Answer", between=(0, MAX_TEMPERATURE))
     max_tokens: int | None = declare(
         INTEGER, "The longest answer, reasoning included.", panel="Answer", between=(1, 10**8)
@@ -174,7 +188,7 @@ class Options(Value):
 
     def __post_init__(self) -> None:
         """Store iterators as tuples, and bring values that have several forms to one."""
-        for name in ("messages", "fallback", "required_capability", "stop"):
+        for name in ("messages", "fallback", "required_capability", "attachments", "stop"):
             value = getattr(self, name)
             if not isinstance(value, _RE_READABLE) and isinstance(value, Iterable):
                 object.__setattr__(self, name, tuple(value))
@@ -214,8 +228,10 @@ class Options(Value):
                 raise RequestError(OptionText(Remedy(name), ": the name is empty"), option=name)
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
+        messages = self._messages()
+        attachments = read_attachments(self.attachments, self.attachment_type)
         return Prompt(
-            messages=self._messages(),
+            messages=with_texts(messages, attachments),
             system=self.system or None,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -223,6 +239,7 @@ class Options(Value):
             effort=self.effort,
             streaming=streaming,
             tier=self.tier,
+            attachments=attachments,
         )
 
     def capabilities(self) -> frozenset[str]:

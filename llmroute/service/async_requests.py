@@ -10,8 +10,8 @@ from llmroute.bulk.plan_cache import PlanCache
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.per_loop import PerLoop
+from llmroute.execution.prepare import rendered
 from llmroute.execution.request import Clock
-from llmroute.request.rendered import render
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ class AsyncRequests:
     async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan a request and make it ready; its time begins now."""
         clock, patience = Clock(), self._calls.begin(options)
-        request = render(options, streaming=streaming)
+        request = await rendered(options, self._opened.threads(), streaming=streaming)
         plans = self._plans.get()
         plan, others = await plans.plan(request, patience)
         budget = RequestBudget(options.budget_picousd)

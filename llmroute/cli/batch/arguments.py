@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from llmroute.batch.reader import InputFormat
 from llmroute.batch.template import Template
 from llmroute.encoding import decoded_argument, known_encoding
 from llmroute.errors import RequestError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class BatchArguments(NamedTuple):
@@ -42,7 +40,8 @@ class BatchArguments(NamedTuple):
         template = None
         if self.template is not None:
             template = Template(decoded_argument(self.template, encoding, "--template"))
-        return InputFormat(self.lines, self.column, template, self._delimiter(), encoding)
+        folder = "" if self.file == "-" else str(Path(self.file).parent)
+        return InputFormat(self.lines, self.column, template, self._delimiter(), encoding, folder)
 
     def _delimiter(self) -> str:
         if self.delimiter is None:

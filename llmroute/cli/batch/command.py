@@ -44,6 +44,8 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             )
         if arguments.render:
             raise RequestError("--render applies to a single answer; a batch writes JSON lines")
+        if batch.file == "-" and arguments.attaches_stdin:
+            raise RequestError("--attach - is stdin, which --batch - reads", option="attachments")
         check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
         input_format = batch.input_format(arguments.encoding)
         file = _open_input(batch.file)

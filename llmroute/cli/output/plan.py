@@ -11,9 +11,11 @@ from llmroute.cli.output.tables import columns, fitted, flowing, money
 from llmroute.cli.output.terminal import harmless, width
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.strategies import chance_right
+from llmroute.text.option_names import many
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Plan, RankedCandidate
+    from llmroute.types import AttachmentFacts
 
 
 FIRST = 10
@@ -33,6 +35,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     return {
         "strategy": plan.strategy,
         "chain": plan.chain,
+        "attachments": [attachment.as_dict() for attachment in plan.attachments],
         "candidates": [_entry_as_json(rank, entry) for rank, entry in enumerate(plan.entries, 1)],
         "excluded": [
             {"provider": one.model.provider, "model": one.model.id, "reason": in_flags(one.reason)}
@@ -75,8 +78,21 @@ def _as_text(plan: Plan, shown: int, fits: int | None) -> str:
         table += f"\n... and {more} more: --all shows them\n"
     chosen_by = f"chain {plan.chain}" if plan.chain else f"strategy {plan.strategy}"
     out = _left_out(plan)
-    text = f"{chosen_by}; nothing is sent\n\n{table}"
+    attached = "".join(f"attached: {_attached(one)}\n" for one in plan.attachments)
+    text = f"{chosen_by}; nothing is sent\n{attached}\n{table}"
     return text + ("\n" + flowing(("out", "because"), out, fits) if out else "")
+
+
+def _attached(one: AttachmentFacts) -> str:
+    """Return the name of an attachment with its type and measures."""
+    measures = [one.media_type]
+    if one.width and one.height:
+        measures.append(f"{one.width}x{one.height} pixels")
+    if one.pages:
+        measures.append(many(one.pages, "page"))
+    if one.size_bytes is not None:
+        measures.append(many(one.size_bytes, "byte"))
+    return f"{one.name} ({', '.join(measures)})"
 
 
 def _cells(rank: int, entry: RankedCandidate) -> list[str]:

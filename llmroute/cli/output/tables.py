@@ -64,6 +64,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "ttft_ms": response.ttft_ms,
         "attempts": [attempt_as_json(attempt) for attempt in response.attempts],
+        "attachments": [attachment.as_dict() for attachment in response.attachments],
         "skipped": [{**skipped.as_dict(), "reason": in_flags(skipped.reason)} for skipped in response.skipped],
     }
 
