@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import examples
+from tests.support.attached_files import jpeg, pdf
 from tests.support.model_server import ModelServer
 from tests.support.ollama_server import OllamaServer, Pulled
 from tests.support.shell import environment, rows
@@ -111,6 +112,12 @@ def translated(home: Path, _out: str) -> None:
     assert written(home, "note.de.txt") == "one two three\n"
 
 
+def receipts(home: Path) -> None:
+    (home / "receipts").mkdir()
+    (home / "receipts" / "1.jpg").write_bytes(jpeg(600, 800))
+    (home / "receipts" / "2.pdf").write_bytes(pdf())
+
+
 def caps(home: Path) -> None:
     (home / "llmroute").mkdir()
     (home / "llmroute" / "config.toml").write_text("[budgets]\nmonth = 20\n")
@@ -124,6 +131,10 @@ PROOFS: dict[str, tuple[Callable[[Path], None], Callable[[Path, str], None]]] = 
     "Label a column of a CSV file": (bulk, labelled),
     "Answer ten thousand prompts for at most five dollars": (bulk, drained),
     "Extract JSON from a letter": (letters, lambda _home, out: _equal(out, "12.5\n")),
+    "Read a folder of scanned receipts": (
+        receipts,
+        lambda home, _out: _equal(written(home, "receipts.txt"), "one two three\n" * 2),
+    ),
     "React to the reason of a failure": (
         letters,
         lambda home, _out: _equal(written(home, "note.de.txt"), "one two three\n"),
@@ -137,9 +148,9 @@ def _equal(found: str, expected: str) -> None:
     assert found == expected
 
 
-def test_there_are_ten_recipes_and_each_is_proved() -> None:
+def test_there_are_eleven_recipes_and_each_is_proved() -> None:
     assert list(RECIPES) == list(PROOFS)
-    assert len(PROOFS) == 10
+    assert len(PROOFS) == 11
 
 
 @pytest.mark.parametrize("recipe", PROOFS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, fitted, flowing, money
+from llmroute.cli.output.tables import attachments_as_json, columns, fitted, flowing, money
 from llmroute.cli.output.terminal import harmless, width
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.strategies import chance_right
@@ -35,7 +35,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     return {
         "strategy": plan.strategy,
         "chain": plan.chain,
-        "attachments": [attachment.as_dict() for attachment in plan.attachments],
+        **attachments_as_json(plan.attachments),
         "candidates": [_entry_as_json(rank, entry) for rank, entry in enumerate(plan.entries, 1)],
         "excluded": [
             {"provider": one.model.provider, "model": one.model.id, "reason": in_flags(one.reason)}

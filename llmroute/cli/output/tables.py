@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from llmroute.types import AttemptRecord, LLMResponse, Usage
+    from llmroute.types import AttachmentFacts, AttemptRecord, LLMResponse, Usage
 
 _NARROWEST_NAME = 20
 _UNLIMITED_COLUMNS = 100_000
@@ -48,6 +48,11 @@ def usage_as_json(usage: Usage) -> dict[str, Any]:
     }
 
 
+def attachments_as_json(attachments: tuple[AttachmentFacts, ...]) -> dict[str, Any]:
+    """Return the field of the attachments; none where nothing is attached."""
+    return {"attachments": [attachment.as_dict() for attachment in attachments]} if attachments else {}
+
+
 def response_as_json(response: LLMResponse) -> dict[str, Any]:
     """Return a response as the documented JSON object."""
     return {
@@ -64,7 +69,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "ttft_ms": response.ttft_ms,
         "attempts": [attempt_as_json(attempt) for attempt in response.attempts],
-        "attachments": [attachment.as_dict() for attachment in response.attachments],
+        **attachments_as_json(response.attachments),
         "skipped": [{**skipped.as_dict(), "reason": in_flags(skipped.reason)} for skipped in response.skipped],
     }
 
