@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, BudgetExceededError, CircuitOpenError, ProviderTimeoutError
 from llmroute.execution.accounting.ledger_writer import Admission
-from llmroute.execution.accounting.observations import observation_of
+from llmroute.execution.accounting.observations import CallContext, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
 from llmroute.execution.operations import Begin, Close, Done, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
 from llmroute.execution.timeouts import AttemptTime
 from llmroute.ledger.stats import ProbeClaim
+from llmroute.planning.effort import expected_effort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -109,13 +110,13 @@ class Attempt:
         timeouts = self._request.timeouts
         if isinstance(error, ProviderTimeoutError) and self._time.was_short:
             error = None
-        return observation_of(
-            self._recorder.row,
-            error,
+        call = CallContext(
+            effort=expected_effort(self._candidate.model, self._request.prompt.effort),
             fingerprint=self._fingerprint(),
             first_token_s=timeouts.slow_first_token_s if self._candidate.local else timeouts.first_token_s,
             per_token_s=self._candidate.stats.s_per_token,
         )
+        return observation_of(self._recorder.row, error, call)
 
     def _fingerprint(self) -> str:
         return self._request.endpoints.fingerprint(self._action.entry.model.provider)

@@ -12,11 +12,11 @@ from llmroute.after_fork import start_anew_in_children
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.request import Clock, Labels, RequestContext, deadline_error
 from llmroute.planning.candidates import Candidates
+from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
 from llmroute.planning.planner import Planner
-from llmroute.registry.expectations import expected_effort
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.latency_estimate import bucket
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
     from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord
+    from llmroute.types import AttemptRecord, Effort
 
 
 class RequestFactory:
@@ -106,24 +106,22 @@ class RequestFactory:
     def memory(
         self,
         input_tokens: int = 0,
-        effort: str | None = None,
+        effort: Effort | None = None,
         task: str | None = None,
         *,
         patience: LockTimeout | None = None,
         paced: bool = False,
     ) -> StatsEstimator:
         """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._writer.recall(
-            bucket=bucket(input_tokens), effort=effort or "", task=task or "", now_ms=now_ms(), patience=patience
-        )
+        told = self._writer.recall(bucket=bucket(input_tokens), task=task or "", now_ms=now_ms(), patience=patience)
 
         registry = self.registry
 
-        def class_speed(provider: str, model: str) -> Speed | None:
+        def class_speed(provider: str, model: str, of_effort: str) -> Speed | None:
             found = registry.get_model_config(provider, model)
-            return registry.expected_speed(found, expected_effort(found, effort))
+            return registry.expected_speed(found, of_effort or expected_effort(found, None))
 
-        return StatsEstimator(told, self._endpoints.fingerprint, class_speed, paced=paced)
+        return StatsEstimator(told, self._endpoints.fingerprint, class_speed, effort=effort, paced=paced)
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""

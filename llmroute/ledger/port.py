@@ -120,10 +120,8 @@ class LedgerPort(Protocol):
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, with nothing written, where it would have to wait for a lock."""
 
-    def recall(
-        self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None
-    ) -> StatsSnapshot:
-        """Return the statistics of prompts of a size bucket, an effort and a task."""
+    def recall(self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
+        """Return the statistics of prompts of a size bucket and a task."""
 
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
         """Whether a provider has a retry token left."""

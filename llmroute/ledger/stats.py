@@ -14,7 +14,10 @@ RELIABILITY_HALF_LIFE_MS = 6 * HOUR_MS
 
 
 class Observation(NamedTuple):
-    """What one attempt taught.  Times are seconds; None teaches nothing of the kind."""
+    """What one attempt taught.  Times are seconds; None teaches nothing of the kind.
+
+    `effort` is the one that the model ran at.
+    """
 
     provider: str
     model: str
@@ -35,12 +38,13 @@ class Observation(NamedTuple):
 class StatsSnapshot(NamedTuple):
     """What is known now.
 
-    Latencies are what `Latency.evidence` says, by (provider, model, metric).  Output lengths are complete answers and
-    their tokens, of all tasks and of the one that was asked for.  Reliabilities are (succeeded, called).
+    Latencies are what `Latency.evidence` says, by (provider, model, effort, metric).  Output lengths, by (provider,
+    model, effort), are complete answers and their tokens, of all tasks and of the one that was asked for.  An empty
+    effort is the model's default.  Reliabilities are (succeeded, called).
     """
 
-    latencies: dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]
-    output_lengths: dict[tuple[str, str], tuple[float, float, float, float]]
+    latencies: dict[tuple[str, str, str, str], tuple[float, float, float, float, float, float]]
+    output_lengths: dict[tuple[str, str, str], tuple[float, float, float, float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
-from llmroute.registry.expectations import expected_effort
 from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_rates
 from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.routing.output_length import output_length

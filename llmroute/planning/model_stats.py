@@ -6,6 +6,7 @@ from math import exp
 from typing import TYPE_CHECKING, Literal
 
 from llmroute.circuits import TripReason, reset_command
+from llmroute.planning.effort import expected_effort
 from llmroute.routing.latency_estimate import (
     Evidence,
     estimate,
@@ -17,11 +18,11 @@ from llmroute.routing.output_length import Answers
 from llmroute.routing.plan import ModelStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from llmroute.ledger.stats import Breaker, StatsSnapshot
     from llmroute.registry.expectations import Speed
-    from llmroute.types import ModelConfig
+    from llmroute.types import Effort, ModelConfig
 
 Metric = Literal["ttft", "per_token"]
 
@@ -43,7 +44,8 @@ class StatsEstimator:
     Args:
         snapshot: the statistics in the ledger; None if there is no ledger.
         fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
-        class_speed: returns the speed that the catalogue expects of a model, by provider and id.
+        class_speed: returns the speed that the catalogue expects of a model, by provider, id and effort.
+        effort: the effort that the caller requests, None for each model's default.
         paced: ignore circuits opened by rate limits, because the caller limits its own request rate.
     """
 
@@ -51,8 +53,9 @@ class StatsEstimator:
         self,
         snapshot: StatsSnapshot | None,
         fingerprint: Callable[[str], str],
-        class_speed: Callable[[str, str], Speed | None],
+        class_speed: Callable[[str, str, str], Speed | None],
         *,
+        effort: Effort | None = None,
         paced: bool = False,
     ) -> None:
         if paced and snapshot is not None:
@@ -61,36 +64,48 @@ class StatsEstimator:
         self._snapshot = snapshot
         self._fingerprint = fingerprint
         self._class_speed = class_speed
+        self._effort = effort
         self._calls_per_h = snapshot.calls_per_h if snapshot else 0.0
         self._factors: dict[tuple[str, Metric], float] = {}
 
     def of(self, model: ModelConfig) -> ModelStats:
-        """Return the statistics of a model; those of its class where there are none."""
-        speed = self._class_speed(model.provider, model.id)
-        told = self._snapshot
-        if told is None:
+        """Return the statistics of a model at the effort that it runs at; those of its class where there are none."""
+        effort = expected_effort(model, self._effort)
+        speed = self._class_speed(model.provider, model.id, effort)
+        snapshot = self._snapshot
+        if snapshot is None:
             return ModelStats() if speed is None else ModelStats(ttft_s=speed.first_token_s, s_per_token=speed.token_s)
         about = (model.provider, model.id)
-        ok, calls = told.reliabilities.get(about, (0.0, 0.0))
+        ok, calls = snapshot.reliabilities.get(about, (0.0, 0.0))
         breaker = self._breaker(model)
-        lengths = told.output_lengths.get(about, (0.0, 0.0, 0.0, 0.0))
+        efforts = self._efforts(model, effort)
+        lengths = [snapshot.output_lengths.get((*about, one), (0.0, 0.0, 0.0, 0.0)) for one in efforts]
+        answers, tokens, task_answers, task_tokens = map(sum, zip(*lengths, strict=True))
         return ModelStats(
-            ttft_s=self._estimate(model, "ttft", speed),
-            s_per_token=self._estimate(model, "per_token", speed),
+            ttft_s=self._estimate(model, efforts, "ttft", speed and speed.first_token_s),
+            s_per_token=self._estimate(model, efforts, "per_token", speed and speed.token_s),
             success=success_probability(ok, calls),
             open_until_ms=breaker.open_until_ms if breaker else None,
             open_because=_because(breaker) if breaker else None,
             fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
-            answers=Answers(*lengths[:2]),
-            task_answers=Answers(*lengths[2:]),
+            answers=Answers(answers, tokens),
+            task_answers=Answers(task_answers, task_tokens),
         )
 
-    def _estimate(self, model: ModelConfig, metric: Metric, speed: Speed | None) -> float | None:
+    @staticmethod
+    def _efforts(model: ModelConfig, effort: str) -> tuple[str, ...]:
+        """Return under which efforts an effort is stored: an older ledger has none for the default of a model."""
+        return (effort, "") if effort == expected_effort(model, None) else (effort,)
+
+    def _estimate(
+        self, model: ModelConfig, efforts: Sequence[str], metric: Metric, of_class: float | None
+    ) -> float | None:
         assert self._snapshot is not None
-        evidence = self._snapshot.latencies.get((model.provider, model.id, metric))
-        if speed is None:
+        stored = (self._snapshot.latencies.get((model.provider, model.id, effort, metric)) for effort in efforts)
+        evidence = next((one for one in stored if one is not None), None)
+        if of_class is None:
             return None if evidence is None else estimate(Evidence(*evidence), exp(evidence[1]), self._calls_per_h)
-        prior = _of_metric(speed, metric) * self._provider_factor(model.provider, metric)
+        prior = of_class * self._provider_factor(model.provider, metric)
         if evidence is None:
             return never_called(prior)
         return estimate(Evidence(*evidence), prior, self._calls_per_h)
@@ -100,9 +115,10 @@ class StatsEstimator:
         if (provider, metric) not in self._factors:
             assert self._snapshot is not None
             observed = []
-            for (of, model, measured), evidence in self._snapshot.latencies.items():
-                if of == provider and measured == metric and (speed := self._class_speed(of, model)) is not None:
-                    observed.append((Evidence(*evidence), _of_metric(speed, metric)))
+            for (of, model, effort, measured), evidence in self._snapshot.latencies.items():
+                if of == provider and measured == metric and (speed := self._class_speed(of, model, effort)):
+                    of_class = speed.first_token_s if metric == "ttft" else speed.token_s
+                    observed.append((Evidence(*evidence), of_class))
             self._factors[provider, metric] = provider_factor(observed)
         return self._factors[provider, metric]
 
@@ -125,7 +141,3 @@ def _because(breaker: Breaker) -> str:
         return description
     provider = breaker.provider
     return f"{description} (set another {provider.upper()}_API_KEY, or: {reset_command(provider)})"
-
-
-def _of_metric(speed: Speed, metric: Metric) -> float:
-    return speed.first_token_s if metric == "ttft" else speed.token_s

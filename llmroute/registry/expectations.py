@@ -71,19 +71,10 @@ def _by_price(model: ModelConfig) -> Quality:
     return Quality(round(min(max(value, MIN_BY_PRICE), MAX_BY_PRICE)), "by its price")
 
 
-def expected_effort(model: ModelConfig, requested: str | None) -> str:
-    """Return the reasoning effort of a call: the requested one, else the model's default; `none` without reasoning."""
-    if "reasoning" not in model.capabilities:
-        return "none"
-    if requested is not None and (requested in model.parameters.efforts or not model.parameters.efforts):
-        return requested
-    return model.parameters.default_effort or "medium"
-
-
 def expected_speed(model: ModelConfig, effort: str, speeds: Mapping[str, Any] | None) -> Speed | None:
     """Return the speed of models of this size, None where the catalogue has no speeds of the provider.
 
-    `effort` is a value of `expected_effort`, `speeds` the provider's table in the catalogue.
+    `effort` is the one that the model runs at, `speeds` the provider's table in the catalogue.
     """
     if not speeds:
         return None

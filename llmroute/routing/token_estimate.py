@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, bounds, most_around, size_in_bytes
 
 if TYPE_CHECKING:
-    from llmroute.types import AttachmentFacts, ModelConfig, Prompt
+    from llmroute.types import AttachmentFacts, Effort, ModelConfig, Prompt
 
 # What role marks and separators around one message are as a rule.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
@@ -35,7 +35,7 @@ class PromptSize(NamedTuple):
     worst_input: int
     answer_room: int
     max_tokens: int | None = None
-    effort: str | None = None
+    effort: Effort | None = None
     tier: str | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
 

@@ -13,6 +13,7 @@ from llmroute.execution.drivers import drive
 from llmroute.execution.prepare import RequestFactory, new_id, now_ms
 from llmroute.execution.resources import Resources
 from llmroute.planning import settings
+from llmroute.planning.effort import expected_effort
 from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.planning.skipped_models import first_choice_note
@@ -238,8 +239,8 @@ class LLMService:
             RequestError: no such provider, or a negative number.
             LedgerError: the ledger cannot be written.
         """
-        name = self.registry.get_model_config(provider, model).id
-        call = ExternalCall(provider, name, success, latency_ms, cost_usd)
+        found = self.registry.get_model_config(provider, model)
+        call = ExternalCall(provider, found.id, expected_effort(found, None), success, latency_ms, cost_usd)
         track_usage(self._writer.access.ledger(), call, new_id(), now_ms())
         self._plan_anew()
 
@@ -277,7 +278,7 @@ class LLMService:
 
     def resting(self) -> dict[str, Breaker]:
         """Return the providers with an open circuit, each with the one that is open longest."""
-        told = self._writer.recall(bucket=0, effort="", now_ms=now_ms())
+        told = self._writer.recall(bucket=0, now_ms=now_ms())
         whole = [one for one in (told.breakers if told else ()) if not one.model]
         return {
             one.provider: one

@@ -41,8 +41,8 @@ def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
             left = memory.retries_left(provider, NOW)
             assert left == pytest.approx(observations.retry_tokens(db, provider, NOW))
         for bucket in range(3):
-            stored = observations.recall(db, bucket=bucket, effort="", task="chat", now_ms=NOW)
-            held = memory.snapshot(bucket=bucket, effort="", task="chat", now_ms=NOW)
+            stored = observations.recall(db, bucket=bucket, task="chat", now_ms=NOW)
+            held = memory.snapshot(bucket=bucket, task="chat", now_ms=NOW)
             assert held.latencies == stored.latencies
             assert held.reliabilities == stored.reliabilities
             assert sorted(held.breakers) == sorted(stored.breakers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +13,11 @@ from llmroute.planning.model_stats import StatsEstimator
 from llmroute.registry.expectations import Speed
 from llmroute.routing.output_length import Answers
 from llmroute.routing.plan import ModelStats
+from llmroute.types import ParameterLimits
 from tests.routing.models import model
+
+if TYPE_CHECKING:
+    from llmroute.types import Effort
 
 MINE = "key-1"
 REASONS = {
@@ -26,10 +31,10 @@ REASONS = {
 CLASS = Speed(first_token_s=2.0, token_s=0.01)
 
 
-def memory(**told: object) -> StatsEstimator:
-    empty: dict[str, object] = {"latencies": {}, "output_lengths": {}, "reliabilities": {}, "breakers": []}
-    snapshot = StatsSnapshot(**{**empty, **told})  # type: ignore[arg-type]
-    return StatsEstimator(snapshot, lambda _provider: MINE, lambda _provider, _model: CLASS)
+def memory(*, effort: Effort | None = None, **told: Any) -> StatsEstimator:
+    empty: dict[str, Any] = {"latencies": {}, "output_lengths": {}, "reliabilities": {}, "breakers": []}
+    snapshot = StatsSnapshot(**{**empty, **told})
+    return StatsEstimator(snapshot, lambda _provider: MINE, lambda _provider, _model, _effort: CLASS, effort=effort)
 
 
 def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE) -> Breaker:
@@ -37,9 +42,9 @@ def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE)
 
 
 def test_without_a_ledger_a_model_is_as_fast_as_its_class() -> None:
-    nothing = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model: CLASS)
+    nothing = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model, _effort: CLASS)
     assert nothing.of(model()) == ModelStats(ttft_s=2.0, s_per_token=0.01)
-    unknown = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model: None)
+    unknown = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model, _effort: None)
     assert unknown.of(model()) == ModelStats()
 
 
@@ -51,7 +56,7 @@ def test_a_model_that_was_never_called_is_expected_at_the_speed_of_its_class() -
 
 
 def test_what_was_measured_meets_the_class_and_tells_of_the_provider() -> None:
-    known = memory(latencies={("openai", "m", "ttft"): (0.05, log(4.0), 0.2, 0.0, 1.6, 0.0)})
+    known = memory(latencies={("openai", "m", "none", "ttft"): (0.05, log(4.0), 0.2, 0.0, 1.6, 0.0)})
     # The mean of a log-normal answer is 4 e^0.1; it is worth a twentieth of a call, and so is the prior.
     factor = exp((log(4.0) + 0.1 - log(2.0)) * (0.05 / 1.05) / (0.05 / 1.05 + 1))
     assert known.of(model()).ttft_s == pytest.approx((4.0 * exp(0.1) * 2.0 * factor) ** 0.5 * exp(-(2**0.5)))
@@ -59,7 +64,9 @@ def test_what_was_measured_meets_the_class_and_tells_of_the_provider() -> None:
 
 
 def test_calls_of_one_provider_teach_nothing_about_another() -> None:
-    quick = {("builtin", "small", metric): (40.0, log(0.001), 0.2, 0.0, 1.6, 0.0) for metric in ("ttft", "per_token")}
+    quick = {
+        ("builtin", "small", "none", metric): (40.0, log(0.001), 0.2, 0.0, 1.6, 0.0) for metric in ("ttft", "per_token")
+    }
     known = memory(latencies=quick)
     for name in ("openai/m", "mistral/m", "ollama/m"):
         assert known.of(model(name)) == memory().of(model(name))
@@ -67,14 +74,54 @@ def test_calls_of_one_provider_teach_nothing_about_another() -> None:
 
 
 def test_the_answers_of_a_model_and_those_to_the_task_are_kept_apart() -> None:
-    known = memory(output_lengths={("openai", "m"): (5.0, 4000.0, 2.0, 300.0)})
+    known = memory(output_lengths={("openai", "m", "none"): (5.0, 4000.0, 2.0, 300.0)})
     assert known.of(model()).answers == Answers(5.0, 4000.0)
     assert known.of(model()).task_answers == Answers(2.0, 300.0)
 
 
+REASONER = model(
+    capabilities=frozenset(["reasoning"]), parameters=ParameterLimits(efforts=("low", "medium"), default_effort="low")
+)
+
+
+@pytest.mark.parametrize(("requested", "tokens"), [(None, 4000.0), ("low", 4000.0), ("medium", 900.0), ("high", 900.0)])
+def test_lengths_and_latencies_are_those_of_the_effort_that_the_model_runs_at(
+    requested: Effort | None, tokens: float
+) -> None:
+    known = memory(
+        effort=requested,
+        output_lengths={
+            ("openai", "m", "low"): (5.0, 4000.0, 0.0, 0.0),
+            ("openai", "m", "medium"): (5.0, 900.0, 0.0, 0.0),
+            ("openai", "m", "none"): (5.0, 1.0, 0.0, 0.0),
+        },
+        latencies={
+            ("openai", "m", "low", "ttft"): (40.0, log(4000), 0.2, 0.0, 1.6, 0.0),
+            ("openai", "m", "medium", "ttft"): (40.0, log(900), 0.2, 0.0, 1.6, 0.0),
+        },
+    ).of(REASONER)
+    assert known.answers == Answers(5.0, tokens)
+    assert known.ttft_s == pytest.approx(tokens, rel=0.1)
+
+
+def test_answers_that_an_older_ledger_holds_without_an_effort_are_those_of_the_default() -> None:
+    stored: dict[str, Any] = {
+        "output_lengths": {
+            ("openai", "m", ""): (5.0, 4000.0, 0.0, 0.0),
+            ("openai", "m", "low"): (1.0, 500.0, 0.0, 0.0),
+        },
+        "latencies": {("openai", "m", "", "ttft"): (40.0, log(9.0), 0.2, 0.0, 1.6, 0.0)},
+    }
+    by_default, requested = memory(**stored).of(REASONER), memory(effort="medium", **stored).of(REASONER)
+    assert by_default.answers == Answers(6.0, 4500.0)
+    assert by_default.ttft_s == pytest.approx(9.0, rel=0.1)
+    assert requested.answers == Answers()
+    assert requested.ttft_s != pytest.approx(9.0, rel=0.1)
+
+
 def test_the_busier_the_ledger_the_sooner_another_look_is_worth_it() -> None:
-    told = {
-        "latencies": {("openai", "m", "ttft"): (1.0, 0.0, 0.3, 0.0, 1.6, 5.0)},
+    told: dict[str, Any] = {
+        "latencies": {("openai", "m", "none", "ttft"): (1.0, 0.0, 0.3, 0.0, 1.6, 5.0)},
     }
     quiet, busy = (
         memory(**told, reliabilities={("openai", "m"): (calls, calls)}).of(model()).ttft_s for calls in (9.0, 900.0)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
-from llmroute.registry.expectations import Quality, expected_effort, expected_quality, expected_speed
-from llmroute.types import ModelConfig, ParameterLimits, Price
+from llmroute.registry.expectations import Quality, expected_quality, expected_speed
+from llmroute.types import ModelConfig, Price
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,18 +73,6 @@ def test_the_newest_flagships_are_not_expected_to_be_worse_than_those_they_follo
     for found in followers:
         before = REGISTRY.resolve(found.follows or "")
         assert REGISTRY.expected_quality(found).value >= REGISTRY.expected_quality(before).value, found.name
-
-
-def test_a_model_reasons_by_itself_unless_it_cannot_or_is_told_not_to() -> None:
-    efforts = ParameterLimits(efforts=("none", "low", "high"))
-    thinker = model("openai/a", capabilities=frozenset(["reasoning"]), parameters=efforts)
-    assert expected_effort(thinker, None) == "medium"
-    assert expected_effort(thinker, "low") == "low"
-    on_request = model(
-        "openai/a", capabilities=frozenset(["reasoning"]), parameters=efforts._replace(default_effort="none")
-    )
-    assert expected_effort(on_request, None) == "none"
-    assert expected_effort(model("openai/a"), "high") == "none"
 
 
 def test_every_model_of_the_catalogue_has_a_speed_at_every_effort() -> None:

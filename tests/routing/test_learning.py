@@ -199,18 +199,17 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
             db, [Observation("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
         )
     now_ms = samples[-1][1] + later_ms
-    told = observations.recall(db, bucket=2, effort="", now_ms=now_ms)
+    told = observations.recall(db, bucket=2, now_ms=now_ms)
     for metric, scale in (("ttft", 1.0), ("per_token", 0.01)):
         known = latency.first(samples[0][0] * scale, samples[0][1])
         for value, at_ms in samples[1:]:
             known = known.joined(value * scale, at_ms)
-        assert told.latencies["openai", "m", metric] == pytest.approx(known.evidence(now_ms, 1))
+        assert told.latencies["openai", "m", "", metric] == pytest.approx(known.evidence(now_ms, 1))
     calls = sum(2.0 ** -((now_ms - at_ms) / (6 * HOUR_MS)) for _, at_ms in samples)
     assert told.reliabilities["openai", "m"] == pytest.approx((calls, calls))
     assert told.calls_per_h == pytest.approx(calls * log(2) / 6)
-    other = observations.recall(db, bucket=1, effort="", now_ms=now_ms)
+    other = observations.recall(db, bucket=1, now_ms=now_ms)
     assert other.latencies == {}, "prompts of another size teach nothing here"
-    assert observations.recall(db, bucket=2, effort="high", now_ms=now_ms).latencies == {}
     db.close()
 
 

@@ -73,3 +73,10 @@ def test_after_twenty_answers_three_models_in_four_are_within_a_quarter_of_their
         drawn = [round(chance.lognormvariate(log(mean) - sigma**2 / 2, sigma)) for _ in range(20)]
         near += abs(output_length("medium", answers(*drawn), NONE, None).tokens / mean - 1) <= 0.25
     assert near >= 300
+
+
+def test_the_prior_takes_over_as_answers_fade() -> None:
+    fading = [output_length("none", Answers(10 * rest, 90_000 * rest), NONE, None).tokens for rest in (1, 0.1, 0.001)]
+    assert fading == sorted(fading, reverse=True)
+    assert fading[0] > 7_500
+    assert fading[-1] == pytest.approx(600, rel=0.1)

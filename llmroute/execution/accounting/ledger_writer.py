@@ -204,7 +204,7 @@ class LedgerWriter:
         return True
 
     def recall(
-        self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None
+        self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None
     ) -> StatsSnapshot | None:
         """Return the statistics; None where there is no ledger, or it cannot be read soon enough."""
         if not self.access.exists():
@@ -212,7 +212,7 @@ class LedgerWriter:
         try:
             with self._brief_wait(patience) as brief:
                 ledger = self.access.ledger(brief)
-                return ledger.recall(bucket=bucket, effort=effort, task=task, now_ms=now_ms, patience=brief)
+                return ledger.recall(bucket=bucket, task=task, now_ms=now_ms, patience=brief)
         except LedgerError:
             # The beginning of an attempt reports it.
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import TripReason
 from llmroute.ledger.stats import Observation
@@ -19,21 +19,32 @@ NO_CAPACITY_FOR_TIER = "resource_unavailable"
 """The code of OpenAI's 429 where the flex tier has no capacity: the other tiers of the model may have some."""
 
 
-def observation_of(
-    row: AttemptRow, error: AttemptError | None, *, fingerprint: str, first_token_s: float, per_token_s: float | None
-) -> Observation:
-    """Return what a settled attempt teaches.
+class CallContext(NamedTuple):
+    """What the row of an attempt does not say about its call.
 
-    `first_token_s` is how long it would have been waited for, `per_token_s` what is known of the model's speed: with
-    it the time of a plain answer is told apart into waiting and writing.
+    Attributes:
+        effort: the reasoning effort that the model ran at.
+        fingerprint: a digest of the provider's key and base URL.
+        first_token_s: how long the first token is waited for, in seconds.
+        per_token_s: known seconds per output token of the model: they divide the time of an answer that was not
+            streamed into the wait for its first token and the rest; None if unknown.
     """
+
+    effort: str
+    fingerprint: str
+    first_token_s: float
+    per_token_s: float | None = None
+
+
+def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContext) -> Observation:
+    """Return what a settled attempt teaches."""
     lesson = Observation(
         provider=row.provider,
         model=row.model,
-        effort=row.effort or "",
+        effort=call.effort,
         bucket=bucket(row.input_tokens or 0),
         at_ms=row.settled_ms or row.started_ms,
-        fingerprint=fingerprint,
+        fingerprint=call.fingerprint,
         answered=row.http_status is not None,
         task=row.task or "",
     )
@@ -42,12 +53,12 @@ def observation_of(
         rule = RULES[type(error)]
         return lesson._replace(
             succeeded=False if rule.unreliable else None,
-            ttft_s=max(first_token_s, elapsed_s) if rule.slow else None,
+            ttft_s=max(call.first_token_s, elapsed_s) if rule.slow else None,
             trip=_trip(error),
         )
     if row.status != "ok":
         return lesson
-    ttft_s, writing_s = _speeds(row, per_token_s)
+    ttft_s, writing_s = _speeds(row, call.per_token_s)
     return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=_complete_length(row))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from llmroute.ledger.latency import Latency, first
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
 from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
-from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, evidence
+from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, evidence, output_lengths
 from llmroute.ledger.stats import Observation, StatsSnapshot
 
 if TYPE_CHECKING:
@@ -21,32 +21,18 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 
-def recall(db: sqlite3.Connection, *, bucket: int, effort: str, task: str = "", now_ms: int) -> StatsSnapshot:
-    """Read what is known of calls of this size and effort, decayed to now."""
+def recall(db: sqlite3.Connection, *, bucket: int, task: str = "", now_ms: int) -> StatsSnapshot:
+    """Read what is known of calls of this size, decayed to now."""
     columns = ", ".join((*LatencyKey._fields, *Latency._fields))
     split = len(LatencyKey._fields)
     rows = db.execute(f"SELECT {columns} FROM latencies WHERE bucket = ?", (bucket,))  # noqa: S608 (own names)
-    latencies = evidence(((LatencyKey(*row[:split]), Latency(*row[split:])) for row in rows), effort, now_ms)
+    latencies = evidence(((LatencyKey(*row[:split]), Latency(*row[split:])) for row in rows), now_ms)
+    rows = db.execute("SELECT provider, model, effort, task, answers, tokens, at_ms FROM output_lengths")
+    lengths = output_lengths(((LengthKey(*row[:4]), OutputLengths(*row[4:])) for row in rows), task, now_ms)
     reliabilities = {}
     for provider, model, *counts in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         reliabilities[provider, model] = Reliability(*counts).decayed(now_ms)
-    return StatsSnapshot(latencies, _output_lengths(db, effort, task), reliabilities, open_breakers(db, now_ms))
-
-
-def _output_lengths(
-    db: sqlite3.Connection, effort: str, task: str
-) -> dict[tuple[str, str], tuple[float, float, float, float]]:
-    """Return the answers and their tokens by (provider, model): of all tasks, then of `task`, 0 where it is none."""
-    found = {}
-    for provider, model, *sums in db.execute(
-        "SELECT provider, model, sum(answers), sum(tokens),"
-        " sum(answers * (task = :task AND task <> '')), sum(tokens * (task = :task AND task <> ''))"
-        " FROM output_lengths WHERE effort = :effort GROUP BY provider, model",
-        {"effort": effort, "task": task},
-    ):
-        answers, tokens, of_task, task_tokens = map(float, sums)
-        found[provider, model] = (answers, tokens, of_task, task_tokens)
-    return found
+    return StatsSnapshot(latencies, lengths, reliabilities, open_breakers(db, now_ms))
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:

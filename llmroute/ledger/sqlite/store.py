@@ -155,12 +155,10 @@ class Ledger:
             )
         self._complete_schema = schema
 
-    def recall(
-        self, *, bucket: int, effort: str, task: str = "", now_ms: int, patience: LockTimeout | None = None
-    ) -> StatsSnapshot:
-        """Return the statistics of prompts of a size bucket, an effort and a task."""
+    def recall(self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
+        """Return the statistics of prompts of a size bucket and a task."""
         with self.connection.reading(patience) as db:
-            return observations.recall(db, bucket=bucket, effort=effort, task=task, now_ms=now_ms)
+            return observations.recall(db, bucket=bucket, task=task, now_ms=now_ms)
 
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
         """Whether a provider has a retry token left."""

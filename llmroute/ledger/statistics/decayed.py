@@ -45,8 +45,13 @@ class OutputLengths(NamedTuple):
 
     def joined(self, tokens: int, at_ms: int) -> OutputLengths:
         """Return the counts after one more answer."""
-        kept = faded(at_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
-        return OutputLengths(self.answers * kept + 1, self.tokens * kept + tokens, max(self.at_ms, at_ms))
+        answers, total = self.decayed(at_ms)
+        return OutputLengths(answers + 1, total + tokens, at_ms)
+
+    def decayed(self, now_ms: int) -> tuple[float, float]:
+        """Return both sums as of now."""
+        factor = faded(now_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
+        return self.answers * factor, self.tokens * factor
 
 
 class RetryTokens(NamedTuple):

@@ -97,13 +97,13 @@ class Memory:
                     found.append(key)
         return found
 
-    def snapshot(self, *, bucket: int, effort: str, task: str, now_ms: int) -> StatsSnapshot:
-        """Return what is known of calls of a size and an effort, decayed to now."""
+    def snapshot(self, *, bucket: int, task: str, now_ms: int) -> StatsSnapshot:
+        """Return what is known of calls of a size, decayed to now."""
         of_bucket = ((key, latency) for key, latency in self.latencies.items() if key.bucket == bucket)
         statuses = (circuit.status(key, now_ms) for key, circuit in self.circuits.items())
         return StatsSnapshot(
-            evidence(of_bucket, effort, now_ms),
-            self._output_lengths(effort, task),
+            evidence(of_bucket, now_ms),
+            output_lengths(self.lengths.items(), task, now_ms),
             {about: reliability.decayed(now_ms) for about, reliability in self.reliabilities.items()},
             [breaker for breaker in statuses if breaker is not None],
         )
@@ -144,27 +144,37 @@ class Memory:
         for key in [key for key in self.circuits if key.provider == provider and key.model in (model, "")]:
             del self.circuits[key]
 
-    def _output_lengths(self, effort: str, task: str) -> dict[tuple[str, str], tuple[float, float, float, float]]:
-        found: dict[tuple[str, str], tuple[float, float, float, float]] = {}
-        for key, lengths in self.lengths.items():
-            if key.effort == effort:
-                of_task = lengths[:2] if key.task == task and task else (0.0, 0.0)
-                before = found.get((key.provider, key.model), (0.0, 0.0, 0.0, 0.0))
-                after = [old + new for old, new in zip(before, (*lengths[:2], *of_task), strict=True)]
-                found[key.provider, key.model] = (after[0], after[1], after[2], after[3])
-        return found
+
+def output_lengths(
+    lengths: Iterable[tuple[LengthKey, OutputLengths]], task: str, now_ms: int
+) -> dict[tuple[str, str, str], tuple[float, float, float, float]]:
+    """Return the answers and their tokens by (provider, model, effort): of all tasks, then of `task`; decayed to now.
+
+    0 of an empty task.
+    """
+    found: dict[tuple[str, str, str], tuple[float, float, float, float]] = {}
+    for key, known in lengths:
+        answers, tokens = known.decayed(now_ms)
+        of_task = float(key.task == task and task != "")
+        before = found.get(key[:3], (0.0, 0.0, 0.0, 0.0))
+        found[key[:3]] = (
+            before[0] + answers,
+            before[1] + tokens,
+            before[2] + answers * of_task,
+            before[3] + tokens * of_task,
+        )
+    return found
 
 
 def evidence(
-    latencies: Iterable[tuple[LatencyKey, Latency]], effort: str, now_ms: int
-) -> dict[tuple[str, str, str], tuple[float, float, float, float, float, float]]:
-    """Return the latencies of an effort by (provider, model, metric), from those of all efforts of a size bucket."""
+    latencies: Iterable[tuple[LatencyKey, Latency]], now_ms: int
+) -> dict[tuple[str, str, str, str], tuple[float, float, float, float, float, float]]:
+    """Return the latencies of a size bucket by (provider, model, effort, metric), decayed to now."""
     known: dict[str, list[tuple[LatencyKey, Latency]]] = {}
     for key, latency in latencies:
         known.setdefault(key.metric, []).append((key, latency))
     return {
-        (key.provider, key.model, metric): latency.evidence(now_ms, len(every))
+        (key.provider, key.model, key.effort, metric): latency.evidence(now_ms, len(every))
         for metric, every in known.items()
         for key, latency in every
-        if key.effort == effort
     }

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class ExternalCall(NamedTuple):
-    """A call that a program made itself.  `cost_usd` None is unknown, not zero."""
+    """A call that a program made itself.  `cost_usd` None is unknown, not zero; `effort` is that of the model."""
 
     provider: str
     model: str
+    effort: str
     success: bool
     latency_ms: float
     cost_usd: float | None
@@ -52,7 +53,7 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
     observation = Observation(
         provider=call.provider,
         model=call.model,
-        effort="",
+        effort=call.effort,
         bucket=0,
         at_ms=now_ms,
         fingerprint="",

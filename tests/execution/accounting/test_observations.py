@@ -22,7 +22,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.execution.accounting.observations import observation_of
+from llmroute.execution.accounting.observations import CallContext, observation_of
 from llmroute.ledger.attempt_row import AttemptRow
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ ROW = AttemptRow(
 
 def lesson(error: AttemptError | None = None, *, per_token_s: float | None = None, **facts: Any) -> Observation:
     row = replace(ROW, **facts)
-    return observation_of(row, error, fingerprint="f", first_token_s=60.0, per_token_s=per_token_s)
+    return observation_of(row, error, CallContext("medium", "f", 60.0, per_token_s))
 
 
 def test_a_streamed_answer_teaches_both_speeds() -> None:
     told = lesson()
-    assert (told.provider, told.model, told.effort, told.bucket, told.at_ms) == ("openai", "m", "low", 2, 5000)
+    assert (told.provider, told.model, told.effort, told.bucket, told.at_ms) == ("openai", "m", "medium", 2, 5000)
     assert (told.succeeded, told.ttft_s, told.trip) == (True, 1.5, None)
     assert told.per_token_s == pytest.approx(2.5 / 100)
 

@@ -86,7 +86,7 @@ def test_a_row_that_no_column_takes_is_refused_alone(bad: dict[str, Any], ledger
     outcomes = ledger.write(entries)
     assert [type(one) for one in outcomes] == [type(None), LedgerError, type(None)]
     assert statuses(ledger) == {"a": "pending", "b": "ok"}
-    assert ledger.recall(bucket=0, effort="", now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
+    assert ledger.recall(bucket=0, now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
 
 
 def test_a_ledger_that_others_keep_locked_is_told_to_each_after_one_wait(tmp_path: Path) -> None:
@@ -147,5 +147,5 @@ def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_
         assert statuses(ledger) == {}
         assert [type(one) for one in ledger.write(entries)] == [type(None), LedgerError, type(None)]
         assert statuses(ledger) == {"a": "ok", "b": "pending"}
-        assert ledger.recall(bucket=0, effort="", now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
+        assert ledger.recall(bucket=0, now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
         assert observations.retry_tokens(ledger.db, "openai", NOW_MS) == tokens, "what is refused takes none"

@@ -14,7 +14,7 @@ from llmroute.ledger import latency
 from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS
-from llmroute.ledger.statistics.decayed import RETRY_TOKENS
+from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
 from llmroute.ledger.stats import Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import Evidence, estimate
@@ -80,7 +80,7 @@ def test_what_is_remembered_is_finite_and_bounded(
             observations.spend_retry_token(db, "openai", now_ms)
         assert 0 <= observations.retry_tokens(db, "openai", now_ms) <= RETRY_TOKENS
         for bucket in range(3):
-            told = observations.recall(db, bucket=bucket, effort="", now_ms=now_ms)
+            told = observations.recall(db, bucket=bucket, now_ms=now_ms)
             for evidence in map(Evidence._make, told.latencies.values()):
                 assert 0 <= evidence.weight <= len(taught)
                 assert math.isfinite(estimate(evidence, 1.0, told.calls_per_h))
@@ -147,8 +147,8 @@ def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_an
     slow = lesson(NOW + FAR)._replace(ttft_s=50.0, trip=None)
     observations.learn(db, [slow])
     observations.learn(db, [slow._replace(at_ms=NOW, ttft_s=0.5)])
-    later = observations.recall(db, bucket=0, effort="", now_ms=NOW + 20 * latency.HALF_LIFE_MS)
-    assert Evidence(*later.latencies["openai", "a", "ttft"]).weight < 0.001
+    later = observations.recall(db, bucket=0, now_ms=NOW + 20 * latency.HALF_LIFE_MS)
+    assert Evidence(*later.latencies["openai", "a", "", "ttft"]).weight < 0.001
 
 
 def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connection) -> None:
@@ -214,3 +214,25 @@ def test_a_circuit_that_a_newer_version_opened_stays_open_for_a_reason_this_one_
     observations.learn(db, [lesson(trip=BreakerRule("key", TripReason.NO_CREDIT, HOUR_MS, HOUR_MS))])
     db.execute("UPDATE breakers SET reason = 'moon in the way'")
     assert [one.reason for one in breakers.open_breakers(db, NOW)] == [TripReason.FAILURES]
+
+
+def test_lengths_fade_to_the_moment_of_reading_and_a_clock_that_was_ahead_keeps_none(db: sqlite3.Connection) -> None:
+    answer = lesson(NOW)._replace(succeeded=True, trip=None, task="chat", output_tokens=900)
+    observations.learn(db, [answer, answer._replace(task="")])
+    half_life_ms = OUTPUT_LENGTH_HALF_LIFE_MS
+    for half_lives in (0, 1, 3):
+        told = observations.recall(db, bucket=0, task="chat", now_ms=NOW + half_lives * half_life_ms)
+        rest = 0.5**half_lives
+        assert told.output_lengths["openai", "a", ""] == pytest.approx((2 * rest, 1800 * rest, rest, 900 * rest))
+    observations.learn(db, [answer._replace(at_ms=NOW + FAR), answer])
+    later = observations.recall(db, bucket=0, task="chat", now_ms=NOW + 20 * half_life_ms)
+    assert later.output_lengths["openai", "a", ""][0] < 0.001
+
+
+def test_an_answer_after_a_half_life_counts_twice_as_much_as_the_one_before(db: sqlite3.Connection) -> None:
+    answer = lesson(NOW)._replace(succeeded=True, trip=None, output_tokens=3000)
+    then = NOW + OUTPUT_LENGTH_HALF_LIFE_MS
+    observations.learn(db, [answer])
+    observations.learn(db, [answer._replace(at_ms=then, output_tokens=600)])
+    answers, tokens, *_ = observations.recall(db, bucket=0, now_ms=then).output_lengths["openai", "a", ""]
+    assert (answers, tokens) == pytest.approx((1.5, 0.5 * 3000 + 600))

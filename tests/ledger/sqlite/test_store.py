@@ -187,8 +187,8 @@ def test_an_older_ledger_keeps_what_it_knew_of_latencies(path: Path, monkeypatch
         ledger.db.execute("INSERT INTO latencies VALUES ('openai', 'm', '', 0, 'ttft', 40.0, 40 * ln(2.0), 1000)")
     monkeypatch.undo()
     with Ledger(path) as ledger:
-        told = ledger.recall(bucket=0, effort="", now_ms=1000)
-        assert told.latencies["openai", "m", "ttft"] == pytest.approx((40.0, math.log(2), 0.2, 0.0, 1.6, 0.0))
+        told = ledger.recall(bucket=0, now_ms=1000)
+        assert told.latencies["openai", "m", "", "ttft"] == pytest.approx((40.0, math.log(2), 0.2, 0.0, 1.6, 0.0))
 
 
 def test_a_folder_in_the_ledgers_place_is_told(tmp_path: Path) -> None:

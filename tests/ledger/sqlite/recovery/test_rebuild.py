@@ -303,7 +303,7 @@ def test_a_ledger_of_an_edited_migration_is_told_apart_and_loses_no_row(
     with Ledger(path) as ledger:
         again = ledger.db.execute("SELECT request_id, served_model, strategy, cost_picousd FROM attempts").fetchall()
         assert sorted(again) == sorted(told)
-        assert ledger.recall(bucket=0, effort="", now_ms=7).latencies
+        assert ledger.recall(bucket=0, now_ms=7).latencies
     assert spent(path) == 100
 
 
