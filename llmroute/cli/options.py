@@ -38,7 +38,7 @@ Period = Annotated[
     str | None,
     typer.Option(
         "--period",
-        help="The current day, week, month, year or all, in your time zone; default month.",
+        help="day, week, month (default) or year: until now; yesterday, last-week, last-month; or all.",
         autocompletion=candidates.periods,
         rich_help_panel="Span",
     ),

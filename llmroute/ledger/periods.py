@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 # In the year 2286: every calendar still has room before and after.
 END_OF_TIME_MS: Final = 10**13
 PERIODS: Final = ("day", "week", "month", "year", "all")
+# Complete periods before the current one, of these lengths.
+CLOSED_PERIODS: Final = {"yesterday": "day", "last-week": "week", "last-month": "month"}
 
 
 def start_of(period: str, now: datetime) -> datetime | None:
@@ -31,6 +33,17 @@ def start_of(period: str, now: datetime) -> datetime | None:
         case _:
             return None
     return in_zone_of(now, begin)
+
+
+def span_of(period: str, now: datetime) -> tuple[datetime | None, datetime]:
+    """Return the ends of one of PERIODS, until now, or of one of CLOSED_PERIODS."""
+    length = CLOSED_PERIODS.get(period)
+    if length is None:
+        return start_of(period, now), now
+    end = start_of(length, now)
+    assert end is not None
+    # Into the period before, whose beginning is then found on the calendar too.
+    return start_of(length, end - timedelta(hours=12)), end
 
 
 def in_zone_of(now: datetime, wall: datetime) -> datetime:
@@ -70,8 +83,15 @@ def window(period: str, now: datetime) -> tuple[datetime | None, datetime | None
 def before(period: str, now: datetime) -> tuple[datetime, datetime] | None:
     """Return the span of the period before that is as long as the current one is until now; None before `all`.
 
-    It ends with its period: all of February is what is before the first 31 days of March.
+    It ends with its period: all of February is what is before the first 31 days of March.  The span before one of
+    CLOSED_PERIODS is a complete period too.
     """
+    if period in CLOSED_PERIODS:
+        end, _ = span_of(period, now)
+        assert end is not None
+        first = start_of(CLOSED_PERIODS[period], end - timedelta(hours=12))
+        assert first is not None
+        return first, end
     begin = start_of(period, now)
     if begin is None:
         return None

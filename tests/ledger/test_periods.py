@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger.periods import PERIODS, milliseconds, start_of
+from llmroute.ledger.periods import PERIODS, before, milliseconds, span_of, start_of
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/Sao_Paulo", "America/Havana", "Australia/Lord_Howe")
 
@@ -81,8 +81,8 @@ def test_a_period_holds_its_moment_and_begins_at_the_first_moment_of_its_day(
     first = datetime.fromtimestamp(milliseconds(begin) / 1000, tz=here)
     assert milliseconds(begin) <= milliseconds(now)
     assert start_of(period, first) == begin
-    before = datetime.fromtimestamp(milliseconds(begin) / 1000 - 1, tz=here)
-    assert before.date() < first.date()
+    earlier = datetime.fromtimestamp(milliseconds(begin) / 1000 - 1, tz=here)
+    assert earlier.date() < first.date()
     longest = {"day": 1, "week": 7, "month": 31, "year": 366}[period]
     assert milliseconds(now) - milliseconds(begin) <= (longest * 24 + 2) * 3_600_000
 
@@ -111,3 +111,28 @@ def test_the_systems_own_zone_gives_the_same(zone: str) -> None:
         check=True,
     )
     assert [int(line) for line in done.stdout.split()] == [milliseconds(utc(begin)) for *_, begin in own]
+
+
+CLOSED = [
+    # Times are UTC: of the present, of the period's ends, and of the beginning of the one before.
+    ("UTC", "2026-11-23T01:00", "yesterday", "2026-11-22T00:00", "2026-11-23T00:00", "2026-11-21T00:00"),
+    ("UTC", "2026-11-23T00:00", "last-week", "2026-11-16T00:00", "2026-11-23T00:00", "2026-11-09T00:00"),
+    ("UTC", "2026-01-31T12:00", "last-month", "2025-12-01T00:00", "2026-01-01T00:00", "2025-11-01T00:00"),
+    # Days of 25 and 23 hours, and the month that begins in summer time and ends in winter time.
+    ("Europe/Berlin", "2026-10-26T12:00", "yesterday", "2026-10-24T22:00", "2026-10-25T23:00", "2026-10-23T22:00"),
+    ("Europe/Berlin", "2026-03-30T12:00", "yesterday", "2026-03-28T23:00", "2026-03-29T22:00", "2026-03-27T23:00"),
+    ("Europe/Berlin", "2026-11-01T12:00", "last-month", "2026-09-30T22:00", "2026-10-31T23:00", "2026-08-31T22:00"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("zone", "now", "period", "begin", "end", "earlier"), CLOSED)
+def test_a_closed_period_is_the_complete_one_before(  # noqa: PLR0913, PLR0917
+    zone: str, now: str, period: str, begin: str, end: str, earlier: str
+) -> None:
+    here = utc(now).astimezone(ZoneInfo(zone))
+    since, until = span_of(period, here)
+    assert since is not None
+    assert (milliseconds(since), milliseconds(until)) == (milliseconds(utc(begin)), milliseconds(utc(end)))
+    previous = before(period, here)
+    assert previous is not None
+    assert [*map(milliseconds, previous)] == [milliseconds(utc(earlier)), milliseconds(utc(begin))]

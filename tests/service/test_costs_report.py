@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -45,6 +45,26 @@ def test_a_bill_is_of_the_calendar_period(tmp_path: Path, period: str, count: in
     assert told.total.call_count == count
     assert told.total.cost_usd == pytest.approx(count * 0.01)
     assert told.until == NOW
+
+
+@pytest.mark.parametrize(("period", "since"), [("yesterday", 3), ("last-week", -5), ("last-month", -30)])
+def test_a_closed_period_has_the_calls_from_its_beginning_to_before_its_end(
+    tmp_path: Path, period: str, since: int
+) -> None:
+    """`since` counts days of November; the ends are yesterday's midnight, Monday's and the first of the month."""
+    end = {"yesterday": datetime(2026, 11, 4, tzinfo=BERLIN), "last-week": MOMENTS["this week"]}.get(
+        period, MOMENTS["this month"]
+    )
+    begin = datetime(2026, 10, 31, tzinfo=BERLIN) + timedelta(days=since)
+    minute = timedelta(minutes=15)
+    config = House(tmp_path).service().config
+    with Ledger(config.ledger_path) as ledger:
+        for moment in (begin - minute, begin, end - minute, end):
+            at_ms = milliseconds(moment)
+            row = AttemptRow(str(moment), 1, at_ms, "openai", "m", streaming=False, status="ok", cost_picousd=10**10)
+            ledger.settle(row)
+    told = bill(config, CostQuery(period), now=NOW)
+    assert (told.since, told.until, told.total.call_count) == (begin, end, 2)
 
 
 def test_without_a_ledger_there_is_nothing_to_pay_and_none_is_made(tmp_path: Path) -> None:

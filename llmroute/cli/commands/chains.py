@@ -12,8 +12,8 @@ from llmroute.cli.completion import candidates
 from llmroute.cli.errors import error_text, failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, money
-from llmroute.cli.output.terminal import can_ask, harmless
+from llmroute.cli.output.tables import columns, fitted, money
+from llmroute.cli.output.terminal import can_ask, harmless, terminal_width
 from llmroute.errors import RequestError
 from llmroute.text.option_names import many
 
@@ -122,7 +122,7 @@ def _write(name: str | None, *, as_json: bool) -> None:
         if as_json:
             write_json({name: _as_json(entries) for name, entries in found.items()})
         else:
-            write_text(harmless(_as_text(found)))
+            write_text(harmless(_as_text(found, terminal_width())))
 
 
 def _as_json(entries: Sequence[ChainEntry]) -> dict[str, Any]:
@@ -133,13 +133,14 @@ def _as_json(entries: Sequence[ChainEntry]) -> dict[str, Any]:
     }
 
 
-def _as_text(found: dict[str, list[ChainEntry]]) -> str:
+def _as_text(found: dict[str, list[ChainEntry]], width: int | None) -> str:
     rows = [
         [name if index == 0 else "", entry.written, entry.resolved or "-", entry.problem or "usable"]
         for name, entries in found.items()
         for index, entry in enumerate(entries)
     ]
-    return columns(("chain", "entry", "today", ""), rows)
+    head = ("chain", "entry", "today", "")
+    return columns(head, rows) if width is None else fitted(head, rows, 1, width)
 
 
 def _price(service: LLMService, name: str, entries: Sequence[ChainEntry]) -> str:

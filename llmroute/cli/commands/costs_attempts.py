@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +12,7 @@ from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import write_json, write_text, written_out
 from llmroute.cli.output.tables import cell, columns, fitted, money
-from llmroute.cli.output.terminal import width
+from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
 from llmroute.text.option_names import many
 from llmroute.text.suggest import nearest
@@ -57,7 +56,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if as_json:
             write_json(found)
         elif found:
-            write_text(_as_text(found, width() if sys.stdout.isatty() else None))
+            write_text(_as_text(found, terminal_width()))
         else:
             write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
         if workspace:

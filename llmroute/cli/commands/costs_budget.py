@@ -12,7 +12,8 @@ from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import columns, money
+from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
 from llmroute.types import PICO_PER_USD
 
@@ -41,7 +42,7 @@ def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
         if as_json:
             write_json({"budgets": [_as_json(standing) for standing in found]})
         elif found:
-            write_text(_as_text(found))
+            write_text(_as_text(found, terminal_width()))
         else:
             write_text("no budget is set (llmroute costs budget set --month 20)\n")
 
@@ -109,10 +110,10 @@ def _as_json(standing: BudgetStatus) -> dict[str, Any]:
     }
 
 
-def _as_text(found: list[BudgetStatus]) -> str:
+def _as_text(found: list[BudgetStatus], width: int | None) -> str:
     rows = [
         [
-            standing.cap.workspace or "all",
+            cell(standing.cap.workspace) or "all",
             standing.cap.period,
             *(
                 money(picousd / PICO_PER_USD)
@@ -124,7 +125,8 @@ def _as_text(found: list[BudgetStatus]) -> str:
         for standing in found
     ]
     head = ("workspace", "per", "cap", "spent", "reserved", "left", "starts anew")
-    return columns(head, rows, numbers=(2, 3, 4, 5))
+    numbers = (2, 3, 4, 5)
+    return columns(head, rows, numbers) if width is None else fitted(head, rows, 0, width, numbers)
 
 
 def _left(standing: BudgetStatus) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import cell, flowing, money
-from llmroute.cli.output.terminal import width
+from llmroute.cli.output.terminal import terminal_width
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -101,11 +100,7 @@ def _as_text(found: dict[str, Health]) -> str:
         ]
         for name, one in found.items()
     ]
-    return flowing(("provider", "status", "latency", "models", ""), rows, _width(), numbers=(2, 3))
-
-
-def _width() -> int | None:
-    return width() if sys.stdout.isatty() else None
+    return flowing(("provider", "status", "latency", "models", ""), rows, terminal_width(), numbers=(2, 3))
 
 
 def _setup(config: Config) -> str:
@@ -126,4 +121,4 @@ def _setup(config: Config) -> str:
     ]
     if not any(settings.api_key for settings in config.providers.values()):
         rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
-    return flowing(("", ""), rows, _width()).lstrip("\n")
+    return flowing(("", ""), rows, terminal_width()).lstrip("\n")

@@ -26,9 +26,9 @@ def providers(incomplete: str) -> list[str]:
 
 def periods(incomplete: str) -> list[str]:
     """Offer the periods of the bill."""
-    from llmroute.service.costs.report import PERIODS
+    from llmroute.service.costs.report import REPORTED_PERIODS
 
-    return _starting(PERIODS, incomplete)
+    return _starting(REPORTED_PERIODS, incomplete)
 
 
 def pulled(incomplete: str) -> list[str]:

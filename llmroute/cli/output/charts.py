@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.reports import Line
 
 WIDEST_BAR = 60
-BUDGET_BAR = 20
+WIDEST_BUDGET_BAR = 20
 LABEL = "Mon 2026-11-23"
 _TIGHT, _SPENT = 0.75, 1.0
 
@@ -59,12 +59,14 @@ def budget_chart(found: Sequence[BudgetStatus], width: int) -> Table:
         for status, share in zip(found, shares, strict=True)
     ]
     chart = Table.grid(padding=(0, 2))
-    room = width - BUDGET_BAR - max(map(len, labels), default=0) - 4
+    beside = max(map(len, labels), default=0) + 4
+    bar_width = max(min(WIDEST_BUDGET_BAR, (width - beside) // 2), 1)
+    room = width - bar_width - beside
     chart.add_column(style="dim", no_wrap=True, overflow="ellipsis", max_width=max(room, 1))
     chart.add_column()
     chart.add_column(no_wrap=True)
     for status, share, label in zip(found, shares, labels, strict=True):
-        chart.add_row(Text(_name(status)), bar(share, BUDGET_BAR, _color(share)), label)
+        chart.add_row(Text(_name(status)), bar(share, bar_width, _color(share)), label)
     return chart
 
 

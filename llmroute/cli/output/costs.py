@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.output.tables import cell, columns, fitted, money
 from llmroute.cli.output.terminal import DEFAULT_WIDTH
+from llmroute.ledger.periods import CLOSED_PERIODS
 from llmroute.service.costs.spreadsheet import harmless_cell
 from llmroute.types import PICO_PER_USD
 
@@ -160,7 +161,7 @@ def _sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
 
 
 def _span(told: CostReport) -> str:
-    until = f" until {_time(told.until)}" if told.period is None else ""
+    until = f" until {_time(told.until)}" if told.period is None or told.period in CLOSED_PERIODS else ""
     if told.since is None:
         return until.strip() or "in all"
     return f"since {_time(told.since)}{until}"

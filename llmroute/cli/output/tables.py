@@ -141,14 +141,20 @@ def flowing(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
     return rendered(parts, width)
 
 
-def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int, numbers: Sequence[int]) -> str:
+def fitted(
+    head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int, numbers: Sequence[int] = ()
+) -> str:
     """Return a table that fits `width`, except for names, which are never cut or wrapped so that they can be copied.
 
     A name that does not fit is printed on its own line above the rest of its row: `rich.table` has no spanning cells.
+    If the other columns do not fit beside each other, each row is a name with its labeled cells below.
     """
     from rich.cells import cell_len
 
-    room = max(width - _span(head, rows, [at for at in range(len(head)) if at != name_at]), _NARROWEST_NAME)
+    others = [at for at in range(len(head)) if at != name_at]
+    if _span(head, rows, others) - len(_GAP) > width:
+        return _stacked(head, rows, name_at, width)
+    room = max(width - _span(head, rows, others), _NARROWEST_NAME)
     names = [harmless(row[name_at]) for row in rows]
     short = [
         [*row[:name_at], "" if cell_len(row[name_at]) > room else row[name_at], *row[name_at + 1 :]] for row in rows
@@ -159,6 +165,28 @@ def fitted(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, wid
     for line, name in zip(lines, names, strict=True):
         text += f"{line}\n" if cell_len(name) <= room else f"{line[:start]}{name}\n{' ' * start}{line[start:]}\n"
     return text
+
+
+def _stacked(head: Sequence[str], rows: Sequence[Sequence[str]], name_at: int, width: int) -> str:
+    """Return each row as its name and, below and indented, its other cells with their column names."""
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for row in rows:
+        lines: list[str] = []
+        for at, value in enumerate(row):
+            if at == name_at or not value:
+                continue
+            field = harmless(f"{head[at]} {value}".strip())
+            if lines and cell_len(lines[-1] + _GAP + field) <= width - len(_GAP):
+                lines[-1] += _GAP + field
+            else:
+                lines.append(field)
+        parts.append(Text(harmless(row[name_at]), overflow="ignore", no_wrap=True))
+        parts += [Padding(Text(line), (0, 0, 0, len(_GAP))) for line in lines]
+    return rendered(parts, width)
 
 
 def rendered(parts: Iterable[RenderableType], width: int | None = None, *, color: bool = False) -> str:

@@ -42,6 +42,11 @@ def width(stream: TextIO | None = None) -> int:
     return min(columns or most, most or columns) or DEFAULT_WIDTH
 
 
+def terminal_width() -> int | None:
+    """Return the width of stdout if it is a terminal, else None: tables in a pipe are not wrapped."""
+    return width() if sys.stdout.isatty() else None
+
+
 def can_ask() -> bool:
     """Whether the user can be prompted: stdin and stderr are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

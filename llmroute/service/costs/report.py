@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import bucket_start_ms
-from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, clock_of, in_zone_of, milliseconds, start_of
+from llmroute.ledger.periods import (
+    CLOSED_PERIODS,
+    END_OF_TIME_MS,
+    PERIODS,
+    clock_of,
+    in_zone_of,
+    milliseconds,
+    span_of,
+)
 from llmroute.request.fields import require_one_of
 from llmroute.service.ledger_opening import ledger_to_read, snapshot
 
@@ -19,10 +27,11 @@ if TYPE_CHECKING:
     from llmroute.ledger.port import LedgerSnapshot
     from llmroute.ledger.reports import Line, UncertainCosts
 
-__all__ = ["PERIODS", "CostQuery", "CostReport", "bill"]
+__all__ = ["REPORTED_PERIODS", "CostQuery", "CostReport", "bill"]
 
 ReportedSpan: TypeAlias = "tuple[str | None, datetime | None, datetime]"
 
+REPORTED_PERIODS = (*PERIODS, *CLOSED_PERIODS)
 DEFAULT_PERIOD = "month"
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _HOUR_MS = 3_600_000
@@ -59,7 +68,7 @@ class CostReport:
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
-    """Return the costs of the current calendar period or of a span, in the user's time zone.
+    """Return the costs of a calendar period or of a span, in the user's time zone.
 
     Raises:
         RequestError: the period or the span is not valid.
@@ -100,8 +109,8 @@ def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
     """
     if question.since is None and question.until is None:
         period = question.period or DEFAULT_PERIOD
-        require_one_of("period", period, PERIODS)
-        return period, start_of(period, now), now
+        require_one_of("period", period, REPORTED_PERIODS)
+        return period, *span_of(period, now)
     if question.period is not None:
         from llmroute.text.option_names import OptionText, Remedy
 

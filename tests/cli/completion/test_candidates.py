@@ -41,7 +41,7 @@ OFFERED = {
     "llmroute gen --on-budget ": {"cheaper", "refuse"},
     "llmroute gen --fallback-on ": {"content"},
     "llmroute gen --color ne": {"never"},
-    "llmroute costs --period ": {"day", "week", "month", "year", "all"},
+    "llmroute costs --period ": {"day", "week", "month", "year", "yesterday", "last-week", "last-month", "all"},
     "llmroute costs --by pro": {"provider"},
     "llmroute costs budget set --workspace ni": {"nightly"},
     "llmroute models --sort q": {"quality"},
