@@ -97,6 +97,7 @@ class LLMService:
             self._note,
             ledger,
             limits=self.config.limits,
+            warn_at=self.config.warn_at,
             wait_s=self.config.timeouts.ledger_s,
         )
         self._opened = Resources(self._writer, http_client, async_http_client)
