@@ -111,6 +111,7 @@ class Attempt:
         if isinstance(error, ProviderTimeoutError) and self._time.was_short:
             error = None
         call = CallContext(
+            prompt=self._recorder.prompt,
             effort=expected_effort(self._candidate.model, self._request.prompt.effort),
             fingerprint=self._fingerprint(),
             first_token_s=timeouts.slow_first_token_s if self._candidate.local else timeouts.first_token_s,

@@ -13,10 +13,11 @@ import stat
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.files import is_at, locked, unlock
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
+from llmroute.ledger.stats import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -25,7 +26,32 @@ if TYPE_CHECKING:
 # Survives a reboot, and is seldom on a full or read-only disk.
 ELSEWHERE = Path("/var/tmp")  # noqa: S108 (in a folder of our own, whose owner and mode are checked)
 _LOCK_S = 0.25
+_EFFORT = "complete_at_effort"
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
+
+
+class SpooledRow(NamedTuple):
+    """A row that waits, and the effort of its model if it is a complete answer, whose length is to be learned."""
+
+    row: AttemptRow
+    complete_at_effort: str | None = None
+
+    @property
+    def length(self) -> Observation | None:
+        """The observation of the answer's length, and of nothing else: latencies and failures are of the past."""
+        row = self.row
+        if self.complete_at_effort is None or row.output_tokens is None:
+            return None
+        return Observation(
+            provider=row.provider,
+            model=row.model,
+            effort=self.complete_at_effort,
+            bucket=0,
+            at_ms=row.settled_ms or row.started_ms,
+            fingerprint="",
+            task=row.task or "",
+            output_tokens=row.output_tokens,
+        )
 
 
 def places(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
@@ -39,8 +65,8 @@ def places(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     return [beside, elsewhere / f"llmroute-{os.getuid()}" / f"{name}.spool"]
 
 
-def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE) -> Path:
-    """Append a row to the spool and return the file it is in.
+def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE, *, complete_at_effort: str | None = None) -> Path:
+    """Append a row to the spool and return the file it is in; `complete_at_effort` as of a `SpooledRow`.
 
     Raises:
         OSError: no file takes it.
@@ -49,7 +75,7 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE) -> Path:
     for place in places(ledger, elsewhere):
         try:
             _make_room(place, beside=ledger.parent)
-            _append(place, line(row) + b"\n")
+            _append(place, line(SpooledRow(row, complete_at_effort)) + b"\n")
         except OSError as error:
             first = first or error
         else:
@@ -58,9 +84,10 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE) -> Path:
     raise first
 
 
-def line(row: AttemptRow) -> bytes:
+def line(spooled: SpooledRow) -> bytes:
     """Return a row as its line, without the newline."""
-    return json.dumps(asdict(row), separators=(",", ":")).encode()
+    fields = asdict(spooled.row) | {_EFFORT: spooled.complete_at_effort}
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def described(row: AttemptRow) -> str:
@@ -91,7 +118,7 @@ def _ours_alone(folder: Path) -> bool:
 
 
 @contextmanager
-def taken(place: Path) -> Iterator[tuple[list[AttemptRow], list[bytes]]]:
+def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
     """Lend the rows of a spool file and its invalid lines; the file is removed when the block ends without an error.
 
     The file stays locked in the block.  Invalid lines are moved to a file of their own.
@@ -131,10 +158,10 @@ def bad(place: Path) -> Path:
     return place.with_name(f"{place.name}.bad")
 
 
-def _read(fd: int) -> tuple[list[AttemptRow], list[bytes]]:
+def _read(fd: int) -> tuple[list[SpooledRow], list[bytes]]:
     with open(os.dup(fd), "rb") as file:  # noqa: PTH123 (a descriptor)
         lines = file.read().split(b"\n")
-    rows: list[AttemptRow] = []
+    rows: list[SpooledRow] = []
     invalid: list[bytes] = []
     for text in filter(None, lines):
         row = _row(text)
@@ -145,11 +172,14 @@ def _read(fd: int) -> tuple[list[AttemptRow], list[bytes]]:
     return rows, invalid
 
 
-def _row(text: bytes) -> AttemptRow | None:
+def _row(text: bytes) -> SpooledRow | None:
     try:
         fields: Any = json.loads(text)
         values = {name: fields[name] for name in COLUMNS if name in fields}
-        return AttemptRow(**values) if all(values[name] is not None for name in _NEEDED) else None
+        if any(values[name] is None for name in _NEEDED):
+            return None
+        effort = fields.get(_EFFORT)
+        return SpooledRow(AttemptRow(**values), effort if isinstance(effort, str) else None)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

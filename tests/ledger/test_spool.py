@@ -37,7 +37,7 @@ def test_a_row_comes_out_as_it_went_in_and_only_the_user_may_read_it(path: Path)
     place = spool.keep(made, path)
     assert place.stat().st_mode & 0o777 == 0o600
     with spool.taken(place) as (rows, strange):
-        assert (rows, strange) == ([made], [])
+        assert (rows, strange) == ([(made, None)], [])
     assert not place.exists()
 
 
@@ -73,6 +73,22 @@ def test_a_crash_between_commit_and_removal_doubles_nothing(path: Path) -> None:
     place.write_bytes(again)
     assert sums(path) == (1, 7)
     assert not place.exists()
+
+
+def test_a_complete_answer_that_waited_teaches_its_length_once(path: Path) -> None:
+    answer = settled(row("a", task="chat"), 7)
+    place = spool.keep(answer, path, complete_at_effort="low")
+    spool.keep(settled(row("cut"), 7), path)
+    again = place.read_bytes()
+    for _ in range(2):
+        place.write_bytes(again)
+        assert sums(path) == (2, 14)
+        with Ledger(path) as ledger:
+            told = ledger.recall(bucket=0, task="chat", now_ms=answer.settled_ms or 0)
+        of_row = (answer.provider, answer.model, "low")
+        assert told.output_lengths == {of_row: (1.0, 3.0, 1.0, 3.0)}
+        assert not told.reliabilities
+        assert not told.latencies
 
 
 def test_a_failure_before_the_commit_loses_nothing(path: Path) -> None:
@@ -186,7 +202,7 @@ def test_a_folder_elsewhere_that_is_not_ours_alone_is_not_used(hostile: str, tmp
 def test_rows_that_others_have_put_elsewhere_are_not_taken_in(path: Path, tmp_path: Path) -> None:
     place = spool.places(path, tmp_path)[1]
     place.parent.mkdir(mode=0o700)
-    place.write_bytes(spool.line(settled(row("a"), 7)) + b"\n")
+    place.write_bytes(spool.line(spool.SpooledRow(settled(row("a"), 7))) + b"\n")
     assert spool.waiting(path, tmp_path) == [place]
     place.parent.chmod(0o777)
     assert spool.waiting(path, tmp_path) == []

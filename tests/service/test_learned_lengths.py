@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.errors import DeadlineError
+from llmroute.errors import BadOutputError, DeadlineError
+from llmroute.ledger import spool
 from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 MODEL = "openai/gpt-5.4-mini"
 
 
-def answer(tokens: int, finish_reason: str = "stop") -> Script:
-    choice = {"index": 0, "message": {"content": "Hi " * 300}, "finish_reason": finish_reason}
+def answer(tokens: int, finish_reason: str = "stop", text: str = "Hi " * 300) -> Script:
+    choice = {"index": 0, "message": {"content": text}, "finish_reason": finish_reason}
     usage = {"prompt_tokens": 9, "completion_tokens": tokens}
     return [reply(200, json.dumps({"model": "m", "choices": [choice], "usage": usage}).encode())]
 
@@ -66,6 +68,20 @@ def test_answers_that_were_cut_off_teach_no_length(tmp_path: Path) -> None:
         assert expected(llm).output.answers == 0
 
 
+def test_answers_to_a_request_with_stop_sequences_teach_no_length(tmp_path: Path) -> None:
+    with serving(answer(20)) as server, closing(House(tmp_path, openai=server).service()) as llm:
+        llm.generate_sync("hi", model=MODEL, stop="END")
+        assert expected(llm).output.answers == 0
+
+
+def test_an_empty_answer_that_was_thought_about_teaches_its_length(tmp_path: Path) -> None:
+    with serving(answer(4_000, text="")) as server, closing(House(tmp_path, openai=server).service()) as llm:
+        with pytest.raises(BadOutputError):
+            llm.generate_sync("hi", model=MODEL, enable_fallback=False)
+        assert expected(llm).output.answers >= 1
+        assert expected(llm).output.tokens > 1_000
+
+
 def test_lengths_are_kept_apart_by_effort_and_narrowed_by_task(tmp_path: Path) -> None:
     with serving(answer(9_000)) as server, closing(House(tmp_path, openai=server).service()) as llm:
         llm.generate_sync("hi", model=MODEL, effort="high", task_type="analysis")
@@ -77,6 +93,19 @@ def test_lengths_are_kept_apart_by_effort_and_narrowed_by_task(tmp_path: Path) -
         )
         other = expected(llm, effort="high", task_type="chat")
         assert other.output == expected(llm, effort="high").output
+
+
+def test_an_answer_that_waited_in_the_spool_teaches_its_length(tmp_path: Path) -> None:
+    with serving(answer(9_000)) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm, closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+            expected(llm)
+            other.execute("BEGIN EXCLUSIVE")
+            llm.generate_sync("hi", model=MODEL, timeout_s=1.0)
+        assert spool.waiting(tmp_path / "ledger.db")
+        with closing(house.service()) as llm:
+            llm.generate_sync("hi", model=MODEL)
+            assert expected(llm).output.answers == 2
 
 
 def test_lengths_are_learned_and_read_by_the_effort_that_the_model_runs_at(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
     from llmroute.execution.accounting.budget import RequestBudget
-    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
     from llmroute.ledger.stats import ProbeClaim, StatsSnapshot
@@ -183,7 +182,7 @@ class LedgerWriter:
         if reservation is None:
             if not isinstance(outcome, LedgerError):
                 return outcome
-            self._spool(row, outcome)
+            self._spool(draft.operation, outcome)
             return None
         reservation.release()
         if isinstance(outcome, BudgetExceededError):
@@ -206,7 +205,7 @@ class LedgerWriter:
             return False
         row = draft.operation.row
         self._spooled.discard((row.request_id, row.attempt))
-        self._spool(row, None)
+        self._spool(draft.operation, None)
         return True
 
     def recall(
@@ -249,13 +248,16 @@ class LedgerWriter:
         with (patience or self.access.patience()).spent() as left_s:
             yield LockTimeout(min(left_s, LOOK_S))
 
-    def _spool(self, row: AttemptRow, why: LedgerError | None) -> None:
+    def _spool(self, operation: Begin | Settle, why: LedgerError | None) -> None:
         from llmroute.ledger import spool
 
+        row = operation.row
+        lesson = operation.lesson if isinstance(operation, Settle) else None
+        effort = None if lesson is None or lesson.output_tokens is None else lesson.effort
         self.access.let_go(why)
         reason = "" if why is None else f": {why.message}"
         try:
-            place = spool.keep(row, self.access.path)
+            place = spool.keep(row, self.access.path, complete_at_effort=effort)
         except OSError as error:
             if row.status != "pending":
                 self._warn(

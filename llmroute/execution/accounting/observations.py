@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import TripReason
+from llmroute.errors import BadOutputError
 from llmroute.ledger.stats import Observation
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import bucket
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from llmroute.circuits import BreakerRule
     from llmroute.errors import AttemptError
     from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.types import Prompt
 
 
 NO_CAPACITY_FOR_TIER = "resource_unavailable"
@@ -23,6 +25,7 @@ class CallContext(NamedTuple):
     """What the row of an attempt does not say about its call.
 
     Attributes:
+        prompt: the prompt that was sent, with its completion limit.
         effort: the reasoning effort that the model ran at.
         fingerprint: a digest of the provider's key and base URL.
         first_token_s: how long the first token is waited for, in seconds.
@@ -30,6 +33,7 @@ class CallContext(NamedTuple):
             streamed into the wait for its first token and the rest; None if unknown.
     """
 
+    prompt: Prompt
     effort: str
     fingerprint: str
     first_token_s: float
@@ -55,18 +59,25 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
             succeeded=False if rule.unreliable else None,
             ttft_s=max(call.first_token_s, elapsed_s) if rule.slow else None,
             trip=_trip(error),
+            output_tokens=_complete_length(row, call.prompt) if isinstance(error, BadOutputError) else None,
         )
     if row.status != "ok":
         return lesson
     ttft_s, writing_s = _speeds(row, call.per_token_s)
-    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=_complete_length(row))
+    length = _complete_length(row, call.prompt)
+    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
 
 
-def _complete_length(row: AttemptRow) -> int | None:
-    """Return the output tokens of an answer that ended by itself; None of one that was cut off, or not counted."""
-    if row.usage_source != "reported" or row.finish_reason not in ("stop", "tool_calls"):
+def _complete_length(row: AttemptRow, prompt: Prompt) -> int | None:
+    """Return the output tokens of an answer that ended by itself, None of any other.
+
+    Most providers report `stop` both for an answer that ended by itself and for one that reached a stop sequence.
+    """
+    if row.usage_source != "reported" or row.output_tokens is None:
         return None
-    return row.output_tokens
+    by_itself = row.finish_reason == "tool_calls" or (row.finish_reason == "stop" and not prompt.stop)
+    reached_limit = prompt.max_tokens is not None and row.output_tokens >= prompt.max_tokens
+    return row.output_tokens if by_itself and not reached_limit else None
 
 
 def _trip(error: AttemptError) -> BreakerRule | None:

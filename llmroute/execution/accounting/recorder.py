@@ -73,6 +73,11 @@ class AttemptRecorder:
         return self.row.cost_basis == "at_most"
 
     @property
+    def prompt(self) -> Prompt:
+        """The prompt that was sent."""
+        return self._prompt
+
+    @property
     def closed(self) -> bool:
         """Whether it is known how the attempt ended."""
         return self.row.status != "pending"

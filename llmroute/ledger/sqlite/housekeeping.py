@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.ledger import spool
+from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
 from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
 from llmroute.ledger.sqlite.writes import INSERT_ONCE, SETTLE
@@ -49,10 +50,16 @@ def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeou
     The ledger is locked before the spool and committed before the spool is removed, so that its holder never waits.
     """
     with translated(connection.path), connection.transaction(patience) as db, spool.taken(place) as (rows, invalid):
-        for row in rows:
+        lengths = []
+        for spooled in rows:
+            row = spooled.row
             try:
-                db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values())
+                changed = db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values()).rowcount
             except OF_ONE_ROW:
                 # A value that no column takes.
-                invalid.append(spool.line(row))
+                invalid.append(spool.line(spooled))
+            else:
+                if changed and spooled.length is not None:
+                    lengths.append(spooled.length)
+        observations.learn_output_lengths(db, lengths)
         db.execute("COMMIT")

@@ -38,7 +38,7 @@ def recall(db: sqlite3.Connection, *, bucket: int, task: str = "", now_ms: int) 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     """Take in what attempts taught, in their order; what many say of one thing is read once and written once."""
     _learn_latencies(db, lessons)
-    _learn_output_lengths(db, lessons)
+    learn_output_lengths(db, lessons)
     _learn_reliabilities(db, lessons)
     # Models that are known to be well: nothing has been left to close since.
     well: set[tuple[str, str]] = set()
@@ -112,7 +112,8 @@ def _learn_latency(
     db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
-def _learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
+def learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
+    """Take in the lengths of complete answers, and nothing else of the observations."""
     telling = (lesson for lesson in lessons if lesson.output_tokens is not None)
     for key, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.task), telling):
         row = db.execute(

@@ -55,10 +55,7 @@ class Memory:
                 key = LatencyKey(*about, seen.effort, seen.bucket, metric)
                 known, took_s = self.latencies.get(key), max(seconds, SHORTEST_S)
                 self.latencies[key] = known.joined(took_s, seen.at_ms) if known else first(took_s, seen.at_ms)
-        if seen.output_tokens is not None:
-            of_task = LengthKey(*about, seen.effort, seen.task)
-            lengths = self.lengths.get(of_task, OutputLengths(0.0, 0.0, seen.at_ms))
-            self.lengths[of_task] = lengths.joined(seen.output_tokens, seen.at_ms)
+        self.learn_output_length(seen)
         if seen.succeeded is not None:
             reliability = self.reliabilities.get(about, Reliability(0.0, 0.0, seen.at_ms))
             self.reliabilities[about] = reliability.joined(seen.at_ms, succeeded=seen.succeeded)
@@ -68,6 +65,13 @@ class Memory:
             self.retries[seen.provider] = retries.after_successes(1, seen.at_ms)
         else:
             self._learn_failure(seen)
+
+    def learn_output_length(self, seen: Observation) -> None:
+        """Take in the length of a complete answer, and nothing else of the observation."""
+        if seen.output_tokens is not None:
+            of_task = LengthKey(seen.provider, seen.model, seen.effort, seen.task)
+            lengths = self.lengths.get(of_task, OutputLengths(0.0, 0.0, seen.at_ms))
+            self.lengths[of_task] = lengths.joined(seen.output_tokens, seen.at_ms)
 
     def spend_retry(self, provider: str, now_ms: int) -> None:
         """Take one of a provider's retries."""

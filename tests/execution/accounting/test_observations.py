@@ -24,6 +24,7 @@ from llmroute.errors import (
 )
 from llmroute.execution.accounting.observations import CallContext, observation_of
 from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.types import Prompt
 
 if TYPE_CHECKING:
     from llmroute.ledger.stats import Observation
@@ -34,9 +35,14 @@ ROW = AttemptRow(
 )  # fmt: skip
 
 
-def lesson(error: AttemptError | None = None, *, per_token_s: float | None = None, **facts: Any) -> Observation:
+PROMPT = Prompt(())
+
+
+def lesson(
+    error: AttemptError | None = None, *, per_token_s: float | None = None, prompt: Prompt = PROMPT, **facts: Any
+) -> Observation:
     row = replace(ROW, **facts)
-    return observation_of(row, error, CallContext("medium", "f", 60.0, per_token_s))
+    return observation_of(row, error, CallContext(prompt, "medium", "f", 60.0, per_token_s))
 
 
 def test_a_streamed_answer_teaches_both_speeds() -> None:
@@ -73,8 +79,33 @@ def test_a_tier_without_capacity_leaves_the_circuit_of_the_model_closed() -> Non
     assert lesson(RateLimitError("slow down", retry_after_s=9)).trip is not None
 
 
+@pytest.mark.parametrize(
+    ("prompt", "finish_reason", "tokens"),
+    [
+        (Prompt((), stop=("END",)), "stop", None),
+        (Prompt((), stop=("END",)), "tool_calls", 101),
+        (Prompt((), max_tokens=101), "stop", None),
+        (Prompt((), max_tokens=102), "stop", 101),
+    ],
+)
+def test_an_answer_that_a_stop_sequence_or_the_limit_may_have_ended_teaches_no_length(
+    prompt: Prompt, finish_reason: str, tokens: int | None
+) -> None:
+    told = lesson(prompt=prompt, finish_reason=finish_reason, usage_source="reported")
+    assert told.output_tokens == tokens
+
+
 def test_a_failed_attempt_teaches_nothing_about_lengths() -> None:
-    assert lesson(TransientError("x"), usage_source="reported").output_tokens is None
+    assert lesson(TransientError("x"), usage_source="reported", finish_reason="stop").output_tokens is None
+    assert lesson(ContentError("x"), usage_source="reported", finish_reason="stop").output_tokens is None
+
+
+@pytest.mark.parametrize(("finish_reason", "tokens"), [("stop", 101), ("length", None), (None, None)])
+def test_a_complete_answer_that_cannot_be_used_teaches_its_length(
+    finish_reason: str | None, tokens: int | None
+) -> None:
+    told = lesson(BadOutputError("x"), status="failed", usage_source="reported", finish_reason=finish_reason)
+    assert told.output_tokens == tokens
 
 
 def test_an_answer_of_one_token_teaches_no_speed_of_writing() -> None:
