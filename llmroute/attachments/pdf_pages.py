@@ -20,7 +20,7 @@ MOST_INFLATED_BYTES: Final = 64 * 2**20
 MOST_TOKENS: Final = 2_000_000
 _MOST_DEPTH: Final = 200
 _HEAD_BYTES: Final = 4096
-_TOKEN: Final = re.compile(rb"<<|>>|\bobj\b|/Type\s{0,20}/Pages?\b|/Count\s{0,20}(\d{1,9})\b")
+_TOKEN: Final = re.compile(rb"<<|>>|obj\b|/Type\s{0,20}/Pages?\b|/Count\s{0,20}(\d{1,9})\b")
 
 
 class PdfFacts(NamedTuple):

@@ -46,7 +46,7 @@ def read_attachment(*, quiet: bool) -> Attachment:
         raise RequestError("--attach -: stdin is closed", option="attachments")
     stdin = sys.stdin.buffer
     if not quiet and not sys.stdin.isatty():
-        _hint_when_silent()
+        _hint_when_silent("waiting for stdin (--attach - reads it to its end)")
     try:
         return Attachment(data=read_to_end(lambda: stdin.read(_PIECE_BYTES), "stdin"), name="stdin")
     except OSError as error:
@@ -58,15 +58,15 @@ def _read_stdin(*, asked: bool, quiet: bool) -> bytes:
     if stdin is None or (stdin.isatty() and not asked):
         return b""
     if not quiet and not stdin.isatty():
-        _hint_when_silent()
+        _hint_when_silent("waiting for stdin (--no-stdin leaves it alone)")
     try:
         return stdin.buffer.read()
     except OSError as error:
         raise RequestError(f"stdin cannot be read: {error.strerror}", hint="--no-stdin leaves it alone") from error
 
 
-def _hint_when_silent() -> None:
-    """Say what is waited for when a pipe stays silent: it may have no writer at all."""
+def _hint_when_silent(hint: str) -> None:
+    """Print a hint when a pipe stays silent: it may have no writer at all."""
     import select
 
     try:
@@ -74,4 +74,4 @@ def _hint_when_silent() -> None:
     except (OSError, ValueError):
         return
     if not readable:
-        say("waiting for stdin (--no-stdin leaves it alone)")
+        say(hint)
