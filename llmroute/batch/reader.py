@@ -74,9 +74,10 @@ def read_requests(file: IO[bytes], input_format: InputFormat, defaults: Options)
 def _validated(request: Request) -> Request:
     try:
         if not isinstance(request.options, RequestError):
-            prompt = request.options.rendered_prompt(streaming=False)
-            # Attachments that have been read are not read again.
-            return request._replace(options=replace(request.options, attachments=prompt.attachments))
+            options = request.options
+            # Attachments are read when the request is sent: an earlier run may have answered it.
+            checked = replace(options, attachments=()) if options.attachments else options
+            checked.rendered_prompt(streaming=False)
     except RequestError as error:
         return request._replace(options=error, source={})
     return request

@@ -209,6 +209,33 @@ def test_a_failed_line_can_be_run_again_from_another_folder(files: Path) -> None
         assert len(content(server.requests[0])) == 3
 
 
+def test_a_line_whose_attachment_is_missing_is_listed_to_be_run_again(files: Path, server: ModelServer) -> None:
+    lines(files / "in.jsonl", {"id": "late", "prompt": "1", "attachments": ["late.png"]})
+    batch = ("gen", "--batch", "in.jsonl", "-o", "out.jsonl", "--resume", *MODEL)
+    assert run(*batch, home=files, **server.settings).code == 2
+    (failed,) = map(json.loads, (files / "out.jsonl.failed").read_text().splitlines())
+    assert failed["id"] == "late"
+    (files / "late.png").write_bytes(png())
+    assert run(*batch, home=files, **server.settings).code == 0
+    (files / "late.png").unlink()
+    assert run(*batch, home=files, **server.settings).code == 0, "what is answered is not read again"
+    assert len(server.requests) == 1
+
+
+def test_a_large_file_is_held_a_few_times(files: Path, server: ModelServer) -> None:
+    size = 24 * 2**20
+    (files / "large.pdf").write_bytes(pdf(extra=b"8 0 obj\n<<>>\nstream\n" + bytes(size) + b"\nendstream\nendobj\n"))
+    most = {}
+    for name in ("b.pdf", "large.pdf"):
+        command = [*LLMROUTE, "gen", "hi", "-a", name, *MODEL, "--no-stdin", "-q"]
+        process = subprocess.Popen(command, env=environment(files, **server.settings), cwd=files)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        most[name] = used.ru_maxrss * 1024
+    assert most["large.pdf"] - most["b.pdf"] < 7 * size
+
+
 def test_stdin_is_not_both_the_batch_and_an_attachment(files: Path, server: ModelServer) -> None:
     ran = run("gen", "--batch", "-", "-a", "-", *MODEL, home=files, stdin='{"prompt": "x"}\n', **server.settings)
     assert (ran.code, server.requests) == (2, [])
