@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         CircuitOpenError as CircuitOpenError,
         TransientError as TransientError,
         UnreachableError as UnreachableError,
+        VendorReportError as VendorReportError,
     )
     from llmroute.ledger.sqlite.store import Ledger as Ledger
     from llmroute.registry import ModelRegistry as ModelRegistry
@@ -125,6 +126,7 @@ _HOMES = {
     "SyncStream": "llmroute.service.stream",
     "TransientError": "llmroute.errors",
     "UnreachableError": "llmroute.errors",
+    "VendorReportError": "llmroute.errors",
     "Usage": "llmroute.types",
     "get_llm_service": "llmroute.service.factory",
     "get_llm_tracker": "llmroute.service.costs.tracker",

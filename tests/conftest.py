@@ -83,7 +83,8 @@ def guarded(
     """Give the test a home of its own and no settings, and make it fail where it reaches beyond."""
     global _guarding  # noqa: PLW0603 (an audit hook cannot be taken away, only told to rest)
     for name in list(os.environ):
-        if name.startswith(("LLM", "XDG_")) or name.endswith(("_API_KEY", "_BASE_URL", "_proxy", "_PROXY")):
+        ends = ("_API_KEY", "_ADMIN_KEY", "_BASE_URL", "_proxy", "_PROXY")
+        if name.startswith(("LLM", "XDG_")) or name.endswith(ends):
             monkeypatch.delenv(name)
     home = _new_folder(tmp_path_factory, "home")
     monkeypatch.setenv("HOME", str(home))

@@ -96,6 +96,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs calls": REPORTS | TABLES,
     "costs correct 1 --cost 1": KEEPS,
     "costs export bill.csv": REPORTS,
+    "costs reconcile": (3, set()),
     "costs path": set(),
     "costs check": KEEPS,
     "costs backup copy.db": KEEPS,

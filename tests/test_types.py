@@ -16,6 +16,7 @@ EXITS = {
     "ModelRetiredError": 3,
     "LedgerError": 3,
     "OutputError": 3,
+    "VendorReportError": 4,
     "ConfigWriteError": 3,
     "BudgetExceededError": 5,
     "DeadlineError": 7,

@@ -58,6 +58,9 @@ PAGES: Final = {
         "llmroute costs export - --since 7d --status failed > failed.csv",
         _READS,
     ),
+    "costs reconcile": Page(
+        "llmroute costs reconcile --period month", "llmroute costs reconcile --tolerance 5 --json", (0, 2, 3, 4)
+    ),
     "costs path": Page("llmroute costs path", 'ls -lh "$(llmroute costs path)"', _READS),
     "costs check": Page("llmroute costs check", "llmroute costs check --repair --dry-run", _READS),
     "costs restore": Page(

@@ -31,6 +31,8 @@ VARIABLES: Final = (
     "OLLAMA_HOST",
     "OPENAI_ORGANIZATION",
 )
+ADMIN_KEYS: Final = {"openai": "OPENAI_ADMIN_KEY", "anthropic": "ANTHROPIC_ADMIN_KEY"}
+"""The variables of the keys that read cost reports, by provider."""
 _OLLAMA_URLS: Final = ("OLLAMA_BASE_URL", "OLLAMA_HOST")
 _ROUTING: Final = ("LLM_DEFAULT_PROVIDER", "LLM_ROUTING_STRATEGY", "LLM_PREFER_LOCAL")
 _ENVIRONMENT_ONLY: Final = ("LLMROUTE_CONFIG_DIR", "LLMROUTE_LEDGER", "LLMROUTE_LOCAL_MODEL")
@@ -67,6 +69,7 @@ class Settings:
         self, environ: Mapping[str, str], config_dir: Path, working_directory: Path | None, providers: tuple[str, ...]
     ) -> None:
         allowed = set(VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
+        allowed |= set(ADMIN_KEYS.values())
         self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
         self._ignored: list[str] = []
         self._working_env_path = ""
@@ -189,13 +192,30 @@ class Settings:
         base_url = url.value if url else stored.get("base_url")
         plain = plain_http_problem(url.name if url else "base_url", base_url)
         foreign = _untrusted_problem(url) or plain
-        problem = None if key is None else plain if url and key.place == url.place else foreign
+        admin_key = self.find(ADMIN_KEYS.get(name, ""))
+        if admin_key is not None:
+            _check_header(admin_key)
+
+        def problem_of(secret: Setting | None) -> str | None:
+            return None if secret is None else plain if url and secret.place == url.place else foreign
+
+        problem, admin_problem = problem_of(key), problem_of(admin_key)
         organization = self.find(f"{name.upper()}_ORGANIZATION")
         if organization is not None:
             _check_header(organization)
         named = organization.value if organization else stored.get("organization")
         found = url is not None and url.from_working_directory
-        return ProviderSettings(variable, None if problem else api_key, base_url, named, problem, foreign, found)
+        return ProviderSettings(
+            variable,
+            None if problem else api_key,
+            base_url,
+            named,
+            problem,
+            foreign,
+            found,
+            admin_key.value if admin_key and not admin_problem else None,
+            admin_problem,
+        )
 
 
 def _is_remote_url(name: str, value: str) -> bool:

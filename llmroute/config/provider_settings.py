@@ -13,7 +13,8 @@ class ProviderSettings(NamedTuple):
 
     `problem` is the reason why requests cannot be sent, for a message; `foreign_key_problem` the reason why a key from
     a source other than that of the base URL is not sent.  `found_address` says that the base URL comes from the .env
-    file of the working directory, so a failure there says nothing about the provider in other directories.
+    file of the working directory, so a failure there says nothing about the provider in other directories.  `admin_key`
+    reads the provider's cost reports and nothing else; `admin_problem` is the reason why it is not sent.
     """
 
     key_variable: str
@@ -23,6 +24,8 @@ class ProviderSettings(NamedTuple):
     problem: str | None = None
     foreign_key_problem: str | None = None
     found_address: bool = False
+    admin_key: str | None = None
+    admin_problem: str | None = None
 
     def __repr__(self) -> str:
         """Leave out the key, and a token in the base URL."""

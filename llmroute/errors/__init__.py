@@ -9,6 +9,7 @@
     + ModelRetiredError
   x LedgerError             the ledger cannot be read or written (exit 3)
   x OutputError             an output file cannot be written (exit 3)
+  x VendorReportError       a provider's cost report cannot be used (exit 4)
   x BudgetExceededError     the budget is exceeded; nothing was sent (exit 5)
   x DeadlineError           the deadline of the request has passed (exit 7)
   x AttemptError            one call to one provider failed
@@ -63,6 +64,7 @@ from llmroute.errors.base import (
     NoCandidateError,
     OutputError,
     RequestError,
+    VendorReportError,
     remade,
 )
 
@@ -94,5 +96,6 @@ __all__ = [
     "RequestError",
     "TransientError",
     "UnreachableError",
+    "VendorReportError",
     "remade",
 ]

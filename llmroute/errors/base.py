@@ -107,6 +107,13 @@ class OutputError(LLMRouteError):
     kind = "output"
 
 
+class VendorReportError(LLMRouteError):
+    """A provider's cost report cannot be used: it does not parse, is not in USD, or its pages do not end."""
+
+    exit_code = exit_codes.TRY_LATER
+    kind = "vendor_report"
+
+
 class BudgetExceededError(LLMRouteError):
     """The worst-case cost of the request exceeds the budget; nothing was sent.
 

@@ -81,6 +81,11 @@ class Endpoints:
             redaction=self.redaction,
         )
 
+    def admin_endpoint(self, provider: str) -> Endpoint:
+        """Return where a provider's cost reports are read, with the admin key in place of the key of calls."""
+        here = self._config.providers[provider]
+        return Endpoint(api_key=here.admin_key, base_url=here.base_url, redaction=self.redaction)
+
     def has_own_address(self, provider: str) -> bool:
         """Return whether a provider is called at its own address, not at that of a gateway or another server."""
         return self._config.providers[provider].base_url is None
@@ -89,7 +94,8 @@ class Endpoints:
     def redaction(self) -> Redaction:
         """The redaction of every key of the configuration and every token in a base URL."""
         settings = self._config.providers.values()
-        return Redaction.of((each.api_key for each in settings), (each.base_url for each in settings))
+        keys = (key for each in settings for key in (each.api_key, each.admin_key))
+        return Redaction.of(keys, (each.base_url for each in settings))
 
     def fingerprint(self, provider: str) -> str:
         """Return a digest of the key and base URL of a provider."""

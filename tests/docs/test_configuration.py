@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 from llmroute.config import Timeouts
-from llmroute.config.env import VARIABLES
+from llmroute.config.env import ADMIN_KEYS, VARIABLES
 from llmroute.config.schema import Document
 from llmroute.providers import PROVIDERS
 from llmroute.routing.actions import MAX_ATTEMPTS
@@ -32,6 +32,7 @@ def test_every_variable_is_documented_and_those_of_env_files_are_in_the_example(
     keyed = [name for name, row in PROVIDERS.items() if row.needs_key]
     read_from_env_files = {*VARIABLES, *(f"{name.upper()}_API_KEY" for name in keyed)}
     read_from_env_files |= {f"{name.upper()}_BASE_URL" for name in (*keyed, "ollama")}
+    read_from_env_files |= set(ADMIN_KEYS.values())
     own = {"LLMROUTE_LEDGER", "LLMROUTE_CONFIG_DIR", "LLMROUTE_LOCAL_MODEL"}
     assert names(PAGE) == read_from_env_files | own
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

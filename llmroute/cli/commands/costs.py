@@ -11,6 +11,7 @@ from llmroute.cli import options as flags
 from llmroute.cli.commands.costs_attempts import calls, correct, export, path, tell_if_unknown
 from llmroute.cli.commands.costs_budget import budget
 from llmroute.cli.commands.costs_ledger import backup, check, prune, restore
+from llmroute.cli.commands.costs_reconcile import reconcile
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
@@ -36,7 +37,7 @@ costs = typer.Typer(
     rich_markup_mode=None,
 )
 costs.add_typer(budget, name="budget", cls=GroupedGroup, epilog=epilog("costs budget"))
-for command in (calls, correct, export, path, check, backup, restore, prune):
+for command in (calls, correct, export, reconcile, path, check, backup, restore, prune):
     costs.command(cls=GroupedCommand, epilog=epilog(f"costs {command.__name__}"))(command)
 
 

@@ -1,0 +1,278 @@
+"""Compare the ledger with providers' own cost reports, by UTC day and model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from llmroute.errors import RequestError
+from llmroute.ledger.buckets import BUCKETS_PER_DAY, DAY_MS
+from llmroute.ledger.periods import milliseconds
+from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.reports import COUNTERS, Span
+from llmroute.providers import PROVIDERS
+from llmroute.providers.usage_reports.report import REPORTING
+from llmroute.service.costs.explain import MEANINGS, ZERO, Billed, Booked, Kind, Rates, explain
+from llmroute.service.costs.report import CostQuery, reported_span
+from llmroute.service.costs.vendor_reports import fetch, readable
+from llmroute.service.ledger_opening import snapshot
+from llmroute.types import PICO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmroute.ledger.port import LedgerSnapshot
+    from llmroute.registry import ModelRegistry
+    from llmroute.service.client import LLMService
+    from llmroute.service.costs.vendor_reports import VendorBill
+
+DEFAULT_TOLERANCE_PERCENT: Final = 1.0
+NO_MODEL: Final = "(no model)"
+# A provider that rounds does so to cents at most.
+_MOST_ROUNDING_USD: Final = Decimal("0.005")
+_EPOCH: Final = date(1970, 1, 1)
+_DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
+_NAMED: Final = 3
+
+Books = dict[tuple[str, date, str], Booked]
+"""What the ledger has by provider, UTC day and model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDay:
+    """A model on a day, as the ledger has it and as the provider bills it."""
+
+    model: str
+    booked: Booked
+    billed: Billed
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedDay:
+    """A UTC day; `rounding_usd` is the part of the difference that comes from rounding."""
+
+    date: date
+    models: tuple[ModelDay, ...]
+    rounding_usd: Decimal
+
+    @property
+    def ledger_usd(self) -> Decimal:
+        """The costs in the ledger."""
+        return sum((one.booked.usd for one in self.models), ZERO)
+
+    @property
+    def vendor_usd(self) -> Decimal:
+        """The costs that the provider reports."""
+        return sum((one.billed.usd for one in self.models), ZERO)
+
+    @property
+    def difference_usd(self) -> Decimal:
+        """How much more the provider reports."""
+        return self.vendor_usd - self.ledger_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A part of the difference, in USD, with its cause."""
+
+    kind: Kind
+    usd: Decimal
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedVendor:
+    """A provider's bill beside the ledger; the explanations add up to the difference."""
+
+    provider: str
+    days: tuple[ComparedDay, ...]
+    explained: tuple[Explanation, ...]
+
+    @property
+    def ledger_usd(self) -> Decimal:
+        """The costs in the ledger."""
+        return sum((day.ledger_usd for day in self.days), ZERO)
+
+    @property
+    def vendor_usd(self) -> Decimal:
+        """The costs that the provider reports."""
+        return sum((day.vendor_usd for day in self.days), ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The comparison of a period in UTC; `today` is not closed.
+
+    `without_key` are the providers whose reports exist and were not read, `without_report` those that have none.
+    """
+
+    period: str | None
+    since: datetime
+    until: datetime
+    today: date
+    vendors: tuple[ComparedVendor, ...]
+    without_key: tuple[str, ...]
+    without_report: tuple[str, ...]
+
+    def outside(self, tolerance_percent: float) -> list[tuple[str, date | None]]:
+        """Return the closed days, by provider, that differ by more than a percentage of the provider's bill.
+
+        None is all closed days together.  Rounding is no difference.
+        """
+        most = Decimal(str(tolerance_percent)) / 100
+        found: list[tuple[str, date | None]] = []
+        for vendor in self.vendors:
+            closed = [day for day in vendor.days if day.date < self.today]
+            found += [(vendor.provider, day.date) for day in closed if _is_outside((day,), most)]
+            if _is_outside(closed, most):
+                found.append((vendor.provider, None))
+        return found
+
+
+def _is_outside(days: Iterable[ComparedDay], most: Decimal) -> bool:
+    found = list(days)
+    difference = sum((day.difference_usd - day.rounding_usd for day in found), ZERO)
+    return abs(difference) > most * abs(sum((day.vendor_usd for day in found), ZERO))
+
+
+def reconcile(service: LLMService, period: str | None = None, *, now: datetime | None = None) -> Reconciliation:
+    """Compare the current calendar period of UTC with the reports of the providers that have an admin key.
+
+    Raises:
+        RequestError: the period is not valid.
+        AuthenticationError: there is no admin key, or it is rejected.
+        VendorReportError: a report cannot be used.
+        AttemptError: a report was not returned.
+        LedgerError: the ledger cannot be read.
+    """
+    now = (now or datetime.now(UTC)).astimezone(UTC)
+    period, since, until = reported_span(CostQuery(period), now)
+    names = readable(service.config)
+    today = now.date()
+    end = min(today, (until - timedelta(milliseconds=1)).date()) + timedelta(days=1)
+    with snapshot(service.config, now) as reading:
+        span = Span(None if since is None else milliseconds(since), (end - _EPOCH).days * DAY_MS)
+        books = {} if reading is None else _books(reading, span, service.registry)
+    if since is None:
+        first = min((day for name, day, _ in books if name in names), default=today)
+        since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    if since.date() >= end:
+        raise RequestError(f"the period {period} has no day yet")
+    vendors = [compare(name, books, fetch(service, name, since.date(), end), service.registry) for name in names]
+    without_report = tuple(name for name, row in PROVIDERS.items() if row.needs_key and name not in REPORTING)
+    without_key = tuple(name for name in REPORTING if name not in names)
+    return Reconciliation(period, since, until, today, tuple(vendors), without_key, without_report)
+
+
+def _books(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> Books:
+    """Sum the ledger; only days with uncertain costs are read by attempt."""
+    books: Books = {}
+    for (quarter, provider, model), counters in reading.counted(("quarter", "provider", "model"), span):
+        if provider in REPORTING:
+            counted = dict(zip(COUNTERS, counters, strict=True))
+            _add(
+                books,
+                (provider, _EPOCH + timedelta(days=quarter // BUCKETS_PER_DAY), known_name(registry, provider, model)),
+                Booked(
+                    _usd(counted["cost_picousd"]),
+                    counted["input_tokens"],
+                    counted["output_tokens"],
+                    open_count=counted["unknown_cost_count"],
+                ),
+            )
+    for day in {day for _, day, _ in books}:
+        since_ms = (day - _EPOCH).days * DAY_MS
+        doubts = reading.uncertain_costs(Span(since_ms, since_ms + DAY_MS))
+        if doubts.at_most.call_count or doubts.estimated.call_count or doubts.at_least.call_count:
+            _add_uncertain(books, reading, day, registry)
+    return books
+
+
+def _add_uncertain(books: Books, reading: LedgerSnapshot, day: date, registry: ModelRegistry) -> None:
+    since_ms = (day - _EPOCH).days * DAY_MS
+    for row in reading.attempts(AttemptFilter(since_ms, since_ms + DAY_MS)):
+        if row["status"] == "pending" or row["provider"] not in REPORTING:
+            continue
+        usd, most = _usd(row["cost_picousd"] or 0), _usd(row["reserved_picousd"] or 0)
+        match row["cost_basis"]:
+            case "at_most":
+                part = Booked(at_most_usd=usd)
+            case "estimated":
+                part = Booked(estimated_usd=usd, more_usd=max(most - usd, ZERO))
+            case "at_least":
+                part = Booked(open_count=1)
+            case _:
+                continue
+        _add(books, (row["provider"], day, known_name(registry, row["provider"], row["model"])), part)
+
+
+def _add(books: Books, key: tuple[str, date, str], part: Booked) -> None:
+    books[key] = books.get(key, Booked()).plus(part)
+
+
+def _usd(picousd: int) -> Decimal:
+    return Decimal(picousd) / PICO_PER_USD
+
+
+def known_name(registry: ModelRegistry, provider: str, name: str) -> str:
+    """Return the catalogue's id of a model that a ledger or a report may call by a dated name."""
+    for form in (name, _DATED.sub("", name)):
+        model = registry.get_model_config(provider, form)
+        if form and model.known:
+            return model.id
+    return name
+
+
+def compare(provider: str, books: Books, bill: VendorBill, registry: ModelRegistry) -> ComparedVendor:
+    """Set a provider's bill beside the ledger."""
+    billed: dict[tuple[date, str], Billed] = {}
+
+    def add(day: date, model: str, part: Billed) -> None:
+        key = (day, known_name(registry, provider, model) if model else NO_MODEL)
+        billed[key] = billed.get(key, Billed()).plus(part)
+
+    for cost in bill.costs:
+        add(cost.day, cost.model, Billed(cost.usd, rounding_usd=min(cost.precision_usd / 2, _MOST_ROUNDING_USD)))
+    for used in bill.usage:
+        add(used.day, used.model, Billed(ZERO, used.input_tokens, used.output_tokens))
+    booked = {(day, model): part for (name, day, model), part in books.items() if name == provider}
+    days: list[ComparedDay] = []
+    causes: dict[Kind, list[tuple[date, str, Decimal]]] = {}
+    for day in sorted({day for day, _ in (*booked, *billed)}):
+        rows = [
+            ModelDay(model, booked.get((day, model), Booked()), billed.get((day, model), Billed()))
+            for model in sorted({model for at, model in (*booked, *billed) if at == day})
+        ]
+        rounding = ZERO
+        for row in rows:
+            for kind, usd in explain(row.booked, row.billed, _rates(registry, provider, row.model, day)):
+                causes.setdefault(kind, []).append((day, row.model, usd))
+                rounding += usd if kind == "rounding" else ZERO
+        days.append(ComparedDay(day, tuple(rows), rounding))
+    explained = [
+        Explanation(kind, sum((usd for *_, usd in found), ZERO), f"{MEANINGS[kind]}: {_places(found)}")
+        for kind, found in causes.items()
+    ]
+    return ComparedVendor(provider, tuple(days), tuple(sorted(explained, key=lambda one: -abs(one.usd))))
+
+
+def _rates(registry: ModelRegistry, provider: str, model: str, day: date) -> Rates | None:
+    from math import inf
+
+    from llmroute.registry.pricing import rates_on
+
+    read, written = rates_on(registry.get_model_config(provider, model), day)
+    if inf in (read, written):
+        return None
+    return Rates(Decimal(read) / PICO_PER_USD, Decimal(written) / PICO_PER_USD)
+
+
+def _places(found: list[tuple[date, str, Decimal]]) -> str:
+    """Name the models and days with the largest parts."""
+    largest = sorted(found, key=lambda one: -abs(one[2]))
+    named = [f"{model} on {day}" for day, model, _ in largest[:_NAMED]]
+    more = len(largest) - _NAMED
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,122 @@
+"""Fetch providers' cost and usage reports with admin keys, page after page."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from llmroute.errors import AuthenticationError, BadOutputError, RateLimitError, TransientError, VendorReportError
+from llmroute.providers.usage_reports.report import REPORTING, connect
+from llmroute.text.option_names import many
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from llmroute.config import Config
+    from llmroute.errors import AttemptError, LLMRouteError
+    from llmroute.providers.usage_reports.report import CostRow, ReportPage, UsageReports, UsageRow
+    from llmroute.service.client import LLMService
+    from llmroute.types import HTTPRequest
+
+Row = TypeVar("Row")
+
+_CONNECT_S: Final = 5.0
+_PAGE_S: Final = 60.0
+_MOST_PAGES: Final = 1_000
+_OK: Final = 200
+_NOT_ALLOWED: Final = (401, 403)
+
+
+class VendorBill(NamedTuple):
+    """The rows of a provider's cost report and of its usage report."""
+
+    costs: tuple[CostRow, ...]
+    usage: tuple[UsageRow, ...]
+
+
+def admin_key_variable(provider: str) -> str:
+    """Return the variable of a provider's admin key."""
+    from llmroute.config.env import ADMIN_KEYS
+
+    return ADMIN_KEYS[provider]
+
+
+def readable(config: Config) -> tuple[str, ...]:
+    """Return the providers whose reports can be read: those with an admin key.
+
+    Raises:
+        AuthenticationError: there is none, or an admin key may not be sent to the provider's base URL.
+    """
+    for name in REPORTING:
+        if problem := config.providers[name].admin_problem:
+            raise AuthenticationError(f"{admin_key_variable(name)} is not sent: {problem}", provider=name)
+    found = tuple(name for name in REPORTING if config.providers[name].admin_key)
+    if not found:
+        variables = " or ".join(map(admin_key_variable, REPORTING))
+        raise AuthenticationError(
+            "no admin key, which the cost reports of a provider need", hint=f"set {variables} in the environment"
+        )
+    return found
+
+
+def fetch(service: LLMService, provider: str, since: date, until: date) -> VendorBill:
+    """Return a provider's reports of the UTC days from `since` to before `until`.
+
+    Raises:
+        VendorReportError: a report cannot be used.
+        AttemptError: a report was not returned.
+    """
+    reports = connect(provider, service.endpoints.admin_endpoint(provider))
+    return VendorBill(
+        _all_rows(service, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p)),
+        _all_rows(service, provider, reports, reports.parse_usage, lambda p: reports.render_usage(since, until, p)),
+    )
+
+
+def _all_rows(
+    service: LLMService,
+    provider: str,
+    reports: UsageReports,
+    parse: Callable[[bytes], ReportPage[Row]],
+    render: Callable[[str | None], HTTPRequest],
+) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    seen: set[str | None] = {None}
+    token: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = parse(_body(service, provider, reports, render(token)))
+        rows += page.rows
+        token = page.next_page
+        if token is None:
+            return tuple(rows)
+        if token in seen:
+            raise VendorReportError(f"{provider}: the pages of a report do not end: a page token came twice")
+        seen.add(token)
+    raise VendorReportError(f"{provider}: the pages of a report do not end: {many(_MOST_PAGES, 'page')} were read")
+
+
+def _body(service: LLMService, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
+    until = time.monotonic() + _PAGE_S
+
+    def left_s() -> float:
+        return max(until - time.monotonic(), 0.001)
+
+    try:
+        with service.asking_sender().open(request, connect_s=_CONNECT_S, answer_s=_PAGE_S - _CONNECT_S) as exchange:
+            body = exchange.read_all(left_s)
+    except BadOutputError as error:
+        raise VendorReportError(f"{provider}: {error.message}") from error
+    if exchange.status == _OK:
+        return body
+    raise _error(provider, exchange.status, reports.parse_error(exchange.status, exchange.headers, body))
+
+
+def _error(provider: str, status: int, told: AttemptError) -> LLMRouteError:
+    if status in _NOT_ALLOWED or isinstance(told, AuthenticationError):
+        hint = f"check {admin_key_variable(provider)}: it must be an admin key of the organization"
+        return AuthenticationError(told.message, provider=provider, http_status=status, hint=hint)
+    if isinstance(told, RateLimitError | TransientError):
+        return told
+    hint = f"check {provider.upper()}_BASE_URL, below which the report is read"
+    return VendorReportError(f"{provider}: {status} {told.message}", hint=hint)

@@ -1,0 +1,140 @@
+"""`costs reconcile` at the shell: JSON, exit codes, and what a bad key, report or address gets."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.store import Ledger
+from tests.support.fault_server import Pause, Received, Script, serving
+from tests.support.report_server import ReportServer
+from tests.support.shell import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-admin-0123456789"
+YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+MODEL = "claude-haiku-5-5"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "llmroute").mkdir()
+    with Ledger(tmp_path / "llmroute" / "ledger.db") as ledger:
+        at_ms = round(YESTERDAY.timestamp() * 1000)
+        row = AttemptRow("r", 1, at_ms, "anthropic", MODEL, streaming=False, status="ok", cost_basis="reported")
+        row.input_tokens, row.output_tokens, row.cost_picousd = 1_000, 100, 10**12
+        ledger.settle(row)
+    return tmp_path
+
+
+def vendor(cents: str, **facts: object) -> ReportServer:
+    day = YESTERDAY.date()
+    return ReportServer([(day, MODEL, cents)], [(day, MODEL, 1_000, 100)], **facts)  # type: ignore[arg-type]
+
+
+def test_json_has_the_documented_fields_and_nothing_else(home: Path) -> None:
+    with serving(vendor("100")) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", "--json", home=home, **settings)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert list(found) == ["period", "since", "until", "vendors"]
+    (one,) = found["vendors"]
+    day = {"date": str(YESTERDAY.date()), "ledger_usd": 1.0, "vendor_usd": 1.0, "difference_usd": 0.0}
+    tokens = {
+        "ledger_input_tokens": 1_000, "vendor_input_tokens": 1_000,
+        "ledger_output_tokens": 100, "vendor_output_tokens": 100,
+    }  # fmt: skip
+    assert one["days"][0] == {**day, "models": [{"model": MODEL, "ledger_usd": 1.0, "vendor_usd": 1.0, **tokens}]}
+    assert {name: one[name] for name in one if name != "days"} == {
+        "provider": "anthropic", "ledger_usd": 1.0, "vendor_usd": 1.0, "difference_usd": 0.0, "explained": [],
+    }  # fmt: skip
+    assert "mistral and together have no cost report" in ran.err
+    assert "openai: not compared (set OPENAI_ADMIN_KEY)" in ran.err
+    assert KEY not in ran.out + ran.err
+
+
+def test_a_difference_beyond_the_tolerance_exits_with_4_and_is_explained(home: Path) -> None:
+    with serving(vendor("125")) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", home=home, **settings)
+        assert ran.code == 4
+        assert "the same at another price" in ran.out
+        assert f"outside the tolerance of 1 %: anthropic {YESTERDAY.date()}, anthropic in total" in ran.err
+        wide = run("costs", "reconcile", "--period", "all", "--tolerance", "20", home=home, **settings)
+        assert wide.code == 0
+
+
+def test_the_admin_key_calls_no_model_and_the_key_of_calls_reads_no_report(home: Path) -> None:
+    with serving(vendor("100")) as server:
+        address = {"ANTHROPIC_BASE_URL": server.url}
+        refused = run("gen", "hi", "-m", f"anthropic/{MODEL}", home=home, ANTHROPIC_ADMIN_KEY=KEY, **address)
+        assert (refused.code, server.received) == (3, [])
+        run(
+            "costs",
+            "reconcile",
+            "--period",
+            "all",
+            home=home,
+            ANTHROPIC_ADMIN_KEY=KEY,
+            ANTHROPIC_API_KEY="sk-of-calls",
+            **address,
+        )
+        assert {each.headers["x-api-key"] for each in server.received} == {KEY}
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in (home / "llmroute").iterdir())
+
+
+def redirecting(_received: Received) -> Script:
+    return [b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"]
+
+
+BAD = {
+    "a refused key": (vendor("1", status=401, key=KEY), 3, "check ANTHROPIC_ADMIN_KEY"),
+    "a key without the permission": (vendor("1", status=403, key=KEY), 3, "check ANTHROPIC_ADMIN_KEY"),
+    "no report there": (vendor("1", status=404, key=KEY), 4, "ANTHROPIC_BASE_URL"),
+    "too many requests": (vendor("1", status=429, key=KEY), 4, "429"),
+    "a server error": (vendor("1", status=500, key=KEY), 4, "500"),
+    "another currency": (vendor("1", currency="EUR"), 4, "'EUR'"),
+    "a page token that loops": (vendor("1", loops=True), 4, "a page token came twice"),
+    "a redirect": (redirecting, 4, "302"),
+}
+
+
+@pytest.mark.parametrize(("behaves", "code", "told"), BAD.values(), ids=BAD)
+def test_a_report_that_cannot_be_used_is_one_line(home: Path, behaves: ReportServer, code: int, told: str) -> None:
+    with serving(behaves) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", home=home, **settings)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.count("\n") == 1
+    assert told in ran.err
+    assert KEY not in ran.err
+
+
+def test_without_an_admin_key_nothing_is_sent(home: Path) -> None:
+    with serving([Pause(0)]) as server:
+        ran = run("costs", "reconcile", home=home, ANTHROPIC_BASE_URL=server.url, ANTHROPIC_API_KEY="sk-of-calls")
+        assert server.received == []
+    assert ran.code == 3
+    assert "set OPENAI_ADMIN_KEY or ANTHROPIC_ADMIN_KEY" in ran.err
+
+
+def test_an_admin_key_goes_to_no_address_of_a_strangers_env_file_and_over_no_plain_http(home: Path) -> None:
+    far = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": "http://far.example"}
+    plain = run("costs", "reconcile", home=home, **far)
+    assert (plain.code, "plain http" in plain.err, KEY in plain.err) == (3, True, False)
+    (home / ".env").write_text("ANTHROPIC_BASE_URL=https://far.example\n")
+    stranger = run("costs", "reconcile", home=home, ANTHROPIC_ADMIN_KEY=KEY)
+    assert (stranger.code, "would receive a key from another source" in stranger.err) == (3, True)
+
+
+@pytest.mark.parametrize("arguments", [("--tolerance", "-1"), ("--tolerance", "x"), ("--period", "fortnight")])
+def test_an_option_that_makes_no_sense_is_a_usage_error(home: Path, arguments: tuple[str, ...]) -> None:
+    ran = run("costs", "reconcile", *arguments, home=home, ANTHROPIC_ADMIN_KEY=KEY)
+    assert (ran.code, ran.out) == (2, "")
