@@ -129,7 +129,7 @@ class RequestFactory:
             self.registry,
             request.size,
             stats=self.memory(
-                request.size.expected_input,
+                request.size.typical_input,
                 request.prompt.effort,
                 request.options.task_type,
                 patience=patience,

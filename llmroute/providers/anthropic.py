@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
-from llmroute.providers.attachment_parts import anthropic_block, turns
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.rendering.answer_format import output_config, with_form
+from llmroute.providers.rendering.attachment_parts import anthropic_block, turns
 from llmroute.providers.rendering.effort import effort_word, temperature, thinking_budget, wants_thinking
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.providers import ListedModel
-from llmroute.providers.attachment_parts import mistral_part
+from llmroute.providers.rendering.attachment_parts import mistral_part
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import ChatCompletions, Dialect
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AuthenticationError, ContextLengthError, ModelGoneError, ParameterError
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
-from llmroute.providers.attachment_parts import with_images
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.errors.rules import ErrorRule
 from llmroute.providers.rendering.answer_format import with_form
+from llmroute.providers.rendering.attachment_parts import with_images
 from llmroute.providers.rendering.effort import render_effort, temperature
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import to_wire

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, bounds, most_around, size_in_bytes
+from llmroute.types import ModelConfig
 
 if TYPE_CHECKING:
-    from llmroute.types import AttachmentFacts, Effort, ModelConfig, Prompt
+    from llmroute.types import AttachmentFacts, Effort, Prompt
 
 # What role marks and separators around one message are as a rule.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
@@ -44,6 +45,13 @@ class PromptSize(NamedTuple):
         """What a model must be able to do to read the attachments."""
         kinds = {one.kind for one in self.attachments}
         return frozenset(_CAPABILITIES[kind] for kind in kinds if kind in _CAPABILITIES)
+
+    @property
+    def typical_input(self) -> int:
+        """The expected tokens of the prompt before a model is chosen, attachments included."""
+        if not self.capabilities:
+            return self.expected_input
+        return self.for_model(ModelConfig("", "", "")).expected_input
 
     def for_model(self, model: ModelConfig) -> PromptSize:
         """Return the size with the tokens of the attachments as the model counts them."""

@@ -11,6 +11,7 @@ import pytest
 
 from llmroute.attachments.reading import read_all
 from llmroute.providers.wire.ollama_context import context_for, cut_of
+from llmroute.schema.answer_schema import read_schema
 from llmroute.types import HTTPRequest, Message, ModelConfig, Prompt, Usage
 from tests.providers import corpus
 from tests.providers.descriptions import faults
@@ -23,6 +24,7 @@ PNG, JPEG, PDF = png(), jpeg(), pdf()
 PICTURE_URL, PDF_URL = "https://a.example/a.png", "https://a.example/b.pdf"
 TURNS = (Message("assistant", "Hm?"), Message("user", "What is it?"), Message("assistant", "A"), Message("user", "Go"))
 
+BOTH = (False, True)
 TAKES: dict[str, list[Any]] = {
     "openai": [PNG, JPEG, PDF, PICTURE_URL],
     "anthropic": [PNG, JPEG, PDF, PICTURE_URL, PDF_URL],
@@ -47,6 +49,19 @@ def test_every_combination_fits_the_publishers_description(provider: str) -> Non
         for sources in itertools.product(TAKES[provider], repeat=number):
             for messages in ((Message("user", "Go"),), TURNS, (Message("user", " "), *TURNS)):
                 assert faults(provider, body_of(provider, *sources, messages=messages)) == []
+
+
+@corpus.needs_specs
+@pytest.mark.parametrize("provider", TAKES)
+@pytest.mark.parametrize("can", [frozenset[str](), frozenset({"json"})])
+def test_attachments_combine_with_every_other_part_of_a_request(provider: str, can: frozenset[str]) -> None:
+    model = ModelConfig(provider, "m", "m", capabilities=can)
+    given = prompt(*TAKES[provider])
+    for schema, system, streaming in itertools.product((None, read_schema("name, age int")), (None, "Be brief"), BOTH):
+        asked = given._replace(schema=schema, system=system, streaming=streaming, max_tokens=9, stop=("a",))
+        body = sent(provider, asked, model)
+        assert faults(provider, body) == []
+        assert json.dumps(body).count("What is it?") == 1
 
 
 @pytest.mark.parametrize("provider", TAKES)

@@ -64,6 +64,11 @@ def test_the_tokens_of_an_image_count_as_the_model_counts_them() -> None:
         assert of_model.for_model(candidate(name).model) == of_model, "added once"
 
 
+def test_times_are_looked_up_for_prompts_of_the_size_of_the_attachments() -> None:
+    assert size_of().typical_input == size_of().expected_input
+    assert size_of(pdf(40)).typical_input == size_of().expected_input + 40_000
+
+
 def test_costs_and_reservations_hold_the_tokens_of_attachments() -> None:
     with_pages, without = (sized(candidate("openai/gpt-4o"), size) for size in (size_of(pdf(10)), size_of()))
     assert None not in (with_pages.expected_cost_picousd, without.expected_cost_picousd)

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.providers import NO_HEADERS, ListedModel, ModelPage
-from llmroute.providers.attachment_parts import image_url, turns
 from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.rendering.answer_format import response_format, with_form
+from llmroute.providers.rendering.attachment_parts import image_url, turns
 from llmroute.providers.rendering.effort import render_effort, temperature
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
