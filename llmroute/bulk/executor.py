@@ -16,7 +16,7 @@ from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
-from llmroute.execution.prepare import rendered
+from llmroute.execution.prepare import rendered, require_call
 from llmroute.execution.request import Clock
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import printable
@@ -75,6 +75,7 @@ class BulkExecutor:
         Raises:
             LLMRouteError: the request failed; the class says why.
         """
+        require_call(options)
         clock, patience = Clock(), self._factory.begin(options, paced=True)
         ready = await rendered(options, self._resources.threads(), streaming=False)
         plan, others = await self._plans.plan(ready, patience)
@@ -123,7 +124,7 @@ async def generate_many(
     """Yield the result of each request; requests are sent no faster than results are read."""
     results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=jobs)
     pool = WorkerPool(executor.rounds, results.put, jobs=jobs, in_order=in_order)
-    items = _work_items(requests)
+    items = work_items(requests)
 
     async def take() -> WorkItem | None:
         return await anext(items, None)
@@ -142,7 +143,8 @@ async def generate_many(
         await items.aclose()
 
 
-async def _work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[WorkItem]:
+async def work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[WorkItem]:
+    """Yield the requests of a program as options, or the error that makes one invalid."""
     if isinstance(requests, AsyncIterable):
         async for request in requests:
             yield _work_item(request)

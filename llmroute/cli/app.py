@@ -19,6 +19,7 @@ SUMMARIES = {
     "health": "Check provider status.",
     "models": "List and search models; update the catalogue.",
     "costs": "Report costs, list attempts, set budgets, maintain the ledger.",
+    "batches": "List, show and cancel the jobs of --tier batch.",
     "chains": "List, edit and test fallback chains.",
 }
 

@@ -76,6 +76,9 @@ PAGES: Final = {
         "llmroute costs budget set --workspace nightly --month none",
         _READS,
     ),
+    "batches": Page("llmroute batches", "llmroute batches --json", _READS),
+    "batches show": Page("llmroute batches show 01a21e", "llmroute batches show 01a21e --json", _READS),
+    "batches cancel": Page("llmroute batches cancel 01a21e", "llmroute batches cancel 01a21e --yes", (0, 2, 3, 4)),
     "chains": Page("llmroute chains", "llmroute gen hello --chain COST_OPTIMIZED", _READS),
     "chains show": Page("llmroute chains show HIGH_QUALITY", "llmroute chains show mine --json", _READS),
     "chains set": Page(

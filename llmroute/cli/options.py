@@ -158,3 +158,45 @@ TemplateOption = Annotated[
         rich_help_panel="Batch",
     ),
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        "--within",
+        metavar="DURATION",
+        help="Cancel what has no answer after 1h to 24h; default 24h.",
+        rich_help_panel="Batch jobs (--tier batch)",
+    ),
+]
+Rescue = Annotated[
+    bool,
+    typer.Option(
+        "--rescue",
+        help="Answer what was cancelled or expired by ordinary calls.",
+        rich_help_panel="Batch jobs (--tier batch)",
+    ),
+]
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="Exit when all is submitted; --resume collects the results.",
+        rich_help_panel="Batch jobs (--tier batch)",
+    ),
+]
+Poll = Annotated[
+    float | None,
+    typer.Option(
+        "--poll",
+        metavar="SECONDS",
+        help="Time between two queries; default 10 that grow to 60.",
+        rich_help_panel="Batch jobs (--tier batch)",
+    ),
+]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep",
+        help="Keep uploaded files and results at the provider.",
+        rich_help_panel="Batch jobs (--tier batch)",
+    ),
+]

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
+from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.request import Clock, Labels, RequestContext, deadline_error
 from llmroute.planning.candidates import Candidates
@@ -20,12 +21,14 @@ from llmroute.planning.planner import Planner
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.latency_estimate import bucket
+from llmroute.text.option_names import OptionText, Remedy
+from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.config import Config, Timeouts
+    from llmroute.config import Config, Limit, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.execution.threads import Threads
     from llmroute.ledger.lock_timeout import LockTimeout
@@ -156,6 +159,7 @@ class RequestFactory:
             LLMRouteError: by its class, why nothing would be tried.
         """
         clock = Clock()
+        require_call(options)
         request = render(options, streaming=streaming)
         total_s, patience = self.timeouts(options).total_s, self.begin(options)
         with self._local_models.asked_within(total_s):
@@ -204,7 +208,7 @@ class RequestFactory:
             size=request.size,
             plan=plan,
             timeouts=self.timeouts(options),
-            labels=Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id),
+            labels=self.labels(options),
             endpoints=self._endpoints,
             writer=self._writer,
             note=self._note,
@@ -223,6 +227,15 @@ class RequestFactory:
             paced=paced,
             max_attempts=self._max_attempts(options, plan),
         )
+
+    def labels(self, options: Options) -> Labels:
+        """Return the labels of a request in the ledger."""
+        return Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The caps of the configuration."""
+        return tuple(self._config.limits)
 
     def _max_attempts(self, options: Options, plan: Plan) -> int:
         """Return how many calls a request makes at most; models that were listed one by one are all called once."""
@@ -243,6 +256,20 @@ async def rendered(options: Options, threads: Threads, *, streaming: bool) -> Re
     return await threads.run(lambda: render(options, streaming=streaming))
 
 
+def require_call(options: Options) -> None:
+    """Check that a request can be answered by a call of its own.
+
+    Raises:
+        RequestError: its tier is one of batches only.
+    """
+    if options.tier in (BATCH, AUTO):
+        raise RequestError(
+            OptionText(Remedy("tier"), f": {options.tier} applies to a file of requests"),
+            hint="give a batch of requests, or call LLMService.generate_batch()",
+            option="tier",
+        )
+
+
 def now_ms() -> int:
     """Return the time of day in UTC milliseconds."""
     return time.time_ns() // 1_000_000
@@ -251,3 +278,8 @@ def now_ms() -> int:
 def new_id() -> str:
     """Return an id that sorts by time, so that the ledger grows at its end."""
     return f"{now_ms():012x}{os.urandom(8).hex()}"
+
+
+def begun_ms(made_id: str) -> int:
+    """Return when an id was made by `new_id`, in UTC milliseconds."""
+    return int(made_id[:12], 16)

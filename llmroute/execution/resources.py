@@ -11,6 +11,7 @@ from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     import asyncio
+    from pathlib import Path
 
     import httpx
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.execution.per_loop import PerLoop
     from llmroute.execution.threads import Threads
+    from llmroute.ledger.port import LedgerPort
     from llmroute.transport.async_client import AsyncSender
     from llmroute.transport.client import Sender
     from llmroute.transport.loop_sender import AnySender
@@ -124,6 +126,19 @@ class Resources:
                 threads = self.threads()
                 self._async_writers = PerLoop(lambda: GroupCommitWriter(self._writer, threads))
         return self._async_writers.get()
+
+    def ledger(self) -> LedgerPort:
+        """Return the ledger, opened if necessary; it may block.
+
+        Raises:
+            LedgerError: it cannot be opened.
+        """
+        return self._writer.access.ledger()
+
+    @property
+    def ledger_path(self) -> Path:
+        """The path that names the ledger."""
+        return self._writer.access.path
 
     def close(self) -> None:
         """Close the resources of blocking calls; `require_open` raises from now on."""

@@ -12,7 +12,7 @@ from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, p
 from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.routing.output_length import output_length
 from llmroute.routing.plan import Candidate
-from llmroute.types import Service
+from llmroute.types import BATCH, Service
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
@@ -137,9 +137,11 @@ class Candidates:
 
 def _tiers(model: ModelConfig, price: Price | None) -> frozenset[str]:
     """Return the service tiers that a request to the model may ask for, beside the standard one."""
-    if price is None or not PROVIDERS[model.provider].service_tiers:
+    if price is None:
         return frozenset()
-    return frozenset(name for name, _ in price.service_tiers)
+    provider, priced = PROVIDERS[model.provider], frozenset(name for name, _ in price.service_tiers)
+    by_request = priced - {BATCH} if provider.service_tiers else frozenset()
+    return by_request | (priced & {BATCH} if provider.batches else frozenset())
 
 
 def sized(candidate: Candidate, size: PromptSize) -> Candidate:
@@ -152,8 +154,8 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     if price is None:
         return candidate._replace(output=output)
     of_tier = price if size.tier is None else price_of_service(price, Service(size.tier))[0]
-    # A provider may serve a request at another tier than was asked for.
-    prices = (price,) if of_tier is price else (price, of_tier)
+    # A provider may serve a request at another tier than was asked for, but a batch at that of the batch API only.
+    prices = (of_tier,) if size.tier == BATCH or of_tier is price else (price, of_tier)
     worst = None
     if longest is not None:
         worst = _dearest(cost_uncached_picousd(size.worst_input, longest, one) for one in prices)

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.registry.pricing import cost_of_tools_picousd, cost_picousd, price_of_service
-from llmroute.types import PICO_PER_USD, Service
+from llmroute.types import PICO_PER_USD, Price, PriceTier, Service
 
 if TYPE_CHECKING:
-    from llmroute.types import Price, Usage
+    from llmroute.types import Usage
 
 # A thousand USD: no call costs as much, and nine thousand such calls can still be summed up in 64 bits.
 MOST_PICOUSD = 1_000 * PICO_PER_USD
@@ -23,6 +23,19 @@ def price_as_json(price: Price | None) -> str | None:
         return None
     told = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers], "service_tiers": None}
     return json.dumps({key: value for key, value in told.items() if value not in (None, [])})
+
+
+def price_from_json(told: str) -> Price:
+    """Return a price as `price_as_json` has written it."""
+    fields = json.loads(told)
+    return Price(
+        **{
+            "input": None,
+            "output": None,
+            **fields,
+            "tiers": tuple(PriceTier(**{"input": None, "output": None, **tier}) for tier in fields.get("tiers", ())),
+        }
+    )
 
 
 class UsageCost(NamedTuple):

@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 
 
 class ProviderSpec(NamedTuple):
-    """One provider: the module that speaks its language, what it needs, and whether a request may choose a tier."""
+    """One provider: the module that speaks its language, what it needs, and its tiers.
+
+    `service_tiers` says that a request may choose one, `batches` that it has a batch API.
+    """
 
     module: str
     needs_key: bool = True
     local: bool = False
     service_tiers: bool = False
+    batches: bool = False
 
 
 PROVIDERS: dict[str, ProviderSpec] = {
-    "openai": ProviderSpec("llmroute.providers.openai", service_tiers=True),
-    "anthropic": ProviderSpec("llmroute.providers.anthropic"),
-    "mistral": ProviderSpec("llmroute.providers.mistral"),
+    "openai": ProviderSpec("llmroute.providers.openai", service_tiers=True, batches=True),
+    "anthropic": ProviderSpec("llmroute.providers.anthropic", batches=True),
+    "mistral": ProviderSpec("llmroute.providers.mistral", batches=True),
     "ollama": ProviderSpec("llmroute.providers.ollama", needs_key=False, local=True),
-    "together": ProviderSpec("llmroute.providers.together"),
+    "together": ProviderSpec("llmroute.providers.together", batches=True),
     "builtin": ProviderSpec("llmroute.providers.builtin", needs_key=False, local=True),
 }
 

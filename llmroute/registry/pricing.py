@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import date
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Names of the tier and of the region with the list price.
 _STANDARD = frozenset(("default", "standard", "auto"))
 _ANYWHERE = frozenset(("", "global", "not_available"))
+_CACHE_KINDS = ("cache_read", "cache_write", "cache_write_1h")
 _WEB_SEARCH = "web_search_requests"
 
 
@@ -45,7 +46,8 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
 def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
     """Return the price of the service tier of a response, and whether it is exact.
 
-    A tier without a known price, and a specific region, have the standard price, which is lower than theirs.
+    A tier without a known price, and a specific region, have the standard price, which is lower than theirs.  Cached
+    tokens for which a tier has no price of its own have the standard one.
     """
     known = service.geo is None or service.geo in _ANYWHERE
     if service.tier is None or service.tier in _STANDARD:
@@ -54,7 +56,14 @@ def price_of_service(price: Price, service: Service) -> tuple[Price, bool]:
     if tier is None:
         return price._replace(service_tiers=()), False
     of_price = ("valid_from", "valid_until", "web_search", "doubt")
-    return tier._replace(**{field: getattr(price, field) for field in of_price}), known
+    shared = {field: getattr(price, field) for field in of_price} | _cache_rates(tier, price)
+    steps = [step._replace(**_cache_rates(step, rates_for(price, step.above + 1))) for step in tier.tiers]
+    return tier._replace(**shared, tiers=tuple(steps)), known
+
+
+def _cache_rates(rates: Price | PriceTier, standard: Price | PriceTier) -> dict[str, Any]:
+    """Return the prices of cached tokens that a tier lacks, from the standard price."""
+    return {kind: getattr(standard, kind) for kind in _CACHE_KINDS if getattr(rates, kind) is None}
 
 
 def cost_of_tools_picousd(price: Price, service: Service) -> tuple[int, bool]:

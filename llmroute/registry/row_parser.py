@@ -70,11 +70,12 @@ def merge_user_row(name: str, listed: Mapping[str, Any] | None, user: Mapping[st
     """Return the catalogue's row with the user's fields in place, or a row of the user's alone.
 
     A price that the user names holds for prompts of any size and from now on; the prices that are not named stay the
-    catalogue's newest, tiers included.  Tiers that the user names replace the catalogue's.
+    catalogue's newest, tiers included.  Tiers that the user names replace the catalogue's.  `batch` is the price of the
+    provider's batch API.
     """
     provider, _, model = name.partition("/")
     row: dict[str, Any] = {**(listed or {}), "provider": provider, "id": model}
-    row |= {field: value for field, value in user.items() if field not in (*KINDS, "tiers")}
+    row |= {field: value for field, value in user.items() if field not in (*KINDS, "tiers", "batch")}
     if "parameters" in user:
         row["parameters"] = {**((listed or {}).get("parameters") or {}), **user["parameters"]}
     if successor := user.get("successor"):
@@ -86,5 +87,9 @@ def merge_user_row(name: str, listed: Mapping[str, Any] | None, user: Mapping[st
         newest.pop("valid_until", None)
         tiers = user["tiers"] if "tiers" in user else [{**tier, **named} for tier in newest.get("tiers", ())]
         row["prices"] = [{**newest, **named, "tiers": tiers}]
+    if "batch" in user:
+        *earlier, newest = row.get("prices") or [{}]
+        service_tiers = {**newest.get("service_tiers", {}), "batch": user["batch"]}
+        row["prices"] = [*earlier, {**newest, "service_tiers": service_tiers}]
     row["sources"] = {**row.get("sources", {}), "user": ", ".join(sorted(user)) or "a row without fields"}
     return row

@@ -103,6 +103,8 @@ class _Model(_Table):
 class UserRow(_Model, _TieredPrices):
     """A table `[models."provider/id"]` of config.toml; prices are in USD per million tokens."""
 
+    batch: _TieredPrices | None = None
+
 
 class _Arena(_Table):
     row: Text

@@ -57,7 +57,7 @@ class Choices(TypedDict, total=False):
     effort: Effort | None
     """How much the model reasons before it answers."""
     tier: ServiceTier | None
-    """OpenAI's service tier: standard, flex or priority; only models with a known price for it are called."""
+    """standard, flex or priority at OpenAI, batch for `generate_batch`; only models with a price for it are called."""
     stop: str | Sequence[str] | None
     """End the answer before this text, or before any of these."""
     timeout_s: float | None

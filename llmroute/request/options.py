@@ -115,7 +115,10 @@ class Options(Value):
         unit="USD",
     )
     tier: ServiceTier | None = declare(
-        TEXT, "OpenAI's service tier: standard, flex or priority.", panel="Model", choices=SERVICE_TIERS
+        TEXT,
+        "standard, flex or priority at OpenAI; in a batch also batch (half price) and auto.",
+        panel="Model",
+        choices=SERVICE_TIERS,
     )
     strict_params: bool = declare(
         BOOL, "Use only models that take every parameter, instead of omitting some.", default=False, panel="Model"

@@ -10,7 +10,7 @@ from llmroute.bulk.plan_cache import PlanCache
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.per_loop import PerLoop
-from llmroute.execution.prepare import rendered
+from llmroute.execution.prepare import rendered, require_call
 from llmroute.execution.request import Clock
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class AsyncRequests:
 
     async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan a request and make it ready; its time begins now."""
+        require_call(options)
         clock, patience = Clock(), self._calls.begin(options)
         request = await rendered(options, self._opened.threads(), streaming=streaming)
         plans = self._plans.get()

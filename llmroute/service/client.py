@@ -12,6 +12,7 @@ from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.drivers import drive
 from llmroute.execution.prepare import RequestFactory, new_id, now_ms
 from llmroute.execution.resources import Resources
+from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S, RunSettings
 from llmroute.planning import settings
 from llmroute.planning.effort import expected_effort
 from llmroute.planning.endpoints import Endpoints
@@ -23,10 +24,10 @@ from llmroute.request.rendered import render
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
-from llmroute.types import LLMResponse
+from llmroute.types import BATCH, LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.config import Config
+    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.run import JobRun, RunProgress
+    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.stats import Breaker
     from llmroute.planning.local.local_models import LocalModels
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from llmroute.service.async_requests import AsyncRequests
     from llmroute.service.health import Health
     from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord
+    from llmroute.types import AttemptRecord, ServiceTier
 
 
 class LLMService:
@@ -97,9 +101,9 @@ class LLMService:
             self._note,
             ledger,
             limits=self.config.limits,
-            warn_at=self.config.warn_at,
             wait_s=self.config.timeouts.ledger_s,
         )
+        self._trace = trace or _log_step
         self._opened = Resources(self._writer, http_client, async_http_client)
         self.endpoints = Endpoints(self.config)
         self._async_requests: AsyncRequests | None = None
@@ -108,7 +112,7 @@ class LLMService:
             self.endpoints,
             self._writer,
             self._note,
-            trace or _log_step,
+            self._trace,
             registry=registry,
             sender=self._opened.asking_sender,
             on_attempt=on_attempt or (lambda _record: None),
@@ -199,8 +203,10 @@ class LLMService:
             raise RequestError("the requests are one request: give a list of them")
         return generate_many(self.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
 
-    def bulk(self, *, jobs: int, budget_usd: float | None = None) -> BulkExecutor:
-        """Return what makes many requests; see `generate_many`.
+    def bulk(
+        self, *, jobs: int, budget_usd: float | None = None, shared_budget: SharedBudget | None = None
+    ) -> BulkExecutor:
+        """Return what makes many requests; see `generate_many`.  `shared_budget` replaces a budget of their own.
 
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
@@ -212,8 +218,77 @@ class LLMService:
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
         check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
-        shared_budget = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
+        if budget_usd is not None:
+            shared_budget = SharedBudget(as_picousd(budget_usd))
         return BulkExecutor(self._calls, self._opened, jobs=jobs, shared_budget=shared_budget)
+
+    async def generate_batch(  # noqa: PLR0913 (by keyword)
+        self,
+        requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
+        *,
+        tier: ServiceTier = BATCH,
+        within_s: float = MOST_WITHIN_S,
+        rescue: bool = False,
+        budget_usd: float | None = None,
+        poll_s: float | None = None,
+    ) -> AsyncIterator[BatchResult]:
+        """Answer many requests at the batch APIs of providers; yield a response or an error for each, in order.
+
+        A request is as in `generate_many`.  The first model of its plan that has a batch price answers it.  What has no
+        answer after `within_s` seconds (an hour to a day) is cancelled, and with `rescue` answered by ordinary calls at
+        the ordinary price.  All together cost at most `budget_usd`.  `poll_s` is the time between two queries, by
+        default 10 seconds that grow to 60.
+
+        Raises:
+            RequestError: a value is out of range.
+            LedgerError: the ledger cannot be written: nothing is submitted without it.
+        """
+        from llmroute.service.batch_requests import generate_batch
+
+        if isinstance(requests, str | bytes | Mapping):
+            raise RequestError("the requests are one request: give a list of them")
+        if tier != BATCH:
+            raise RequestError(
+                f"tier {tier!r} is not {BATCH!r}", hint="generate_many() takes other tiers", option="tier"
+            )
+        settings = RunSettings(within_s=within_s, rescue=rescue, poll_s=poll_s)
+        async for result in generate_batch(self, requests, settings, budget_usd):
+            yield result
+
+    def job_run(
+        self,
+        settings: RunSettings,
+        deliver: Callable[[LineOutcome], Awaitable[None]],
+        on_progress: Callable[[RunProgress], None],
+        *,
+        budget_usd: float | None = None,
+    ) -> JobRun:
+        """Return a run of batch jobs; see `jobs.run.JobRun`.
+
+        Raises:
+            RequestError: the deadline, the interval or the budget is out of range.
+        """
+        from llmroute.jobs.run import JobRun
+
+        check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
+        check_range("within_s", settings.within_s, LEAST_WITHIN_S, MOST_WITHIN_S, "seconds")
+        check_range("poll_s", settings.poll_s, LEAST_POLL_S, MOST_POLL_S, "seconds")
+        shared_budget = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
+        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress)
+
+    def job_tools(self, shared_budget: SharedBudget | None = None) -> JobTools:
+        """Return what batch jobs share: the journal, the providers and a budget."""
+        from llmroute.jobs.tools import JobTools
+
+        self._opened.require_open()
+        return JobTools(
+            factory=self._calls,
+            resources=self._opened,
+            endpoints=self.endpoints,
+            note=self._note,
+            trace=self._trace,
+            shared_budget=shared_budget,
+        )
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.

@@ -17,6 +17,8 @@ from llmroute.types.model import (
     PriceTier,
 )
 from llmroute.types.request import (
+    AUTO,
+    BATCH,
     EFFORTS,
     SERVICE_TIERS,
     Effort,
@@ -42,8 +44,6 @@ from llmroute.types.values import Answered, Value
 
 DEFAULT_PREFERENCE = 0.9
 """What the scores of the default provider's models are multiplied by, unless configured."""
-WARN_AT = 0.8
-"""The share of a cap at which a warning is printed, unless configured."""
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 Strategy = Literal[
@@ -54,6 +54,8 @@ MOST_ATTEMPTS = 100
 """The largest number of attempts that a request may be allowed."""
 
 __all__ = [
+    "AUTO",
+    "BATCH",
     "CAPABILITIES",
     "DEFAULT_PREFERENCE",
     "EFFORTS",
@@ -62,7 +64,6 @@ __all__ = [
     "PICO_PER_USD",
     "SERVICE_TIERS",
     "STRATEGIES",
-    "WARN_AT",
     "AnswerSchema",
     "Answered",
     "Attachment",

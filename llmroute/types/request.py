@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 Role = Literal["user", "assistant"]
 Effort = Literal["none", "low", "medium", "high"]
-ServiceTier = Literal["standard", "flex", "priority"]
+ServiceTier = Literal["standard", "flex", "priority", "batch", "auto"]
 SERVICE_TIERS: tuple[ServiceTier, ...] = get_args(ServiceTier)
+BATCH: ServiceTier = "batch"
+"""The tier of the batch APIs, which take files of requests only."""
+AUTO: ServiceTier = "auto"
+"""For files of requests: the batch API for lines whose model has one, else flex, else the standard tier."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import examples
+from tests.support.batch_vendor import BatchVendor
 from tests.support.fault_server import closed_port, serving
 from tests.support.model_server import ModelServer
 from tests.support.provider_servers import openai_error
@@ -157,3 +158,12 @@ def test_the_tests_of_a_program_pass_and_send_nothing(heading: str, passed: int,
 def test_a_type_checker_accepts_every_example(tmp_path: Path) -> None:
     checked = type_checked(tmp_path, *EXAMPLES.values())
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_program_gets_the_answers_of_batch_jobs(server: ModelServer, tmp_path: Path) -> None:
+    vendor = BatchVendor(polls_to_end=0)
+    with serving(vendor.answer) as batches:
+        settings = {**server.settings, "OPENAI_BASE_URL": f"{batches.url}/openai/v1"}
+        told = run_program(EXAMPLES["Batch jobs"], tmp_path, **settings).split("\n")
+    assert [line.split("\u2028")[0] for line in told[:-1]] == [f"Say {n}. answer" for n in range(20)]
+    assert [row["service_tier"] for row in rows(tmp_path)] == ["batch"] * 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,46 @@ from llmroute.batch.reader import InputFormat
 from llmroute.batch.template import Template
 from llmroute.encoding import decoded_argument, known_encoding
 from llmroute.errors import RequestError
+from llmroute.jobs.run_settings import LEAST_WITHIN_S, MOST_WITHIN_S
+from llmroute.types import BATCH
+
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[hms])", re.ASCII)
+_SECONDS = {"h": 3_600, "m": 60, "s": 1}
+
+
+class JobArguments(NamedTuple):
+    """The flags of batch jobs, `--tier batch`."""
+
+    within: str | None = None
+    rescue: bool = False
+    no_wait: bool = False
+    poll_s: float | None = None
+    keep: bool = False
+
+    def require_none(self) -> None:
+        """Check that no flag is set.
+
+        Raises:
+            RequestError: one is, and the batch makes no jobs.
+        """
+        if self != JobArguments():
+            raise RequestError(f"--within, --rescue, --no-wait, --poll and --keep require --tier {BATCH}")
+
+    def within_s(self) -> float | None:
+        """Return the deadline in seconds, None if it is not given.
+
+        Raises:
+            RequestError: it is not a duration.
+        """
+        if self.within is None:
+            return None
+        parts = _DURATION.fullmatch(self.within.strip().lower())
+        if parts is None:
+            raise RequestError(f"--within: {self.within!r} is not a duration", hint="for example 24h, 90m or 3600s")
+        seconds: float = float(parts["number"]) * _SECONDS[parts["unit"]]
+        if not LEAST_WITHIN_S <= seconds <= MOST_WITHIN_S:
+            raise RequestError(f"--within: {self.within} is not from 1h to 24h")
+        return seconds
 
 
 class BatchArguments(NamedTuple):
@@ -17,12 +58,13 @@ class BatchArguments(NamedTuple):
     file: str
     output: Path | None
     resume: bool
-    jobs: int
+    at_once: int
     unordered: bool
     lines: bool
     column: str | None
     delimiter: str | None
     template: str | None
+    jobs: JobArguments
 
     def input_format(self, encoding: str | None) -> InputFormat:
         """Return the format of the input; `encoding` None means UTF-8.

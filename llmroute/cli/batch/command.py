@@ -6,15 +6,14 @@ import gc
 import os
 import re
 import stat
-import sys
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import typer
 
-from llmroute.batch.reader import read_requests
 from llmroute.batch.resume import PriorResults, prior_results
+from llmroute.batch.runner import Batch, BatchLimits
+from llmroute.cli.batch.input import count_lines, input_errors, input_name, open_input, requests_of
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
 from llmroute.cli.session import opened
@@ -22,11 +21,11 @@ from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.fields import check_range
 from llmroute.request.options import MOST_USD
+from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from llmroute.batch.reader import InputFormat, Request
     from llmroute.cli.arguments import RequestArguments
     from llmroute.cli.batch.arguments import BatchArguments
 
@@ -48,13 +47,19 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             raise RequestError("--attach - is stdin, which --batch - reads", option="attachments")
         check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
         input_format = batch.input_format(arguments.encoding)
-        file = _open_input(batch.file)
+        file = open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         if is_regular:  # a thread may still be blocked on a pipe, so a pipe stays open
             cleanup.callback(file.close)
-            with _input_errors(batch.file):
-                check_whole(file, input_format.encoding, _input_name(batch.file))
-        requests = _requests(file, input_format, arguments, batch.file)
+            with input_errors(batch.file):
+                check_whole(file, input_format.encoding, input_name(batch.file))
+        requests = requests_of(file, input_format, arguments, batch.file)
+        if arguments.request["tier"] in (BATCH, AUTO) and not arguments.dry_run:
+            from llmroute.cli.batch.job_command import run_jobs
+
+            raise typer.Exit(run_jobs(arguments, batch, session, file, is_regular=is_regular))
+        if arguments.request["tier"] not in (BATCH, AUTO):
+            batch.jobs.require_none()
         if arguments.dry_run:
             from llmroute.cli.batch.dry_run import show_forecast
 
@@ -64,50 +69,19 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
         # A batch runs long: unlike other commands it collects garbage, but not among what is loaded by now.
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
-        total = _count_lines(file, input_format, arguments) if is_regular else None
-        code = BatchRunner(arguments, batch, session, total, file.fileno()).run(requests, blocking=not is_regular)
+        total = count_lines(file, input_format, arguments) if is_regular else None
+        runner = BatchRunner(arguments, batch, session, total, file.fileno())
+        limits = BatchLimits(batch.at_once, batch.output is None and not batch.unordered, runner.left_usd)
+        running = Batch(
+            runner.output,
+            as_record=runner.as_record,
+            on_failure=runner.add_failure,
+            on_invalid_line=runner.print_error,
+            on_progress=runner.show_progress,
+        )
+        work = running.run(session.service, requests, limits, blocking=not is_regular)
+        code = runner.run(running, work)
     raise typer.Exit(code)
-
-
-def _open_input(name: str) -> IO[bytes]:
-    if name == "-":
-        if sys.stdin is None:
-            raise RequestError("--batch -: stdin is closed")
-        return sys.stdin.buffer
-    with _input_errors(name):
-        return Path(name).open("rb")
-
-
-@contextmanager
-def _input_errors(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
-
-
-def _requests(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments, name: str) -> Iterator[Request]:
-    """Yield the requests of the input; errors name the input."""
-    with _input_errors(name):
-        try:
-            yield from read_requests(file, input_format, arguments.defaults())
-        except RequestError as error:
-            raise RequestError(f"{_input_name(name)}: {error.message}", hint=error.hint) from error
-
-
-def _input_name(name: str) -> str:
-    return "stdin" if name == "-" else name
-
-
-def _count_lines(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments) -> int | None:
-    """Count the lines for the progress bar; None where no bar is drawn or a line is not one request."""
-    one_per_line = input_format.column is None and input_format.encoding is None
-    if not one_per_line or arguments.quiet or not sys.stderr.isatty():
-        return None
-    start = file.tell()
-    total = sum(1 for line in file if line.strip())
-    file.seek(start)
-    return total
 
 
 def _once(print_note: Callable[[str], None]) -> Callable[[str], None]:

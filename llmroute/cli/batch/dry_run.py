@@ -4,46 +4,57 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from llmroute.batch.job_batch import route
 from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, money
 from llmroute.cli.output.terminal import harmless
 from llmroute.errors import LLMRouteError
 from llmroute.planning.usage_cost import usd
+from llmroute.types import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmroute.batch.reader import Request
     from llmroute.batch.resume import PriorResults
+    from llmroute.bulk.executor import BulkExecutor
+    from llmroute.request.options import Options
     from llmroute.service.client import LLMService
 
 
 @dataclass(slots=True)
 class _Share:
-    """Requests and their cost in pico-USD; a cost is None once a price is unknown."""
+    """Requests and their cost in pico-USD; a cost is None once a price is unknown.
+
+    `ordinary` is the expected cost of ordinary calls of the same models.
+    """
 
     requests: int = 0
     expected: int | None = 0
     worst: int | None = 0
+    ordinary: int | None = 0
 
-    def add(self, expected: int | None, worst: int | None) -> None:
+    def add(self, expected: int | None, worst: int | None, ordinary: int | None) -> None:
         self.requests += 1
         self.expected = None if self.expected is None or expected is None else self.expected + expected
         self.worst = None if self.worst is None or worst is None else self.worst + worst
+        self.ordinary = None if self.ordinary is None or ordinary is None else self.ordinary + ordinary
 
 
 @dataclass(slots=True)
 class _Forecast:
-    """The shares of all requests and of each first choice by model name; excluded requests by reason."""
+    """The shares of all requests, and of each first choice by tier and model name; excluded requests by reason."""
 
     total: _Share = field(default_factory=_Share)
-    shares: dict[str, _Share] = field(default_factory=dict)
+    shares: dict[tuple[str, str], _Share] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
     answered_before: int = 0
+    has_tiers: bool = False
+    """Whether a request is for another tier than the standard one."""
 
 
 def show_forecast(
@@ -55,12 +66,7 @@ def show_forecast(
     if as_json:
         _write_as_json(forecast, prior.cost_usd, left_usd)
         return
-    rows = [
-        [name, f"{share.requests:,}", money(usd(share.expected)), money(usd(share.worst))]
-        for name, share in sorted(forecast.shares.items(), key=lambda pair: -pair[1].requests)
-    ]
-    header = ("model", "requests", "expected cost", "worst case")
-    write_text(harmless("nothing is sent\n\n" + columns(header, rows, (1, 2, 3))))
+    write_text(harmless("nothing is sent\n\n" + _table(forecast)))
     if forecast.excluded:
         reasons = [[reason, f"{count:,}"] for reason, count in forecast.excluded.items()]
         write_text(harmless("\n" + columns(("cannot be sent", "requests"), reasons, (1,))))
@@ -69,6 +75,19 @@ def show_forecast(
         lines.append(f"remaining budget: {money(left_usd)}, {_coverage(left_usd, forecast.total)}\n")
     if lines:
         write_text("\n" + "".join(lines))
+
+
+def _table(forecast: _Forecast) -> str:
+    shares = sorted(forecast.shares.items(), key=lambda pair: -pair[1].requests)
+    if not forecast.has_tiers:
+        rows = [[name, *_figures(share)] for (_, name), share in shares]
+        return columns(("model", "requests", "expected cost", "worst case"), rows, (1, 2, 3))
+    rows = [[tier, name, *_figures(share), money(usd(share.ordinary))] for (tier, name), share in shares]
+    return columns(("tier", "model", "requests", "expected cost", "worst case", "ordinary cost"), rows, (2, 3, 4, 5))
+
+
+def _figures(share: _Share) -> list[str]:
+    return [f"{share.requests:,}", money(usd(share.expected)), money(usd(share.worst))]
 
 
 def _coverage(left_usd: float, total: _Share) -> str:
@@ -93,14 +112,30 @@ async def _forecast(service: LLMService, requests: Iterator[Request], prior: Pri
             if result is not None and result.answered:
                 forecast.answered_before += 1
                 continue
-            first = (await executor.plan(request.options)).entries[0]
+            await _add(forecast, executor, request.options)
         except LLMRouteError as error:
             forecast.excluded[in_flags(error.message)] += 1
-        else:
-            candidate = first.candidate
-            for share in (forecast.total, forecast.shares.setdefault(first.model.name, _Share())):
-                share.add(candidate.expected_cost_picousd, candidate.worst_cost_picousd)
     return forecast
+
+
+async def _add(forecast: _Forecast, executor: BulkExecutor, options: Options) -> None:
+    """Add a request to the share of its tier and model.
+
+    Raises:
+        LLMRouteError: it cannot be sent.
+    """
+    tier = options.tier or "standard"
+    if tier == AUTO:
+        tier, options = await route(executor, options)
+    first = (await executor.plan(options)).entries[0]
+    candidate = first.candidate
+    ordinary = candidate.expected_cost_picousd
+    if tier != "standard":
+        forecast.has_tiers = True
+        plain = replace(options, tier=None, model=first.model.name, provider=None, chain=None, fallback=())
+        ordinary = (await executor.plan(plain)).entries[0].candidate.expected_cost_picousd
+    for share in (forecast.total, forecast.shares.setdefault((tier, first.model.name), _Share())):
+        share.add(candidate.expected_cost_picousd, candidate.worst_cost_picousd, ordinary)
 
 
 def _write_as_json(forecast: _Forecast, prior_cost_usd: float, left_usd: float | None) -> None:
@@ -111,7 +146,8 @@ def _write_as_json(forecast: _Forecast, prior_cost_usd: float, left_usd: float |
             "expected_cost_usd": usd(share.expected),
             "worst_cost_usd": usd(share.worst),
         }
-        for name, share in forecast.shares.items()
+        | ({"tier": tier, "ordinary_cost_usd": usd(share.ordinary)} if forecast.has_tiers else {})
+        for (tier, name), share in forecast.shares.items()
     ]
     write_json(
         {

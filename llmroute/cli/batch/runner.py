@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmroute import exit_codes
-from llmroute.batch.runner import Batch, BatchLimits
 from llmroute.cli import signals
 from llmroute.cli.batch.output import BatchOutput
 from llmroute.cli.batch.summary import PROMPTS_CUT, interruption, summary, summary_as_json
@@ -18,7 +17,7 @@ from llmroute.cli.output.writers import first_block
 from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine
 
     from llmroute.batch.reader import Request
     from llmroute.batch.totals import BatchTotals
@@ -31,8 +30,22 @@ if TYPE_CHECKING:
 MAX_PRINTED_ERRORS = 50
 
 
+class RunningBatch(Protocol):
+    """A batch that is run, by ordinary calls or by batch jobs."""
+
+    @property
+    def totals(self) -> BatchTotals:
+        """Its counts and costs so far."""
+
+    def stop(self, reason: LLMRouteError) -> None:
+        """Start no more requests; those in flight finish."""
+
+    def interrupt(self) -> None:
+        """End soon: start nothing more."""
+
+
 class BatchRunner:
-    """One batch on the command line."""
+    """One batch on the command line; the methods of its first part are the callbacks of the batch."""
 
     def __init__(
         self, arguments: RequestArguments, batch: BatchArguments, session: Session, total: int | None, source: int
@@ -48,17 +61,19 @@ class BatchRunner:
         self._total = total
         self._printed_errors = 0
         self._bar = Bar(quiet=arguments.quiet)
-        self._output = BatchOutput(batch.output, resume=batch.resume, source=source, stop=self._stop)
-        self._batch = Batch(
-            self._output,
-            as_record=self._as_record,
-            on_failure=self._add_failure,
-            on_invalid_line=self._print_error,
-            on_progress=self._show_progress,
-        )
+        self.output = BatchOutput(batch.output, resume=batch.resume, source=source, stop=self._stop)
+        self._running: RunningBatch | None = None
+        self.jobs_text = ""
+        """The state of batch jobs for the progress bar."""
 
-    def run(self, requests: Iterator[Request], *, blocking: bool) -> int:
-        """Run the batch and return its exit code; `blocking` says that reading the next line may block.
+    @property
+    def left_usd(self) -> float | None:
+        """What of the budget earlier runs have left, None without a budget."""
+        budget_usd = self._arguments.budget_usd
+        return None if budget_usd is None else max(budget_usd - self.output.earlier_cost_usd, 0.0)
+
+    def run(self, batch: RunningBatch, work: Coroutine[Any, Any, None]) -> int:
+        """Run the work of a batch and return its exit code.
 
         The code is 0, 4 (another run may answer more), that of the error that stopped the batch or prevents the
         remaining answers, 3 (results could not be written), or 6 (all are answered, some incomplete).
@@ -68,33 +83,31 @@ class BatchRunner:
             Interrupted: a signal ended the batch; attempts in flight are settled and the files are complete.
         """
         started_s = time.monotonic()
-        batch = self._batch_arguments
-        budget_usd = self._arguments.budget_usd
-        left_usd = None if budget_usd is None else max(budget_usd - self._output.earlier_cost_usd, 0.0)
-        limits = BatchLimits(batch.jobs, batch.output is None and not batch.unordered, left_usd)
-        work = self._batch.run(self._session.service, requests, limits, blocking=blocking)
+        self._running = batch
         complete = False
         try:
             with self._bar:
                 signal_number = signals.run_until_signal(self._and_close_service(work), self._wind_down)
-            complete = signal_number is None or self._batch.totals.read_to_end
+            complete = signal_number is None or batch.totals.read_to_end
         except LLMRouteError:
-            self._output.withdraw()
+            self.output.withdraw()
             raise
         finally:
-            self._output.finish(in_order=not batch.unordered, complete=complete)
+            self.output.finish(in_order=not self._batch_arguments.unordered, complete=complete)
         if signal_number is not None:
-            say(interruption(self._batch.totals, resumable=self._output.resumable))
-        self._report(time.monotonic() - started_s)
+            say(interruption(batch.totals, resumable=self.output.resumable))
+        self._report(batch.totals, time.monotonic() - started_s)
         if signal_number is not None:
             raise signals.Interrupted(signal_number)
-        return self._exit_code()
+        return self._exit_code(batch.totals)
 
     def _stop(self, error: LLMRouteError) -> None:
-        self._batch.stop(error)
+        if self._running is not None:
+            self._running.stop(error)
 
     def _wind_down(self) -> None:
-        self._batch.interrupt()
+        if self._running is not None:
+            self._running.interrupt()
         if sys.stderr.isatty() and not self._arguments.quiet:
             say(f"requests in flight have {signals.GRACE_S:.0f} s to finish; a second signal cancels them")
 
@@ -102,38 +115,43 @@ class BatchRunner:
         async with self._session.service:
             await work
 
-    def _as_record(self, result: BatchResult) -> dict[str, Any]:
+    def as_record(self, result: BatchResult) -> dict[str, Any]:
+        """Return a result as a JSON object."""
         if result.response is None:
             assert result.error is not None
             return error_as_json(result.error)
         record = response_as_json(result.response)
         return {**record, "content": first_block(record["content"])} if self._arguments.extract else record
 
-    def _add_failure(self, request: Request, error: LLMRouteError | None) -> None:
-        if not self._output.add_failure(request.source) and error is not None:
-            self._print_error(request.line, error)
+    def add_failure(self, request: Request, error: LLMRouteError | None) -> None:
+        """Add a request without an answer to the list of failures."""
+        if not self.output.add_failure(request.source) and error is not None:
+            self.print_error(request.line, error)
 
-    def _print_error(self, line: int, error: LLMRouteError) -> None:
+    def print_error(self, line: int, error: LLMRouteError) -> None:
+        """Print the error of a line."""
         self._printed_errors += 1
         if self._printed_errors <= MAX_PRINTED_ERRORS:
             say(f"line {line}: {error_with_hint(error)}")
         elif self._printed_errors == MAX_PRINTED_ERRORS + 1:
             say("further errors are listed in the results only")
 
-    def _show_progress(self, totals: BatchTotals) -> None:
+    def show_progress(self, totals: BatchTotals) -> None:
+        """Show the state of the batch."""
         self._bar.show(
             ProgressState(
                 "batch",
                 totals.done,
                 self._total,
                 failed=totals.failed + totals.invalid,
-                cost_usd=self._output.earlier_cost_usd + totals.cost_usd,
+                cost_usd=self.output.earlier_cost_usd + totals.cost_usd,
                 budget_usd=self._arguments.budget_usd,
+                more=self.jobs_text,
             )
         )
 
-    def _report(self, seconds: float) -> None:
-        totals, output = self._batch.totals, self._output
+    def _report(self, totals: BatchTotals, seconds: float) -> None:
+        output = self.output
         self._session.record_json(summary_as_json(totals, output.earlier_cost_usd, seconds))
         if totals.stopped_by is not None:
             unread = "" if totals.read_to_end else f"; the input was not read to its end ({totals.lines:,} lines read)"
@@ -145,9 +163,8 @@ class BatchRunner:
         elif totals.prompts_cut:
             say(f"{totals.prompts_cut:,} {PROMPTS_CUT}")
 
-    def _exit_code(self) -> int:
-        totals = self._batch.totals
-        if self._output.broken:
+    def _exit_code(self, totals: BatchTotals) -> int:
+        if self.output.broken:
             return exit_codes.SETUP
         if totals.stopped_by is not None:
             return totals.stopped_by.exit_code

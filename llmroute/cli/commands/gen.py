@@ -19,25 +19,36 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     column: flags.Column = None,
     delimiter: flags.Delimiter = None,
     template: flags.TemplateOption = None,
+    within: flags.Within = None,
+    rescue: flags.Rescue = False,
+    no_wait: flags.NoWait = False,
+    poll: flags.Poll = None,
+    keep: flags.Keep = False,
 ) -> None:
     """Generate a response.
 
     It may fall back to another model until the end.  With --batch, answer many.
     """
     if batch is not None:
-        from llmroute.cli.batch.arguments import BatchArguments
+        from llmroute.cli.batch.arguments import BatchArguments, JobArguments
         from llmroute.cli.batch.command import run_batch
         from llmroute.request.options import JOBS
 
+        of_jobs = JobArguments(within, rescue, no_wait, poll, keep)
         run_batch(
             arguments,
-            BatchArguments(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template),
+            BatchArguments(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template, of_jobs),
         )
-    elif output or resume or jobs or unordered or lines or (column, delimiter, template) != (None,) * 3:
+    elif any((output, resume, jobs, unordered, lines, rescue, no_wait, keep)) or any(
+        value is not None for value in (column, delimiter, template, within, poll)
+    ):
         from llmroute.cli.errors import fail
         from llmroute.errors import RequestError
 
-        batch_flags = "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter and --template"
+        batch_flags = (
+            "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter, --template, --within, --rescue,"
+            " --no-wait, --poll and --keep"
+        )
         fail(RequestError(f"{batch_flags} require --batch FILE"), as_json=arguments.as_json)
     else:
         _answer(arguments)

@@ -48,6 +48,18 @@ def chains(incomplete: str) -> list[str]:
         return []
 
 
+def jobs(incomplete: str) -> list[str]:
+    """Offer the batch jobs of the ledger, the newest first."""
+    from llmroute.errors import LLMRouteError
+    from llmroute.planning.settings import load
+    from llmroute.service.batch_jobs import jobs_of
+
+    try:
+        return _starting((one.job.id for one in reversed(jobs_of(load()))), incomplete)
+    except LLMRouteError:
+        return []
+
+
 def workspaces(incomplete: str) -> list[str]:
     """Offer the workspaces that the ledger has seen."""
     from llmroute.errors import LLMRouteError

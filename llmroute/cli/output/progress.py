@@ -41,6 +41,8 @@ class ProgressState:
     failed: int = 0
     cost_usd: float | None = None
     budget_usd: float | None = None
+    more: str = ""
+    """Text in place of the time left."""
 
 
 class Bar:
@@ -119,7 +121,9 @@ def facts(state: ProgressState, rate: float | None) -> str:
     if state.cost_usd is not None:
         budget = "" if state.budget_usd is None else f" of {money(state.budget_usd)}"
         parts.append(money(state.cost_usd) + budget)
-    if rate and state.total:
+    if state.more:
+        parts.append(state.more)
+    elif rate and state.total:
         parts.append(_time_left(max(state.total - state.done, 0) / rate))
     share = f"{percent(min(state.done / state.total, 1.0)):>4}  " if state.total else ""
     return share + " · ".join(parts)

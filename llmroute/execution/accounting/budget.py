@@ -50,6 +50,12 @@ class SharedBudget:
             self._held_picousd -= row.reserved_picousd or 0
             self._left_picousd -= _came_to(row)
 
+    def exchange(self, held_picousd: int, paid_picousd: int) -> None:
+        """Release what is held for several attempts, and take out what they came to."""
+        with self._lock:
+            self._held_picousd -= held_picousd
+            self._left_picousd -= paid_picousd
+
 
 class RequestBudget:
     """What is left for one request in pico-USD, None without a budget; `shared` is shared with others."""

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
 from llmroute.execution.accounting.budget import Reservation
-from llmroute.execution.accounting.budget_warnings import BudgetWarnings
 from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.execution.operations import Begin, Settle
 from llmroute.files import LOCK_WAIT_S
-from llmroute.types import WARN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,20 +57,18 @@ class LedgerWriter:
     `limits` are the caps of the configuration: under a cap, no attempt is sent whose row cannot be written first.
     """
 
-    def __init__(  # noqa: PLR0913 (settings of the configuration, by name)
+    def __init__(
         self,
         path: Path,
         warn: Callable[[str], None],
         ledger: LedgerPort | None = None,
         *,
         limits: Sequence[Limit] = (),
-        warn_at: float = WARN_AT,
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self.access = LedgerAccess(path, ledger, capped=bool(limits), wait_s=wait_s)
         self._warn = warn
         self._limits = tuple(limits)
-        self._budget_warnings = BudgetWarnings(self.access, limits, warn_at, warn)
         self._warned = False
         self._spooled: set[tuple[str, int]] = set()
 
@@ -136,9 +132,7 @@ class LedgerWriter:
                     draft.reservation.release()
             return None
         written = iter(outcomes)
-        results = [self._outcome(draft, written) for draft in drafts]
-        self._budget_warnings.after([operation.row for operation in operations if isinstance(operation, Settle)])
-        return results
+        return [self._outcome(draft, written) for draft in drafts]
 
     def _outcome(self, draft: _PendingWrite, written: Iterator[LedgerError | Refusal | None]) -> LedgerOutcome:
         """Return the outcome of an operation; takes one from `written` where the ledger was asked."""

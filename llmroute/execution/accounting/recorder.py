@@ -130,19 +130,8 @@ class AttemptRecorder:
         row = self.row
         row.settled_ms = self._request.now_ms()
         row.latency_ms = self._elapsed_ms()
-        row.count(settlement.usage)
         self._usage = settlement.usage
-        row.service_tier, row.inference_geo = settlement.service.tier, settlement.service.geo
-        row.server_tools = json.dumps(dict(settlement.service.tools)) if settlement.service.tools else None
-        if settlement.price is not None:
-            row.price = price_as_json(settlement.price)
-        row.cost_picousd = settlement.cost_picousd
-        row.cost_basis = None if settlement.cost_picousd is None else settlement.basis
-        if completion is not None:
-            row.served_model = completion.model
-            row.provider_request_id = completion.request_id or row.provider_request_id
-            row.finish_reason = completion.finish_reason
-            row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
+        fill(row, settlement, completion)
         if settlement.doubt is not None:
             self._request.note(f"warning: {row.provider}/{row.model} {settlement.doubt}")
         # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
@@ -181,16 +170,36 @@ class AttemptRecorder:
 
     def record(self) -> AttemptRecord:
         """Return the record of the attempt for the caller."""
-        row = self.row
-        return AttemptRecord(
-            provider=row.provider,
-            model=row.model,
-            status=row.status,
-            error=row.error,
-            http_status=row.http_status,
-            latency_ms=row.latency_ms,
-            cost_usd=usd(row.cost_picousd),
-        )
+        return record_of(self.row)
+
+
+def fill(row: AttemptRow, settlement: Settlement, completion: Completion | None) -> None:
+    """Fill a row with its usage and cost and what was seen of its answer; its status and times are not set."""
+    row.count(settlement.usage)
+    row.service_tier, row.inference_geo = settlement.service.tier, settlement.service.geo
+    row.server_tools = json.dumps(dict(settlement.service.tools)) if settlement.service.tools else None
+    if settlement.price is not None:
+        row.price = price_as_json(settlement.price)
+    row.cost_picousd = settlement.cost_picousd
+    row.cost_basis = None if settlement.cost_picousd is None else settlement.basis
+    if completion is not None:
+        row.served_model = completion.model
+        row.provider_request_id = completion.request_id or row.provider_request_id
+        row.finish_reason = completion.finish_reason
+        row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
+
+
+def record_of(row: AttemptRow) -> AttemptRecord:
+    """Return the record of a settled row for the caller."""
+    return AttemptRecord(
+        provider=row.provider,
+        model=row.model,
+        status=row.status,
+        error=row.error,
+        http_status=row.http_status,
+        latency_ms=row.latency_ms,
+        cost_usd=usd(row.cost_picousd),
+    )
 
 
 def _was_refused(error: AttemptError, status: int | None, seen: Completion | None) -> bool:

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from llmroute.providers.anthropic import Anthropic
     from llmroute.types import Upload
 
+# The statuses that errors of these types have as responses; a line has no status.
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+}
+_UNKNOWN = 500
 _UNRUN = frozenset(("canceled", "expired"))
 
 
@@ -33,6 +45,7 @@ class AnthropicBatches:
     """The batch API at one endpoint."""
 
     limits = JobLimits(100_000, 256_000_000)
+    labels = False
 
     def __init__(self, provider: Anthropic) -> None:
         self._provider = provider
@@ -112,7 +125,9 @@ class AnthropicBatches:
                 return LineResult(custom_id, error=error)
             return LineResult(custom_id, completion)
         if kind == "errored":
-            return LineResult(custom_id, error=self._provider.faults.in_band(lenient_json.mapping(result.get("error"))))
+            told = lenient_json.mapping(result.get("error"))
+            status = _STATUSES.get(lenient_json.text(lenient_json.mapping(told.get("error")).get("type")), _UNKNOWN)
+            return LineResult(custom_id, error=self._provider.parse_error(status, {}, to_wire(told)))
         if kind in _UNRUN:
             return LineResult(custom_id, unrun=True)
         raise ValueError("a line of results of an unknown kind")

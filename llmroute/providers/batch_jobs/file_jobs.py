@@ -35,6 +35,8 @@ _OK = 200
 class FileJobs:
     """The part of a batch API that the three providers share, over `provider`; `parse_status` reads one job."""
 
+    labels = True
+
     def __init__(
         self, provider: ChatCompletions, jobs_path: str, parse_status: Callable[[dict[str, Any]], JobStatus]
     ) -> None:

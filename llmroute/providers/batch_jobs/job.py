@@ -106,6 +106,10 @@ class BatchAPI(Protocol):
     def limits(self) -> JobLimits:
         """The limits of one job."""
 
+    @property
+    def labels(self) -> bool:
+        """Whether a listed job shows that it is ours, by its metadata or its input file."""
+
     def line(self, custom_id: str, body: bytes) -> bytes:
         """Return the line of the input for a request body, without its line feed."""
 

@@ -1,0 +1,298 @@
+"""Run a batch at the batch APIs of providers: the lines of a file in, the results of jobs out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmroute.batch.totals import BatchTotals
+from llmroute.bulk.executor import generate_many
+from llmroute.bulk.worker_pool import BatchResult
+from llmroute.errors import LedgerError, LLMRouteError, RequestError
+from llmroute.jobs.run_settings import LEAST_WITHIN_S
+from llmroute.providers import PROVIDERS
+from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.redaction import shown
+from llmroute.types import AUTO, BATCH
+from llmroute.types.attachment import Attachment
+from llmroute.urls import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from llmroute.batch.reader import Request
+    from llmroute.batch.runner import Results
+    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.run import JobRun, RunProgress
+    from llmroute.jobs.run_settings import RunSettings
+    from llmroute.request.options import Options
+    from llmroute.routing.plan import Plan
+    from llmroute.service.client import LLMService
+    from llmroute.types import ServiceTier
+
+CALLS = 8
+"""Calls at once, beside jobs."""
+GROUP = 500
+"""Lines that are looked up in the journal at once."""
+# What a line is: to be taken, in a job, finished, without an answer, not sent; or to be answered by a call, after it
+# was in a job, or at the flex or the standard tier from the beginning.
+_TAKE, _IN_JOB, _FINISHED, _FAILED, _NOT_RUN, _RESCUE, _FLEX, _STANDARD = range(8)
+_TIERS: dict[int, ServiceTier | None] = {_RESCUE: None, _FLEX: "flex", _STANDARD: None}
+
+
+class JobBatch:
+    """One run over an input; the callbacks are those of `batch.runner.Batch`.
+
+    `open_requests` opens the input from its beginning: it is read several times.  `on_jobs` gets the state of the jobs.
+    """
+
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        results: Results,
+        open_requests: Callable[[], Iterator[Request]],
+        *,
+        as_record: Callable[[BatchResult], dict[str, Any]],
+        on_failure: Callable[[Request, LLMRouteError | None], None],
+        on_invalid_line: Callable[[int, LLMRouteError], None],
+        on_progress: Callable[[BatchTotals], None],
+        on_jobs: Callable[[RunProgress], None],
+    ) -> None:
+        self.totals = BatchTotals()
+        self._results = results
+        self._open_requests = open_requests
+        self._as_record = as_record
+        self._on_failure = on_failure
+        self._on_invalid_line = on_invalid_line
+        self._on_progress = on_progress
+        self._on_jobs = on_jobs
+        self._states = bytearray()
+        self._rescue = False
+        self._interrupted = False
+        self._run: JobRun | None = None
+
+    @property
+    def pending(self) -> int:
+        """The number of lines that are in jobs."""
+        return self._states.count(_IN_JOB)
+
+    def stop(self, reason: LLMRouteError) -> None:
+        """Take no more lines and wait no longer."""
+        self.totals.stopped_by = self.totals.stopped_by or reason
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Stop soon: jobs that were submitted go on at their providers."""
+        self._interrupted = True
+        if self._run is not None:
+            self._run.interrupt()
+
+    async def run(self, service: LLMService, settings: RunSettings, budget_usd: float | None) -> None:
+        """Submit every line, and see the jobs to their end.
+
+        Raises:
+            RequestError: a value is out of range, a line cannot be in a batch, or the run to be resumed was another.
+            LedgerError: the ledger cannot be written.
+            OSError: the input cannot be read.
+        """
+        self._rescue = settings.rescue
+        self._run = run = service.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
+        self._register()
+        await run.begin()
+        if self._interrupted:
+            run.interrupt()
+        await self._take_lines(run)
+        # Calls are made while jobs run.
+        await asyncio.gather(run.finish(), self._call(service, run, (_FLEX, _STANDARD)))
+        for position in run.refused:
+            self._states[position] = _NOT_RUN
+        self.totals.stopped_by = self.totals.stopped_by or run.stopped_by
+        self.totals.not_run = self._states.count(_NOT_RUN) + (self._states.count(_TAKE) if run.stopped_by else 0)
+        await self._call(service, run, (_RESCUE,))
+        self.totals.not_run += sum(map(self._states.count, _TIERS))
+        self._list_failures()
+
+    def _register(self) -> None:
+        """Read the input once: check every line before anything is sent."""
+        totals = self.totals
+        for index, request in enumerate(self._open_requests()):
+            totals.lines += 1
+            options: Options | RequestError = request.options
+            try:
+                if isinstance(options, RequestError):
+                    raise options
+                state = _FINISHED if self._results.register(index, request.id) else _TAKE
+            except RequestError as error:
+                self._write_invalid(index, request, error)
+                state = _FINISHED
+            else:
+                if state == _FINISHED:
+                    totals.answered_before += 1
+                else:
+                    check_line(request.line, options)
+            self._states.append(state)
+        totals.read_to_end = True
+        self._on_progress(totals)
+
+    def _write_invalid(self, index: int, request: Request, error: RequestError) -> None:
+        self.totals.invalid += 1
+        self.totals.failure_codes.add(error.exit_code)
+        self._on_invalid_line(request.line, error)
+        record = self._as_record(BatchResult(request, None, error))
+        self._results.write(index, {"id": request.id, "line": request.line, **record})
+
+    async def _take_lines(self, run: JobRun) -> None:
+        requests, first = enumerate(self._open_requests()), 0
+        while group := list(islice(requests, GROUP)):
+            placed = await run.placed(first, first + GROUP - 1)
+            first += GROUP
+            for index, request in group:
+                if self._states[index] != _TAKE:
+                    continue
+                if index in placed:
+                    state = placed[index].state
+                    if run.is_open(placed[index]):
+                        self._states[index] = _IN_JOB
+                    elif state == "unanswered" and self._rescue:
+                        self._states[index] = _RESCUE
+                    elif state != "answered":
+                        # An earlier start of this run has reported it.
+                        self._states[index] = _FAILED
+                        self.totals.failed += 1
+                        self.totals.failure_codes.add(LLMRouteError.exit_code)
+                if self._states[index] == _TAKE and not run.interrupted and run.stopped_by is None:
+                    await self._take(run, index, request)
+
+    async def _take(self, run: JobRun, index: int, request: Request) -> None:
+        assert not isinstance(request.options, RequestError)
+        self._states[index] = _IN_JOB
+        try:
+            options = request.options
+            if options.tier == AUTO:
+                tier, options = await route(run, options)
+                if tier != BATCH:
+                    self._states[index] = _FLEX if tier == "flex" else _STANDARD
+                    return
+            await run.take(index, json.dumps(request.id, ensure_ascii=False), options)
+        except LedgerError:
+            raise
+        except LLMRouteError as error:
+            if run.stopped_by is error:
+                self._states[index] = _NOT_RUN
+            else:
+                self._fail(index, json.dumps(request.id), error)
+
+    async def _deliver(self, outcome: LineOutcome) -> None:
+        index = outcome.position
+        if self._states[index] not in (_IN_JOB, _TAKE):
+            return
+        if outcome.response is None:
+            assert outcome.error is not None
+            if outcome.not_run and self._rescue:
+                self._states[index] = _RESCUE
+            else:
+                self._fail(index, outcome.line_id, outcome.error)
+            return
+        self._states[index] = _FINISHED
+        self._answer(index, outcome.line_id, BatchResult(None, outcome.response, None), outcome.max_tokens, BATCH)
+
+    def _answer(self, index: int, line_id: str, result: BatchResult, max_tokens: int | None, tier: str) -> None:
+        totals, response = self.totals, result.response
+        assert response is not None
+        totals.answered += 1
+        totals.models[f"{response.provider}/{response.model}"] += 1
+        totals.prompts_cut += response.prompt_cut is not None
+        totals.truncated += response.finish_reason == "length" and max_tokens is None
+        totals.add_cost(response.cost_usd)
+        own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
+        self._results.write(index, {**self._as_record(result), **own})
+        self._on_progress(totals)
+
+    def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
+        for attempt in error.attempts:
+            self.totals.add_cost(attempt.cost_usd)
+        self._states[index] = _FAILED
+        self.totals.failed += 1
+        self.totals.failure_codes.add(error.exit_code)
+        record = self._as_record(BatchResult(None, None, error))
+        self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
+        self._on_progress(self.totals)
+
+    async def _call(self, service: LLMService, run: JobRun, states: tuple[int, ...]) -> None:
+        """Answer the lines of some states by calls."""
+        if self._interrupted or not any(map(self._states.count, states)):
+            return
+        executor = service.bulk(jobs=CALLS, shared_budget=run.shared_budget)
+        taken: list[tuple[int, Request]] = []
+
+        async def requests() -> AsyncIterator[Options]:
+            for index, request in enumerate(self._open_requests()):
+                if (state := self._states[index]) in states and not self._interrupted:
+                    assert not isinstance(request.options, RequestError)
+                    taken.append((index, request))
+                    yield replace(request.options, tier=_TIERS[state])
+
+        async for result in generate_many(executor, requests(), jobs=CALLS, in_order=True):
+            index, request = taken.pop(0)
+            line_id, tier = json.dumps(request.id, ensure_ascii=False), _TIERS[self._states[index]] or "standard"
+            if result.response is not None:
+                assert not isinstance(request.options, RequestError)
+                self._states[index] = _FINISHED
+                self._answer(index, line_id, result, request.options.max_tokens, tier)
+            elif result.error is not None:
+                self._fail(index, line_id, result.error, tier)
+
+    def _list_failures(self) -> None:
+        """Pass the requests without an answer to `on_failure`; those in jobs may still get one."""
+        without = {_FAILED, _NOT_RUN, *_TIERS}
+        if self.totals.stopped_by is not None:
+            without.add(_TAKE)
+        if not any(self._states.count(state) for state in without):
+            return
+        for index, request in enumerate(self._open_requests()):
+            if self._states[index] in without:
+                self._on_failure(request, None)
+
+
+async def route(run: PlanMaker, options: Options) -> tuple[ServiceTier, Options]:
+    """Return the tier of a line whose tier is to be chosen, and its options there.
+
+    Raises:
+        LLMRouteError: no model can answer it.
+    """
+    entry = (await run.plan(replace(options, tier=None))).entries[0]
+    tiers = entry.candidate.tiers
+    is_patient = (options.timeout_s or LEAST_WITHIN_S) >= LEAST_WITHIN_S and options.max_latency_ms is None
+    if BATCH in tiers and is_patient:
+        return BATCH, replace(options, tier=BATCH, model=entry.model.name, provider=None, chain=None, fallback=())
+    return ("flex", replace(options, tier="flex")) if "flex" in tiers else ("standard", replace(options, tier=None))
+
+
+class PlanMaker(Protocol):
+    """Plans requests."""
+
+    async def plan(self, options: Options) -> Plan:
+        """Return the plan of a request."""
+
+
+def check_line(line: int, options: Options) -> None:
+    """Check that a request can be a line of a batch job.
+
+    Raises:
+        RequestError: it cannot; the message names the line.
+    """
+    if options.tier not in (BATCH, AUTO):
+        raise RequestError(f"line {line}: a line of a batch job cannot have a tier of its own", option="tier")
+    for attachment in options.attachments:
+        url = attachment.url if isinstance(attachment, Attachment) else str(attachment)
+        if url is not None and is_loopback(url):
+            told = f"line {line}: {shown(url)} is an address of this machine, which no batch API can fetch"
+            raise RequestError(told, option="attachments")
+    provider = options.provider or (options.model or "").partition("/")[0]
+    if provider in PROVIDERS and not PROVIDERS[provider].batches:
+        with_batches = ", ".join(name for name, spec in PROVIDERS.items() if spec.batches)
+        raise RequestError(
+            OptionText(f"line {line}: {provider} has no batch API; ", Remedy("tier"), f" {BATCH} takes {with_batches}")
+        )

@@ -1,0 +1,67 @@
+"""The input of `gen --batch`: opened, counted and read, with errors that name it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from llmroute.batch.reader import read_requests
+from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.batch.reader import InputFormat, Request
+    from llmroute.cli.arguments import RequestArguments
+
+
+def open_input(name: str) -> IO[bytes]:
+    """Open the input, - for stdin.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    if name == "-":
+        if sys.stdin is None:
+            raise RequestError("--batch -: stdin is closed")
+        return sys.stdin.buffer
+    with input_errors(name):
+        return Path(name).open("rb")
+
+
+@contextmanager
+def input_errors(name: str) -> Iterator[None]:
+    """Raise errors of reading the input as RequestError."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"--batch: {name} cannot be read: {error.strerror}") from error
+
+
+def requests_of(
+    file: IO[bytes], input_format: InputFormat, arguments: RequestArguments, name: str
+) -> Iterator[Request]:
+    """Yield the requests of the input; errors name the input."""
+    with input_errors(name):
+        try:
+            yield from read_requests(file, input_format, arguments.defaults())
+        except RequestError as error:
+            raise RequestError(f"{input_name(name)}: {error.message}", hint=error.hint) from error
+
+
+def input_name(name: str) -> str:
+    """Return the name of the input for messages."""
+    return "stdin" if name == "-" else name
+
+
+def count_lines(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments) -> int | None:
+    """Count the lines for the progress bar; None where no bar is drawn or a line is not one request."""
+    one_per_line = input_format.column is None and input_format.encoding is None
+    if not one_per_line or arguments.quiet or not sys.stderr.isatty():
+        return None
+    start = file.tell()
+    total = sum(1 for line in file if line.strip())
+    file.seek(start)
+    return total

@@ -1,0 +1,173 @@
+"""Collect the results of a job that has ended: download, settle each line once, deliver."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
+from llmroute.execution.prepare import now_ms
+from llmroute.jobs.outcomes import LineOutcome, Outcomes
+from llmroute.ledger.jobs import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from llmroute.errors import LLMRouteError
+    from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.jobs import Job, JobLine
+    from llmroute.providers.batch_jobs.job import JobStatus, LineResult
+
+GROUP = 200
+"""Lines that are settled in one transaction."""
+DOWNLOADS = 3
+"""How often results are downloaded while lines of a complete job are missing from them."""
+_RANGE = 1_000
+
+
+class Collection:
+    """Collects one job; `deliver` gets the outcome of each of its lines, after it is settled."""
+
+    def __init__(self, tools: JobTools, job: Job, deliver: Callable[[LineOutcome], Awaitable[None]]) -> None:
+        self._tools = tools
+        self._job = job
+        self._deliver = deliver
+        self._outcomes = Outcomes(tools, job)
+        # The lines with a result.
+        self._seen: set[int] = set()
+        self._noise = 0
+
+    async def collect(self, status: JobStatus, pause_s: float) -> None:
+        """Settle and deliver every line of a job that has ended; what was missing is downloaded again after `pause_s`.
+
+        Raises:
+            AttemptError: the results cannot be downloaded; what was read of them is settled.
+            LedgerError: lines cannot be settled.
+            OSError: the results cannot be written.
+        """
+        tools, job = self._tools, self._job
+        vendor, path = tools.vendor(job.provider), tools.results_path(job.id)
+        try:
+            for number in range(DOWNLOADS):
+                if number:
+                    await asyncio.sleep(pause_s)
+                for request in vendor.api.render_results(status):
+                    await vendor.download(request, path)
+                    await self._read(path, _not_run(job, status))
+                if status.state != "done" or len(self._seen) >= job.lines:
+                    break
+        finally:
+            path.unlink(missing_ok=True)
+        if self._noise:
+            tools.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
+        await self._end(_why_not_run(job, status), is_lost=status.state == "done")
+
+    async def fail(self, error: LLMRouteError) -> None:
+        """Release every line of a job that was not run, and deliver the error for each."""
+        await self._end(error, is_lost=False)
+
+    async def lose(self, error: LLMRouteError) -> None:
+        """Settle every line of a job whose results are lost, and deliver the error for each."""
+        await self._end(error, is_lost=True)
+
+    async def _read(self, path: Path, not_run: LLMRouteError) -> None:
+        group: list[tuple[int, LineResult]] = []
+        for n, result in self._results(path):
+            if n in self._seen:
+                self._noise += 1
+                continue
+            self._seen.add(n)
+            group.append((n, result))
+            if len(group) >= GROUP:
+                await self._settle(group, not_run)
+                group = []
+        await self._settle(group, not_run)
+
+    def _results(self, path: Path) -> Iterator[tuple[int, LineResult]]:
+        """Yield the results in a file by the numbers of their lines."""
+        api = self._tools.vendor(self._job.provider).api
+        with path.open("rb") as file:
+            # Lines end at line feeds only: other separators of Unicode may stand in an answer.
+            for raw in file:
+                if not raw.strip():
+                    continue
+                try:
+                    result = api.parse_result(raw)
+                except ValueError:
+                    self._noise += 1
+                    continue
+                n = number_of(self._job.id, result.custom_id)
+                if n is None:
+                    self._noise += 1
+                else:
+                    yield n, result
+
+    async def _settle(self, group: list[tuple[int, LineResult]], not_run: LLMRouteError) -> None:
+        """Settle lines in one transaction, then deliver them."""
+        if not group:
+            return
+        tools, job, results = self._tools, self._job, dict(group)
+        rows = await tools.run(lambda: [*tools.journal.rows(job.id, [*results])])
+        for unknown in results.keys() - {line.n for line, _ in rows}:
+            self._seen.discard(unknown)
+            self._noise += 1
+        reserved = [(line, row) for line, row in rows if line.state == "reserved"]
+        ends = [self._outcomes.settle(line, row, results[line.n], not_run) for line, row in reserved]
+        settled = await tools.run(tools.journal.settle, job.id, ends)
+        if tools.shared_budget is not None:
+            for end, is_new in zip(ends, settled, strict=True):
+                if is_new:
+                    tools.shared_budget.pay(end.row)
+        for line, row in rows:
+            await self._deliver(self._outcomes.outcome(line, row, results[line.n], not_run))
+
+    async def _end(self, error: LLMRouteError, *, is_lost: bool) -> None:
+        """Settle the lines without a result, and deliver an error for each."""
+        tools, job = self._tools, self._job
+        before = await tools.run(tools.journal.sums, job.id)
+        # A line of a complete job without a result may have been run.
+        end = tools.journal.lose if is_lost else tools.journal.release
+        await tools.run(end, job.id, error.kind, now_ms())
+        if tools.shared_budget is not None:
+            after = await tools.run(tools.journal.sums, job.id)
+            tools.shared_budget.exchange(before.reserved_picousd, after.cost_picousd - before.cost_picousd)
+        first, found = 0, 0
+        while found < job.lines:
+            lines = await tools.run(tools.journal.lines, job.id, first, first + _RANGE - 1)
+            first += _RANGE
+            found += len(lines)
+            for line in lines:
+                if line.n not in self._seen:
+                    await self._deliver(self._unanswered(line, error, is_lost=is_lost))
+
+    @staticmethod
+    def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
+        not_run = not is_lost and isinstance(error, DeadlineError | TransientError)
+        return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, not_run=not_run)
+
+
+def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:
+    """Return the error of the lines of a job that have no result."""
+    if status.state == "failed":
+        return job_error(job, status)
+    if status.state == "done":
+        told = f"{job.provider} batch {status.vendor_id} has no result for this request"
+        return BadOutputError(told, provider=job.provider)
+    return _not_run(job, status)
+
+
+def _not_run(job: Job, status: JobStatus) -> LLMRouteError:
+    """Return the error of the lines that were not run."""
+    name = f"{job.provider} batch {status.vendor_id}"
+    if status.state == "cancelled" and (job.cancel_ms is None or job.cancel_ms < job.deadline_ms):
+        return TransientError(f"{name} was cancelled before it ran this request", provider=job.provider)
+    return DeadlineError(f"{name} did not run this request in time")
+
+
+def job_error(job: Job, status: JobStatus) -> AttemptError:
+    """Return the error of a job that failed as a whole, by the code of its first fault."""
+    code, message = status.faults[0] if status.faults else ("", "no reason is given")
+    kind = ModelGoneError if code == "model_not_found" else BadRequestError
+    told = f"{job.provider} rejected the batch: {message}"
+    return kind(told, provider=job.provider, model=job.model, code=code or None)

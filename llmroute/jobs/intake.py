@@ -1,0 +1,150 @@
+"""From lines to sealed jobs: grouped by provider and model, cut at the limits of the provider, reserved in groups."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, TYPE_CHECKING
+
+from llmroute.execution.accounting.caps import current_caps
+from llmroute.execution.prepare import new_id, now_ms
+from llmroute.jobs.drafts import job_line, pending_row
+from llmroute.jobs.private_file import new_file
+from llmroute.ledger.jobs import Job, NewLine, custom_id
+from llmroute.ledger.port import Pending
+from llmroute.planning.usage_cost import price_as_json
+
+if TYPE_CHECKING:
+    from llmroute.errors import BudgetExceededError
+    from llmroute.jobs.drafts import Draft
+    from llmroute.jobs.run_settings import RunSettings
+    from llmroute.jobs.tools import JobTools
+
+GROUP = 200
+"""Lines that are reserved in one transaction."""
+_FIELD_BYTES = 160
+"""More than the fields of a line around its body take."""
+
+
+class Run:
+    """The run that jobs belong to."""
+
+    def __init__(self, settings: RunSettings, run_id: str, deadline_ms: int) -> None:
+        self.settings = settings
+        self.id = run_id
+        self.deadline_ms = deadline_ms
+
+
+class _OpenJob:
+    """A job that takes lines."""
+
+    def __init__(self, job: Job, file: IO[bytes]) -> None:
+        self.job = job
+        self.file = file
+        self.next_n = 0
+        self.size = 0
+        self.drafts: list[Draft] = []
+
+
+class Intake:
+    """Takes lines for a run; a job is sealed when it is full, or by `seal`."""
+
+    def __init__(self, tools: JobTools, run: Run) -> None:
+        self._tools = tools
+        self._run = run
+        self._open: dict[tuple[str, str], _OpenJob] = {}
+        self.sealed: list[Job] = []
+        """The jobs that were sealed since the caller has looked."""
+        self.refused: list[tuple[Draft, BudgetExceededError]] = []
+        """Lines that a cap has refused, likewise."""
+
+    async def take(self, made: Draft) -> None:
+        """Take a line.
+
+        Raises:
+            LedgerError: lines cannot be reserved.
+            OSError: the file to upload cannot be written.
+        """
+        model = made.entry.model
+        key = model.provider, model.id
+        limits = self._tools.vendor(model.provider).api.limits
+        line_bytes = len(made.body) + _FIELD_BYTES
+        taking = self._open.get(key)
+        if taking is not None and (
+            taking.next_n + len(taking.drafts) >= limits.lines or taking.size + line_bytes > limits.input_bytes
+        ):
+            await self._seal(key)
+            taking = None
+        if taking is None:
+            taking = self._open[key] = await self._begin(made)
+        taking.drafts.append(made)
+        taking.size += line_bytes
+        if len(taking.drafts) >= GROUP:
+            await self._reserve(taking)
+
+    async def seal(self) -> None:
+        """Seal all jobs.
+
+        Raises:
+            LedgerError, OSError: as `take`.
+        """
+        for key in list(self._open):
+            await self._seal(key)
+
+    async def _begin(self, made: Draft) -> _OpenJob:
+        tools, run = self._tools, self._run
+        settings, model = run.settings, made.entry.model
+        job = Job(
+            id=new_id(),
+            run=run.id,
+            output=settings.output,
+            input_digest=settings.input_digest,
+            options_digest=settings.options_digest,
+            provider=model.provider,
+            model=model.id,
+            phase="submitting",
+            lines=0,
+            created_ms=now_ms(),
+            deadline_ms=run.deadline_ms,
+            price=price_as_json(made.price),
+        )
+        await tools.run(tools.journal.add, job)
+        return _OpenJob(job, new_file(tools.input_path(job.id)))
+
+    async def _reserve(self, taking: _OpenJob) -> None:
+        """Reserve the drafts of a job, and write those that fit into its file."""
+        tools, job, drafts = self._tools, taking.job, taking.drafts
+        taking.drafts = []
+        lines = []
+        for n, made in enumerate(drafts, taking.next_n):
+            row = pending_row(tools, made, custom_id(job.id, n), job.deadline_ms)
+            caps = current_caps(
+                [limit for limit in tools.factory.limits if limit.workspace in ("", row.workspace)], row.started_ms
+            )
+            lines.append(NewLine(job_line(made, n), Pending(row, caps, made.worst)))
+        taking.next_n += len(drafts)
+        outcomes = await tools.run(tools.journal.reserve, job.id, lines)
+        api = tools.vendor(job.provider).api
+        for made, (line, pending), refusal in zip(drafts, lines, outcomes, strict=True):
+            if refusal is not None:
+                made.release()
+                self.refused.append((made, refusal))
+                continue
+            if made.reservation is not None:
+                made.reservation.admitted(pending.row.reserved_picousd or 0)
+            taking.file.write(api.line(custom_id(job.id, line.n), made.body) + b"\n")
+            taking.job = taking.job._replace(lines=taking.job.lines + 1)
+
+    async def _seal(self, key: tuple[str, str]) -> None:
+        tools, taking = self._tools, self._open[key]
+        await self._reserve(taking)
+        del self._open[key]
+        taking.file.flush()
+        os.fsync(taking.file.fileno())
+        taking.file.close()
+        if not taking.job.lines:
+            await tools.run(tools.journal.drop, taking.job.id, now_ms())
+            tools.input_path(taking.job.id).unlink(missing_ok=True)
+            return
+        job = taking.job._replace(sealed=True)
+        await tools.run(tools.journal.save, job)
+        self.sealed.append(job)

@@ -1,0 +1,34 @@
+"""What a run of batch jobs is started with."""
+
+# No postponed annotations: see types.
+from typing import NamedTuple
+
+LEAST_WITHIN_S = 3_600
+MOST_WITHIN_S = 86_400
+LEAST_POLL_S = 0.01
+MOST_POLL_S = 3_600
+
+
+class RunSettings(NamedTuple):
+    """A run: where it writes, what it was started with, and how it goes on.
+
+    Attributes:
+        output: the absolute path of the results file, None for the library.
+        input_digest, options_digest: what a run that is resumed must have been started with, too.
+        within_s: seconds until lines without an answer are cancelled; None is a day, or what the resumed run has.
+        wait: whether to wait for jobs that have been submitted.
+        rescue: whether the caller answers lines without an answer by ordinary calls.
+        resume: whether an earlier run of the same output is continued.
+        poll_s: seconds between two queries, None for 10 that grow to 60.
+        keep: whether files at the provider are kept.
+    """
+
+    output: str | None = None
+    input_digest: str = ""
+    options_digest: str = ""
+    within_s: float | None = None
+    wait: bool = True
+    rescue: bool = False
+    resume: bool = False
+    poll_s: float | None = None
+    keep: bool = False

@@ -1,0 +1,76 @@
+"""What the parts of a run of batch jobs share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from llmroute.jobs.vendor import Vendor
+from llmroute.ledger.opening import journal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from llmroute.execution.accounting.budget import SharedBudget
+    from llmroute.execution.prepare import RequestFactory
+    from llmroute.execution.resources import Resources
+    from llmroute.ledger.jobs import JobJournal
+    from llmroute.planning.endpoints import Endpoints
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class JobTools:
+    """What the parts of a run share: the journal, the providers, the folder of files to upload, and the budget."""
+
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        *,
+        factory: RequestFactory,
+        resources: Resources,
+        endpoints: Endpoints,
+        note: Callable[[str], None],
+        trace: Callable[[str], None],
+        shared_budget: SharedBudget | None,
+    ) -> None:
+        self.factory = factory
+        self.resources = resources
+        self.endpoints = endpoints
+        self.note = note
+        self.trace = trace
+        self.shared_budget = shared_budget
+        self._vendors: dict[str, Vendor] = {}
+
+    @property
+    def journal(self) -> JobJournal:
+        """The journal of the ledger; it may block.
+
+        Raises:
+            LedgerError: the ledger cannot be opened, or keeps none.
+        """
+        return journal_of(self.resources.ledger())
+
+    async def run(self, call: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
+        """Make a call that may block, in a thread."""
+        return await self.resources.threads().run(lambda: call(*values, **named))
+
+    def vendor(self, name: str) -> Vendor:
+        """Return the batch API of a provider."""
+        if name not in self._vendors:
+            self._vendors[name] = Vendor(name, self.endpoints, self.resources.async_sender, self.trace)
+        return self._vendors[name]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the lines to upload, beside the ledger."""
+        path = self.resources.ledger_path
+        return path.with_name(f"{path.name}.jobs")
+
+    def input_path(self, job: str) -> Path:
+        """Return the file with the lines of a job, as they are uploaded."""
+        return self.folder / f"{job}.jsonl"
+
+    def results_path(self, job: str) -> Path:
+        """Return the file into which the results of a job are downloaded."""
+        return self.folder / f"{job}.results"

@@ -1,0 +1,141 @@
+"""The batch API of one provider, with its I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, BadOutputError
+from llmroute.execution.answer_check import hide_secrets
+from llmroute.jobs.private_file import new_file
+from llmroute.providers.batch_jobs.job import connect
+from llmroute.providers.errors.retry_after import parse_retry_after
+from llmroute.text.redaction import shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from llmroute.planning.endpoints import Endpoints
+    from llmroute.providers.batch_jobs.job import JobStatus, StoredFile
+    from llmroute.transport.async_client import AsyncExchange, AsyncSender
+    from llmroute.types import HTTPRequest
+
+CONNECT_S = 30.0
+ANSWER_S = 600.0
+"""How long a response may take to begin, an upload included."""
+STALL_S = 60.0
+MOST_PAGES = 100
+TOO_MANY = 429
+
+
+class Vendor:
+    """One provider.  `poll_after_s` is the interval that its last response asked for, None without one."""
+
+    def __init__(
+        self, name: str, endpoints: Endpoints, sender: Callable[[], AsyncSender], trace: Callable[[str], None]
+    ) -> None:
+        self.name = name
+        self._provider = endpoints.connect(name)
+        self.api = connect(name, self._provider)
+        self._redaction = endpoints.redaction
+        self._sender = sender
+        self._trace = trace
+        self.poll_after_s: float | None = None
+
+    async def call(self, request: HTTPRequest) -> bytes:
+        """Send a request and return the body of its response.
+
+        Raises:
+            AttemptError: it failed.
+        """
+        exchange = await self._open(request)
+        try:
+            return await self._body(exchange)
+        finally:
+            await exchange.close()
+
+    async def download(self, request: HTTPRequest, path: Path) -> None:
+        """Download a file.
+
+        Raises:
+            AttemptError: it failed, or was cut off.
+            OSError: the file cannot be written.
+        """
+        exchange = await self._open(request)
+        try:
+            with new_file(path) as file:
+                while piece := await exchange.read(STALL_S):
+                    file.write(piece)
+        finally:
+            await exchange.close()
+
+    async def _open(self, request: HTTPRequest) -> AsyncExchange:
+        """Send a request and return the exchange with its response, whose status is one of success."""
+        exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S)
+        self._trace(f"{self.name}: {request.method} {shown(request.url)}: status {exchange.status}")
+        if 200 <= exchange.status < 300:  # noqa: PLR2004 (statuses of HTTP)
+            self.poll_after_s = parse_retry_after(TOO_MANY, exchange.headers)
+            return exchange
+        try:
+            error = self._provider.parse_error(exchange.status, exchange.headers, await self._body(exchange))
+        finally:
+            await exchange.close()
+        hide_secrets(error, self._redaction)
+        error.provider = self.name
+        raise error
+
+    @staticmethod
+    async def _body(exchange: AsyncExchange) -> bytes:
+        pieces = []
+        while piece := await exchange.read(STALL_S):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def status(self, vendor_id: str) -> JobStatus:
+        """Return the status of a job.
+
+        Raises:
+            AttemptError: it cannot be queried.
+        """
+        return self.api.parse_job(await self.call(self.api.render_status(vendor_id)))
+
+    async def jobs(self) -> AsyncIterator[JobStatus]:
+        """Yield the jobs of the account, newest first.
+
+        Raises:
+            AttemptError: they cannot be listed.
+        """
+        request: HTTPRequest | None = self.api.render_list()
+        for _ in range(MOST_PAGES):
+            if request is None:
+                return
+            page = self.api.parse_list(await self.call(request), request)
+            for job in page.jobs:
+                yield job
+            request = page.next_request
+
+    async def files(self, name: str) -> list[StoredFile]:
+        """Return the uploaded files of a name.
+
+        Raises:
+            AttemptError: they cannot be listed.
+        """
+        found: list[StoredFile] = []
+        request: HTTPRequest | None = self.api.render_files(name)
+        for _ in range(MOST_PAGES):
+            if request is None:
+                break
+            page = self.api.parse_files(await self.call(request))
+            found += [file for file in page.files if file.name == name]
+            request = page.next_request
+        return found
+
+
+def is_certain(error: AttemptError) -> bool:
+    """Whether a failed request certainly had no effect: nothing was sent, or the provider rejected it."""
+    if not error.sent:
+        return True
+    status = error.http_status
+    # 408 and 409 may come after the work was done.
+    rejected = status is not None and 400 <= status < 500 and status not in (408, 409)  # noqa: PLR2004 (statuses)
+    return rejected and not isinstance(error, BadOutputError)

@@ -1,0 +1,47 @@
+"""The batch jobs of the ledger: listed and cancelled."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from llmroute.jobs import listing
+from llmroute.ledger.opening import journal_of
+from llmroute.service.ledger_opening import ledger_to_read
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+    from llmroute.jobs.listing import ListedJob
+    from llmroute.ledger.jobs import Job
+    from llmroute.service.client import LLMService
+
+
+def jobs_of(config: Config) -> list[ListedJob]:
+    """Return the jobs of the ledger, oldest first.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not config.ledger_path.exists():
+        return []
+    with closing(ledger_to_read(config)) as ledger:
+        journal = journal_of(ledger)
+        return listing.listed(journal, journal.jobs())
+
+
+def job_of(config: Config, name: str) -> ListedJob:
+    """Return a job by its id, by the beginning of it, or by the provider's id.
+
+    Raises:
+        RequestError: there is no such job, or there are several.
+        LedgerError: the ledger cannot be read.
+    """
+    return listing.named(jobs_of(config), name)
+
+
+async def cancel_job(service: LLMService, job: Job) -> Job:
+    """Cancel a job; see `jobs.cancellation.cancel`."""
+    from llmroute.jobs.cancellation import cancel
+
+    async with service:
+        return await cancel(service.job_tools(), job)
