@@ -12,7 +12,7 @@ from llmroute.request.options import FIELDS as REQUEST_FIELDS
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
 
-_DECLARED = {name: declared for name, declared in REQUEST_FIELDS.items() if not declared.streaming_only}
+_DECLARED = {name: declared for name, declared in REQUEST_FIELDS.items() if declared.in_lines}
 _NEGATED = {declared.flag: name for name, declared in _DECLARED.items() if declared.negates}
 _EXPECTED_ID = "text that is not empty, or an integer"
 

@@ -38,7 +38,16 @@ SIZE_STEP = 0.25
 MAX_PLANS = 64
 # Options that are not part of the key as they are: texts and lists, and those that do not influence the choice.
 _LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages", "attachments", "attachment_type")
-_IRRELEVANT = ("execution_id", "workspace_id", "timeout_s", "atomic", "fallback_on", "max_attempts")
+_IRRELEVANT = (
+    "execution_id",
+    "workspace_id",
+    "timeout_s",
+    "atomic",
+    "fallback_on",
+    "max_attempts",
+    "check",
+    "max_rejections",
+)
 _key_options = attrgetter(
     *(field.name for field in fields(Options) if field.name not in (*_LISTS_AND_TEXTS, *_IRRELEVANT))
 )
@@ -181,4 +190,4 @@ def _key(request: RenderedRequest) -> Hashable:
     size_step = int(log2(request.size.expected_input) / SIZE_STEP)
     stop = tuple(options.stop) if isinstance(options.stop, list) else options.stop
     attached = tuple(replace(one, name="") for one in request.size.attachments)
-    return _key_options(options), options.fallbacks, stop, size_step, attached
+    return _key_options(options), options.fallbacks, stop, options.check is not None, size_step, attached

@@ -26,18 +26,23 @@ class RetryRounds:
     def __init__(self) -> None:
         self.budget: RequestBudget | None = None
         self._attempts: Counter[tuple[str, str]] = Counter()
+        self._rejected: set[tuple[str, str]] = set()
+        self._rejections = 0
         self._rounds = 0
         self._max_attempts = 0
+        self._max_rejections = 0
 
     @property
     def started(self) -> bool:
         """Whether an attempt was made."""
-        return bool(self._attempts)
+        return bool(self._attempts or self._rejected)
 
     @property
     def exhausted(self) -> bool:
         """Whether no attempts are left."""
-        return self._rounds > 0 and self._attempts.total() >= self._max_attempts
+        return self._rounds > 0 and (
+            self._attempts.total() >= self._max_attempts or self._rejections >= self._max_rejections
+        )
 
     def next_round(self, request: RequestContext, *, listed: bool) -> RequestContext:
         """Return the request for its next round: the model with the fewest attempts comes first.
@@ -46,28 +51,36 @@ class RetryRounds:
         """
         self._rounds += 1
         self._max_attempts = max(self._max_attempts, request.max_attempts)
+        self._max_rejections = request.max_rejections
         left = self._max_attempts - self._attempts.total()
         untried = sum(not self._attempts[_key(entry)] for entry in request.plan.entries) if listed else 0
         later_rounds = len(RETRY_DELAYS_S) + 1 - self._rounds
         wanted = max(untried, left - later_rounds, 1 if self.started else FIRST_ROUND_ATTEMPTS)
 
         def on_attempt(record: AttemptRecord) -> None:
-            self._attempts[record.provider, record.model] += 1
+            if record.status == "rejected":
+                self._rejections += 1
+                self._rejected.add((record.provider, record.model))
+            else:
+                self._attempts[record.provider, record.model] += 1
             request.on_attempt(record)
 
         return request._replace(
             plan=self._ordered(request.plan) if self.started else request.plan,
             max_attempts=min(wanted, left),
+            max_rejections=request.max_rejections - self._rejections,
             on_attempt=on_attempt,
         )
 
     def _ordered(self, plan: Plan) -> Plan:
-        tried = {provider for provider, _ in self._attempts}
+        tried = {provider for provider, _ in (*self._attempts, *self._rejected)}
 
         def rank(entry: RankedCandidate) -> tuple[int, bool]:
             return self._attempts[_key(entry)], entry.model.provider in tried
 
-        return plan._replace(entries=tuple(sorted(plan.entries, key=rank)), measure=plan.first_choice)
+        # A model whose answer was rejected would answer much the same.
+        entries = [entry for entry in plan.entries if _key(entry) not in self._rejected] or plan.entries
+        return plan._replace(entries=tuple(sorted(entries, key=rank)), measure=plan.first_choice)
 
 
 def _key(entry: RankedCandidate) -> tuple[str, str]:

@@ -113,6 +113,10 @@ class ThrottledWriter:
     async def settle(self, settlement: Settle) -> None:
         """Write the end of an attempt, adjust the provider's limit, and let the next attempt begin."""
         row, error = settlement.row, settlement.error
+        if (row.request_id, row.attempt) not in self._started_s:
+            # The verdict of a check, after the attempt has ended.
+            await self._writer().settle(settlement)
+            return
         started_s = self._end(row) or 0.0
         if error is None:
             self._limiter.limit(row.provider).record_success()

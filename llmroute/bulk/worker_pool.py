@@ -14,8 +14,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.bulk.ordered_delivery import OrderedDelivery
-from llmroute.errors import AllProvidersFailedError, BudgetExceededError, LLMRouteError
-from llmroute.exit_codes import SETUP, TRY_LATER
+from llmroute.errors import AllProvidersFailedError, BudgetExceededError, CheckFaultError, LLMRouteError
+from llmroute.exit_codes import SETUP, TRY_LATER, USAGE
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
 
@@ -201,6 +201,7 @@ class WorkerPool:
         outage_s = asyncio.get_running_loop().time() - self._answered_at_s
         if (
             self._account_errors >= MAX_ACCOUNT_ERRORS
+            or (isinstance(error, CheckFaultError) and error.exit_code == USAGE)
             or (isinstance(error, BudgetExceededError) and not error.of_request)
             or (error.exit_code == TRY_LATER and max(outage_s, _retry_after_s(error)) > MAX_OUTAGE_S)
         ):

@@ -120,7 +120,7 @@ def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Calla
     request = {
         name: declared
         for name, declared in FIELDS.items()
-        if declared.help and (streaming or not declared.streaming_only)
+        if declared.help and not (declared.complete_only if streaming else declared.streaming_only)
     }
 
     def with_flags(command: Callable[..., None]) -> Callable[..., None]:

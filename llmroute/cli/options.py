@@ -57,7 +57,7 @@ AttemptModel = Annotated[
     ),
 ]
 Status = Annotated[
-    Literal["pending", "ok", "failed", "partial", "interrupted", "lost"] | None,
+    Literal["pending", "ok", "failed", "rejected", "partial", "interrupted", "lost"] | None,
     typer.Option("--status", help="Only attempts of this status.", rich_help_panel="Attempts"),
 ]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
@@ -119,6 +119,16 @@ Output = Annotated[
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Skip the requests that -o FILE has responses for.", rich_help_panel="Batch"),
+]
+CheckTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--check-timeout",
+        min=0.001,
+        max=86_400,
+        help="Seconds that --check may take; default 60.",
+        rich_help_panel="Limits",
+    ),
 ]
 Jobs = Annotated[
     int | None,

@@ -12,7 +12,7 @@ from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, say, tell
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import LLMRouteError, RequestError
+from llmroute.errors import CheckFaultError, LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
         yield session
     except LLMRouteError as error:
         if session is not None:
-            session.record_json(error_as_json(error))
+            answer = response_as_json(error.response) if isinstance(error, CheckFaultError) and error.response else {}
+            session.record_json(answer | error_as_json(error))
         fail(error, as_json=arguments.as_json)
     except OutputFailed as failure:
         say(f"{failure}{session.loss() if session is not None else ''}")

@@ -179,7 +179,7 @@ class Settings:
 
     def provider(self, name: str, stored: dict[str, str]) -> ProviderSettings:
         """Return the settings of one provider; `stored` is its table in config.toml."""
-        variable = f"{name.upper()}_API_KEY"
+        variable = key_variable(name)
         key = self.find(variable)
         url = self.find(f"{name.upper()}_BASE_URL")
         if url is None and name == "ollama" and (host := self.find("OLLAMA_HOST")):
@@ -216,6 +216,11 @@ class Settings:
             admin_key.value if admin_key and not admin_problem else None,
             admin_problem,
         )
+
+
+def key_variable(provider: str) -> str:
+    """Return the environment variable of a provider's key."""
+    return f"{provider.upper()}_API_KEY"
 
 
 def _is_remote_url(name: str, value: str) -> bool:

@@ -25,8 +25,11 @@
     + ParameterError        an unsupported parameter or value (exit 2)
     + BadRequestError       any other invalid request (exit 2)
     + BadOutputError        an empty, undecodable or incomplete response (exit 6)
+    + SchemaError           the answer is not valid against the schema of the request (exit 6)
+    + CheckError            the check of the caller rejects the answer (exit 6)
     + CircuitOpenError      the circuit is open; nothing was sent (exit 4)
     + AllProvidersFailedError  several attempts failed; also of the class of the last error, with its exit code
+  x CheckFaultError         the check of the caller cannot be started (exit 2), was killed or took too long (exit 3)
   x IncompleteAnswerError   the response ended early, after a part of it was streamed to the caller (exit 6)
 
 Any other exception is a bug: exit 1, with a traceback under --debug.
@@ -40,6 +43,7 @@ from llmroute.errors.attempt import (
     AuthenticationError,
     BadOutputError,
     BadRequestError,
+    CheckError,
     CircuitOpenError,
     ContentError,
     ContextLengthError,
@@ -48,11 +52,14 @@ from llmroute.errors.attempt import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
+    RejectedError,
+    SchemaError,
     TransientError,
     UnreachableError,
 )
 from llmroute.errors.base import (
     BudgetExceededError,
+    CheckFaultError,
     ConfigError,
     ConfigWriteError,
     DeadlineError,
@@ -75,6 +82,8 @@ __all__ = [
     "BadOutputError",
     "BadRequestError",
     "BudgetExceededError",
+    "CheckError",
+    "CheckFaultError",
     "CircuitOpenError",
     "ConfigError",
     "ConfigWriteError",
@@ -93,7 +102,9 @@ __all__ = [
     "ProviderTimeoutError",
     "QuotaError",
     "RateLimitError",
+    "RejectedError",
     "RequestError",
+    "SchemaError",
     "TransientError",
     "UnreachableError",
     "VendorReportError",

@@ -24,6 +24,8 @@ class AttemptError(LLMRouteError):
 
     exit_code = exit_codes.TRY_LATER
     kind = "attempt"
+    status = "failed"
+    """The status of the attempt in the ledger."""
     sent = True
     usage: Usage | None = None
 
@@ -133,6 +135,33 @@ class BadOutputError(AttemptError):
 
     exit_code = exit_codes.INCOMPLETE
     kind = "bad_output"
+
+
+class RejectedError(AttemptError):
+    """A complete answer, which is paid, is not accepted."""
+
+    exit_code = exit_codes.INCOMPLETE
+    kind = "rejected"
+    status = "rejected"
+
+
+class SchemaError(RejectedError):
+    """The answer is not a document that is valid against the schema of the request.
+
+    `answer` is its text and `errors` are the reasons, a short line each; a repair is pointless where `cut` says that it
+    ended at the completion limit.
+    """
+
+    kind = "schema"
+    answer = ""
+    errors: tuple[str, ...] = ()
+    cut = False
+
+
+class CheckError(RejectedError):
+    """The check of the caller rejects the answer."""
+
+    kind = "check"
 
 
 class CircuitOpenError(AttemptError):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmroute.text.option_names import Remedy
-    from llmroute.types import AttemptRecord
+    from llmroute.types import AttemptRecord, LLMResponse
 
 
 class LLMRouteError(Exception):
@@ -125,6 +125,17 @@ class BudgetExceededError(LLMRouteError):
     kind = "budget"
     headroom_picousd: int | None = None
     of_request: bool = False
+
+
+class CheckFaultError(LLMRouteError):
+    """The check of the caller could not tell: it cannot be started (exit 2), was killed, or took too long (exit 3).
+
+    `response` is the answer that it was to check, which is paid and in the ledger.
+    """
+
+    exit_code = exit_codes.SETUP
+    kind = "check_fault"
+    response: LLMResponse | None = None
 
 
 class DeadlineError(LLMRouteError):

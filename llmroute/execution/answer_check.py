@@ -1,22 +1,31 @@
-"""Checks of a completion: refused, empty or usable, with secrets removed."""
+"""Checks of a completion: refused, empty, valid by the schema of the request, accepted by the check of the caller."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.errors import BadOutputError, ContentError
+from llmroute.errors import BadOutputError, CheckError, CheckFaultError, ContentError, RequestError, SchemaError
+from llmroute.planning.candidates import sized
+from llmroute.routing.actions import Repair
+from llmroute.routing.token_estimate import measure
+from llmroute.text.redaction import one_line
 from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError
+    from llmroute.routing.plan import RankedCandidate
+    from llmroute.schema.document import AnswerDocument
     from llmroute.text.redaction import Redaction
-    from llmroute.types import Completion
+    from llmroute.types import Check, Completion, LLMResponse, ModelConfig, Prompt
+    from llmroute.types.answer_schema import AnswerSchema
 
 
 MOST_WORD = 100
 MOST_ID = 200
 MOST_REFUSAL = 500
 MOST_TOOLS = 20
+MOST_REASON = 200
+"""The longest reason of a check, in characters."""
 
 
 def sanitized(completion: Completion, redaction: Redaction) -> Completion:
@@ -71,3 +80,92 @@ def _all_reasoning() -> BadOutputError:
     )
     error.should_retry = False
     return error
+
+
+def document_of(completion: Completion, schema: AnswerSchema, model: ModelConfig) -> AnswerDocument:
+    """Return the document that an answer is.
+
+    Raises:
+        SchemaError: it is cut, or not valid against the schema.
+    """
+    from llmroute.schema.document import SchemaErrors, read_document
+    from llmroute.schema.vendor_forms import form_for
+
+    if completion.finish_reason == "length":
+        raise _schema_error(completion, ("it ended at the completion limit",), cut=True)
+    found = read_document(completion.text, schema, form_for(schema, model))
+    if isinstance(found, SchemaErrors):
+        raise _schema_error(completion, found.lines)
+    return found
+
+
+def _schema_error(completion: Completion, lines: tuple[str, ...], *, cut: bool = False) -> SchemaError:
+    error = SchemaError(f"the answer is not valid against the schema: {'; '.join(lines)}")
+    error.answer, error.errors, error.cut = completion.text, lines, cut
+    return error
+
+
+def repair_of(error: SchemaError, prompt: Prompt, entry: RankedCandidate) -> Repair | None:
+    """Return the call that asks a model to correct an answer; None where it cannot help or does not fit the window."""
+    from llmroute.schema.repair import repair_prompt
+
+    if error.cut:
+        return None
+    longer = repair_prompt(prompt, error.answer, error.errors)
+    size = measure(longer)
+    if size.for_model(entry.model).too_long(entry.model.context_window):
+        return None
+    return Repair(longer, size, entry._replace(candidate=sized(entry.candidate, size)))
+
+
+def verdict(check: Check, response: LLMResponse) -> CheckError | None:
+    """Return why a check rejects a response; None if it accepts it.
+
+    Raises:
+        CheckFaultError: the check could not tell.
+        RequestError: the check is asynchronous, and the call is not.
+    """
+    from inspect import isawaitable, iscoroutine
+
+    try:
+        result = check(response)
+    except Exception as error:  # noqa: BLE001 (of the caller's code)
+        return _rejection(error)
+    if isawaitable(result):
+        if iscoroutine(result):
+            result.close()
+        raise RequestError("an asynchronous check requires an asynchronous call", option="check")
+    return _judged(result)
+
+
+async def verdict_async(check: Check, response: LLMResponse) -> CheckError | None:
+    """As `verdict`; a synchronous check runs in a thread of its own, for it may take minutes."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+    from inspect import isawaitable
+
+    thread = ThreadPoolExecutor(1, thread_name_prefix="llmroute-check")
+    try:
+        result = await asyncio.get_running_loop().run_in_executor(thread, copy_context().run, check, response)
+        if isawaitable(result):
+            result = await result
+    except Exception as error:  # noqa: BLE001 (as above)
+        return _rejection(error)
+    finally:
+        thread.shutdown(wait=False)
+    return _judged(result)
+
+
+def _judged(result: object) -> CheckError | None:
+    return CheckError("the check rejects the answer") if result is False else None
+
+
+def _rejection(error: Exception) -> CheckError:
+    """Return the rejection that an exception of a check is; a fault of the check is raised again."""
+    if isinstance(error, CheckFaultError):
+        raise error
+    if isinstance(error, CheckError):
+        return error
+    reason = one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return CheckError(f"the check rejects the answer: {reason[:MOST_REASON]}")

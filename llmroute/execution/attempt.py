@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmroute.errors import AttemptError, BudgetExceededError, CircuitOpenError, ProviderTimeoutError
+from llmroute.errors import AttemptError, BudgetExceededError, CheckFaultError, CircuitOpenError, ProviderTimeoutError
 from llmroute.execution.accounting.ledger_writer import Admission
-from llmroute.execution.accounting.observations import CallContext, observation_of
+from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
-from llmroute.execution.operations import Begin, Close, Done, Operation, Settle
+from llmroute.execution.operations import Begin, Blocking, Close, Done, Judge, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
 from llmroute.execution.timeouts import AttemptTime
 from llmroute.ledger.stats import ProbeClaim
@@ -18,11 +18,13 @@ from llmroute.planning.effort import expected_effort
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from llmroute.errors import CheckError
     from llmroute.execution.request import RequestContext
     from llmroute.ledger.stats import Observation
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
-    from llmroute.types import AttemptRecord, SkippedModel
+    from llmroute.schema.document import AnswerDocument
+    from llmroute.types import AttemptRecord, Check, Completion, LLMResponse, SkippedModel
 
 
 class Attempt:
@@ -48,6 +50,7 @@ class Attempt:
         self._time = AttemptTime(request, request.clock.started_s, alone=action.alone)
         self._recorder = AttemptRecorder(request, action, request.clock.started_s, tuple(before))
         self._provider_call = ProviderCall(request, action, self._time, self._recorder)
+        self._settled = False
         self.error: AttemptError | BudgetExceededError | None = None
 
     @property
@@ -71,6 +74,7 @@ class Attempt:
                 return
             try:
                 completion = yield from call.run(max_tokens)
+                document = yield from self._document(completion)
             except AttemptError as error:
                 call.explain(error)
                 recorder.close_failed(
@@ -82,15 +86,60 @@ class Attempt:
                 self.error = error
                 return
             recorder.close_answered(completion)
+            response = replace(recorder.response(completion), skipped=self._skipped)
+            if document is not None:
+                response = replace(response, content=document.text, parsed=document.parsed)
+            if self._request.check is not None:
+                self.error = yield from self._judge(self._request.check, response)
+                if self.error is not None:
+                    return
             yield from call.emit()
-            yield Done(replace(recorder.response(completion), skipped=self._skipped))
-            yield Settle(recorder.row, self._observation(None), patience=patience)
+            yield Done(response)
+            if not self._settled:
+                yield Settle(recorder.row, self._observation(None), patience=patience)
         except BaseException:
             # Interrupted or cancelled, or the caller closed the iterator.
             if not recorder.closed:
                 recorder.close_interrupted(call.partial_answer(), sent=call.sent)
-            self._settle_interrupted(Settle(recorder.row, self._observation(None), patience=patience))
+            if not self._settled:
+                self._settle_interrupted(Settle(recorder.row, self._observation(None), patience=patience))
             raise
+
+    def _document(self, completion: Completion) -> Generator[Operation, Any, AnswerDocument | None]:
+        """Return the document that an answer is, None where the request has no schema.
+
+        Raises:
+            SchemaError: it is not valid.
+        """
+        schema, model = self._request.prompt.schema, self._candidate.model
+        if schema is None:
+            return None
+        from llmroute.execution.answer_check import document_of
+
+        document: AnswerDocument = yield Blocking(lambda: document_of(completion, schema, model))
+        return document
+
+    def _judge(self, check: Check, response: LLMResponse) -> Generator[Operation, Any, CheckError | None]:
+        """Settle an answer, so that it is in the ledger whatever becomes of the check; return its rejection.
+
+        Raises:
+            CheckFaultError: the check could not tell.
+        """
+        recorder, patience = self._recorder, self._request.patience
+        yield Close()
+        yield Settle(recorder.row, self._observation(None), patience=patience)
+        self._settled = True
+        try:
+            rejection: CheckError | None = yield Judge(check, response)
+        except CheckFaultError as fault:
+            fault.response, fault.attempts = response, response.attempts
+            raise
+        if rejection is not None:
+            recorder.reject(rejection)
+            self._request.budget.pay(recorder.row)
+        passed = rejection is None
+        yield Settle(recorder.row, check_result_of(recorder.row, passed=passed), rejection, patience)
+        return rejection
 
     def _admission(self) -> Admission:
         return Admission(self._candidate.worst, self._request.budget, self._probe_claim(), retry=self._action.retry)
@@ -102,7 +151,7 @@ class Attempt:
             return None
         now_ms = request.now_ms()
         until_ms = now_ms + round(request.timeouts.total_s * 1000)
-        again = action.retry or action.adaptation is not None
+        again = action.retry or action.adaptation is not None or action.repair is not None
         awake = again or self._candidate.stats.ignore_circuit or request.paced
         return ProbeClaim(request.id, now_ms, until_ms, self._fingerprint(), awake)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmroute.execution.flow import run
-from llmroute.execution.operations import Begin, Blocking, Close, Done, Emit, Open, Operation, Read, Settle, Sleep
+from llmroute.execution.operations import (
+    Begin,
+    Blocking,
+    Close,
+    Done,
+    Emit,
+    Judge,
+    Open,
+    Operation,
+    Read,
+    Settle,
+    Sleep,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -91,6 +103,10 @@ class _Driver:
                 self._writer.settle(operation)
             case Blocking(call):
                 return call()
+            case Judge(check, response):
+                from llmroute.execution.answer_check import verdict
+
+                return verdict(check, response)
             case Sleep(seconds):
                 self._sleep(seconds)
         return None
@@ -169,6 +185,10 @@ class _AsyncDriver:
                 await self._writer.settle(operation)
             case Blocking(call):
                 return await self._threads.run(call)
+            case Judge(check, response):
+                from llmroute.execution.answer_check import verdict_async
+
+                return await verdict_async(check, response)
             case Sleep(seconds):
                 await self._sleep(seconds)
         return None

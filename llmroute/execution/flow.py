@@ -16,6 +16,8 @@ from llmroute.errors import (
     DeadlineError,
     IncompleteAnswerError,
     ModelGoneError,
+    RejectedError,
+    SchemaError,
 )
 from llmroute.execution.attempt import Attempt
 from llmroute.execution.operations import Blocking, Sleep
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from llmroute.execution.operations import Operation, Settle
     from llmroute.execution.request import RequestContext
+    from llmroute.routing.actions import Repair
     from llmroute.routing.plan import Plan
     from llmroute.types import AttemptRecord
 
@@ -46,6 +49,8 @@ _SUMMARIES = {
     "parameter": "parameter rejected",
     "caller": "request rejected",
     "bad_output": "unusable answer",
+    "schema": "answer not valid against the schema",
+    "check": "answer rejected by the check",
 }
 """The failures in words, by `AttemptError.kind`."""
 
@@ -66,6 +71,7 @@ def run(request: RequestContext, settle_interrupted: Callable[[Settle], None]) -
         request.cheaper,
         request.prompt,
         request.max_attempts,
+        request.max_rejections,
     )
     loop = attempt_loop(request.plan.entries, policy, others=request.others is not None)
     records: list[AttemptRecord] = []
@@ -90,7 +96,14 @@ def run(request: RequestContext, settle_interrupted: Callable[[Settle], None]) -
                 allowed = error is None or (yield from _retry_allowed(request, action))
                 if isinstance(error, AttemptError):
                     errors.append(error)
-                outcome = Outcome(request.clock() - started, error, attempt.released, allowed, attempt.adaptation)
+                outcome = Outcome(
+                    request.clock() - started,
+                    error,
+                    attempt.released,
+                    allowed,
+                    attempt.adaptation,
+                    _repair(request, action, error),
+                )
             action = loop.send(outcome)
     except StopIteration:
         return
@@ -132,6 +145,18 @@ def _retry_allowed(request: RequestContext, action: Try) -> Generator[Operation,
     return allowed
 
 
+def _repair(request: RequestContext, action: Try, error: Exception | None) -> Repair | None:
+    """Return how to ask a model to correct an invalid answer, once."""
+    if not isinstance(error, SchemaError) or action.repair is not None:
+        return None
+    from llmroute.execution.answer_check import repair_of
+
+    repair = repair_of(error, request.prompt, action.entry)
+    if repair is not None:
+        request.note(f"{action.entry.model.name}: {error.message}; asking it to correct the answer")
+    return repair
+
+
 def _fallback_note(request: RequestContext, action: Try, failure: Failure) -> str:
     """Return in words what an attempt stands in for, and what it costs where that is far more."""
     error, failed = failure.error, failure.entry.model
@@ -140,6 +165,8 @@ def _fallback_note(request: RequestContext, action: Try, failure: Failure) -> st
         return f"{error.message}; {using}"
     if isinstance(error, CircuitOpenError):
         return f"{failed.name}: {error.message}, {using}"
+    if isinstance(error, RejectedError):
+        return f"{failed.name}: {error.message}; {using}"
     rule = RULES[type(error)]
     if rule.warn and rule.trip is not None:
         culprit = failed.name if isinstance(error, ModelGoneError) else failed.provider

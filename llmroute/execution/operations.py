@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from llmroute.execution.request import Clock
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.stats import Observation
+    from llmroute.ledger.stats import CheckResult, Observation
     from llmroute.transport.network.send_progress import Progress
-    from llmroute.types import HTTPRequest, LLMResponse
+    from llmroute.types import Check, HTTPRequest, LLMResponse
 
 
 class Begin(NamedTuple):
@@ -37,11 +37,12 @@ class Begin(NamedTuple):
 class Settle(NamedTuple):
     """Write the end of an attempt and the observation of its model; `error` is None for an answer.
 
+    After a check it comes a second time, with what the check says of the answer.
     `patience` as for `Begin`.
     """
 
     row: AttemptRow
-    lesson: Observation | None
+    lesson: Observation | CheckResult | None
     error: AttemptError | None = None
     patience: LockTimeout | None = None
 
@@ -68,6 +69,13 @@ class Close:
     """Close the open exchange; a driver that ends does so by itself."""
 
 
+class Judge(NamedTuple):
+    """Have the caller's check judge a settled response; the result is its rejection, None if it accepts."""
+
+    check: Check
+    response: LLMResponse
+
+
 class Sleep(NamedTuple):
     """Sleep."""
 
@@ -92,4 +100,4 @@ class Done(NamedTuple):
     response: LLMResponse
 
 
-Operation = Begin | Settle | Open | Read | Close | Sleep | Blocking | Emit | Done
+Operation = Begin | Settle | Open | Read | Close | Judge | Sleep | Blocking | Emit | Done

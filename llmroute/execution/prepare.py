@@ -19,13 +19,15 @@ from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
 from llmroute.planning.planner import Planner
 from llmroute.request.rendered import render
-from llmroute.routing.actions import MAX_ATTEMPTS
+from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS
+from llmroute.routing.check_results import CheckResults, difficulty
 from llmroute.routing.latency_estimate import bucket
+from llmroute.routing.strategies import chance_of_quality
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from llmroute.config import Config, Limit, Timeouts
@@ -124,7 +126,25 @@ class RequestFactory:
             found = registry.get_model_config(provider, model)
             return registry.expected_speed(found, of_effort or expected_effort(found, None))
 
-        return StatsEstimator(told, self._endpoints.fingerprint, class_speed, effort=effort, paced=paced)
+        return StatsEstimator(
+            told,
+            self._endpoints.fingerprint,
+            class_speed,
+            effort=effort,
+            paced=paced,
+            difficulty=0.0 if told is None else self._difficulty(told.check_results),
+        )
+
+    def _difficulty(self, results: Mapping[tuple[str, str], tuple[float, float]]) -> float:
+        """Return how hard a task has been for the models whose answers to it were checked."""
+        registry = self.registry
+        return difficulty(
+            (
+                chance_of_quality(registry.expected_quality(registry.get_model_config(*about)).value),
+                CheckResults(*counts),
+            )
+            for about, counts in results.items()
+        )
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
@@ -226,6 +246,8 @@ class RequestFactory:
             jitter=random.random(),  # noqa: S311 (spreads retries, hides nothing)
             paced=paced,
             max_attempts=self._max_attempts(options, plan),
+            max_rejections=options.max_rejections or MAX_REJECTIONS,
+            check=options.check,
         )
 
     def labels(self, options: Options) -> Labels:

@@ -46,6 +46,8 @@ class ProviderCall:
     def __init__(self, request: RequestContext, action: Try, time: AttemptTime, recorder: AttemptRecorder) -> None:
         self._request = request
         self._model = action.entry.model
+        repair = action.repair
+        self._prompt, self._size = (request.prompt, request.size) if repair is None else (repair.prompt, repair.size)
         self._adapted = action.adaptation
         self._time = time
         self._recorder = recorder
@@ -139,7 +141,7 @@ class ProviderCall:
             error = provider.parse_error(exchange.status, exchange.headers, body)
             if isinstance(error, ParameterError):
                 sent = json.loads(http_request.body or b"{}")
-                self.adaptation = adaptation(error.code, error.message, sent, self._request.prompt)
+                self.adaptation = adaptation(error.code, error.message, sent, self._prompt)
             raise error
         if prompt.streaming:
             completion = yield from self._stream(provider.open_stream(http_request), first_token_s)
@@ -174,7 +176,7 @@ class ProviderCall:
             yield Close()
             listed = provider.parse_show(body, exchange.status, exchange.headers)
             yield Blocking(lambda: request.local.keep_limits(model.api_name, listed))
-        return limited(model, listed, request.size)
+        return limited(model, listed, self._size)
 
     def _stream(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
         request = self._request
@@ -228,9 +230,9 @@ class ProviderCall:
     def _supported(self, model: ModelConfig, max_tokens: int | None) -> Prompt:
         """Return the prompt without the parameters that the model does not support, within `max_tokens`."""
         request = self._request
-        for words in refused(request.prompt, model.parameters).values():
+        for words in refused(self._prompt, model.parameters).values():
             request.note(f"{model.name} takes no {words}; sent without")
-        prompt = fitted(request.prompt, model.parameters)
+        prompt = fitted(self._prompt, model.parameters)
         if prompt.tier is None and self._recorder.bound and request.endpoints.has_own_address(model.provider):
             # Without a tier OpenAI uses that of the key's project, which may cost more than was reserved.
             prompt = prompt._replace(tier="standard")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import DeadlineError
-from llmroute.routing.actions import MAX_ATTEMPTS
+from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.routing.plan import Plan
     from llmroute.routing.token_estimate import PromptSize
-    from llmroute.types import AttemptRecord, Prompt
+    from llmroute.types import AttemptRecord, Check, Prompt
 
 
 class Labels(NamedTuple):
@@ -65,6 +65,7 @@ class RequestContext(NamedTuple):
     `local` keeps what the local server tells of its models.
     `on_attempt` receives the record of each attempt that has ended.
     `patience` is how long the request may wait for the ledger.
+    `check` accepts or rejects a complete answer.
     """
 
     id: str
@@ -90,3 +91,5 @@ class RequestContext(NamedTuple):
     cheaper: bool = True
     paced: bool = False
     max_attempts: int = MAX_ATTEMPTS
+    max_rejections: int = MAX_REJECTIONS
+    check: Check | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import BudgetStatus, Cap
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.reports import Span, UncertainCosts
-    from llmroute.ledger.stats import Observation, ProbeClaim, StatsSnapshot
+    from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 
@@ -35,10 +35,13 @@ class Pending(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The end of an attempt and its observation.  A row that is settled already does not change."""
+    """The end of an attempt and its observation, or, after that, the verdict of the caller's check.
+
+    A row that is settled already does not change, except from ok to rejected.
+    """
 
     row: AttemptRow
-    observation: Observation | None = None
+    observation: Observation | CheckResult | None = None
 
 
 LedgerEntry = Pending | Settled

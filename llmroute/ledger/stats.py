@@ -35,6 +35,16 @@ class Observation(NamedTuple):
     """Of a complete answer: one that ended by itself, and whose usage the provider reported."""
 
 
+class CheckResult(NamedTuple):
+    """The verdict of the caller's check on one answer to a task, "" without one."""
+
+    provider: str
+    model: str
+    task: str
+    at_ms: int
+    passed: bool
+
+
 class StatsSnapshot(NamedTuple):
     """What is known now.
 
@@ -47,6 +57,8 @@ class StatsSnapshot(NamedTuple):
     output_lengths: dict[tuple[str, str, str], tuple[float, float, float, float]]
     reliabilities: dict[tuple[str, str], tuple[float, float]]
     breakers: list[Breaker]
+    check_results: dict[tuple[str, str], tuple[float, float]] = {}  # noqa: RUF012 (never changed)
+    """Answers to the task that passed the caller's check, and answers that were checked, by (provider, model)."""
 
     @property
     def calls_per_h(self) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llmroute.circuits import TripReason, reset_command
 from llmroute.planning.effort import expected_effort
+from llmroute.routing.check_results import CheckResults
 from llmroute.routing.latency_estimate import (
     Evidence,
     estimate,
@@ -46,10 +47,11 @@ class StatsEstimator:
         fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
         class_speed: returns the speed that the catalogue expects of a model, by provider, id and effort.
         effort: the effort that the caller requests, None for each model's default.
+        difficulty: how hard the task has been for all models that the caller's checks judged.
         paced: ignore circuits opened by rate limits, because the caller limits its own request rate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (by keyword)
         self,
         snapshot: StatsSnapshot | None,
         fingerprint: Callable[[str], str],
@@ -57,6 +59,7 @@ class StatsEstimator:
         *,
         effort: Effort | None = None,
         paced: bool = False,
+        difficulty: float = 0.0,
     ) -> None:
         if paced and snapshot is not None:
             breakers = [one for one in snapshot.breakers if one.reason is not TripReason.RATE_LIMIT]
@@ -65,6 +68,7 @@ class StatsEstimator:
         self._fingerprint = fingerprint
         self._class_speed = class_speed
         self._effort = effort
+        self._difficulty = difficulty
         self._calls_per_h = snapshot.calls_per_h if snapshot else 0.0
         self._factors: dict[tuple[str, Metric], float] = {}
 
@@ -90,6 +94,7 @@ class StatsEstimator:
             fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
             answers=Answers(answers, tokens),
             task_answers=Answers(task_answers, task_tokens),
+            check_results=CheckResults(*snapshot.check_results.get(about, (0.0, 0.0)), self._difficulty),
         )
 
     @staticmethod

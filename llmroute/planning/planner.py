@@ -10,6 +10,7 @@ from llmroute.planning.candidates import LAST_RESORT
 from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import require_one_of
+from llmroute.routing.cascade import cascade, with_reach
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Balance, Plan, RoutingConstraints, Skip
 from llmroute.routing.router import (
@@ -21,6 +22,7 @@ from llmroute.routing.router import (
     with_first_choice,
     without_upgrades,
 )
+from llmroute.routing.strategies import RoutingStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +126,9 @@ class Planner(NamedTuple):
         """Return the plan without fallbacks that the caller does not allow."""
         if not constraints.upgrade:
             made = without_upgrades(made)
-        return made if self._may_fall_back(options) else made._replace(entries=made.entries[:1])
+        if not self._may_fall_back(options):
+            made = made._replace(entries=made.entries[:1])
+        return made._replace(entries=tuple(with_reach(made.entries))) if constraints.checked else made
 
     @staticmethod
     def _has_open_circuit(named: Plan) -> bool:
@@ -162,6 +166,7 @@ class Planner(NamedTuple):
             tier=request.prompt.tier,
             balance=self._balance(options),
             default_preference=config.default_preference,
+            checked=options.check is not None,
             upgrade=config.upgrade if options.upgrade is None else options.upgrade,
             now_ms=self.now_ms,
         )
@@ -184,6 +189,8 @@ class Planner(NamedTuple):
             refuse(made, constraints, self._way_to_engine(made, constraints))
         if made.entries[0].candidate.last_resort and not constraints.local_only:
             self._tell_last_resort(made)
+        if constraints.checked and constraints.strategy == RoutingStrategy.BALANCED:
+            made = made._replace(entries=tuple(cascade(made.entries, constraints)))
         return made
 
     def _tell_last_resort(self, made: Plan) -> None:
@@ -251,5 +258,7 @@ class Planner(NamedTuple):
             ill = {one.model.provider for one in resting}
             others = sorted(rest.entries, key=lambda entry: entry.model.provider in ill)
             return made._replace(entries=(*others, *made.entries), excluded=excluded, skipped=skipped)
-        entries = other_provider_second([*made.entries, *rest.entries])
+        entries = [*made.entries, *rest.entries]
+        if not constraints.checked:
+            entries = other_provider_second(entries)
         return made._replace(entries=tuple(entries), excluded=excluded)

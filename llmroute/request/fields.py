@@ -56,6 +56,7 @@ NUMBER: Final = Kind(is_number, "a number", float, float)
 INTEGER: Final = Kind(_is_integer, "an integer", int, int)
 BOOL: Final = Kind(_is_bool, "True or False", bool, bool)
 TEXTS: Final = Kind(_is_text_list, "text or a list of texts", list[str], str | list[str])
+CHECK: Final = Kind(callable, "a function", str, None)
 MESSAGES: Final = Kind(
     _is_message_list, 'a list of messages like {"role": "user", "content": "text"}', None, list[dict[str, str]]
 )
@@ -87,6 +88,13 @@ class RequestField(NamedTuple):
     """Whether models read the value, so that on the command line it is in the encoding of the prompt."""
     streaming_only: bool = False
     """Whether only streamed requests have the field: neither `gen` nor a batch."""
+    complete_only: bool = False
+    """Whether only complete responses have the field: `gen` and a batch, but not `stream`."""
+
+    @property
+    def in_lines(self) -> bool:
+        """Whether a line of a batch may have the field."""
+        return not self.streaming_only and self.kind.json_type is not None
 
     @property
     def long_flag(self) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Task
     from llmroute.routing.strategies import RoutingStrategy
-    from llmroute.types import Capability, Effort, FallbackOn, Message, OnBudget, ServiceTier, Strategy
+    from llmroute.types import Capability, Check, Effort, FallbackOn, Message, OnBudget, ServiceTier, Strategy
     from llmroute.types.attachment import AttachmentSource
 
 
@@ -70,6 +70,10 @@ class Choices(TypedDict, total=False):
     """Whether another model is tried when one fails; True unless configured."""
     max_attempts: int | None
     """The most calls, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
+    check: Check | None
+    """Accepts the response unless it returns False or raises; may be asynchronous.  Else the next model is asked."""
+    max_rejections: int | None
+    """The most answers that may be rejected, by `check` or a schema, 1 to 100; 7 unless given."""
     prefer_local: bool | None
     """Whether models of this machine rank before all others; False unless configured."""
     local_only: bool

@@ -12,6 +12,7 @@ from llmroute.request.attached import read_attachments, with_texts
 from llmroute.request.fields import (
     ATTACHMENTS,
     BOOL,
+    CHECK,
     INTEGER,
     MESSAGES,
     NUMBER,
@@ -33,6 +34,7 @@ from llmroute.types import (
     SERVICE_TIERS,
     STRATEGIES,
     Capability,
+    Check,
     Effort,
     FallbackOn,
     Message,
@@ -145,6 +147,12 @@ class Options(Value):
     stop: str | Sequence[str] | None = declare(
         TEXTS, "End the answer before this text; repeatable.", panel="Answer", is_prompt_text=True
     )
+    check: Check | None = declare(
+        CHECK,
+        "Accept the answer only if this command, which gets it on stdin, exits with 0.",
+        panel="Answer",
+        complete_only=True,
+    )
     atomic: bool = declare(
         BOOL,
         "Print the answer only when it is complete: fall back until its end.",
@@ -185,6 +193,13 @@ class Options(Value):
     )
     max_attempts: int | None = declare(
         INTEGER, "Calls at most; default 8, or each of a list once.", panel="Limits", between=(1, MOST_ATTEMPTS)
+    )
+    max_rejections: int | None = declare(
+        INTEGER,
+        "Answers that may be rejected at most; default 7.",
+        panel="Limits",
+        between=(1, MOST_ATTEMPTS),
+        complete_only=True,
     )
     workspace_id: str | None = declare(TEXT, "Label for cost reports and budgets.", flag="workspace", panel="Bill")
     execution_id: str | None = declare(TEXT, "Label of the run that it belongs to.", flag="execution", panel="Bill")
@@ -229,6 +244,8 @@ class Options(Value):
             if getattr(self, name) == "":
                 # As of a variable that is not set in a script.
                 raise RequestError(OptionText(Remedy(name), ": the name is empty"), option=name)
+        if streaming and self.check is not None:
+            raise RequestError("a check needs the complete answer, which a stream does not wait for", option="check")
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
         messages = self._messages()

@@ -6,10 +6,13 @@ from typing import NamedTuple
 from llmroute.errors import AttemptError, BudgetExceededError
 from llmroute.routing.parameters import Adaptation
 from llmroute.routing.plan import RankedCandidate
+from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import Prompt
 
 MAX_ATTEMPTS = 8
 """The default maximum number of calls of a request."""
+MAX_REJECTIONS = 7
+"""The default maximum number of answers that may be rejected."""
 
 
 class Policy(NamedTuple):
@@ -23,7 +26,9 @@ class Policy(NamedTuple):
     prompt: Prompt | None = None
     """The prompt, to find a candidate that accepts a parameter that another rejected."""
     max_attempts: int = MAX_ATTEMPTS
-    """The maximum number of calls that are sent."""
+    """The maximum number of calls that are sent, without those whose answer is rejected."""
+    max_rejections: int = MAX_REJECTIONS
+    """The maximum number of rejected answers."""
 
 
 class Failure(NamedTuple):
@@ -34,6 +39,17 @@ class Failure(NamedTuple):
     calls: int
 
 
+class Repair(NamedTuple):
+    """A second call of the same model, with a prompt that asks to correct its answer.
+
+    `entry` is the candidate with the costs of that prompt.
+    """
+
+    prompt: Prompt
+    size: PromptSize
+    entry: RankedCandidate
+
+
 class Try(NamedTuple):
     """Call this candidate now.
 
@@ -42,6 +58,7 @@ class Try(NamedTuple):
         alone: whether no uncalled candidate is left, so that this one may use all the remaining time.
         retry: whether this candidate has failed once already.
         adaptation: how to change its request after a rejected parameter; this is not a retry.
+        repair: the prompt in place of the request's, to correct an invalid answer; this is not a retry either.
     """
 
     entry: RankedCandidate
@@ -50,6 +67,7 @@ class Try(NamedTuple):
     alone: bool
     retry: bool = False
     adaptation: Adaptation | None = None
+    repair: Repair | None = None
 
 
 class Wait(NamedTuple):
@@ -73,6 +91,7 @@ class Outcome(NamedTuple):
         shown: whether part of the answer was streamed to the caller.
         retry_allowed: whether the retry budget of the provider allows a retry.
         adaptation: how to change a request after a rejected parameter, None if it cannot be.
+        repair: how to ask for a correction of the answer, None if it is pointless.
         entries: the answer to `MoreCandidates`.
     """
 
@@ -81,4 +100,5 @@ class Outcome(NamedTuple):
     shown: bool = False
     retry_allowed: bool = True
     adaptation: Adaptation | None = None
+    repair: Repair | None = None
     entries: Sequence[RankedCandidate] = ()

@@ -10,6 +10,7 @@ from llmroute.errors import (
     BadOutputError,
     BadRequestError,
     BudgetExceededError,
+    CheckError,
     CircuitOpenError,
     ContentError,
     ContextLengthError,
@@ -20,10 +21,12 @@ from llmroute.errors import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
+    RejectedError,
+    SchemaError,
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Repair, Try, Wait
 from llmroute.routing.parameters import Adaptation, takes
 from llmroute.routing.plan import RankedCandidate
 
@@ -35,7 +38,7 @@ JITTER = 0.2
 LEAST_S = 0.05
 LEAST_PART = 0.05
 
-Again = Literal["never", "once", "when told", "when broken off", "adapted"]
+Again = Literal["never", "once", "when told", "when broken off", "adapted", "repaired"]
 Next = Literal[
     "any", "other provider first", "other provider", "larger window", "that takes it", "when allowed", "never"
 ]
@@ -87,6 +90,8 @@ RULES: dict[type[AttemptError], FailureRule] = {
     ParameterError: FailureRule("adapted", "that takes it"),
     BadRequestError: FailureRule("never", "never"),
     BadOutputError: FailureRule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
+    SchemaError: FailureRule("repaired", "any"),
+    CheckError: FailureRule("never", "any"),
     CircuitOpenError: FailureRule("never", "other provider first"),
 }
 
@@ -98,6 +103,7 @@ class _Turn(NamedTuple):
     pause_s: float = 0.0
     failed_before: AttemptError | None = None
     adaptation: Adaptation | None = None
+    repair: Repair | None = None
 
     @property
     def calls(self) -> int:
@@ -148,6 +154,8 @@ class _Queue:
         rule = RULES[type(error)]
         if turn.calls == 1 and rule.again == "adapted" and outcome.adaptation is not None:
             return _Turn(entry, failed_before=error, adaptation=outcome.adaptation)
+        if turn.calls == 1 and rule.again == "repaired" and outcome.repair is not None:
+            return _Turn(outcome.repair.entry, failed_before=error, repair=outcome.repair)
         self._keep(lambda other: _may_follow(other, entry, error, policy))
         if rule.next == "other provider first":
             self._failed_providers.add(entry.model.provider)
@@ -188,26 +196,28 @@ def attempt_loop(
         BudgetExceededError: no remaining candidate has a worst case within the budget.
     """
     queue = _Queue(entries, policy)
-    turn, failure, number = _Turn(queue.fresh.pop(0)), None, 0
+    turn, failure, number, rejected = _Turn(queue.fresh.pop(0)), None, 0, 0
     while True:
         if turn.pause_s > 0:
             assert turn.failed_before is not None
             yield Wait(turn.pause_s, turn.entry, turn.failed_before)
-        alone = not (queue.fresh or others) or number + 1 == policy.max_attempts
-        fell_from = failure if failure is not None and failure.entry is not turn.entry else None
-        retry = turn.failed_before is not None and turn.adaptation is None
-        outcome = yield Try(turn.entry, number + 1, fell_from, alone, retry, turn.adaptation)
+        alone = not (queue.fresh or others) or number - rejected + 1 == policy.max_attempts
+        fell_from = failure if failure is not None and failure.entry.model is not turn.entry.model else None
+        retry = turn.failed_before is not None and turn.adaptation is None and turn.repair is None
+        outcome = yield Try(turn.entry, number + 1, fell_from, alone, retry, turn.adaptation, turn.repair)
         if (error := outcome.error) is None:
             return
         # A request that was not sent does not count as an attempt.
         number += not isinstance(error, BudgetExceededError | CircuitOpenError)
+        rejected += isinstance(error, RejectedError)
         if others and not outcome.shown:
             others = False
             found = yield MoreCandidates()
             outcome = outcome._replace(elapsed_s=found.elapsed_s)
             queue.join(found.entries)
         failure = Failure(turn.entry, error, turn.calls)
-        turn = queue.after(turn, outcome, last=number == policy.max_attempts)
+        last = number - rejected == policy.max_attempts or rejected == policy.max_rejections
+        turn = queue.after(turn, outcome, last=last)
 
 
 def _fits(other: RankedCandidate, refused: BudgetExceededError) -> bool:

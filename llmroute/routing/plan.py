@@ -5,6 +5,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
+from llmroute.routing.check_results import CheckResults
 from llmroute.routing.output_length import Answers, OutputLength
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import DEFAULT_PREFERENCE, AttachmentFacts, Capability, ModelConfig, Price
@@ -64,6 +65,8 @@ class ModelStats(NamedTuple):
     """Complete answers at the effort of the request, to all tasks."""
     task_answers: Answers = Answers()
     """Those of them to the task of the request."""
+    check_results: CheckResults = CheckResults()
+    """Verdicts of the caller's checks on answers to the task of the request."""
 
 
 class Candidate(NamedTuple):
@@ -122,6 +125,8 @@ class RoutingConstraints(NamedTuple):
     """Model name to the parameter it does not accept, if that excludes it (`strict_params`)."""
     tier: str | None = None
     balance: Balance = Balance()
+    checked: bool = False
+    """Whether a check of the caller accepts or rejects answers."""
     default_preference: float = DEFAULT_PREFERENCE
     upgrade: bool = True
     now_ms: int = 0

@@ -28,7 +28,10 @@ def plan(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> Pl
     """Return the candidates that can serve the request, best first, and the others with reasons."""
     entries, excluded = _sift(constraints, candidates)
     entries.sort(key=lambda pair: pair[0])
-    ranked = other_provider_second([entry for _, entry in entries])
+    ranked = [entry for _, entry in entries]
+    if not constraints.checked:
+        # A cascade keeps its order; after an outage the models of other providers come first anyway.
+        ranked = other_provider_second(ranked)
     return Plan(tuple(ranked), tuple(excluded), constraints.strategy)
 
 

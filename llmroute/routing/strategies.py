@@ -6,6 +6,7 @@ from enum import StrEnum
 from math import exp, inf, log
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.routing.check_results import chance_to_pass, rarely_passes
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -56,9 +57,15 @@ def expected_latency_s(candidate: Candidate) -> float:
     return stats.ttft_s + (stats.s_per_token or 0.0) * candidate.output.tokens
 
 
-def chance_right(quality: float) -> float:
+def chance_of_quality(quality: float) -> float:
     """Return the chance that an answer of a model of this quality (0 to 100) is right."""
     return 1 / (1 + exp(-(quality - EVEN_QUALITY) / QUALITY_SCALE))
+
+
+def chance_right(candidate: Candidate, *, checked: bool) -> float:
+    """Return the chance that an answer is right; where it is `checked`, earlier verdicts of checks count."""
+    chance = chance_of_quality(candidate.quality)
+    return chance_to_pass(chance, candidate.stats.check_results) if checked else chance
 
 
 def balanced(candidate: Candidate, constraints: RoutingConstraints) -> Score:
@@ -69,7 +76,7 @@ def balanced(candidate: Candidate, constraints: RoutingConstraints) -> Score:
     balance = constraints.balance
     terms = {
         "call_usd": _cost_usd(candidate) / candidate.stats.success,
-        "wrong_answer_usd": balance.wrong_answer_usd * (1 - chance_right(candidate.quality)),
+        "wrong_answer_usd": balance.wrong_answer_usd * (1 - chance_right(candidate, checked=constraints.checked)),
         "time_usd": balance.second_usd * expected_latency_s(candidate),
     }
     total = _preferred(sum(terms.values()), "default_provider_usd", terms, candidate, constraints)
@@ -77,12 +84,13 @@ def balanced(candidate: Candidate, constraints: RoutingConstraints) -> Score:
 
 
 def cost_optimized(candidate: Candidate, constraints: RoutingConstraints) -> Score:
-    """Least expected cost; a model that fails more than one call in five comes after all others."""
+    """Least expected cost; a model that fails more than one call in five, or never passes, comes after all others."""
     success = candidate.stats.success
     terms = {"cost_usd": _cost_usd(candidate), "success": success}
     cost_usd = _preferred(terms["cost_usd"], "default_provider_usd", terms, candidate, constraints)
     unknown = candidate.expected_cost_picousd is None
-    return Score((float(success < LEAST_SUCCESS), float(unknown), _steps(cost_usd, MONEY_STEP)), cost_usd, terms)
+    late = success < LEAST_SUCCESS or (constraints.checked and rarely_passes(candidate.stats.check_results))
+    return Score((float(late), float(unknown), _steps(cost_usd, MONEY_STEP)), cost_usd, terms)
 
 
 def latency_optimized(candidate: Candidate, constraints: RoutingConstraints) -> Score:

@@ -31,6 +31,7 @@ from llmroute.types.request import (
 )
 from llmroute.types.response import (
     AttemptRecord,
+    Check,
     Chunk,
     Completion,
     LLMResponse,
@@ -51,7 +52,7 @@ Strategy = Literal[
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 MOST_ATTEMPTS = 100
-"""The largest number of attempts that a request may be allowed."""
+"""The largest number of attempts that a request may be allowed, and of rejected answers."""
 
 __all__ = [
     "AUTO",
@@ -71,6 +72,7 @@ __all__ = [
     "AttachmentKind",
     "AttemptRecord",
     "Capability",
+    "Check",
     "Chunk",
     "Completion",
     "Effort",

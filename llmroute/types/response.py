@@ -1,8 +1,9 @@
 """Response types: usage, completions, chunks, attempts and the response of a request."""
 
 # No postponed annotations: see `llmroute.types`.
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from llmroute.types.attachment import AttachmentFacts
 from llmroute.types.values import Answered
@@ -114,6 +115,7 @@ class LLMResponse(Answered):
     `skipped` are models that were to come before the one
     that answered, and were not called: those that the caller listed, or the strategy's own first choice.
     `attachments` are those of the request, without their content.
+    `parsed` is the document of a request with a schema: JSON values, or an instance of its pydantic class.
     """
 
     content: str
@@ -134,6 +136,7 @@ class LLMResponse(Answered):
     prompt_cut: str | None = None
     skipped: tuple[SkippedModel, ...] = ()
     attachments: tuple[AttachmentFacts, ...] = ()
+    parsed: Any = None
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""
@@ -142,3 +145,7 @@ class LLMResponse(Answered):
         costs = [self.cost_usd, *(attempt.cost_usd for attempt in before)]
         cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
         return replace(self, attempts=(*before, *self.attempts), cost_usd=cost_usd)
+
+
+Check = Callable[[LLMResponse], Awaitable[bool | None] | bool | None]
+"""A check of a complete response, synchronous or asynchronous: False or an exception rejects it."""

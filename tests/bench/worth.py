@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from llmroute.routing.output_length import Answers, output_length
 from llmroute.routing.plan import Candidate, ModelStats, RoutingConstraints
 from llmroute.routing.router import plan
-from llmroute.routing.strategies import chance_right
+from llmroute.routing.strategies import chance_of_quality
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import PICO_PER_USD
 from tests.bench.report import BenchResult, Measurement
@@ -99,7 +99,7 @@ def world(seed: int) -> list[SimulatedModel]:
                 usd_per_million=CHEAPEST_USD * 100**dearness,
                 tokens=SHORTEST * (LONGEST / SHORTEST) ** wordiness,
                 quality=round(quality),
-                right=chance_right(chance.gauss(quality, RATING_ERROR)),
+                right=chance_of_quality(chance.gauss(quality, RATING_ERROR)),
             )
         )
     return models

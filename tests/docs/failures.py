@@ -16,6 +16,7 @@ RETRY = {
     "when told": "once, after `Retry-After` (or 1 s)",
     "when broken off": "once, if the connection broke",
     "adapted": "once, with the parameter changed",
+    "repaired": "once, with the errors, to correct it",
 }
 NEXT = {
     "any": "any",

@@ -182,13 +182,13 @@ def test_every_option_is_a_flag_except_the_prompt_and_the_turns_of_a_conversatio
     flags = {flag for parameter in called("stream").params for flag in parameter.opts}
     declared = {name: one.long_flag for name, one in FIELDS.items() if one.help}
     assert set(FIELDS) - set(declared) == {"prompt", "messages"}
-    assert set(declared.values()) <= flags
+    assert {name for name, flag in declared.items() if flag not in flags} == {"check", "max_rejections"}
 
 
 def test_gen_and_a_batch_have_every_option_but_those_of_streams() -> None:
     flags = {flag for parameter in called("gen").params for flag in parameter.opts}
     assert {name for name, one in FIELDS.items() if one.help and one.long_flag not in flags} == {"atomic"}
-    assert set(FIELDS) - set(LINE_FIELDS) == {"atomic"}
+    assert set(FIELDS) - set(LINE_FIELDS) == {"atomic", "check"}
 
 
 @pytest.mark.parametrize(

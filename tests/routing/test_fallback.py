@@ -161,7 +161,7 @@ def test_a_refused_parameter_is_put_otherwise_once_at_the_cost_of_no_retry_and_n
 
 def test_every_class_of_failure_has_a_rule() -> None:
     classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AttemptError)}
-    assert set(RULES) == classes - {AttemptError, errors.AllProvidersFailedError}
+    assert set(RULES) == classes - {AttemptError, errors.AllProvidersFailedError, errors.RejectedError}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,9 +2,15 @@
 
 from contextlib import closing
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from llmroute.cli import options as flags
 from llmroute.cli.arguments import RequestArguments, takes_a_request
+from llmroute.cli.errors import fail
+from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    from llmroute.cli.batch.arguments import BatchArguments
 
 
 @takes_a_request(streaming=False)
@@ -24,34 +30,47 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     no_wait: flags.NoWait = False,
     poll: flags.Poll = None,
     keep: flags.Keep = False,
+    check_timeout: flags.CheckTimeout = None,
 ) -> None:
     """Generate a response.
 
     It may fall back to another model until the end.  With --batch, answer many.
     """
+    batch_arguments = None
     if batch is not None:
         from llmroute.cli.batch.arguments import BatchArguments, JobArguments
-        from llmroute.cli.batch.command import run_batch
         from llmroute.request.options import JOBS
 
         of_jobs = JobArguments(within, rescue, no_wait, poll, keep)
-        run_batch(
-            arguments,
-            BatchArguments(batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template, of_jobs),
+        batch_arguments = BatchArguments(
+            batch, output, resume, jobs or JOBS, unordered, lines, column, delimiter, template, of_jobs
         )
     elif any((output, resume, jobs, unordered, lines, rescue, no_wait, keep)) or any(
         value is not None for value in (column, delimiter, template, within, poll)
     ):
-        from llmroute.cli.errors import fail
-        from llmroute.errors import RequestError
-
         batch_flags = (
             "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter, --template, --within, --rescue,"
             " --no-wait, --poll and --keep"
         )
         fail(RequestError(f"{batch_flags} require --batch FILE"), as_json=arguments.as_json)
+    if arguments.request["check"] is not None:
+        from llmroute.cli.check_command import checking
+
+        with checking(arguments, check_timeout) as checked:
+            _generate(checked, batch_arguments)
+    elif check_timeout is not None:
+        fail(RequestError("--check-timeout requires --check COMMAND"), as_json=arguments.as_json)
     else:
+        _generate(arguments, batch_arguments)
+
+
+def _generate(arguments: RequestArguments, batch: "BatchArguments | None") -> None:
+    if batch is None:
         _answer(arguments)
+        return
+    from llmroute.cli.batch.command import run_batch
+
+    run_batch(arguments, batch)
 
 
 def _answer(arguments: RequestArguments) -> None:

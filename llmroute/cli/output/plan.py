@@ -106,17 +106,35 @@ def _cells(rank: int, entry: RankedCandidate) -> list[str]:
         money(usd(candidate.worst_cost_picousd)),
         _seconds(entry.expected_latency_ms / 1000),
         f"{candidate.output.tokens:,}, {known}",
-        f"{candidate.quality}, {candidate.quality_basis}",
+        _quality(entry),
         _score(entry),
     ]
 
 
+def _quality(entry: RankedCandidate) -> str:
+    """Return the quality and its basis, with what checks have said of the model's answers."""
+    candidate = entry.candidate
+    results = candidate.stats.check_results
+    passed = f", {results.passed:.0f} of {results.checked:.0f} passed" if _is_checked(entry) and results.checked else ""
+    return f"{candidate.quality}, {candidate.quality_basis}{passed}"
+
+
+def _is_checked(entry: RankedCandidate) -> bool:
+    return "reached" in entry.terms
+
+
 def _score(entry: RankedCandidate) -> str:
+    """Return the score with its terms, and the chance that a cascade reaches the candidate."""
+    reached = f"; reached {entry.terms['reached']:.0%}" if _is_checked(entry) else ""
+    return f"{_terms(entry)}{reached}"
+
+
+def _terms(entry: RankedCandidate) -> str:
     """Return the score with its terms; only the balanced one has several, all in USD."""
     terms = entry.terms
     if "call_usd" not in terms:
-        return " ".join(f"{name} {value:.3g}" for name, value in terms.items())
-    wrong = 1 - chance_right(entry.candidate.quality)
+        return " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name != "reached")
+    wrong = 1 - chance_right(entry.candidate, checked=_is_checked(entry))
     parts = [
         f"{money(terms['call_usd'])} call",
         f"{money(terms['wrong_answer_usd'])} for {wrong:.0%} wrong",

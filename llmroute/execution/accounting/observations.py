@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import TripReason
-from llmroute.errors import BadOutputError
-from llmroute.ledger.stats import Observation
+from llmroute.errors import BadOutputError, RejectedError
+from llmroute.ledger.stats import CheckResult, Observation
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import bucket
 
@@ -52,7 +52,7 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
         answered=row.http_status is not None,
         task=row.task or "",
     )
-    if error is not None:
+    if error is not None and not isinstance(error, RejectedError):
         elapsed_s = (row.latency_ms or 0) / 1000
         rule = RULES[type(error)]
         return lesson._replace(
@@ -61,11 +61,16 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
             trip=_trip(error),
             output_tokens=_complete_length(row, call.prompt) if isinstance(error, BadOutputError) else None,
         )
-    if row.status != "ok":
+    if row.status not in ("ok", "rejected"):
         return lesson
     ttft_s, writing_s = _speeds(row, call.per_token_s)
     length = _complete_length(row, call.prompt)
     return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
+
+
+def check_result_of(row: AttemptRow, *, passed: bool) -> CheckResult:
+    """Return the verdict of a check on a settled answer."""
+    return CheckResult(row.provider, row.model, row.task or "", row.settled_ms or row.started_ms, passed)
 
 
 def _complete_length(row: AttemptRow, prompt: Prompt) -> int | None:

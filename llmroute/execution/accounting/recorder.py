@@ -40,7 +40,10 @@ class AttemptRecorder:
         entry = action.entry
         self._price = entry.candidate.price
         self._expected_output_tokens = entry.candidate.output.tokens
-        self._prompt, self._model = request.prompt, entry.model
+        repair = action.repair
+        self._prompt = request.prompt if repair is None else repair.prompt
+        self._size = request.size if repair is None else repair.size
+        self._model = entry.model
         model, labels = entry.model, request.labels
         process = this_process()
         self.row = AttemptRow(
@@ -110,7 +113,13 @@ class AttemptRecorder:
         row.error = error.kind
         row.http_status = error.http_status if error.http_status is not None else row.http_status
         row.provider_request_id = error.request_id
-        self._settle("partial" if released else "failed", UNSENT if free else self._settlement(seen), seen)
+        self._settle("partial" if released else error.status, UNSENT if free else self._settlement(seen), seen)
+
+    def reject(self, error: AttemptError) -> None:
+        """Record that the caller does not accept an answer that was recorded as complete."""
+        self.row.error = error.kind
+        self.row.status = error.status
+        error.provider, error.model, error.http_status = self.row.provider, self.row.model, self.row.http_status
 
     def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
         """Record an attempt that was interrupted; it costs nothing if nothing was `sent`."""
@@ -122,7 +131,7 @@ class AttemptRecorder:
         # A pending row says what becomes of it when its end stays unknown.
         bound = self.bound
         expected = self._expected_output_tokens
-        size = self._request.size.for_model(self._model)
+        size = self._size.for_model(self._model)
         sent = Sent(self._prompt, size, self._model, self._price, row.reserved_picousd, bound, expected)
         return settle(sent, seen)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.ledger.latency import Latency, first
+from llmroute.ledger.sqlite import check_results
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
 from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
 from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, evidence, output_lengths
@@ -32,7 +33,9 @@ def recall(db: sqlite3.Connection, *, bucket: int, task: str = "", now_ms: int) 
     reliabilities = {}
     for provider, model, *counts in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         reliabilities[provider, model] = Reliability(*counts).decayed(now_ms)
-    return StatsSnapshot(latencies, lengths, reliabilities, open_breakers(db, now_ms))
+    return StatsSnapshot(
+        latencies, lengths, reliabilities, open_breakers(db, now_ms), check_results.read(db, task, now_ms)
+    )
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.jobs import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot
-    from llmroute.ledger.stats import Observation, ProbeClaim, StatsSnapshot
+    from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 
@@ -93,7 +93,7 @@ class Ledger:
         """
         _raise(self.write([Pending(row, caps, worst, claim, retry)]))
 
-    def settle(self, row: AttemptRow, observation: Observation | None = None) -> None:
+    def settle(self, row: AttemptRow, observation: Observation | CheckResult | None = None) -> None:
         """Write the end of an attempt and its observation.  A row that is settled already does not change.
 
         Raises:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
-from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite import breakers, check_results, observations
 from llmroute.ledger.sqlite.budgets import admit
 from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
+from llmroute.ledger.stats import CheckResult, Observation
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # Whoever is cancelled while a thread begins the row may settle it first.
 INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
-# A row that is settled stays as it is, whoever comes later; one whose process was thought dead may still be told,
-# unless a person has told its cost.
+# A settled row stays as it is, with two exceptions unless its cost was corrected: a row whose process was thought dead
+# may still be settled, and a complete answer may be rejected by the caller's check.
 SETTLE = (
     f"{_INSERT} ON CONFLICT (request_id, attempt) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in ("request_id", "attempt"))
-    + " WHERE attempts.status IN ('pending', 'lost') AND attempts.corrected_ms IS NULL AND excluded.status <> 'pending'"
+    + " WHERE (attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'"
+    " OR attempts.status = 'ok' AND excluded.status = 'rejected') AND attempts.corrected_ms IS NULL"
 )
 
 
@@ -38,9 +40,9 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
         else:
             db.execute(SETTLE, entry.row.values())
             outcomes.append(None)
-    observations.learn(
-        db, [entry.observation for entry in entries if isinstance(entry, Settled) and entry.observation is not None]
-    )
+    observed = [entry.observation for entry in entries if isinstance(entry, Settled)]
+    observations.learn(db, [each for each in observed if isinstance(each, Observation)])
+    check_results.learn(db, [each for each in observed if isinstance(each, CheckResult)])
     return outcomes
 
 

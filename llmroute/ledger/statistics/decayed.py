@@ -1,4 +1,4 @@
-"""Decayed counts: reliability, output lengths and retry tokens.
+"""Decayed counts: reliability, output lengths, verdicts of checks and retry tokens.
 
 Times are UTC milliseconds; a clock that jumps back counts as one that stands still.
 """
@@ -12,6 +12,7 @@ from llmroute.ledger.latency import faded
 from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS
 
 OUTPUT_LENGTH_HALF_LIFE_MS = 30 * 24 * HOUR_MS
+CHECK_HALF_LIFE_MS = 90 * 24 * HOUR_MS
 
 RETRY_TOKENS = 20.0
 TOKENS_PER_SUCCESS = 0.2
@@ -52,6 +53,24 @@ class OutputLengths(NamedTuple):
         """Return both sums as of now."""
         factor = faded(now_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
         return self.answers * factor, self.tokens * factor
+
+
+class CheckCounts(NamedTuple):
+    """How many answers passed a check, and how many were checked, as of `at_ms`."""
+
+    passed: float
+    checked: float
+    at_ms: int
+
+    def joined(self, at_ms: int, *, passed: bool) -> CheckCounts:
+        """Return the counts after one more verdict."""
+        before, checked = self.decayed(at_ms)
+        return CheckCounts(before + passed, checked + 1, max(self.at_ms, at_ms))
+
+    def decayed(self, now_ms: int) -> tuple[float, float]:
+        """Return both counts as of now."""
+        kept = faded(now_ms - self.at_ms, CHECK_HALF_LIFE_MS)
+        return self.passed * kept, self.checked * kept
 
 
 class RetryTokens(NamedTuple):

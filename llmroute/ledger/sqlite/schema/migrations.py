@@ -12,6 +12,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     ATTEMPTS,
     BILLING,
     BUDGETS,
+    CHECKS,
     COARSE,
     CUTS,
     JOBS,
@@ -21,7 +22,7 @@ from llmroute.ledger.sqlite.schema.tables import (
 )
 
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS, JOBS)
+MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS, JOBS, CHECKS)
 
 # The first with STRICT tables, of 2021-11-27.
 OLDEST_SQLITE = (3, 37, 0)

@@ -337,3 +337,17 @@ CREATE TABLE job_lines (
 
 CREATE INDEX job_lines_by_position ON job_lines (job, position);
 """
+
+CHECKS = """
+-- Answers of a model to a task ('' where there was none) that passed the caller's check, and answers that were checked,
+-- faded with a half-life of 90 days, as of `at_ms`.
+CREATE TABLE check_results (
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    task TEXT NOT NULL,
+    passed REAL NOT NULL,
+    checked REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model, task)
+) WITHOUT ROWID;
+"""

@@ -1,0 +1,127 @@
+"""`check=`: a function of the caller's accepts or rejects each response."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llmroute import CheckError, CheckFaultError, LLMRouteError, LLMService, RequestError
+from tests.support.model_server import ModelServer
+from tests.support.shell import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
+
+    from llmroute import LLMResponse
+
+CHEAP, DEAR = "openai/gpt-5.4-mini", "openai/gpt-5.4"
+
+
+class _SignedAnswers(ModelServer):
+    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        self.words = (f"by {body['model']}",)
+        super().answer(handler, body)
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LLMService]:
+    with _SignedAnswers() as server:
+        for name, value in {**server.settings, "LLMROUTE_CONFIG_DIR": str(tmp_path / "llmroute")}.items():
+            monkeypatch.setenv(name, value)
+        made = LLMService()
+        yield made
+        made.close()
+
+
+def _is_dear(response: LLMResponse) -> bool:
+    return response.content == "by gpt-5.4"
+
+
+def _raises(response: LLMResponse) -> None:
+    if not _is_dear(response):
+        raise ValueError("no\x1b[2J good")
+
+
+async def _later(response: LLMResponse) -> bool:
+    await asyncio.sleep(0)
+    return _is_dear(response)
+
+
+@pytest.mark.parametrize("check", [_is_dear, _raises])
+def test_a_rejected_response_is_followed_by_the_next_model(service: LLMService, check: Any, tmp_path: Path) -> None:
+    response = service.generate_sync("hi", model=CHEAP, fallback=DEAR, check=check)
+    assert response.content == "by gpt-5.4"
+    assert [attempt.status for attempt in response.attempts] == ["rejected", "ok"]
+    costs = [attempt.cost_usd for attempt in response.attempts]
+    assert response.cost_usd == pytest.approx(sum(cost or 0 for cost in costs))
+    assert [row["status"] for row in rows(tmp_path)] == ["rejected", "ok"]
+
+
+@pytest.mark.parametrize("check", [_is_dear, _raises, _later])
+def test_awaited_requests_take_checks_of_both_kinds(service: LLMService, check: Any) -> None:
+    response = asyncio.run(service.generate("hi", model=CHEAP, fallback=DEAR, check=check))
+    assert response.content == "by gpt-5.4"
+
+
+def test_where_all_are_rejected_the_error_names_the_reason_without_escapes(service: LLMService) -> None:
+    with pytest.raises(CheckError, match=r"ValueError: no \[2J good") as caught:
+        service.generate_sync("hi", model=CHEAP, enable_fallback=False, check=_raises)
+    assert "\x1b" not in str(caught.value)
+    assert [attempt.status for attempt in caught.value.attempts] == ["rejected"]
+
+
+def test_a_fault_of_the_check_carries_the_response(service: LLMService, tmp_path: Path) -> None:
+    def broken(_response: LLMResponse) -> bool:
+        raise CheckFaultError("the test runner is missing")
+
+    with pytest.raises(CheckFaultError, match="the test runner is missing") as caught:
+        service.generate_sync("hi", model=CHEAP, fallback=DEAR, check=broken)
+    assert caught.value.response is not None
+    assert caught.value.response.content == "by gpt-5.4-mini"
+    assert [row["status"] for row in rows(tmp_path)] == ["ok"]
+
+
+def test_an_asynchronous_check_of_a_blocking_call_is_refused(service: LLMService) -> None:
+    with pytest.raises(RequestError, match="asynchronous"):
+        service.generate_sync("hi", model=CHEAP, check=_later)
+
+
+def test_a_cancelled_check_leaves_the_answer_settled(service: LLMService, tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        started = asyncio.Event()
+
+        async def endless(_response: LLMResponse) -> bool:
+            started.set()
+            await asyncio.sleep(60)
+            return True
+
+        task = asyncio.ensure_future(service.generate("hi", model=CHEAP, check=endless))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert [(row["status"], row["cost_basis"]) for row in rows(tmp_path)] == [("ok", "reported")]
+
+
+def test_many_requests_are_checked_each(service: LLMService, tmp_path: Path) -> None:
+    requests = [{"prompt": f"p{number}", "model": CHEAP, "fallback": DEAR, "check": _later} for number in range(12)]
+
+    async def contents() -> list[str]:
+        results = [result async for result in service.generate_many(requests, jobs=4)]
+        return [result.response.content for result in results if result.response]
+
+    assert asyncio.run(contents()) == ["by gpt-5.4"] * 12
+    assert sorted(row["status"] for row in rows(tmp_path)) == ["ok"] * 12 + ["rejected"] * 12
+
+
+def test_a_check_must_be_a_function_and_a_stream_takes_none(service: LLMService) -> None:
+    with pytest.raises(RequestError, match="not a function"):
+        service.generate_sync("hi", model=CHEAP, check="true")  # type: ignore[arg-type]
+    with pytest.raises(LLMRouteError, match="stream"):
+        list(service.stream_sync("hi", model=CHEAP, check=_is_dear))
