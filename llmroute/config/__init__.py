@@ -13,7 +13,7 @@ from llmroute.config.provider_settings import ProviderSettings, is_header
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.text.suggest import nearest
-from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES
+from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES, WARN_AT
 from llmroute.types.values import Value
 
 FILE: Final = "config.toml"
@@ -66,6 +66,7 @@ class Config(Value):
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 (a tuple)
     models: dict[str, Any] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    warn_at: float = WARN_AT
     notice: str | None = None
 
     def with_api_keys(self, keys: Mapping[str, str]) -> "Config":
@@ -144,6 +145,7 @@ def load(
         timeouts=Timeouts(**stored.get("timeouts", {})),
         models=stored.get("models", {}),
         limits=tuple(_limits(stored.get("budgets", {}))),
+        warn_at=stored.get("budgets", {}).get("warn_at", WARN_AT),
         notice=settings.notice,
     )
 

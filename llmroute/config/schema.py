@@ -58,6 +58,7 @@ class CapsTable(_Table):
 class BudgetsTable(CapsTable):
     """[budgets], with [budgets.workspaces.NAME] for one workspace."""
 
+    warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
     workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
 
 

@@ -36,6 +36,10 @@ class BudgetStatus(NamedTuple):
         """By how much the cap is exceeded, as after it was lowered."""
         return max(-self.left_picousd, 0)
 
+    def is_near(self, warn_at: float) -> bool:
+        """Whether at least the share `warn_at` of the cap is spent."""
+        return 0 < self.cap.cap_picousd * warn_at <= self.spent_picousd
+
 
 def describe(standing: BudgetStatus) -> str:
     """Describe the status of a cap for messages."""
@@ -51,6 +55,12 @@ def describe(standing: BudgetStatus) -> str:
         f"the budget{scope} of {dollars(cap.cap_picousd)} {per} has {dollars(max(standing.left_picousd, 0))} left"
         f" ({dollars(standing.spent_picousd)} spent, {dollars(standing.reserved_picousd)} reserved{reset})"
     )
+
+
+def near_cap_warning(status: BudgetStatus) -> str:
+    """Return the warning that most of a cap is spent."""
+    percent = status.spent_picousd * 100 // status.cap.cap_picousd
+    return f"warning: {percent}% of a budget is spent: {describe(status)}"
 
 
 def dollars(picousd: int) -> str:

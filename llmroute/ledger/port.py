@@ -129,6 +129,9 @@ class LedgerPort(Protocol):
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
         """Whether a provider has a retry token left."""
 
+    def claim_budget_warnings(self, caps: Sequence[Cap], warn_at: float, patience: LockTimeout) -> list[BudgetStatus]:
+        """Return the caps of which the share `warn_at` is spent, each once in its window, whichever process asks."""
+
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""
 

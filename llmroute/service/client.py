@@ -101,6 +101,7 @@ class LLMService:
             self._note,
             ledger,
             limits=self.config.limits,
+            warn_at=self.config.warn_at,
             wait_s=self.config.timeouts.ledger_s,
         )
         self._trace = trace or _log_step

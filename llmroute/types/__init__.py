@@ -45,6 +45,8 @@ from llmroute.types.values import Answered, Value
 
 DEFAULT_PREFERENCE = 0.9
 """What the scores of the default provider's models are multiplied by, unless configured."""
+WARN_AT = 0.8
+"""The share of a cap at which a warning is printed, unless configured."""
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 Strategy = Literal[
@@ -65,6 +67,7 @@ __all__ = [
     "PICO_PER_USD",
     "SERVICE_TIERS",
     "STRATEGIES",
+    "WARN_AT",
     "AnswerSchema",
     "Answered",
     "Attachment",

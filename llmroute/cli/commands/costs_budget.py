@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,14 +10,10 @@ from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, epilog
+from llmroute.cli.output.budgets import budgets_as_json, budgets_as_text
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import cell, columns, fitted, money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
-from llmroute.types import PICO_PER_USD
-
-if TYPE_CHECKING:
-    from llmroute.ledger.budgets import BudgetStatus
 
 LIFTED = "none"
 MOST_USD = 1_000_000
@@ -38,11 +33,12 @@ def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
         from llmroute.planning.settings import load
         from llmroute.service.costs.maintenance import standings
 
-        found = standings(load())
+        config = load()
+        found = standings(config)
         if as_json:
-            write_json({"budgets": [_as_json(standing) for standing in found]})
+            write_json({"budgets": budgets_as_json(found, config.warn_at)})
         elif found:
-            write_text(_as_text(found, terminal_width()))
+            write_text(budgets_as_text(found, terminal_width(), config.warn_at))
         else:
             write_text("no budget is set (llmroute costs budget set --month 20)\n")
 
@@ -94,45 +90,3 @@ def _amount(period: str, text: str) -> float | int | None:
     if not 0 <= usd <= MOST_USD:
         raise RequestError(f"--{period}: {text!r} is no amount of USD from 0 to {MOST_USD:,}", hint="none lifts a cap")
     return int(usd) if usd.is_integer() else usd
-
-
-def _as_json(standing: BudgetStatus) -> dict[str, Any]:
-    cap = standing.cap
-    return {
-        "period": cap.period,
-        "workspace": cap.workspace or None,
-        "cap_usd": cap.cap_picousd / PICO_PER_USD,
-        "spent_usd": standing.spent_picousd / PICO_PER_USD,
-        "reserved_usd": standing.reserved_picousd / PICO_PER_USD,
-        "left_usd": max(standing.left_picousd, 0) / PICO_PER_USD,
-        "over_usd": standing.over_picousd / PICO_PER_USD,
-        "resets": None if cap.end_ms is None else _local(cap.end_ms).isoformat(),
-    }
-
-
-def _as_text(found: list[BudgetStatus], width: int | None) -> str:
-    rows = [
-        [
-            cell(standing.cap.workspace) or "all",
-            standing.cap.period,
-            *(
-                money(picousd / PICO_PER_USD)
-                for picousd in (standing.cap.cap_picousd, standing.spent_picousd, standing.reserved_picousd)
-            ),
-            _left(standing),
-            "never" if standing.cap.end_ms is None else f"{_local(standing.cap.end_ms):%Y-%m-%d %H:%M}",
-        ]
-        for standing in found
-    ]
-    head = ("workspace", "per", "cap", "spent", "reserved", "left", "starts anew")
-    numbers = (2, 3, 4, 5)
-    return columns(head, rows, numbers) if width is None else fitted(head, rows, 0, width, numbers)
-
-
-def _left(standing: BudgetStatus) -> str:
-    left = money(max(standing.left_picousd, 0) / PICO_PER_USD)
-    return f"{left} (over by {money(standing.over_picousd / PICO_PER_USD)})" if standing.over_picousd else left
-
-
-def _local(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()

@@ -10,14 +10,17 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
-from llmroute.cli.errors import failures, say
+from llmroute.cli.errors import error_text, failures, say
+from llmroute.cli.output.budgets import budgets_as_json
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import cell, flowing, money
 from llmroute.cli.output.terminal import terminal_width
+from llmroute.errors import LedgerError
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
+    from llmroute.ledger.budgets import BudgetStatus
     from llmroute.service.health import Health
 
 
@@ -56,12 +59,25 @@ def health(
             return
         service = LLMService(note=say)
         found = service.probe(tuple(provider or ()))
+        budgets = _budgets(service.config)
         if as_json:
-            write_json({"providers": {name: _as_json(one) for name, one in found.items()}})
+            told = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
+            write_json({"providers": {name: _as_json(one) for name, one in found.items()}, "budgets": told})
         else:
-            write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config)}"))
+            write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config, budgets)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
             raise typer.Exit(exit_codes.TRY_LATER)
+
+
+def _budgets(config: Config) -> list[BudgetStatus] | None:
+    """Return the caps and what is spent; None where the ledger cannot be read, which is reported."""
+    from llmroute.service.costs.maintenance import standings
+
+    try:
+        return standings(config)
+    except LedgerError as error:
+        say(f"warning: {error_text(error)}")
+        return None
 
 
 def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
@@ -103,8 +119,10 @@ def _as_text(found: dict[str, Health]) -> str:
     return flowing(("provider", "status", "latency", "models", ""), rows, terminal_width(), numbers=(2, 3))
 
 
-def _setup(config: Config) -> str:
+def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:
     """Return the paths of the configuration and the ledger, the routing defaults and the budgets."""
+    from llmroute.ledger.budgets import near_cap_warning
+
     path = config.config_dir / "config.toml"
     caps = [
         f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
@@ -119,6 +137,7 @@ def _setup(config: Config) -> str:
         ["workspace", cell(config.workspace) if config.workspace else "none"],
         ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
     ]
+    rows += [["", cell(near_cap_warning(status))] for status in budgets or () if status.is_near(config.warn_at)]
     if not any(settings.api_key for settings in config.providers.values()):
         rows.append(["next", "export ANTHROPIC_API_KEY=... (or OPENAI_, MISTRAL_, TOGETHER_), or: ollama serve"])
     return flowing(("", ""), rows, terminal_width()).lstrip("\n")

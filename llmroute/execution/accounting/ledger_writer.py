@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
 from llmroute.execution.accounting.budget import Reservation
+from llmroute.execution.accounting.budget_warnings import BudgetWarnings
 from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.execution.operations import Begin, Settle
 from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger.stats import Observation
+from llmroute.types import WARN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,18 +60,20 @@ class LedgerWriter:
     `limits` are the caps of the configuration: under a cap, no attempt is sent whose row cannot be written first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (settings of the configuration, by name)
         self,
         path: Path,
         warn: Callable[[str], None],
         ledger: LedgerPort | None = None,
         *,
         limits: Sequence[Limit] = (),
+        warn_at: float = WARN_AT,
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self.access = LedgerAccess(path, ledger, capped=bool(limits), wait_s=wait_s)
         self._warn = warn
         self._limits = tuple(limits)
+        self._budget_warnings = BudgetWarnings(self.access, limits, warn_at, warn)
         self._warned = False
         self._spooled: set[tuple[str, int]] = set()
 
@@ -132,7 +137,9 @@ class LedgerWriter:
                     draft.reservation.release()
             return None
         written = iter(outcomes)
-        return [self._outcome(draft, written) for draft in drafts]
+        results = [self._outcome(draft, written) for draft in drafts]
+        self._budget_warnings.after([operation.row for operation in operations if isinstance(operation, Settle)])
+        return results
 
     def _outcome(self, draft: _PendingWrite, written: Iterator[LedgerError | Refusal | None]) -> LedgerOutcome:
         """Return the outcome of an operation; takes one from `written` where the ledger was asked."""
@@ -246,7 +253,8 @@ class LedgerWriter:
         from llmroute.ledger import spool
 
         row = operation.row
-        lesson = operation.lesson if isinstance(operation, Settle) else None
+        observed = operation.lesson if isinstance(operation, Settle) else None
+        lesson = observed if isinstance(observed, Observation) else None
         effort = None if lesson is None or lesson.output_tokens is None else lesson.effort
         self.access.let_go(why)
         reason = "" if why is None else f": {why.message}"

@@ -158,6 +158,22 @@ def test_a_cap_that_was_passed_reads_alike_in_text_and_json(server: ModelServer,
     assert "over" not in kept
 
 
+def test_most_of_a_cap_is_warned_of_once_and_shown_by_health(server: ModelServer, tmp_path: Path) -> None:
+    asked = ("gen", "hi", "-m", MODEL, "--max-tokens", "20")
+    assert run(*asked, home=tmp_path, **server.settings).err == ""
+    (first,) = rows(tmp_path)
+    configure(tmp_path, f"[budgets]\nwarn_at = 0.015\nmonth = {first['cost_usd'] * 100}\n")
+    assert "warning" not in run("health", home=tmp_path).out
+    ran = run(*asked, home=tmp_path, **server.settings)
+    assert (ran.code, len(ran.err.splitlines())) == (0, 1)
+    assert re.match(r"(llmroute: )?warning: 2% of a budget is spent: the budget of \$\d.*resets on", ran.err), ran.err
+    assert run(*asked, home=tmp_path, **server.settings).err == ""
+    assert "warning: 3% of a budget is spent" in " ".join(run("health", home=tmp_path).out.split())
+    told = json.loads(run("health", "--json", home=tmp_path).out)["budgets"]
+    assert told == json.loads(run("costs", "budget", "--json", home=tmp_path).out)["budgets"]
+    assert [one["warning"] for one in told] == [True]
+
+
 def test_a_process_that_is_killed_has_its_call_lost_at_its_worst(server: ModelServer, tmp_path: Path) -> None:
     server.pause_s = 30
     process = start("gen", "hi", "-m", MODEL, "--budget", "0.01", home=tmp_path, **server.settings)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.cells import cell_len
 
-from llmroute.cli.output.tables import money
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.pseudo_terminal import run_on_terminal, without_escapes
-from tests.support.shell import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,11 +73,3 @@ def test_bars_are_no_longer_than_columns_allow(columns: int, home: Path) -> None
     bars = [line for line in without_escapes(seen.text).splitlines() if "█" in line]
     assert bars
     assert max(map(cell_len, bars)) <= columns
-
-
-def test_an_exceeded_cap_is_the_same_in_text_and_json(home: Path) -> None:
-    (cap,) = [one for one in json.loads(run("costs", "budget", "--json", home=home).out)["budgets"] if one["workspace"]]
-    assert cap["left_usd"] == 0
-    assert cap["over_usd"] == pytest.approx(0.0046)
-    (line,) = [line for line in run("costs", "budget", home=home).out.splitlines() if cap["workspace"] in line]
-    assert f"$0.00 (over by {money(cap['over_usd'])})" in line

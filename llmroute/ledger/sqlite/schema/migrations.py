@@ -19,10 +19,23 @@ from llmroute.ledger.sqlite.schema.tables import (
     LENGTHS,
     MEMORY,
     TROUBLE,
+    WARNINGS,
 )
 
 # Each entry brings a ledger one version further and is never edited once released.
-MIGRATIONS: tuple[str, ...] = (ATTEMPTS, MEMORY, BUDGETS, COARSE, TROUBLE, BILLING, CUTS, LENGTHS, JOBS, CHECKS)
+MIGRATIONS: tuple[str, ...] = (
+    ATTEMPTS,
+    MEMORY,
+    BUDGETS,
+    COARSE,
+    TROUBLE,
+    BILLING,
+    CUTS,
+    LENGTHS,
+    JOBS,
+    CHECKS,
+    WARNINGS,
+)
 
 # The first with STRICT tables, of 2021-11-27.
 OLDEST_SQLITE = (3, 37, 0)

@@ -290,6 +290,18 @@ INSERT INTO output_lengths
     GROUP BY 1, 2, 3, 4;
 """
 
+WARNINGS = """
+CREATE TABLE budget_warnings (
+    -- The cap and the window of the last warning that most of a cap is spent.
+    period TEXT NOT NULL,
+    -- Empty for the cap on all calls.
+    workspace TEXT NOT NULL,
+    window_start_ms INTEGER NOT NULL,
+    cap_picousd INTEGER NOT NULL,
+    PRIMARY KEY (period, workspace)
+) STRICT, WITHOUT ROWID;
+"""
+
 JOBS = """
 CREATE TABLE jobs (
     -- A job at the batch API of a provider; `ledger.jobs.Job` says what each column means.
