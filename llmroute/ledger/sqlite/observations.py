@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.ledger.latency import Latency, first
-from llmroute.ledger.sqlite import check_results
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
-from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, CheckCounts, OutputLengths, Reliability, RetryTokens
 from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, evidence, output_lengths
-from llmroute.ledger.stats import Observation, StatsSnapshot
+from llmroute.ledger.stats import CheckResult, Observation, StatsSnapshot
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,9 +32,7 @@ def recall(db: sqlite3.Connection, *, bucket: int, task: str = "", now_ms: int) 
     reliabilities = {}
     for provider, model, *counts in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         reliabilities[provider, model] = Reliability(*counts).decayed(now_ms)
-    return StatsSnapshot(
-        latencies, lengths, reliabilities, open_breakers(db, now_ms), check_results.read(db, task, now_ms)
-    )
+    return StatsSnapshot(latencies, lengths, reliabilities, open_breakers(db, now_ms), _check_results(db, task, now_ms))
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
@@ -138,3 +135,21 @@ def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Observation])
         for lesson in own:
             known = known.joined(lesson.at_ms, succeeded=bool(lesson.succeeded))
         db.execute("INSERT OR REPLACE INTO reliabilities VALUES (?, ?, ?, ?, ?)", (*key, *known))
+
+
+def _check_results(db: sqlite3.Connection, task: str, now_ms: int) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return passed and checked answers to a task by (provider, model), faded to now."""
+    rows = db.execute("SELECT provider, model, passed, checked, at_ms FROM check_results WHERE task = ?", (task,))
+    return {(provider, model): CheckCounts(*counts).decayed(now_ms) for provider, model, *counts in rows}
+
+
+def learn_check_results(db: sqlite3.Connection, results: Iterable[CheckResult]) -> None:
+    """Take in the verdicts of checks, in their order."""
+    for result in results:
+        key = (result.provider, result.model, result.task)
+        row = db.execute(
+            "SELECT passed, checked, at_ms FROM check_results WHERE provider = ? AND model = ? AND task = ?", key
+        ).fetchone()
+        counts = CheckCounts(*row) if row else CheckCounts(0.0, 0.0, result.at_ms)
+        joined = counts.joined(result.at_ms, passed=result.passed)
+        db.execute("INSERT OR REPLACE INTO check_results VALUES (?, ?, ?, ?, ?, ?)", (*key, *joined))
