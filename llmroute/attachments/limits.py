@@ -28,6 +28,7 @@ class Limits(NamedTuple):
         images: media types of images.
         animated: those of them that may have several frames.
         image_urls, pdf_urls: whether it fetches them.
+        pdfs: whether it takes PDFs.
         image_bytes, image_base64_bytes: of each image, as it is and as it is sent.
         image_pixels: of each side.
         image_patches: squares of 32 pixels of each image.
@@ -42,6 +43,7 @@ class Limits(NamedTuple):
     images: frozenset[str] = frozenset((PNG, JPEG, GIF, WEBP))
     animated: frozenset[str] = frozenset()
     image_urls: bool = True
+    pdfs: bool = True
     pdf_urls: bool = False
     image_bytes: int | None = None
     image_base64_bytes: int | None = None
@@ -75,8 +77,8 @@ LIMITS: Final = {
         request_bytes=32 * MIB,
     ),
     "mistral": Limits(pdf_urls=True, image_bytes=10 * MIB, image_pixels=10_000, pdf_bytes=10 * MIB),
-    "together": Limits(),
-    "ollama": Limits(images=frozenset((PNG, JPEG, WEBP)), image_urls=False),
+    "together": Limits(pdfs=False),
+    "ollama": Limits(images=frozenset((PNG, JPEG, WEBP)), image_urls=False, pdfs=False),
 }
 """By provider; one that is not listed takes no attachments."""
 
@@ -90,6 +92,17 @@ def why_unfit(model: ModelConfig, attachments: Sequence[AttachmentFacts], text_b
     if limits is None:
         return "takes no attachments"
     return next(_misses(limits, sent, text_bytes, large=(model.context_window or 0) >= LARGE_WINDOW), None)
+
+
+def refusing(attachments: Sequence[AttachmentFacts], text_bytes: int) -> frozenset[tuple[str, bool]]:
+    """Return the providers that do not take these attachments, each with whether for models with a large window."""
+    sent = [one for one in attachments if one.kind != "text"]
+    return frozenset(
+        (provider, large)
+        for provider, limits in LIMITS.items()
+        for large in (False, True)
+        if next(_misses(limits, sent, text_bytes, large=large), None)
+    )
 
 
 def base64_bytes(size_bytes: int) -> int:
@@ -136,6 +149,8 @@ def _image_misses(limits: Limits, one: AttachmentFacts, side: int | None) -> Ite
 
 def _pdf_misses(limits: Limits, pdfs: Sequence[AttachmentFacts], most_pages: int | None) -> Iterator[str]:
     for one in pdfs:
+        if not limits.pdfs:
+            yield f"takes no PDFs ({one.name})"
         if one.url and not limits.pdf_urls:
             yield f"does not fetch PDFs: download {one.name} and attach the file"
         if one.encrypted and not limits.encrypted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import log2
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmroute.planning.planner import Planner
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan, RankedCandidate
+    from llmroute.routing.token_estimate import PromptSize
 
 MAX_AGE_S = 1.0
 # After a failure, which may have opened a circuit; not at once, because concurrent requests often fail together.
@@ -187,7 +188,16 @@ def _sized(planner: Planner, plan: Plan, request: RenderedRequest) -> Plan:
 
 def _key(request: RenderedRequest) -> Hashable:
     options = request.options
-    size_step = int(log2(request.size.expected_input) / SIZE_STEP)
+    size_step = int(log2(request.size.typical_input) / SIZE_STEP)
     stop = tuple(options.stop) if isinstance(options.stop, list) else options.stop
-    attached = tuple(replace(one, name="") for one in request.size.attachments)
+    attached = _attached(request.size)
     return _key_options(options), options.fallbacks, stop, options.check is not None, size_step, attached
+
+
+def _attached(size: PromptSize) -> Hashable:
+    """Return what attachments ask of a model, and which providers do not take them."""
+    if not size.capabilities:
+        return None
+    from llmroute.attachments.limits import refusing
+
+    return size.capabilities, refusing(size.attachments, size.worst_input)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmroute.attachments.limits import MIB, why_unfit
+from llmroute.attachments.limits import LIMITS, MIB, refusing, why_unfit
 from llmroute.types import AttachmentFacts, ModelConfig
 
 
@@ -42,6 +42,8 @@ CASES = [
     ("mistral", [image(width=10_000)], [image(width=10_001)], "10000 pixels"),
     ("mistral", [document(url=True)], [document(size_bytes=11 * MIB)], "PDFs of at most 10 MiB"),
     ("together", [image(url=True)], [image(media_type=GIF, animated=True)], "no animated images"),
+    ("together", [image()], [document()], "takes no PDFs (b.pdf)"),
+    ("ollama", [image()], [document()], "takes no PDFs (b.pdf)"),
     ("ollama", [image()], [image(url=True)], "does not fetch URLs: download a.png"),
     ("ollama", [image(media_type="image/webp")], [image(media_type=GIF)], "takes no image/gif"),
     ("builtin", [], [image()], "takes no attachments"),
@@ -61,6 +63,19 @@ def test_a_provider_takes_what_is_within_its_limits(
 def test_a_large_window_takes_more() -> None:
     assert why_unfit(model("anthropic", 1_000_000), [image()] * 600, 0) is None
     assert why_unfit(model("anthropic", 1_000_000), [document(pages=601)], 0) is not None
+
+
+def test_the_providers_that_refuse_are_those_whose_models_are_unfit() -> None:
+    for sent in ([image(width=9_000)], [document(pages=300)], [image(url=True), document(url=True)], [image()]):
+        expected = {
+            (provider, large)
+            for provider in LIMITS
+            for large in (False, True)
+            if why_unfit(model(provider, 1_000_000 if large else 9_999), sent, 9)
+        }
+        assert refusing(sent, 9) == expected
+    assert ("anthropic", False) in refusing([document(pages=300)], 9)
+    assert ("anthropic", True) not in refusing([document(pages=300)], 9)
 
 
 def test_text_is_part_of_the_prompt_and_has_no_limits_of_its_own() -> None:

@@ -13,17 +13,21 @@ import pytest
 
 from llmroute.bulk import worker_pool
 from llmroute.errors import BudgetExceededError, DeadlineError, RequestError
+from llmroute.execution.prepare import RequestFactory
 from llmroute.execution.timeouts import AttemptTime
 from llmroute.request.options import Options
 from llmroute.routing import fallback
+from tests.support.attached_files import png
 from tests.support.fault_server import Pause, Reset, serving
-from tests.support.provider_servers import OPENAI, House, anthropic_answer, openai_answer, openai_error
+from tests.support.provider_servers import ANTHROPIC, OPENAI, House, anthropic_answer, openai_answer, openai_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.planning.planner import Planner
+    from llmroute.request.rendered import RenderedRequest
     from tests.support.fault_server import Received, Script
 
 
@@ -246,6 +250,28 @@ def test_similar_requests_share_a_plan_and_have_their_own_costs(tmp_path: Path) 
     assert all(result.response for result in results)
     reserved = house.rows("reserved_picousd")
     assert len(set(reserved)) == 3, "each prompt's own worst case"
+
+
+def test_similar_attachments_share_a_plan_and_one_that_a_provider_refuses_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = []
+    plan_one = RequestFactory.planner
+
+    def counted(self: RequestFactory, request: RenderedRequest, **how: Any) -> Planner:
+        planned.append(request)
+        return plan_one(self, request, **how)
+
+    monkeypatch.setattr(RequestFactory, "planner", counted)
+    monkeypatch.setattr("llmroute.bulk.plan_cache.MAX_AGE_S", 60.0)
+    with serving(lambda _received: [openai_answer()]) as openai, serving(lambda _: [anthropic_answer()]) as anthropic:
+        house = House(tmp_path, openai=openai, anthropic=anthropic)
+        images = [png(8_100, 9), *(png(540 + number, 360) for number in range(6))]
+        listed = {"prompt": "x", "fallback": [ANTHROPIC, OPENAI]}
+        requests = [{**listed, "attachments": [image]} for image in images]
+        results = asyncio.run(gathered(house, requests, jobs=1))
+    assert [result.response.provider for result in results if result.response] == ["openai", *["anthropic"] * 6]
+    assert len(planned) == 2
 
 
 def test_an_attempt_that_ends_before_it_is_sent_frees_its_place(
