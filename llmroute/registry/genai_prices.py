@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 DATA_URL = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data_slim.json"
 """URL of the data, MIT licensed."""
@@ -23,30 +23,52 @@ _MAX_DECIMALS = -6  # a millionth of a USD per million tokens is one pico-USD pe
 def price_rows(prices: Any, variants: Any = None) -> list[dict[str, Any]]:
     """Convert the `prices` of a model to catalogue rows, oldest first, in USD per million tokens.
 
-    `variants` are its `price_variants`; those of a service tier are added to the newest row.
+    `variants` are its `price_variants`; each row has the prices of the service tiers of its time.  A tier that is first
+    priced in the time of a row belongs to the whole row; a changed price of a tier begins a row of its own.
 
     Raises:
         ValueError: the catalogue cannot represent the structure, a condition or the precision of a price.
     """
     rows = _dated_rows(prices)
-    if tiers := _service_tiers(variants):
-        rows[-1]["service_tiers"] = tiers
-    return rows
+    tiers = _tier_prices(variants)
+    changes = {later.first_day for name in tiers for later in tiers[name][1:]}
+    days = sorted({row.get("valid_from", "") for row in rows} | changes)
+    split = []
+    for day, end in zip(days, [*days[1:], None], strict=True):
+        row = next((row for row in reversed(rows) if row.get("valid_from", "") <= day), rows[0])
+        row = ({"valid_from": day} if day else {}) | {key: row[key] for key in row if key != "valid_from"}
+        if of_row := _tiers_before(end, tiers):
+            row["service_tiers"] = of_row
+        split.append(row)
+    return split
 
 
-def _service_tiers(variants: Any) -> dict[str, dict[str, Any]]:
-    """Return the newest prices by the name of the service tier in responses."""
-    found = {}
+class _TierPrice(NamedTuple):
+    """A price of a service tier from a day (ISO) on, empty where it has none."""
+
+    first_day: str
+    price: dict[str, Any]
+
+
+def _tier_prices(variants: Any) -> dict[str, list[_TierPrice]]:
+    """Return the prices by the name of the service tier in responses, oldest first."""
+    found: dict[str, list[_TierPrice]] = {}
     for variant in sorted(variants or (), key=_first_day):
         when, prices = variant["when"], variant["prices"]
         if prices and len(when) == 1 and when.keys() <= _TIER_KEYS:
             (tier,) = when.values()
-            found[str(tier)] = _price_row(prices)
+            found.setdefault(str(tier), []).append(_TierPrice(_first_day(variant), _price_row(prices)))
     return found
 
 
 def _first_day(variant: Any) -> str:
     return str((variant.get("constraint") or {}).get("start_date", ""))
+
+
+def _tiers_before(day: str | None, tiers: dict[str, list[_TierPrice]]) -> dict[str, dict[str, Any]]:
+    """Return the newest price of each tier that begins before a day; None is no end."""
+    begun = {name: [one for one in dated if day is None or one.first_day < day] for name, dated in tiers.items()}
+    return {name: dated[-1].price for name, dated in begun.items() if dated}
 
 
 def _dated_rows(prices: Any) -> list[dict[str, Any]]:

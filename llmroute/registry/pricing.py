@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _STANDARD = frozenset(("default", "standard", "auto"))
 _ANYWHERE = frozenset(("", "global", "not_available"))
 _CACHE_KINDS = ("cache_read", "cache_write", "cache_write_1h")
+_KINDS = ("input", "output", *_CACHE_KINDS)
 _WEB_SEARCH = "web_search_requests"
 
 
@@ -112,7 +113,8 @@ def price_on(model: ModelConfig, day: date) -> Price | None:
     """Return the price on a day: the newest one that is valid from then or earlier, None if the model has no price.
 
     After the `valid_until` of that price the current price is unknown.  The price before it is returned if it was
-    higher (a promotion has ended), with doubt "estimated"; otherwise the same price, with doubt "at_least".
+    higher (a promotion has ended), with doubt "estimated"; its service tiers, where they are unknown, are those of the
+    promotion, raised as much.  Otherwise the same price is returned, with doubt "at_least".
     Before the first price is valid, the first price is returned.
     """
     today = day.isoformat()
@@ -120,10 +122,34 @@ def price_on(model: ModelConfig, day: date) -> Price | None:
     newest = begun[-1] if begun else next(iter(model.prices), None)
     if newest is None or newest.valid_until is None or today <= newest.valid_until:
         return newest
-    regular = begun[-2] if len(begun) > 1 else newest
+    before = reversed(begun[:-1])
+    regular = next((price for price in before if (price.input, price.output) != (newest.input, newest.output)), newest)
     if _is_higher(regular, newest):
-        return regular._replace(service_tiers=regular.service_tiers or newest.service_tiers, doubt="estimated")
+        tiers = regular.service_tiers or _scaled_tiers(newest, regular)
+        return regular._replace(service_tiers=tiers, doubt="estimated")
     return newest._replace(doubt="at_least")
+
+
+def _scaled_tiers(promotion: Price, regular: Price) -> tuple[tuple[str, Price], ...]:
+    """Return the prices of service tiers of a promotion, raised as much as the standard price after it."""
+    found = []
+    for name, price in promotion.service_tiers:
+        tiers = tuple(
+            tier._replace(**_scaled(tier, rates_for(promotion, tier.above + 1), rates_for(regular, tier.above + 1)))
+            for tier in price.tiers
+        )
+        found.append((name, price._replace(tiers=tiers, **_scaled(price, promotion, regular))))
+    return tuple(found)
+
+
+def _scaled(rates: Price | PriceTier, promotion: Price | PriceTier, regular: Price | PriceTier) -> dict[str, Any]:
+    """Return rates by kind, each times its regular rate over its rate in the promotion; None where one is unknown."""
+    scaled: dict[str, int | None] = dict.fromkeys(_KINDS)
+    for kind in _KINDS:
+        rate, old, new = getattr(rates, kind), getattr(promotion, kind), getattr(regular, kind)
+        if rate is not None and old and new is not None:
+            scaled[kind] = -(-rate * new // old)
+    return scaled
 
 
 def _is_higher(price: Price, other: Price) -> bool:

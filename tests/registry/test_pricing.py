@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,20 @@ from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
 from llmroute.registry.genai_prices import price_rows
-from llmroute.registry.pricing import cost_picousd, cost_uncached_picousd, price_of_service, price_on, worst_rates
+from llmroute.registry.pricing import (
+    cost_picousd,
+    cost_uncached_picousd,
+    price_of_service,
+    price_on,
+    rates_for,
+    worst_rates,
+)
 from llmroute.registry.row_parser import model_from_row
 from llmroute.types import PICO_PER_USD, ModelConfig, Price, PriceTier, Service, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genai_prices.types import ModelInfo
 
 TODAY = date(2026, 11, 22)
@@ -114,20 +123,48 @@ def first_day(variant: Any) -> str:
 def test_a_cost_by_the_price_of_a_service_tier_equals_the_judge_to_the_last_digit(
     data: st.DataObject, usage: Usage
 ) -> None:
+    """On and after the first day of each price of a tier, and on the day before each change."""
     name = data.draw(st.sampled_from([name for name in published_names() if text_variants(name)]))
-    variants = text_variants(name)
-    variant = data.draw(st.sampled_from(variants))
-    (word,) = variant.when.values()
-    newest = max((one for one in variants if one.when == variant.when), key=first_day)
-    tiers = [
+    info, variants = judge()[name], text_variants(name)
+    word = data.draw(st.sampled_from(variants)).when
+    own = sorted((one for one in variants if one.when == word), key=first_day)
+    begins = [date.fromisoformat(first_day(one) or "2024-01-01") for one in own]
+    changes = [*begins[1:], *(day for day in starts(info.prices) if day > begins[0])]
+    day = data.draw(st.sampled_from([*begins, *changes, *(day - timedelta(1) for day in changes), date(2027, 12, 31)]))
+    row = {"provider": name[0], "id": name[1], "prices": price_rows(published(info.prices), as_published(variants))}
+    price = price_on(model_from_row(row), day)
+    assert price is not None
+    of_tier, known = price_of_service(price, Service(str(*word.values())))
+    assert known
+    valid = [one for one, begin in zip(own, begins, strict=True) if begin <= day]
+    assert cost_picousd(usage, of_tier) == calculated(valid[-1].prices, usage)
+
+
+def starts(prices: Any) -> list[date]:
+    """The first days of the prices of a record."""
+    dated = (one.constraint for one in prices if one.constraint) if isinstance(prices, list) else ()
+    return [constraint.start_date for constraint in dated]
+
+
+def as_published(variants: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
         {"when": dict(one.when), "prices": published(one.prices)}
         | ({"constraint": {"start_date": first_day(one)}} if one.constraint else {})
         for one in variants
     ]
-    row = {"provider": name[0], "id": name[1], "prices": price_rows(published(judge()[name].prices), tiers)}
-    price, known = price_of_service(model_from_row(row).prices[-1], Service(str(word)))
-    assert known
-    assert cost_picousd(usage, price) == calculated(newest.prices, usage)
+
+
+def test_every_row_of_the_catalogue_has_the_service_tiers_of_its_time() -> None:
+    if not shared_models():
+        pytest.skip("the installed genai-prices is not the version that the catalogue was compiled from")
+    compared = 0
+    for model in shared_models():
+        info = judge()[record(model)]
+        prices = price_rows(published(info.prices), as_published(info.price_variants or ()))
+        row = {"provider": model.provider, "id": model.id, "prices": prices}
+        assert model.prices == model_from_row(row).prices, model.name
+        compared += any(price.service_tiers for price in model.prices)
+    assert compared > 40
 
 
 def cost_on(model: ModelConfig, day: date, usage: Usage) -> int:
@@ -244,16 +281,34 @@ def test_a_price_begins_on_its_day() -> None:
     assert [price and price.input for price in inputs] == [680_000, 1_360_000, 1_360_000, 700_000]
 
 
-def test_after_a_promotion_the_price_before_it_holds_as_an_estimate_and_tiers_of_service_stay_priced() -> None:
+def test_after_a_promotion_the_price_before_it_holds_as_an_estimate_and_its_tiers_of_service_rise_as_much() -> None:
     model = ModelRegistry().get_model_config("openai", "gpt-5.6-sol")
     last, after = price_on(model, date(2026, 11, 21)), price_on(model, date(2026, 11, 22))
     assert last is not None
     assert after is not None
     assert (last.input, last.output, last.doubt) == (4_000_000, 20_000_000, None)
     assert (after.input, after.output, after.doubt) == (5_000_000, 30_000_000, "estimated")
-    flex, known = price_of_service(after, Service(tier="flex"))
-    assert (flex.input, flex.doubt, known) == (2_000_000, "estimated", True)
+    for tier, factor in (("flex", 0.5), ("batch", 0.5), ("priority", 2)):
+        price, known = price_of_service(after, Service(tier=tier))
+        assert (price.doubt, known) == ("estimated", True)
+        for prompt in (1000, 300_000):
+            own, standard = rates_for(price, prompt), rates_for(after, prompt)
+            assert (own.input, own.output) == ((standard.input or 0) * factor, (standard.output or 0) * factor)
+            assert own.cache_read == (standard.cache_read or 0) * factor
     assert worst_rates(after, 1000) == (6_250_000, 30_000_000)
+
+
+def test_a_price_that_is_known_to_follow_a_promotion_has_its_own_tiers() -> None:
+    tiers = {"flex": {"input": 1, "output": 2}}
+    prices = [
+        {"input": 5, "output": 9},
+        {"valid_from": "2026-08-01", "valid_until": "2026-08-31", "input": 2, "output": 4, "service_tiers": tiers},
+        {"valid_from": "2026-09-01", "input": 4, "output": 8},
+    ]
+    model = model_from_row({"provider": "openai", "id": "later", "prices": prices})
+    later = price_on(model, date(2026, 9, 1))
+    assert later is not None
+    assert (later.input, later.service_tiers) == (4_000_000, ())
 
 
 @pytest.mark.parametrize("before", [[], [{"input": 1, "output": 2}]])
