@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from llmroute.request.options import Options
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
+    from llmroute.routing.token_estimate import PromptSize
     from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord, Effort
+    from llmroute.types import AttemptRecord
 
 
 class RequestFactory:
@@ -108,31 +109,41 @@ class RequestFactory:
         """Return what can tell which models the local server has now."""
         return self._local_models
 
-    def memory(
+    def candidates(
         self,
-        input_tokens: int = 0,
-        effort: Effort | None = None,
+        size: PromptSize,
         task: str | None = None,
         *,
         patience: LockTimeout | None = None,
         paced: bool = False,
-    ) -> StatsEstimator:
-        """Return what calls have taught of prompts of this size; nothing where there is no ledger yet."""
-        told = self._writer.recall(bucket=bucket(input_tokens), task=task or "", now_ms=now_ms(), patience=patience)
-
+        local_only: bool = False,
+    ) -> Candidates:
+        """Return the models that could serve a prompt of a size, with what earlier calls have taught of them."""
+        snapshot = self._writer.recall(
+            bucket=bucket(size.typical_input), task=task or "", now_ms=now_ms(), patience=patience
+        )
         registry = self.registry
 
-        def class_speed(provider: str, model: str, of_effort: str) -> Speed | None:
+        def class_speed(provider: str, model: str, effort: str) -> Speed | None:
             found = registry.get_model_config(provider, model)
-            return registry.expected_speed(found, of_effort or expected_effort(found, None))
+            return registry.expected_speed(found, effort or expected_effort(found, None))
 
-        return StatsEstimator(
-            told,
-            self._endpoints.fingerprint,
+        endpoints = self._endpoints
+        stats = StatsEstimator(
+            snapshot,
+            endpoints.fingerprint,
             class_speed,
-            effort=effort,
+            effort=size.effort,
             paced=paced,
-            difficulty=0.0 if told is None else self._difficulty(told.check_results),
+            difficulty=0.0 if snapshot is None else self._difficulty(snapshot.check_results),
+        )
+        return Candidates(
+            registry,
+            size,
+            stats=stats,
+            why_unusable=endpoints.why_unusable,
+            here=self.local_models(),
+            local_only=local_only,
         )
 
     def _difficulty(self, results: Mapping[tuple[str, str], tuple[float, float]]) -> float:
@@ -148,19 +159,9 @@ class RequestFactory:
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
         """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
-        candidates = Candidates(
-            self.registry,
-            request.size,
-            stats=self.memory(
-                request.size.typical_input,
-                request.prompt.effort,
-                request.options.task_type,
-                patience=patience,
-                paced=paced,
-            ),
-            why_unusable=self._endpoints.why_unusable,
-            here=self.local_models(),
-            local_only=request.options.local_only,
+        options = request.options
+        candidates = self.candidates(
+            request.size, options.task_type, patience=patience, paced=paced, local_only=options.local_only
         )
         return Planner(self._config, self.registry, candidates, now_ms(), self._note)
 

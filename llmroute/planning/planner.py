@@ -153,7 +153,7 @@ class Planner(NamedTuple):
     def _constraints(self, request: RenderedRequest) -> RoutingConstraints:
         config, options = self.config, request.options
         return RoutingConstraints(
-            strategy=options.strategy or config.strategy,
+            strategy=options.strategy or (config.strategy if options.worth_usd is None else RoutingStrategy.BALANCED),
             size=request.size,
             capabilities=options.capabilities() | request.size.capabilities,
             local_only=options.local_only,

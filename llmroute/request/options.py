@@ -248,6 +248,9 @@ class Options(Value):
             raise RequestError("a check needs the complete answer, which a stream does not wait for", option="check")
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
+        if self.worth_usd is not None and (reason := self._no_use_of_worth()) is not None:
+            text = OptionText(Remedy("worth_usd"), " is for the balanced strategy, ", reason)
+            raise RequestError(text, option="worth_usd")
         messages = self._messages()
         attachments = read_attachments(self.attachments, self.attachment_type)
         return Prompt(
@@ -295,6 +298,15 @@ class Options(Value):
                 text = f": {printable(value)} is not {declared.kind.expected}"
                 raise RequestError(OptionText(Remedy(option), text), option=option)
             declared.check(option, value)
+
+    def _no_use_of_worth(self) -> str | None:
+        """Return why the balanced score chooses no model; None if it does."""
+        if self.strategy in ("cost_optimized", "latency_optimized"):
+            return f"and the strategy is {self.strategy}"
+        named = next((name for name in ("model", "chain") if getattr(self, name)), None)
+        if named is None and self.fallback and not (self.provider or self.strategy):
+            named = "fallback"
+        return None if named is None else OptionText("and ", Remedy(named), " chooses the model")
 
     def _messages(self) -> tuple[Message, ...]:
         if self.messages is not None and self.prompt:

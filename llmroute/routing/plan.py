@@ -133,11 +133,14 @@ class RoutingConstraints(NamedTuple):
 
 
 class RankedCandidate(NamedTuple):
-    """A candidate that can serve the request, with its score; lower is better, in the unit of the strategy."""
+    """A candidate that can serve the request, with its score; lower is better, in the unit of the strategy.
+
+    The score is None where it depends on an unknown price.
+    """
 
     candidate: Candidate
     expected_latency_ms: int
-    score: float
+    score: float | None
     terms: dict[str, float]
 
     @property

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Candidate, RoutingConstraints
 
-# An unknown price is taken to be as dear as this call is ever likely to be, never as nothing.
-UNKNOWN_COST_USD = 1.0
 LEAST_SUCCESS = 0.8
 # Quality is measured to about two points: models in one band are equals.
 QUALITY_BAND = 2
@@ -31,10 +29,13 @@ Terms = dict[str, float]
 
 
 class Score(NamedTuple):
-    """What candidates are sorted by, lower is better; `value` is the strategy's own measure, with its terms."""
+    """What candidates are sorted by, lower is better; `value` is the strategy's own measure, with its terms.
+
+    A measure with an unknown price is None, its terms are those that are known, and it ranks after all known ones.
+    """
 
     rank: tuple[float, ...]
-    value: float
+    value: float | None
     terms: Terms
 
 
@@ -73,24 +74,25 @@ def balanced(candidate: Candidate, constraints: RoutingConstraints) -> Score:
 
     J = c / s + V (1 - p) + W t, with V and W of `constraints.balance`.
     """
-    balance = constraints.balance
-    terms = {
-        "call_usd": _cost_usd(candidate) / candidate.stats.success,
+    balance, cost_usd = constraints.balance, _cost_usd(candidate)
+    terms = {} if cost_usd is None else {"call_usd": cost_usd / candidate.stats.success}
+    terms |= {
         "wrong_answer_usd": balance.wrong_answer_usd * (1 - chance_right(candidate, checked=constraints.checked)),
         "time_usd": balance.second_usd * expected_latency_s(candidate),
     }
     total = _preferred(sum(terms.values()), "default_provider_usd", terms, candidate, constraints)
-    return Score((_steps(total, MONEY_STEP),), total, terms)
+    return Score((float(cost_usd is None), _steps(total, MONEY_STEP)), None if cost_usd is None else total, terms)
 
 
 def cost_optimized(candidate: Candidate, constraints: RoutingConstraints) -> Score:
     """Least expected cost; a model that fails more than one call in five, or never passes, comes after all others."""
-    success = candidate.stats.success
-    terms = {"cost_usd": _cost_usd(candidate), "success": success}
-    cost_usd = _preferred(terms["cost_usd"], "default_provider_usd", terms, candidate, constraints)
-    unknown = candidate.expected_cost_picousd is None
-    late = success < LEAST_SUCCESS or (constraints.checked and rarely_passes(candidate.stats.check_results))
-    return Score((float(late), float(unknown), _steps(cost_usd, MONEY_STEP)), cost_usd, terms)
+    success, cost_usd = candidate.stats.success, _cost_usd(candidate)
+    late = float(success < LEAST_SUCCESS or (constraints.checked and rarely_passes(candidate.stats.check_results)))
+    if cost_usd is None:
+        return Score((late, 1.0), None, {"success": success})
+    terms = {"cost_usd": cost_usd, "success": success}
+    total = _preferred(cost_usd, "default_provider_usd", terms, candidate, constraints)
+    return Score((late, 0.0, _steps(total, MONEY_STEP)), total, terms)
 
 
 def latency_optimized(candidate: Candidate, constraints: RoutingConstraints) -> Score:
@@ -123,9 +125,9 @@ def _before_j(first: float, candidate: Candidate, constraints: RoutingConstraint
     return j._replace(rank=(float(first), *j.rank))
 
 
-def _cost_usd(candidate: Candidate) -> float:
+def _cost_usd(candidate: Candidate) -> float | None:
     cost = candidate.expected_cost_picousd
-    return UNKNOWN_COST_USD if cost is None else cost / PICO_PER_USD
+    return None if cost is None else cost / PICO_PER_USD
 
 
 def _preferred(total: float, name: str, terms: Terms, candidate: Candidate, constraints: RoutingConstraints) -> float:

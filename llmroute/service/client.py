@@ -21,6 +21,7 @@ from llmroute.planning.skipped_models import first_choice_note
 from llmroute.request.fields import check_range
 from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd
 from llmroute.request.rendered import render
+from llmroute.routing.token_estimate import measure
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
@@ -41,15 +42,15 @@ if TYPE_CHECKING:
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.stats import Breaker
+    from llmroute.planning.candidates import Candidates
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.planning.model_stats import StatsEstimator
     from llmroute.registry import ModelRegistry
     from llmroute.request.keywords import Choices
     from llmroute.routing.plan import Plan
     from llmroute.service.async_requests import AsyncRequests
     from llmroute.service.health import Health
     from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord, ServiceTier
+    from llmroute.types import AttemptRecord, Prompt, ServiceTier
 
 
 class LLMService:
@@ -349,9 +350,9 @@ class LLMService:
         here = self.local_models()
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
-    def stats_estimator(self) -> StatsEstimator:
-        """Return the estimates from earlier requests; defaults if there is no ledger yet."""
-        return self._calls.memory()
+    def candidates(self, prompt: Prompt) -> Candidates:
+        """Return what is expected of models for a prompt, from earlier requests and the catalogue."""
+        return self._calls.candidates(measure(prompt))
 
     def resting(self) -> dict[str, Breaker]:
         """Return the providers with an open circuit, each with the one that is open longest."""

@@ -437,6 +437,33 @@ def test_the_balance_of_the_balanced_score_comes_from_the_config_and_from_the_re
     assert best.candidate.quality > plan.entries[0].candidate.quality
 
 
+def test_worth_implies_the_balanced_strategy(house: House) -> None:
+    configured(house, 'strategy = "cost_optimized"\n')
+    assert ask(house.service(**KEYS)).strategy == "cost_optimized"
+    plan = ask(house.service(**KEYS), worth_usd=1000.0)
+    assert plan.strategy == "balanced"
+    assert plan.entries[0].terms["wrong_answer_usd"] > 0
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        ({"model": "haiku"}, "and model chooses the model"),
+        ({"chain": "REVIEW"}, "and chain chooses the model"),
+        ({"fallback": ("haiku",)}, "and fallback chooses the model"),
+        ({"strategy": "cost_optimized"}, "and the strategy is cost_optimized"),
+        ({"strategy": "latency_optimized"}, "and the strategy is latency_optimized"),
+    ],
+)
+def test_worth_is_refused_where_it_has_no_effect(house: House, choices: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        ask(house.service(**KEYS), worth_usd=1.0, **choices)
+    assert str(caught.value) == f"worth_usd is for the balanced strategy, {reason}"
+    assert caught.value.exit_code == 2
+    for allowed in ({"provider": "openai"}, {"strategy": "quality_optimized"}):
+        assert ask(house.service(**KEYS), worth_usd=1.0, **allowed).entries
+
+
 def test_the_old_weights_are_refused_with_the_setting_that_took_their_place(house: House) -> None:
     configured(house, "[weights]\ncost = 1\n")
     with pytest.raises(ConfigError, match=r"config\.toml: weights is replaced by \[balance\]"):

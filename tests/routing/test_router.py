@@ -53,6 +53,22 @@ def test_the_time_of_an_answer_is_that_of_its_first_token_and_of_each_further_on
     assert expected_latency_s(candidate(tokens=300, stats=ModelStats(ttft_s=2.0, s_per_token=0.01))) == 5.0
 
 
+@pytest.mark.parametrize("strategy", ["balanced", "cost_optimized", "quality_optimized"])
+@pytest.mark.parametrize("worth_usd", [0.2, 1000.0])
+def test_an_unknown_price_stays_unknown_and_never_wins_over_a_known_one(strategy: str, worth_usd: float) -> None:
+    unknown = candidate("a/unknown", cost=None, quality=91, stats=ModelStats(ttft_s=0.1))
+    dear = candidate("z/dear", cost=900 * 10**12, quality=91, stats=ModelStats(ttft_s=90.0))
+    made = plan(constraints(strategy, balance=Balance(wrong_answer_usd=worth_usd)), [unknown, dear])
+    assert names(made.entries) == ["z/dear", "a/unknown"]
+    assert made.entries[1].score is None
+    assert not {"call_usd", "cost_usd", "default_provider_usd"} & made.entries[1].terms.keys()
+
+
+def test_balanced_prefers_the_better_of_two_unknown_prices() -> None:
+    worse, better = candidate("a/worse", cost=None, quality=60), candidate("b/better", cost=None, quality=90)
+    assert order(constraints(), worse, better) == ["better", "worse"]
+
+
 def test_balanced_pays_for_quality_within_reason() -> None:
     cheap, good = candidate("a/cheap", cost=10**8, quality=60), candidate("b/good", cost=10**9, quality=90)
     dear = candidate("c/dear", cost=10**12, quality=92)
@@ -76,6 +92,7 @@ def test_the_default_provider_is_preferred_by_a_tenth(strategy: str) -> None:
     assert order(wanted._replace(default_preference=1.0), other, one("openai/mine", 1.03)) == ["other", "mine"]
     [first, _] = plan(wanted, [other, one("openai/mine", 1.03)]).entries
     [preference] = [value for name, value in first.terms.items() if name.startswith("default_provider")]
+    assert first.score is not None
     assert preference == pytest.approx(-first.score / 9)
 
 
@@ -355,8 +372,7 @@ def test_when_cost_counts_free_beats_paid_and_paid_beats_unknown(pool: list[Cand
 @given(pool=candidates(usable=True), strategy=st.sampled_from(STRATEGIES))
 def test_scores_are_sound_numbers(pool: list[Candidate], strategy: str) -> None:
     for each in plan(constraints(strategy), pool).entries:
-        assert each.score == each.score
-        assert abs(each.score) < 1e6
+        assert each.score is None or abs(each.score) < 1e6
         assert each.expected_latency_ms >= 0
 
 

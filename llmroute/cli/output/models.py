@@ -84,10 +84,16 @@ def _cells(one: PricedModel, *, available: bool) -> list[str]:
         *("?" if usd[kind] is None else f"{usd[kind]:g}" for kind in ("input", "output")),
         _tokens(model.context_window),
         _quality(one.expected_quality),
-        "?" if one.expected_latency_ms is None else f"{one.expected_latency_ms / 1000:.1f}s",
+        _seconds(one.expected_latency_ms),
         "".join(letter if word in model.capabilities else "-" for letter, word in _LETTERS.items()),
         "" if one.status == "active" else one.status,
     ]
+
+
+def _seconds(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "?"
+    return f"{milliseconds / 1000:.1f}s" if milliseconds < 10_000 else f"{milliseconds / 1000:.0f}s"  # noqa: PLR2004
 
 
 def _quality(quality: Quality) -> str:

@@ -132,18 +132,19 @@ def _score(entry: RankedCandidate) -> str:
 def _terms(entry: RankedCandidate) -> str:
     """Return the score with its terms; only the balanced one has several, all in USD."""
     terms = entry.terms
-    if "call_usd" not in terms:
+    if "wrong_answer_usd" not in terms:
         return " ".join(f"{name} {value:.3g}" for name, value in terms.items() if name != "reached")
     wrong = 1 - chance_right(entry.candidate, checked=_is_checked(entry))
     parts = [
-        f"{money(terms['call_usd'])} call",
+        f"{money(terms['call_usd'])} call" if "call_usd" in terms else money(None),
         f"{money(terms['wrong_answer_usd'])} for {wrong:.0%} wrong",
         f"{money(terms['time_usd'])} for {_seconds(entry.expected_latency_ms / 1000)}",
     ]
     preference = terms.get("default_provider_usd", 0.0)
     less = f" - {money(-preference)} default provider" if preference else ""
     surplus = f", {terms['surplus']:.0f} surplus capabilities" if "surplus" in terms else ""
-    return f"{money(entry.score)} = {' + '.join(parts)}{less}{surplus}"
+    total = "" if entry.score is None else f"{money(entry.score)} = "
+    return f"{total}{' + '.join(parts)}{less}{surplus}"
 
 
 def _seconds(seconds: float) -> str:

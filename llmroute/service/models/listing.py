@@ -12,15 +12,15 @@ from llmroute.planning.local.model_cache import with_limits
 from llmroute.planning.lookup import named_model
 from llmroute.registry.aliases import unknown_capability
 from llmroute.registry.pricing import price_on
-from llmroute.routing.token_estimate import TYPICAL_OUTPUT_TOKENS
+from llmroute.routing.strategies import expected_latency_s
 from llmroute.text.suggest import nearest
-from llmroute.types import CAPABILITIES, PICO_PER_USD
+from llmroute.types import CAPABILITIES, PICO_PER_USD, Message, Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from llmroute.planning.candidates import Candidates
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.planning.model_stats import StatsEstimator
     from llmroute.registry import ModelRegistry
     from llmroute.registry.expectations import Quality
     from llmroute.service.client import LLMService
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Order = Literal["price", "quality", "latency", "context"]
 _TOKENS = 10**6
+SHORT_PROMPT = Prompt((Message("user", "hi"),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +97,14 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
 
 
 def measured(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
-    """Return them with the latency that calls from this machine have taught, for a prompt and an answer as usual."""
-    stats_of = service.stats_estimator()
-    return [replace(one, expected_latency_ms=_expected_ms(stats_of, one)) for one in found]
+    """Return them with the latency that a plan for a short prompt expects."""
+    candidates = service.candidates(SHORT_PROMPT)
+    return [replace(one, expected_latency_ms=_expected_ms(candidates, one)) for one in found]
 
 
-def _expected_ms(stats_of: StatsEstimator, one: PricedModel) -> int | None:
-    stats = stats_of.of(one.model)
-    if stats.ttft_s is None:
-        return one.expected_latency_ms
-    return round((stats.ttft_s + (stats.s_per_token or 0.0) * TYPICAL_OUTPUT_TOKENS) * 1000)
+def _expected_ms(candidates: Candidates, one: PricedModel) -> int | None:
+    latency_s = expected_latency_s(candidates.of(one.model))
+    return round(latency_s * 1000) if isfinite(latency_s) else None
 
 
 def narrowed(

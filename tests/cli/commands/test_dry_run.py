@@ -119,7 +119,19 @@ def test_an_unknown_price_is_null_and_not_nothing(tmp_path: Path) -> None:
         ).out
     assert (one["expected_cost_usd"], one["worst_cost_usd"]) == (None, None)
     assert (one["quality"], one["quality_basis"]) == (50, "a guess")
-    assert "cost unknown" in text
+    assert (one["score"], set(one["terms"])) == (None, {"wrong_answer_usd", "time_usd"})
+    assert "cost unknown + $" in text
+
+
+def test_models_and_the_plan_expect_the_same_latency_before_and_after_a_call(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        for _ in range(2):
+            planned = {
+                one["model"]: one["expected_latency_ms"] for one in plan(tmp_path, **server.settings)["candidates"]
+            }
+            shown = json.loads(run("models", "openai", "--json", home=tmp_path, **server.settings).out)
+            assert {one["id"]: one["expected_latency_ms"] for one in shown if one["id"] in planned} == planned
+            assert run("gen", "hi", "-m", MODEL, home=tmp_path, **server.settings).code == 0
 
 
 def test_a_plan_of_nobody_is_the_error_that_the_call_would_be(tmp_path: Path) -> None:
