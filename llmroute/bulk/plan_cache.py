@@ -18,7 +18,7 @@ from llmroute.execution.request import deadline_error
 from llmroute.planning.candidates import sized
 from llmroute.request.options import Options
 from llmroute.routing.actions import MAX_ATTEMPTS
-from llmroute.routing.router import exclude
+from llmroute.routing.exclusions import exclude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

@@ -143,6 +143,7 @@ class RequestFactory:
             stats=stats,
             why_unusable=endpoints.why_unusable,
             here=self.local_models(),
+            has_own_address=endpoints.has_own_address,
             local_only=local_only,
         )
 

@@ -9,9 +9,9 @@ from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
 from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_rates
-from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.routing.output_length import output_length
 from llmroute.routing.plan import Candidate
+from llmroute.routing.token_estimate import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.types import BATCH, Service
 from llmroute.worst_case import WorstCase
 
@@ -34,6 +34,7 @@ class Candidates:
     Args:
         why_unusable: returns why a provider cannot be called, None if it can.
         here: the models of the local server.
+        has_own_address: returns whether a provider is called at its own address, not at that of a gateway.
         local_only: send no request to a server on another machine.
     """
 
@@ -45,6 +46,7 @@ class Candidates:
         stats: StatsEstimator,
         why_unusable: Callable[[str], str | None],
         here: LocalModels,
+        has_own_address: Callable[[str], bool],
         local_only: bool = False,
     ) -> None:
         self.why_unusable = why_unusable
@@ -52,6 +54,7 @@ class Candidates:
         self._size = size
         self._stats = stats
         self._here = here
+        self._has_own_address = has_own_address
         self._local_only = local_only
 
     def all(self) -> list[Candidate]:
@@ -96,6 +99,7 @@ class Candidates:
             last_resort=model.provider == LAST_RESORT,
             provider_unusable=unusable is not None and self.why_unusable(model.provider) is not None,
             tiers=_tiers(model, price),
+            any_tier=PROVIDERS[model.provider].service_tiers and not self._has_own_address(model.provider),
         )
         return sized(candidate, self._size)
 
@@ -155,7 +159,9 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
         return candidate._replace(output=output)
     of_tier = price if size.tier is None else price_of_service(price, Service(size.tier))[0]
     # A provider may serve a request at another tier than was asked for, but a batch at that of the batch API only.
-    prices = (of_tier,) if size.tier == BATCH or of_tier is price else (price, of_tier)
+    prices: tuple[Price, ...] = (of_tier,) if size.tier == BATCH or of_tier is price else (price, of_tier)
+    if candidate.any_tier and size.tier is None:
+        prices = (price, *(price_of_service(price, Service(name))[0] for name, _ in price.service_tiers))
     worst = None
     if longest is not None:
         worst = _dearest(cost_uncached_picousd(size.worst_input, longest, one) for one in prices)

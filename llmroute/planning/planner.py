@@ -11,11 +11,11 @@ from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import require_one_of
 from llmroute.routing.cascade import cascade, with_reach
+from llmroute.routing.exclusions import exclude
 from llmroute.routing.parameters import refused
 from llmroute.routing.plan import Balance, Plan, RoutingConstraints, Skip
 from llmroute.routing.router import (
     allowed,
-    exclude,
     keep_order,
     other_provider_second,
     plan,

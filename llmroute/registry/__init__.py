@@ -6,17 +6,16 @@ Heavy imports (pydantic, difflib) are made where they are needed.
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import ModelRetiredError, RequestError
-from llmroute.registry import aliases, lifecycle
+from llmroute.registry import aliases, lifecycle, selection
 from llmroute.registry.catalogue_file import load, shipped_catalogue
 from llmroute.registry.class_or_instance import class_or_instance_method
 from llmroute.registry.expectations import expected_quality, expected_speed
 from llmroute.registry.model_index import ModelIndex
-from llmroute.registry.pricing import rates_on
-from llmroute.types import CAPABILITIES, PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -125,7 +124,9 @@ class ModelRegistry:
             RequestError: no provider is given, and several families have that name.
         """
         try:
-            return aliases.newest_of_family(family, self._active(provider), self._list_price)
+            return aliases.newest_of_family(
+                family, self._active(provider), partial(selection.list_price, day=self.today)
+            )
         except RequestError:
             if provider is None:
                 raise
@@ -148,16 +149,7 @@ class ModelRegistry:
         Raises:
             RequestError: the capability is unknown.
         """
-        if capability is not None and capability not in CAPABILITIES:
-            raise aliases.unknown_capability(capability)
-        limit = None if max_cost_per_1k is None else max_cost_per_1k * PICO_PER_USD / 1000
-        models = (
-            model
-            for model in self._active()
-            if (capability is None or capability in model.capabilities)
-            and (limit is None or max(rates_on(model, self.today)) <= limit)
-        )
-        return sorted(models, key=lambda model: (self._list_price(model), model.name))
+        return selection.by_capability(self._active(), capability, max_cost_per_1k, self.today)
 
     @class_or_instance_method
     def get_cheapest_model(self, capability: str | None = None) -> ModelConfig | None:
@@ -165,12 +157,7 @@ class ModelRegistry:
 
         Ties go to the higher quality, then to the first by name.
         """
-        priced = [model for model in self.find_models_by_capability(capability) if self._list_price(model) < inf]
-        return min(
-            priced,
-            key=lambda model: (self._is_last_resort(model), self._list_price(model), -(model.quality or 0), model.name),
-            default=None,
-        )
+        return selection.cheapest(self.find_models_by_capability(capability), self.today, self._is_last_resort)
 
     @class_or_instance_method
     def get_fastest_model(
@@ -190,7 +177,7 @@ class ModelRegistry:
             return self.typical_latency_ms(model.provider) if measured is None else measured
 
         models = self.find_models_by_capability(capability, max_cost_per_1k)
-        return min(models, key=lambda model: (self._is_last_resort(model), latency_ms(model)), default=None)
+        return selection.fastest(models, latency_ms, self._is_last_resort)
 
     @class_or_instance_method
     def typical_latency_ms(self, provider: str) -> float:
@@ -257,10 +244,6 @@ class ModelRegistry:
     def _active(self, provider: str | None = None) -> list[ModelConfig]:
         models = map(self._index.model, self._index.of_provider(provider))
         return [model for model in models if self.status(model) != "retired"]
-
-    def _list_price(self, model: ModelConfig) -> float:
-        """Return today's price of an input and an output token together in pico-USD, infinite where unknown."""
-        return sum(rates_on(model, self.today))
 
     def _is_last_resort(self, model: ModelConfig) -> bool:
         return bool(self._providers[model.provider].get("last_resort"))

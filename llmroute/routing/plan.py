@@ -83,6 +83,7 @@ class Candidate(NamedTuple):
         provider_unusable: whether that reason holds for every model of the provider.
         last_resort: whether it is used only if no other model can be called.
         tiers: service tiers other than the standard one that can be requested and have a known price.
+        any_tier: whether a request without a service tier may be served at any tier, as a gateway chooses it.
         worst: its worst case under a budget; None if the price is unknown.
     """
 
@@ -100,6 +101,7 @@ class Candidate(NamedTuple):
     unusable: str | None = None
     last_resort: bool = False
     tiers: frozenset[str] = frozenset()
+    any_tier: bool = False
     worst: WorstCase | None = None
     provider_unusable: bool = False
 

@@ -141,6 +141,13 @@ def balanced_beside_best(seed: int) -> tuple[float, float]:
     return behind, mean(one.cost_usd for one in called) / best.cost_usd
 
 
+def is_possible(seed: int) -> bool:
+    """Whether any single model of a world is within 5 points of the best one at half its cost or less."""
+    models = world(seed)
+    best = max(models, key=lambda one: one.right)
+    return any(100 * (best.right - one.right) <= 5 and one.cost_usd <= best.cost_usd / 2 for one in models)
+
+
 def measure(worlds: int = WORLDS) -> BenchResult:
     """Measure the promises in so many worlds."""
     found = BenchResult()
@@ -148,6 +155,7 @@ def measure(worlds: int = WORLDS) -> BenchResult:
     spend = [spend_over_best(seed) for seed in range(worlds)]
     balanced = [balanced_beside_best(seed) for seed in range(worlds)]
     near_and_cheap = mean(behind <= 5 and share <= 0.5 for behind, share in balanced)
+    possible = mean(map(is_possible, range(worlds)))
     found.measurements = [
         Measurement("models with expected cost within 25 % after 20 answers", "the truth", 0.75, within, at_least=True),
         Measurement("spend of cost_optimized, 1,000 calls", "the cheapest model", 1.05, median(spend), note="median"),
@@ -168,6 +176,7 @@ def measure(worlds: int = WORLDS) -> BenchResult:
             "balanced": {
                 "points_behind": mean(one for one, _ in balanced),
                 "cost_share": mean(two for _, two in balanced),
+                "worlds_where_possible": possible,
             }
         }
     ]

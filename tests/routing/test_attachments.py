@@ -12,8 +12,8 @@ from llmroute.errors import ContextLengthError, ParameterError
 from llmroute.planning.candidates import sized
 from llmroute.planning.local.model_cache import limited
 from llmroute.providers import ListedModel
+from llmroute.routing.exclusions import exclude
 from llmroute.routing.plan import Candidate, RoutingConstraints
-from llmroute.routing.router import exclude
 from llmroute.routing.token_estimate import PromptSize, measure
 from llmroute.types import Message, ModelConfig, Price, Prompt
 from tests.support.attached_files import gif, pdf, png

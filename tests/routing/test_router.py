@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmroute.routing.exclusions import exclude
 from llmroute.routing.output_length import OutputLength
 from llmroute.routing.plan import Balance, Candidate, ModelStats, RankedCandidate, RoutingConstraints
-from llmroute.routing.router import exclude, keep_order, other_provider_second, plan
+from llmroute.routing.router import keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
 from llmroute.text.option_names import Remedy
 from llmroute.types import STRATEGIES

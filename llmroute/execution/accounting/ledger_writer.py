@@ -9,9 +9,9 @@ from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
 from llmroute.execution.accounting.budget import Reservation
 from llmroute.execution.accounting.budget_warnings import BudgetWarnings
 from llmroute.execution.accounting.ledger_access import LedgerAccess
+from llmroute.execution.accounting.spool_writer import SpoolWriter
 from llmroute.execution.operations import Begin, Settle
 from llmroute.files import LOCK_WAIT_S
-from llmroute.ledger.stats import Observation
 from llmroute.types import WARN_AT
 
 if TYPE_CHECKING:
@@ -71,11 +71,9 @@ class LedgerWriter:
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self.access = LedgerAccess(path, ledger, capped=bool(limits), wait_s=wait_s)
-        self._warn = warn
         self._limits = tuple(limits)
         self._budget_warnings = BudgetWarnings(self.access, limits, warn_at, warn)
-        self._warned = False
-        self._spooled: set[tuple[str, int]] = set()
+        self._spool = SpoolWriter(path, warn)
 
     def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the completion limit that a budget sets, None if none does.
@@ -125,7 +123,7 @@ class LedgerWriter:
         entries = [
             draft.entry
             for draft in drafts
-            if not isinstance(draft.entry, BudgetExceededError) and not self._is_spooled(draft.operation)
+            if not isinstance(draft.entry, BudgetExceededError) and not self._spool.holds_beginning_of(draft.operation)
         ]
         try:
             outcomes = write(entries) if entries else []
@@ -145,7 +143,9 @@ class LedgerWriter:
         """Return the outcome of an operation; takes one from `written` where the ledger was asked."""
         if isinstance(draft.entry, BudgetExceededError):
             return draft.entry
-        if self._settled_in_spool(draft):
+        if self._spool.holds_beginning_of(draft.operation):
+            self.access.let_go(None)
+            self._spool.keep(draft.operation, None)
             return None
         return self._conclude(draft, next(written))
 
@@ -183,7 +183,8 @@ class LedgerWriter:
         if reservation is None:
             if not isinstance(outcome, LedgerError):
                 return outcome
-            self._spool(draft.operation, outcome)
+            self.access.let_go(outcome)
+            self._spool.keep(draft.operation, outcome)
             return None
         reservation.release()
         if isinstance(outcome, BudgetExceededError):
@@ -196,18 +197,6 @@ class LedgerWriter:
             refusal.__cause__ = outcome
             return refusal
         return outcome
-
-    def _is_spooled(self, operation: Begin | Settle) -> bool:
-        """Whether the pending row of a settlement is in the spool, where its end must follow it."""
-        return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._spooled
-
-    def _settled_in_spool(self, draft: _PendingWrite) -> bool:
-        if not self._is_spooled(draft.operation):
-            return False
-        row = draft.operation.row
-        self._spooled.discard((row.request_id, row.attempt))
-        self._spool(draft.operation, None)
-        return True
 
     def recall(
         self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None
@@ -248,30 +237,6 @@ class LedgerWriter:
 
         with (patience or self.access.patience()).spent() as left_s:
             yield LockTimeout(min(left_s, LOOK_S))
-
-    def _spool(self, operation: Begin | Settle, why: LedgerError | None) -> None:
-        from llmroute.ledger import spool
-
-        row = operation.row
-        observed = operation.lesson if isinstance(operation, Settle) else None
-        lesson = observed if isinstance(observed, Observation) else None
-        effort = None if lesson is None or lesson.output_tokens is None else lesson.effort
-        self.access.let_go(why)
-        reason = "" if why is None else f": {why.message}"
-        try:
-            place = spool.keep(row, self.access.path, complete_at_effort=effort)
-        except OSError as error:
-            if row.status != "pending":
-                self._warn(
-                    f"warning: this call is not in the ledger and cannot be spooled ({error.strerror}){reason};"
-                    f" it was {spool.described(row)}"
-                )
-            return
-        if row.status == "pending":
-            self._spooled.add((row.request_id, row.attempt))
-        if not self._warned:
-            self._warned = True
-            self._warn(f"warning: this call is not in the ledger yet; the next run adds it from {place}{reason}")
 
 
 def answer_of(outcome: LedgerOutcome) -> int | None:

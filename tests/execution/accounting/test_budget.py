@@ -16,7 +16,7 @@ from llmroute.execution.accounting.budget import RequestBudget, Reservation, Sha
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning import settings
-from llmroute.routing.cost_bounds import LEAST_ANSWER_TOKENS, longest_answer
+from llmroute.routing.token_estimate import LEAST_ANSWER_TOKENS, longest_answer
 from llmroute.service.client import LLMService
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS
@@ -93,7 +93,7 @@ def test_a_retry_that_no_longer_fits_is_refused_and_names_the_attempt_before(ser
 
     async def ask() -> None:
         async with service(cap=None) as llm:
-            await llm.generate("hi", model=MODEL, max_tokens=20, budget_remaining=0.0003, enable_fallback=False)
+            await llm.generate("hi", model=MODEL, max_tokens=20, budget_remaining=0.0006, enable_fallback=False)
 
     with pytest.raises(BudgetExceededError, match=f"failed before: {MODEL}: unusable answer") as refusal:
         asyncio.run(ask())

@@ -134,16 +134,38 @@ def test_under_a_budget_openai_is_asked_for_the_tier_that_was_reserved(
         llm.generate_sync("hi", model=OPENAI, budget_remaining=budget, tier=tier, enable_fallback=False)
 
 
+def worst_picousd(house: House, tier: Any = None) -> tuple[int | None, int | None]:
+    """The worst case of a request of a tier, in a plan and under a budget."""
+    with closing(house.service()) as llm:
+        one = llm.plan(Options(prompt="hi", model=OPENAI, tier=tier, max_tokens=100)).entries[0].candidate
+    return one.worst_cost_picousd, one.least_worst_picousd
+
+
 def test_a_budget_holds_whichever_tier_serves(tmp_path: Path) -> None:
-    with serving(openai("default")) as server:
+    house = House(tmp_path)
+    house.environ["OPENAI_API_KEY"] = KEY
+    plain, under_budget = worst_picousd(house, "standard")
+    assert worst_picousd(house, "flex") == (plain, under_budget)
+    assert worst_picousd(house, "priority") == (2 * (plain or 0), 2 * (under_budget or 0))
+
+
+def test_a_gateway_may_serve_a_request_without_a_tier_at_the_dearest(tmp_path: Path) -> None:
+    own, gateway = House(tmp_path), House(tmp_path)
+    own.environ["OPENAI_API_KEY"] = KEY
+    gateway.environ |= {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "https://gateway.example/v1"}
+    assert worst_picousd(own) == worst_picousd(own, "standard")
+    assert worst_picousd(gateway) == worst_picousd(own, "priority")
+    assert worst_picousd(gateway, "standard") == worst_picousd(own, "standard")
+
+
+def test_a_budget_binds_a_gateway_whose_default_tier_is_priority(tmp_path: Path) -> None:
+    with serving(openai("priority")) as server:
         house = House(tmp_path, openai=server)
         with closing(house.service()) as llm:
-            plain = llm.plan(Options(prompt="hi", model=OPENAI)).entries[0].candidate
-            cheap = llm.plan(Options(prompt="hi", model=OPENAI, tier="flex")).entries[0].candidate
-            dear = llm.plan(Options(prompt="hi", model=OPENAI, tier="priority")).entries[0].candidate
-    assert cheap.expected_cost_picousd == (plain.expected_cost_picousd or 0) // 2
-    assert cheap.worst_cost_picousd == plain.worst_cost_picousd
-    assert dear.worst_cost_picousd == 2 * (plain.worst_cost_picousd or 0)
+            llm.generate_sync("hi", model=OPENAI, budget_remaining=0.01, max_tokens=100, enable_fallback=False)
+    ((reserved, cost, tier),) = house.rows("reserved_picousd, cost_picousd, service_tier")
+    assert (cost <= reserved, tier) == (True, "priority")
+    assert house.notes == []
 
 
 def test_a_tier_that_is_not_available_falls_back_with_a_note(tmp_path: Path) -> None:

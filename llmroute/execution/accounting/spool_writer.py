@@ -1,0 +1,54 @@
+"""Write attempts that the ledger cannot take to its spool, with one warning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.execution.operations import Settle
+from llmroute.ledger.stats import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from llmroute.errors import LedgerError
+    from llmroute.execution.operations import Begin
+
+
+class SpoolWriter:
+    """Writes to the spool of the ledger at `path`; `warn` receives the warnings."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self._path = path
+        self._warn = warn
+        self._warned = False
+        self._pending: set[tuple[str, int]] = set()
+
+    def holds_beginning_of(self, operation: Begin | Settle) -> bool:
+        """Whether the pending row of a settlement is in the spool, where its end must follow it."""
+        return isinstance(operation, Settle) and (operation.row.request_id, operation.row.attempt) in self._pending
+
+    def keep(self, operation: Begin | Settle, why: LedgerError | None) -> None:
+        """Append the row of an operation; `why` is the error of the ledger, None for the end of a row that is here."""
+        from llmroute.ledger import spool
+
+        row = operation.row
+        key = (row.request_id, row.attempt)
+        self._pending.discard(key)
+        lesson = operation.lesson if isinstance(operation, Settle) else None
+        effort = lesson.effort if isinstance(lesson, Observation) and lesson.output_tokens is not None else None
+        reason = "" if why is None else f": {why.message}"
+        try:
+            place = spool.keep(row, self._path, complete_at_effort=effort)
+        except OSError as error:
+            if row.status != "pending":
+                self._warn(
+                    f"warning: this call is not in the ledger and cannot be spooled ({error.strerror}){reason};"
+                    f" it was {spool.described(row)}"
+                )
+            return
+        if row.status == "pending":
+            self._pending.add(key)
+        if not self._warned:
+            self._warned = True
+            self._warn(f"warning: this call is not in the ledger yet; the next run adds it from {place}{reason}")
