@@ -122,7 +122,7 @@ def load(
     environ = os.environ if environ is None else environ
     config_dir = directory(environ)
     names = tuple(providers)
-    settings = Settings(environ, config_dir, working_directory or _working_directory(), names)
+    settings = variables(names, config_dir, environ, working_directory)
     config_path = config_dir / FILE
     stored = file.read(config_path, check_models)
     _check_stored_names(stored, names, config_path)
@@ -148,6 +148,21 @@ def load(
         warn_at=stored.get("budgets", {}).get("warn_at", WARN_AT),
         notice=settings.notice,
     )
+
+
+def variables(
+    providers: Iterable[str],
+    config_dir: Path,
+    environ: Mapping[str, str] | None = None,
+    working_directory: Path | None = None,
+) -> Settings:
+    """Read the environment and the .env files.
+
+    Raises:
+        ConfigError: a .env file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    return Settings(environ, config_dir, working_directory or _working_directory(), tuple(providers))
 
 
 def _ledger_path(text: str | None) -> Path | None:

@@ -50,6 +50,11 @@ class Setting(NamedTuple):
     place: str
     from_working_directory: bool = False
 
+    @property
+    def from_environment(self) -> bool:
+        """Whether the environment sets it, and no file."""
+        return self.place == ENVIRONMENT
+
     def __repr__(self) -> str:
         """Leave out the value, which may be a key."""
         return f"Setting({self.name!r}, {self.place!r})"

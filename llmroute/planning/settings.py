@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.config import Config
+    from llmroute.config.env import Settings
 
 
 def load() -> Config:
@@ -21,6 +22,15 @@ def load() -> Config:
         ConfigError: a setting does not parse or does not fit.
     """
     return config.load(PROVIDERS, check_models=_check_models)
+
+
+def variables(config_dir: Path) -> Settings:
+    """Return the variables of the environment and of the .env files.
+
+    Raises:
+        ConfigError: a .env file cannot be read.
+    """
+    return config.variables(PROVIDERS, config_dir)
 
 
 def load_config() -> Config:

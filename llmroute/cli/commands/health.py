@@ -12,10 +12,11 @@ from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import error_text, failures, say
 from llmroute.cli.output.budgets import budgets_as_json
+from llmroute.cli.output.settings import show_settings
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import cell, flowing, money
 from llmroute.cli.output.terminal import terminal_width
-from llmroute.errors import LedgerError
+from llmroute.errors import LedgerError, RequestError
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def health(
             autocompletion=candidates.providers,
         ),
     ] = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print each effective setting and its origin, without a request.")
+    ] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Check provider status.
@@ -54,6 +58,11 @@ def health(
         for option, names in {"provider": provider, "reset": reset}.items():
             for name in names or ():
                 require_one_of(option, name, PROVIDERS)
+        if settings:
+            if provider or reset:
+                raise RequestError(f"--settings and --{'provider' if provider else 'reset'} exclude each other")
+            show_settings(as_json=as_json)
+            return
         if reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
             return

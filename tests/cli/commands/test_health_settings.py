@@ -1,0 +1,95 @@
+"""`health --settings` prints what is in force and where it is set, never a key, without a request."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.shell import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-0123456789abcdef"
+CONFIG = """# mine
+strategy = "cost_optimized"
+workspace = "of-the-file"
+max_attempts = 3
+[timeouts]
+
+total_s = 60
+[budgets.workspaces.nightly]
+day = 0.5
+[providers.openai]
+base_url = "https://gateway.example/sk-abcdef1234567890/v1"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "llmroute"
+    folder.mkdir()
+    (folder / "config.toml").write_text(CONFIG)
+    (folder / ".env").write_text(f"MISTRAL_API_KEY={KEY}2\nLLM_WORKSPACE=of-the-env-file\n")
+    (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}3\nLLM_ENABLE_FALLBACK=true\n")
+    return tmp_path
+
+
+def found(home: Path, **variables: str) -> dict[str, dict[str, Any]]:
+    ran = run("health", "--settings", "--json", home=home, **variables)
+    assert (ran.code, KEY in ran.out + ran.err) == (0, False)
+    return {one.pop("name"): one for one in json.loads(ran.out)["settings"]}
+
+
+def origin(
+    source: str, variable: str | None = None, file: Path | None = None, line: int | None = None, *, value: Any
+) -> dict[str, Any]:
+    return {"value": value, "source": source, "variable": variable, "file": file and str(file), "line": line}
+
+
+def test_each_setting_has_its_value_and_its_origin(home: Path) -> None:
+    told = found(home, OPENAI_API_KEY=KEY, LLM_DEFAULT_PROVIDER="openai")
+    toml, own, here = home / "llmroute" / "config.toml", home / "llmroute" / ".env", home / ".env"
+    assert told["default_provider"] == origin("environment", "LLM_DEFAULT_PROVIDER", value="openai")
+    assert told["strategy"] == origin("config.toml", None, toml, 2, value="cost_optimized")
+    assert told["workspace"] == origin(".env", "LLM_WORKSPACE", own, value="of-the-env-file")
+    assert told["max_attempts"] == origin("config.toml", None, toml, 4, value=3)
+    assert told["enable_fallback"] == origin(".env", "LLM_ENABLE_FALLBACK", here, value=True)
+    assert told["timeouts.total_s"] == origin("config.toml", None, toml, 7, value=60)
+    assert told["timeouts.connect_s"] == origin("default", value=5.0)
+    assert told["budgets.workspaces.nightly.day"] == origin("config.toml", None, toml, 9, value=0.5)
+    assert told["providers.openai.api_key"] == origin("environment", "OPENAI_API_KEY", value="set")
+    assert told["providers.mistral.api_key"] == origin(".env", "MISTRAL_API_KEY", own, value="set")
+    assert told["providers.together.api_key"] == origin(".env", "TOGETHER_API_KEY", here, value="set")
+    assert told["providers.anthropic.api_key"] == origin("default", value=None)
+    address = "https://gateway.example/[key]/v1"
+    assert told["providers.openai.base_url"] == origin("config.toml", None, toml, 11, value=address)
+
+
+def test_a_setting_that_is_not_allowed_there_is_not_the_origin(home: Path) -> None:
+    (home / "llmroute" / "config.toml").write_text("enable_fallback = false\n")
+    told = found(home)
+    assert told["enable_fallback"] == origin("config.toml", None, home / "llmroute" / "config.toml", 1, value=False)
+
+
+def test_a_key_that_is_not_used_says_why(home: Path) -> None:
+    told = found(home, OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://gateway.example/v1")
+    assert told["providers.openai.api_key"]["value"].startswith("set, not used: OPENAI_BASE_URL")
+
+
+def test_the_table_has_a_line_for_each_setting(home: Path) -> None:
+    ran = run("health", "--settings", home=home, OPENAI_API_KEY=KEY)
+    assert (ran.code, KEY in ran.out) == (0, False)
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in ran.out.splitlines()}
+    assert lines["strategy"] == f"cost_optimized {home / 'llmroute' / 'config.toml'}:2"
+    assert lines["upgrade"] == "true default"
+    assert lines["providers.openai.api_key"] == "set OPENAI_API_KEY in the environment"
+    assert lines.keys() >= found(home).keys()
+
+
+@pytest.mark.parametrize("other", ["--provider", "--reset"])
+def test_with_another_purpose_it_is_2(other: str, home: Path) -> None:
+    ran = run("health", "--settings", other, "openai", home=home)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
