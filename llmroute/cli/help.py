@@ -142,14 +142,19 @@ class GroupedGroup(TyperGroup):
         self.format_commands(ctx, formatter)
 
 
-def _write_in_groups(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
-    """Write the groups in the order of their first flag; flags without a group come last."""
+def help_groups(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return the flags and arguments with their help by group, in the order of their first; `Options` is last."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None:
             default = "Options" if parameter.param_type_name == "option" else "Arguments"
             groups.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(record)
-    for name in sorted(groups, key=lambda name: name == "Options"):
+    return {name: groups[name] for name in sorted(groups, key=lambda name: name == "Options")}
+
+
+def _write_in_groups(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
+    """Write a section for each group of flags."""
+    for name, records in help_groups(command, ctx).items():
         with formatter.section(name):
-            formatter.write_dl(groups[name])
+            formatter.write_dl(records)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import tarfile
 import tomllib
 import zipfile
@@ -47,11 +50,11 @@ def sdist(dist: Path) -> set[str]:
         return {name.partition("/")[2] for name in archive.getnames()}
 
 
-def test_the_wheel_holds_the_package_its_completions_and_its_metadata(wheel: dict[str, bytes]) -> None:
+def test_the_wheel_holds_the_package_its_completions_its_manual_pages_and_its_metadata(wheel: dict[str, bytes]) -> None:
     places = {re.sub(r"^llmroute-[^/]*\.", ".", name).partition("/")[0] for name in wheel}
     assert places == {"llmroute", ".data", ".dist-info"}
     shared = {name.partition(".data/data/share/")[2] for name in wheel if ".data/" in name}
-    assert shared == set(COMPLETIONS.values())
+    assert shared == {*COMPLETIONS.values(), *(f"man/man1/{page.name}" for page in (ROOT / "man").iterdir())}
     assert {"llmroute/py.typed", "llmroute/registry/catalogue.json"} <= wheel.keys()
 
 
@@ -80,6 +83,13 @@ def test_completions_are_installed_where_shells_look(plain: PlainInstall) -> Non
     assert shipped.keys() == COMPLETIONS.keys()
     for shell, name in shipped.items():
         assert plain.completion(shell).read_text() == (ROOT / "completions" / name).read_text()
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+def test_man_shows_the_installed_page_of_a_command(plain: PlainInstall) -> None:
+    command = ["man", "-M", str(plain.prefix / "share" / "man"), "llmroute-costs-calls"]
+    done = subprocess.run(command, env={**os.environ, "MANPAGER": "cat"}, capture_output=True, text=True, check=True)
+    assert "List the last attempts, the newest at the end." in done.stdout
 
 
 def test_every_module_and_every_public_name_can_be_imported(plain: PlainInstall, tmp_path: Path) -> None:
