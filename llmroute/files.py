@@ -37,6 +37,18 @@ def cannot_write(path: object, error: OSError) -> RequestError | OutputError:
     return kind(f"{path} cannot be written: {error.strerror or error}")
 
 
+def regular_target(path: Path) -> Path:
+    """Return the file that an output path names, with links followed; it may not exist yet.
+
+    Raises:
+        RequestError: it is a directory, a device or a pipe, which a new file must not replace.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise RequestError(f"{path} cannot be written: it is {'a directory' if target.is_dir() else 'not a file'}")
+    return target
+
+
 def new_file_beside(path: Path) -> tuple[int, Path]:
     """Make a file in the folder of another; return its descriptor and its path.  No link and no other file is opened.
 

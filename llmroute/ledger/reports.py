@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from operator import add
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.types import PICO_PER_USD
@@ -105,7 +105,19 @@ def grouped(counts: Counts, by: str, span: Span, local: Callable[[int], datetime
         assert local is not None
         return _by_clock(counts, by, span, local)
     keys = ("provider", "model") if by == "model" else (by,)
-    return sorted(_lines(counts, keys, span), key=lambda line: (-line.cost_usd, -line.call_count, *line.key.values()))
+    return sorted(lines_of(counts, keys, span), key=_highest_first)
+
+
+def regrouped(lines: Iterable[Line], by: str) -> list[Line]:
+    """Return a line for each value of one of the keys of `lines`, highest cost first."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.key[by], []).append(line)
+    return sorted((total(own, {by: value}) for value, own in found.items()), key=_highest_first)
+
+
+def _highest_first(line: Line) -> tuple[Any, ...]:
+    return (-line.cost_usd, -line.call_count, *line.key.values())
 
 
 def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
@@ -117,8 +129,8 @@ def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], dateti
     return [Line({by: label}, *counters) for label, counters in found.items()]
 
 
-def _lines(counts: Counts, keys: tuple[str, ...], span: Span) -> list[Line]:
-    """Sum the span by keys."""
+def lines_of(counts: Counts, keys: tuple[str, ...], span: Span) -> list[Line]:
+    """Return the sum of the span for each combination of values of the keys, in no order."""
     found: dict[tuple[str, ...], Sequence[int]] = {}
     for key, counters in counts.counted(keys, span):
         _add(found, tuple(map(str, key)), counters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,7 +13,7 @@ from llmroute.cli.commands.costs_attempts import calls, correct, export, path, t
 from llmroute.cli.commands.costs_budget import budget
 from llmroute.cli.commands.costs_ledger import backup, check, prune, restore
 from llmroute.cli.commands.costs_reconcile import reconcile
-from llmroute.cli.errors import failures
+from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
 from llmroute.cli.output.stdout import write_json, write_text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.service.costs.report import CostQuery
 
-Form = Literal["text", "json", "csv", "md"]
+Form = Literal["text", "json", "csv", "md", "html"]
 By = Annotated[
     Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution"] | None,
     typer.Option("--by", help="Group by this; default model.", rich_help_panel="Output"),
@@ -53,6 +54,10 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     as_json_: flags.AsJSON = False,
     as_csv_: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.", rich_help_panel="Output")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print the table as Markdown.", rich_help_panel="Output")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with charts and tables.", rich_help_panel="Output"),
+    ] = None,
 ) -> None:
     """Report costs, list attempts, set budgets, maintain the ledger."""
     if context.invoked_subcommand is not None:
@@ -61,15 +66,42 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         from llmroute.planning.settings import load
         from llmroute.service.costs.report import CostQuery
 
-        forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md}
+        forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md, "html": html is not None}
         chosen = [form for form, is_given in forms.items() if is_given]
         if len(chosen) > 1:
             raise RequestError(f"--{' and --'.join(chosen)} exclude each other")
         query = CostQuery(period, since, until, by, workspace)
         config = load()
-        show(config, query, chosen[0] if chosen else "text", color=color)
+        if html is None:
+            show(config, query, chosen[0] if chosen else "text", color=color)
+        else:
+            write_page(config, query, html)
         if workspace:
             tell_if_unknown(config, workspace)
+
+
+def write_page(config: Config, query: CostQuery, file: Path) -> None:
+    """Write a cost report as an HTML page, which replaces `file` when it is complete.
+
+    Raises:
+        RequestError: the period, the span or the path is invalid.
+        LedgerError: the ledger cannot be read.
+        OutputError: the file cannot be written, or jinja2 is not installed.
+    """
+    from datetime import datetime
+
+    from llmroute.cli.costs_page.page import rendered_page, require_templates
+    from llmroute.files import cannot_write, regular_target, replace
+    from llmroute.service.costs.page_data import cost_page
+
+    require_templates()
+    now = datetime.now().astimezone()
+    text = rendered_page(cost_page(config, query, now=now), config.warn_at, now)
+    try:
+        replace(regular_target(file), text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    say(f"report written to {file}")
 
 
 def show(

@@ -53,7 +53,7 @@ def budget_chart(found: Sequence[BudgetStatus], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    shares = [_share(status) for status in found]
+    shares = [budget_share(status) for status in found]
     labels = [
         f"{percent(share):>4} of {money(status.cap.cap_picousd / PICO_PER_USD)}"
         for status, share in zip(found, shares, strict=True)
@@ -66,17 +66,19 @@ def budget_chart(found: Sequence[BudgetStatus], width: int) -> Table:
     chart.add_column()
     chart.add_column(no_wrap=True)
     for status, share, label in zip(found, shares, labels, strict=True):
-        chart.add_row(Text(_name(status)), bar(share, bar_width, _color(share)), label)
+        chart.add_row(Text(budget_name(status)), bar(share, bar_width, _color(share)), label)
     return chart
 
 
-def _name(status: BudgetStatus) -> str:
+def budget_name(status: BudgetStatus) -> str:
+    """Return the window of a cap and its workspace."""
     cap = status.cap
     period = "in all" if cap.period == "total" else f"this {cap.period}" if cap.period != "day" else "today"
     return f"{period}, {cell(cap.workspace)}" if cap.workspace else period
 
 
-def _share(status: BudgetStatus) -> float:
+def budget_share(status: BudgetStatus) -> float:
+    """Return the share of a cap that is spent or reserved; a cap of 0 is spent."""
     cap = status.cap.cap_picousd
     used = status.spent_picousd + status.reserved_picousd
     return used / cap if cap else 1.0

@@ -98,7 +98,7 @@ def as_csv(told: CostReport) -> str:
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([["" if value is None else harmless_cell(_exact(value)) for value in row] for row in rows])
+    writer.writerows([["" if value is None else harmless_cell(exact(value)) for value in row] for row in rows])
     return out.getvalue()
 
 
@@ -108,13 +108,13 @@ def as_markdown(told: CostReport) -> str:
     names = 2 if head[1] == "model" else 1
     rule = ["---"] * names + ["---:"] * (len(head) - names)
     table = [head, rule, *([_markdown(value, head[at]) for at, value in enumerate(row)] for row in rows)]
-    return f"{_sentence(told, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
+    return f"{cost_sentence(told, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
 
 
 def _markdown(value: Any, name: str) -> str:
     if value is None:
         return "unknown" if name == "cost_usd" else _NONE
-    return _escaped(_exact(value))
+    return _escaped(exact(value))
 
 
 def _escaped(text: str) -> str:
@@ -123,7 +123,7 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _exact(value: Any) -> str:
+def exact(value: Any) -> str:
     """Return a value so that it can be read back: USD to the last pico, never as 1e-07."""
     return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
@@ -136,8 +136,8 @@ def report_parts(
     from rich.text import Text
 
     columns_ = width or DEFAULT_WIDTH
-    parts: list[RenderableType] = [Text(_sentence(report), "bold")]
-    parts += map(Text, _details(report, comparison.before))
+    parts: list[RenderableType] = [Text(cost_sentence(report), "bold")]
+    parts += map(Text, detail_lines(report, comparison.before))
     if charts and charts.budgets:
         parts += [Text(), Text("budgets", "bold"), budget_chart(charts.budgets, columns_)]
     if charts and len(charts.days) > 1 and report.total.call_count:
@@ -146,11 +146,12 @@ def report_parts(
         head, *rows = _text_table(report, width).splitlines()
         parts += [Text(), Text(head, "bold"), *(Text(row, overflow="ignore", no_wrap=True) for row in rows)]
     if comparison.what_if is not None:
-        parts += [Text(), Constrain(Text(_if_told(report, comparison.what_if), "dim"), columns_)]
+        parts += [Text(), Constrain(Text(what_if_text(report, comparison.what_if), "dim"), columns_)]
     return parts
 
 
-def _sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
+def cost_sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
+    """Return the total, its span and its calls in one sentence."""
     total = told.total
     unknown = f", {total.unknown_cost_count:,} of them at an unknown cost" if total.unknown_cost_count else ""
     whose = "" if told.workspace is None else f" in workspace {named(told.workspace) or _NONE}"
@@ -171,7 +172,8 @@ def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _details(report: CostReport, before: PreviousPeriod | None) -> list[str]:
+def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]:
+    """Return the change, the tokens, the inexact part and the cost of fallbacks, each in a line."""
     total = report.total
     lines = [_change(total, before)] if before and (total.call_count or before.total.call_count) else []
     if not total.call_count:
@@ -217,7 +219,8 @@ def _change(total: Line, before: PreviousPeriod) -> str:
     return f"{by} against {money(past)} {span}{unsure}"
 
 
-def _if_told(told: CostReport, other: WhatIf) -> str:
+def what_if_text(told: CostReport, other: WhatIf) -> str:
+    """Return the comparison with another model in a sentence."""
     whose = "which you call most" if other.most_used else "your default provider"
     text = (
         f"what if: the same tokens on {other.provider}/{other.model}, the best model of {other.provider} ({whose}),"

@@ -91,11 +91,13 @@ def cost_screen(config: Config, question: CostQuery, *, charts: bool, now: datet
     return CostScreen(report, Comparison(before, what_if(config, report, registry)), data)
 
 
-def chart_data(reading: LedgerSnapshot | None, config: Config, report: CostReport, now: datetime) -> ChartData:
-    """Return the days of a report and the budgets that bind its workspace."""
+def chart_data(
+    reading: LedgerSnapshot | None, config: Config, report: CostReport, now: datetime, most_days: int = MOST_DAYS
+) -> ChartData:
+    """Return the last days of a report, `most_days` at most, and the budgets that bind its workspace."""
     statuses = standings_in(reading, config, now)
     own = [one for one in statuses if report.workspace is None or one.cap.workspace in ("", report.workspace)]
-    return ChartData(_days(reading, report, now), own)
+    return ChartData(_days(reading, report, now, most_days), own)
 
 
 def previous_period(reading: LedgerSnapshot | None, report: CostReport, now: datetime) -> PreviousPeriod | None:
@@ -117,13 +119,13 @@ def previous_period(reading: LedgerSnapshot | None, report: CostReport, now: dat
     return PreviousPeriod(*span, total([] if reading is None else by_model(reading, *ends, report.workspace)))
 
 
-def _days(reading: LedgerSnapshot | None, report: CostReport, now: datetime) -> list[tuple[date, Line]]:
+def _days(reading: LedgerSnapshot | None, report: CostReport, now: datetime, most_days: int) -> list[tuple[date, Line]]:
     """Return the last days of the span, those without attempts too; the first is that of the first attempt, if open."""
     from llmroute.ledger.reports import Line, Span, grouped
 
     local = clock_of(now)
     last = local(milliseconds(report.until) - 1)
-    first = start_of("day", last - timedelta(days=MOST_DAYS - 1))
+    first = start_of("day", last - timedelta(days=most_days - 1))
     assert first is not None
     since = first if report.since is None else max(first, report.since)
     span = Span(milliseconds(since), milliseconds(report.until), report.workspace)

@@ -25,7 +25,7 @@ from llmroute.service.ledger_opening import ledger_to_read, snapshot
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot
-    from llmroute.ledger.reports import Line, UncertainCosts
+    from llmroute.ledger.reports import Line, Span, UncertainCosts
 
 __all__ = ["REPORTED_PERIODS", "CostQuery", "CostReport", "bill"]
 
@@ -82,23 +82,28 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
 
 def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: ReportedSpan, now: datetime) -> CostReport:
     """As `bill`, from an open snapshot; None is a ledger without attempts."""
-    from llmroute.ledger.reports import Span, UncertainCosts, by_model, grouped, total
+    from llmroute.ledger.reports import UncertainCosts, by_model, grouped, total
 
     period, since, until = ends
-    since_ms, until_ms = None if since is None else milliseconds(since), milliseconds(until)
-    if period == "all":
-        # Attempts that started while the clock was ahead, too.
-        until_ms = END_OF_TIME_MS
     lines: list[Line] = []
     groups: list[Line] = []
     uncertain = UncertainCosts()
     if reading is not None:
-        span = Span(since_ms, until_ms, question.workspace)
-        lines = by_model(reading, since_ms, until_ms, question.workspace)
+        span = counted_span(ends, question.workspace)
+        lines = by_model(reading, span.since_ms, span.until_ms, question.workspace)
         uncertain = reading.uncertain_costs(span)
         if question.by is not None:
             groups = grouped(reading, question.by, span, clock_of(now))
     return CostReport(period, since, until, question.workspace, total(lines), lines, question.by, groups, uncertain)
+
+
+def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
+    """Return the span of a report in milliseconds; `all` includes attempts that started while the clock was ahead."""
+    from llmroute.ledger.reports import Span
+
+    period, since, until = ends
+    until_ms = END_OF_TIME_MS if period == "all" else milliseconds(until)
+    return Span(None if since is None else milliseconds(since), until_ms, workspace)
 
 
 def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:

@@ -1,0 +1,1 @@
+"""The HTML page of a cost report, `costs --html FILE`."""

@@ -1,0 +1,110 @@
+"""Render the page of a cost report: one HTML file with its style and its script, without requests to anywhere."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table
+from llmroute.cli.output.costs import cost_sentence, detail_lines, exact, what_if_text
+from llmroute.cli.output.tables import cell, money
+from llmroute.errors import OutputError
+from llmroute.service.costs.page_data import GROUPED_BY
+from llmroute.version import __version__
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from llmroute.service.costs.page_data import CostPage, SingleAttempts
+
+_INSTALL = "pip install 'llmroute[html]'"
+
+
+def require_templates() -> None:
+    """Check that jinja2 is installed.
+
+    Raises:
+        OutputError: it is not; has the command that installs it.
+    """
+    if find_spec("jinja2") is None:
+        raise OutputError("costs --html needs jinja2, which is not installed", hint=_INSTALL)
+
+
+def rendered_page(page: CostPage, warn_at: float, now: datetime) -> str:
+    """Return the page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("llmroute.cli.costs_page")
+    templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    script = loader.get_source(templates, "sort.js")[0]
+    view = {
+        **_view(page, warn_at),
+        "version": __version__,
+        "written": f"{now:%Y-%m-%d %H:%M %z}",
+        "style": loader.get_source(templates, "style.css")[0],
+        "script": script,
+        "script_hash": f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
+    }
+    text: str = templates.get_template("page.html").render(page=view)
+    return text
+
+
+def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
+    report, comparison, charts = page.screen.report, page.screen.comparison, page.screen.charts
+    assert charts is not None
+    total = report.total
+    lines = {"model": report.by_model, **page.groups}
+    if report.by is not None and report.by != "day":
+        lines = {report.by: report.groups, **{by: found for by, found in lines.items() if by != report.by}}
+    shown = {by: found for by, found in lines.items() if found and (by == report.by or _tells(by, found))}
+    whose = "" if report.workspace is None else f", workspace {cell(report.workspace) or '(none)'}"
+    period = report.period or (f"since {report.since:%Y-%m-%d}" if report.since else f"until {report.until:%Y-%m-%d}")
+    return {
+        "title": f"LLM costs: {period}{whose}",
+        "total": money(total.known_cost_usd),
+        "total_usd": "" if total.known_cost_usd is None else exact(total.known_cost_usd),
+        "sentence": cost_sentence(report),
+        "details": detail_lines(report, comparison.before),
+        "tiles": _tiles(page) if total.call_count else [],
+        "budgets": [budget_row(status, warn_at) for status in charts.budgets],
+        "days": day_chart(charts.days),
+        "tables": [group_table(by, found) for by, found in shown.items()],
+        "errors": [(cell(name), count) for name, count in page.attempts.errors],
+        "dearest": [attempt_row(row) for row in page.attempts.dearest],
+        "slowest": [attempt_row(row) for row in page.attempts.slowest],
+        "attempts_note": _attempts_note(page.attempts),
+        "what_if": None if comparison.what_if is None else what_if_text(report, comparison.what_if),
+    }
+
+
+def _tells(by: str, lines: list[Any]) -> bool:
+    """Whether a group has more than calls without a value of its dimension."""
+    return by not in GROUPED_BY or len(lines) > 1 or bool(lines[0].key[by])
+
+
+def _tiles(page: CostPage) -> list[dict[str, Any]]:
+    total, attempts = page.screen.report.total, page.attempts
+    failed = total.failed_count / total.call_count
+    tiles = [
+        _tile("calls", f"{total.call_count:,}", total.call_count),
+        _tile("failed", f"{total.failed_count:,} ({failed:.1%})", total.failed_count),
+        _tile("cost of fallbacks", money(total.fallback_cost_usd), exact(total.fallback_cost_usd)),
+        _tile("tokens", f"{total.total_tokens:,}", total.total_tokens),
+    ]
+    if total.cached_input_tokens:
+        note = f"{total.cached_input_tokens:,} cached tokens, at today's list prices"
+        tiles.append(_tile("saved by caches", money(page.cache_saved_usd), exact(page.cache_saved_usd), note))
+    if attempts.batch_count:
+        note = f"{attempts.batch_count:,} of the last {attempts.count:,} calls, against today's standard list prices"
+        tiles.append(_tile("saved by batches", money(attempts.batch_saved_usd), exact(attempts.batch_saved_usd), note))
+    return tiles
+
+
+def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:
+    return {"name": name, "text": text, "value": value, "note": note}
+
+
+def _attempts_note(attempts: SingleAttempts) -> str:
+    return f"Of {'all' if attempts.is_complete else 'the last'} {attempts.count:,} calls in the ledger."

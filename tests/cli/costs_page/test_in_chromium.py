@@ -1,0 +1,135 @@
+"""The page in headless Chromium: no console message, no request, exact sums, sortable, narrow, light, dark, printed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.costs_page.ledgers import fill
+from tests.support.shell import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytest.importorskip("jinja2")
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+SUM = """(id) => [...document.querySelectorAll(`#${id} tbody tr`)]
+    .map((row) => Number(row.cells[1].dataset.v || 0)).reduce((one, other) => one + other, 0)"""
+CELLS = "(id) => [...document.querySelectorAll(`#${id} tbody tr`)].map((row) => Number(row.cells[1].dataset.v || -1))"
+# The contrast of text and its background, as WCAG defines it, for each element with text of its own.
+CONTRAST = """() => {
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = (color) => {
+        const [red, green, blue] = channels(color).slice(0, 3).map((value) => value / 255)
+            .map((value) => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const background = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const color = getComputedStyle(at).backgroundColor;
+            if ((channels(color)[3] ?? 1) > 0) return color;
+        }
+    };
+    const isText = (node) => node.nodeType === 3 && node.data.trim();
+    const texts = [...document.body.querySelectorAll("*")].filter((element) =>
+        !element.closest("script, svg") && [...element.childNodes].some(isText));
+    return Math.min(...texts.map((element) => {
+        const [one, other] = [getComputedStyle(element).color, background(element)].map(luminance);
+        return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    fill(home, 400)
+    for calls in (0, 1):
+        fill(home / str(calls), calls)
+        run("costs", "--html", str(home / f"{calls}.html"), home=home / str(calls))
+    ran = run("costs", "--period", "all", "--html", "page.html", home=home)
+    assert ran.code == 0, ran.err
+    return home
+
+
+def opened(browser: Any, path: Path, **settings: Any) -> Any:
+    """Open a page, which may neither send a request nor write to the console."""
+    page = browser.new_page(**settings)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(path.as_uri())
+    page.wait_for_load_state("networkidle")
+    assert said == [path.as_uri()]
+    return page
+
+
+@pytest.mark.parametrize("name", ["page", "0", "1"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_page_loads_nothing_fits_its_window_and_is_readable(
+    name: str, scheme: str, width: int, browser: Any, home: Path
+) -> None:
+    size = {"width": width, "height": 900}
+    page = opened(browser, home / f"{name}.html", viewport=size, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) >= 4.5
+    is_dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    assert is_dark == (scheme == "dark")
+    assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    page.close()
+
+
+def test_the_sums_on_the_page_are_those_of_the_json_report(browser: Any, home: Path) -> None:
+    told = json.loads(run("costs", "--period", "all", "--json", home=home).out)
+    page = opened(browser, home / "page.html")
+    assert page.evaluate("Number(document.querySelector('#total').dataset.v)") == told["total_cost_usd"]
+    for name in ("t-model", "t-provider", "t-workspace", "t-task", "t-day"):
+        assert page.evaluate(SUM, name) == pytest.approx(told["total_cost_usd"])
+    page.close()
+
+
+def test_a_click_on_a_column_sorts_by_it_and_another_one_turns_it_round(browser: Any, home: Path) -> None:
+    page = opened(browser, home / "page.html")
+    button = page.locator("#t-model thead th:nth-child(2) button")
+    button.click()
+    falling = page.evaluate(CELLS, "t-model")
+    assert falling == sorted(falling, reverse=True)
+    button.click()
+    assert page.evaluate(CELLS, "t-model") == falling[::-1]
+    page.close()
+
+
+def test_without_scripts_all_is_there_and_nothing_looks_like_a_button(browser: Any, home: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((home / "page.html").as_uri())
+    assert page.locator("#t-model tbody tr").count() == 4
+    assert page.locator("button").count() == 0
+    context.close()
+
+
+def test_a_print_has_dark_text_on_white(browser: Any, home: Path) -> None:
+    page = opened(browser, home / "page.html", color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf().startswith(b"%PDF")
+    page.close()

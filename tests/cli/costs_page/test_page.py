@@ -1,0 +1,202 @@
+"""`costs --html` writes one complete file with the figures of `costs --json`, or none."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.costs_page.ledgers import fill
+from tests.support.shell import environment, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("jinja2")
+
+MOST_BYTES = 300_000
+WITHOUT_JINJA2 = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "jinja2" else found(name, *rest)
+from llmroute.__main__ import run
+sys.argv = ["llmroute", "costs", "--html", sys.argv[1]]
+run()
+"""
+
+
+class Tables(HTMLParser):
+    """The rows of each table by its id: the exact values of its cells, or their texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._value: str | None = None
+        self._in_body = self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag == "table":
+            self._table = self.rows.setdefault(str(found["id"]), [])
+        elif tag == "tbody":
+            self._in_body = True
+        elif tag == "tr" and self._in_body:
+            self._table.append([])
+        elif tag in ("td", "th") and self._in_body:
+            self._in_cell = True
+            self._table[-1].append(found.get("data-v") or "")
+            self._value = found.get("data-v")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_body = self._in_body and tag != "tbody"
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell and self._value is None:
+            self._table[-1][-1] += data
+
+
+def page(home: Path, *arguments: str) -> str:
+    file = home / "page.html"
+    ran = run("costs", "--html", str(file), *arguments, home=home)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"llmroute: report written to {file}\n")
+    return file.read_text(encoding="utf-8")
+
+
+def test_the_figures_are_those_of_the_json_report(tmp_path: Path) -> None:
+    fill(tmp_path, 400)
+    asked = ("--period", "all", "--by", "workspace")
+    told = json.loads(run("costs", *asked, "--json", home=tmp_path).out)
+    tables = Tables(page(tmp_path, *asked))
+    assert [(row[1], row[3], row[4], row[5]) for row in tables.rows["t-model"]] == [
+        (
+            "" if line["cost_usd"] is None else f"{line['cost_usd']:.12f}".rstrip("0").rstrip("."),
+            str(line["call_count"]),
+            str(line["failed_count"]),
+            str(line["input_tokens"]),
+        )
+        for line in told["by_model"]
+    ]
+    assert [row[0] for row in tables.rows["t-workspace"]] == [line["workspace"] or "(none)" for line in told["groups"]]
+    for name in ("t-day", "t-provider", "t-task", "t-strategy", "t-status"):
+        usd, calls = (1, 2) if name == "t-day" else (1, 3)
+        assert sum(float(row[usd] or 0) for row in tables.rows[name]) == pytest.approx(told["total_cost_usd"])
+        assert sum(int(row[calls]) for row in tables.rows[name]) == told["call_count"]
+    (total,) = (found for _, found in tables.tags if found.get("id") == "total")
+    assert float(str(total["data-v"])) == told["total_cost_usd"]
+
+
+def test_only_the_workspace_that_is_asked_for_is_on_the_page(tmp_path: Path) -> None:
+    fill(tmp_path, 60)
+    text = page(tmp_path, "--workspace", "nightly", "--period", "all")
+    told = json.loads(run("costs", "--workspace", "nightly", "--period", "all", "--json", home=tmp_path).out)
+    tables = Tables(text)
+    assert sum(int(row[3]) for row in tables.rows["t-model"]) == told["call_count"] == 20
+    assert "example.com" not in text
+
+
+@pytest.mark.parametrize(("calls", "tables"), [(0, {"t-budgets"}), (1, {"t-budgets", "t-day", "t-model"})])
+def test_an_empty_ledger_and_one_call_have_a_page(calls: int, tables: set[str], tmp_path: Path) -> None:
+    fill(tmp_path, calls)
+    found = Tables(page(tmp_path)).rows
+    assert tables <= found.keys()
+    assert sum(int(row[3]) for row in found.get("t-model", [])) == calls
+
+
+def test_names_of_strangers_are_text_and_nothing_is_loaded(tmp_path: Path) -> None:
+    fill(tmp_path, 60)
+    text = page(tmp_path, "--period", "all")
+    tags = Tables(text).tags
+    assert [tag for tag, _ in tags if tag in ("img", "iframe", "object", "base", "form")] == []
+    assert len([tag for tag, _ in tags if tag == "script"]) == 1
+    assert [found for _, found in tags if "src" in found or any(name.startswith("on") for name in found)] == []
+    assert [found["href"] for _, found in tags if "href" in found] == ["data:,"]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{7*7}}" in text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
+
+
+def test_single_calls_are_the_dearest_and_the_slowest_of_the_span(tmp_path: Path) -> None:
+    fill(tmp_path, 200)
+    rows = [
+        json.loads(line) for line in run("costs", "export", "-", "--format", "jsonl", home=tmp_path).out.splitlines()
+    ]
+    for asked, own in (
+        ((), rows),
+        (("--workspace", "nightly"), [row for row in rows if row["workspace"] == "nightly"]),
+    ):
+        tables = Tables(page(tmp_path, "--period", "all", *asked)).rows
+        for name, column in (("t-dearest", "cost_picousd"), ("t-slowest", "latency_ms")):
+            highest = sorted((row for row in own if row[column]), key=lambda row: (-row[column], row["id"]))[:10]
+            assert [int(row[-1]) for row in tables[name]] == [row["id"] for row in highest]
+        failed = [row for row in own if row["status"] == "failed"]
+        assert tables["t-errors"] == [["rate_limited", str(len(failed))]]
+
+
+def test_a_year_of_many_names_is_under_300_kilobytes(tmp_path: Path) -> None:
+    fill(tmp_path, 3_000)
+    text = page(tmp_path, "--since", "364d", "--by", "hour")
+    assert len(text.encode()) < MOST_BYTES
+    rows = Tables(text).rows
+    assert len(rows["t-day"]) == 365
+    told = json.loads(run("costs", "--since", "364d", "--json", home=tmp_path).out)
+    assert sum(int(row[3]) for row in rows["t-hour"]) == told["call_count"]
+    assert len(rows["t-hour"]) == 201
+    assert rows["t-hour"][0][0].endswith("earlier)")
+
+
+def test_a_budget_that_is_nearly_spent_is_marked(tmp_path: Path) -> None:
+    fill(tmp_path, 60, days=0)
+    rows = Tables(page(tmp_path)).rows["t-budgets"]
+    assert [row[0].partition(" (")[0] for row in rows if "warning" in row[0]] == ["this month"]
+
+
+def test_a_page_replaces_the_older_one_and_is_its_owners_alone(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    assert "1 call (" in page(tmp_path)
+    assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o600
+    fill(tmp_path, 2, days=0)
+    assert "2 calls (" in page(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "words"),
+    [
+        ("folder", 2, "it is a directory"),
+        ("absent/page.html", 2, "No such file or directory"),
+        ("/dev/null", 2, "it is not a file"),
+        ("page.html/below.html", 2, "Not a directory"),
+    ],
+)
+def test_an_impossible_file_is_one_line_and_leaves_nothing(file: str, code: int, words: str, tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "page.html").write_text("older")
+    before = sorted(path for path in tmp_path.rglob("*") if path.parent.name != "llmroute")
+    ran = run("costs", "--html", file, home=tmp_path)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (code, "", 1)
+    assert words in ran.err
+    assert sorted(path for path in tmp_path.rglob("*") if path.parent.name != "llmroute") == before
+    assert (tmp_path / "page.html").read_text() == "older"
+
+
+def test_with_another_form_of_output_it_is_2(tmp_path: Path) -> None:
+    ran = run("costs", "--html", "page.html", "--csv", home=tmp_path)
+    assert (ran.code, "exclude each other" in ran.err, [*tmp_path.iterdir()]) == (2, True, [])
+
+
+def test_without_the_extra_it_is_3_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_JINJA2, "page.html"]
+    done = subprocess.run(command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "pip install 'llmroute[html]'" in done.stderr
+    assert not (tmp_path / "page.html").exists()
