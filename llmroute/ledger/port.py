@@ -115,6 +115,10 @@ class LedgerPort(Protocol):
     def path(self) -> Path:
         """The path that names the ledger, also in messages; its spool is kept beside it."""
 
+    @property
+    def clock_offset_ms(self) -> int:
+        """How far the clock of the ledger is ahead of this machine's; times of entries are the ledger's."""
+
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
     ) -> list[LedgerError | Refusal | None]:

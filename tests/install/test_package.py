@@ -16,7 +16,7 @@ import pytest
 
 from tests.docs.pages import PAGES, README
 from tests.install.plain import COMPLETIONS, ROOT, uv, wheel_in
-from tests.install.test_declared import OF_EXTRAS
+from tests.install.test_declared import without_extras
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -93,7 +93,7 @@ def test_man_shows_the_installed_page_of_a_command(plain: PlainInstall) -> None:
 
 
 def test_every_module_and_every_public_name_can_be_imported(plain: PlainInstall, tmp_path: Path) -> None:
-    names = sorted(set(plain.modules) - {"llmroute.__main__"} - OF_EXTRAS)
+    names = [name for name in without_extras(plain) if name != "llmroute.__main__"]
     code = f"""
 from importlib import import_module
 for name in {names!r}:

@@ -15,8 +15,8 @@ from llmroute.worst_case import WorstCase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.reports import Line
-    from llmroute.ledger.sqlite.store import Ledger
 
 NOW_MS = 1_790_000_100_000
 FOREVER_MS = NOW_MS * 2
@@ -61,7 +61,7 @@ def fixed(picousd: int) -> WorstCase:
     return WorstCase(picousd, 0, 0, 0)
 
 
-def model_lines(ledger: Ledger, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
+def model_lines(ledger: LedgerPort, since_ms: int | None, until_ms: int, workspace: str | None = None) -> list[Line]:
     """Return the lines of a report by model."""
     with ledger.snapshot() as snapshot:
         return by_model(snapshot, since_ms, until_ms, workspace)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger import latency
-from llmroute.ledger.latency import Latency
 from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.schema.migrations import migrate
+from llmroute.ledger.statistics import latency
+from llmroute.ledger.statistics.latency import Latency
 from llmroute.ledger.stats import Observation
 from llmroute.routing import latency_estimate
 from llmroute.routing.latency_estimate import (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from llmroute.ledger.latency import Latency, first
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
 from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, CheckCounts, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.latency import Latency, first
 from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, evidence, output_lengths
 from llmroute.ledger.stats import CheckResult, Observation, StatsSnapshot
 

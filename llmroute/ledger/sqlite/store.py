@@ -68,6 +68,11 @@ class Ledger:
         )
 
     @property
+    def clock_offset_ms(self) -> int:
+        """How far the ledger's clock is ahead of this machine's: it is the same."""
+        return 0
+
+    @property
     def db(self) -> sqlite3.Connection:
         """The connection itself."""
         return self.connection.db
@@ -111,7 +116,7 @@ class Ledger:
         try:
             return self._written(entries, patience)
         except LedgerError as error:
-            return [_copied(error) for _ in entries]
+            return [error.copied() for _ in entries]
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, with nothing written, where it would have to wait for a lock."""
@@ -248,11 +253,3 @@ def _raise(outcomes: list[LedgerError | Refusal | None]) -> None:
     for error in outcomes:
         if error is not None:
             raise error
-
-
-def _copied(error: LedgerError) -> LedgerError:
-    """Copy an error for one more caller, whose traceback is added to it."""
-    copy = LedgerError(error.message, hint=error.hint)
-    copy.__cause__ = error.__cause__
-    copy.locked = error.locked
-    return copy

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llmroute.circuits import HOUR_MS
-from llmroute.ledger.latency import faded
+from llmroute.ledger.statistics.latency import faded
 from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS
 
 OUTPUT_LENGTH_HALF_LIFE_MS = 30 * 24 * HOUR_MS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.ledger.latency import Latency, first
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
 from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.latency import Latency, first
 from llmroute.ledger.stats import StatsSnapshot
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
-from llmroute.ledger import latency
 from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS
 from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
 from llmroute.ledger.stats import Observation, ProbeClaim

@@ -1,0 +1,169 @@
+"""The one connection of a process to the server, opened on first use and used by one thread at a time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from llmroute.after_fork import start_anew_in_children
+from llmroute.errors import LedgerError
+from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error
+from llmroute.ledger.postgres.schema.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from psycopg import Connection
+
+    from llmroute.ledger.postgres.address import ServerAddress
+
+    T = TypeVar("T")
+
+# The first version with which the tests run.
+OLDEST_SERVER = 15
+CONNECT_S = 2
+_ATTEMPTS = 3
+
+
+class ServerConnection:
+    """Runs statements by `autocommit`: nothing is open between them.  Safe to share between threads.
+
+    Every statement may be sent twice: of one whose connection broke it is not known whether it was committed.
+    """
+
+    def __init__(self, address: ServerAddress) -> None:
+        self.address = address
+        self._db: Connection | None = None
+        self._lock = threading.RLock()
+        start_anew_in_children(self)
+
+    def start_anew(self) -> None:
+        """Leave the connection to the parent of a forked child."""
+        self._lock = threading.RLock()
+        self._db = None
+
+    @property
+    def schema(self) -> str:
+        """The quoted name of the schema."""
+        return f'"{self.address.schema}"'
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
+
+        Raises:
+            LedgerError: the server cannot be reached, or does not do it.
+        """
+        with self._lock:
+            return self._run(work)
+
+    def call(self, function: str, *values: Any) -> Any:
+        """Call a function of the schema; return its result."""
+        marks = ", ".join(["%s"] * len(values))
+        statement = f"SELECT {self.schema}.{function}({marks})".encode()
+
+        def work(db: Connection) -> Any:
+            row = db.execute(statement, values).fetchone()
+            return None if row is None else row[0]
+
+        return self.run(work)
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
+        """Open a transaction for a block; a `read_only` one sees one state of the ledger.
+
+        Raises:
+            LedgerError: as `run`.
+        """
+        with self._lock:
+            self.run(lambda db: db.execute(f"SELECT 1 FROM {self.schema}.version".encode()))  # noqa: S608 (own name)
+            assert self._db is not None
+            try:
+                with self._db.transaction():
+                    if read_only:
+                        self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    yield self._db
+            except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
+                raise ledger_error(error, self.address) from error
+
+    def close(self) -> None:
+        """Close the connection after the running statement."""
+        with self._lock:
+            self._close()
+
+    def close_at_once(self) -> bool:
+        """Close the connection unless another thread uses it; return whether it is closed."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._close()
+        finally:
+            self._lock.release()
+        return True
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        for number in range(1, _ATTEMPTS + 1):
+            connected = self._db is None
+            try:
+                return work(self._connection())
+            except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
+                broken = self._db is None or self._db.broken
+                if broken:
+                    self._close()
+                if number < _ATTEMPTS:
+                    if is_missing(error):
+                        self._migrate()
+                        continue
+                    if is_transient(error) or (broken and not connected):
+                        continue
+                raise ledger_error(error, self.address) from error
+        raise AssertionError
+
+    def _migrate(self) -> None:
+        try:
+            migrate(self._connection(), self.address.schema)
+        except psycopg.errors.InsufficientPrivilege as error:
+            failure = ledger_error(error, self.address)
+            failure.hint = (
+                f"have an administrator run: CREATE SCHEMA {self.address.schema} AUTHORIZATION role_of_llmroute"
+            )
+            raise failure from error
+        except psycopg.Error as error:
+            raise ledger_error(error, self.address) from error
+
+    def _connection(self) -> Connection:
+        if self._db is None:
+            self._db = self._connected()
+        return self._db
+
+    def _connected(self) -> Connection:
+        told = conninfo_to_dict(self.address.url)
+        usual: dict[str, Any] = {
+            "connect_timeout": CONNECT_S,
+            "application_name": "llmroute",
+            "tcp_user_timeout": 10_000,
+            "target_session_attrs": "read-write" if "," in str(told.get("host", "")) else "any",
+        }
+        db = psycopg.connect(
+            self.address.url,
+            autocommit=True,
+            prepare_threshold=None,
+            **{name: value for name, value in usual.items() if name not in told},
+        )
+        version = db.info.server_version // 10_000
+        if version < OLDEST_SERVER:
+            db.close()
+            raise LedgerError(
+                f"the ledger {self.address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
+                hint="update the server, or set LLMROUTE_LEDGER to another",
+            )
+        return db

@@ -1,0 +1,106 @@
+"""Ledger entries as the JSON that the functions of the schema take, and their outcomes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from llmroute.circuits import BreakerRule, TripReason
+from llmroute.errors import BudgetExceededError, CircuitOpenError
+from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
+from llmroute.ledger.port import Pending
+from llmroute.ledger.stats import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.port import LedgerEntry, Refusal
+    from llmroute.ledger.statistics.breakers import CircuitKey
+
+END_OF_TOTAL_MS = 2**62
+"""The end of a window without one."""
+
+
+class Outdated:
+    """The outcome of an attempt whose circuits changed after its caller read the statistics: ask again."""
+
+
+def row_json(row: AttemptRow) -> dict[str, Any]:
+    """Return a row as its columns; text cannot hold NUL, which becomes U+FFFD."""
+    told = {
+        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in asdict(row).items()
+    }
+    return {**told, "streaming": int(row.streaming)}
+
+
+def own_caps(entry: Pending) -> list[Cap]:
+    """Return the caps that bind an attempt."""
+    if entry.worst is None:
+        return []
+    return [cap for cap in entry.caps if cap.workspace in (EVERY_WORKSPACE, entry.row.workspace)]
+
+
+def window_json(cap: Cap) -> dict[str, Any]:
+    """Return the window of a cap."""
+    end_ms = END_OF_TOTAL_MS if cap.end_ms is None else cap.end_ms
+    return {"workspace": cap.workspace, "start_ms": cap.start_ms, "end_ms": end_ms}
+
+
+def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, int]) -> dict[str, Any]:
+    """Return the beginning of an attempt, which probes `circuits`; `seen` is what its caller knew of them."""
+    worst, claim = entry.worst, entry.claim
+    return {
+        "begins": True,
+        "row": row_json(entry.row),
+        "caps": [
+            {**window_json(cap), "number": number, "cap_picousd": cap.cap_picousd}
+            for number, cap in enumerate(own_caps(entry))
+        ],
+        "worst": None if worst is None else list(worst),
+        "claim": claim and {"owner": claim.owner, "until_ms": claim.until_ms, "circuits": circuits, "seen": seen},
+        "retry": entry.retry,
+    }
+
+
+def settle_json(row: AttemptRow, observation: Observation | None) -> dict[str, Any]:
+    """Return the end of an attempt and its observation."""
+    return {"begins": False, "row": row_json(row), "lesson": observation and observation._asdict()}
+
+
+def observation_of(lesson: dict[str, Any]) -> Observation:
+    """Return the observation that `settle_json` wrote."""
+    known = {name: value for name, value in lesson.items() if name in Observation._fields}
+    trip = known.pop("trip", None)
+    rule = trip and BreakerRule(trip[0], TripReason.stored(trip[1]), *trip[2:5])
+    return Observation(**known, trip=rule)
+
+
+def windows_of(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
+    """Return the windows of all caps."""
+    return [window_json(cap) for entry in entries if isinstance(entry, Pending) for cap in own_caps(entry)]
+
+
+def outcome_of(entry: LedgerEntry, told: dict[str, Any]) -> Refusal | Outdated | None:
+    """Return the refusal of an entry, None if it is written; sets the reservation of an attempt that is admitted."""
+    if not isinstance(entry, Pending):
+        return None
+    if over := told.get("over"):
+        number, spent, reserved = over
+        tightest = BudgetStatus(own_caps(entry)[number], spent, reserved)
+        refusal = BudgetExceededError(describe(tightest))
+        refusal.headroom_picousd = tightest.left_picousd
+        return refusal
+    if told.get("outdated"):
+        return Outdated()
+    if told.get("probed"):
+        return CircuitOpenError("the circuit is half-open: another request is probing the model")
+    entry.row.reserved_picousd = told["reserved"]
+    return None
+
+
+def as_json(value: Any) -> str:
+    """Return what a parameter of a function holds."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

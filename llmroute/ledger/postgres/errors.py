@@ -1,0 +1,72 @@
+"""Translate the errors of psycopg into LedgerError, by their SQLSTATE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from llmroute.errors import LedgerError
+
+if TYPE_CHECKING:
+    from llmroute.ledger.postgres.address import ServerAddress
+
+HINT = "check LLMROUTE_LEDGER and the server; llmroute health tells whether it answers"
+_LOCKED = "55P03"
+# Another statement was in the way: the same one may succeed now.
+_AGAIN = ("40001", "40P01")
+_MISSING = ("3F000", "42P01", "42883")
+# Connection lost, shutting down, too many connections, a standby that takes no writes.
+_AWAY = ("08", "57P", "53300", "25006")
+# The values of one row, which other rows do not share.
+_OF_ONE_ROW = ("22", "23")
+
+
+def is_missing(error: BaseException | None) -> bool:
+    """Whether tables or functions are not there yet."""
+    return _code(error).startswith(_MISSING)
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same statement may succeed if it is sent again."""
+    return _code(error) in _AGAIN
+
+
+def is_of_one_row(error: BaseException | None) -> bool:
+    """Whether an error is of the values of one row."""
+    if isinstance(error, psycopg.Error):
+        return _code(error).startswith(_OF_ONE_ROW) or (isinstance(error, psycopg.DataError) and not _code(error))
+    return isinstance(error, UnicodeEncodeError | OverflowError)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether the server could not be asked."""
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return _code(error).startswith(_AWAY)
+    return not _code(error) or _code(error).startswith(_AWAY)
+
+
+def ledger_error(error: Exception, address: ServerAddress) -> LedgerError:
+    """Return the error of a ledger; its message has the server's words, and neither user nor password."""
+    if isinstance(error, UnicodeEncodeError | OverflowError) or is_of_one_row(error):
+        found = LedgerError(f"the ledger {address.name} cannot hold this call: {_words(error)}")
+    elif is_missing(error):
+        found = LedgerError(f"there is no ledger in {address.name} yet, or a newer one: {_words(error)}", hint=HINT)
+    else:
+        verb = "reached" if is_away(error) else "used"
+        found = LedgerError(f"the ledger {address.name} cannot be {verb}: {_words(error)}", hint=HINT)
+    found.locked = _code(error) == _LOCKED
+    found.__cause__ = error
+    return found
+
+
+def _code(error: BaseException | None) -> str:
+    return (getattr(error, "sqlstate", None) or "") if isinstance(error, psycopg.Error) else ""
+
+
+def _words(error: Exception) -> str:
+    """Return the first line of what the server said; of several hosts, the last line."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Corrections, copies, checks and the deletion of old rows."""

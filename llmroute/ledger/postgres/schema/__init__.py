@@ -1,0 +1,1 @@
+"""Tables and functions of the ledger on PostgreSQL, and their migrations."""

@@ -1,0 +1,47 @@
+"""Migrations: how the schema is created and brought up to date, by whichever host comes first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.ledger.postgres.schema.functions import FUNCTIONS
+from llmroute.ledger.postgres.schema.tables import ATTEMPTS, STATISTICS, SUMS, VERSION
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# Each entry brings the schema one version further and is never edited once released.  A migration only adds: clients
+# of older versions go on beside it, unless it raises `version.oldest_client`.
+MIGRATIONS: tuple[str, ...] = ("".join((VERSION, ATTEMPTS, SUMS, STATISTICS, *FUNCTIONS)),)
+CLIENT_VERSION = len(MIGRATIONS)
+
+
+def migrate(db: Connection, schema: str) -> None:
+    """Migrate the schema to the newest version, in one transaction; a newer one stays as it is.
+
+    Raises:
+        psycopg.Error: the role may not create the schema, or the server cannot be reached.
+    """
+    from psycopg import sql
+
+    ident, text = sql.Identifier(schema).as_string(db), sql.Literal(schema).as_string(db)
+    words = {"schema": ident, "schema_text": text, "schema_ident_text": sql.Literal(ident).as_string(db)}
+    with db.transaction():
+        db.execute("SELECT pg_advisory_xact_lock(hashtext('llmroute'), hashtext(%s))", (schema,))
+        exists = db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone()
+        if exists is None:
+            db.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        version = _version(db, ident)
+        for migration in MIGRATIONS[version:]:
+            db.execute(migration.format(**words).encode())
+        if version < CLIENT_VERSION:
+            db.execute(f"UPDATE {ident}.version SET version = %s".encode(), (CLIENT_VERSION,))  # noqa: S608
+
+
+def _version(db: Connection, ident: str) -> int:
+    """Return the version of the schema, 0 of one without tables."""
+    found = db.execute("SELECT to_regclass(%s)", (f"{ident}.version",)).fetchone()
+    if found is None or found[0] is None:
+        return 0
+    row = db.execute(f"SELECT version FROM {ident}.version".encode()).fetchone()  # noqa: S608 (own name)
+    return 0 if row is None else int(row[0])

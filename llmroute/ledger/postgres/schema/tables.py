@@ -1,0 +1,151 @@
+"""The tables of the ledger on PostgreSQL.  `{schema}` is the quoted name of their schema.
+
+Times are UTC milliseconds of the server's clock, money is pico-USD; a quarter is a bucket of `ledger.buckets`.
+"""
+
+from __future__ import annotations
+
+COUNTERS = (
+    "call_count",
+    "unknown_cost_count",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_picousd",
+    "fallback_cost_picousd",
+    "latency_ms",
+)
+ROLLUP_KEY = ("quarter", "provider", "model", "workspace", "task", "strategy", "status")
+
+_ROLLUP_COLUMNS = f"""
+    quarter bigint NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    workspace text COLLATE "C" NOT NULL,
+    task text COLLATE "C" NOT NULL,
+    strategy text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    {", ".join(f"{name} bigint NOT NULL" for name in COUNTERS)}
+"""
+
+ATTEMPTS = """
+CREATE SEQUENCE {schema}.attempt_ids;
+
+CREATE TABLE {schema}.attempts (
+    -- As in SQLite, column for column; one partition for each month of `started_ms`.
+    id bigint NOT NULL DEFAULT nextval('{schema}.attempt_ids'),
+    request_id text COLLATE "C" NOT NULL,
+    attempt bigint NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    error text,
+    http_status bigint,
+    started_ms bigint NOT NULL,
+    settled_ms bigint,
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    served_model text,
+    provider_request_id text,
+    strategy text COLLATE "C",
+    chain text,
+    task text COLLATE "C",
+    workspace text COLLATE "C",
+    execution text COLLATE "C",
+    effort text,
+    streaming bigint NOT NULL,
+    input_tokens bigint,
+    cached_input_tokens bigint,
+    cache_write_tokens bigint,
+    output_tokens bigint,
+    reasoning_tokens bigint,
+    usage_source text NOT NULL,
+    price text,
+    price_as_of text,
+    reserved_picousd bigint,
+    cost_picousd bigint,
+    latency_ms bigint,
+    ttft_ms bigint,
+    finish_reason text,
+    pid bigint,
+    host text,
+    process text,
+    deadline_ms bigint,
+    cache_write_1h_tokens bigint,
+    service_tier text,
+    inference_geo text,
+    server_tools text,
+    cost_basis text,
+    expected_picousd bigint,
+    corrected_ms bigint,
+    computed_picousd bigint,
+    prompt_cut text,
+    PRIMARY KEY (request_id, attempt, started_ms)
+) PARTITION BY RANGE (started_ms);
+
+CREATE INDEX attempts_by_id ON {schema}.attempts (id);
+CREATE INDEX attempts_by_time ON {schema}.attempts (started_ms, id);
+CREATE INDEX attempts_pending ON {schema}.attempts (deadline_ms) WHERE status = 'pending';
+CREATE INDEX attempts_uncertain ON {schema}.attempts (started_ms)
+    WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least');
+"""
+
+SUMS = f"""
+-- What each settled attempt adds to the sums: appended, so that no two of them write one row, and merged later.
+CREATE TABLE {{schema}}.deltas (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_ROLLUP_COLUMNS});
+
+CREATE TABLE {{schema}}.rollups ({_ROLLUP_COLUMNS}, PRIMARY KEY ({", ".join(ROLLUP_KEY)}));
+
+CREATE TABLE {{schema}}.windows (
+    -- What was spent and is reserved by attempts that start in a window; an empty workspace is all of them.
+    workspace text COLLATE "C" NOT NULL,
+    start_ms bigint NOT NULL,
+    end_ms bigint NOT NULL,
+    spent_picousd bigint NOT NULL,
+    reserved_picousd bigint NOT NULL,
+    PRIMARY KEY (workspace, start_ms, end_ms)
+) WITH (fillfactor = 50);
+
+CREATE TABLE {{schema}}.pruned (
+    -- One row: attempts that started before this are deleted, and only the rollups have them.
+    id bigint PRIMARY KEY CHECK (id = 1),
+    before_ms bigint NOT NULL
+);
+"""
+
+STATISTICS = """
+CREATE TABLE {schema}.lessons (
+    -- What attempts taught since the last fold into `memory`.
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider text NOT NULL,
+    trips boolean NOT NULL,
+    lesson jsonb NOT NULL
+);
+
+CREATE TABLE {schema}.memory (
+    -- One row: the statistics as `statistics.memory` writes them, and how often they were folded.
+    id bigint PRIMARY KEY CHECK (id = 1),
+    version bigint NOT NULL,
+    state jsonb NOT NULL
+);
+INSERT INTO {schema}.memory VALUES (1, 0, '{{}}');
+
+CREATE TABLE {schema}.probes (
+    -- The caller that probes a half-open circuit; its claim ends by itself.
+    kind text NOT NULL,
+    provider text NOT NULL,
+    model text NOT NULL,
+    owner text NOT NULL,
+    until_ms bigint NOT NULL,
+    PRIMARY KEY (kind, provider, model)
+);
+"""
+
+VERSION = """
+CREATE TABLE {schema}.version (
+    -- One row: the version of the schema, and the oldest version of a client that may use it.
+    id bigint PRIMARY KEY CHECK (id = 1),
+    version bigint NOT NULL,
+    oldest_client bigint NOT NULL
+);
+INSERT INTO {schema}.version VALUES (1, 0, 1);
+"""

@@ -1,0 +1,53 @@
+"""Queries of a ledger in one read transaction, which all see the same state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.ledger.postgres.queries import attempts as rows
+from llmroute.ledger.postgres.queries import sums
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from psycopg import Connection
+
+    from llmroute.ledger.budgets import BudgetStatus, Cap
+    from llmroute.ledger.port import AttemptFilter
+    from llmroute.ledger.reports import Span, UncertainCosts
+
+
+class PostgresSnapshot:
+    """The `port.LedgerSnapshot` of a ledger on PostgreSQL; `schema` is its quoted schema."""
+
+    def __init__(self, db: Connection, schema: str) -> None:
+        self._db = db
+        self._schema = schema
+
+    def counted(self, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
+        """Yield values of the keys and their counters; see `port.Counts`."""
+        return sums.counted(self._db, self._schema, keys, span)
+
+    def uncertain_costs(self, span: Span) -> UncertainCosts:
+        """Return how much of a span's cost is estimated or bounded."""
+        return sums.uncertain_costs(self._db, self._schema, span)
+
+    def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
+        """Return what was spent and reserved under each cap."""
+        return [sums.summed_status(self._db, self._schema, cap) for cap in caps]
+
+    def workspaces(self) -> list[str]:
+        """Return the names of all workspaces."""
+        return sums.workspaces(self._db, self._schema)
+
+    def attempts(self, wanted: AttemptFilter) -> Generator[dict[str, Any], None, None]:
+        """Yield attempts by column, oldest first."""
+        yield from rows.attempts(self._db, self._schema, wanted)
+
+    def last_attempts(self, last: int, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
+        """Yield the last attempts, pending ones included, oldest first."""
+        return iter(rows.last_attempts(self._db, self._schema, last, wanted))
+
+    def attempt_columns(self) -> list[str]:
+        """Return the names of the columns of `attempts`."""
+        return rows.attempt_columns(self._db, self._schema)

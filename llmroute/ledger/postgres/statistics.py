@@ -1,0 +1,93 @@
+"""The statistics of a server: its memory and the lessons since, folded by every client for itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.errors import LedgerError
+from llmroute.ledger.postgres.entries import as_json, observation_of
+from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
+from llmroute.ledger.statistics.breakers import CircuitKey
+from llmroute.ledger.statistics.memory import Memory
+
+if TYPE_CHECKING:
+    from llmroute.ledger.postgres.connection import ServerConnection
+
+# So many lessons, or sums that are not merged, and a client folds or merges them.
+MANY_LESSONS = 64
+MANY_DELTAS = 1_000
+MERGED_AT_ONCE = 10_000
+
+
+class Recollection(NamedTuple):
+    """What a server knows at `now_ms` of its clock.
+
+    `seen` is the version of the memory and the last lesson in it; `lesson_ids` are folded into it here only.
+    """
+
+    memory: Memory
+    now_ms: int
+    offset_ms: int
+    seen: tuple[int, int]
+    lesson_ids: list[int]
+    unmerged: int
+
+    @property
+    def needs_upkeep(self) -> bool:
+        """Whether a client should fold or merge, once its answer is out."""
+        return len(self.lesson_ids) > MANY_LESSONS or self.unmerged > MANY_DELTAS
+
+
+def recall(connection: ServerConnection) -> Recollection:
+    """Read everything in one round trip, which settles the attempts of dead hosts too.
+
+    Raises:
+        LedgerError: the server cannot be asked, or its schema is for newer clients only.
+    """
+    asked_ms = _local_ms()
+    told = connection.call("recall_1")
+    offset_ms = told["now_ms"] - (asked_ms + _local_ms()) // 2
+    if told["oldest_client"] > CLIENT_VERSION:
+        raise LedgerError(
+            f"the ledger {connection.address.name} is for clients of version {told['oldest_client']} or newer,"
+            f" and this llmroute is of version {CLIENT_VERSION}",
+            hint="update llmroute",
+        )
+    memory = Memory.of_json(told["state"])
+    for _, lesson in told["lessons"]:
+        _fold(memory, lesson)
+    for kind, provider, model, owner, until_ms in told["probes"]:
+        key = CircuitKey(kind, provider, model)
+        if key in memory.circuits:
+            memory.circuits[key] = memory.circuits[key]._replace(probe_owner=owner, probe_until_ms=until_ms)
+    ids = [number for number, _ in told["lessons"]]
+    return Recollection(
+        memory, told["now_ms"], offset_ms, (told["version"], max(ids, default=0)), ids, told["unmerged"]
+    )
+
+
+def upkeep(connection: ServerConnection, known: Recollection) -> None:
+    """Fold the lessons that were read, unless another client did, and merge sums.
+
+    Raises:
+        LedgerError: the server cannot be asked, or the role may not write.
+    """
+    if known.lesson_ids:
+        connection.call("fold_1", known.seen[0], as_json(known.memory.as_json()), known.lesson_ids)
+    while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
+        pass
+
+
+def _fold(memory: Memory, lesson: dict[str, Any]) -> None:
+    match lesson.get("kind"):
+        case None:
+            memory.learn(observation_of(lesson))
+        case "retry":
+            memory.spend_retry(lesson["provider"], lesson["at_ms"])
+        case "reset":
+            memory.reset(lesson["provider"])
+
+
+def _local_ms() -> int:
+    return time.time_ns() // 1_000_000

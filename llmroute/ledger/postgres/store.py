@@ -1,0 +1,190 @@
+"""A ledger on a PostgreSQL server: begin and settle attempts, read statistics, reports and maintenance."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from llmroute.errors import LedgerError
+from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger import spool
+from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.postgres import statistics
+from llmroute.ledger.postgres.connection import ServerConnection
+from llmroute.ledger.postgres.entries import as_json
+from llmroute.ledger.postgres.errors import is_of_one_row
+from llmroute.ledger.postgres.writes import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.port import Correction, LedgerEntry, Refusal
+    from llmroute.ledger.postgres.address import ServerAddress
+    from llmroute.ledger.postgres.snapshot import PostgresSnapshot
+    from llmroute.ledger.postgres.statistics import Recollection
+    from llmroute.ledger.stats import StatsSnapshot
+
+_SHORTEST_LOCK_MS = 50
+
+
+class PostgresLedger:
+    """The `port.LedgerPort` of a server.  Nothing is connected before the first statement.
+
+    Every write is one statement in one round trip, and none is open while a provider is called.  `path` names the
+    spool, which holds what the server could not take.
+    """
+
+    def __init__(self, address: ServerAddress, path: Path, *, wait_s: float = LOCK_WAIT_S) -> None:
+        self.path = path
+        self.connection = ServerConnection(address)
+        self._wait_s = wait_s
+        self._known: Recollection | None = None
+        self._offset_ms = 0
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """How far the server's clock is ahead of this machine's, 0 before the first `recall`."""
+        return self._offset_ms
+
+    def write(
+        self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
+    ) -> list[LedgerError | Refusal | None]:
+        """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
+        left_s = self._wait_s if patience is None else patience.left_s
+        lock_timeout_ms = max(round(left_s * 1000), _SHORTEST_LOCK_MS)
+        try:
+            outcomes = write(self.connection, entries, self._recalled, lock_timeout_ms)
+        except LedgerError as error:
+            return [error.copied() for _ in entries]
+        if any(isinstance(entry, Settled) for entry in entries):
+            self._keep_up()
+        return outcomes
+
+    def write_at_once(self, entries: Sequence[LedgerEntry]) -> None:
+        """Return None, with nothing written: a round trip is a wait."""
+
+    def recall(self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None) -> StatsSnapshot:
+        """Return the statistics of prompts of a size bucket and a task, as of the server's now."""
+        del now_ms, patience
+        known = self._recalled(anew=True)
+        return known.memory.snapshot(bucket=bucket, task=task, now_ms=known.now_ms)
+
+    def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
+        """Whether a provider has a retry token left."""
+        del now_ms, patience
+        known = self._recalled(anew=True)
+        return known.memory.retries_left(provider, known.now_ms) >= 1
+
+    def reset_breakers(self, provider: str) -> int:
+        """Close every circuit of a provider; return how many were not closed."""
+        closed = self._recalled(anew=True).memory.reset(provider)
+        lesson = as_json({"kind": "reset", "provider": provider})
+        with self.connection.transaction() as db:
+            table = f"{self.connection.schema}.lessons"
+            db.execute(
+                f"INSERT INTO {table} (provider, trips, lesson) VALUES (%s, true, %s)".encode(),  # noqa: S608
+                (provider, lesson),
+            )
+        return closed
+
+    def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+        """Take in spooled rows; those of dead hosts are settled by `recall` and `fill_sums`.
+
+        Returns the spool files that other processes keep locked.
+        """
+        del now_ms
+        locked = []
+        for place in spool.waiting(self.path):
+            try:
+                self._add_spooled(place, patience)
+            except BlockingIOError:
+                locked.append(place)
+            except PermissionError:
+                # The spool of another user, as under sudo, does not block the ledger.
+                continue
+            except OSError as error:
+                raise LedgerError(f"the spool {place} cannot be read: {error.strerror or error}") from error
+        return locked
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresSnapshot]:
+        """Open a read transaction for reports: every query in the block sees the same state."""
+        from llmroute.ledger.postgres.snapshot import PostgresSnapshot
+
+        with self.connection.transaction(read_only=True) as db:
+            yield PostgresSnapshot(db, self.connection.schema)
+
+    def fill_sums(self) -> None:
+        """Settle the attempts of dead hosts, and merge sums where many wait."""
+        known = self._recalled(anew=True)
+        if known.needs_upkeep:
+            statistics.upkeep(self.connection, known)
+
+    def correct(self, named: str, cost_picousd: int, now_ms: int) -> Correction:
+        """Replace the cost of an attempt; see `corrections.correct`."""
+        from llmroute.ledger.postgres.maintenance.corrections import correct
+
+        return correct(self.connection, named, cost_picousd, now_ms)
+
+    def backup(self, target: Path) -> None:
+        """Copy the ledger into a new SQLite file; see `copies.backup`."""
+        from llmroute.ledger.postgres.maintenance.copies import backup
+
+        backup(self.connection, target)
+
+    def prunable(self, before_ms: int) -> int:
+        """Return how many attempts `prune` would delete."""
+        from llmroute.ledger.postgres.maintenance.prune import prunable
+
+        return prunable(self.connection, before_ms)
+
+    def prune(self, before_ms: int) -> int:
+        """Delete settled attempts that started before a time; see `prune.prune`."""
+        from llmroute.ledger.postgres.maintenance.prune import prune
+
+        return prune(self.connection, before_ms)
+
+    def close(self) -> None:
+        """Close the connection after the running statement."""
+        self.connection.close()
+
+    def close_at_once(self) -> bool:
+        """Close the connection unless another thread uses it; return whether it is closed."""
+        return self.connection.close_at_once()
+
+    def leave(self) -> None:
+        """Close the connection: a server notices a process that only ends as a lost one."""
+        self.connection.close_at_once()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _recalled(self, *, anew: bool) -> Recollection:
+        if anew or self._known is None:
+            self._known = statistics.recall(self.connection)
+            self._offset_ms = self._known.offset_ms
+        return self._known
+
+    def _keep_up(self) -> None:
+        """Fold and merge where much waits, after an attempt has ended; another run does it where this fails."""
+        known = self._known
+        if known is not None and known.needs_upkeep:
+            self._known = None
+            with suppress(LedgerError):
+                statistics.upkeep(self.connection, known)
+
+    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> None:
+        """Add the rows of one spool file, which are committed before it is removed."""
+        with spool.taken(place) as (rows, invalid):
+            entries = [Pending(row) if row.status == "pending" else Settled(row) for row in rows]
+            for row, outcome in zip(rows, self.write(entries, patience), strict=True):
+                if isinstance(outcome, LedgerError):
+                    if not is_of_one_row(outcome.__cause__):
+                        raise outcome
+                    invalid.append(spool.line(row))

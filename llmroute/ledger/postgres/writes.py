@@ -1,0 +1,104 @@
+"""Write entries: a group in one call, which is one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmroute.errors import CircuitOpenError, LedgerError
+from llmroute.ledger.port import Pending
+from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
+from llmroute.ledger.postgres.errors import is_of_one_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from llmroute.ledger.port import LedgerEntry, Refusal
+    from llmroute.ledger.postgres.connection import ServerConnection
+    from llmroute.ledger.postgres.statistics import Recollection
+
+    class Recall(Protocol):
+        """Returns what the caller knows of circuits, `anew` from the server."""
+
+        def __call__(self, *, anew: bool) -> Recollection:
+            """Return them."""
+
+
+# How often circuits are read anew for an attempt, because others changed them after that.
+_LOOKS = 3
+
+
+def write(
+    connection: ServerConnection, entries: Sequence[LedgerEntry], recall: Recall, lock_timeout_ms: int
+) -> list[LedgerError | Refusal | None]:
+    """Write entries in order; return for each its error or refusal, None if it is written.
+
+    The error of one entry does not keep the others out.
+
+    Raises:
+        LedgerError: the server cannot be asked, or does not write.
+    """
+    outcomes: list[LedgerError | Refusal | None] = [None] * len(entries)
+    left = [*range(len(entries))]
+    for number in range(_LOOKS):
+        claims = any(_claims(entries[place]) for place in left)
+        known = recall(anew=number > 0) if claims else None
+        told = _written(connection, [entries[place] for place in left], known, lock_timeout_ms)
+        outdated = []
+        for place, outcome in zip(left, told, strict=True):
+            if isinstance(outcome, Outdated):
+                outdated.append(place)
+            else:
+                outcomes[place] = outcome
+        left = outdated
+        if not left:
+            return outcomes
+    for place in left:
+        outcomes[place] = CircuitOpenError("the circuits of the model keep changing")
+    return outcomes
+
+
+def _claims(entry: LedgerEntry) -> bool:
+    return isinstance(entry, Pending) and entry.claim is not None
+
+
+def _written(
+    connection: ServerConnection, entries: Sequence[LedgerEntry], known: Recollection | None, lock_timeout_ms: int
+) -> list[LedgerError | Refusal | Outdated | None]:
+    """Write a group in one transaction; where the values of one of them do not fit, each by itself."""
+    outcomes: list[LedgerError | Refusal | Outdated | None] = [None] * len(entries)
+    places, asked = [], []
+    for place, entry in enumerate(entries):
+        one = _asked(entry, known)
+        if isinstance(one, CircuitOpenError):
+            outcomes[place] = one
+        else:
+            places.append(place)
+            asked.append(one)
+    if not places:
+        return outcomes
+    windows = windows_of([entries[place] for place in places])
+    try:
+        told = connection.call("write_1", as_json(asked), as_json(windows), lock_timeout_ms)
+    except LedgerError as error:
+        if not is_of_one_row(error.__cause__):
+            raise
+        if len(entries) == 1:
+            return [error]
+        return [_written(connection, [entry], known, lock_timeout_ms)[0] for entry in entries]
+    for place, one in zip(places, told, strict=True):
+        outcomes[place] = outcome_of(entries[place], one)
+    return outcomes
+
+
+def _asked(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any] | CircuitOpenError:
+    """Return what is sent for an entry, or its refusal by a circuit that is known to be open."""
+    if not isinstance(entry, Pending):
+        return settle_json(entry.row, entry.observation)
+    if entry.claim is None:
+        return begin_json(entry, (), (0, 0))
+    assert known is not None
+    circuits = known.memory.half_open(entry.row.provider, entry.row.model, entry.claim)
+    if circuits is None:
+        return CircuitOpenError("the circuit is half-open: another request is probing the model")
+    return begin_json(entry, circuits, known.seen)

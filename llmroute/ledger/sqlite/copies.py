@@ -1,0 +1,101 @@
+"""Write a SQLite ledger from the rows of another store, and read one for it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmroute.errors import RequestError
+from llmroute.files import cannot_write, new_file_beside
+from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.sqlite.errors import translated
+from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.ledger.sqlite.store import Ledger
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_NAMES = COUNTERS.split(", ")
+_IN_ONE_TRANSACTION = 1_000
+_INSERT = f"INSERT INTO attempts (id, {', '.join(COLUMNS)}) VALUES (:id, {', '.join(f':{name}' for name in COLUMNS)})"  # noqa: S608
+_ADD = (
+    f"INSERT INTO rollups ({ROLLUP_KEY}, {COUNTERS}) VALUES ({', '.join('?' * (7 + len(_NAMES)))})"  # noqa: S608
+    f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)}"
+)
+# What the rollups say of pruned rows: all of them, less what the rows that are left add to them.
+_PRUNED = f"""
+SELECT {ROLLUP_KEY}, {", ".join(f"sum({name}) AS {name}" for name in _NAMES)} FROM (
+    SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups WHERE quarter < :whole
+    UNION ALL
+    SELECT {ROLLUP_KEY}, {", ".join(f"-{name}" for name in _NAMES)} FROM ({ROLLUP_OF_ROW})
+    WHERE quarter < :whole
+) GROUP BY {ROLLUP_KEY} HAVING sum(call_count) <> 0
+"""  # noqa: S608 (own names)
+
+
+class PrunedSums(NamedTuple):
+    """The sums of attempts that are deleted: they started before `before_ms`, 0 where none are.
+
+    `rows` are rollups, in the order of `schema.rollups.ROLLUP_KEY` and `COUNTERS`.
+    """
+
+    before_ms: int
+    rows: list[tuple[Any, ...]]
+
+
+@contextmanager
+def new_ledger(target: Path) -> Iterator[NewLedger]:
+    """Write a ledger that appears at `target`, without files beside it, when the block ends without an error.
+
+    Raises:
+        RequestError: the target exists, or its folder does not.
+        OutputError: the target cannot be written.
+        LedgerError: a row does not fit.
+    """
+    if os.path.lexists(target):
+        raise RequestError(f"{target} already exists", hint="name a new file")
+    try:
+        fd, new = new_file_beside(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    os.close(fd)
+    with translated(target):
+        try:
+            with Ledger(new) as ledger:
+                yield NewLedger(ledger.db)
+                ledger.db.execute("PRAGMA journal_mode = DELETE")
+            target.hardlink_to(new)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+class NewLedger:
+    """A SQLite ledger that is being written."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def add(self, attempts: Iterable[dict[str, Any]], pruned: PrunedSums) -> None:
+        """Add attempts with their ids, whose sums the triggers add up, and the sums of pruned ones."""
+        self._db.execute("BEGIN")
+        for number, row in enumerate(attempts, 1):
+            self._db.execute(_INSERT, row)
+            if number % _IN_ONE_TRANSACTION == 0:
+                self._db.execute("COMMIT")
+                self._db.execute("BEGIN")
+        if pruned.before_ms:
+            self._db.execute("INSERT INTO pruned VALUES (1, ?)", (pruned.before_ms,))
+            self._db.executemany(_ADD, pruned.rows)
+        self._db.execute("COMMIT")
+
+
+def pruned_sums(db: sqlite3.Connection) -> PrunedSums:
+    """Return the sums of a ledger that no row tells of."""
+    row = db.execute("SELECT before_ms FROM pruned").fetchone()
+    if row is None:
+        return PrunedSums(0, [])
+    return PrunedSums(row[0], db.execute(_PRUNED, {"whole": -(-row[0] // BUCKET_MS)}).fetchall())

@@ -1,0 +1,304 @@
+"""What a ledger does, whichever database stores it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.circuits import HOUR_MS
+from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError, RequestError
+from llmroute.ledger import spool
+from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.ledger.reports import Span, grouped
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.stats import Observation, ProbeClaim
+from llmroute.routing.fallback import RULES
+from llmroute.worst_case import WorstCase
+from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
+from tests.ledger.stores import address, ledger, opened, postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.reports import Line
+    from tests.ledger.stores import Opened, Store
+
+__all__ = ["address", "ledger", "opened", "postgres"]
+
+TRIP = next(rule.trip for kind, rule in RULES.items() if kind.__name__ == "UnreachableError")
+
+
+def begin(store: Store, *entries: Pending) -> list[object]:
+    return list(store.write(entries))
+
+
+def call(store: Store, name: str, cost: int | None, status: str = "ok", **told: object) -> None:
+    made = row(name, **told)  # type: ignore[arg-type]
+    assert store.write([Pending(made)]) == [None]
+    assert store.write([Settled(settled(made, cost, status))]) == [None]
+
+
+def statuses(store: Store, *caps: Cap) -> list[tuple[int, int]]:
+    with store.snapshot() as snapshot:
+        return [(one.spent_picousd, one.reserved_picousd) for one in snapshot.budget_statuses(caps)]
+
+
+def lines(store: Store, by: str) -> list[Line]:
+    with store.snapshot() as snapshot:
+        return grouped(snapshot, by, Span(None, FOREVER_MS))
+
+
+def failure(at_ms: int, model: str = "gpt", **told: object) -> Observation:
+    made = Observation("openai", model, "", 0, at_ms, "mark", succeeded=False, trip=TRIP)
+    return made._replace(**told)  # type: ignore[arg-type]
+
+
+def test_a_call_is_on_the_bill_once_it_has_ended(ledger: Store) -> None:
+    made = row("one")
+    ledger.write([Pending(made)])
+    assert model_lines(ledger, None, FOREVER_MS) == []
+    ledger.write([Settled(settled(made, 70))])
+    [line] = model_lines(ledger, None, FOREVER_MS)
+    assert (line.call_count, line.cost_picousd, line.input_tokens, line.latency_ms) == (1, 70, 7, 5)
+
+
+def test_writing_an_entry_twice_changes_nothing(ledger: Store) -> None:
+    made = row("one")
+    ledger.write([Pending(made), Pending(made)])
+    total = cap(10_000)
+    assert statuses(ledger, total) == [(0, 100)]
+    end = settled(made, 70)
+    ledger.write([Settled(end), Settled(end)])
+    ledger.write([Settled(settled(made, 99)), Pending(made)])
+    assert statuses(ledger, total) == [(70, 0)]
+    assert [line.call_count for line in model_lines(ledger, None, FOREVER_MS)] == [1]
+
+
+def test_a_cap_admits_what_fits_and_refuses_the_next(ledger: Store) -> None:
+    total = cap(250)
+    outcomes = begin(ledger, *(Pending(row(str(number)), [total], fixed(100)) for number in range(3)))
+    assert outcomes[:2] == [None, None]
+    assert isinstance(outcomes[2], BudgetExceededError)
+    assert outcomes[2].headroom_picousd == 50
+    assert statuses(ledger, total) == [(0, 200)]
+
+
+def test_the_completion_is_cut_to_what_the_tightest_cap_leaves(ledger: Store) -> None:
+    made = row("one", workspace="team")
+    worst = WorstCase(prompt_picousd=10, token_picousd=7, most_tokens=1000, least_tokens=1)
+    caps = [cap(5000), cap(100, workspace="team"), cap(20, workspace="other")]
+    assert begin(ledger, Pending(made, caps, worst)) == [None]
+    assert made.reserved_picousd == 10 + 12 * 7
+
+
+def test_what_was_spent_before_a_cap_was_set_counts(ledger: Store) -> None:
+    call(ledger, "one", 60)
+    call(ledger, "other", 30, workspace="team")
+    ledger.write([Pending(row("pending"))])
+    outcomes = begin(ledger, Pending(row("two"), [cap(290)], fixed(100)), Pending(row("three"), [cap(290)], fixed(101)))
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], BudgetExceededError)
+    assert statuses(ledger, cap(290), cap(50, workspace="team")) == [(90, 200), (30, 0)]
+
+
+def test_a_call_counts_in_the_window_in_which_it_began(ledger: Store) -> None:
+    day_ms = 24 * HOUR_MS
+    start_ms = NOW_MS // day_ms * day_ms
+    today = cap(150, "day", start_ms=start_ms, end_ms=start_ms + day_ms)
+    begin(ledger, Pending(row("one"), [today], fixed(100)))
+    call(ledger, "early", 40, at_ms=start_ms - 1)
+    assert statuses(ledger, today) == [(0, 100)]
+    assert isinstance(begin(ledger, Pending(row("two"), [today], fixed(100)))[0], BudgetExceededError)
+
+
+def test_one_row_that_does_not_fit_keeps_no_other_out(ledger: Store) -> None:
+    broken = settled(row("broken", task="\ud800"), 1)
+    huge = settled(row("huge"), 2**70)
+    outcomes = ledger.write([Settled(settled(row("one"), 1)), Settled(broken), Settled(huge)])
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], LedgerError)
+    assert isinstance(outcomes[2], LedgerError)
+    assert [line.call_count for line in model_lines(ledger, None, FOREVER_MS)] == [1]
+
+
+def test_reports_group_by_every_dimension(ledger: Store) -> None:
+    call(ledger, "one", 10, workspace="team", task="chat", strategy="cost", execution="nightly")
+    call(ledger, "two", 20, workspace="Team", model="small", status="failed")
+    call(ledger, "two", None, attempt=2, provider="mistral", at_ms=NOW_MS + HOUR_MS)
+    assert [(line.key["model"], line.cost_picousd) for line in lines(ledger, "model")] == [
+        ("small", 20),
+        ("gpt", 10),
+        ("gpt", 0),
+    ]
+    assert [line.key["workspace"] for line in lines(ledger, "workspace")] == ["Team", "team", ""]
+    assert [line.key["execution"] for line in lines(ledger, "execution")] == ["", "nightly"]
+    assert [(line.key["status"], line.failed_count) for line in lines(ledger, "status")] == [("failed", 1), ("ok", 0)]
+    with ledger.snapshot() as snapshot:
+        assert sorted(snapshot.workspaces()) == ["Team", "team"]
+
+
+def test_attempts_are_selected_by_every_condition(ledger: Store) -> None:
+    call(ledger, "one", 10, workspace="team", execution="nightly")
+    call(ledger, "two", 20, status="failed", at_ms=NOW_MS + 5)
+    ledger.write([Pending(row("three", at_ms=NOW_MS + 9, model="small"))])
+
+    def named(**conditions: object) -> list[str]:
+        wanted = AttemptFilter(**conditions)  # type: ignore[arg-type]
+        with ledger.snapshot() as snapshot:
+            found = [one["request_id"] for one in snapshot.attempts(wanted)]
+            assert [one["request_id"] for one in snapshot.last_attempts(9, wanted)] == found
+        return found
+
+    assert named() == ["one", "two", "three"]
+    assert named(workspace="team") == ["one"]
+    assert named(execution="nightly") == ["one"]
+    assert named(model="openai/small") == ["three"]
+    assert named(status="failed") == ["two"]
+    assert named(since_ms=NOW_MS + 5, until_ms=NOW_MS + 9) == ["two"]
+    with ledger.snapshot() as snapshot:
+        [last] = snapshot.last_attempts(1, AttemptFilter(status="ok"))
+        assert list(last) == snapshot.attempt_columns()
+    assert last["cost_usd"] == 10 / 1e12
+    assert last["streaming"] == 0
+    assert set(COLUMNS) < set(last)
+
+
+def test_a_cost_is_corrected_by_its_name_and_sums_follow(ledger: Store) -> None:
+    call(ledger, "one", 10)
+    call(ledger, "one", 30, attempt=2)
+    ledger.write([Pending(row("two"))])
+    done = ledger.correct("one/2", 45, NOW_MS)
+    assert (done.attempt, done.old_picousd, done.new_picousd) == (2, 30, 45)
+    assert ledger.correct(str(done.row_id), 50, NOW_MS).old_picousd == 45
+    assert statuses(ledger, cap(1)) == [(60, 100)]
+    [line] = model_lines(ledger, None, FOREVER_MS)
+    assert (line.cost_picousd, line.fallback_cost_picousd, line.call_count) == (60, 50, 2)
+    for wrong in ("none", "one", "two", "one/3"):
+        with pytest.raises(RequestError):
+            ledger.correct(wrong, 1, NOW_MS)
+
+
+def test_pruning_keeps_the_sums(ledger: Store) -> None:
+    old_ms = NOW_MS - 100 * 24 * HOUR_MS
+    for number in range(5):
+        call(ledger, f"old{number}", 10, at_ms=old_ms + number * 24 * HOUR_MS)
+    call(ledger, "new", 7)
+    ledger.write([Pending(row("pending", at_ms=old_ms))])
+    before = [*model_lines(ledger, None, FOREVER_MS)]
+    assert ledger.prunable(NOW_MS) == 5
+    assert ledger.prune(NOW_MS) == 5
+    assert ledger.prunable(NOW_MS) == 0
+    assert model_lines(ledger, None, FOREVER_MS) == before
+    with ledger.snapshot() as snapshot:
+        assert [one["request_id"] for one in snapshot.attempts(AttemptFilter())] == ["pending", "new"]
+    assert [line.key["execution"] for line in lines(ledger, "execution")] == ["(pruned)", ""]
+    assert statuses(ledger, cap(1)) == [(57, 100)]
+
+
+def test_a_backup_is_a_sqlite_ledger_with_the_same_rows_and_sums(ledger: Store, tmp_path: Path) -> None:
+    old_ms = NOW_MS - 100 * 24 * HOUR_MS
+    call(ledger, "old", 10, at_ms=old_ms)
+    call(ledger, "kept", 5, task="chat")
+    ledger.prune(NOW_MS - HOUR_MS)
+    late = settled(row("late", at_ms=old_ms), 3)
+    ledger.write([Settled(late), Pending(row("pending"))])
+    target = tmp_path / "copy.db"
+    ledger.backup(target)
+    with closing(Ledger(target)) as copy:
+        for by in ("model", "task", "status"):
+            assert lines(copy, by) == lines(ledger, by)
+        assert statuses(copy, cap(1)) == statuses(ledger, cap(1))
+        with copy.snapshot() as copied, ledger.snapshot() as original:
+            assert list(copied.attempts(AttemptFilter())) == list(original.attempts(AttemptFilter()))
+    with pytest.raises(RequestError):
+        ledger.backup(target)
+
+
+def test_spooled_rows_are_taken_in_once(opened: Opened) -> None:
+    with opened() as ledger:
+        made = settled(row("one"), 70)
+        spool.keep(row("one"), ledger.path)
+        spool.keep(made, ledger.path)
+        spool.keep(settled(row("broken", task="\ud800"), 1), ledger.path)
+        assert ledger.tend(NOW_MS) == []
+        assert spool.waiting(ledger.path) == []
+        [line] = model_lines(ledger, None, FOREVER_MS)
+        assert (line.call_count, line.cost_picousd) == (1, 70)
+        spool.keep(made, ledger.path)
+        assert ledger.tend(NOW_MS) == []
+        assert [one.call_count for one in model_lines(ledger, None, FOREVER_MS)] == [1]
+
+
+def test_a_failing_model_rests_and_one_caller_probes_it(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    made = settled(row("one"), 0, "failed")
+    ledger.write([Settled(made, failure(now_ms))])
+    [breaker] = ledger.recall(bucket=0, now_ms=now_ms).breakers
+    assert (breaker.provider, breaker.probing) == ("openai", False)
+
+    def claim(owner: str, at_ms: int, **told: object) -> object:
+        asked = ProbeClaim(owner, at_ms, at_ms + 60_000, "mark")._replace(**told)  # type: ignore[arg-type]
+        return ledger.write([Pending(row(unique()), claim=asked)])[0]
+
+    assert isinstance(claim("a", now_ms), CircuitOpenError)
+    assert claim("a", now_ms, awake=True) is None
+    later_ms = breaker.open_until_ms + 1
+    assert claim("a", later_ms) is None
+    assert isinstance(claim("b", later_ms), CircuitOpenError)
+    assert claim("a", later_ms) is None
+    well = Observation("openai", "gpt", "", 0, later_ms, "mark", succeeded=True, ttft_s=1.0)
+    ledger.write([Settled(settled(row("two"), 1), well)])
+    assert ledger.recall(bucket=0, now_ms=later_ms).breakers == []
+    assert claim("b", later_ms) is None
+
+
+def test_a_failure_that_others_write_meanwhile_stops_an_attempt(opened: Opened) -> None:
+    with opened() as mine, opened() as theirs:
+        now_ms = now_of(mine)
+        mine.recall(bucket=0, now_ms=now_ms)
+        theirs.write([Settled(settled(row("one"), 0, "failed"), failure(now_ms))])
+        claim = ProbeClaim("me", now_ms, now_ms + 60_000, "mark")
+        [refusal] = mine.write([Pending(row("two"), claim=claim)])
+        assert isinstance(refusal, CircuitOpenError)
+
+
+def test_circuits_of_a_provider_are_reset(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    ledger.write([Settled(settled(row("one"), 0, "failed"), failure(now_ms))])
+    assert ledger.reset_breakers("mistral") == 0
+    assert ledger.reset_breakers("openai") == 1
+    assert ledger.recall(bucket=0, now_ms=now_ms).breakers == []
+
+
+def test_retries_run_out(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    assert ledger.retry_allowed("openai", now_ms)
+    for number in range(20):
+        ledger.write([Pending(row(f"r{number}", at_ms=now_ms), retry=True)])
+    assert not ledger.retry_allowed("openai", now_ms)
+    assert ledger.retry_allowed("mistral", now_ms)
+
+
+def test_latencies_lengths_and_reliabilities_are_recalled(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    for number in range(3):
+        told = Observation(
+            "openai", "gpt", "", 0, now_ms, "m", succeeded=True, ttft_s=2.0, task="chat", output_tokens=50
+        )
+        ledger.write([Settled(settled(row(f"l{number}"), 1), told)])
+    known = ledger.recall(bucket=0, task="chat", now_ms=now_ms)
+    assert known.latencies["openai", "gpt", "", "ttft"][0] == pytest.approx(3, rel=0.1)
+    assert known.output_lengths["openai", "gpt", ""] == pytest.approx((3, 150, 3, 150), rel=1e-3)
+    assert known.reliabilities["openai", "gpt"] == pytest.approx((3, 3), rel=1e-3)
+
+
+def now_of(store: Store) -> int:
+    """Return the present of the ledger's clock."""
+    import time
+
+    store.recall(bucket=0, now_ms=0)
+    return time.time_ns() // 1_000_000 + store.clock_offset_ms
