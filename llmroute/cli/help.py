@@ -69,6 +69,11 @@ PAGES: Final = {
     "costs backup": Page(
         "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _READS
     ),
+    "costs move": Page(
+        "llmroute costs move postgresql://llmroute@db.example.com/llmroute",
+        "llmroute costs move postgresql://llmroute@db.example.com/llmroute --from old-ledger.db",
+        _READS,
+    ),
     "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y --yes", _READS),
     "costs budget": Page("llmroute costs budget", "llmroute costs budget --json", _READS),
     "costs budget set": Page(

@@ -12,6 +12,7 @@ from llmroute.config.env import Settings
 from llmroute.config.provider_settings import ProviderSettings, is_header
 from llmroute.errors import ConfigError
 from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger_location import LedgerLocation, ServerAddress, is_server, server_location
 from llmroute.text.suggest import nearest
 from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES, WARN_AT
 from llmroute.types.values import Value
@@ -67,7 +68,25 @@ class Config(Value):
     models: dict[str, Any] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     warn_at: float = WARN_AT
+    ledger_server: ServerAddress | None = None
     notice: str | None = None
+
+    @property
+    def ledger(self) -> LedgerLocation:
+        """Where the ledger is."""
+        return LedgerLocation(self.ledger_path, self.ledger_server)
+
+    def with_ledger(self, text: str | os.PathLike[str]) -> "Config":
+        """Return the configuration with another ledger: a file, or the URL of a server.
+
+        Raises:
+            ConfigError: the URL is invalid, or the driver is not installed.
+        """
+        named = os.fspath(text)
+        location = LedgerLocation(Path(named))
+        if is_server(named):
+            location = server_location(named, os.environ.get("LLMROUTE_SCHEMA"), self.config_dir, "ledger")
+        return replace(self, ledger_path=location.path, ledger_server=location.server)
 
     def with_api_keys(self, keys: Mapping[str, str]) -> "Config":
         """Return the configuration with keys by provider, such as `{"openai": "sk-..."}`, which override other sources.
@@ -126,9 +145,11 @@ def load(
     config_path = config_dir / FILE
     stored = file.read(config_path, check_models)
     _check_stored_names(stored, names, config_path)
+    ledger = _ledger(environ, stored.get("ledger"), config_dir, config_path)
     return Config(
         config_dir=config_dir,
-        ledger_path=_ledger_path(environ.get("LLMROUTE_LEDGER")) or config_dir / "ledger.db",
+        ledger_path=ledger.path,
+        ledger_server=ledger.server,
         providers={name: settings.provider(name, stored.get("providers", {}).get(name, {})) for name in names},
         default_provider=_first(settings.choice("LLM_DEFAULT_PROVIDER", names), stored.get("default_provider")),
         strategy=_first(settings.choice("LLM_ROUTING_STRATEGY", STRATEGIES), stored.get("strategy"), "balanced"),
@@ -165,7 +186,20 @@ def variables(
     return Settings(environ, config_dir, working_directory or _working_directory(), tuple(providers))
 
 
-def _ledger_path(text: str | None) -> Path | None:
+def _ledger(environ: Mapping[str, str], stored: str | None, config_dir: Path, config_path: Path) -> LedgerLocation:
+    """Return where the ledger is: as the environment says, else as config.toml does.
+
+    Raises:
+        ConfigError: as `_ledger_path` and `server_location`.
+    """
+    named = environ.get("LLMROUTE_LEDGER")
+    source, text = ("LLMROUTE_LEDGER", named) if named else (f"{config_path}: ledger", stored)
+    if text and is_server(text):
+        return server_location(text, environ.get("LLMROUTE_SCHEMA"), config_dir, source)
+    return LedgerLocation(_ledger_path(text, source) or config_dir / "ledger.db")
+
+
+def _ledger_path(text: str | None, source: str) -> Path | None:
     """Return the path of the ledger, which is a regular file or does not exist yet.
 
     Raises:
@@ -182,7 +216,7 @@ def _ledger_path(text: str | None) -> Path | None:
         # The ledger creates the file, or reports why it cannot.
         return path
     if not is_file:
-        raise ConfigError(f"LLMROUTE_LEDGER={path} is not a regular file", hint="set it to the path of a file")
+        raise ConfigError(f"{source}={path} is not a regular file", hint="set it to the path of a file")
     return path
 
 

@@ -77,6 +77,7 @@ class Document(_Table):
     """A complete config.toml."""
 
     default_provider: str | None = None
+    ledger: Annotated[str, Field(min_length=1)] | None = None
     strategy: str | None = None
     enable_fallback: bool | None = None
     max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] | None = None

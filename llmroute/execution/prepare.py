@@ -164,7 +164,7 @@ class RequestFactory:
         candidates = self.candidates(
             request.size, options.task_type, patience=patience, paced=paced, local_only=options.local_only
         )
-        return Planner(self._config, self.registry, candidates, now_ms(), self._note)
+        return Planner(self._config, self.registry, candidates, self._writer.access.now_ms(), self._note)
 
     def plan(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Plan:
         """Return the models that would be tried; `paced` as for `planner`.
@@ -236,7 +236,7 @@ class RequestFactory:
             note=self._note,
             trace=self._trace,
             clock=clock,
-            now_ms=now_ms,
+            now_ms=self._writer.access.now_ms,
             budget=budget,
             on_attempt=self._on_attempt,
             local=self._local_models,

@@ -69,6 +69,23 @@ class Restored:
     aside: Path | None
 
 
+class ServerStatus(NamedTuple):
+    """What a server tells of itself; its clock is `clock_offset_ms` ahead of this machine's."""
+
+    version: str
+    round_trip_ms: float
+    schema_version: int
+    clock_offset_ms: int
+
+
+class Moved(NamedTuple):
+    """How many attempts were copied, how many were there already, and how many calls are under way and stay."""
+
+    copied: int
+    already: int
+    pending: int
+
+
 class LedgerMaintenance(Protocol):
     """Checks and repairs of one ledger.  Every method raises LedgerError where others keep it locked."""
 

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError
+from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.lock_timeout import LockTimeout
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from llmroute.ledger.jobs import JobJournal
-    from llmroute.ledger.maintenance import LedgerMaintenance
+    from llmroute.ledger.maintenance import LedgerMaintenance, Moved, ServerStatus
     from llmroute.ledger.port import LedgerPort, LedgerSnapshot
+    from llmroute.ledger_location import LedgerLocation, ServerAddress
 
 # Ledgers that stayed locked for a whole timeout, and until when they are not waited for again.
 _given_up: dict[Path, float] = {}
@@ -48,54 +49,100 @@ def journal_of(ledger: LedgerPort) -> JobJournal:
     return journal
 
 
-def has_content(path: Path) -> bool:
+def has_content(location: LedgerLocation) -> bool:
     """Whether there is a ledger, or a spool from which the next run creates one."""
     from llmroute.ledger.spool import waiting
 
-    return path.exists() or bool(waiting(path))
+    return location.exists() or bool(waiting(location.path))
 
 
-def open_for_requests(path: Path, *, capped: bool, wait_s: float, opening: LockTimeout) -> LedgerPort:
+def open_for_requests(location: LedgerLocation, *, capped: bool, wait_s: float, opening: LockTimeout) -> LedgerPort:
     """Open a ledger, creating it if there is none; each write waits for locks up to `wait_s`, and this `opening`.
 
     Raises:
         LedgerError: it cannot be opened, or is an empty file and `capped` says that caps need its sums.
     """
+    if location.server is not None:
+        return _on_server(location.server, location.path, wait_s)
     from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
     from llmroute.ledger.sqlite.store import Ledger
 
+    path = location.path
     if capped:
         refuse_emptied(path)
     return Ledger(path, busy_timeout_s=wait_s, opening=opening)
 
 
-def open_to_change(path: Path, *, capped: bool, wait_s: float) -> LedgerPort:
+def open_to_change(location: LedgerLocation, *, capped: bool, wait_s: float) -> LedgerPort:
     """Open a ledger for maintenance; all its waits together take up to `wait_s`.
 
     Raises:
         LedgerError: as `open_for_requests`.
     """
+    if location.server is not None:
+        return _on_server(location.server, location.path, wait_s)
     from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
     from llmroute.ledger.sqlite.store import Ledger
 
+    path = location.path
     if capped:
         refuse_emptied(path)
     return Ledger(path, patience=lock_timeout(path, wait_s))
 
 
-def open_to_read(path: Path, *, capped: bool, wait_s: float) -> LedgerPort:
+def open_to_read(location: LedgerLocation, *, capped: bool, wait_s: float) -> LedgerPort:
     """As `open_to_change`, also while another process keeps the directory locked.
 
     Raises:
         LedgerError: as `open_for_requests`.
     """
+    if location.server is not None:
+        return _on_server(location.server, location.path, wait_s)
     from llmroute.ledger.sqlite.connection import connected_out_of_turn
     from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
     from llmroute.ledger.sqlite.store import Ledger
 
+    path = location.path
     if capped:
         refuse_emptied(path)
     return Ledger(path, patience=lock_timeout(path, wait_s), connect=connected_out_of_turn)
+
+
+def _on_server(server: ServerAddress, path: Path, wait_s: float) -> LedgerPort:
+    from llmroute.ledger.postgres.store import PostgresLedger
+
+    return PostgresLedger(server, path, wait_s=wait_s)
+
+
+def server_status(location: LedgerLocation) -> ServerStatus | None:
+    """Ask the server of a ledger what it is; None of a file.
+
+    Raises:
+        LedgerError: the server cannot be asked.
+    """
+    if location.server is None:
+        return None
+    from llmroute.ledger.postgres.health import server_status
+
+    return server_status(location.server, location.path)
+
+
+def move_to_server(source: LedgerLocation, target: LedgerLocation, now_ms: int) -> Moved:
+    """Copy a SQLite ledger into a server.
+
+    Raises:
+        LedgerError: the file cannot be read, or the server cannot be written.
+        RequestError: the source is no file, or the target no server.
+    """
+    if source.server is not None or not source.path.exists():
+        raise RequestError(f"there is no SQLite ledger at {source.name}", hint="name one with --from FILE")
+    if target.server is None:
+        raise RequestError(f"{target.name} is not the URL of a server", hint="postgresql://user@host/database is one")
+    from llmroute.ledger.postgres.connection import ServerConnection
+    from llmroute.ledger.postgres.maintenance.move import move
+
+    with closing(ServerConnection(target.server)) as connection:
+        return move(connection, source.path, now_ms)
 
 
 def bring_up_to_date(ledger: LedgerPort, now_ms: int) -> None:
@@ -109,16 +156,18 @@ def bring_up_to_date(ledger: LedgerPort, now_ms: int) -> None:
 
 
 @contextmanager
-def snapshot_of(path: Path, now_ms: int, *, capped: bool, wait_s: float) -> Iterator[LedgerSnapshot | None]:
+def snapshot_of(
+    location: LedgerLocation, now_ms: int, *, capped: bool, wait_s: float
+) -> Iterator[LedgerSnapshot | None]:
     """Open one snapshot of a ledger that is up to date; None where there is none.
 
     Raises:
         LedgerError: as `open_for_requests`.
     """
-    if not has_content(path):
+    if not has_content(location):
         yield None
         return
-    with closing(open_to_read(path, capped=capped, wait_s=wait_s)) as ledger:
+    with closing(open_to_read(location, capped=capped, wait_s=wait_s)) as ledger:
         bring_up_to_date(ledger, now_ms)
         with ledger.snapshot() as snapshot:
             yield snapshot
@@ -131,8 +180,13 @@ def attempt_columns() -> list[str]:
     return columns_without_ledger()
 
 
-def maintenance(path: Path, *, capped: bool, wait_s: float) -> LedgerMaintenance:
-    """Return the checks and repairs of the ledger at `path`, which may be damaged."""
+def maintenance(location: LedgerLocation, *, capped: bool, wait_s: float) -> LedgerMaintenance:
+    """Return the checks and repairs of a ledger, which may be damaged."""
+    path = location.path
+    if location.server is not None:
+        from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
+
+        return ServerMaintenance(location.server, path)
     from llmroute.ledger.sqlite.maintenance.file_maintenance import FileMaintenance
 
     return FileMaintenance(path, lambda: lock_timeout(path, wait_s), capped=capped)

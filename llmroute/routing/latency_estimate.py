@@ -1,6 +1,6 @@
 """From what calls have taken to what the next one will take.  Pure.
 
-With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.statistics.latency`), the last of them
+With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.latency`), the last of them
 a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour of all
 models:
 

@@ -98,7 +98,7 @@ class LLMService:
         if self.config.notice:
             self._note(self.config.notice)
         self._writer = LedgerWriter(
-            self.config.ledger_path,
+            self.config.ledger,
             self._note,
             ledger,
             limits=self.config.limits,
@@ -319,7 +319,7 @@ class LLMService:
         """
         found = self.registry.get_model_config(provider, model)
         call = ExternalCall(provider, found.id, expected_effort(found, None), success, latency_ms, cost_usd)
-        track_usage(self._writer.access.ledger(), call, new_id(), now_ms())
+        track_usage(self._writer.access.ledger(), call, new_id(), self._writer.access.now_ms())
         self._plan_anew()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
@@ -361,7 +361,8 @@ class LLMService:
         return {
             one.provider: one
             for one in sorted(whole, key=lambda one: one.open_until_ms)
-            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider)) and one.open_until_ms > now_ms()
+            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider))
+            and one.open_until_ms > self._writer.access.now_ms()
         }
 
     def reset_breakers(self, provider: str) -> int:

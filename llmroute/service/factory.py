@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
@@ -49,7 +47,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
     config = config or settings.load()
     lent = None if isinstance(ledger, str | os.PathLike) else ledger
     if isinstance(ledger, str | os.PathLike):
-        config = replace(config, ledger_path=Path(ledger))
+        config = config.with_ledger(ledger)
     return LLMService(
         config=config,
         api_keys=api_keys,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def ledger_to_change(config: Config) -> LedgerPort:
     """As `opening.open_to_change`."""
-    return opening.open_to_change(config.ledger_path, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
+    return opening.open_to_change(config.ledger, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
 
 
 def ledger_to_read(config: Config) -> LedgerPort:
     """As `opening.open_to_read`."""
-    return opening.open_to_read(config.ledger_path, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
+    return opening.open_to_read(config.ledger, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
 
 
 def snapshot(config: Config, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
@@ -34,7 +34,7 @@ def snapshot(config: Config, now: datetime) -> AbstractContextManager[LedgerSnap
         LedgerError: the ledger cannot be read.
     """
     capped, wait_s = bool(config.limits), config.timeouts.ledger_s
-    return opening.snapshot_of(config.ledger_path, milliseconds(now), capped=capped, wait_s=wait_s)
+    return opening.snapshot_of(config.ledger, milliseconds(now), capped=capped, wait_s=wait_s)
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def opened(config: Config, now: datetime, open_ledger: Callable[[Config], Ledger
     Raises:
         LedgerError: the ledger cannot be opened.
     """
-    if not opening.has_content(config.ledger_path):
+    if not opening.has_content(config.ledger):
         yield None
         return
     with closing(open_ledger(config)) as ledger:

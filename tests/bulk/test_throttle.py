@@ -17,6 +17,7 @@ from llmroute.execution.accounting.ledger_writer import Admission, LedgerWriter
 from llmroute.execution.operations import Begin, Settle
 from llmroute.execution.request import Clock
 from llmroute.execution.threads import Threads
+from llmroute.ledger_location import LedgerLocation
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import row, settled
 
@@ -30,7 +31,7 @@ def test_an_interrupted_attempt_frees_its_provider_and_is_charged_to_the_shared_
     how = Admission(WorstCase(0, 1, 100, 100), RequestBudget(shared=shared))
 
     async def calls() -> None:
-        books = GroupCommitWriter(LedgerWriter(path, pytest.fail), Threads())
+        books = GroupCommitWriter(LedgerWriter(LedgerLocation(path), pytest.fail), Threads())
         limiter = ConcurrencyLimiter(1, lambda _provider: False)
         throttled = ThrottledWriter(lambda: books, limiter, shared, lambda: None, capped=False)
         interrupted = row("a")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.postgres.address import ServerAddress
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger_location import ServerAddress
 from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from llmroute.circuits import HOUR_MS
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError, RequestError
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.reports import Span, grouped
 from llmroute.ledger.sqlite.store import Ledger
@@ -103,6 +104,18 @@ def test_what_was_spent_before_a_cap_was_set_counts(ledger: Store) -> None:
     assert outcomes[0] is None
     assert isinstance(outcomes[1], BudgetExceededError)
     assert statuses(ledger, cap(290), cap(50, workspace="team")) == [(90, 200), (30, 0)]
+
+
+def test_a_nearly_spent_cap_is_claimed_once_in_its_window(opened: Opened) -> None:
+    limits = [cap(100), cap(1000, workspace="team")]
+    with opened() as ledger, opened() as other:
+        made = row("one", workspace="team")
+        assert begin(ledger, Pending(made, limits, fixed(90))) == [None]
+        assert ledger.claim_budget_warnings(limits, 0.8, LockTimeout(1)) == []
+        ledger.write([Settled(settled(made, 85))])
+        [status] = ledger.claim_budget_warnings(limits, 0.8, LockTimeout(1))
+        assert (status.cap, status.spent_picousd) == (limits[0], 85)
+        assert other.claim_budget_warnings(limits, 0.8, LockTimeout(1)) == []
 
 
 def test_a_call_counts_in_the_window_in_which_it_began(ledger: Store) -> None:

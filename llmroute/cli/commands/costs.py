@@ -11,7 +11,7 @@ import typer
 from llmroute.cli import options as flags
 from llmroute.cli.commands.costs_attempts import calls, correct, export, path, tell_if_unknown
 from llmroute.cli.commands.costs_budget import budget
-from llmroute.cli.commands.costs_ledger import backup, check, prune, restore
+from llmroute.cli.commands.costs_ledger import backup, check, move, prune, restore
 from llmroute.cli.commands.costs_reconcile import reconcile
 from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
@@ -38,7 +38,7 @@ costs = typer.Typer(
     rich_markup_mode=None,
 )
 costs.add_typer(budget, name="budget", cls=GroupedGroup, epilog=epilog("costs budget"))
-for command in (calls, correct, export, reconcile, path, check, backup, restore, prune):
+for command in (calls, correct, export, reconcile, path, check, backup, restore, move, prune):
     costs.command(cls=GroupedCommand, epilog=epilog(f"costs {command.__name__}"))(command)
 
 

@@ -147,7 +147,7 @@ def path() -> None:
     with failures():
         from llmroute.planning.settings import load
 
-        write_text(f"{load().ledger_path}\n")
+        write_text(f"{load().ledger.name}\n")
 
 
 def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:

@@ -54,7 +54,7 @@ def check(
         else:
             if mended:
                 write_text(_mended(mended))
-            write_text(_told(report, str(config.ledger_path)))
+            write_text(_told(report, config.ledger.name))
         if not report.sound:
             raise typer.Exit(exit_codes.SETUP)
 
@@ -136,9 +136,30 @@ def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup
 
         config = load()
         done = maintenance.restore(config, file)
-        say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger_path} now")
+        say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger.name} now")
         if done.aside is not None:
             say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
+
+
+def move(
+    url: Annotated[str, typer.Argument(help="postgresql://user@host/database")],
+    source: Annotated[Path | None, typer.Option("--from", help="Another SQLite ledger than the default one.")] = None,
+) -> None:
+    """Copy a SQLite ledger to a PostgreSQL server.
+
+    A second run goes on where the first ended. The file stays, with calls that are under way.
+    """
+    with failures():
+        from llmroute.planning.settings import load
+        from llmroute.service.costs import maintenance
+
+        config = load()
+        done = maintenance.move(config, url, source)
+        already = f"; {many(done.already, 'attempt')} were there already" if done.already else ""
+        say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
+        if done.pending:
+            say(f"{many(done.pending, 'call')} under way stay in the file; run it again once they have ended")
+        say("set LLMROUTE_LEDGER to the URL, and every command uses the server")
 
 
 def prune(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmroute.service.health import Health
 
 
+# A difference between clocks from which on it is an error.
+CLOCK_OFF_MS = 60_000
 _PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
@@ -71,7 +73,8 @@ def health(
         budgets = _budgets(service.config)
         if as_json:
             told = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
-            write_json({"providers": {name: _as_json(one) for name, one in found.items()}, "budgets": told})
+            providers = {name: _as_json(one) for name, one in found.items()}
+            write_json({"providers": providers, "budgets": told, **_server_json(service.config)})
         else:
             write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config, budgets)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):
@@ -109,6 +112,17 @@ def _as_json(one: Health) -> dict[str, Any]:
     return {key: value for key, value in asdict(one).items() if key not in ("configured", "until_key_changes")}
 
 
+def _server_json(config: Config) -> dict[str, Any]:
+    """Return what the server of the ledger tells of itself; nothing of a file."""
+    from llmroute.ledger.opening import server_status
+
+    try:
+        server = server_status(config.ledger)
+    except LedgerError as error:
+        return {"ledger": {"name": config.ledger.name, "error": error.message}}
+    return {} if server is None else {"ledger": {"name": config.ledger.name, **server._asdict()}}
+
+
 def _remark(one: Health) -> str:
     circuit = f"circuit open until {one.open_until}" if one.open_until and not one.until_key_changes else ""
     return "; ".join(filter(None, (one.detail, circuit)))
@@ -128,6 +142,25 @@ def _as_text(found: dict[str, Health]) -> str:
     return flowing(("provider", "status", "latency", "models", ""), rows, terminal_width(), numbers=(2, 3))
 
 
+def _ledger_remark(config: Config) -> str:
+    """Return what there is to say of the ledger, in parentheses."""
+    from llmroute.ledger.opening import server_status
+
+    try:
+        server = server_status(config.ledger)
+    except LedgerError as error:
+        return f" ({error.message})"
+    if server is None:
+        return "" if config.ledger.exists() else " (does not exist)"
+    clock = ""
+    if abs(server.clock_offset_ms) > CLOCK_OFF_MS:
+        clock = ": this machine's clock is wrong, or the server's"
+    return (
+        f" (PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms a round trip, schema version"
+        f" {server.schema_version}, clock {server.clock_offset_ms / 1000:+.1f} s{clock})"
+    )
+
+
 def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:
     """Return the paths of the configuration and the ledger, the routing defaults and the budgets."""
     from llmroute.ledger.budgets import near_cap_warning
@@ -141,7 +174,7 @@ def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:
     first = f", {config.default_provider} preferred" if config.default_provider else ""
     rows = [
         ["settings", f"{path}{'' if path.exists() else ' (does not exist)'}"],
-        ["ledger", f"{config.ledger_path}{'' if config.ledger_path.exists() else ' (does not exist)'}"],
+        ["ledger", f"{config.ledger.name}{_ledger_remark(config)}"],
         ["strategy", config.strategy + first],
         ["workspace", cell(config.workspace) if config.workspace else "none"],
         ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],

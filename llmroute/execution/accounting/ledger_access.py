@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
 from llmroute.ledger.lock_timeout import LockTimeout, lock_error
+from llmroute.ledger_location import LedgerLocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,13 +25,13 @@ _TURN_S = 0.05
 
 
 class LedgerAccess:
-    """Opens the ledger at `path`, or uses the one that was given.  Safe to share between threads.
+    """Opens the ledger at its location, or uses the one that was given.  Safe to share between threads.
 
     With `capped` it is not opened where rows of earlier attempts may be missing from it.
     """
 
-    def __init__(self, path: Path, given: LedgerPort | None, *, capped: bool, wait_s: float) -> None:
-        self.path = path if given is None else given.path
+    def __init__(self, location: LedgerLocation, given: LedgerPort | None, *, capped: bool, wait_s: float) -> None:
+        self._location = location if given is None else LedgerLocation(given.path)
         self._ledger: LedgerPort | None = None
         self._given = given
         self._capped = capped
@@ -44,13 +45,23 @@ class LedgerAccess:
         self._opening = threading.Lock()
         start_anew_in_children(self)
 
+    @property
+    def path(self) -> Path:
+        """The path beside which rows are spooled."""
+        return self._location.path
+
+    def now_ms(self) -> int:
+        """Return the time of day in UTC milliseconds, by the clock of the ledger once it is open."""
+        ledger = self._ledger
+        return time.time_ns() // 1_000_000 + (0 if ledger is None else ledger.clock_offset_ms)
+
     def start_anew(self) -> None:
         """Make a new lock in a forked child: a thread of the parent may have held it."""
         self._opening = threading.Lock()
 
     def exists(self) -> bool:
         """Whether there is a ledger to read."""
-        return self._ledger is not None or self._given is not None or self.path.exists()
+        return self._ledger is not None or self._given is not None or self._location.exists()
 
     def expect(self, total_s: float, *, deadline: bool = True) -> LockTimeout:
         """Return how long a request may wait for locks: a part of its timeout `total_s`.
@@ -113,7 +124,7 @@ class LedgerAccess:
         opening = self._opening
         with patience.spent() as within_s:
             if not opening.acquire(timeout=max(within_s, _TURN_S)):
-                raise lock_error(f"the ledger {self.path} is being opened by another call")
+                raise lock_error(f"the ledger {self._location.name} is being opened by another call")
         try:
             if self._ledger is None:
                 self._ledger = self._open(patience)
@@ -127,7 +138,9 @@ class LedgerAccess:
     def _open(self, patience: LockTimeout) -> LedgerPort:
         from llmroute.ledger.opening import open_for_requests
 
-        ledger = self._given or open_for_requests(self.path, capped=self._capped, wait_s=self._wait_s, opening=patience)
+        ledger = self._given or open_for_requests(
+            self._location, capped=self._capped, wait_s=self._wait_s, opening=patience
+        )
         try:
             self._tend(ledger, patience)
         except BaseException:
@@ -137,7 +150,7 @@ class LedgerAccess:
         return ledger
 
     def _tend(self, ledger: LedgerPort, patience: LockTimeout) -> None:
-        locked = ledger.tend(time.time_ns() // 1_000_000, patience)
+        locked = ledger.tend(self.now_ms(), patience)
         if locked and self._capped:
             raise LedgerError(
                 f"spooled calls cannot be counted: {locked[0]} is locked by another process",

@@ -16,7 +16,6 @@ from llmroute.types import WARN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
     from llmroute.ledger.stats import ProbeClaim, StatsSnapshot
+    from llmroute.ledger_location import LedgerLocation
     from llmroute.worst_case import WorstCase
 
 
@@ -62,7 +62,7 @@ class LedgerWriter:
 
     def __init__(  # noqa: PLR0913 (settings of the configuration, by name)
         self,
-        path: Path,
+        location: LedgerLocation,
         warn: Callable[[str], None],
         ledger: LedgerPort | None = None,
         *,
@@ -70,10 +70,10 @@ class LedgerWriter:
         warn_at: float = WARN_AT,
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
-        self.access = LedgerAccess(path, ledger, capped=bool(limits), wait_s=wait_s)
+        self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
         self._limits = tuple(limits)
         self._budget_warnings = BudgetWarnings(self.access, limits, warn_at, warn)
-        self._spool = SpoolWriter(path, warn)
+        self._spool = SpoolWriter(self.access.path, warn)
 
     def begin(self, beginning: Begin) -> int | None:
         """Write an attempt as pending; return the completion limit that a budget sets, None if none does.

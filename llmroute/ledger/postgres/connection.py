@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from llmroute.ledger.postgres.address import ServerAddress
+    from llmroute.ledger_location import ServerAddress
 
     T = TypeVar("T")
 
@@ -146,7 +146,14 @@ class ServerConnection:
         return self._db
 
     def _connected(self) -> Connection:
-        told = conninfo_to_dict(self.address.url)
+        try:
+            told = conninfo_to_dict(self.address.url)
+        except psycopg.ProgrammingError as error:
+            # Its words may quote a password.
+            raise LedgerError(
+                f"the URL of the ledger {self.address.name} is not one that libpq reads",
+                hint="postgresql://user@host/database?sslmode=verify-full is one",
+            ) from error
         usual: dict[str, Any] = {
             "connect_timeout": CONNECT_S,
             "application_name": "llmroute",

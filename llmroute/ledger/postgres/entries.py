@@ -49,16 +49,18 @@ def window_json(cap: Cap) -> dict[str, Any]:
     return {"workspace": cap.workspace, "start_ms": cap.start_ms, "end_ms": end_ms}
 
 
+def cap_json(cap: Cap, number: int) -> dict[str, Any]:
+    """Return a cap and its window; answers name it by its number."""
+    return {**window_json(cap), "number": number, "period": cap.period, "cap_picousd": cap.cap_picousd}
+
+
 def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, int]) -> dict[str, Any]:
     """Return the beginning of an attempt, which probes `circuits`; `seen` is what its caller knew of them."""
     worst, claim = entry.worst, entry.claim
     return {
         "begins": True,
         "row": row_json(entry.row),
-        "caps": [
-            {**window_json(cap), "number": number, "cap_picousd": cap.cap_picousd}
-            for number, cap in enumerate(own_caps(entry))
-        ],
+        "caps": [cap_json(cap, number) for number, cap in enumerate(own_caps(entry))],
         "worst": None if worst is None else list(worst),
         "claim": claim and {"owner": claim.owner, "until_ms": claim.until_ms, "circuits": circuits, "seen": seen},
         "retry": entry.retry,

@@ -9,7 +9,7 @@ import psycopg
 from llmroute.errors import LedgerError
 
 if TYPE_CHECKING:
-    from llmroute.ledger.postgres.address import ServerAddress
+    from llmroute.ledger_location import ServerAddress
 
 HINT = "check LLMROUTE_LEDGER and the server; llmroute health tells whether it answers"
 _LOCKED = "55P03"

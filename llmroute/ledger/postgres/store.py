@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
+from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.port import Pending, Settled
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
-from llmroute.ledger.postgres.entries import as_json
+from llmroute.ledger.postgres.entries import as_json, cap_json
 from llmroute.ledger.postgres.errors import is_of_one_row
 from llmroute.ledger.postgres.writes import write
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from llmroute.ledger.budgets import Cap
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
-    from llmroute.ledger.postgres.address import ServerAddress
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
     from llmroute.ledger.postgres.statistics import Recollection
     from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger_location import ServerAddress
 
 _SHORTEST_LOCK_MS = 50
 
@@ -77,6 +79,13 @@ class PostgresLedger:
         del now_ms, patience
         known = self._recalled(anew=True)
         return known.memory.retries_left(provider, known.now_ms) >= 1
+
+    def claim_budget_warnings(self, caps: Sequence[Cap], warn_at: float, patience: LockTimeout) -> list[BudgetStatus]:
+        """Return the caps that are nearly spent, each once in its window, in one round trip."""
+        del patience
+        asked = [cap_json(cap, number) for number, cap in enumerate(caps)]
+        claimed = self.connection.call("claim_warnings_1", as_json(asked), warn_at)
+        return [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in claimed]
 
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""
@@ -182,9 +191,11 @@ class PostgresLedger:
     def _add_spooled(self, place: Path, patience: LockTimeout | None) -> None:
         """Add the rows of one spool file, which are committed before it is removed."""
         with spool.taken(place) as (rows, invalid):
-            entries = [Pending(row) if row.status == "pending" else Settled(row) for row in rows]
-            for row, outcome in zip(rows, self.write(entries, patience), strict=True):
+            entries = [
+                Pending(one.row) if one.row.status == "pending" else Settled(one.row, one.length) for one in rows
+            ]
+            for spooled, outcome in zip(rows, self.write(entries, patience), strict=True):
                 if isinstance(outcome, LedgerError):
                     if not is_of_one_row(outcome.__cause__):
                         raise outcome
-                    invalid.append(spool.line(row))
+                    invalid.append(spool.line(spooled))

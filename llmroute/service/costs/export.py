@@ -89,7 +89,7 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
     now = datetime.now().astimezone()
     with opened(config, now, ledger_to_change) as ledger:
         if ledger is None:
-            raise RequestError(f"there is no ledger at {config.ledger_path} yet")
+            raise RequestError(f"there is no ledger at {config.ledger.name} yet")
         return ledger.correct(named, cost_picousd, milliseconds(now))
 
 

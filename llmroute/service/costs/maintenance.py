@@ -12,13 +12,14 @@ from llmroute.execution.accounting.caps import current_caps
 from llmroute.ledger import opening
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.periods import milliseconds, start_of
+from llmroute.ledger_location import LedgerLocation
 from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, opened, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.config import Config
-    from llmroute.ledger.maintenance import CheckReport, LedgerMaintenance, Repaired, Restored
+    from llmroute.ledger.maintenance import CheckReport, LedgerMaintenance, Moved, Repaired, Restored
     from llmroute.ledger.port import LedgerSnapshot
 
 _DAYS = {"d": 1, "w": 7, "y": 365}
@@ -64,7 +65,7 @@ def restore(config: Config, copy: Path) -> Restored:
 
 
 def _maintenance(config: Config) -> LedgerMaintenance:
-    return opening.maintenance(config.ledger_path, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
+    return opening.maintenance(config.ledger, capped=bool(config.limits), wait_s=config.timeouts.ledger_s)
 
 
 def backup(config: Config, target: Path) -> None:
@@ -75,10 +76,22 @@ def backup(config: Config, target: Path) -> None:
         OutputError: the file cannot be written.
         LedgerError: the ledger cannot be read.
     """
-    if not config.ledger_path.exists():
-        raise RequestError(f"there is no ledger at {config.ledger_path} yet")
+    if not config.ledger.exists():
+        raise RequestError(f"there is no ledger at {config.ledger.name} yet")
     with closing(ledger_to_read(config)) as ledger:
         ledger.backup(target)
+
+
+def move(config: Config, url: str, source: Path | None) -> Moved:
+    """Copy a SQLite ledger, the default one or `source`, into the server at a URL.
+
+    Raises:
+        ConfigError: the URL is invalid, or the driver is not installed.
+        RequestError: there is no such ledger, or `url` names no server.
+        LedgerError: the file cannot be read, or the server cannot be written.
+    """
+    file = LedgerLocation(source or config.config_dir / "ledger.db")
+    return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()))
 
 
 def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:
@@ -102,7 +115,7 @@ def prune(config: Config, before: datetime) -> int:
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    if not config.ledger_path.exists():
+    if not config.ledger.exists():
         return 0
     with closing(ledger_to_change(config)) as ledger:
         return ledger.prune(milliseconds(before))

@@ -176,7 +176,7 @@ def known_workspaces(config: Config) -> list[str]:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not config.ledger_path.exists():
+    if not config.ledger.exists():
         return []
     with closing(ledger_to_read(config)) as ledger, ledger.snapshot() as reading:
         return reading.workspaces()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ from llmroute.errors import RequestError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger.opening import bring_up_to_date, is_ledger, snapshot_of
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
+from llmroute.ledger_location import LedgerLocation, is_server
 from llmroute.request.fields import require_one_of
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class LLMTracker:
         """
         if ledger is not None and not isinstance(ledger, str | PathLike) and not is_ledger(ledger):
             raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
-        self._path = Path(ledger) if isinstance(ledger, str | PathLike) else None
+        self._named = ledger if isinstance(ledger, str | PathLike) else None
         self._ledger = None if isinstance(ledger, str | PathLike) else ledger
 
     async def get_workspace_costs(self, workspace: str, period: str = "month") -> dict[str, Any]:
@@ -96,12 +98,14 @@ class LLMTracker:
             return [] if found is None else query(found)
 
     def _snapshot(self, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
-        if self._path is not None:
-            return snapshot_of(self._path, milliseconds(now), capped=False, wait_s=LOCK_WAIT_S)
+        if self._named is not None and not is_server(os.fspath(self._named)):
+            location = LedgerLocation(Path(self._named))
+            return snapshot_of(location, milliseconds(now), capped=False, wait_s=LOCK_WAIT_S)
         from llmroute.planning.settings import load
         from llmroute.service.ledger_opening import snapshot
 
-        return snapshot(load(), now)
+        config = load()
+        return snapshot(config if self._named is None else config.with_ledger(self._named), now)
 
 
 def get_llm_tracker(ledger: LedgerPort | str | PathLike[str] | None = None) -> LLMTracker:

@@ -21,6 +21,7 @@ from llmroute.execution.request import Clock
 from llmroute.execution.threads import Threads
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger_location import LedgerLocation
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS, row, settled
 
@@ -54,7 +55,9 @@ def test_requests_that_wait_are_written_together_and_each_goes_on_when_it_is_com
     with Ledger(path) as ledger:
         ledger.db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
         warnings: list[str] = []
-        found = asyncio.run(calls(LedgerWriter(path, warnings.append, ledger, limits=[Limit("total", "", 6_300)])))
+        found = asyncio.run(
+            calls(LedgerWriter(LedgerLocation(path), warnings.append, ledger, limits=[Limit("total", "", 6_300)]))
+        )
     assert [type(one) for one in found if one is not None] == [BudgetExceededError]
     assert len(warnings) == 1
     assert len(commits) <= 5
@@ -68,7 +71,7 @@ def test_a_ledger_that_another_process_has_locked_is_waited_for_without_stopping
 
     async def calls() -> None:
         nonlocal turns
-        group = GroupCommitWriter(LedgerWriter(path, pytest.fail), Threads())
+        group = GroupCommitWriter(LedgerWriter(LedgerLocation(path), pytest.fail), Threads())
         await group.begin(Begin(row("first"), FREE, Clock()))
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
@@ -90,7 +93,7 @@ def test_who_is_cancelled_before_its_turn_is_not_written_and_keeps_nobody_waitin
     path = tmp_path / "ledger.db"
 
     async def calls() -> None:
-        group = GroupCommitWriter(LedgerWriter(path, pytest.fail), Threads())
+        group = GroupCommitWriter(LedgerWriter(LedgerLocation(path), pytest.fail), Threads())
         tasks = [asyncio.create_task(group.begin(Begin(row(name), FREE, Clock()))) for name in ("a", "gone", "b")]
         await asyncio.sleep(0)
         tasks[1].cancel()
@@ -106,7 +109,9 @@ def test_a_bug_reaches_every_caller_and_the_next_is_written(tmp_path: Path) -> N
     broken = Admission(WorstCase(0, 1, "many", 1), RequestBudget())  # type: ignore[arg-type]
 
     async def calls() -> None:
-        group = GroupCommitWriter(LedgerWriter(path, pytest.fail, limits=[Limit("total", "", 100)]), Threads())
+        group = GroupCommitWriter(
+            LedgerWriter(LedgerLocation(path), pytest.fail, limits=[Limit("total", "", 100)]), Threads()
+        )
         told = await asyncio.gather(
             group.begin(Begin(row("a"), broken, Clock())),
             group.begin(Begin(row("b"), HUNDRED, Clock())),
@@ -125,7 +130,7 @@ def test_what_the_ledger_cannot_take_is_kept_beside_it_and_nobody_fails(tmp_path
     warnings: list[str] = []
 
     async def calls() -> None:
-        group = GroupCommitWriter(LedgerWriter(path, warnings.append), Threads())
+        group = GroupCommitWriter(LedgerWriter(LedgerLocation(path), warnings.append), Threads())
         made = [row(f"r{number}") for number in range(3)]
         await asyncio.gather(*(group.begin(Begin(one, FREE, Clock())) for one in made))
         await asyncio.gather(*(group.settle(Settle(settled(one, 5), None)) for one in made))
@@ -140,7 +145,7 @@ def test_what_is_settled_after_the_service_was_closed_leaves_no_ledger_open(tmp_
     path = tmp_path / "ledger.db"
 
     async def calls() -> None:
-        books = LedgerWriter(path, pytest.fail)
+        books = LedgerWriter(LedgerLocation(path), pytest.fail)
         group = GroupCommitWriter(books, Threads())
         await group.begin(Begin(row("a"), FREE, Clock()))
         books.access.close()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.maintenance import Restored
-    from llmroute.ledger.postgres.address import ServerAddress
+    from llmroute.ledger_location import ServerAddress
 
 
 @dataclass(frozen=True, slots=True)

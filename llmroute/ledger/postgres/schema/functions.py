@@ -171,6 +171,21 @@ BEGIN
     RETURN jsonb_build_object('reserved', prompt + tokens * token);
 END $$;
 
+CREATE FUNCTION {schema}.claim_warnings_1(caps jsonb, warn_at float8) RETURNS jsonb LANGUAGE sql AS $$
+    WITH spent AS (
+        SELECT cap.number, cap.period, workspace, start_ms, cap.cap_picousd, known.spent_picousd, known.reserved_picousd
+        FROM jsonb_to_recordset(caps)
+            AS cap (number bigint, period text, workspace text, start_ms bigint, end_ms bigint, cap_picousd bigint)
+        JOIN {schema}.windows AS known USING (workspace, start_ms, end_ms)
+        WHERE cap.cap_picousd * warn_at > 0 AND known.spent_picousd >= cap.cap_picousd * warn_at
+    ), claimed AS (
+        INSERT INTO {schema}.budget_warnings SELECT period, workspace, start_ms, cap_picousd FROM spent
+        ON CONFLICT DO NOTHING RETURNING period, workspace, start_ms, cap_picousd
+    )
+    SELECT coalesce(jsonb_agg(jsonb_build_array(number, spent_picousd, reserved_picousd) ORDER BY number), '[]')
+    FROM spent JOIN claimed USING (period, workspace, start_ms, cap_picousd)
+$$;
+
 CREATE FUNCTION {schema}.claim_probes_1(claim jsonb, now_ms bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     circuit jsonb;

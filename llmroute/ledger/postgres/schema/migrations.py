@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.postgres.schema.functions import FUNCTIONS
+from llmroute.ledger.postgres.schema.moves import MOVES
 from llmroute.ledger.postgres.schema.tables import ATTEMPTS, STATISTICS, SUMS, VERSION
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 # Each entry brings the schema one version further and is never edited once released.  A migration only adds: clients
 # of older versions go on beside it, unless it raises `version.oldest_client`.
-MIGRATIONS: tuple[str, ...] = ("".join((VERSION, ATTEMPTS, SUMS, STATISTICS, *FUNCTIONS)),)
+MIGRATIONS: tuple[str, ...] = ("".join((VERSION, ATTEMPTS, SUMS, STATISTICS, *FUNCTIONS, MOVES)),)
 CLIENT_VERSION = len(MIGRATIONS)
 
 

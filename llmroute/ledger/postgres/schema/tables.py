@@ -105,6 +105,15 @@ CREATE TABLE {{schema}}.windows (
     PRIMARY KEY (workspace, start_ms, end_ms)
 ) WITH (fillfactor = 50);
 
+CREATE TABLE {{schema}}.budget_warnings (
+    -- The caps and windows of which a caller has warned that most is spent.
+    period text NOT NULL,
+    workspace text COLLATE "C" NOT NULL,
+    start_ms bigint NOT NULL,
+    cap_picousd bigint NOT NULL,
+    PRIMARY KEY (period, workspace, start_ms, cap_picousd)
+);
+
 CREATE TABLE {{schema}}.pruned (
     -- One row: attempts that started before this are deleted, and only the rollups have them.
     id bigint PRIMARY KEY CHECK (id = 1),

@@ -1,0 +1,179 @@
+"""Commands with a ledger on a PostgreSQL server: as with a file, and what happens when the server is away."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute import exit_codes
+from llmroute.errors import ConfigError
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger_location import server_location
+from tests.ledger.calls import row, settled
+from tests.ledger.stores import postgres
+from tests.support.model_server import ModelServer
+from tests.support.postgres_server import PostgresServer
+from tests.support.shell import Ran, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["postgres"]
+
+USD = 10**12
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+class Host:
+    """A host with a home of its own, whose ledger is on a server."""
+
+    def __init__(self, home: Path, url: str, models: ModelServer) -> None:
+        self.home = home
+        home.mkdir(exist_ok=True)
+        self._settings = {**models.settings, "LLMROUTE_LEDGER": url}
+
+    def run(self, *arguments: str, **settings: str) -> Ran:
+        return run(*arguments, home=self.home, **{**self._settings, **settings})
+
+    def gen(self, *more: str) -> Ran:
+        return self.run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", *more)
+
+    def calls(self) -> int:
+        told = json.loads(self.run("costs", "--period", "all", "--json").out)
+        return int(told["call_count"])
+
+
+@pytest.fixture
+def host(tmp_path: Path, postgres: PostgresServer, server: ModelServer) -> Host:
+    return Host(tmp_path, postgres.database(), server)
+
+
+def test_every_command_works_with_a_ledger_on_a_server(host: Host, tmp_path: Path, server: ModelServer) -> None:
+    assert host.gen().code == 0
+    other = Host(tmp_path / "other", host._settings["LLMROUTE_LEDGER"], server)
+    assert other.gen().code == 0
+    assert host.calls() == other.calls() == 2
+    name = "postgresql://127.0.0.1:"
+    assert host.run("costs", "path").out.startswith(name)
+    assert "2 attempts" in host.run("costs", "check").out
+    assert "PostgreSQL 1" in host.run("health").out
+    assert len(json.loads(host.run("costs", "calls", "--json").out)) == 2
+    assert host.run("costs", "--by", "day").code == 0
+    assert host.run("costs", "export", "bill.csv").code == 0
+    assert host.run("costs", "backup", "copy.db").code == 0
+    assert host.run("costs", "path", LLMROUTE_LEDGER="copy.db").out == "copy.db\n"
+    assert "2 attempts" in host.run("costs", "check", LLMROUTE_LEDGER="copy.db").out
+    assert host.run("costs", "prune", "--older-than", "90d", "--yes").code == 0
+    assert host.run("models", "show", "gpt-4o").code == 0
+    assert host.run("costs", "restore", "copy.db").code == exit_codes.USAGE
+
+
+def test_a_budget_of_a_host_counts_the_calls_of_all(host: Host, tmp_path: Path, server: ModelServer) -> None:
+    assert host.gen().code == 0
+    other = Host(tmp_path / "other", host._settings["LLMROUTE_LEDGER"], server)
+    assert other.run("costs", "budget", "set", "--total", "0.000001").code == 0
+    asked = len(server.requests)
+    assert other.gen().code == exit_codes.BUDGET
+    assert len(server.requests) == asked
+
+
+def test_the_setting_may_stand_in_config_toml(host: Host) -> None:
+    folder = host.home / "llmroute"
+    folder.mkdir()
+    (folder / "config.toml").write_text(f'ledger = "{host._settings["LLMROUTE_LEDGER"]}"\n')
+    assert host.run("costs", "path", LLMROUTE_LEDGER="").out.startswith("postgresql://")
+
+
+def test_an_answer_waits_in_the_spool_while_the_server_is_away(tmp_path: Path, server: ModelServer) -> None:
+    with PostgresServer() as database:
+        host = Host(tmp_path, database.database(), server)
+        assert host.gen().code == 0
+        database.stop()
+        answered = host.gen()
+        assert (answered.code, answered.out) == (0, "one two three\n")
+        assert "this call is not in the ledger yet" in answered.err
+        assert "postgres@" not in answered.err
+        assert host.run("costs").code == exit_codes.SETUP
+        assert host.run("costs", "budget", "set", "--total", "5").code == 0
+        asked = len(server.requests)
+        refused = host.gen()
+        assert refused.code == exit_codes.BUDGET
+        assert "nothing was sent" in refused.err
+        assert len(server.requests) == asked
+        database.start()
+        assert host.calls() == 2
+        assert host.calls() == 2
+        assert host.gen().code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "schema"),
+    [
+        ("postgresql://user:s3cret@127.0.0.1:port/db", ""),
+        ("postgresql://user:s3cret@127.0.0.1/db", "No Such"),
+        ("postgresql://user:s3cret@127.0.0.1:1/db?no_such_option=1", ""),
+        ("postgresql://user:s3cret%zz@127.0.0.1:1/db", ""),
+        ("postgresql://user:s3cret@127.0.0.1:1/db", ""),
+    ],
+)
+def test_a_wrong_or_unreachable_address_is_one_line_without_its_password(url: str, schema: str, host: Host) -> None:
+    ran = host.run("costs", LLMROUTE_LEDGER=url, LLMROUTE_SCHEMA=schema)
+    assert ran.code in (exit_codes.USAGE, exit_codes.SETUP)
+    assert "s3cret" not in ran.err
+    assert len(ran.err.splitlines()) <= 2
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_role_or_database_is_told(host: Host, postgres: PostgresServer) -> None:
+    for url in (postgres.url("no_such_database"), postgres.url(user="no_such_role")):
+        ran = host.run("costs", LLMROUTE_LEDGER=url)
+        assert ran.code == exit_codes.SETUP
+        assert "does not exist" in ran.err
+
+
+def test_a_missing_driver_is_told_with_the_line_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmroute.ledger_location.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError) as raised:
+        server_location("postgresql://host/db", None, tmp_path, "LLMROUTE_LEDGER")
+    assert raised.value.exit_code == exit_codes.SETUP
+    assert str(raised.value.hint) == "pip install 'llmroute[postgres]'"
+
+
+def bill(ran: Ran) -> dict[str, object]:
+    """Return a report without the moment at which it was made."""
+    return {name: value for name, value in json.loads(ran.out).items() if name != "until"}
+
+
+def test_a_file_is_moved_once_with_the_sums_of_pruned_calls(host: Host) -> None:
+    path = host.home / "llmroute" / "ledger.db"
+    now_ms = round(time.time() * 1000)
+    day_ms = 86_400_000
+    with Ledger(path) as ledger:
+        for number in range(30):
+            made = row(f"r{number}", at_ms=now_ms - number * 10 * day_ms, model=f"m{number % 2}", task="\0nul")
+            ledger.settle(settled(made, USD))
+        ledger.begin(row("pending", at_ms=now_ms))
+        ledger.prune(now_ms - 100 * day_ms)
+    url = host._settings["LLMROUTE_LEDGER"]
+    before = bill(host.run("costs", "--period", "all", "--json", LLMROUTE_LEDGER=""))
+    moved = host.run("costs", "move", url, LLMROUTE_LEDGER="")
+    assert moved.code == 0
+    assert "11 attempts copied" in moved.err
+    assert "1 call under way" in moved.err
+    assert bill(host.run("costs", "--period", "all", "--json")) == before
+    again = host.run("costs", "move", url, LLMROUTE_LEDGER="")
+    assert "0 attempts copied" in again.err
+    assert "11 attempts were there already" in again.err
+    assert bill(host.run("costs", "--period", "all", "--json")) == before
+    assert "sound" in host.run("costs", "check").out
+    assert host.run("costs", "move", "ledger.db").code == exit_codes.USAGE
+    assert host.run("costs", "move", url, "--from", "nothing.db").code == exit_codes.USAGE

@@ -1,0 +1,230 @@
+"""Many hosts on one server: caps, sums and reservations are exact while processes and the server are killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.errors import BudgetExceededError, LedgerError
+from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
+from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
+from llmroute.ledger.postgres.store import PostgresLedger
+from llmroute.ledger.stats import Observation
+from llmroute.ledger_location import ServerAddress
+from tests.ledger.calls import cap, fixed, row, settled
+from tests.ledger.stores import address, postgres
+from tests.support.postgres_server import PostgresServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.worst_case import WorstCase
+
+__all__ = ["address", "postgres"]
+
+PROCESSES, CALLS = 16, 25
+CAP = cap(30_000)
+DEADLINE_MS = 4_000
+
+
+def host(number: int, address: ServerAddress, folder: Path) -> None:
+    """Make calls, as one process of a host does; what the server did not take is sent again."""
+    chance = random.Random(number)
+    with PostgresLedger(address, folder / f"host{number % 4}") as ledger:
+        for one in range(CALLS):
+            now_ms = time.time_ns() // 1_000_000
+            made = row(f"p{number}-{one}", at_ms=now_ms, deadline_ms=now_ms + DEADLINE_MS, host=f"host{number % 4}")
+            made.cost_basis = "at_most"
+            if persist(ledger, Pending(made, [CAP], worst=fixed_cost(chance))):
+                time.sleep(chance.random() / 50)
+                lesson = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, ttft_s=0.5)
+                persist(ledger, Settled(settled(made, (made.reserved_picousd or 0) // 2), lesson))
+
+
+def fixed_cost(chance: random.Random) -> WorstCase:
+    return fixed(chance.randint(50, 150))
+
+
+def persist(ledger: PostgresLedger, entry: Pending | Settled) -> bool:
+    """Send an entry until the server takes or refuses it."""
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        [outcome] = ledger.write([entry])
+        if not isinstance(outcome, LedgerError):
+            assert outcome is None or isinstance(outcome, BudgetExceededError)
+            return outcome is None
+        time.sleep(0.05)
+    return False
+
+
+def test_a_cap_is_exact_while_hosts_and_the_server_are_killed(tmp_path: Path) -> None:
+    with PostgresServer() as server:
+        address = ServerAddress(server.database())
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=host, args=(number, address, tmp_path)) for number in range(PROCESSES)]
+        for process in processes:
+            process.start()
+        until_s = time.monotonic() + 60
+        database = address.url.rpartition("/")[2]
+        while attempts(server, database) < 40 and time.monotonic() < until_s:
+            time.sleep(0.05)
+        for victim in processes[:4]:
+            os.kill(victim.pid or 0, signal.SIGKILL)
+        for _ in range(2):
+            server.stop()
+            server.start()
+            time.sleep(0.5)
+        for process in processes:
+            process.join(120)
+        assert [process.exitcode for process in processes[4:]] == [0] * (PROCESSES - 4)
+        time.sleep(DEADLINE_MS / 1000)
+        with PostgresLedger(address, tmp_path / "audit") as ledger:
+            ledger.recall(bucket=0, now_ms=0)
+            with ledger.snapshot() as snapshot:
+                rows = list(snapshot.attempts(AttemptFilter()))
+                [status] = snapshot.budget_statuses([CAP])
+        spent = sum(one["cost_picousd"] for one in rows)
+        assert {one["status"] for one in rows} <= {"ok", "lost"}
+        assert (status.spent_picousd, status.reserved_picousd) == (spent, 0)
+        assert spent <= CAP.cap_picousd
+        for number in range(4, PROCESSES):
+            own = [one for one in rows if one["request_id"].startswith(f"p{number}-")]
+            assert all(one["status"] == "ok" for one in own), "a call that was settled is not lost"
+        report = ServerMaintenance(address, tmp_path / "audit").check(datetime.now(UTC))
+        assert report.sound, report.faults
+        [(window_spent, window_reserved)] = server.execute(
+            "SELECT spent_picousd, reserved_picousd FROM llmroute.windows", database
+        )
+        assert (window_spent, window_reserved) == (spent, 0)
+        assert "deadlock" not in server.log()
+
+
+def attempts(server: PostgresServer, database: str) -> int:
+    import psycopg
+
+    try:
+        return int(server.execute("SELECT count(*) FROM llmroute.attempts", database)[0][0])
+    except psycopg.Error:
+        return 0
+
+
+def first_call(number: int, address: ServerAddress, folder: Path) -> None:
+    with PostgresLedger(address, folder / str(number)) as ledger:
+        assert ledger.write([Settled(settled(row(f"first{number}"), 1))]) == [None]
+
+
+def test_hosts_that_come_first_together_create_the_schema_once(address: ServerAddress, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=first_call, args=(number, address, tmp_path)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 8
+    with PostgresLedger(address, tmp_path / "audit") as ledger, ledger.snapshot() as snapshot:
+        assert len(list(snapshot.attempts(AttemptFilter()))) == 8
+
+
+def test_sums_and_statistics_stay_the_same_when_they_are_merged(address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        for number in range(MANY_LESSONS + 6):
+            lesson = Observation("openai", "gpt", "", 0, 1_000 + number, "m", succeeded=number % 3 > 0, ttft_s=1.0)
+            ledger.write([Settled(settled(row(f"r{number}"), 10), lesson)])
+        before = ledger.recall(bucket=0, now_ms=0)
+        known = ledger._recalled(anew=True)
+        assert known.needs_upkeep
+        upkeep(ledger.connection, known)
+        upkeep(ledger.connection, known)
+        with ledger.connection.transaction() as db:
+            assert db.execute(b"SELECT count(*) FROM llmroute.lessons").fetchone() == (0,)
+            assert db.execute(b"SELECT count(*) FROM llmroute.deltas").fetchone() == (0,)
+            [cost] = db.execute(b"SELECT sum(cost_picousd) FROM llmroute.rollups").fetchone() or [0]
+            assert cost == (MANY_LESSONS + 6) * 10
+        after = ledger.recall(bucket=0, now_ms=0)
+        assert after.reliabilities["openai", "gpt"] == pytest.approx(before.reliabilities["openai", "gpt"], rel=1e-6)
+    assert ServerMaintenance(address, tmp_path / "one").check(datetime.now(UTC)).sound
+
+
+def test_wrong_sums_are_found_and_corrected(address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        ledger.write([Pending(row("p"), [CAP], fixed_cost(random.Random(1))), Settled(settled(row("s"), 10))])
+        with ledger.connection.transaction() as db:
+            db.execute(b"UPDATE llmroute.deltas SET cost_picousd = 11")
+            db.execute(b"UPDATE llmroute.windows SET spent_picousd = 12")
+    maintenance = ServerMaintenance(address, tmp_path / "one")
+    now = datetime.now(UTC)
+    assert len(maintenance.check(now).faults) == 2
+    assert maintenance.repair(now).after.sound
+    assert maintenance.check(now).sound
+
+
+def test_a_lost_connection_is_opened_again_for_the_same_write(tmp_path: Path) -> None:
+    with PostgresServer() as server, PostgresLedger(ServerAddress(server.database()), tmp_path / "one") as ledger:
+        assert ledger.write([Pending(row("one"))]) == [None]
+        server.stop()
+        [away] = ledger.write([Pending(row("two"))])
+        assert isinstance(away, LedgerError)
+        assert "cannot be reached" in away.message
+        server.start()
+        assert ledger.write([Pending(row("two"))]) == [None]
+
+
+def test_a_newer_schema_is_refused_only_below_its_oldest_client(address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        with ledger.connection.transaction() as db:
+            db.execute(b"UPDATE llmroute.version SET version = 99")
+        ledger.recall(bucket=0, now_ms=0)
+        with ledger.connection.transaction() as db:
+            db.execute(b"UPDATE llmroute.version SET oldest_client = 98")
+        with pytest.raises(LedgerError, match="98 or newer"):
+            ledger.recall(bucket=0, now_ms=0)
+
+
+def test_an_older_server_is_refused(address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmroute.ledger.postgres.connection.OLDEST_SERVER", 99)
+    with (
+        PostgresLedger(address, tmp_path / "one") as ledger,
+        pytest.raises(LedgerError, match="needs PostgreSQL 99 or newer"),
+    ):
+        ledger.recall(bucket=0, now_ms=0)
+
+
+def test_roles_with_the_documented_grants_write_and_read(postgres: PostgresServer, tmp_path: Path) -> None:
+    database = postgres.database().rpartition("/")[2]
+    with PostgresLedger(ServerAddress(postgres.url(database)), tmp_path / "owner") as ledger:
+        ledger.write([Settled(settled(row("one"), 1))])
+    for role in ("caller", "reader", "stranger"):
+        name = f"{role}_{database}"
+        postgres.execute(f"CREATE ROLE {name} LOGIN")
+        if role != "stranger":
+            rights = "SELECT, INSERT, UPDATE, DELETE" if role == "caller" else "SELECT"
+            postgres.execute(f"GRANT USAGE ON SCHEMA llmroute TO {name}", database)
+            postgres.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA llmroute TO {name}", database)
+    postgres.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA llmroute TO caller_{database}", database)
+
+    def as_role(role: str) -> PostgresLedger:
+        return PostgresLedger(ServerAddress(postgres.url(database, f"{role}_{database}")), tmp_path / role)
+
+    month_ms = 31 * 24 * 3_600_000
+    with as_role("caller") as ledger:
+        made = row("two", at_ms=row("x").started_ms + 2 * month_ms)
+        assert ledger.write([Pending(made, [CAP], fixed_cost(random.Random(1)))]) == [None]
+        assert ledger.write([Settled(settled(made, 1))]) == [None]
+    with as_role("reader") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        with ledger.snapshot() as snapshot:
+            assert len(list(snapshot.attempts(AttemptFilter()))) == 2
+        [refusal] = ledger.write([Pending(row("three"))])
+        assert isinstance(refusal, LedgerError)
+        assert "permission denied" in refusal.message
+    with as_role("stranger") as ledger, pytest.raises(LedgerError, match="permission denied"):
+        ledger.recall(bucket=0, now_ms=0)
