@@ -34,11 +34,15 @@ class Timeouts(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A budget from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls."""
+    """A budget from [budgets]: `period` is day, week, month or total; `workspace` is empty for all calls.
+
+    Its windows are those of the time zone `zone`, None for the user's own.
+    """
 
     period: str
     workspace: str
     cap_picousd: int
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

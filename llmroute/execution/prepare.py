@@ -86,7 +86,7 @@ class RequestFactory:
     @property
     def capped(self) -> bool:
         """Whether caps bind every call."""
-        return bool(self._config.limits)
+        return bool(self._config.limits or self._writer.access.shared_caps())
 
     @property
     def catalogue_path(self) -> Path:

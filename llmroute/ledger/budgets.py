@@ -19,6 +19,15 @@ class Cap(NamedTuple):
     end_ms: int | None
 
 
+class SharedCap(NamedTuple):
+    """A cap that a server keeps for all its hosts; its windows are those of a time zone, by its IANA name."""
+
+    workspace: str
+    period: str
+    cap_picousd: int
+    zone: str
+
+
 class BudgetStatus(NamedTuple):
     """What was spent under a cap, and what pending attempts reserve."""
 

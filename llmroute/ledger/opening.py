@@ -10,10 +10,11 @@ from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.lock_timeout import LockTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TypeGuard
 
+    from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.jobs import JobJournal
     from llmroute.ledger.maintenance import LedgerMaintenance, Moved, ServerStatus
     from llmroute.ledger.port import LedgerPort, LedgerSnapshot
@@ -114,6 +115,30 @@ def _on_server(server: ServerAddress, path: Path, wait_s: float) -> LedgerPort:
     return PostgresLedger(server, path, wait_s=wait_s)
 
 
+def shared_caps_last_seen(location: LedgerLocation) -> Sequence[SharedCap] | None:
+    """Return the caps of a server as this host last saw them; None where it never reached it, none of a file."""
+    if location.server is None:
+        return ()
+    from llmroute.ledger.postgres.shared_caps import last_seen
+
+    return last_seen(location.path)
+
+
+def set_shared_cap(location: LedgerLocation, workspace: str, period: str, cap_picousd: int | None, zone: str) -> None:
+    """Set a cap for all hosts of a server, and see it at once here; None lifts it.
+
+    Raises:
+        LedgerError: the server cannot be asked, or the role may not write.
+    """
+    assert location.server is not None
+    from llmroute.ledger.postgres.shared_caps import set_cap
+    from llmroute.ledger.postgres.store import PostgresLedger
+
+    with closing(PostgresLedger(location.server, location.path)) as ledger:
+        set_cap(ledger.connection, workspace, period, cap_picousd, zone)
+        ledger.recall(bucket=0, now_ms=0)
+
+
 def server_status(location: LedgerLocation) -> ServerStatus | None:
     """Ask the server of a ledger what it is; None of a file.
 
@@ -135,7 +160,7 @@ def move_to_server(source: LedgerLocation, target: LedgerLocation, now_ms: int) 
         RequestError: the source is no file, or the target no server.
     """
     if source.server is not None or not source.path.exists():
-        raise RequestError(f"there is no SQLite ledger at {source.name}", hint="name one with --from FILE")
+        raise RequestError(f"there is no SQLite ledger at {source.name}", hint="name another file")
     if target.server is None:
         raise RequestError(f"{target.name} is not the URL of a server", hint="postgresql://user@host/database is one")
     from llmroute.ledger.postgres.connection import ServerConnection

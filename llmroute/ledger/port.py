@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.budgets import BudgetStatus, Cap
+    from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.reports import Span, UncertainCosts
     from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
@@ -42,6 +42,10 @@ class Settled(NamedTuple):
 
     row: AttemptRow
     observation: Observation | CheckResult | None = None
+
+
+class OutdatedCapsError(LedgerError):
+    """Shared caps changed after an entry was made, which must be made anew; nothing is written."""
 
 
 LedgerEntry = Pending | Settled
@@ -89,6 +93,9 @@ class Counts(Protocol):
 class LedgerSnapshot(Counts, Protocol):
     """Queries that all see the same state of the ledger."""
 
+    def shared_caps(self) -> Sequence[SharedCap]:
+        """Return the caps that the ledger keeps for all hosts."""
+
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
 
@@ -118,6 +125,10 @@ class LedgerPort(Protocol):
     @property
     def clock_offset_ms(self) -> int:
         """How far the clock of the ledger is ahead of this machine's; times of entries are the ledger's."""
+
+    @property
+    def shared_caps(self) -> Sequence[SharedCap] | None:
+        """The caps that the ledger keeps for all hosts, as last seen; None where they are unknown."""
 
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None

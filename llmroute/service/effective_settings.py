@@ -72,7 +72,8 @@ class _Origins:
     def all(self) -> Iterator[EffectiveSetting]:
         config = self._config
         yield self._folder()
-        yield self._of_environment("ledger", "LLMROUTE_LEDGER", str(config.ledger_path))
+        in_environment = self._of_environment("ledger", "LLMROUTE_LEDGER", config.ledger.name)
+        yield in_environment if os.environ.get("LLMROUTE_LEDGER") else self._found(("ledger",), config.ledger.name)
         yield self._of_environment("local_model", "LLMROUTE_LOCAL_MODEL", _text(config.local_model))
         for name, variable in _TOP_LEVEL.items():
             value = getattr(config, name)

@@ -33,7 +33,7 @@ def test_every_variable_is_documented_and_those_of_env_files_are_in_the_example(
     read_from_env_files = {*VARIABLES, *(f"{name.upper()}_API_KEY" for name in keyed)}
     read_from_env_files |= {f"{name.upper()}_BASE_URL" for name in (*keyed, "ollama")}
     read_from_env_files |= set(ADMIN_KEYS.values())
-    own = {"LLMROUTE_LEDGER", "LLMROUTE_CONFIG_DIR", "LLMROUTE_LOCAL_MODEL"}
+    own = {"LLMROUTE_LEDGER", "LLMROUTE_SCHEMA", "LLMROUTE_CONFIG_DIR", "LLMROUTE_LOCAL_MODEL"}
     assert names(PAGE) == read_from_env_files | own
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert names(example) - {"OPENAI_BASE_URL"} >= read_from_env_files - {"OLLAMA_HOST", "OPENAI_BASE_URL"}

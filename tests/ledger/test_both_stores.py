@@ -15,7 +15,7 @@ from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.reports import Span, grouped
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import Observation, ProbeClaim
+from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
@@ -285,6 +285,19 @@ def test_circuits_of_a_provider_are_reset(ledger: Store) -> None:
     assert ledger.reset_breakers("mistral") == 0
     assert ledger.reset_breakers("openai") == 1
     assert ledger.recall(bucket=0, now_ms=now_ms).breakers == []
+
+
+def test_the_verdict_of_a_check_is_learned_and_an_answer_may_be_rejected(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    for number, passed in enumerate((True, False)):
+        made = settled(row(f"c{number}"), 10)
+        ledger.write([Settled(made)])
+        made.status = "ok" if passed else "rejected"
+        ledger.write([Settled(made, CheckResult("openai", "gpt", "chat", now_ms, passed))])
+    assert {line.key["status"]: line.call_count for line in lines(ledger, "status")} == {"ok": 1, "rejected": 1}
+    known = ledger.recall(bucket=0, task="chat", now_ms=now_ms)
+    assert known[4]["openai", "gpt"] == pytest.approx((1, 2), rel=1e-6)
+    assert ledger.recall(bucket=0, task="other", now_ms=now_ms)[4] == {}
 
 
 def test_retries_run_out(ledger: Store) -> None:

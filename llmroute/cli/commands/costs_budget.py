@@ -47,7 +47,7 @@ Amount = Annotated[str | None, typer.Option(metavar="USD", help="USD; none lifts
 
 
 @budget.command("set", cls=GroupedCommand, epilog=epilog("costs budget set"))
-def set_(
+def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     day: Amount = None,
     week: Amount = None,
     month: Amount = None,
@@ -55,10 +55,13 @@ def set_(
     workspace: Annotated[
         str | None, typer.Option("--workspace", help="Cap this workspace only.", autocompletion=candidates.workspaces)
     ] = None,
+    zone: Annotated[
+        str | None, typer.Option("--zone", help="Of a ledger on a server: the time zone of days, weeks and months.")
+    ] = None,
 ) -> None:
     """Set caps, for all calls or for one workspace.
 
-    They are kept in config.toml and bind from the next call on.
+    They are kept in config.toml, or by the server of the ledger for all its hosts, and bind from the next call on.
     """
     with failures():
         from llmroute.config.edit import remove_key, set_value
@@ -71,6 +74,13 @@ def set_(
         if workspace == "":
             raise RequestError("the workspace has no name")
         config = load()
+        if config.ledger.server is not None:
+            from llmroute.service.costs.shared_budgets import set_shared
+
+            set_shared(config, given, workspace or "", zone)
+            return
+        if zone is not None:
+            raise RequestError("--zone is for a ledger on a server", hint="days in config.toml are this machine's")
         path, wait_s = config.config_dir / "config.toml", config.timeouts.ledger_s
         table = ("budgets",) if workspace is None else ("budgets", "workspaces", workspace)
         for period, usd in given.items():

@@ -169,7 +169,7 @@ def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:
     caps = [
         f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
         + (f" in {cell(limit.workspace)}" if limit.workspace else "")
-        for limit in config.limits
+        for limit in (config.limits if budgets is None else [status.cap for status in budgets])
     ]
     first = f", {config.default_provider} preferred" if config.default_provider else ""
     rows = [

@@ -21,17 +21,21 @@ class BudgetWarnings:
     """Warns after a settlement of the caps of which at least the share `warn_at` is spent."""
 
     def __init__(
-        self, access: LedgerAccess, limits: Sequence[Limit], warn_at: float, warn: Callable[[str], None]
+        self,
+        access: LedgerAccess,
+        limits: Callable[[], Sequence[Limit] | None],
+        warn_at: float,
+        warn: Callable[[str], None],
     ) -> None:
         self._access = access
-        self._limits = tuple(limits)
+        self._limits = limits
         self._warn_at = warn_at
         self._warn = warn
 
     def after(self, rows: Sequence[AttemptRow]) -> None:
         """Warn of the caps that rows just settled count against, unless any process warned in this window."""
         workspaces = {"", *(row.workspace or "" for row in rows)}
-        limits = [limit for limit in self._limits if limit.workspace in workspaces]
+        limits = [limit for limit in self._limits() or () if limit.workspace in workspaces]
         if not rows or not limits:
             return
         from llmroute.execution.accounting.caps import current_caps

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
 
 # The part of a request's timeout that its waits for the ledger may take together.
@@ -49,6 +50,22 @@ class LedgerAccess:
     def path(self) -> Path:
         """The path beside which rows are spooled."""
         return self._location.path
+
+    def shared_caps(self) -> Sequence[SharedCap] | None:
+        """Return the caps that the ledger keeps for all hosts, as last seen; None where they are unknown."""
+        if self._location.server is None and self._given is None:
+            return ()
+        ledger = self._ledger
+        if ledger is not None:
+            return ledger.shared_caps
+        from llmroute.ledger.opening import shared_caps_last_seen
+
+        return shared_caps_last_seen(self._location)
+
+    @property
+    def name(self) -> str:
+        """The path or the address of the ledger."""
+        return self._location.name
 
     def now_ms(self) -> int:
         """Return the time of day in UTC milliseconds, by the clock of the ledger once it is open."""
@@ -151,7 +168,7 @@ class LedgerAccess:
 
     def _tend(self, ledger: LedgerPort, patience: LockTimeout) -> None:
         locked = ledger.tend(self.now_ms(), patience)
-        if locked and self._capped:
+        if locked and (self._capped or self.shared_caps()):
             raise LedgerError(
                 f"spooled calls cannot be counted: {locked[0]} is locked by another process",
                 hint="wait for that process, or end it",

@@ -42,6 +42,8 @@ class Admission(NamedTuple):
 
 # How long reading statistics may wait for locks: a request can do without them.
 LOOK_S = 0.25
+# How often an entry is made while shared caps change.
+DRAFTS = 3
 
 LedgerOutcome: TypeAlias = "int | BudgetExceededError | CircuitOpenError | None"
 
@@ -72,7 +74,7 @@ class LedgerWriter:
     ) -> None:
         self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
         self._limits = tuple(limits)
-        self._budget_warnings = BudgetWarnings(self.access, limits, warn_at, warn)
+        self._budget_warnings = BudgetWarnings(self.access, self._all_limits, warn_at, warn)
         self._spool = SpoolWriter(self.access.path, warn)
 
     def begin(self, beginning: Begin) -> int | None:
@@ -118,6 +120,7 @@ class LedgerWriter:
         self,
         operations: Sequence[Begin | Settle],
         write: Callable[[Sequence[LedgerEntry]], Sequence[LedgerError | Refusal | None] | None],
+        drafts_left: int = DRAFTS,
     ) -> list[LedgerOutcome] | None:
         drafts = [self._draft(operation) for operation in operations]
         entries = [
@@ -129,11 +132,12 @@ class LedgerWriter:
             outcomes = write(entries) if entries else []
         except LedgerError as error:
             outcomes = [error] * len(entries)
-        if outcomes is None:
+        outdated = drafts_left > 1 and outcomes is not None and any(map(_is_outdated, outcomes))
+        if outcomes is None or outdated:
             for draft in drafts:
                 if draft.reservation is not None:
                     draft.reservation.release()
-            return None
+            return self._write(operations, write, drafts_left - 1) if outdated else None
         written = iter(outcomes)
         results = [self._outcome(draft, written) for draft in drafts]
         self._budget_warnings.after([operation.row for operation in operations if isinstance(operation, Settle)])
@@ -156,7 +160,10 @@ class LedgerWriter:
         if isinstance(operation, Settle):
             return _PendingWrite(operation, Settled(row, operation.lesson))
         admission = operation.admission
-        limits = [limit for limit in self._limits if limit.workspace in ("", row.workspace)]
+        known = self._all_limits()
+        if known is None:
+            return _PendingWrite(operation, self._unknown_caps())
+        limits = [limit for limit in known if limit.workspace in ("", row.workspace)]
         bound = bool(limits) or admission.budget.bounded
         # If the process dies, a budget counts the reservation, and a report without one the estimate.
         if row.status == "pending":
@@ -174,6 +181,21 @@ class LedgerWriter:
 
         caps = current_caps(limits, row.started_ms)
         return _PendingWrite(operation, Pending(row, caps, worst, admission.prober, admission.retry), reservation)
+
+    def _all_limits(self) -> list[Limit] | None:
+        """Return the caps of the configuration and those of the ledger; None where those are unknown."""
+        shared = self.access.shared_caps()
+        if not shared:
+            return None if shared is None else [*self._limits]
+        from llmroute.execution.accounting.caps import limit_of
+
+        return [*self._limits, *map(limit_of, shared)]
+
+    def _unknown_caps(self) -> BudgetExceededError:
+        return BudgetExceededError(
+            f"the budgets of {self.access.name} are unknown: this host never reached it; nothing was sent",
+            hint="llmroute health tells whether it answers",
+        )
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Return the outcome of an operation; a row that cannot be written is spooled, unless a budget binds."""
@@ -237,6 +259,15 @@ class LedgerWriter:
 
         with (patience or self.access.patience()).spent() as left_s:
             yield LockTimeout(min(left_s, LOOK_S))
+
+
+def _is_outdated(outcome: LedgerError | Refusal | None) -> bool:
+    """Whether an entry was made under caps that have changed since."""
+    if not isinstance(outcome, LedgerError):
+        return False
+    from llmroute.ledger.port import OutdatedCapsError
+
+    return isinstance(outcome, OutdatedCapsError)
 
 
 def answer_of(outcome: LedgerOutcome) -> int | None:

@@ -10,7 +10,7 @@ from llmroute.circuits import BreakerRule, TripReason
 from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
 from llmroute.ledger.port import Pending
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.stats import CheckResult, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +67,12 @@ def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, 
     }
 
 
-def settle_json(row: AttemptRow, observation: Observation | None) -> dict[str, Any]:
+def settle_json(row: AttemptRow, observation: Observation | CheckResult | None) -> dict[str, Any]:
     """Return the end of an attempt and its observation."""
-    return {"begins": False, "row": row_json(row), "lesson": observation and observation._asdict()}
+    lesson: dict[str, Any] | None = None if observation is None else observation._asdict()
+    if isinstance(observation, CheckResult):
+        lesson = {"kind": "check", **observation._asdict()}
+    return {"begins": False, "row": row_json(row), "lesson": lesson}
 
 
 def observation_of(lesson: dict[str, Any]) -> Observation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.budgets import SharedCap
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
 
@@ -23,6 +24,11 @@ class PostgresSnapshot:
     def __init__(self, db: Connection, schema: str) -> None:
         self._db = db
         self._schema = schema
+
+    def shared_caps(self) -> Sequence[SharedCap]:
+        """Return the caps for all hosts."""
+        sql = f"SELECT workspace, period, cap_picousd, zone FROM {self._schema}.caps ORDER BY workspace, period"  # noqa: S608
+        return [SharedCap(*row) for row in self._db.execute(sql.encode())]
 
     def counted(self, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         """Yield values of the keys and their counters; see `port.Counts`."""

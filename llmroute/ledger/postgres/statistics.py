@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.errors import LedgerError
 from llmroute.ledger.postgres.entries import as_json, observation_of
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
+from llmroute.ledger.postgres.shared_caps import of_json
 from llmroute.ledger.statistics.breakers import CircuitKey
 from llmroute.ledger.statistics.memory import Memory
+from llmroute.ledger.stats import CheckResult
 
 if TYPE_CHECKING:
+    from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.postgres.connection import ServerConnection
 
 # So many lessons, or sums that are not merged, and a client folds or merges them.
@@ -32,6 +35,8 @@ class Recollection(NamedTuple):
     seen: tuple[int, int]
     lesson_ids: list[int]
     unmerged: int
+    caps: tuple[SharedCap, ...]
+    caps_version: int
 
     @property
     def needs_upkeep(self) -> bool:
@@ -62,9 +67,9 @@ def recall(connection: ServerConnection) -> Recollection:
         if key in memory.circuits:
             memory.circuits[key] = memory.circuits[key]._replace(probe_owner=owner, probe_until_ms=until_ms)
     ids = [number for number, _ in told["lessons"]]
-    return Recollection(
-        memory, told["now_ms"], offset_ms, (told["version"], max(ids, default=0)), ids, told["unmerged"]
-    )
+    seen = told["version"], max(ids, default=0)
+    caps = of_json(told["caps"])
+    return Recollection(memory, told["now_ms"], offset_ms, seen, ids, told["unmerged"], caps, told["caps_version"])
 
 
 def upkeep(connection: ServerConnection, known: Recollection) -> None:
@@ -83,6 +88,8 @@ def _fold(memory: Memory, lesson: dict[str, Any]) -> None:
     match lesson.get("kind"):
         case None:
             memory.learn(observation_of(lesson))
+        case "check":
+            memory.learn_check(CheckResult(**{name: lesson[name] for name in CheckResult._fields}))
         case "retry":
             memory.spend_retry(lesson["provider"], lesson["at_ms"])
         case "reset":

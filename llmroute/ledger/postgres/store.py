@@ -9,19 +9,20 @@ from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
 from llmroute.ledger.budgets import BudgetStatus
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.port import OutdatedCapsError, Pending, Settled
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json, cap_json
 from llmroute.ledger.postgres.errors import is_of_one_row
-from llmroute.ledger.postgres.writes import write
+from llmroute.ledger.postgres.shared_caps import keep, last_seen
+from llmroute.ledger.postgres.writes import WriteLimits, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.budgets import Cap, SharedCap
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
@@ -45,25 +46,24 @@ class PostgresLedger:
         self._wait_s = wait_s
         self._known: Recollection | None = None
         self._offset_ms = 0
+        self._caps: tuple[SharedCap, ...] | None = None
+        self._caps_version: int | None = None
 
     @property
     def clock_offset_ms(self) -> int:
         """How far the server's clock is ahead of this machine's, 0 before the first `recall`."""
         return self._offset_ms
 
+    @property
+    def shared_caps(self) -> Sequence[SharedCap] | None:
+        """The caps for all hosts, as this process or an earlier one last saw them; None where none did."""
+        return last_seen(self.path) if self._caps is None else self._caps
+
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
     ) -> list[LedgerError | Refusal | None]:
         """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
-        left_s = self._wait_s if patience is None else patience.left_s
-        lock_timeout_ms = max(round(left_s * 1000), _SHORTEST_LOCK_MS)
-        try:
-            outcomes = write(self.connection, entries, self._recalled, lock_timeout_ms)
-        except LedgerError as error:
-            return [error.copied() for _ in entries]
-        if any(isinstance(entry, Settled) for entry in entries):
-            self._keep_up()
-        return outcomes
+        return self._written(entries, patience, self._caps_version)
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> None:
         """Return None, with nothing written: a round trip is a wait."""
@@ -174,10 +174,31 @@ class PostgresLedger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _written(
+        self, entries: Sequence[LedgerEntry], patience: LockTimeout | None, caps_version: int | None
+    ) -> list[LedgerError | Refusal | None]:
+        """Write entries that were made under a version of the shared caps, None for any."""
+        left_s = self._wait_s if patience is None else patience.left_s
+        lock_timeout_ms = max(round(left_s * 1000), _SHORTEST_LOCK_MS)
+        try:
+            outcomes = write(self.connection, entries, self._recalled, WriteLimits(lock_timeout_ms, caps_version))
+        except OutdatedCapsError as error:
+            with suppress(LedgerError):
+                self._recalled(anew=True)
+            return [error.copied() for _ in entries]
+        except LedgerError as error:
+            return [error.copied() for _ in entries]
+        if any(isinstance(entry, Settled) for entry in entries):
+            self._keep_up()
+        return outcomes
+
     def _recalled(self, *, anew: bool) -> Recollection:
         if anew or self._known is None:
             self._known = statistics.recall(self.connection)
             self._offset_ms = self._known.offset_ms
+            if self._caps_version != self._known.caps_version:
+                self._caps, self._caps_version = self._known.caps, self._known.caps_version
+                keep(self.path, self._caps)
         return self._known
 
     def _keep_up(self) -> None:
@@ -194,7 +215,7 @@ class PostgresLedger:
             entries = [
                 Pending(one.row) if one.row.status == "pending" else Settled(one.row, one.length) for one in rows
             ]
-            for spooled, outcome in zip(rows, self.write(entries, patience), strict=True):
+            for spooled, outcome in zip(rows, self._written(entries, patience, None), strict=True):
                 if isinstance(outcome, LedgerError):
                     if not is_of_one_row(outcome.__cause__):
                         raise outcome

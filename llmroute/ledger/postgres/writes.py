@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import CircuitOpenError, LedgerError
-from llmroute.ledger.port import Pending
+from llmroute.ledger.port import OutdatedCapsError, Pending
 from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
 from llmroute.ledger.postgres.errors import is_of_one_row
 
@@ -28,22 +28,35 @@ if TYPE_CHECKING:
 _LOOKS = 3
 
 
+class WriteLimits(NamedTuple):
+    """How long a write waits for locks, and the version of the shared caps that its attempts obey, None for any."""
+
+    lock_timeout_ms: int
+    caps_version: int | None
+
+
 def write(
-    connection: ServerConnection, entries: Sequence[LedgerEntry], recall: Recall, lock_timeout_ms: int
+    connection: ServerConnection,
+    entries: Sequence[LedgerEntry],
+    recall: Recall,
+    limits: WriteLimits,
 ) -> list[LedgerError | Refusal | None]:
     """Write entries in order; return for each its error or refusal, None if it is written.
 
     The error of one entry does not keep the others out.
 
     Raises:
+        OutdatedCapsError: an attempt begins, and shared caps are of another version.
         LedgerError: the server cannot be asked, or does not write.
     """
+    if not any(isinstance(entry, Pending) for entry in entries):
+        limits = limits._replace(caps_version=None)
     outcomes: list[LedgerError | Refusal | None] = [None] * len(entries)
     left = [*range(len(entries))]
     for number in range(_LOOKS):
         claims = any(_claims(entries[place]) for place in left)
         known = recall(anew=number > 0) if claims else None
-        told = _written(connection, [entries[place] for place in left], known, lock_timeout_ms)
+        told = _written(connection, [entries[place] for place in left], known, limits)
         outdated = []
         for place, outcome in zip(left, told, strict=True):
             if isinstance(outcome, Outdated):
@@ -63,7 +76,7 @@ def _claims(entry: LedgerEntry) -> bool:
 
 
 def _written(
-    connection: ServerConnection, entries: Sequence[LedgerEntry], known: Recollection | None, lock_timeout_ms: int
+    connection: ServerConnection, entries: Sequence[LedgerEntry], known: Recollection | None, limits: WriteLimits
 ) -> list[LedgerError | Refusal | Outdated | None]:
     """Write a group in one transaction; where the values of one of them do not fit, each by itself."""
     outcomes: list[LedgerError | Refusal | Outdated | None] = [None] * len(entries)
@@ -79,13 +92,15 @@ def _written(
         return outcomes
     windows = windows_of([entries[place] for place in places])
     try:
-        told = connection.call("write_1", as_json(asked), as_json(windows), lock_timeout_ms)
+        told = connection.call("write_1", as_json(asked), as_json(windows), *limits)
     except LedgerError as error:
         if not is_of_one_row(error.__cause__):
             raise
         if len(entries) == 1:
             return [error]
-        return [_written(connection, [entry], known, lock_timeout_ms)[0] for entry in entries]
+        return [_written(connection, [entry], known, limits)[0] for entry in entries]
+    if told is None:
+        raise OutdatedCapsError(f"the caps of {connection.address.name} changed", hint="run the command again")
     for place, one in zip(places, told, strict=True):
         outcomes[place] = outcome_of(entries[place], one)
     return outcomes

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
-    from llmroute.ledger.budgets import BudgetStatus, Cap
+    from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.port import AttemptFilter
     from llmroute.ledger.reports import Span, UncertainCosts
 
@@ -22,6 +22,10 @@ class SQLiteSnapshot:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
+
+    def shared_caps(self) -> Sequence[SharedCap]:
+        """Return the caps for all hosts: a file has none."""
+        return ()
 
     def counted(self, keys: tuple[str, ...], span: Span) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         """Yield values of the keys and their counters; see `port.Counts`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.budgets import BudgetStatus, Cap
+    from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.jobs import SQLiteJobs
@@ -71,6 +71,11 @@ class Ledger:
     def clock_offset_ms(self) -> int:
         """How far the ledger's clock is ahead of this machine's: it is the same."""
         return 0
+
+    @property
+    def shared_caps(self) -> Sequence[SharedCap]:
+        """The caps for all hosts: a file has none."""
+        return ()
 
     @property
     def db(self) -> sqlite3.Connection:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
-from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, CheckCounts, OutputLengths, Reliability, RetryTokens
 from llmroute.ledger.statistics.latency import Latency, first
 from llmroute.ledger.stats import StatsSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llmroute.ledger.stats import Observation, ProbeClaim
+    from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
 
 SHORTEST_S = 1e-6
 
@@ -46,6 +46,7 @@ class Memory:
     reliabilities: dict[tuple[str, str], Reliability] = field(default_factory=dict)
     circuits: dict[CircuitKey, Circuit] = field(default_factory=dict)
     retries: dict[str, RetryTokens] = field(default_factory=dict)
+    checks: dict[tuple[str, str, str], CheckCounts] = field(default_factory=dict)
 
     def learn(self, seen: Observation) -> None:
         """Fold one observation into the statistics."""
@@ -72,6 +73,12 @@ class Memory:
             of_task = LengthKey(seen.provider, seen.model, seen.effort, seen.task)
             lengths = self.lengths.get(of_task, OutputLengths(0.0, 0.0, seen.at_ms))
             self.lengths[of_task] = lengths.joined(seen.output_tokens, seen.at_ms)
+
+    def learn_check(self, result: CheckResult) -> None:
+        """Fold the verdict of a caller's check into the statistics."""
+        about = (result.provider, result.model, result.task)
+        counts = self.checks.get(about, CheckCounts(0.0, 0.0, result.at_ms))
+        self.checks[about] = counts.joined(result.at_ms, passed=result.passed)
 
     def spend_retry(self, provider: str, now_ms: int) -> None:
         """Take one of a provider's retries."""
@@ -110,6 +117,7 @@ class Memory:
             output_lengths(self.lengths.items(), task, now_ms),
             {about: reliability.decayed(now_ms) for about, reliability in self.reliabilities.items()},
             [breaker for breaker in statuses if breaker is not None],
+            {about[:2]: counts.decayed(now_ms) for about, counts in self.checks.items() if about[2] == task},
         )
 
     def as_json(self) -> dict[str, list[list[Any]]]:
@@ -120,6 +128,7 @@ class Memory:
             "reliabilities": [[*about, *value] for about, value in self.reliabilities.items()],
             "circuits": [[*circuit, *value] for circuit, value in self.circuits.items()],
             "retries": [[provider, *value] for provider, value in self.retries.items()],
+            "checks": [[*answers, *value] for answers, value in self.checks.items()],
         }
 
     @classmethod
@@ -131,6 +140,7 @@ class Memory:
             {(row[0], row[1]): Reliability(*row[2:]) for row in told.get("reliabilities", ())},
             {CircuitKey(*row[:3]): Circuit(*row[3:]) for row in told.get("circuits", ())},
             {row[0]: RetryTokens(*row[1:]) for row in told.get("retries", ())},
+            {(row[0], row[1], row[2]): CheckCounts(*row[3:]) for row in told.get("checks", ())},
         )
 
     def _learn_failure(self, seen: Observation) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
-from llmroute.execution.accounting.caps import current_caps
+from llmroute.execution.accounting.caps import current_caps, limit_of
 from llmroute.ledger import opening
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.periods import milliseconds, start_of
@@ -31,7 +31,7 @@ def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStat
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not config.limits:
+    if not config.limits and config.ledger.server is None:
         return []
     now = now or _now()
     with snapshot(config, now) as reading:
@@ -40,7 +40,8 @@ def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStat
 
 def standings_in(reading: LedgerSnapshot | None, config: Config, now: datetime) -> list[BudgetStatus]:
     """As `standings`, from an open snapshot; None is a ledger without attempts."""
-    caps = current_caps(config.limits, milliseconds(now))
+    shared = () if reading is None else reading.shared_caps()
+    caps = current_caps([*config.limits, *map(limit_of, shared)], milliseconds(now))
     return [BudgetStatus(cap, 0, 0) for cap in caps] if reading is None else reading.budget_statuses(caps)
 
 

@@ -47,6 +47,12 @@ class Host:
     def gen(self, *more: str) -> Ran:
         return self.run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", *more)
 
+    def cap_itself(self, usd: float) -> None:
+        """Set a cap in the host's own config.toml."""
+        folder = self.home / "llmroute"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.toml").write_text(f"[budgets]\ntotal = {usd}\n")
+
     def calls(self) -> int:
         told = json.loads(self.run("costs", "--period", "all", "--json").out)
         return int(told["call_count"])
@@ -80,10 +86,46 @@ def test_every_command_works_with_a_ledger_on_a_server(host: Host, tmp_path: Pat
 def test_a_budget_of_a_host_counts_the_calls_of_all(host: Host, tmp_path: Path, server: ModelServer) -> None:
     assert host.gen().code == 0
     other = Host(tmp_path / "other", host._settings["LLMROUTE_LEDGER"], server)
-    assert other.run("costs", "budget", "set", "--total", "0.000001").code == 0
+    other.cap_itself(0.000001)
     asked = len(server.requests)
     assert other.gen().code == exit_codes.BUDGET
     assert len(server.requests) == asked
+
+
+def test_a_shared_budget_binds_every_host_until_it_is_lifted(host: Host, tmp_path: Path, server: ModelServer) -> None:
+    other = Host(tmp_path / "other", host._settings["LLMROUTE_LEDGER"], server)
+    assert host.run("costs", "budget", "set", "--day", "5", "--zone", "Asia/Tokyo").code == 0
+    [budget] = json.loads(other.run("costs", "budget", "--json").out)["budgets"]
+    assert (budget["period"], budget["cap_usd"]) == ("day", 5)
+    assert budget["resets"].endswith("T15:00:00+00:00"), "midnight in Tokyo"
+    assert other.gen().code == 0
+    assert host.run("costs", "budget", "set", "--day", "0.000001", "--zone", "Asia/Tokyo").code == 0
+    asked = len(server.requests)
+    assert other.gen().code == exit_codes.BUDGET
+    assert len(server.requests) == asked
+    assert host.run("costs", "budget", "set", "--day", "none").code == 0
+    assert other.gen().code == 0
+    assert "no budget is set" in other.run("costs", "budget").out
+    assert host.run("costs", "budget", "set", "--day", "1", "--zone", "Nowhere").code == exit_codes.USAGE
+    assert (
+        host.run("costs", "budget", "set", "--day", "1", "--zone", "UTC", LLMROUTE_LEDGER="").code == exit_codes.USAGE
+    )
+
+
+def test_a_shared_budget_holds_while_the_server_is_away(tmp_path: Path, server: ModelServer) -> None:
+    with PostgresServer() as database:
+        url = database.database()
+        host, other = Host(tmp_path / "host", url, server), Host(tmp_path / "other", url, server)
+        assert other.gen().code == 0
+        assert host.run("costs", "budget", "set", "--month", "5").code == 0
+        assert other.run("costs", "budget").code == 0
+        database.stop()
+        asked = len(server.requests)
+        for one in (host, other, Host(tmp_path / "stranger", url, server)):
+            refused = one.gen()
+            assert refused.code == exit_codes.BUDGET
+            assert "nothing was sent" in refused.err
+        assert len(server.requests) == asked
 
 
 def test_the_setting_may_stand_in_config_toml(host: Host) -> None:
@@ -103,7 +145,7 @@ def test_an_answer_waits_in_the_spool_while_the_server_is_away(tmp_path: Path, s
         assert "this call is not in the ledger yet" in answered.err
         assert "postgres@" not in answered.err
         assert host.run("costs").code == exit_codes.SETUP
-        assert host.run("costs", "budget", "set", "--total", "5").code == 0
+        host.cap_itself(5)
         asked = len(server.requests)
         refused = host.gen()
         assert refused.code == exit_codes.BUDGET

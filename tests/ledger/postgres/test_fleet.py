@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
+from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.accounting.ledger_writer import Admission, LedgerWriter
+from llmroute.execution.operations import Begin
+from llmroute.execution.request import Clock
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
+from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.stats import Observation
-from llmroute.ledger_location import ServerAddress
+from llmroute.ledger_location import LedgerLocation, ServerAddress
 from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, postgres
 from tests.support.postgres_server import PostgresServer
@@ -228,3 +233,21 @@ def test_roles_with_the_documented_grants_write_and_read(postgres: PostgresServe
         assert "permission denied" in refusal.message
     with as_role("stranger") as ledger, pytest.raises(LedgerError, match="permission denied"):
         ledger.recall(bucket=0, now_ms=0)
+
+
+def test_an_attempt_under_caps_that_changed_meanwhile_is_made_anew(address: ServerAddress, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    location = LedgerLocation(tmp_path / "one", address)
+    with PostgresLedger(address, tmp_path / "two") as other:
+        writer = LedgerWriter(location, warnings.append)
+        writer.recall(bucket=0, now_ms=0)
+        admission = Admission(fixed(100), RequestBudget())
+        assert writer.begin(Begin(row("free"), admission, Clock())) is None
+        set_cap(other.connection, "", "total", 150, "UTC")
+        with pytest.raises(BudgetExceededError):
+            writer.begin(Begin(row("capped"), admission, Clock()))
+        set_cap(other.connection, "", "total", 250, "UTC")
+        writer.begin(Begin(row("raised"), admission, Clock()))
+        writer.access.close()
+        with other.snapshot() as snapshot:
+            assert [one["request_id"] for one in snapshot.attempts(AttemptFilter())] == ["free", "raised"]

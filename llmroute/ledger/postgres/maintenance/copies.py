@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from llmroute.ledger.postgres.connection import ServerConnection
-    from llmroute.ledger.sqlite.copies import PrunedSums
+    from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
 
 
 def backup(connection: ServerConnection, target: Path) -> None:
@@ -27,7 +27,7 @@ def backup(connection: ServerConnection, target: Path) -> None:
         OutputError: the target cannot be written.
         LedgerError: the ledger cannot be read.
     """
-    from llmroute.ledger.sqlite.copies import new_ledger
+    from llmroute.ledger.sqlite.maintenance.copies import new_ledger
 
     schema = connection.schema
     with new_ledger(target) as copy, connection.transaction(read_only=True) as db:
@@ -36,7 +36,7 @@ def backup(connection: ServerConnection, target: Path) -> None:
 
 def pruned_sums(db: Connection, schema: str) -> PrunedSums:
     """Return the sums that no row tells of: all of the pruned time, less what the rows that are left add to them."""
-    from llmroute.ledger.sqlite.copies import PrunedSums
+    from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
 
     row = db.execute(f"SELECT before_ms FROM {schema}.pruned".encode()).fetchone()  # noqa: S608 (own name)
     if row is None:

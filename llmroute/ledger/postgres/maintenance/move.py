@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.postgres.connection import ServerConnection
-    from llmroute.ledger.sqlite.copies import PrunedSums
+    from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
     from llmroute.ledger.sqlite.store import Ledger
 
 BATCH = 1_000
@@ -29,7 +29,7 @@ def move(connection: ServerConnection, source: Path, now_ms: int) -> Moved:
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
     """
-    from llmroute.ledger.sqlite.copies import pruned_sums
+    from llmroute.ledger.sqlite.maintenance.copies import pruned_sums
     from llmroute.ledger.sqlite.store import Ledger
 
     name = f"{this_process().host}:{source.resolve()}"

@@ -171,6 +171,18 @@ BEGIN
     RETURN jsonb_build_object('reserved', prompt + tokens * token);
 END $$;
 
+CREATE FUNCTION {schema}.set_cap_1(of_workspace text, of_period text, picousd bigint, of_zone text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE {schema}.caps_version SET version = version + 1;
+    IF picousd IS NULL THEN
+        DELETE FROM {schema}.caps WHERE workspace = of_workspace AND period = of_period;
+    ELSE
+        INSERT INTO {schema}.caps VALUES (of_workspace, of_period, picousd, of_zone)
+        ON CONFLICT (workspace, period) DO UPDATE SET cap_picousd = excluded.cap_picousd, zone = excluded.zone;
+    END IF;
+END $$;
+
 CREATE FUNCTION {schema}.claim_warnings_1(caps jsonb, warn_at float8) RETURNS jsonb LANGUAGE sql AS $$
     WITH spent AS (
         SELECT cap.number, cap.period, workspace, start_ms, cap.cap_picousd, known.spent_picousd, known.reserved_picousd
@@ -265,9 +277,11 @@ BEGIN
     made.id := nextval('{{schema}}.attempt_ids');
     INSERT INTO {{schema}}.attempts SELECT (made).* ON CONFLICT (request_id, attempt, started_ms) DO UPDATE
         SET {_CHANGED}
-        WHERE attempts.status IN ('pending', 'lost') AND attempts.corrected_ms IS NULL
-            AND excluded.status <> 'pending';
-    IF FOUND AND lesson IS NOT NULL THEN
+        WHERE (attempts.status IN ('pending', 'lost') AND excluded.status <> 'pending'
+            OR attempts.status = 'ok' AND excluded.status = 'rejected') AND attempts.corrected_ms IS NULL;
+    IF lesson ->> 'kind' = 'check' THEN
+        INSERT INTO {{schema}}.lessons (provider, trips, lesson) VALUES (made.provider, false, lesson);
+    ELSIF FOUND AND lesson IS NOT NULL THEN
         INSERT INTO {{schema}}.lessons (provider, trips, lesson)
             VALUES (made.provider, jsonb_typeof(lesson -> 'trip') = 'array', lesson);
         DELETE FROM {{schema}}.probes WHERE provider = made.provider AND model IN (made.model, '');
@@ -275,13 +289,17 @@ BEGIN
     RETURN jsonb_build_object('settled', true);
 END $$;
 
-CREATE FUNCTION {{schema}}.write_1(entries jsonb, wanted jsonb, lock_timeout_ms bigint) RETURNS jsonb
+-- Writes nothing where a caller knows other caps than `known_caps`; NULL is no matter which.
+CREATE FUNCTION {{schema}}.write_1(entries jsonb, wanted jsonb, lock_timeout_ms bigint, known_caps bigint) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     outcomes jsonb := '[]';
     entry jsonb;
     now_ms bigint := {{schema}}.now_ms_1();
 BEGIN
+    IF known_caps <> (SELECT version FROM {{schema}}.caps_version) THEN
+        RETURN NULL;
+    END IF;
     PERFORM set_config('lock_timeout', lock_timeout_ms::text, true);
     PERFORM {{schema}}.require_month_1(started_ms) FROM (
         SELECT DISTINCT (value -> 'row' ->> 'started_ms')::bigint AS started_ms FROM jsonb_array_elements(entries)
@@ -345,6 +363,9 @@ BEGIN
                 FROM {{schema}}.lessons),
             'probes', (SELECT coalesce(jsonb_agg(jsonb_build_array(kind, provider, model, owner, until_ms)), '[]')
                 FROM {{schema}}.probes),
+            'caps_version', (SELECT version FROM {{schema}}.caps_version),
+            'caps', (SELECT coalesce(jsonb_agg(jsonb_build_array(workspace, period, cap_picousd, zone)
+                ORDER BY workspace, period), '[]') FROM {{schema}}.caps),
             'unmerged', (SELECT count(*) FROM (SELECT 1 FROM {{schema}}.deltas LIMIT 1001) AS few)
         ) FROM {{schema}}.memory
     );

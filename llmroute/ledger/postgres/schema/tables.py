@@ -105,6 +105,17 @@ CREATE TABLE {{schema}}.windows (
     PRIMARY KEY (workspace, start_ms, end_ms)
 ) WITH (fillfactor = 50);
 
+CREATE TABLE {{schema}}.caps (
+    -- Caps for all hosts; their windows are those of a time zone.  Each change raises `caps_version`.
+    workspace text COLLATE "C" NOT NULL,
+    period text NOT NULL,
+    cap_picousd bigint NOT NULL,
+    zone text NOT NULL,
+    PRIMARY KEY (workspace, period)
+);
+CREATE TABLE {{schema}}.caps_version (id bigint PRIMARY KEY CHECK (id = 1), version bigint NOT NULL);
+INSERT INTO {{schema}}.caps_version VALUES (1, 0);
+
 CREATE TABLE {{schema}}.budget_warnings (
     -- The caps and windows of which a caller has warned that most is spent.
     period text NOT NULL,
@@ -119,7 +130,7 @@ CREATE TABLE {{schema}}.pruned (
     id bigint PRIMARY KEY CHECK (id = 1),
     before_ms bigint NOT NULL
 );
-"""
+"""  # noqa: S608 (own names)
 
 STATISTICS = """
 CREATE TABLE {schema}.lessons (
