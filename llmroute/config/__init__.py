@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from llmroute.config import file
 from llmroute.config.env import Settings
@@ -31,6 +31,10 @@ class Timeouts(NamedTuple):
     slow_first_token_s: float = 300.0
     stall_s: float = 60.0
     ledger_s: float = LOCK_WAIT_S
+
+    def raised(self, seconds: float) -> Self:
+        """Return timeouts that wait at least so long for a request and for its first token."""
+        return self._replace(total_s=max(self.total_s, seconds), first_token_s=max(self.first_token_s, seconds))
 
 
 class Limit(NamedTuple):

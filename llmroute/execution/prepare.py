@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from llmroute.transport.loop_sender import AnySender
     from llmroute.types import AttemptRecord
 
+FLEX_S = 900.0
+"""How long OpenAI advises to wait for answers of the flex tier, in seconds (guide "Flex processing")."""
+
 
 class RequestFactory:
     """Makes calls ready; nothing is sent but a question to the local server, which has models that come and go.
@@ -200,8 +203,10 @@ class RequestFactory:
         return self._writer.access.expect(self.timeouts(options).total_s, deadline=not paced)
 
     def timeouts(self, options: Options) -> Timeouts:
-        """Return the limits of a request."""
+        """Return the limits of a request; those of the flex tier, which answers late, are raised."""
         usual = self._config.timeouts
+        if options.tier == "flex":
+            usual = usual.raised(FLEX_S)
         return usual if options.timeout_s is None else usual._replace(total_s=options.timeout_s)
 
     def call(  # noqa: PLR0913 (by keyword)

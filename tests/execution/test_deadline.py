@@ -13,6 +13,7 @@ import httpcore
 import httpx
 import pytest
 
+from llmroute import exit_codes
 from llmroute.config import Timeouts
 from llmroute.errors import DeadlineError, IncompleteAnswerError, LLMRouteError
 from llmroute.registry import ModelRegistry
@@ -21,6 +22,7 @@ from llmroute.transport.network.dns import ResolvingNetwork
 from llmroute.transport.requests import built
 from llmroute.types import HTTPRequest
 from tests.support.fault_server import Drip, Pause, chunk, reply
+from tests.support.model_server import ModelServer
 from tests.support.provider_servers import KEY
 from tests.support.shell import environment, run
 from tests.support.wire_formats import FORMATS, MODEL, answer, head, opening, piece, town
@@ -200,3 +202,12 @@ def test_a_fault_of_the_connection_to_an_address_is_no_reason_to_look_it_up(monk
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_rest, **_more: pytest.fail("looked up"))
     with pytest.raises(ValueError, match="no such option"):
         asyncio.run(ResolvingNetwork().connect_tcp("127.0.0.1", 9, timeout=5))
+
+
+def test_the_flex_tier_is_waited_for_beyond_the_usual_first_token(tmp_path: Path) -> None:
+    (tmp_path / "llmroute").mkdir()
+    (tmp_path / "llmroute" / "config.toml").write_text("[timeouts]\nfirst_token_s = 0.3\nstall_s = 5\n")
+    with ModelServer(pause_s=0.8) as server:
+        arguments = ("stream", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
+        assert run(*arguments, home=tmp_path, **server.settings).code == exit_codes.TRY_LATER
+        assert run(*arguments, "--tier", "flex", home=tmp_path, **server.settings).code == exit_codes.OK
