@@ -78,6 +78,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "stream --help": set(),
     "gen hi -m openai/gpt-4o": SENDS | KEEPS,
     "gen hi -m openai/gpt-4o --no-fallback --json": SENDS | KEEPS,
+    "gen hi -m openai/gpt-4o --no-fallback --schema a,b": (6, SENDS | KEEPS | {"jsonschema"}),
     "gen hi -m openai/gpt-4o --no-fallback --dry-run": KEEPS | TABLES,
     "gen --batch prompts -m openai/gpt-4o": SENDS | KEEPS | {"asyncio", "pydantic"},
     "gen --batch prompts --lines -m openai/gpt-4o": SENDS | KEEPS | {"asyncio"},

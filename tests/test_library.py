@@ -113,7 +113,7 @@ def test_each_option_has_its_doc_beneath_it() -> None:
 
 def test_generate_takes_every_field_of_a_request_as_it_is_typed_there() -> None:
     taken, typed = annotations_of(keywords), annotations_of(options)
-    assert taken == {name: kind for name, kind in typed.items() if name != "prompt"}
+    assert taken == {name: kind for name, kind in typed.items() if name not in ("prompt", "schema")}
     assert set(typed) == {field.name for field in fields(Options)}
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.encoding import HINT, as_utf8, check_beginning, decoded
@@ -43,7 +44,7 @@ class InputFormat(NamedTuple):
     """The format of the input: JSON lines unless `lines` or a CSV `column` is set.
 
     `delimiter` separates the cells of CSV.  `encoding` is Python's name of an encoding; None is UTF-8.
-    `folder` is where relative paths of attachments begin.
+    `folder` is where relative paths in lines begin.
     """
 
     lines: bool = False
@@ -142,16 +143,29 @@ def _json_request(number: int, text: str, input_format: InputFormat, defaults: O
             prompt = template.fill({"text": record["prompt"], **record} if "prompt" in record else record)
             source = {**{name: value for name, value in record.items() if name in schema.FIELDS}, "prompt": prompt}
         given = schema.parse_line(source).options()
-        if attached := given.get("attachments"):
-            given["attachments"] = [_in_folder(input_format.folder, name) for name in attached]
-            source = {name: value for name, value in source.items() if schema.FIELDS.get(name) != "attachments"}
-            source |= {"attachments": given["attachments"]}
+        source = _with_files(given, source, input_format.folder)
         options = _merged(defaults, given)
     except RequestError as error:
         return Request(number, request_id, error, {})
     except RecursionError:
         return Request(number, request_id, RequestError("the line is nested too deeply"), {})
     return Request(number, request_id, options, {**source, "id": request_id})
+
+
+def _with_files(given: dict[str, Any], source: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Find the files that the options of a line name; return the line so that it can be run from another folder."""
+    if attached := given.get("attachments"):
+        given["attachments"] = [_in_folder(folder, name) for name in attached]
+        from llmroute.batch import request_schema as schema
+
+        source = {name: value for name, value in source.items() if schema.FIELDS.get(name) != "attachments"}
+        source |= {"attachments": given["attachments"]}
+    if isinstance(given.get("schema"), str):
+        from llmroute.request.schema_file import schema_of_argument
+
+        given["schema"] = schema_of_argument(given["schema"], Path(folder))
+        source = {**source, "schema": given["schema"].document}
+    return source
 
 
 def _in_folder(folder: str, name: str) -> str:

@@ -26,7 +26,7 @@ class RequestLine(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Return the options of the line by the names of `Options`."""
-        options = self.model_dump(exclude_none=True, exclude={"id", *_NEGATED})
+        options = self.model_dump(exclude_none=True, exclude={"id", *_NEGATED}, by_alias=True)
         for flag, name in _NEGATED.items():
             if (negated := getattr(self, flag)) is not None:
                 options[name] = not negated
@@ -37,8 +37,11 @@ def _line_fields() -> dict[str, Any]:
     """Return the fields of a line for pydantic: each may be called by its flag as well."""
     fields: dict[str, Any] = dict.fromkeys(_NEGATED, (bool | None, None))
     for name, declared in _DECLARED.items():
-        alias = None if declared.negates or declared.flag == name else AliasChoices(declared.flag, name)
-        fields[name] = (declared.kind.json_type | None, Field(None, validation_alias=alias))
+        names = [name] if declared.negates or declared.flag == name else [declared.flag, name]
+        # An attribute of pydantic's own is not shadowed.
+        attribute = f"{name}_" if hasattr(BaseModel, name) else name
+        described = Field(None, validation_alias=AliasChoices(*names), serialization_alias=name)
+        fields[attribute] = (declared.kind.json_type | None, described)
     return fields
 
 

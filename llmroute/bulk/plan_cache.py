@@ -38,7 +38,7 @@ MAX_AGE_AFTER_FAILURE_S = 0.25
 SIZE_STEP = 0.25
 MAX_PLANS = 64
 # Options that are not part of the key as they are: texts and lists, and those that do not influence the choice.
-_LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages", "attachments", "attachment_type")
+_LISTS_AND_TEXTS = ("fallback", "stop", "prompt", "system", "messages", "schema", "attachments", "attachment_type")
 _IRRELEVANT = (
     "execution_id",
     "workspace_id",
@@ -191,7 +191,8 @@ def _key(request: RenderedRequest) -> Hashable:
     size_step = int(log2(request.size.typical_input) / SIZE_STEP)
     stop = tuple(options.stop) if isinstance(options.stop, list) else options.stop
     attached = _attached(request.size)
-    return _key_options(options), options.fallbacks, stop, options.check is not None, size_step, attached
+    conditions = (options.check is not None, options.schema is not None)
+    return _key_options(options), options.fallbacks, stop, conditions, size_step, attached
 
 
 def _attached(size: PromptSize) -> Hashable:

@@ -120,6 +120,14 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Skip the requests that -o FILE has responses for.", rich_help_panel="Batch"),
 ]
+SchemaMulti = Annotated[
+    str | None,
+    typer.Option(
+        "--schema-multi",
+        help='As --schema, for several: the answer is {"items": [...]}.',
+        rich_help_panel="Answer",
+    ),
+]
 CheckTimeout = Annotated[
     float | None,
     typer.Option(

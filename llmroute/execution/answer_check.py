@@ -102,6 +102,10 @@ def document_of(completion: Completion, schema: AnswerSchema, model: ModelConfig
 def _schema_error(completion: Completion, lines: tuple[str, ...], *, cut: bool = False) -> SchemaError:
     error = SchemaError(f"the answer is not valid against the schema: {'; '.join(lines)}")
     error.answer, error.errors, error.cut = completion.text, lines, cut
+    if cut:
+        from llmroute.text.option_names import OptionText, Remedy
+
+        error.hint = OptionText("allow more with ", Remedy("max_tokens"))
     return error
 
 

@@ -69,8 +69,11 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
 
     Raises:
         BudgetExceededError: it does not fit; nothing is held.
-        RequestError: the model has no batch price.
+        RequestError: the model has no batch price, or the answer would have to be checked.
     """
+    for option in ("schema", "check"):
+        if getattr(request.options, option) is not None:
+            raise RequestError(f"batch jobs take no {option}: use another tier", option=option)
     entry = plan.entries[0]
     model, price = entry.model, batch_price(entry)
     worst = reservation = None

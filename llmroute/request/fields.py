@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from llmroute.errors import RequestError
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
-from llmroute.types import Attachment, Message
+from llmroute.types import AnswerSchema, Attachment, Message
 
 
 class Kind(NamedTuple):
@@ -51,11 +51,18 @@ def _is_attachment_list(value: object) -> bool:
     return isinstance(value, tuple | list) and all(isinstance(each, kinds) for each in value)
 
 
+def _is_schema(value: object) -> bool:
+    return isinstance(value, AnswerSchema | Mapping | str | type)
+
+
 TEXT: Final = Kind(is_text, "text", str, str)
 NUMBER: Final = Kind(is_number, "a number", float, float)
 INTEGER: Final = Kind(_is_integer, "an integer", int, int)
 BOOL: Final = Kind(_is_bool, "True or False", bool, bool)
 TEXTS: Final = Kind(_is_text_list, "text or a list of texts", list[str], str | list[str])
+SCHEMA: Final = Kind(
+    _is_schema, "a JSON Schema, the short form of one, or a pydantic model class", str, dict[str, Any] | str
+)
 CHECK: Final = Kind(callable, "a function", str, None)
 MESSAGES: Final = Kind(
     _is_message_list, 'a list of messages like {"role": "user", "content": "text"}', None, list[dict[str, str]]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Choices(TypedDict, total=False):
-    """The fields of `Options` without the prompt.  None means that the configuration or the provider decides."""
+    """The fields of `Options` but the prompt and the schema.  None: the configuration or the provider decides."""
 
     system: str | None
     """The system prompt."""

@@ -16,6 +16,7 @@ from llmroute.request.fields import (
     INTEGER,
     MESSAGES,
     NUMBER,
+    SCHEMA,
     TEXT,
     TEXTS,
     RequestField,
@@ -33,6 +34,7 @@ from llmroute.types import (
     PICO_PER_USD,
     SERVICE_TIERS,
     STRATEGIES,
+    AnswerSchema,
     Capability,
     Check,
     Effort,
@@ -67,7 +69,7 @@ class Options(Value):
 
     To add an option, declare it here: its flag of `gen` and `stream`, its help and completion, the field of a line of a
     batch and all checks derive from the declaration.  Its type for callers of the library stands in `Choices` as well,
-    which type checkers read; a test compares the two.
+    which type checkers read; a test compares the two.  That of `schema` decides on the type of the response.
     """
 
     prompt: str | None = declare(TEXT)
@@ -146,6 +148,12 @@ class Options(Value):
     effort: Effort | None = declare(TEXT, "none, low, medium or high.", panel="Answer", choices=EFFORTS)
     stop: str | Sequence[str] | None = declare(
         TEXTS, "End the answer before this text; repeatable.", panel="Answer", is_prompt_text=True
+    )
+    schema: AnswerSchema | Mapping[str, Any] | type | str | None = declare(
+        SCHEMA,
+        "Answer with JSON valid against this JSON Schema: a file, {...}, or 'name, age int'.",
+        panel="Answer",
+        complete_only=True,
     )
     check: Check | None = declare(
         CHECK,
@@ -246,6 +254,8 @@ class Options(Value):
                 raise RequestError(OptionText(Remedy(name), ": the name is empty"), option=name)
         if streaming and self.check is not None:
             raise RequestError("a check needs the complete answer, which a stream does not wait for", option="check")
+        if streaming and self.schema is not None:
+            raise RequestError("a schema needs the complete answer, which a stream does not wait for", option="schema")
         if self.chain and (self.model or self.provider or self.fallback):
             raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
         if self.worth_usd is not None and (reason := self._no_use_of_worth()) is not None:
@@ -263,15 +273,16 @@ class Options(Value):
             streaming=streaming,
             tier=self.tier,
             attachments=attachments,
+            schema=None if self.schema is None else _read_schema(self.schema),
         )
 
     def capabilities(self) -> frozenset[str]:
-        """Return the required capabilities, that of the task included."""
-        implied = TASK_CAPABILITY[self.task_type] if self.task_type else None
-        return self.given_capabilities() | ({implied} if implied else set())
+        """Return the required capabilities, those that the task and a schema imply included."""
+        implied = {TASK_CAPABILITY[self.task_type] if self.task_type else None, "json" if self.schema else None}
+        return self.given_capabilities() | {capability for capability in implied if capability is not None}
 
     def given_capabilities(self) -> frozenset[str]:
-        """Return the required capabilities, without that of the task."""
+        """Return the required capabilities, without those that are implied."""
         given = self.required_capability or ()
         return frozenset((given,) if isinstance(given, str) else given)
 
@@ -329,6 +340,12 @@ FIELDS: Final = {each.name: _declared(each.name, each.metadata["request"]) for e
 """The declaration of each field of a request, by the name of the field."""
 _VALUES = attrgetter(*FIELDS)
 _DEFAULTS = [each.default for each in fields(Options)]
+
+
+def _read_schema(given: AnswerSchema | Mapping[str, Any] | type | str) -> AnswerSchema:
+    from llmroute.schema.answer_schema import read_schema
+
+    return read_schema(given)
 
 
 def _model_names(fallback: Any) -> Any:

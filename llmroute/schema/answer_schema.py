@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from llmroute.errors import RequestError
@@ -69,9 +70,15 @@ def schema_of_document(document: Mapping[str, Any], model: type | None = None) -
         raise invalid("it is nested too deeply") from None
     except (TypeError, ValueError) as error:
         raise invalid(f"it holds a value that JSON does not have: {error}") from None
-    copy = json.loads(text)
-    check_schema(copy)
-    return AnswerSchema(text, instruction(text), copy, model)
+    return _checked(text, model)
+
+
+@lru_cache(maxsize=64)
+def _checked(text: str, model: type | None) -> AnswerSchema:
+    """Return the schema of its compact text; the requests of a batch share one."""
+    document = json.loads(text)
+    check_schema(document)
+    return AnswerSchema(text, instruction(text), document, model)
 
 
 def list_of(schema: AnswerSchema) -> AnswerSchema:

@@ -117,6 +117,6 @@ class RestoredCase:
         return alike[0] if len(alike) == 1 else value
 
     def choose(self, value: Any, results: list[tuple[Any, bool]]) -> Any:
-        """Return the only result; the value where it is one itself, or where results differ."""
+        """Return the only result, or the value where results differ."""
         found = [result for result, _ in results]
-        return found[0] if value not in found and all(result == found[0] for result in found) else value
+        return found[0] if all(result == found[0] for result in found) else value

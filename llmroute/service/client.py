@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import SharedBudget
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import httpx
+    from pydantic import BaseModel
 
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from llmroute.service.health import Health
     from llmroute.transport.loop_sender import AnySender
     from llmroute.types import AttemptRecord, Prompt, ServiceTier
+
+    Model = TypeVar("Model", bound=BaseModel)
+    Schema: TypeAlias = Mapping[str, Any] | type[BaseModel]
 
 
 class LLMService:
@@ -142,14 +146,32 @@ class LLMService:
         call = self._calls.ready(options, streaming=streaming)
         return drive(call, self._opened.sender, time.sleep, self._writer)
 
-    async def generate(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
+    @overload
+    async def generate(
+        self, prompt: str | None = None, *, schema: type[Model], **options: Unpack[Choices]
+    ) -> LLMResponse[Model]: ...
+    @overload
+    async def generate(
+        self, prompt: str | None = None, *, schema: Mapping[str, Any], **options: Unpack[Choices]
+    ) -> LLMResponse[dict[str, Any]]: ...
+    @overload
+    async def generate(
+        self, prompt: str | None = None, *, schema: None = None, **options: Unpack[Choices]
+    ) -> LLMResponse[None]: ...
+    async def generate(
+        self, prompt: str | None = None, *, schema: Schema | None = None, **options: Unpack[Choices]
+    ) -> LLMResponse[Any]:
         """Answer a prompt whole.  Takes the fields of `Options`.
+
+        With a `schema`, a JSON Schema as a dict or a pydantic model class, `content` is one JSON document that is valid
+        against it, and `parsed` the same as a dict or an instance of the class.
 
         Raises:
             LLMRouteError: by its class, what happened.
         """
+        asked = Options.of_call("generate", prompt, {**options, "schema": schema})
         final: LLMResponse | None = None
-        async for piece in self._asynchronous().answer(Options.of_call("generate", prompt, options), streaming=False):
+        async for piece in self._asynchronous().answer(asked, streaming=False):
             if isinstance(piece, LLMResponse):
                 final = piece
         assert final is not None
@@ -163,13 +185,28 @@ class LLMService:
         """
         return Stream(self._asynchronous().answer(Options.of_call("stream_generate", prompt, options), streaming=True))
 
-    def generate_sync(self, prompt: str | None = None, **options: Unpack[Choices]) -> LLMResponse:
+    @overload
+    def generate_sync(
+        self, prompt: str | None = None, *, schema: type[Model], **options: Unpack[Choices]
+    ) -> LLMResponse[Model]: ...
+    @overload
+    def generate_sync(
+        self, prompt: str | None = None, *, schema: Mapping[str, Any], **options: Unpack[Choices]
+    ) -> LLMResponse[dict[str, Any]]: ...
+    @overload
+    def generate_sync(
+        self, prompt: str | None = None, *, schema: None = None, **options: Unpack[Choices]
+    ) -> LLMResponse[None]: ...
+    def generate_sync(
+        self, prompt: str | None = None, *, schema: Schema | None = None, **options: Unpack[Choices]
+    ) -> LLMResponse[Any]:
         """As `generate`, by blocking: for scripts, notebooks and threads.
 
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        *_, final = self.answer(Options.of_call("generate_sync", prompt, options), streaming=False)
+        asked = Options.of_call("generate_sync", prompt, {**options, "schema": schema})
+        *_, final = self.answer(asked, streaming=False)
         assert isinstance(final, LLMResponse)
         return final
 

@@ -3,10 +3,17 @@
 # No postponed annotations: see `llmroute.types`.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
 
 from llmroute.types.attachment import AttachmentFacts
 from llmroute.types.values import Answered
+
+if TYPE_CHECKING:
+    import typing_extensions
+
+    Parsed = typing_extensions.TypeVar("Parsed", default=Any)
+else:
+    Parsed = TypeVar("Parsed")
 
 UsageSource = Literal["reported", "estimated", "implausible", "none"]
 
@@ -104,7 +111,7 @@ class SkippedModel(Answered):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class LLMResponse(Answered):
+class LLMResponse(Answered, Generic[Parsed]):
     """A whole answer and what it took; `as_dict()` is JSON-ready.
 
     Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
@@ -136,7 +143,14 @@ class LLMResponse(Answered):
     prompt_cut: str | None = None
     skipped: tuple[SkippedModel, ...] = ()
     attachments: tuple[AttachmentFacts, ...] = ()
-    parsed: Any = None
+    parsed: Parsed = None  # type: ignore[assignment]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-compatible data; an instance of a model class as the document that it is of."""
+        import json
+
+        fields = Answered.as_dict(self)
+        return fields if self.parsed is None else fields | {"parsed": json.loads(self.content)}
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
         """Return the answer with attempts that were made before its own, and what they cost."""

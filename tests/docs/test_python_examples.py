@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     heading: example
-    for page in ("python.md", "applications.md", "../README.md")
+    for page in ("python.md", "applications.md", "schemas.md", "../README.md")
     for heading, example in examples(page, "python").items()
 }
 
@@ -130,6 +130,11 @@ def test_the_example_of_readme_prints_an_answer_and_its_cost(server: ModelServer
     printed = run_example("In Python", tmp_path, server).splitlines()
     (row,) = rows(tmp_path)
     assert printed == ["one two three", f"{row['provider']} {row['model']} {row['cost_usd']}"]
+
+
+def test_a_program_gets_an_instance_of_its_class(server: ModelServer, tmp_path: Path) -> None:
+    server.words = ('{"sender": "Acme", "total": 12.5}',)
+    assert run_example("In the library", tmp_path, server) == "Acme 13.5\n"
 
 
 def test_a_program_passes_its_own_keys(server: ModelServer, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_recipe_does_what_it_says(recipe: str, tmp_path: Path) -> None:
     vendor = BatchVendor(polls_to_end=0)
     with ModelServer() as server, serving(vendor.answer) as batches, OllamaServer({"qwen3:latest": Pulled()}) as ollama:
         if recipe.startswith("Extract JSON"):
-            server.words = ('Here:\n```json\n{"name": "A", "total": 12.5}\n```\n',)
+            server.words = ('Here:\n```json\n{"sender": "A", "total": 12.5}\n```\n',)
         settings = {"OLLAMA_BASE_URL": ollama.url} if recipe.startswith("Keep a private") else {}
         if recipe == OVERNIGHT:
             settings["OPENAI_BASE_URL"] = f"{batches.url}/openai/v1"

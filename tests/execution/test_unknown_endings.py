@@ -312,10 +312,10 @@ def test_a_call_that_gets_no_connection_costs_nothing(way: str, tmp_path: Path) 
         elif way == "cancelled":
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await llm.generate("hi", **{**asked, "timeout_s": 20.0})  # type: ignore[arg-type]
+                    await llm.generate("hi", **{**asked, "timeout_s": 20.0})  # type: ignore[call-overload]
         else:
             with pytest.raises(LLMRouteError):
-                await llm.generate("hi", **asked)  # type: ignore[arg-type]
+                await llm.generate("hi", **asked)  # type: ignore[call-overload]
 
     with crowded() as port, httpx.Client(trust_env=False) as client:
         house = House(tmp_path)
@@ -325,7 +325,7 @@ def test_a_call_that_gets_no_connection_costs_nothing(way: str, tmp_path: Path) 
             if way.startswith("sync"):
                 llm = service(house, clients={"http_client": client} if "caller" in way else None)
                 with pytest.raises(LLMRouteError):
-                    llm.generate_sync("hi", **asked)  # type: ignore[arg-type]
+                    llm.generate_sync("hi", **asked)  # type: ignore[call-overload]
                 llm.close()
                 continue
 

@@ -182,7 +182,7 @@ def test_every_option_is_a_flag_except_the_prompt_and_the_turns_of_a_conversatio
     flags = {flag for parameter in called("stream").params for flag in parameter.opts}
     declared = {name: one.long_flag for name, one in FIELDS.items() if one.help}
     assert set(FIELDS) - set(declared) == {"prompt", "messages"}
-    assert {name for name, flag in declared.items() if flag not in flags} == {"check", "max_rejections"}
+    assert {name for name, flag in declared.items() if flag not in flags} == {"check", "max_rejections", "schema"}
 
 
 def test_gen_and_a_batch_have_every_option_but_those_of_streams() -> None:

@@ -63,7 +63,7 @@ def test_many_requests_may_be_of_any_kind_but_no_kind_breaks_the_others(tmp_path
             with pytest.raises(errors.RequestError, match="requests: 5 is not an iterable of requests"):
                 _ = [result async for result in service.generate_many(nothing)]
             with pytest.raises(TypeError, match="temprature"):
-                await service.generate("hi", temprature=1)  # type: ignore[call-arg]
+                await service.generate("hi", temprature=1)  # type: ignore[call-overload]
             return results
 
     with serving([openai_answer()]) as server:

@@ -120,6 +120,8 @@ def test_a_root_that_is_no_object_is_wrapped(document: Any) -> None:
         {"type": "object", "additionalProperties": {"type": "integer"}},
         {"type": "object"},
         {"type": "object", "properties": {"any": {}}},
+        {"type": "object", "properties": {"a": {"type": "null"}}, "patternProperties": {"^x": {"type": "string"}}},
+        {"type": "object", "properties": {"a": {"$id": "https://example.com/a", "type": "string"}}},
         {"type": "object", "properties": {"pair": {"type": "array", "prefixItems": [{"type": "string"}]}}},
         {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]},
         {"type": "object", "properties": {"a": {"enum": [{"x": 1}]}}},
@@ -201,6 +203,17 @@ def test_a_fine_tuned_model_of_openai_gets_no_limits() -> None:
     )
     assert found.strict
     assert "minimum" not in next(iter((found.schema or {})["properties"].values()))
+
+
+def test_the_booleans_of_draft_4_are_told() -> None:
+    document = {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "type": "object",
+        "properties": {"a": {"type": "integer", "minimum": 3, "exclusiveMinimum": True}},
+        "required": ["a"],
+    }
+    found = derived("openai", document)["properties"]["a"]
+    assert found == {"type": "integer", "minimum": 3, "description": "{exclusiveMinimum: true}"}
 
 
 def test_a_model_without_a_native_form_is_asked_in_words() -> None:

@@ -35,7 +35,8 @@ def test_each_way_to_call_takes_each_form(tmp_path: Path) -> None:
         async def awaited() -> llmroute.LLMResponse:
             async with service:
                 [each async for each in service.generate_many([{"prompt": "Go", **asked}])]
-                return await service.generate("Go", **asked)
+                response: llmroute.LLMResponse = await service.generate("Go", **asked)
+                return response
 
         service.generate_sync("Go", **asked)
         first = asyncio.run(awaited())

@@ -122,6 +122,6 @@ def test_many_requests_are_checked_each(service: LLMService, tmp_path: Path) -> 
 
 def test_a_check_must_be_a_function_and_a_stream_takes_none(service: LLMService) -> None:
     with pytest.raises(RequestError, match="not a function"):
-        service.generate_sync("hi", model=CHEAP, check="true")  # type: ignore[arg-type]
+        service.generate_sync("hi", model=CHEAP, check="true")  # type: ignore[call-overload]
     with pytest.raises(LLMRouteError, match="stream"):
         list(service.stream_sync("hi", model=CHEAP, check=_is_dear))

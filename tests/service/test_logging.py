@@ -30,11 +30,13 @@ def house(tmp_path: Path) -> Iterator[House]:
 def ask(service: llmroute.LLMService, *, awaiting: bool) -> llmroute.LLMResponse:
     asked: dict[str, Any] = {"model": OPENAI, "fallback": [ANTHROPIC]}
     if not awaiting:
-        return service.generate_sync("x", **asked)
+        response: llmroute.LLMResponse = service.generate_sync("x", **asked)
+        return response
 
     async def main() -> llmroute.LLMResponse:
         async with service:
-            return await service.generate("x", **asked)
+            response: llmroute.LLMResponse = await service.generate("x", **asked)
+            return response
 
     return asyncio.run(main())
 

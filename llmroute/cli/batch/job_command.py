@@ -35,6 +35,9 @@ def run_jobs(
     Raises:
         LLMRouteError: the batch cannot be run.
     """
+    for name in ("schema", "check"):
+        if arguments.request[name] is not None:
+            raise RequestError(f"--tier batch takes no --{name}: its answers come later", option=name)
     if batch.output is None:
         raise RequestError("--tier batch writes its results to a file: name it with -o FILE")
     within_s = batch.jobs.within_s()

@@ -30,12 +30,17 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     no_wait: flags.NoWait = False,
     poll: flags.Poll = None,
     keep: flags.Keep = False,
+    schema_multi: flags.SchemaMulti = None,
     check_timeout: flags.CheckTimeout = None,
 ) -> None:
     """Generate a response.
 
     It may fall back to another model until the end.  With --batch, answer many.
     """
+    if arguments.request["schema"] is not None or schema_multi is not None:
+        from llmroute.cli.schema_arguments import with_schema
+
+        arguments = with_schema(arguments, schema_multi)
     batch_arguments = None
     if batch is not None:
         from llmroute.cli.batch.arguments import BatchArguments, JobArguments
