@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from llmroute.batch.reader import Request
     from llmroute.batch.runner import Results
-    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options

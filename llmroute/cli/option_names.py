@@ -14,6 +14,7 @@ _FLAGS: Final = {
     "force": "--force",
     "jobs": "--jobs",
     "period": "--period",
+    "poll_s": "--poll",
     "prompt": 'an argument or on stdin: llmroute gen "..."',
     "repair": "llmroute costs check --repair",
     "reset": "--reset",
@@ -22,6 +23,7 @@ _FLAGS: Final = {
     "source": "--from",
     "template": "--template",
     "until": "--until",
+    "within_s": "--within",
 }
 """The flags that are no fields of a request; those are declared in `request.options`."""
 

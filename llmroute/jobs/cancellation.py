@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RequestError
 from llmroute.execution.prepare import now_ms
-from llmroute.jobs.collection import Collection
+from llmroute.jobs.collecting.collection import Collection
 from llmroute.jobs.vendor import is_certain
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
-    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import Job
 

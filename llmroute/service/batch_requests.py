@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 
     from llmroute.bulk.worker_pool import WorkItem
-    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options

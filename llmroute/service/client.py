@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.config import Config
-    from llmroute.jobs.outcomes import LineOutcome
+    from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort

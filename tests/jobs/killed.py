@@ -22,7 +22,7 @@ import llmroute.jobs.run
 import llmroute.service.client  # noqa: F401
 from llmroute.__main__ import run
 from llmroute.jobs.vendor import Vendor
-from llmroute.ledger.sqlite.jobs import SQLiteJobs
+from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

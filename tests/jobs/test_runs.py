@@ -251,6 +251,7 @@ def test_no_request_goes_to_another_host_than_the_configured_one(home: Home) -> 
     [
         (("--within", "30m"), "--within: 30m is not from 1h to 24h"),
         (("--within", "soon"), "--within: 'soon' is not a duration"),
+        (("--poll", "0"), "--poll: 0 is not between 0.01 and 3,600 seconds"),
         (("-m", "ollama/llama3"), "ollama has no batch API"),
         (("-p", "ollama"), "ollama has no batch API"),
     ],
@@ -382,3 +383,16 @@ def test_flags_of_jobs_and_the_tier_need_each_other_and_a_file(home: Home) -> No
         ran = run(*arguments, home=home.folder, **home.settings)
         assert (ran.code, len(ran.err.splitlines())) == (2, 1), arguments
     assert not home.vendor.requests
+
+
+def test_costs_tell_batch_lines_apart_and_what_they_saved(home: Home) -> None:
+    home.write(PROMPTS[:4], [MODELS["openai"]])
+    assert home.run("--rescue").code == 0
+    costs = run("costs", "--by", "tier", "--json", home=home.folder, **home.settings)
+    (group,) = json.loads(costs.out)["groups"]
+    assert (group["tier"], group["call_count"], group["cost_usd"]) == ("batch", 4, home.vendor.bill_picousd / 1e12)
+    # Input and output cost half, cached input the same.
+    cached_usd = 4 * 2 * 100_000 / 1e12
+    assert group["saved_usd"] == pytest.approx(group["cost_usd"] - cached_usd)
+    table = run("costs", "--by", "tier", home=home.folder, **home.settings)
+    assert "less than at the standard price" in table.out

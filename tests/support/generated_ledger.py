@@ -103,7 +103,9 @@ def with_wall_clock(rows: list[dict[str, Any]], zone: ZoneInfo) -> list[dict[str
         offset = wall.strftime("%z")
         day = f"{wall.year}-{wall.month:02}-{wall.day:02}"
         hour = f"{day}T{wall.hour:02}:00{offset[:3]}:{offset[3:]}"
-        found.append({**row, "day": day, "hour": hour, "figures": _figures(row)})
+        tier = row["service_tier"]
+        tier = "standard" if tier in (None, "default", "standard", "auto") else tier
+        found.append({**row, "day": day, "hour": hour, "tier": tier, "figures": _figures(row)})
     return found
 
 

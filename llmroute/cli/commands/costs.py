@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Form = Literal["text", "json", "csv", "md", "html"]
 By = Annotated[
-    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution"] | None,
+    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution", "tier"] | None,
     typer.Option("--by", help="Group by this; default model.", rich_help_panel="Output"),
 ]
 

@@ -9,6 +9,7 @@ from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent
 from llmroute.cli.output.tables import cell, columns, fitted, money
 from llmroute.cli.output.terminal import DEFAULT_WIDTH
 from llmroute.ledger.periods import CLOSED_PERIODS
+from llmroute.planning.usage_cost import usd
 from llmroute.service.costs.spreadsheet import harmless_cell
 from llmroute.types import PICO_PER_USD
 
@@ -44,7 +45,7 @@ def as_json(told: CostReport) -> dict[str, Any]:
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
         "by_model": [_line_as_json(line) for line in told.by_model],
-        "groups": [_line_as_json(line) for line in told.groups],
+        "groups": [_group_as_json(told, line) for line in told.groups],
         "unsure": {
             basis: {
                 "call_count": part.call_count,
@@ -75,11 +76,17 @@ def _line_as_json(line: Line) -> dict[str, Any]:
     }
 
 
+def _group_as_json(told: CostReport, line: Line) -> dict[str, Any]:
+    if told.by != "tier":
+        return _line_as_json(line)
+    return {**_line_as_json(line), "saved_usd": usd(told.saved_picousd.get(line.key["tier"]))}
+
+
 def _table(told: CostReport) -> tuple[list[str], list[list[Any]]]:
     """Return the names and the values of the groups that were asked for, else of the models."""
-    lines = [_line_as_json(line) for line in (told.by_model if told.by is None else told.groups)]
+    lines = [_group_as_json(told, line) for line in (told.by_model if told.by is None else told.groups)]
     by = told.by or "model"
-    head = list(_line_as_json(_empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
+    head = list(_group_as_json(told, _empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
     return head, [list(line.values()) for line in lines]
 
 
@@ -145,6 +152,7 @@ def report_parts(
     if report.total.call_count:
         head, *rows = _text_table(report, width).splitlines()
         parts += [Text(), Text(head, "bold"), *(Text(row, overflow="ignore", no_wrap=True) for row in rows)]
+    parts += [Text(_saved(tier, picousd)) for tier, picousd in report.saved_picousd.items()]
     if comparison.what_if is not None:
         parts += [Text(), Constrain(Text(what_if_text(report, comparison.what_if), "dim"), columns_)]
     return parts
@@ -233,6 +241,11 @@ def what_if_text(told: CostReport, other: WhatIf) -> str:
         return text + ", as much as they did"
     share = f" ({percent(saved / other.cost_usd)} saved)" if saved > 0 else ""
     return f"{text}, {money(abs(saved))} {'more' if saved > 0 else 'less'} than they did{share}"
+
+
+def _saved(tier: str, picousd: int) -> str:
+    word = "less" if picousd >= 0 else "more"
+    return f"{cell(tier)}: {money(abs(picousd) / PICO_PER_USD)} {word} than at the standard price"
 
 
 def _text_table(told: CostReport, width: int | None) -> str:

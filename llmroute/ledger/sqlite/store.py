@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.sqlite.connection import Connect
-    from llmroute.ledger.sqlite.jobs import SQLiteJobs
+    from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot
     from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
@@ -201,7 +201,7 @@ class Ledger:
     @property
     def jobs(self) -> SQLiteJobs:
         """The journal of batch jobs."""
-        from llmroute.ledger.sqlite.jobs import SQLiteJobs
+        from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
 
         return SQLiteJobs(self.connection, self._require_triggers)
 

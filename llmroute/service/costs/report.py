@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -65,6 +65,8 @@ class CostReport:
     by: str | None
     groups: list[Line]
     unsure: UncertainCosts
+    saved_picousd: dict[str, int] = field(default_factory=dict)
+    """By tier, where the groups are tiers."""
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
@@ -77,7 +79,8 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
     now = now or datetime.now().astimezone()
     span = reported_span(question, now)
     with snapshot(config, now) as reading:
-        return report_of(reading, question, span, now)
+        report = report_of(reading, question, span, now)
+        return report if reading is None else with_savings(config, reading, report)
 
 
 def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: ReportedSpan, now: datetime) -> CostReport:
@@ -104,6 +107,18 @@ def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
     period, since, until = ends
     until_ms = END_OF_TIME_MS if period == "all" else milliseconds(until)
     return Span(None if since is None else milliseconds(since), until_ms, workspace)
+
+
+def with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) -> CostReport:
+    """Return a report by tier with what each tier has saved."""
+    if report.by != "tier":
+        return report
+    from llmroute.planning.default_registry import registry_of
+    from llmroute.service.costs.savings import savings_picousd
+
+    span = counted_span((report.period, report.since, report.until), report.workspace)
+    registry = registry_of(config.config_dir, config.models)
+    return replace(report, saved_picousd=savings_picousd(reading, span, registry))
 
 
 def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:

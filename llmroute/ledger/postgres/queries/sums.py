@@ -26,13 +26,17 @@ _OF_WORKSPACE = " AND workspace = %(workspace)s"
 _COLUMNS = ", ".join((*ROLLUP_KEY, *STORED))
 
 
+# Words of providers for the tier with the list price, as in `sqlite.queries.counters`.
+_TIER = "CASE WHEN coalesce(service_tier, '') IN ('', 'default', 'auto') THEN 'standard' ELSE service_tier END"
+
+
 def all_sums(schema: str) -> str:
     """Return a table of all rollups and deltas."""
     return f"(SELECT {_COLUMNS} FROM {schema}.rollups UNION ALL SELECT {_COLUMNS} FROM {schema}.deltas) AS sums"  # noqa: S608
 
 
 def of_rows(schema: str, condition: str) -> str:
-    """Return a table of what each settled attempt under a condition adds to the sums, with its execution."""
+    """Return a table of what each settled attempt under a condition adds to the sums, with its execution and tier."""
     values = {
         "quarter": f"started_ms / {BUCKET_MS}",
         "workspace": "coalesce(workspace, '')",
@@ -45,7 +49,7 @@ def of_rows(schema: str, condition: str) -> str:
     key = [f"{values.get(name, name)} AS {name}" for name in ROLLUP_KEY]
     counters = [f"{values.get(name, f'coalesce({name}, 0)')} AS {name}" for name in STORED]
     return (
-        f"(SELECT coalesce(execution, '') AS execution, {', '.join((*key, *counters))}"  # noqa: S608 (own names)
+        f"(SELECT coalesce(execution, '') AS execution, {_TIER} AS tier, {', '.join((*key, *counters))}"  # noqa: S608 (own names)
         f" FROM {schema}.attempts WHERE status <> 'pending' AND {condition}) AS counted"
     )
 
@@ -68,15 +72,15 @@ def counted(
 
 
 def _parts(db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int) -> Sequence[tuple[str, int, int]]:
-    """Return tables and their buckets: executions are only in the rows of attempts."""
-    if keys != ("execution",):
+    """Return tables and their buckets: executions and tiers are only in the rows of attempts."""
+    if not {"execution", "tier"} & set(keys):
         return [(all_sums(schema), first, end)]
     row = db.execute(f"SELECT coalesce(max(before_ms), 0) FROM {schema}.pruned".encode()).fetchone()  # noqa: S608
     whole = (row[0] if row else 0) // BUCKET_MS
     rows = of_rows(
         schema, f"started_ms >= %(first)s::bigint * {BUCKET_MS} AND started_ms < %(end)s::bigint * {BUCKET_MS}"
     )
-    pruned = f"(SELECT '{PRUNED}' AS execution, * FROM {all_sums(schema)}) AS counted"  # noqa: S608 (own names)
+    pruned = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM {all_sums(schema)}) AS counted"  # noqa: S608 (own names)
     return [(rows, max(first, whole), end), (pruned, first, min(end, whole))]
 
 

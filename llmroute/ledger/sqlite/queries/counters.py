@@ -23,11 +23,13 @@ _COUNT = f"SELECT {{keys}}, {_SUMS} FROM {{table}} WHERE call_count > 0 AND {{wi
 _OF_WORKSPACE = " AND workspace = :workspace"
 _BY_BUCKET = "quarter >= :first AND quarter < :end"
 _BY_DAY = "day >= :first AND day < :end"
-_BY_EXECUTION = f"""(
-    SELECT ifnull(execution, '') AS execution, {OF_ROW} FROM attempts WHERE status <> 'pending'
-    AND started_ms >= :first * {BUCKET_MS} AND started_ms < :end * {BUCKET_MS}
+# Words of providers for the tier with the list price.
+_TIER = "iif(ifnull(service_tier, '') IN ('', 'default', 'auto'), 'standard', service_tier)"
+_BY_ROW = f"""(
+    SELECT ifnull(execution, '') AS execution, {_TIER} AS tier, {OF_ROW} FROM attempts
+    WHERE status <> 'pending' AND started_ms >= :first * {BUCKET_MS} AND started_ms < :end * {BUCKET_MS}
 )"""  # noqa: S608 (own names)
-_OF_PRUNED = f"(SELECT '{PRUNED}' AS execution, * FROM rollups)"  # noqa: S608 (own names)
+_OF_PRUNED = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM rollups)"  # noqa: S608 (own names)
 
 _FIRST_WITH_ROWS = f"SELECT ifnull(max(before_ms), 0) / {BUCKET_MS} FROM pruned"  # noqa: S608 (own names)
 _ARE_LATER = "SELECT EXISTS (SELECT 1 FROM rollups WHERE quarter >= ?)"
@@ -62,7 +64,7 @@ def counted(
 
 
 def _parts(db: sqlite3.Connection, keys: tuple[str, ...], since: int, until: int) -> tuple[_Part, ...]:
-    if keys == ("execution",):
+    if {"execution", "tier"} & set(keys):
         return _with_rows(db, since, until)
     if {"quarter", "workspace", "status"}.issuperset(keys):
         return _by_bucket(db, since, until)
@@ -72,10 +74,10 @@ def _parts(db: sqlite3.Connection, keys: tuple[str, ...], since: int, until: int
 
 
 def _with_rows(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, ...]:
-    """Executions are only in the rows of attempts."""
+    """Executions and tiers are only in the rows of attempts."""
     whole = _number(db, _FIRST_WITH_ROWS)
     return (
-        _Part(_BY_EXECUTION, "true", max(since, whole), until),
+        _Part(_BY_ROW, "true", max(since, whole), until),
         _Part(_OF_PRUNED, _BY_BUCKET, since, min(until, whole)),
     )
 

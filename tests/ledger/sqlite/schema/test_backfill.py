@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUARTER_MS = 900_000
-# Of executions the rows tell, which are no sums.
-DIMENSIONS = [name for name in ALL if name != "execution"]
+# Of executions and tiers the rows tell, which are no sums.
+DIMENSIONS = [name for name in ALL if name not in ("execution", "tier")]
 DAY_MS = 96 * QUARTER_MS
 CALLS = 120
 # Two months back, an odd number of minutes apart, so that days and quarters are cut everywhere.

@@ -7,16 +7,16 @@ from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
 from llmroute.execution.prepare import new_id, now_ms
-from llmroute.jobs.drafts import job_line, pending_row
 from llmroute.jobs.private_file import new_file
+from llmroute.jobs.submitting.drafts import job_line, pending_row
 from llmroute.ledger.jobs import Job, NewLine, custom_id
 from llmroute.ledger.port import Pending
 from llmroute.planning.usage_cost import price_as_json
 
 if TYPE_CHECKING:
     from llmroute.errors import BudgetExceededError
-    from llmroute.jobs.drafts import Draft
     from llmroute.jobs.run_settings import RunSettings
+    from llmroute.jobs.submitting.drafts import Draft
     from llmroute.jobs.tools import JobTools
 
 GROUP = 200

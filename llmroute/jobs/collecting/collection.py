@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
 from llmroute.execution.prepare import now_ms
-from llmroute.jobs.outcomes import LineOutcome, Outcomes
+from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
 from llmroute.ledger.jobs import number_of
 
 if TYPE_CHECKING:

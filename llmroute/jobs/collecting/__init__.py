@@ -1,0 +1,1 @@
+"""From the results of jobs to outcomes: downloaded, settled once, delivered."""

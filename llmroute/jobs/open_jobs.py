@@ -1,0 +1,91 @@
+"""The jobs of a run that are not delivered yet: saved, ended, and cleaned up after."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError
+from llmroute.execution.prepare import now_ms
+from llmroute.jobs.collecting.collection import Collection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from llmroute.errors import LLMRouteError
+    from llmroute.jobs.collecting.outcomes import LineOutcome
+    from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.jobs import Job
+    from llmroute.providers.batch_jobs.job import JobStatus
+
+
+class OpenJobs:
+    """Jobs by our id; `deliver` gets the outcomes of their lines, and with `keep` nothing is deleted at providers."""
+
+    def __init__(self, tools: JobTools, deliver: Callable[[LineOutcome], Awaitable[None]], *, keep: bool) -> None:
+        self._tools = tools
+        self._deliver = deliver
+        self._keep = keep
+        self._noted: set[str] = set()
+        self.by_id: dict[str, Job] = {}
+        self.statuses: dict[str, JobStatus] = {}
+        """The last status of each job at its provider."""
+
+    async def save(self, job: Job) -> Job:
+        """Save a job and return it."""
+        await self._tools.run(self._tools.journal.save, job)
+        self.by_id[job.id] = job
+        return job
+
+    async def fail(self, job: Job, error: LLMRouteError) -> None:
+        """End a job that was not run, and deliver the error for each of its lines."""
+        await Collection(self._tools, job, self._deliver).fail(error)
+        await self._delivered(job.moved("failed"), None)
+
+    async def lose(self, job: Job, error: LLMRouteError) -> None:
+        """End a job whose results are lost, and deliver the error for each of its lines."""
+        await Collection(self._tools, job, self._deliver).lose(error)
+        await self._delivered(job if job.ended else job.moved("failed"), None)
+
+    async def collect(self, job: Job, status: JobStatus, pause_s: float) -> None:
+        """Settle and deliver the lines of a job that has ended at its provider.
+
+        Raises:
+            AttemptError: its results cannot be read.
+        """
+        await Collection(self._tools, job, self._deliver).collect(status, pause_s)
+        await self._delivered(job, status)
+
+    async def _delivered(self, job: Job, status: JobStatus | None) -> None:
+        """Note that all outcomes of a job were delivered, then clean up after it."""
+        job = await self.save(job._replace(delivered_ms=now_ms()))
+        del self.by_id[job.id]
+        self.statuses.pop(job.id, None)
+        await self.clean(job, status)
+
+    async def clean(self, job: Job, status: JobStatus | None = None) -> None:
+        """Delete what a delivered job left here, and at the provider unless it is to be kept."""
+        tools, vendor = self._tools, self._tools.vendor(job.provider)
+        tools.input_path(job.id).unlink(missing_ok=True)
+        if not self._keep:
+            try:
+                if status is None and job.vendor_id is not None:
+                    status = await vendor.status(job.vendor_id)
+            except AttemptError as error:
+                self.note(job.id, f"files at {job.provider} could not be deleted: {error.message}")
+                return
+            if status is not None:
+                requests = vendor.api.render_deletions(status)
+            else:
+                requests = () if job.file_id is None else (vendor.api.render_file_deletion(job.file_id),)
+            for request in requests:
+                with suppress(AttemptError):
+                    await vendor.call(request)
+        await tools.run(tools.journal.save, job._replace(cleaned_ms=now_ms()))
+
+    def note(self, about: str, text: str) -> None:
+        """Pass a note about a job or a provider on once."""
+        key = f"{about} {text}"
+        if key not in self._noted:
+            self._noted.add(key)
+            self._tools.note(text)

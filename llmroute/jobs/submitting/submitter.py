@@ -1,0 +1,74 @@
+"""Submit the jobs of a run, and again later what a provider does not take for now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, RateLimitError, TransientError
+from llmroute.execution.prepare import now_ms
+from llmroute.jobs.submitting.submission import Submission
+from llmroute.jobs.vendor import is_certain
+
+if TYPE_CHECKING:
+    from llmroute.jobs.open_jobs import OpenJobs
+    from llmroute.jobs.polling import Interval
+    from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.jobs import Job
+
+TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 (a code of OpenAI)
+"""Too many tokens are enqueued: the job fits when others have ended."""
+
+
+class Submitter:
+    """Submits jobs that are due."""
+
+    def __init__(self, tools: JobTools, jobs: OpenJobs, interval: Interval) -> None:
+        self._tools = tools
+        self._jobs = jobs
+        self._interval = interval
+        self._submission = Submission(tools)
+        # When each job that the provider rejected for now is submitted again, on the clock of the loop.
+        self._due_s: dict[str, float] = {}
+
+    async def submit(self) -> None:
+        """Submit every job that is due, and end those whose deadline has passed."""
+        now_s = asyncio.get_running_loop().time()
+        for job in [*self._jobs.by_id.values()]:
+            if job.vendor_id is not None or self._due_s.get(job.id, 0.0) > now_s:
+                continue
+            # One that may have been created is looked for first.
+            if now_ms() >= job.deadline_ms and job.create_begun_ms is None:
+                error = TransientError(f"{job.provider} took no batch in time", provider=job.provider)
+                await self._jobs.fail(job, error)
+            else:
+                await self._submit(job)
+
+    def later(self, job: Job, asked_s: float | None = None) -> None:
+        """Submit a job again after the interval, or after as many seconds as the provider asks for."""
+        pause_s = max(self._interval.next_s(), asked_s or 0.0)
+        self._due_s[job.id] = asyncio.get_running_loop().time() + pause_s
+
+    async def _submit(self, job: Job) -> None:
+        try:
+            while job.vendor_id is None:
+                before, job = job, await self._submission.step(job)
+                self._jobs.by_id[job.id] = job
+                if job == before:
+                    # It is looked for, and may be listed later.
+                    self.later(job)
+                    return
+        except AttemptError as error:
+            await self._rejected(job, error)
+        else:
+            self._interval.start_anew()
+
+    async def _rejected(self, job: Job, error: AttemptError) -> None:
+        found: Job | None = await self._tools.run(self._tools.journal.job, job.id)
+        job = self._jobs.by_id[job.id] = found or job
+        for_now = not is_certain(error) or not error.sent or isinstance(error, RateLimitError | TransientError)
+        if for_now or error.code == TOKEN_LIMIT:
+            self._jobs.note(job.id, f"{job.provider} does not take the batch yet: {error.message}")
+            self.later(job, error.retry_after_s)
+        else:
+            await self._jobs.fail(job._replace(fault=error.message), error)

@@ -1,0 +1,98 @@
+"""Follow submitted jobs to their end: query them, cancel those that are late, and collect those that have ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from llmroute.errors import AttemptError, TransientError
+from llmroute.execution.prepare import now_ms
+from llmroute.jobs.polling import poll
+from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
+from llmroute.jobs.vendor import is_certain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmroute.jobs.open_jobs import OpenJobs
+    from llmroute.jobs.submitting.submitter import Submitter
+    from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.jobs import Job
+    from llmroute.providers.batch_jobs.job import JobStatus
+
+LOST_AFTER = 3
+"""How often in a row a provider must not know a job before it counts as lost."""
+GIVE_UP_S = 3_600
+"""How long after the deadline the end of a cancelled job is waited for."""
+
+
+class Tracking:
+    """Follows the jobs of a run; results that miss lines are downloaded again after `pause_s`."""
+
+    def __init__(self, tools: JobTools, jobs: OpenJobs, submitter: Submitter, pause_s: float) -> None:
+        self._tools = tools
+        self._jobs = jobs
+        self._submitter = submitter
+        self._pause_s = pause_s
+        self._unknown: Counter[str] = Counter()
+
+    async def look(self) -> None:
+        """Query the jobs once; cancel those that are late, and collect those that have ended.
+
+        Raises:
+            AttemptError: a provider cannot be queried long after the deadline.
+        """
+        submitted = [job for job in self._jobs.by_id.values() if job.vendor_id is not None]
+        await self._cancel_late(submitted)
+        polled = await poll(self._tools, submitted)
+        for name, error in polled.errors.items():
+            self._jobs.note(name, f"{name} cannot be queried: {error.message}")
+            self._give_up_late(error)
+        for job in polled.lost:
+            self._unknown[job.id] += 1
+            if self._unknown[job.id] >= LOST_AFTER:
+                told = f"{job.provider} no longer knows batch {job.vendor_id}"
+                await self._jobs.lose(job, TransientError(told, provider=job.provider))
+        self._jobs.statuses |= polled.found
+        for job_id, status in polled.found.items():
+            self._unknown.pop(job_id, None)
+            await self._update(self._jobs.by_id[job_id], status)
+
+    async def _cancel_late(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if job.cancel_ms is not None or job.ended or now_ms() < job.deadline_ms:
+                continue
+            vendor = self._tools.vendor(job.provider)
+            try:
+                await vendor.call(vendor.api.render_cancel(job.vendor_id or ""))
+            except AttemptError as error:
+                if not is_certain(error):
+                    continue
+            await self._jobs.save(job._replace(cancel_ms=now_ms()))
+
+    def _give_up_late(self, error: AttemptError) -> None:
+        """Raise the error of a query long after the deadline of every job."""
+        latest_ms = max((job.deadline_ms for job in self._jobs.by_id.values()), default=0)
+        if now_ms() > latest_ms + GIVE_UP_S * 1000:
+            raise error
+
+    async def _update(self, job: Job, status: JobStatus) -> None:
+        if not status.ended:
+            if status.state != job.phase and not job.ended:
+                await self._jobs.save(job.moved(status.state))
+            return
+        if status.state == "failed" and any(fault.code == TOKEN_LIMIT for fault in status.faults):
+            self._jobs.note(job.id, f"{job.provider} has no room for the batch yet: {status.faults[0].message}")
+            again = job.moved("submitting")._replace(vendor_id=None, create_begun_ms=None, submitted_ms=None)
+            self._submitter.later(await self._jobs.save(again))
+            return
+        if job.phase != status.state and not job.ended:
+            fault = status.faults[0].message if status.faults else None
+            job = await self._jobs.save(job.moved(status.state)._replace(fault=fault))
+        try:
+            await self._jobs.collect(job, status, self._pause_s)
+        except AttemptError as error:
+            self._jobs.note(
+                job.id, f"the results of {job.provider} batch {job.vendor_id} are not read: {error.message}"
+            )
+            self._give_up_late(error)

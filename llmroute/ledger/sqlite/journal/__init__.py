@@ -1,0 +1,1 @@
+"""The journal of batch jobs in SQLite."""

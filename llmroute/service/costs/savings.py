@@ -1,0 +1,40 @@
+"""What service tiers have saved: the cost of the same tokens at the standard price, less what they cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.types import Usage
+
+if TYPE_CHECKING:
+    from llmroute.ledger.port import Counts
+    from llmroute.ledger.reports import Line, Span
+    from llmroute.registry import ModelRegistry
+    from llmroute.types import ModelConfig
+
+STANDARD = "standard"
+
+
+def savings_picousd(counts: Counts, span: Span, registry: ModelRegistry) -> dict[str, int]:
+    """Return what each tier but the standard one has saved, in pico-USD; negative where it costs more.
+
+    Models without a known price are left out.  Base prices of today are used, as price tiers depend on single prompts.
+    """
+    from llmroute.ledger.reports import PRUNED, lines_of
+
+    saved: dict[str, int] = {}
+    for line in lines_of(counts, ("tier", "provider", "model"), span):
+        tier = line.key["tier"]
+        if tier in (STANDARD, PRUNED) or line.cost_picousd == 0:
+            continue
+        model = registry.get_model_config(line.key["provider"], line.key["model"])
+        if (standard := _standard_picousd(line, model, registry)) is not None:
+            saved[tier] = saved.get(tier, 0) + standard - line.cost_picousd
+    return saved
+
+
+def _standard_picousd(line: Line, model: ModelConfig, registry: ModelRegistry) -> int | None:
+    price = price_on(model, registry.today)
+    usage = Usage(line.input_tokens, line.cached_input_tokens, None, line.output_tokens)
+    return None if price is None else cost_picousd(usage, price._replace(tiers=()))
