@@ -17,7 +17,7 @@ from llmroute.execution.prepare import RequestFactory
 from llmroute.execution.timeouts import AttemptTime
 from llmroute.request.options import Options
 from llmroute.routing import fallback
-from tests.support.attached_files import png
+from tests.support.attached_files import gif, png
 from tests.support.fault_server import Pause, Reset, serving
 from tests.support.provider_servers import ANTHROPIC, OPENAI, House, anthropic_answer, openai_answer, openai_error
 
@@ -266,11 +266,11 @@ def test_similar_attachments_share_a_plan_and_one_that_a_provider_refuses_has_it
     monkeypatch.setattr("llmroute.bulk.plan_cache.MAX_AGE_S", 60.0)
     with serving(lambda _received: [openai_answer()]) as openai, serving(lambda _: [anthropic_answer()]) as anthropic:
         house = House(tmp_path, openai=openai, anthropic=anthropic)
-        images = [png(8_100, 9), *(png(540 + number, 360) for number in range(6))]
-        listed = {"prompt": "x", "fallback": [ANTHROPIC, OPENAI]}
+        images = [gif(540, 360, frames=2), *(png(540 + number, 360) for number in range(6))]
+        listed = {"prompt": "x", "fallback": [OPENAI, ANTHROPIC]}
         requests = [{**listed, "attachments": [image]} for image in images]
         results = asyncio.run(gathered(house, requests, jobs=1))
-    assert [result.response.provider for result in results if result.response] == ["openai", *["anthropic"] * 6]
+    assert [result.response.provider for result in results if result.response] == ["anthropic", *["openai"] * 6]
     assert len(planned) == 2
 
 

@@ -66,6 +66,16 @@ def test_content_is_encoded_once_for_all_attempts(tmp_path: Path, monkeypatch: p
     assert encoded == [len(png())]
 
 
+def test_an_answer_without_usage_is_billed_with_the_tokens_of_the_attachments(tmp_path: Path) -> None:
+    with serving([openai_answer(usage=False)] * 2) as server:
+        service = House(tmp_path, openai=server).service()
+        plain = service.generate_sync("Go", model=OPENAI)
+        seen = service.generate_sync("Go", model=OPENAI, attachments=[png(540, 360)])
+        service.close()
+    assert (plain.usage.source, seen.usage.source) == ("estimated", "estimated")
+    assert (seen.usage.input_tokens or 0) - (plain.usage.input_tokens or 0) == 331
+
+
 def test_models_that_do_not_take_the_attachments_are_not_called(tmp_path: Path) -> None:
     with serving([openai_answer()]) as openai, serving([anthropic_answer()]) as anthropic:
         service = House(tmp_path, openai=openai, anthropic=anthropic).service()
