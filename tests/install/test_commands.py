@@ -158,6 +158,13 @@ def test_markdown_and_the_bill_are_shown_on_a_terminal(plain: PlainInstall, serv
     assert "openai/gpt-5.4-mini" in seen.text
 
 
+def test_a_page_without_its_extra_is_3_with_the_command_that_installs_it(plain: PlainInstall, tmp_path: Path) -> None:
+    ran = plain.llmroute("costs", "--html", "page.html", home=tmp_path)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
+    assert "pip install 'llmroute[html]'" in ran.err
+    assert not (tmp_path / "page.html").exists()
+
+
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_the_completion_script_of_a_named_shell_is_printed(shell: str, plain: PlainInstall, tmp_path: Path) -> None:
     ran = plain.llmroute("--show-completion", shell, home=tmp_path)

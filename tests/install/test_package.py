@@ -56,6 +56,8 @@ def test_the_wheel_holds_the_package_its_completions_its_manual_pages_and_its_me
     shared = {name.partition(".data/data/share/")[2] for name in wheel if ".data/" in name}
     assert shared == {*COMPLETIONS.values(), *(f"man/man1/{page.name}" for page in (ROOT / "man").iterdir())}
     assert {"llmroute/py.typed", "llmroute/registry/catalogue.json"} <= wheel.keys()
+    templates = ROOT / "llmroute" / "cli" / "costs_page" / "templates"
+    assert {path.relative_to(ROOT).as_posix() for path in templates.iterdir()} <= wheel.keys()
 
 
 def test_the_compiler_of_the_catalogue_is_in_the_sdist_and_not_in_the_wheel(
