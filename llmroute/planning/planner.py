@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.errors import NoCandidateError
 from llmroute.notices import notify_daily
 from llmroute.planning.candidates import LAST_RESORT
+from llmroute.planning.constraints import constraints_of, only_hard, only_requested
 from llmroute.planning.listed_models import ListedModels, best_of
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import require_one_of
 from llmroute.routing.cascade import cascade, with_reach
 from llmroute.routing.exclusions import exclude
-from llmroute.routing.parameters import refused
-from llmroute.routing.plan import Balance, Plan, RoutingConstraints, Skip
+from llmroute.routing.plan import Plan, RoutingConstraints, Skip
 from llmroute.routing.router import (
     allowed,
     keep_order,
@@ -33,28 +33,10 @@ if TYPE_CHECKING:
     from llmroute.request.options import Options
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Candidate
-    from llmroute.types import Prompt
 
 KEYS = "set a provider's API key, such as OPENAI_API_KEY, to use a better model"
 ENGINE_TOLD = "engine.told"
 """The file in the config directory that holds the day of the last note that the embedded engine answers."""
-
-
-def _only_hard(constraints: RoutingConstraints) -> RoutingConstraints:
-    """Return the constraints on a named model without soft limits; its budget is checked before its call."""
-    return constraints._replace(capabilities=frozenset(), max_latency_ms=None, min_quality=0, budget_picousd=None)
-
-
-def _only_asked(constraints: RoutingConstraints, options: Options, *, known: bool) -> RoutingConstraints:
-    """Return the constraints on a named model: hard ones, and the limits set by the request itself.
-
-    The capabilities of a model that is not in the catalogue are not checked.
-    """
-    return _only_hard(constraints)._replace(
-        capabilities=options.given_capabilities() | constraints.size.capabilities if known else frozenset(),
-        max_latency_ms=options.max_latency_ms,
-        min_quality=constraints.min_quality,
-    )
 
 
 class Planner(NamedTuple):
@@ -148,37 +130,10 @@ class Planner(NamedTuple):
 
     def only_hard(self, request: RenderedRequest) -> RoutingConstraints:
         """Return the constraints on every model of the plan of a request."""
-        return _only_hard(self._constraints(request))
+        return only_hard(self._constraints(request))
 
     def _constraints(self, request: RenderedRequest) -> RoutingConstraints:
-        config, options = self.config, request.options
-        return RoutingConstraints(
-            strategy=options.strategy or (config.strategy if options.worth_usd is None else RoutingStrategy.BALANCED),
-            size=request.size,
-            capabilities=options.capabilities() | request.size.capabilities,
-            local_only=options.local_only,
-            prefer_local=config.prefer_local if options.prefer_local is None else options.prefer_local,
-            max_latency_ms=config.max_latency_ms if options.max_latency_ms is None else options.max_latency_ms,
-            min_quality=options.min_quality or 0,
-            budget_picousd=options.budget_picousd if options.on_budget != "refuse" else None,
-            default_provider=config.default_provider,
-            unsupported=self._unsupported(request.prompt) if options.strict_params else {},
-            tier=request.prompt.tier,
-            balance=self._balance(options),
-            default_preference=config.default_preference,
-            checked=options.check is not None,
-            upgrade=config.upgrade if options.upgrade is None else options.upgrade,
-            now_ms=self.now_ms,
-        )
-
-    def _balance(self, options: Options) -> Balance:
-        balance = Balance(**self.config.balance)
-        return balance if options.worth_usd is None else balance._replace(wrong_answer_usd=options.worth_usd)
-
-    def _unsupported(self, prompt: Prompt) -> dict[str, str]:
-        models = map(self.registry.resolve, self.registry.list_models())
-        found = {model.name: refused(prompt, model.parameters) for model in models}
-        return {name: ", ".join(words.values()) for name, words in found.items() if words}
+        return constraints_of(request, self.config, self.registry, self.now_ms)
 
     def _best(self, constraints: RoutingConstraints, candidates: Sequence[Candidate]) -> Plan:
         made = with_first_choice(constraints, candidates, plan(constraints, candidates))
@@ -223,14 +178,14 @@ class Planner(NamedTuple):
         if constraints.local_only and found.local and found.unusable:
             raise NoCandidateError(f"{model.name}: {found.unusable}")
         candidate = found._replace(unusable=None, last_resort=False)
-        asked = _only_asked(constraints, options, known=model.known)
+        requested = only_requested(constraints, options, known=model.known)
         ignoring_circuit = candidate._replace(stats=candidate.stats._replace(ignore_circuit=True))
-        if exclusion := exclude(ignoring_circuit, asked):
+        if exclusion := exclude(ignoring_circuit, requested):
             from llmroute.planning.no_candidate import refuse_named
 
             refuse_named(exclusion)
-        resting = exclude(candidate, asked)
-        made = keep_order(asked, [ignoring_circuit])._replace(measure=candidate, named=True)
+        resting = exclude(candidate, requested)
+        made = keep_order(requested, [ignoring_circuit])._replace(measure=candidate, named=True)
         return made if resting is None else made._replace(excluded=(*made.excluded, resting))
 
     def _of_provider(self, provider: str, constraints: RoutingConstraints) -> Plan:

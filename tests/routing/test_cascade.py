@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from math import prod
+from math import inf, prod
 
 import pytest
 from hypothesis import given
@@ -46,7 +46,8 @@ def _expected_usd(links: list[RankedCandidate]) -> float:
         return 0.7 * min(some) + 0.3 * prod(some) if some else 1.0
 
     calls = sum(
-        (link.terms["call_usd"] + link.terms["time_usd"]) * all_fail(fails[:at]) for at, link in enumerate(links)
+        (link.terms.get("call_usd", inf) + link.terms["time_usd"]) * all_fail(fails[:at])
+        for at, link in enumerate(links)
     )
     return calls + CHECKED.balance.wrong_answer_usd * all_fail(fails)
 

@@ -175,7 +175,8 @@ def test_a_tier_leaves_the_models_that_have_a_price_for_it(tmp_path: Path) -> No
     reason = "no known price for the service tier flex"
     assert reason in {one["reason"] for one in told["excluded"] if one["model"] == "gpt-4.1"}
     assert (named.code, reason in named.err) == (2, True)
-    assert (unknown.code, unknown.err) == (2, "llmroute: --tier: 'best' is not one of standard, flex, priority\n")
+    words = "standard, flex, priority, batch, auto"
+    assert (unknown.code, unknown.err) == (2, f"llmroute: --tier: 'best' is not one of {words}\n")
     costs = {one["model"]: one["expected_cost_usd"] for one in standard}
     assert told["candidates"]
     for one in told["candidates"]:
