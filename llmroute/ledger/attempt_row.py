@@ -77,8 +77,8 @@ class AttemptRow:
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""
-        told: tuple[Any, ...] = _values(self)
-        return told
+        row_values: tuple[Any, ...] = _values(self)
+        return row_values
 
 
 _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "source")

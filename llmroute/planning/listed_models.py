@@ -96,11 +96,13 @@ class ListedModels(NamedTuple):
     def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
         """Note once a day which retired models of a chain are replaced, and which retire soon."""
         usable = [(listed, model) for listed, model in today if model.name in tried]
-        told = [f"{listed.name} is retired, replaced by {model.name}" for listed, model in usable if listed != model]
-        told += [notice for _, model in usable if (notice := self.registry.notice(model))]
-        if told:
+        replacements = [
+            f"{listed.name} is retired, replaced by {model.name}" for listed, model in usable if listed != model
+        ]
+        replacements += [notice for _, model in usable if (notice := self.registry.notice(model))]
+        if replacements:
             memory = self.config.config_dir / CHAIN_TOLD.format(chain)
-            notify_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(told)}")
+            notify_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(replacements)}")
 
     def _as_asked(self, model: ModelConfig) -> Candidate:
         """Return a named model as a candidate; a gateway may still serve a retired one."""

@@ -24,15 +24,15 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
     """
     if near := nearest(made):
         option = near.admitted_by[0].option
-        told, hint = (
+        explanation, hint = (
             f"no model can serve this request; {miss_text(near)}",
             OptionText(near.admitted_by, " would admit it"),
         )
         if option != "budget_remaining":
-            of_limits = NoCandidateError(told, hint=hint, option=option)
+            of_limits = NoCandidateError(explanation, hint=hint, option=option)
             of_limits.exit_code = exit_codes.USAGE  # other options would allow a model
             raise of_limits
-        refusal = BudgetExceededError(told, hint=hint, option=option)
+        refusal = BudgetExceededError(explanation, hint=hint, option=option)
         refusal.of_request = True
         raise refusal
     if unfit := [one for one in made.excluded if one.unfit]:
@@ -42,8 +42,8 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
         raise refused
     if long := [one for one in made.excluded if one.too_long]:
         widest = max(long, key=lambda one: one.model.context_window or 0)
-        told = f"no model can serve this request: {widest.model.name}: {widest.reason}"
-        too_long = NoCandidateError(told, hint=SHORTEN)
+        explanation = f"no model can serve this request: {widest.model.name}: {widest.reason}"
+        too_long = NoCandidateError(explanation, hint=SHORTEN)
         if all(one.too_long for one in _counted(made, constraints)):
             # Setting up another provider would not help.
             too_long.exit_code = exit_codes.USAGE
@@ -68,16 +68,16 @@ def _reasons(made: Plan, constraints: RoutingConstraints) -> list[str]:
     """Return the first few reasons, each once, with separators between them."""
     counted = _counted(made, constraints)
     if made.named:
-        told = [OptionText(f"{one.model.name}: ", one.reason) for one in counted[:_MOST_REASONS]]
+        reasons = [OptionText(f"{one.model.name}: ", one.reason) for one in counted[:_MOST_REASONS]]
     else:
         firsts: dict[str, Exclusion] = {}
         for one in counted:
             firsts.setdefault(one.reason, one)
-        told = [
+        reasons = [
             OptionText(reason) if one.whole_provider else OptionText(f"{one.model.name}: ", reason)
             for reason, one in firsts.items()
         ][:_MOST_REASONS]
-    return [part for reason in told for part in ("; ", reason)][1:] or ["there are none"]
+    return [part for reason in reasons for part in ("; ", reason)][1:] or ["there are none"]
 
 
 def _counted(made: Plan, constraints: RoutingConstraints) -> list[Exclusion]:

@@ -154,8 +154,8 @@ class Planner(NamedTuple):
 
         near = nearest(made)
         why = OptionText(miss_text(near), " (", near.admitted_by, " would admit it)") if near else KEYS
-        told = OptionText(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
-        notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, told)
+        message = OptionText(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
+        notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, message)
 
     def _way_to_engine(self, made: Plan, constraints: RoutingConstraints) -> str | None:
         """Return the command that installs the embedded model, if only its packages are missing."""

@@ -21,13 +21,13 @@ def price_as_json(price: Price | None) -> str | None:
     """Return the price as the ledger keeps it: pico-USD per token, without what is unknown and tiers of service."""
     if price is None:
         return None
-    told = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers], "service_tiers": None}
-    return json.dumps({key: value for key, value in told.items() if value not in (None, [])})
+    stored = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers], "service_tiers": None}
+    return json.dumps({key: value for key, value in stored.items() if value not in (None, [])})
 
 
-def price_from_json(told: str) -> Price:
+def price_from_json(stored: str) -> Price:
     """Return a price as `price_as_json` has written it."""
-    fields = json.loads(told)
+    fields = json.loads(stored)
     return Price(
         **{
             "input": None,

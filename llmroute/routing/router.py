@@ -105,9 +105,9 @@ def without_upgrades(made: Plan) -> Plan:
     """Exclude upgrades: models over three times the cost of the first choice, or not free if that is free."""
     if not made.entries:
         return made
-    kept = tuple(entry for entry in made.entries if not is_upgrade(entry.candidate, made.first_choice))
-    dearer = tuple(_forbidden(entry.candidate, made.first_choice) for entry in made.entries if entry not in kept)
-    return made._replace(entries=kept, excluded=made.excluded + dearer)
+    remaining = tuple(entry for entry in made.entries if not is_upgrade(entry.candidate, made.first_choice))
+    dearer = tuple(_forbidden(entry.candidate, made.first_choice) for entry in made.entries if entry not in remaining)
+    return made._replace(entries=remaining, excluded=made.excluded + dearer)
 
 
 def allowed(made: Plan, constraints: RoutingConstraints, candidates: Sequence[Candidate]) -> Plan:

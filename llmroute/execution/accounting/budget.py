@@ -138,9 +138,9 @@ class Reservation:
 
 
 def _refusal(
-    told: str, headroom_picousd: int | None, *, hint: str | None = None, of_request: bool = False
+    explanation: str, headroom_picousd: int | None, *, hint: str | None = None, of_request: bool = False
 ) -> BudgetExceededError:
-    refusal = BudgetExceededError(told, hint=hint, option="budget_remaining" if of_request else None)
+    refusal = BudgetExceededError(explanation, hint=hint, option="budget_remaining" if of_request else None)
     refusal.headroom_picousd = headroom_picousd
     refusal.of_request = of_request
     return refusal

@@ -70,9 +70,9 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     if searched > MOST_TOOL_USES or not is_plausible(seen, sent):
         guess = _estimated(sent, seen._replace(usage=Usage()))
         cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-        told = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
+        reported = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
         guess = replace(guess, source="implausible")
-        return _unknown(sent, guess)._replace(doubt=f"reports {told}, which cannot be; they are not counted")
+        return _unknown(sent, guess)._replace(doubt=f"reports {reported}, which cannot be; they are not counted")
     silent = seen.service.tier is None and sent.prompt.tier not in (None, "standard")
     cost, exact, price = priced(usage, sent.price, _service(sent, seen))
     # An answer that does not say by which tier it was served is priced by the one that was asked for.
@@ -82,8 +82,8 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
 
 def _service(sent: Sent, seen: Completion | None) -> Service:
     """Return what sets the price beside the usage: as the answer told it, with the tier that was asked for if none."""
-    told = Service() if seen is None else seen.service
-    return told if told.tier is not None else told._replace(tier=sent.prompt.tier)
+    reported = Service() if seen is None else seen.service
+    return reported if reported.tier is not None else reported._replace(tier=sent.prompt.tier)
 
 
 def _basis(price: Price | None, *, exact: bool) -> CostBasis:
@@ -111,19 +111,19 @@ def _unknown(sent: Sent, guess: Usage) -> Settlement:
 
 def _estimated(sent: Sent, seen: Completion | None) -> Usage:
     """Return what a call has probably used: what was seen of its answer, else an expected one within its limit."""
-    told = Usage() if seen is None else seen.usage
+    reported = Usage() if seen is None else seen.usage
     written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
     if not written and not (seen and seen.usage_final):
         # It may have been written, or thought, all the same.
         written = sent.expected_output_tokens
     most = sent.prompt.max_tokens
     return Usage(
-        input_tokens=sent.size.expected_input if told.input_tokens is None else told.input_tokens,
-        cached_input_tokens=told.cached_input_tokens,
-        cache_write_tokens=told.cache_write_tokens,
-        output_tokens=max(written if most is None else min(written, most), told.output_tokens or 0),
-        reasoning_tokens=told.reasoning_tokens,
-        cache_write_1h_tokens=told.cache_write_1h_tokens,
+        input_tokens=sent.size.expected_input if reported.input_tokens is None else reported.input_tokens,
+        cached_input_tokens=reported.cached_input_tokens,
+        cache_write_tokens=reported.cache_write_tokens,
+        output_tokens=max(written if most is None else min(written, most), reported.output_tokens or 0),
+        reasoning_tokens=reported.reasoning_tokens,
+        cache_write_1h_tokens=reported.cache_write_1h_tokens,
         source="estimated",
     )
 

@@ -97,8 +97,8 @@ def _learn_latencies(db: sqlite3.Connection, lessons: Sequence[Observation]) -> 
 def _learn_latency(
     db: sqlite3.Connection, key: tuple[str, str, str, int, str], observed: Iterable[tuple[float | None, int]]
 ) -> None:
-    told = [(max(seconds, SHORTEST_S), at_ms) for seconds, at_ms in observed if seconds is not None]
-    if not told:
+    samples = [(max(seconds, SHORTEST_S), at_ms) for seconds, at_ms in observed if seconds is not None]
+    if not samples:
         return
     row = db.execute(
         "SELECT weight, log_sum, at_ms, spread, trouble, slower, since_ms FROM latencies"
@@ -106,7 +106,7 @@ def _learn_latency(
         key,
     ).fetchone()
     known = Latency(*row) if row else None
-    for seconds, at_ms in told:
+    for seconds, at_ms in samples:
         known = known.joined(seconds, at_ms) if known else first(seconds, at_ms)
     assert known is not None
     db.execute("INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *known))

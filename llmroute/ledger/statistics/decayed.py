@@ -33,8 +33,8 @@ class Reliability(NamedTuple):
 
     def decayed(self, now_ms: int) -> tuple[float, float]:
         """Return both counts as of now."""
-        kept = faded(now_ms - self.at_ms, RELIABILITY_HALF_LIFE_MS)
-        return self.ok * kept, self.calls * kept
+        share = faded(now_ms - self.at_ms, RELIABILITY_HALF_LIFE_MS)
+        return self.ok * share, self.calls * share
 
 
 class OutputLengths(NamedTuple):
@@ -69,8 +69,8 @@ class CheckCounts(NamedTuple):
 
     def decayed(self, now_ms: int) -> tuple[float, float]:
         """Return both counts as of now."""
-        kept = faded(now_ms - self.at_ms, CHECK_HALF_LIFE_MS)
-        return self.passed * kept, self.checked * kept
+        share = faded(now_ms - self.at_ms, CHECK_HALF_LIFE_MS)
+        return self.passed * share, self.checked * share
 
 
 class RetryTokens(NamedTuple):

@@ -132,15 +132,15 @@ class Memory:
         }
 
     @classmethod
-    def of_json(cls, told: dict[str, list[list[Any]]]) -> Memory:
+    def of_json(cls, stored: dict[str, list[list[Any]]]) -> Memory:
         """Return the statistics that `as_json` wrote."""
         return cls(
-            {LatencyKey(*row[:5]): Latency(*row[5:]) for row in told.get("latencies", ())},
-            {LengthKey(*row[:4]): OutputLengths(*row[4:]) for row in told.get("lengths", ())},
-            {(row[0], row[1]): Reliability(*row[2:]) for row in told.get("reliabilities", ())},
-            {CircuitKey(*row[:3]): Circuit(*row[3:]) for row in told.get("circuits", ())},
-            {row[0]: RetryTokens(*row[1:]) for row in told.get("retries", ())},
-            {(row[0], row[1], row[2]): CheckCounts(*row[3:]) for row in told.get("checks", ())},
+            {LatencyKey(*row[:5]): Latency(*row[5:]) for row in stored.get("latencies", ())},
+            {LengthKey(*row[:4]): OutputLengths(*row[4:]) for row in stored.get("lengths", ())},
+            {(row[0], row[1]): Reliability(*row[2:]) for row in stored.get("reliabilities", ())},
+            {CircuitKey(*row[:3]): Circuit(*row[3:]) for row in stored.get("circuits", ())},
+            {row[0]: RetryTokens(*row[1:]) for row in stored.get("retries", ())},
+            {(row[0], row[1], row[2]): CheckCounts(*row[3:]) for row in stored.get("checks", ())},
         )
 
     def _learn_failure(self, seen: Observation) -> None:

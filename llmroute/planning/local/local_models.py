@@ -113,23 +113,23 @@ class LocalModels:
             return None
         started_s = self._monotonic()
         try:
-            told = self._ask_limits(api_name)
+            found = self._ask_limits(api_name)
         except Exception:  # noqa: BLE001 (as for the list)
             self._silent_until_s = self._monotonic() + FRESH_S
             return None
         self._asking_s += self._monotonic() - started_s
         if self._asking_s > MOST_ASKING_S:
             self._asking_s, self._silent_until_s = 0.0, self._monotonic() + FRESH_S
-        self.keep_limits(api_name, told)
-        return told
+        self.keep_limits(api_name, found)
+        return found
 
     def kept_limits(self, api_name: str) -> ListedModel | None:
         """Return the limits that the server has told of a model before; None where they are not kept."""
         return self._shown.find(_tag(api_name), self._digest(api_name))
 
-    def keep_limits(self, api_name: str, told: ListedModel) -> None:
+    def keep_limits(self, api_name: str, found: ListedModel) -> None:
         """Keep what the server has told of a model."""
-        self._shown.keep(_tag(api_name), self._digest(api_name), told)
+        self._shown.keep(_tag(api_name), self._digest(api_name), found)
 
     def keep_window(self, api_name: str, window: int) -> None:
         """Keep what a model is loaded with now: asked for less, the server would load it again."""

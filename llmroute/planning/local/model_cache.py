@@ -66,20 +66,20 @@ class LocalModelCache:
             capabilities=None if can is None else frozenset(can),
         )
 
-    def keep(self, api_name: str, digest: str | None, told: ListedModel) -> None:
+    def keep(self, api_name: str, digest: str | None, reported: ListedModel) -> None:
         """Keep what was told of a model; where it cannot be written, this process knows it still."""
         row = {
             "digest": digest,
             "at_s": self._now_s(),
-            "context_window": told.context_window,
-            "own_window": told.own_window,
-            "capabilities": None if told.capabilities is None else sorted(told.capabilities),
+            "context_window": reported.context_window,
+            "own_window": reported.own_window,
+            "capabilities": None if reported.capabilities is None else sorted(reported.capabilities),
         }
         with self._lock:
             rows = self._read()
             rows[self._key(api_name)] = row
             oldest_s = self._now_s() - KEPT_S
-            self._rows = {name: kept for name, kept in rows.items() if kept["at_s"] > oldest_s}
+            self._rows = {name: entry for name, entry in rows.items() if entry["at_s"] > oldest_s}
             self._write()
 
     def keep_window(self, api_name: str, window: int) -> None:
@@ -101,8 +101,8 @@ class LocalModelCache:
         if self._rows is None:
             try:
                 with self._path.open("rb") as file:
-                    told = json.loads(file.read(_MOST_BYTES))
-                self._rows = {name: row for name, row in told.items() if _is_row(row)}
+                    reported = json.loads(file.read(_MOST_BYTES))
+                self._rows = {name: row for name, row in reported.items() if _is_row(row)}
             except (OSError, ValueError, AttributeError, RecursionError):
                 self._rows = {}
         return self._rows
@@ -113,26 +113,26 @@ class LocalModelCache:
             files.replace(self._path, json.dumps(self._rows).encode())
 
 
-def with_limits(model: ModelConfig, told: ListedModel) -> ModelConfig:
+def with_limits(model: ModelConfig, reported: ListedModel) -> ModelConfig:
     """Return a model with the limits that its server tells, which outrank the catalogue's."""
     return replace(
         model,
-        context_window=told.context_window or model.context_window,
-        own_window=told.own_window,
+        context_window=reported.context_window or model.context_window,
+        own_window=reported.own_window,
         # No server states every capability, so that none takes one away.
-        capabilities=model.capabilities | (told.capabilities or frozenset()),
+        capabilities=model.capabilities | (reported.capabilities or frozenset()),
     )
 
 
-def limited(model: ModelConfig, told: ListedModel, size: PromptSize) -> ModelConfig:
+def limited(model: ModelConfig, reported: ListedModel, size: PromptSize) -> ModelConfig:
     """As `with_limits`, for a prompt of this size, which must fit.
 
     Raises:
         ContextLengthError: it does not.
         ParameterError: the model does not take the attachments.
     """
-    known = with_limits(model, told)
-    if told.capabilities is not None and (lacking := size.capabilities - known.capabilities):
+    known = with_limits(model, reported)
+    if reported.capabilities is not None and (lacking := size.capabilities - known.capabilities):
         # Some servers drop images without an error.
         raise ParameterError(f"{model.name}: lacks {', '.join(sorted(lacking))}")
     if (problem := size.for_model(known).too_long(known.context_window)) is not None:

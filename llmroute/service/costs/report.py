@@ -179,8 +179,8 @@ def _milliseconds(text: str, now: datetime) -> int | None:
     if found := re.fullmatch(r"(\d{1,5})([hdw])", text):
         return milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
     try:
-        told = datetime.fromisoformat(text)
-        return milliseconds(told if told.tzinfo else in_zone_of(now, told))
+        moment = datetime.fromisoformat(text)
+        return milliseconds(moment if moment.tzinfo else in_zone_of(now, moment))
     except (ValueError, OverflowError, OSError):
         return None
 

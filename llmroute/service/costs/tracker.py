@@ -77,8 +77,8 @@ class LLMTracker:
                 for begin, end in zip(begins, ends, strict=True)
             ]
 
-        told = await self._query(read)
-        by_day = told or [[] for _ in begins]
+        response = await self._query(read)
+        by_day = response or [[] for _ in begins]
         return [
             {"date": begin.date().isoformat(), **_as_dict(lines)} for begin, lines in zip(begins, by_day, strict=True)
         ]

@@ -112,11 +112,11 @@ def _body(service: LLMService, provider: str, reports: UsageReports, request: HT
     raise _error(provider, exchange.status, reports.parse_error(exchange.status, exchange.headers, body))
 
 
-def _error(provider: str, status: int, told: AttemptError) -> LLMRouteError:
-    if status in _NOT_ALLOWED or isinstance(told, AuthenticationError):
+def _error(provider: str, status: int, parsed: AttemptError) -> LLMRouteError:
+    if status in _NOT_ALLOWED or isinstance(parsed, AuthenticationError):
         hint = f"check {admin_key_variable(provider)}: it must be an admin key of the organization"
-        return AuthenticationError(told.message, provider=provider, http_status=status, hint=hint)
-    if isinstance(told, RateLimitError | TransientError):
-        return told
+        return AuthenticationError(parsed.message, provider=provider, http_status=status, hint=hint)
+    if isinstance(parsed, RateLimitError | TransientError):
+        return parsed
     hint = f"check {provider.upper()}_BASE_URL, below which the report is read"
-    return VendorReportError(f"{provider}: {status} {told.message}", hint=hint)
+    return VendorReportError(f"{provider}: {status} {parsed.message}", hint=hint)

@@ -63,14 +63,14 @@ def named_here(service: LLMService, name: str) -> ModelConfig:
 
 def with_local(service: LLMService, found: Iterable[PricedModel], provider: str | None = None) -> list[PricedModel]:
     """Return them with what the local server has beside the catalogue, its models with the limits that it tells."""
-    kept = list(found)
+    every = list(found)
     if provider not in (None, LOCAL_SERVER) or service.endpoints.why_unusable(LOCAL_SERVER) is not None:
-        return kept
+        return every
     here = service.local_models()
     if not here.is_up():
-        return kept
-    kept += [as_listed(service.registry, model) for model in unlisted_here(service.registry, here)]
-    return with_limits_here(service, kept)
+        return every
+    every += [as_listed(service.registry, model) for model in unlisted_here(service.registry, here)]
+    return with_limits_here(service, every)
 
 
 def with_limits_here(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
@@ -80,8 +80,8 @@ def with_limits_here(service: LLMService, found: Iterable[PricedModel]) -> list[
 
 
 def _as_told(here: LocalModels, model: ModelConfig) -> ModelConfig:
-    told = here.limits(model.api_name) if model.provider == LOCAL_SERVER else None
-    return model if told is None else with_limits(model, told)
+    reported = here.limits(model.api_name) if model.provider == LOCAL_SERVER else None
+    return model if reported is None else with_limits(model, reported)
 
 
 def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:

@@ -107,15 +107,17 @@ def prepare(
 
 def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any], today: date) -> Refresh:
     """Ask the providers that have a key.  What runs on the user's machine has neither prices nor ends."""
-    asked = [name for name, row in PROVIDERS.items() if row.needs_key and service.endpoints.why_unusable(name) is None]
+    requested = [
+        name for name, row in PROVIDERS.items() if row.needs_key and service.endpoints.why_unusable(name) is None
+    ]
     failures: dict[str, LLMRouteError] = {
         name: ConfigError(f"{name}: its address comes from .env in the working directory")
-        for name in asked
+        for name in requested
         if service.config.providers[name].found_address
     }
-    asked = [name for name in asked if name not in failures]
+    requested = [name for name in requested if name not in failures]
     served: list[Change] = []
-    for name, answer in fetch_lists(service, asked).items():
+    for name, answer in fetch_lists(service, requested).items():
         if isinstance(answer, LLMRouteError):
             failures[name] = answer
             continue

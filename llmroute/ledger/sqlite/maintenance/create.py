@@ -57,9 +57,9 @@ def replace(path: Path, new: Path, aside: Path) -> None:
     """
     if path.exists():
         aside.hardlink_to(path)
-    for old, kept in zip(beside(path), beside(aside), strict=True):
+    for old, destination in zip(beside(path), beside(aside), strict=True):
         with suppress(FileNotFoundError):
-            old.rename(kept)
+            old.rename(destination)
     new.replace(path)
 
 
@@ -88,10 +88,10 @@ def unwritten(path: Path, patience: LockTimeout) -> Iterator[int]:
 def free_name(path: Path, kind: str, stamp: str) -> Path:
     """Return a free name beside a ledger, made of `kind`, `stamp` and, if taken, a number."""
     for number in count(1):
-        kept = path.with_name(f"{path.name}.{kind}-{stamp}{'' if number == 1 else f'.{number}'}")
-        if not any(map(os.path.lexists, (kept, *beside(kept)))):
+        destination = path.with_name(f"{path.name}.{kind}-{stamp}{'' if number == 1 else f'.{number}'}")
+        if not any(map(os.path.lexists, (destination, *beside(destination)))):
             break
-    return kept
+    return destination
 
 
 def tidy(aside: Path) -> None:

@@ -127,14 +127,14 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
     buckets: set[int] = set()
     wrong = dict.fromkeys(COARSE, 0)
     for span in spans(db):
-        kept, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
-        buckets |= {row[0] for row in kept ^ counted}
+        stored, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
+        buckets |= {row[0] for row in stored ^ counted}
         # What is not summed yet is read from the rollups.
         summed = {**span, "first": max(span["first"], since_day)}
         for table, within in SPANS.items():
-            kept = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
+            stored = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
-            wrong[table] += len({row[0] for row in kept ^ made})
+            wrong[table] += len({row[0] for row in stored ^ made})
     found = {"quarter-hour": len(buckets), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
     unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("it is not told since when sums are whole",)
     return unknown + tuple(

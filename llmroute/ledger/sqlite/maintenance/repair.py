@@ -58,10 +58,10 @@ def repair_sums(connection: SharedConnection, now_ms: int) -> tuple[str, ...]:
             db.execute(f"INSERT INTO rollups {FROM_ROWS}", span)
         connection.renew_patience()
     fill(connection)
-    told = []
+    changes = []
     with connection.transaction() as db:
         if (after := _bill(db)) != before:
-            told.append(f"the bill was {_calls(before)} by the sums, and is {_calls(after)} by the rows")
+            changes.append(f"the bill was {_calls(before)} by the sums, and is {_calls(after)} by the rows")
         for cap, spent, _ in hot_rows(db):
             now = summed_status(db, cap)
             db.execute(
@@ -69,8 +69,8 @@ def repair_sums(connection: SharedConnection, now_ms: int) -> tuple[str, ...]:
                 (now.spent_picousd, now.reserved_picousd, cap.period, cap.workspace),
             )
             if spent != now.spent_picousd:
-                told.append(f"{named(cap)} counted {dollars(spent)}, and counts {dollars(now.spent_picousd)} now")
-    return tuple(told)
+                changes.append(f"{named(cap)} counted {dollars(spent)}, and counts {dollars(now.spent_picousd)} now")
+    return tuple(changes)
 
 
 def _bill(db: sqlite3.Connection) -> tuple[int, int]:

@@ -147,19 +147,19 @@ def _committed(log: bytes, page_size: int) -> dict[int, bytes]:
     if len(log) < _WAL_HEADER or _page_size_of_log(log) != page_size:
         return {}
     order = _WAL_MAGIC[struct.unpack_from(">I", log)[0]]
-    salts, told = log[16:24], struct.unpack_from(">II", log, 24)
+    salts, expected = log[16:24], struct.unpack_from(">II", log, 24)
     sums = _checksum(order, log[:24], (0, 0))
     committed: dict[int, bytes] = {}
     pending: dict[int, bytes] = {}
     at = _WAL_HEADER
-    while sums == told and at + _FRAME_HEADER + page_size <= len(log):
+    while sums == expected and at + _FRAME_HEADER + page_size <= len(log):
         number, commit = struct.unpack_from(">II", log, at)
         if log[at + 8 : at + 16] != salts:
             break
-        told = struct.unpack_from(">II", log, at + 16)
+        expected = struct.unpack_from(">II", log, at + 16)
         page = log[at + _FRAME_HEADER : at + _FRAME_HEADER + page_size]
         sums = _checksum(order, page, _checksum(order, log[at : at + 8], sums))
-        if sums != told:
+        if sums != expected:
             break
         pending[number] = page
         if commit:

@@ -49,8 +49,8 @@ class Difference(NamedTuple):
         return kind == "table" and (self.how == "changed" or (self.how == "missing" and name in _NOT_RECREATED))
 
     def __str__(self) -> str:
-        told = {"missing": "is missing", "changed": "is not what it must be", "added": "is not one of the ledger's"}
-        return f"the {self.part.kind} {self.part.name} {told[self.how]}"
+        faults = {"missing": "is missing", "changed": "is not what it must be", "added": "is not one of the ledger's"}
+        return f"the {self.part.kind} {self.part.name} {faults[self.how]}"
 
 
 def differences(db: sqlite3.Connection) -> tuple[Difference, ...]:
@@ -106,8 +106,8 @@ def lost_triggers(db: sqlite3.Connection) -> tuple[str, ...]:
             begins[name] = found.start()
         else:
             begins.pop(name, None)
-    kept = {part.name: part.sql for part in _parts(db).values() if part.kind == "trigger"}
-    return tuple(name for name, begin in begins.items() if not script.startswith(kept.get(name, "\0"), begin))
+    stored = {part.name: part.sql for part in _parts(db).values() if part.kind == "trigger"}
+    return tuple(name for name, begin in begins.items() if not script.startswith(stored.get(name, "\0"), begin))
 
 
 def _parts(db: sqlite3.Connection) -> dict[tuple[str, str], SchemaObject]:
