@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 # The first version with which the tests run.
 OLDEST_SERVER = 15
 CONNECT_S = 2
+# A server that does not answer is not waited for again by this process, for so long.
+_AWAY_S = 30.0
+_away: dict[ServerAddress, tuple[float, psycopg.Error]] = {}
 _ATTEMPTS = 3
 
 
@@ -160,12 +164,21 @@ class ServerConnection:
             "tcp_user_timeout": 10_000,
             "target_session_attrs": "read-write" if "," in str(told.get("host", "")) else "any",
         }
-        db = psycopg.connect(
-            self.address.url,
-            autocommit=True,
-            prepare_threshold=None,
-            **{name: value for name, value in usual.items() if name not in told},
-        )
+        until_s, last = _away.get(self.address, (0.0, None))
+        if last is not None and time.monotonic() < until_s:
+            raise last
+        began_s = time.monotonic()
+        try:
+            db = psycopg.connect(
+                self.address.url,
+                autocommit=True,
+                prepare_threshold=None,
+                **{name: value for name, value in usual.items() if name not in told},
+            )
+        except psycopg.Error as error:
+            if time.monotonic() - began_s >= CONNECT_S / 2:
+                _away[self.address] = time.monotonic() + _AWAY_S, error
+            raise
         version = db.info.server_version // 10_000
         if version < OLDEST_SERVER:
             db.close()

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -251,3 +252,16 @@ def test_an_attempt_under_caps_that_changed_meanwhile_is_made_anew(address: Serv
         writer.access.close()
         with other.snapshot() as snapshot:
             assert [one["request_id"] for one in snapshot.attempts(AttemptFilter())] == ["free", "raised"]
+
+
+def test_a_server_that_does_not_answer_is_waited_for_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = ServerAddress(f"postgresql://user@127.0.0.1:{silent.getsockname()[1]}/db")
+        with PostgresLedger(address, tmp_path / "one") as ledger, PostgresLedger(address, tmp_path / "two") as other:
+            for one in (ledger, ledger, other):
+                [outcome] = one.write([Pending(row("one"))])
+                assert isinstance(outcome, LedgerError)
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
