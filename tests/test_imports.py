@@ -98,6 +98,7 @@ LOADS: dict[str, set[str] | tuple[int, set[str]]] = {
     "costs calls": REPORTS | TABLES,
     "costs correct 1 --cost 1": KEEPS,
     "costs export bill.csv": REPORTS,
+    "costs export --format otlp --to nowhere": (2, set()),
     "costs reconcile": (3, set()),
     "costs path": set(),
     "costs check": KEEPS,

@@ -55,8 +55,8 @@ PAGES: Final = {
     ),
     "costs export": Page(
         "llmroute costs export bill.csv",
-        "llmroute costs export - --since 7d --status failed > failed.csv",
-        _READS,
+        "llmroute costs export --format otlp --to http://127.0.0.1:4318",
+        (0, 2, 3, 4),
     ),
     "costs reconcile": Page(
         "llmroute costs reconcile --period month", "llmroute costs reconcile --tolerance 5 --json", (0, 2, 3, 4)

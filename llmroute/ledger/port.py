@@ -111,6 +111,9 @@ class LedgerSnapshot(Counts, Protocol):
     def last_attempts(self, last: int, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
         """Yield the last attempts, pending ones included, oldest first."""
 
+    def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
+        """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""
 

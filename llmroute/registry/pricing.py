@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import date
@@ -18,8 +18,22 @@ _KINDS = ("input", "output", *_CACHE_KINDS)
 _WEB_SEARCH = "web_search_requests"
 
 
+class TokenCharge(NamedTuple):
+    """Tokens of a kind and the price of each in pico-USD."""
+
+    kind: str
+    tokens: int
+    picousd: int
+
+
 def cost_picousd(usage: Usage, price: Price) -> int | None:
-    """Return the cost of an attempt in pico-USD, None if its tokens or their price are unknown.
+    """Return the cost of an attempt in pico-USD, None if its tokens or their price are unknown."""
+    charges = token_charges(usage, price)
+    return None if charges is None else sum(charge.tokens * charge.picousd for charge in charges)
+
+
+def token_charges(usage: Usage, price: Price) -> tuple[TokenCharge, ...] | None:
+    """Return the tokens of an attempt by kind, with their prices; None if tokens or a price are unknown.
 
     The length of the prompt selects the tier, which applies to all tokens.  A kind of token without a price has the
     price of the kind that includes it: 1-hour cache writes that of cache writes, cache reads and writes that of input.
@@ -36,11 +50,11 @@ def cost_picousd(usage: Usage, price: Price) -> int | None:
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
     hour_rate = write_rate if rates.cache_write_1h is None else rates.cache_write_1h
     return (
-        (prompt - read - written) * rates.input
-        + read * read_rate
-        + (written - for_an_hour) * write_rate
-        + for_an_hour * hour_rate
-        + max(answer, 0) * rates.output
+        TokenCharge("Input", prompt - read - written, rates.input),
+        TokenCharge("Cache Read", read, read_rate),
+        TokenCharge("Cache Write", written - for_an_hour, write_rate),
+        TokenCharge("1-Hour Cache Write", for_an_hour, hour_rate),
+        TokenCharge("Output", max(answer, 0), rates.output),
     )
 
 

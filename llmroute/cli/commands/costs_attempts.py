@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import write_json, write_text, written_out
-from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
 from llmroute.text.option_names import many
@@ -19,15 +18,13 @@ from llmroute.text.suggest import nearest
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from decimal import Decimal
 
     from llmroute.config import Config
+    from llmroute.service.costs.export import Selection
 
-_HEAD = ("when", "model", "status", "cost", "in", "out", "time", "id")
-_NUMBERS = (3, 4, 5, 6, 7)
 _MOST = 1_000_000
-_WORDS = {"at_most": "at most ", "at_least": "at least ", "corrected": "corrected "}
+_STDOUT = "-"
 
 
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
@@ -56,7 +53,9 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if as_json:
             write_json(found)
         elif found:
-            write_text(_as_text(found, terminal_width()))
+            from llmroute.cli.output.attempts import attempts_table
+
+            write_text(attempts_table(found, terminal_width()))
         else:
             write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
         if workspace:
@@ -87,10 +86,11 @@ def correct(
     """
     with failures(as_json=as_json):
         from llmroute.planning.settings import load
+        from llmroute.planning.usage_cost import usd
         from llmroute.service.costs import export as records
 
         told = records.correct(load(), attempt, _dollars(cost))
-        name, old, new = f"{told.provider}/{told.model}", _usd(told.old_picousd), told.new_picousd / PICO_PER_USD
+        name, old, new = f"{told.provider}/{told.model}", usd(told.old_picousd), told.new_picousd / PICO_PER_USD
         if as_json:
             request = {"id": told.row_id, "request_id": told.request_id, "attempt": told.attempt}
             write_json({**request, "model": name, "old_cost_usd": old, "cost_usd": new})
@@ -117,8 +117,16 @@ def _dollars(text: str) -> Decimal:
 
 
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv|.jsonl|-", help="Replaced where it is; - is stdout.")],
-    form: Annotated[Literal["csv", "jsonl"] | None, typer.Option("--format", help="Of stdout; default csv.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.csv|.jsonl|.parquet|-", help="Replaced where it is; - is stdout.")
+    ] = None,
+    form: Annotated[
+        Literal["csv", "jsonl", "focus", "otlp"] | None,
+        typer.Option("--format", help="csv (default) and jsonl: of stdout; focus: FOCUS 1.2; otlp: with --to."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="With --format otlp: an OpenTelemetry collector.")
+    ] = None,
     since: flags.Since = None,
     until: flags.Until = None,
     model: flags.AttemptModel = None,
@@ -126,20 +134,52 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     workspace: flags.Workspace = None,
     execution: flags.Execution = None,
 ) -> None:
-    """Write attempts, with all that is known, to a file or stdout."""
+    """Write attempts, with all that is known, to a file or stdout, or send them to a collector.
+
+    focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once,
+    from where the last export to that URL ended. Parquet needs pip install 'llmroute[parquet]'.
+    """
     with failures():
         from llmroute.planning.settings import load
-        from llmroute.service.costs import export as records
+        from llmroute.service.costs.export import Selection
 
-        selection = records.Selection(since, until, model, status, workspace, execution)
-        if str(file) == "-":
-            with written_out() as out:
-                count = records.export_to(load(), out, f".{form or 'csv'}", selection)
-            say(f"{many(count, 'attempt')} written to stdout")
-            return
-        if form is not None and file.suffix.lower() != f".{form}":
+        selection = Selection(since, until, model, status, workspace, execution)
+        if form == "otlp" or to is not None:
+            _send(form, file, to, selection)
+        elif file is None:
+            raise RequestError("no file is named", hint="bill.csv is one, and - is stdout")
+        else:
+            _write(load(), file, form, selection)
+
+
+def _send(form: str | None, file: Path | None, to: str | None, selection: Selection) -> None:
+    if form != "otlp" or to is None or file is not None:
+        raise RequestError("--format otlp and --to go together, without a file", hint="--to http://127.0.0.1:4318")
+    from llmroute.notices import discard
+    from llmroute.service.client import LLMService
+    from llmroute.service.costs.exports.collector import send
+
+    found = send(LLMService(note=discard), to, selection)
+    say(f"{many(found.attempt_count, 'attempt')} sent to {to}")
+    if found.complaint:
+        say(f"warning: {found.complaint}")
+
+
+def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
+    from llmroute.service.costs import export as records
+
+    focus = records.FocusLayout()
+    layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")
+    if str(file) == _STDOUT:
+        with written_out() as out:
+            count = records.export_to(config, out, ".jsonl" if form == "jsonl" else ".csv", selection, layout)
+        say(f"{many(count, unit)} written to stdout")
+    else:
+        if form in ("csv", "jsonl") and file.suffix.lower() != f".{form}":
             raise RequestError(f"--format {form} does not fit {file}", hint="the ending says the format")
-        say(f"{many(records.export(load(), file, selection), 'attempt')} written to {file}")
+        say(f"{many(records.export(config, file, selection, layout), unit)} written to {file}")
+    if focus.unknown_cost_count:
+        say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
 
 
 def path() -> None:
@@ -148,60 +188,3 @@ def path() -> None:
         from llmroute.planning.settings import load
 
         write_text(f"{load().ledger.name}\n")
-
-
-def _as_text(found: Sequence[dict[str, Any]], fits: int | None) -> str:
-    moments = [datetime.fromtimestamp(row["started_ms"] / 1000, UTC).astimezone() for row in found]
-    this_year = {moment.year for moment in moments} == {datetime.now().astimezone().year}
-    rows = [
-        [
-            f"{moment:{'' if this_year else '%Y-'}%m-%d %H:%M:%S}",
-            cell(f"{row['provider']}/{row['model']}"),
-            cell(_status(row)),
-            _cost(row),
-            _count(row, "input_tokens"),
-            _count(row, "output_tokens"),
-            "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f}s",
-            str(row["id"]),
-        ]
-        for row, moment in zip(found, moments, strict=True)
-    ]
-    return columns(_HEAD, rows, _NUMBERS) if fits is None else fitted(_HEAD, rows, 1, fits, _NUMBERS)
-
-
-def _status(row: dict[str, Any]) -> str:
-    """Return the status with its error and HTTP status, where all did not go well, and a mark for a cut prompt."""
-    names = ("status",) if row["status"] == "ok" else ("status", "error", "http_status")
-    said = " ".join(str(row[name]) for name in names if row[name] is not None)
-    return said if row["prompt_cut"] is None else f"{said}, prompt cut"
-
-
-def _cost(row: dict[str, Any]) -> str:
-    if row["status"] == "pending":
-        return ""
-    usd, most = _usd(row["cost_picousd"]), _usd(row["reserved_picousd"])
-    if usd is None:
-        return "unknown"
-    if (basis := _basis(row)) == "estimated":
-        bounded = most is not None and row["usage_source"] != "reported"
-        return f"~{money(usd)} (at most {money(most)})" if bounded else f"~{money(usd)}"
-    return f"{_WORDS.get(basis, '')}{money(usd)}"
-
-
-def _basis(row: dict[str, Any]) -> str:
-    """Return where a cost comes from; a row of an older llmroute says it by other columns."""
-    if row["cost_basis"] is not None:
-        return str(row["cost_basis"])
-    if row["status"] == "lost":
-        return "at_most"
-    return "estimated" if row["usage_source"] == "estimated" else "reported"
-
-
-def _usd(picousd: int | None) -> float | None:
-    return None if picousd is None else picousd / PICO_PER_USD
-
-
-def _count(row: dict[str, Any], name: str) -> str:
-    if row[name] is None:
-        return "?"
-    return f"{'~' if row['usage_source'] in ('estimated', 'implausible') else ''}{row[name]:,}"

@@ -54,6 +54,10 @@ class PostgresSnapshot:
         """Yield the last attempts, pending ones included, oldest first."""
         return iter(rows.last_attempts(self._db, self._schema, last, wanted))
 
+    def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
+        """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+        return rows.attempts_after(self._db, self._schema, row_id, most, wanted)
+
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""
         return rows.attempt_columns(self._db, self._schema)

@@ -69,6 +69,13 @@ class SQLiteSnapshot:
         with translated(self._path):
             yield from last_attempts(self._db, last, wanted)
 
+    def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
+        """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+        from llmroute.ledger.sqlite.queries.attempts import attempts_after
+
+        with translated(self._path):
+            return attempts_after(self._db, row_id, most, wanted)
+
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""
         from llmroute.ledger.sqlite.queries.attempts import attempt_columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,20 +11,18 @@ from llmroute.errors import RequestError
 from llmroute.files import cannot_write, replacing
 from llmroute.ledger.opening import attempt_columns
 from llmroute.ledger.periods import milliseconds
+from llmroute.service.costs.exports.tables import FORMATS, PARQUET, ExportedTable, write_parquet, write_text
 from llmroute.service.costs.report import ends_ms
-from llmroute.service.costs.spreadsheet import harmless_cell
 from llmroute.service.ledger_opening import ledger_to_change, opened, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
     from pathlib import Path
     from typing import TextIO
 
     from llmroute.config import Config
     from llmroute.ledger.port import AttemptFilter, Correction
-
-FORMATS = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,12 @@ def last_attempts(config: Config, count: int, selection: Selection | None = None
         LedgerError: the ledger cannot be read.
     """
     now = datetime.now().astimezone()
-    wanted = _wanted(selection, now)
+    wanted = attempt_filter(selection, now)
     with snapshot(config, now) as reading:
         return [] if reading is None else list(reading.last_attempts(count, wanted))
 
 
-def _wanted(selection: Selection | None, now: datetime) -> AttemptFilter:
+def attempt_filter(selection: Selection | None, now: datetime) -> AttemptFilter:
     """Return the filter of a selection, with times in milliseconds.
 
     Raises:
@@ -93,72 +90,92 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
         return ledger.correct(named, cost_picousd, milliseconds(now))
 
 
-def export(config: Config, target: Path, selection: Selection | None = None) -> int:
-    """Write attempts to a file, in the format of its suffix, and return how many there are.
+def unchanged(table: ExportedTable) -> ExportedTable:
+    """Leave attempts as they are in the ledger."""
+    return table
 
-    The file is replaced atomically.  Without a ledger it has no attempts.
+
+class FocusLayout:
+    """Makes charges of FOCUS of attempts, and counts those whose cost is not known: they have no charge."""
+
+    def __init__(self) -> None:
+        self.unknown_cost_count = 0
+
+    def __call__(self, table: ExportedTable) -> ExportedTable:
+        """Return the charges of a table of attempts."""
+        from llmroute.service.costs.exports.focus import COLUMNS, VERSION
+
+        return ExportedTable(COLUMNS, self._charges(table.rows), {"FocusVersion": VERSION})
+
+    def _charges(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        from llmroute.service.costs.exports.focus import charges
+
+        for row in rows:
+            self.unknown_cost_count += row["status"] != "pending" and row["cost_picousd"] is None
+            yield from charges(row)
+
+
+def export(
+    config: Config,
+    target: Path,
+    selection: Selection | None = None,
+    layout: Callable[[ExportedTable], ExportedTable] = unchanged,
+) -> int:
+    """Write attempts to a file, in the format of its suffix, and return how many rows there are.
+
+    The file is replaced atomically.  Without a ledger it has no rows.
 
     Raises:
-        RequestError: the folder does not exist, the suffix is not in FORMATS, or a time cannot be parsed.
+        RequestError: the folder does not exist, the suffix is not in FORMATS, a time cannot be parsed, or a package is
+            missing.
         LedgerError: the ledger cannot be read.
         OutputError: the file cannot be written.
     """
     form = target.suffix.lower()
     if form not in FORMATS:
         raise RequestError(f"{target}: the suffix must be one of {', '.join(FORMATS)}")
-    with _selected(config, selection) as (names, rows), _replaced(target) as file:
-        return _write(file, form, names, rows)
-
-
-def export_to(config: Config, file: TextIO, form: str, selection: Selection | None = None) -> int:
-    """As `export`, to an open file; `form` is one of FORMATS."""
-    with _selected(config, selection) as (names, rows):
-        return _write(file, form, names, rows)
-
-
-@contextmanager
-def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[list[str], Iterator[dict[str, Any]]]]:
-    """Lend the columns and the rows of the selected attempts, of one snapshot."""
-    now = datetime.now().astimezone()
-    wanted = _wanted(selection, now)
-    with snapshot(config, now) as reading:
-        if reading is None:
-            yield attempt_columns(), iter(())
-        else:
-            with closing(reading.attempts(wanted)) as rows:
-                yield reading.attempt_columns(), rows
-
-
-def _write(file: TextIO, form: str, names: list[str], rows: Iterator[dict[str, Any]]) -> int:
-    return _write_csv(file, names, rows) if form == ".csv" else _write_jsonl(file, rows)
-
-
-@contextmanager
-def _replaced(target: Path) -> Iterator[TextIO]:
-    """Write a temporary file that replaces the target when it is complete."""
+    if target.is_dir():
+        raise RequestError(f"{target} is a directory")
     try:
-        with replacing(target) as fd, open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
-            yield file
+        with _selected(config, selection) as table, replacing(target) as fd:
+            if form == PARQUET:
+                return write_parquet(layout(table), fd)
+            with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
+                return write_text(layout(table), file, form)
     except OSError as error:
         raise cannot_write(target, error) from error
 
 
-def _write_csv(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> int:
-    import csv
+def export_to(
+    config: Config,
+    file: TextIO,
+    form: str,
+    selection: Selection | None = None,
+    layout: Callable[[ExportedTable], ExportedTable] = unchanged,
+) -> int:
+    """As `export`, to an open file; `form` is one of TEXT_FORMATS."""
+    with _selected(config, selection) as table:
+        return write_text(layout(table), file, form)
 
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    count = 0
-    for row in rows:
-        # NULL is an empty cell.
-        writer.writerow({name: harmless_cell(value) for name, value in row.items()})
-        count += 1
-    return count
+
+@contextmanager
+def _selected(config: Config, selection: Selection | None) -> Iterator[ExportedTable]:
+    """Lend the selected attempts of one snapshot."""
+    now = datetime.now().astimezone()
+    wanted = attempt_filter(selection, now)
+    with snapshot(config, now) as reading:
+        if reading is None:
+            yield ExportedTable(_typed(attempt_columns()), iter(()))
+        else:
+            with closing(reading.attempts(wanted)) as rows:
+                yield ExportedTable(_typed(reading.attempt_columns()), rows)
 
 
-def _write_jsonl(file: TextIO, rows: Iterator[dict[str, Any]]) -> int:
-    count = 0
-    for row in rows:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        count += 1
-    return count
+def _typed(columns: list[str]) -> dict[str, type]:
+    """Return the columns with their types: those of an AttemptRow, and of what the ledger adds."""
+    from llmroute.ledger.attempt_row import AttemptRow
+
+    kinds: dict[str, type] = {"id": int, "cost_usd": float}
+    for name, hint in AttemptRow.__annotations__.items():
+        kinds[name] = next((kind for kind in (bool, int) if hint in (kind, kind | None)), str)
+    return {name: kinds.get(name, str) for name in columns}

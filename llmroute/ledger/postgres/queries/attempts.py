@@ -46,6 +46,14 @@ def last_attempts(db: Connection, schema: str, last: int, wanted: AttemptFilter)
         return cursor.execute(sql.encode(), {**asdict(wanted), "last": last}).fetchall()[::-1]
 
 
+def attempts_after(db: Connection, schema: str, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
+    """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+    where = _where(wanted) or " WHERE true"
+    sql = f"SELECT {_columns(db, schema)} FROM {schema}.attempts{where} AND id > %(row_id)s ORDER BY id LIMIT %(most)s"  # noqa: S608
+    with db.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(sql.encode(), {**asdict(wanted), "row_id": row_id, "most": most}).fetchall()
+
+
 def attempt_columns(db: Connection, schema: str) -> list[str]:
     """Return the names of the columns of `attempts`, and of the cost in USD after that in pico-USD."""
     description = db.execute(f"SELECT * FROM {schema}.attempts LIMIT 0".encode()).description or []  # noqa: S608

@@ -65,6 +65,13 @@ def last_attempts(db: sqlite3.Connection, last: int, wanted: AttemptFilter) -> I
     return Database(db).query(sql, {**asdict(wanted), "last": last})
 
 
+def attempts_after(db: sqlite3.Connection, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
+    """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+    where = _where(wanted) or " WHERE true"
+    sql = f"SELECT * FROM attempts{where} AND id > :row_id ORDER BY id LIMIT :most"  # noqa: S608 (own names)
+    return list(Database(db).query(sql, {**asdict(wanted), "row_id": row_id, "most": most}))
+
+
 def attempt_columns(db: sqlite3.Connection) -> list[str]:
     """Return the names of the columns of `attempts`."""
     return [column[0] for column in db.execute("SELECT * FROM attempts LIMIT 0").description]

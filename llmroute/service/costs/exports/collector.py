@@ -1,0 +1,129 @@
+"""Send attempts to an OpenTelemetry collector: at least once, from where the last export ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import astuple
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from llmroute.errors import RequestError, TransientError
+from llmroute.files import cannot_write, replace
+from llmroute.service.costs.export import Selection, attempt_filter
+from llmroute.service.costs.exports import otlp
+from llmroute.service.ledger_opening import snapshot
+from llmroute.text.redaction import one_line, public
+from llmroute.types import HTTPRequest
+from llmroute.urls import is_base_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from llmroute.config import Config
+    from llmroute.service.client import LLMService
+
+POSITIONS_FILE: Final = "otlp-export.json"
+"""Where the config directory keeps how far each export has come."""
+_ATTEMPTS_A_REQUEST: Final = 500
+_CONNECT_S: Final = 5.0
+_REQUEST_S: Final = 30.0
+_OK: Final = range(200, 300)
+_MOST_SAID: Final = 200
+
+
+class Exported(NamedTuple):
+    """How many attempts were sent, and what the collector says of those that it did not take."""
+
+    attempt_count: int
+    complaint: str | None = None
+
+
+def send(service: LLMService, url: str, selection: Selection | None = None) -> Exported:
+    """Send the selected attempts that an earlier export to this URL has not sent, as spans and metrics.
+
+    A pending attempt is sent once it is settled; those after it are then sent again, with the same ids.
+
+    Raises:
+        RequestError: the URL or a time is not valid.
+        AttemptError: the collector does not answer, or rejects a request; the next export continues there.
+        LedgerError: the ledger cannot be read.
+        OutputError: the position cannot be written.
+    """
+    if not is_base_url(url):
+        raise RequestError(f"{public(url)!r} is not a URL like http://127.0.0.1:4318", option="to")
+    url = url.rstrip("/")
+    positions = _Positions(service.config, url, selection or Selection())
+    after, is_complete, count, complaint = positions.read(), True, 0, None
+    while rows := _read(service.config, after, selection):
+        settled = [row for row in rows if row["status"] != "pending"]
+        if settled:
+            said = [_post(service, f"{url}/v1/traces", otlp.traces(settled))]
+            said.append(_post(service, f"{url}/v1/metrics", otlp.metrics(settled)))
+            complaint = next(filter(None, said), complaint)
+        count += len(settled)
+        after = rows[-1]["id"]
+        if is_complete:
+            pending = next((row["id"] for row in rows if row["status"] == "pending"), None)
+            is_complete = pending is None
+            positions.write(after if pending is None else pending - 1)
+    return Exported(count, complaint)
+
+
+def _read(config: Config, after: int, selection: Selection | None) -> list[dict[str, Any]]:
+    """Read the next attempts; no transaction stays open while they are sent."""
+    now = datetime.now().astimezone()
+    wanted = attempt_filter(selection, now)
+    with snapshot(config, now) as reading:
+        return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, wanted)
+
+
+def _post(service: LLMService, url: str, body: bytes) -> str | None:
+    """Send an export request; return what the collector says of a part that it did not take."""
+    until = time.monotonic() + _REQUEST_S
+    request = HTTPRequest("POST", url, {"content-type": "application/json"}, body)
+    with service.asking_sender().open(request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S) as exchange:
+        answer = exchange.read_all(lambda: max(until - time.monotonic(), 0.001))
+    if exchange.status not in _OK:
+        raise TransientError(
+            f"{public(url)} answers {exchange.status}", hint="the next export continues where this one ended"
+        )
+    try:
+        told = json.loads(answer or b"{}").get("partialSuccess") or {}
+        rejected = next((told[name] for name in told if name.startswith("rejected")), 0)
+        said = one_line(str(told.get("errorMessage", "")))[:_MOST_SAID]
+    except (ValueError, AttributeError):
+        # The body of a success need not be JSON.
+        return None
+    return f"{public(url)} rejected {int(rejected):,}: {said}" if int(rejected) or said else None
+
+
+class _Positions:
+    """The id of the last attempt that was sent, by URL, ledger and selection."""
+
+    def __init__(self, config: Config, url: str, selection: Selection) -> None:
+        self._path: Path = config.config_dir / POSITIONS_FILE
+        named = json.dumps([url, config.ledger.name, astuple(selection)])
+        self._key = sha256(named.encode()).hexdigest()
+
+    def read(self) -> int:
+        """Return the position; zero where none is kept."""
+        found = self._all().get(self._key, 0)
+        return found if isinstance(found, int) else 0
+
+    def write(self, row_id: int) -> None:
+        """Keep the position."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace(self._path, json.dumps(self._all() | {self._key: row_id}).encode())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def _all(self) -> dict[str, Any]:
+        try:
+            told = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}

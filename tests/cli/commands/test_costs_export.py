@@ -1,0 +1,272 @@
+"""`costs export`: FOCUS, Parquet and OTLP at the shell; files are whole or not there, and what is unknown is told."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from pyarrow import parquet
+
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.port import Pending
+from llmroute.ledger.processes import this_process
+from llmroute.ledger.sqlite.store import Ledger
+from tests.support.fault_server import FaultServer, Received, Script, reply, serving
+from tests.support.shell import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRICE = json.dumps({"input": 1_000_000, "output": 4_000_000, "cache_read": 100_000, "cache_write": 1_250_000})
+START = datetime(2026, 11, 3, 12, 30, 15, 250_000, tzinfo=UTC)
+TOKENS = {"input_tokens": 1_000, "cached_input_tokens": 300, "cache_write_tokens": 200, "output_tokens": 50}
+COST = 500 * 1_000_000 + 300 * 100_000 + 200 * 1_250_000 + 50 * 4_000_000
+
+
+def attempt(number: int = 0, **facts: Any) -> AttemptRow:
+    row = AttemptRow(f"r{number}", 1, round(START.timestamp() * 1000) + number, "openai", "gpt-5", streaming=True)
+    known = {"status": "ok", "cost_picousd": COST, "price": PRICE, "usage_source": "reported", "cost_basis": "reported"}
+    for name, value in {**TOKENS, **known, "latency_ms": 1_500, "workspace": "w", "task": "t", **facts}.items():
+        setattr(row, name, value)
+    return row
+
+
+def home_with(folder: Path, *rows: AttemptRow) -> Path:
+    (folder / "llmroute").mkdir(exist_ok=True)
+    with Ledger(folder / "llmroute" / "ledger.db") as ledger:
+        for row in rows:
+            ledger.settle(row)
+    return folder
+
+
+def focus_rows(home: Path, *arguments: str) -> list[dict[str, str]]:
+    ran = run("costs", "export", "-", "--format", "focus", *arguments, home=home)
+    assert ran.code == 0, ran.err
+    return list(csv.DictReader(ran.out.splitlines()))
+
+
+def test_each_kind_of_token_is_a_charge_at_its_price_per_million(tmp_path: Path) -> None:
+    rows = focus_rows(home_with(tmp_path, attempt()))
+    told = {row["SkuMeter"]: (row["ConsumedQuantity"], row["ListUnitPrice"], row["BilledCost"]) for row in rows}
+    assert told == {
+        "Input Tokens": ("500.0", "1.0", "0.0005"),
+        "Cache Read Tokens": ("300.0", "0.1", "0.00003"),
+        "Cache Write Tokens": ("200.0", "1.25", "0.00025"),
+        "Output Tokens": ("50.0", "4.0", "0.0002"),
+    }
+    assert sum(Decimal(row["BilledCost"]) for row in rows) * 10**12 == COST
+    (row, *_) = rows
+    assert (row["ChargePeriodStart"], row["ChargePeriodEnd"]) == ("2026-11-03T12:30:15Z", "2026-11-03T12:30:17Z")
+    assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
+    assert (row["x_FocusVersion"], row["SubAccountId"], json.loads(row["Tags"])) == ("1.2", "w", {"task": "t"})
+    assert {(row["PricingUnit"], row["ConsumedUnit"]) for row in rows} == {("1000000 Tokens", "Tokens")}
+
+
+def test_a_cost_that_is_no_sum_of_tokens_is_one_charge_for_the_request(tmp_path: Path) -> None:
+    (row,) = focus_rows(home_with(tmp_path, attempt(cost_picousd=10**12, cost_basis="corrected")))
+    assert (row["SkuMeter"], row["BilledCost"], row["ListUnitPrice"]) == ("Requests", "1.0", "1.0")
+    assert (row["PricingQuantity"], row["PricingUnit"], row["x_CostBasis"]) == ("1.0", "Requests", "corrected")
+
+
+def test_every_charge_of_a_unit_price_times_its_quantity_is_its_cost(tmp_path: Path) -> None:
+    tiers = json.dumps({"input": 7, "output": 11, "tiers": [{"above": 100, "input": 1_234_567, "output": 7_654_321}]})
+    cost = 1_000 * 1_234_567 + 50 * 7_654_321
+    home = home_with(tmp_path, attempt(0, price=tiers, cost_picousd=cost), attempt(1, cost_picousd=123_456_789_012))
+    rows = focus_rows(home)
+    assert len(rows) == 5
+    for row in rows:
+        assert Decimal(row["ListUnitPrice"]) * Decimal(row["PricingQuantity"]) == Decimal(row["ListCost"])
+
+
+def test_attempts_without_a_cost_have_no_charge_and_unknown_costs_are_told(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0, cost_picousd=0), attempt(1, cost_picousd=None), attempt(2))
+    ran = run("costs", "export", "bill.csv", "--format", "focus", home=home)
+    assert "4 charges written to bill.csv" in ran.err
+    assert "1 attempt of unknown cost left out" in ran.err
+    assert len((home / "bill.csv").read_text().splitlines()) == 5
+
+
+def test_filters_hold_for_every_form(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0), attempt(1, workspace="other"))
+    assert {row["SubAccountId"] for row in focus_rows(home, "--workspace", "other")} == {"other"}
+    run("costs", "export", "some.parquet", "--workspace", "other", home=home)
+    assert parquet.read_table(home / "some.parquet")["workspace"].to_pylist() == ["other"]
+
+
+def test_parquet_has_the_rows_and_types_of_the_ledger(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0), attempt(1, cost_picousd=None))
+    for name in ("all.parquet", "all.jsonl"):
+        assert run("costs", "export", name, home=home).code == 0
+    found = parquet.read_table(home / "all.parquet").to_pylist()
+    listed = [json.loads(line) for line in (home / "all.jsonl").read_text().splitlines()]
+    assert found == [{**row, "streaming": bool(row["streaming"])} for row in listed]
+    assert found[0]["streaming"] is True
+
+
+def test_focus_in_parquet_has_decimals_times_and_its_version(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt())
+    assert run("costs", "export", "bill.parquet", "--format", "focus", home=home).code == 0
+    table = parquet.read_table(home / "bill.parquet")
+    assert table.schema.metadata[b"FocusVersion"] == b"1.2"
+    assert sum(table["BilledCost"].to_pylist()) * 10**12 == COST
+    assert set(table["ChargePeriodStart"].to_pylist()) == {START.replace(microsecond=0)}
+
+
+def test_an_empty_ledger_exports_the_columns_alone(tmp_path: Path) -> None:
+    (tmp_path / "llmroute").mkdir()
+    assert focus_rows(tmp_path) == []
+    assert run("costs", "export", "none.parquet", home=tmp_path).code == 0
+    assert parquet.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
+BAD = {
+    "a directory": (("folder.csv",), "is a directory"),
+    "no file": ((), "no file is named"),
+    "another ending": (("bill.xlsx", "--format", "focus"), "must be one of .csv, .jsonl, .parquet"),
+    "no such folder": (("nowhere/bill.parquet",), "nowhere/bill.parquet cannot be written"),
+    "a format that does not fit": (("bill.parquet", "--format", "csv"), "does not fit"),
+    "otlp into a file": (("bill.csv", "--format", "otlp"), "go together"),
+    "otlp to nowhere": (("--format", "otlp"), "go together"),
+    "a URL without otlp": (("--to", "http://127.0.0.1:1"), "go together"),
+    "no URL": (("--format", "otlp", "--to", "collector"), "is not a URL"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD.values(), ids=BAD)
+def test_bad_arguments_are_one_line_and_leave_nothing_behind(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    home = home_with(tmp_path, attempt())
+    (home / "folder.csv").mkdir()
+    before = sorted(home.rglob("*"))
+    ran = run("costs", "export", *arguments, home=home)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert told in ran.err
+    assert [path for path in sorted(home.rglob("*")) if "ledger.db" not in path.name] == [
+        path for path in before if "ledger.db" not in path.name
+    ]
+
+
+_HEX_ID = re.compile(rb'(?<=Id":")[0-9a-f]{16}(?:[0-9a-f]{16})?(?=")')
+
+
+def _as_base64(found: re.Match[bytes]) -> bytes:
+    """Return an id as protobuf's own JSON has it; that of OTLP is in hex."""
+    return base64.b64encode(bytes.fromhex(found[0].decode()))
+
+
+def collected(server: FaultServer) -> tuple[list[Any], list[Any]]:
+    """Return the spans and the metrics that a collector received, parsed by the protocol's own classes."""
+    spans, metrics = [], []
+    for each in server.received:
+        if each.path == "/v1/traces":
+            traces = Parse(_HEX_ID.sub(_as_base64, each.body), ExportTraceServiceRequest())
+            spans += [span for one in traces.resource_spans for scope in one.scope_spans for span in scope.spans]
+        else:
+            assert each.path == "/v1/metrics"
+            told = Parse(each.body, ExportMetricsServiceRequest())
+            metrics += [m for one in told.resource_metrics for scope in one.scope_metrics for m in scope.metrics]
+    return spans, metrics
+
+
+def send(home: Path, server: FaultServer, *arguments: str) -> str:
+    ran = run("costs", "export", "--format", "otlp", "--to", server.url, *arguments, home=home)
+    assert ran.code == 0, ran.err
+    return ran.err
+
+
+def values(attributes: Any) -> dict[str, Any]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+
+
+def test_a_collector_gets_spans_and_metrics_of_the_conventions(tmp_path: Path) -> None:
+    failed = attempt(1, status="failed", error="RateLimitError", http_status=429, ttft_ms=None, served_model=None)
+    home = home_with(tmp_path, attempt(0, served_model="gpt-5-2025-08-07", finish_reason="stop", ttft_ms=250), failed)
+    with serving([reply(200, b"{}")]) as server:
+        assert "2 attempts sent" in send(home, server)
+        spans, metrics = collected(server)
+        assert b"schemas/1.44.0" in server.received[0].body
+    first, second = spans
+    told = values(first.attributes)
+    assert (first.name, first.kind, first.status.code, second.status.code) == ("chat gpt-5", 3, 0, 2)
+    assert (first.end_time_unix_nano - first.start_time_unix_nano) == 1_500 * 10**6
+    assert told["gen_ai.operation.name"] == "chat"
+    assert told["gen_ai.provider.name"] == "openai"
+    assert (told["gen_ai.request.model"], told["gen_ai.response.model"]) == ("gpt-5", "gpt-5-2025-08-07")
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (1_000, 50)
+    assert [one.string_value for one in told["gen_ai.response.finish_reasons"].values] == ["stop"]
+    assert told["gen_ai.response.time_to_first_chunk"] == 0.25
+    assert told["llmroute.cost_usd"] == COST / 10**12
+    assert values(second.attributes)["error.type"] == "RateLimitError"
+    duration, tokens = metrics
+    assert (duration.name, duration.unit) == ("gen_ai.client.operation.duration", "s")
+    assert (tokens.name, tokens.unit) == ("gen_ai.client.token.usage", "{token}")
+    assert [point.sum for point in duration.histogram.data_points] == [1.5, 1.5]
+    for point in (*duration.histogram.data_points, *tokens.histogram.data_points):
+        assert sum(point.bucket_counts) == point.count == 1
+        assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+        index = list(point.bucket_counts).index(1)
+        assert index == 0 or point.explicit_bounds[index - 1] < point.sum
+        assert index == len(point.explicit_bounds) or point.sum <= point.explicit_bounds[index]
+
+
+def test_an_export_continues_where_the_last_one_ended(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0))
+    with serving([reply(200, b"")]) as server:
+        send(home, server)
+        assert "0 attempts sent" in send(home, server)
+        home_with(tmp_path, attempt(1))
+        send(home, server)
+        spans, _ = collected(server)
+    assert len({span.span_id for span in spans}) == len(spans) == 2
+
+
+def test_what_was_not_taken_is_sent_again_with_the_same_ids(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0))
+    answers = iter([reply(200, b"{}"), reply(503), reply(200, b"{}"), reply(200, b"{}")])
+
+    def collector(_received: Received) -> Script:
+        return [next(answers)]
+
+    with serving(collector) as server:
+        ran = run("costs", "export", "--format", "otlp", "--to", server.url, home=home)
+        assert (ran.code, "503" in ran.err, "continues" in ran.err) == (4, True, True)
+        send(home, server)
+        first, again = collected(server)[0]
+    assert (first.trace_id, first.span_id) == (again.trace_id, again.span_id)
+    assert (len(first.trace_id), len(first.span_id)) == (16, 8)
+
+
+def test_a_pending_attempt_is_sent_when_it_is_settled(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0))
+    me = this_process()
+    mine = {"pid": me.pid, "host": me.host, "process": me.mark, "deadline_ms": time.time_ns() // 10**6 + 10**6}
+    pending = attempt(1, status="pending", cost_picousd=None, **mine)
+    with Ledger(home / "llmroute" / "ledger.db") as ledger, serving([reply(200, b"{}")]) as server:
+        assert ledger.write([Pending(pending)]) == [None]
+        ledger.settle(attempt(2))
+        assert "2 attempts sent" in send(home, server)
+        pending.status, pending.cost_picousd = "ok", COST
+        ledger.settle(pending)
+        assert "2 attempts sent" in send(home, server)
+        assert "0 attempts sent" in send(home, server)
+        spans, _ = collected(server)
+    assert {values(span.attributes)["llmroute.request_id"] for span in spans} == {"r0", "r1", "r2"}
+
+
+def test_what_a_collector_rejects_is_told(tmp_path: Path) -> None:
+    body = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old\x1b[31m"}}).encode()
+    with serving([reply(200, body)]) as server:
+        told = send(home_with(tmp_path, attempt()), server)
+    assert "rejected 3: too old" in told
+    assert "\x1b" not in told
