@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, BudgetExceededError, CheckFaultError, CircuitOpenError, ProviderTimeoutError
 from llmroute.execution.accounting.ledger_writer import Admission
+from llmroute.execution.accounting.live_spans import record_span
 from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
 from llmroute.execution.operations import Begin, Blocking, Close, Done, Judge, Operation, Settle
@@ -104,6 +105,9 @@ class Attempt:
             if not self._settled:
                 self._settle_interrupted(Settle(recorder.row, self._observation(None), patience=patience))
             raise
+        finally:
+            if recorder.closed:
+                record_span(recorder.row)
 
     def _document(self, completion: Completion) -> Generator[Operation, Any, AnswerDocument | None]:
         """Return the document that an answer is, None where the request has no schema.
