@@ -64,6 +64,11 @@ class Line:
         return self.fallback_cost_picousd / PICO_PER_USD
 
     @property
+    def cached_share(self) -> float | None:
+        """The share of the input tokens that was read from prompt caches, 0 to 1; None without input."""
+        return self.cached_input_tokens / self.input_tokens if self.input_tokens else None
+
+    @property
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens

@@ -9,6 +9,7 @@ from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.rendering.answer_format import output_config, with_form
 from llmroute.providers.rendering.attachment_parts import anthropic_block, turns
 from llmroute.providers.rendering.effort import effort_word, temperature, thinking_budget, wants_thinking
+from llmroute.providers.rendering.prompt_cache import mark_anthropic
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
 from llmroute.providers.wire.anthropic_stream import (
@@ -59,6 +60,7 @@ class Anthropic:
         }
         if prompt.system:
             body["system"] = prompt.system
+        mark_anthropic(prompt, body)
         body |= _render_effort(prompt, model, max_tokens)
         if asked := output_config(form):
             body["output_config"] = {**body.get("output_config", {}), **asked}

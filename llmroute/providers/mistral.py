@@ -32,7 +32,12 @@ def _parse_model(row: dict[str, Any]) -> ListedModel | None:
 
 
 DIALECT = Dialect(
-    "mistral", "https://api.mistral.ai/v1", max_temperature=1.5, parse_model=_parse_model, attachment=mistral_part
+    "mistral",
+    "https://api.mistral.ai/v1",
+    max_temperature=1.5,
+    parse_model=_parse_model,
+    attachment=mistral_part,
+    prompt_cache_key=True,
 )
 
 

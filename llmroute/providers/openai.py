@@ -29,6 +29,7 @@ DIALECT = Dialect(
     organization_header="openai-organization",
     parse_model=_parse_model,
     attachment=openai_part,
+    prompt_cache_key=True,
 )
 
 

@@ -50,6 +50,8 @@ class Choices(TypedDict, total=False):
     """Images, PDFs and texts: paths, URLs, bytes, or an `Attachment` with a name and a media type."""
     attachment_type: str | None
     """The media type of the attachments, in place of what their content tells."""
+    cache_prompt: bool
+    """Mark the system prompt and the attachments for the provider's prompt cache, because other calls share them."""
     temperature: float | None
     """0 (the most likely tokens) to 2."""
     max_tokens: int | None

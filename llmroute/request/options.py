@@ -141,6 +141,12 @@ class Options(Value):
     attachment_type: str | None = declare(
         TEXT, "The media type of attachments, in place of what their content tells.", flag="attach_type", panel="Answer"
     )
+    cache_prompt: bool = declare(
+        BOOL,
+        "Mark the system prompt and attachments for the provider's cache: other calls share them.",
+        default=False,
+        panel="Answer",
+    )
     temperature: float | None = declare(NUMBER, "0 to 2.", short="-t", panel="Answer", between=(0, MAX_TEMPERATURE))
     max_tokens: int | None = declare(
         INTEGER, "The longest answer, reasoning included.", panel="Answer", between=(1, 10**8)
@@ -272,6 +278,7 @@ class Options(Value):
             effort=self.effort,
             streaming=streaming,
             tier=self.tier,
+            cached=self.cache_prompt,
             attachments=attachments,
             schema=None if self.schema is None else _read_schema(self.schema),
         )

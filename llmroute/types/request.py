@@ -46,6 +46,8 @@ class Prompt(NamedTuple):
     schema: AnswerSchema | None = None
     attachments: tuple[Attachment, ...] = ()
     """Those of text are in the messages already; the others are sent before the first message of the user."""
+    cached: bool = False
+    """Whether the system prompt and the attachments are marked for the provider's prompt cache."""
 
     @property
     def media(self) -> tuple[Attachment, ...]:

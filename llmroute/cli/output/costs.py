@@ -71,6 +71,7 @@ def _line_as_json(line: Line) -> dict[str, Any]:
         "failed_count": line.failed_count,
         "input_tokens": line.input_tokens,
         "cached_input_tokens": line.cached_input_tokens,
+        "cached_share": line.cached_share,
         "output_tokens": line.output_tokens,
         "reasoning_tokens": line.reasoning_tokens,
     }
@@ -186,7 +187,8 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
     lines = [_change(total, before)] if before and (total.call_count or before.total.call_count) else []
     if not total.call_count:
         return lines
-    cached = f" ({total.cached_input_tokens:,} cached)" if total.cached_input_tokens else ""
+    share = percent(total.cached_share or 0)
+    cached = f" ({total.cached_input_tokens:,} cached, {share})" if total.cached_input_tokens else ""
     lines.append(f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out")
     lines += _doubts(report)
     if total.fallback_cost_picousd:

@@ -10,6 +10,7 @@ from llmroute.providers.errors.parser import ErrorParser
 from llmroute.providers.rendering.answer_format import response_format, with_form
 from llmroute.providers.rendering.attachment_parts import image_url, turns
 from llmroute.providers.rendering.effort import render_effort, temperature
+from llmroute.providers.rendering.prompt_cache import cache_key
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
 from llmroute.providers.wire.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
@@ -43,7 +44,8 @@ class Dialect(NamedTuple):
     takes the limit under that name for every model; behind another address the model's own name for it holds.
     `parse_model` reads a row of the model list, None for one that does not chat.  `think_tags` says that models may
     write their thinking in front of the answer.  `rules` are errors that mean something else here.
-    `attachment` renders an image or a PDF as a part of a message.
+    `attachment` renders an image or a PDF as a part of a message.  `prompt_cache_key` says that requests may name what
+    they have in common.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Dialect(NamedTuple):
     local: bool = False
     service_tiers: bool = False
     attachment: Callable[[Attachment], dict[str, Any]] = image_url
+    prompt_cache_key: bool = False
 
 
 class ChatCompletions:
@@ -90,6 +93,8 @@ class ChatCompletions:
         body |= response_format(form)
         if prompt.tier is not None and self._dialect.service_tiers:
             body["service_tier"] = _TIER_WORDS.get(prompt.tier, prompt.tier)
+        if self._dialect.prompt_cache_key and (key := cache_key(prompt)) is not None:
+            body["prompt_cache_key"] = key
         if prompt.streaming:
             body["stream"] = True
             if self._dialect.stream_options:
