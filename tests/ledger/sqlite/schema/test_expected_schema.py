@@ -30,6 +30,7 @@ RELEASED = (
     "1fbd5407be3c7266",
     "3fe0e781ddcb82cb",
     "b530098aaf1f6601",
+    "f2ab20b61d576dee",
 )
 TRIGGERS = (
     "attempts_settled_at_once",
