@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -137,7 +138,17 @@ def test_a_cost_by_the_price_of_a_service_tier_equals_the_judge_to_the_last_digi
     of_tier, known = price_of_service(price, Service(str(*word.values())))
     assert known
     valid = [one for one, begin in zip(own, begins, strict=True) if begin <= day]
-    assert cost_picousd(usage, of_tier) == calculated(valid[-1].prices, usage)
+    assert cost_picousd(usage, of_tier) == calculated(overlaid(info, valid[-1].prices, day), usage)
+
+
+def overlaid(info: Any, of_tier: Any, day: date) -> Any:
+    """Return the prices of a tier, and the standard ones of the cached tokens that it lacks."""
+    standard = info.get_prices(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+    whole = copy(of_tier)
+    for kind in ("cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"):
+        if getattr(of_tier, kind) is None:
+            setattr(whole, kind, getattr(standard, kind))
+    return whole
 
 
 def starts(prices: Any) -> list[date]:
