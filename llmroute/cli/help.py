@@ -70,8 +70,8 @@ PAGES: Final = {
         "llmroute costs backup ledger-copy.db", 'llmroute costs backup "ledger-$(date +%F).db"', _READS
     ),
     "costs move": Page(
-        "llmroute costs move postgresql://llmroute@db.example.com/llmroute",
-        "llmroute costs move postgresql://llmroute@db.example.com/llmroute --from old-ledger.db",
+        "llmroute costs move postgresql://me@db.example.com/team",
+        "llmroute costs move postgresql://me@db.example.com/team --from old-ledger.db",
         _READS,
     ),
     "costs prune": Page("llmroute costs prune --older-than 90d", "llmroute costs prune --older-than 2y --yes", _READS),

@@ -60,6 +60,7 @@ COMMANDS = {
     "costs prune --older-than 90d": (ERR, "0 attempts before"),
     "costs budget": (OUT, "$20.00"),
     "costs budget set --day 2": (OUT, ""),
+    "batches": (ERR, "no batch jobs"),
     "chains": (OUT, "HIGH_QUALITY"),
     "chains show FAST_LATENCY": (OUT, "gpt-3.5-turbo"),
     "chains set OWN openai/gpt-5.4-mini ollama/mistral": (OUT, ""),
@@ -74,6 +75,10 @@ COMMANDS = {
     "chains --help": (OUT, "Usage: llmroute chains"),
     "--version": (OUT, f"llmroute {__version__}"),
 }
+
+
+NEED_MORE = ("costs reconcile", "costs move", "batches show", "batches cancel")
+"""Commands that do their work with a key, a package or a job that is not here."""
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +115,22 @@ def test_each_command_does_its_work(line: str, plain: PlainInstall, served: Prov
     assert "Warning" not in ran.err
 
 
+def test_reports_of_providers_need_an_admin_key(plain: PlainInstall, tmp_path: Path) -> None:
+    ran = plain.llmroute("costs", "reconcile", home=tmp_path)
+    assert ran.code == 3
+    assert "OPENAI_ADMIN_KEY" in ran.err
+
+
+def test_a_move_to_a_server_needs_its_driver(plain: PlainInstall, home: Path) -> None:
+    ran = plain.llmroute("costs", "move", "postgresql://me@127.0.0.1:1/team", home=home)
+    assert ran.code == 3
+    assert "llmroute[postgres]" in ran.err
+
+
 def test_every_command_and_sub_command_is_called_here() -> None:
     for name in SUMMARIES:
         for known in (name, *(f"{name} {sub}" for sub in getattr(called(name), "commands", ()))):
-            assert any(f"{line} ".startswith(f"{known} ") for line in COMMANDS), known
+            assert any(f"{line} ".startswith(f"{known} ") for line in (*COMMANDS, *NEED_MORE)), known
 
 
 def test_chains_and_budgets_are_kept(plain: PlainInstall, tmp_path: Path) -> None:

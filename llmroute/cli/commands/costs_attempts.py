@@ -134,7 +134,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     workspace: flags.Workspace = None,
     execution: flags.Execution = None,
 ) -> None:
-    """Write attempts, with all that is known, to a file or stdout, or send them to a collector.
+    """Write attempts to a file or stdout, or send them to a collector.
 
     focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once,
     from where the last export to that URL ended. Parquet needs pip install 'llmroute[parquet]'.

@@ -147,7 +147,7 @@ def move(
 ) -> None:
     """Copy a SQLite ledger to a PostgreSQL server.
 
-    A second run goes on where the first ended. The file stays, with calls that are under way.
+    A second run continues where the first ended. The file stays, with its pending calls.
     """
     with failures():
         from llmroute.planning.settings import load

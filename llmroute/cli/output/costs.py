@@ -44,6 +44,7 @@ def as_json(told: CostReport) -> dict[str, Any]:
         "total_tokens": total.total_tokens,
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
+        "cached_share": total.cached_share,
         "by_model": [_line_as_json(line) for line in told.by_model],
         "groups": [_group_as_json(told, line) for line in told.groups],
         "unsure": {
@@ -71,7 +72,6 @@ def _line_as_json(line: Line) -> dict[str, Any]:
         "failed_count": line.failed_count,
         "input_tokens": line.input_tokens,
         "cached_input_tokens": line.cached_input_tokens,
-        "cached_share": line.cached_share,
         "output_tokens": line.output_tokens,
         "reasoning_tokens": line.reasoning_tokens,
     }
