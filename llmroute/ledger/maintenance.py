@@ -79,7 +79,7 @@ class ServerStatus(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """How many attempts were copied, how many were there already, and how many calls are under way and stay."""
+    """How many attempts were copied, how many were there already, and how many pending calls stay."""
 
     copied: int
     already: int

@@ -30,7 +30,7 @@ def set_shared(config: Config, caps_usd: Mapping[str, float | None], workspace: 
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise RequestError(f"there is no time zone {name!r}", hint="Europe/Berlin and UTC are two") from error
+        raise RequestError(f"unknown time zone {name!r}", hint="such as Europe/Berlin or UTC") from error
     for period, usd in caps_usd.items():
         picousd = None if usd is None else round(usd * PICO_PER_USD)
         opening.set_shared_cap(config.ledger, workspace, period, picousd, name)

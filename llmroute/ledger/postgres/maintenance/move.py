@@ -24,7 +24,7 @@ BATCH = 1_000
 
 
 def move(connection: ServerConnection, source: Path, now_ms: int) -> Moved:
-    """Copy settled attempts, and the sums of pruned ones; calls under way stay in the file.
+    """Copy settled attempts, and the sums of pruned ones; pending calls stay in the file.
 
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
