@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from llmroute import exit_codes
 
@@ -98,13 +98,6 @@ class LedgerError(LLMRouteError):
     exit_code = exit_codes.SETUP
     kind = "ledger"
     locked: bool = False
-
-    def copied(self) -> Self:
-        """Return a copy for one more caller, whose traceback is added to it."""
-        copy = type(self)(self.message, hint=self.hint)
-        copy.__cause__ = self.__cause__
-        copy.locked = self.locked
-        return copy
 
 
 class OutputError(LLMRouteError):

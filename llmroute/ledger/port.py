@@ -52,6 +52,14 @@ LedgerEntry = Pending | Settled
 Refusal = BudgetExceededError | CircuitOpenError
 
 
+def copied(error: LedgerError) -> LedgerError:
+    """Return a copy of an error for one more caller, whose traceback is added to it."""
+    copy = LedgerError(error.message, hint=error.hint)
+    copy.__cause__ = error.__cause__
+    copy.locked = error.locked
+    return copy
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptFilter:
     """Conditions on attempts, None for no condition.  `model` may name its provider."""

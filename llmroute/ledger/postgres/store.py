@@ -9,7 +9,7 @@ from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
 from llmroute.ledger.budgets import BudgetStatus
-from llmroute.ledger.port import OutdatedCapsError, Pending, Settled
+from llmroute.ledger.port import OutdatedCapsError, Pending, Settled, copied
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json, cap_json
@@ -185,9 +185,9 @@ class PostgresLedger:
         except OutdatedCapsError as error:
             with suppress(LedgerError):
                 self._recalled(anew=True)
-            return [error.copied() for _ in entries]
+            return [copied(error) for _ in entries]
         except LedgerError as error:
-            return [error.copied() for _ in entries]
+            return [copied(error) for _ in entries]
         if any(isinstance(entry, Settled) for entry in entries):
             self._keep_up()
         return outcomes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.port import Pending, Settled, copied
 from llmroute.ledger.sqlite import breakers, housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_in_turn
 from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW
@@ -121,7 +121,7 @@ class Ledger:
         try:
             return self._written(entries, patience)
         except LedgerError as error:
-            return [error.copied() for _ in entries]
+            return [copied(error) for _ in entries]
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, with nothing written, where it would have to wait for a lock."""
