@@ -316,7 +316,7 @@ def test_models_that_are_pulled_are_listed_with_their_own_limits(
     found = {row["id"].removesuffix(":latest"): row for row in json.loads(ran.out)}
     mine, listed = found["mymodel"], found["llama3.1"]
     assert (mine["context_window"], mine["available"]) == (16_384, True)
-    assert mine["capabilities"] == ["function_calling", "reasoning"]
+    assert mine["capabilities"] == ["function_calling", "json", "reasoning"]
     assert listed["context_window"] == 65_536
     assert "vision" in listed["capabilities"]
 

@@ -158,7 +158,7 @@ def move(
         already = f"; {many(done.already, 'attempt')} were there already" if done.already else ""
         say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
         if done.pending:
-            say(f"{many(done.pending, 'pending call')} stay in the file; run it again once they have ended")
+            say(f"not copied: {many(done.pending, 'pending call')}; run it again once they have ended")
         say("set LLMROUTE_LEDGER to the URL, and every command uses the server")
 
 

@@ -58,7 +58,7 @@ def response_as_json(response: LLMResponse) -> dict[str, Any]:
     return {
         "id": response.request_id,
         "content": response.content,
-        "parsed": response.parsed,
+        **({} if response.parsed is None else {"parsed": response.parsed}),
         "provider": response.provider,
         "model": response.model,
         "strategy": response.strategy,

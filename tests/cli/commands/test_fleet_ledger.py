@@ -210,7 +210,7 @@ def test_a_file_is_moved_once_with_the_sums_of_pruned_calls(host: Host) -> None:
     moved = host.run("costs", "move", url, LLMROUTE_LEDGER="")
     assert moved.code == 0
     assert "11 attempts copied" in moved.err
-    assert "1 call under way" in moved.err
+    assert "1 pending call" in moved.err
     assert bill(host.run("costs", "--period", "all", "--json")) == before
     again = host.run("costs", "move", url, LLMROUTE_LEDGER="")
     assert "0 attempts copied" in again.err

@@ -129,7 +129,7 @@ def test_json_has_the_document_as_text_and_parsed(
     ):
         assert told["parsed"] == json.loads(VALID)
         assert json.loads(told["content"]) == told["parsed"]
-    assert json.loads(gen("-m", CHEAP, "--json").out)["parsed"] is None
+    assert "parsed" not in json.loads(gen("-m", CHEAP, "--json").out)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_each_line_of_a_batch_may_have_a_schema(server: ScriptedServer, tmp_path
     assert ran.code == 2
     for name in ("short", "file", "object"):
         assert results[name]["parsed"] == {"a": 1}
-    assert (results["none"]["content"], results["none"]["parsed"]) == ('{"a": 1}', None)
+    assert (results["none"]["content"], results["none"].get("parsed")) == ('{"a": 1}', None)
     told = {"wrong": "not a valid JSON Schema", "lost": "there is no file", "number": "schema: 3 is not"}
     for name, says in told.items():
         assert says in results[name]["error"]["message"]
