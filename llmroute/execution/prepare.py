@@ -123,7 +123,7 @@ class RequestFactory:
     ) -> Candidates:
         """Return the models that could serve a prompt of a size, with what earlier calls have taught of them."""
         snapshot = self._writer.recall(
-            bucket=bucket(size.typical_input), task=task or "", now_ms=now_ms(), patience=patience
+            bucket=bucket(size.typical_input), task=task or "", now_ms=self._writer.access.now_ms(), patience=patience
         )
         registry = self.registry
 

@@ -15,7 +15,7 @@ import pytest
 
 from llmroute.config import Timeouts
 from llmroute.errors import ContentError, ContextLengthError, IncompleteAnswerError, RateLimitError
-from llmroute.execution import prepare
+from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.routing import fallback
 from tests.support.fault_server import Pause, Reset, Script, chunk
 from tests.support.wire_formats import (
@@ -293,16 +293,16 @@ def test_14_who_stands_in_gets_the_prompt_and_nothing_of_the_broken_answer(stage
 def test_15_one_that_flaps_is_left_alone_and_then_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.town is not None
     stage.first = [error(stage.name, 503, "unavailable")]
-    clock_ms = prepare.now_ms
+    clock_ms = LedgerAccess.now_ms
     for _ in range(3):
         stage.assert_text(stage.ask(), OTHER)
     stage.town.forget()
     stage.assert_text(stage.ask(), OTHER)
     assert stage.town.bodies(stage.name) == [], "it failed three times and is left alone"
     stage.first = [stage.well()]
-    monkeypatch.setattr(prepare, "now_ms", lambda: clock_ms() + 61_000)
+    monkeypatch.setattr(LedgerAccess, "now_ms", lambda access: clock_ms(access) + 61_000)
     stage.assert_text(stage.ask(), TEXT)
-    monkeypatch.setattr(prepare, "now_ms", clock_ms)
+    monkeypatch.setattr(LedgerAccess, "now_ms", clock_ms)
     stage.assert_text(stage.ask(), TEXT)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import AllProvidersFailedError, NoCandidateError, TransientError
-from llmroute.execution import prepare as calls
+from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
 from tests.support.fault_server import Pause, Reset, Script, reply, serving
@@ -145,22 +145,22 @@ def test_retries_run_out_and_a_minute_brings_one_back(tmp_path: Path, monkeypatc
         assert len(first.received) == 2
         ask_alone()
         assert len(first.received) == 3, "no retry is left"
-        clock_ms = calls.now_ms
-        monkeypatch.setattr(calls, "now_ms", lambda: clock_ms() + 2 * MINUTE_MS)
+        clock_ms = LedgerAccess.now_ms
+        monkeypatch.setattr(LedgerAccess, "now_ms", lambda access: clock_ms(access) + 2 * MINUTE_MS)
         ask_alone()
         assert len(first.received) == 5
 
 
 @pytest.mark.parametrize("jump_ms", [-HOUR_MS, -24 * HOUR_MS, 48 * HOUR_MS])
 def test_a_clock_that_jumps_harms_no_answer(tmp_path: Path, jump_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock_ms = calls.now_ms
+    clock_ms = LedgerAccess.now_ms
     with serving([openai_error(503)]) as first, serving([anthropic_answer()]) as second:
         house = House(tmp_path, openai=first, anthropic=second)
         ask(house)
-        monkeypatch.setattr(calls, "now_ms", lambda: clock_ms() + jump_ms)
+        monkeypatch.setattr(LedgerAccess, "now_ms", lambda access: clock_ms(access) + jump_ms)
         for _ in range(3):
             assert ask(house).provider == "anthropic"
-        monkeypatch.setattr(calls, "now_ms", clock_ms)
+        monkeypatch.setattr(LedgerAccess, "now_ms", clock_ms)
         assert ask(house).provider == "anthropic"
     assert {status for (status,) in house.rows("status")} == {"failed", "ok"}
 
