@@ -54,7 +54,7 @@ Refusal = BudgetExceededError | CircuitOpenError
 
 def copied(error: LedgerError) -> LedgerError:
     """Return a copy of an error for one more caller, whose traceback is added to it."""
-    copy = LedgerError(error.message, hint=error.hint)
+    copy = type(error)(error.message, hint=error.hint)
     copy.__cause__ = error.__cause__
     copy.locked = error.locked
     return copy
