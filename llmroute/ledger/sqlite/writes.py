@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
-from llmroute.ledger.sqlite import breakers, check_results, observations
+from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.budgets import admit
 from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
 from llmroute.ledger.stats import CheckResult, Observation
@@ -42,7 +42,7 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
             outcomes.append(None)
     observed = [entry.observation for entry in entries if isinstance(entry, Settled)]
     observations.learn(db, [each for each in observed if isinstance(each, Observation)])
-    check_results.learn(db, [each for each in observed if isinstance(each, CheckResult)])
+    observations.learn_check_results(db, [each for each in observed if isinstance(each, CheckResult)])
     return outcomes
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.errors import RequestError
-from llmroute.files import cannot_write, new_file_beside
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKET_MS
-from llmroute.ledger.sqlite.errors import translated
+from llmroute.ledger.sqlite.maintenance.prune import new_file
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.sqlite.store import Ledger
 
@@ -56,21 +53,9 @@ def new_ledger(target: Path) -> Iterator[NewLedger]:
         OutputError: the target cannot be written.
         LedgerError: a row does not fit.
     """
-    if os.path.lexists(target):
-        raise RequestError(f"{target} already exists", hint="name a new file")
-    try:
-        fd, new = new_file_beside(target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    os.close(fd)
-    with translated(target):
-        try:
-            with Ledger(new) as ledger:
-                yield NewLedger(ledger.db)
-                ledger.db.execute("PRAGMA journal_mode = DELETE")
-            target.hardlink_to(new)
-        finally:
-            new.unlink(missing_ok=True)
+    with new_file(target) as new, Ledger(new) as ledger:
+        yield NewLedger(ledger.db)
+        ledger.db.execute("PRAGMA journal_mode = DELETE")
 
 
 class NewLedger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from llmroute.ledger.buckets import bucket_start_ms
 from llmroute.ledger.sqlite.errors import translated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
@@ -35,6 +36,28 @@ def backup(connection: SharedConnection, target: Path) -> None:
         OutputError: the target cannot be written.
         LedgerError: the ledger cannot be read, or the target not be written.
     """
+    with new_file(target) as new:
+        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+            connection.db.backup(copy)
+            # Without files beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+            (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            from llmroute.text.option_names import OptionText, Remedy
+
+            hint = OptionText(Remedy("repair", value=True, words="llmroute costs check says how to repair it"))
+            raise LedgerError(f"the ledger is damaged, and so is the copy: {sound}", hint=hint)
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Yield the path of a file that appears at `target` when the block ends without an error.
+
+    Raises:
+        RequestError: the target exists, or its folder does not.
+        OutputError: the target cannot be written.
+        LedgerError: what SQLite raises in the block.
+    """
     if os.path.lexists(target):
         raise RequestError(f"{target} already exists", hint="name a new file")
     try:
@@ -44,16 +67,7 @@ def backup(connection: SharedConnection, target: Path) -> None:
     os.close(fd)
     with translated(target):
         try:
-            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
-                connection.db.backup(copy)
-                # Without files beside it.
-                copy.execute("PRAGMA journal_mode = DELETE")
-                (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-            if sound != "ok":
-                from llmroute.text.option_names import OptionText, Remedy
-
-                hint = OptionText(Remedy("repair", value=True, words="llmroute costs check says how to repair it"))
-                raise LedgerError(f"the ledger is damaged, and so is the copy: {sound}", hint=hint)
+            yield new
             target.hardlink_to(new)
         finally:
             new.unlink(missing_ok=True)
