@@ -15,9 +15,9 @@ from llmroute.bulk.throttle import ThrottledWriter
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.clock import Clock
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.prepare import rendered, require_call
-from llmroute.execution.request import Clock
 from llmroute.providers import PROVIDERS
 from llmroute.request.fields import printable
 from llmroute.request.options import Options

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import LLMRouteError
-from llmroute.execution.request import deadline_error
+from llmroute.execution.clock import deadline_error
 from llmroute.planning.candidates import sized
 from llmroute.request.options import Options
 from llmroute.routing.actions import MAX_ATTEMPTS
@@ -23,8 +23,8 @@ from llmroute.routing.exclusions import exclude
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from llmroute.execution.concurrency.threads import Threads
     from llmroute.execution.prepare import RequestFactory
-    from llmroute.execution.threads import Threads
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.planner import Planner
     from llmroute.request.rendered import RenderedRequest

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, BudgetExceededError, CheckFaultError, CircuitOpenError, ProviderTimeoutError
-from llmroute.execution.accounting.ledger_writer import Admission
+from llmroute.execution.accounting.budget import Admission
 from llmroute.execution.accounting.live_spans import record_span
 from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.execution.concurrency.threads import Threads
     from llmroute.execution.request import RequestContext
-    from llmroute.execution.threads import Threads
     from llmroute.transport.async_client import AsyncExchange, AsyncSender
     from llmroute.transport.client import Exchange, Sender
     from llmroute.types import LLMResponse

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.errors import AttemptError
-    from llmroute.execution.accounting.ledger_writer import Admission
-    from llmroute.execution.request import Clock
+    from llmroute.execution.accounting.budget import Admission
+    from llmroute.execution.clock import Clock
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.stats import CheckResult, Observation

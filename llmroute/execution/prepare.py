@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
-from llmroute.execution.request import Clock, Labels, RequestContext, deadline_error
+from llmroute.execution.clock import Clock, deadline_error
+from llmroute.execution.request import Labels, RequestContext
 from llmroute.planning.candidates import Candidates
 from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
 from llmroute.planning.planner import Planner
+from llmroute.request.ids import new_id
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS
 from llmroute.routing.check_results import CheckResults, difficulty
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config, Limit, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
-    from llmroute.execution.threads import Threads
+    from llmroute.execution.concurrency.threads import Threads
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
@@ -297,18 +297,3 @@ def require_call(options: Options) -> None:
             hint="give a batch of requests, or call LLMService.generate_batch()",
             option="tier",
         )
-
-
-def now_ms() -> int:
-    """Return the time of day in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def new_id() -> str:
-    """Return an id that sorts by time, so that the ledger grows at its end."""
-    return f"{now_ms():012x}{os.urandom(8).hex()}"
-
-
-def begun_ms(made_id: str) -> int:
-    """Return when an id was made by `new_id`, in UTC milliseconds."""
-    return int(made_id[:12], 16)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
+from llmroute.execution.clock import deadline_error
 from llmroute.execution.operations import Blocking, Close, Emit, Operation
-from llmroute.execution.request import deadline_error
 from llmroute.execution.stream_buffer import StreamBuffer
 from llmroute.planning.local.model_cache import limited
 from llmroute.routing.parameters import adaptation, fitted, refused

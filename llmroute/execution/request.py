@@ -1,13 +1,10 @@
-"""A planned request: its labels, its clock, and the context that its attempts share."""
+"""A planned request: its labels, and the context that its attempts share."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.errors import DeadlineError
 from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS
-from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +12,7 @@ if TYPE_CHECKING:
     from llmroute.config import Timeouts
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.execution.clock import Clock
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.planning.local.local_models import LocalModels
@@ -29,29 +27,6 @@ class Labels(NamedTuple):
     task: str | None = None
     workspace: str | None = None
     execution: str | None = None
-
-
-class Clock:
-    """Clock of one request, in seconds; excludes the time that the request spent in a queue."""
-
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._left_out_s = 0.0
-        self.started_s = monotonic()
-
-    def __call__(self) -> float:
-        """Return seconds since an arbitrary moment."""
-        return self._monotonic() - self._left_out_s
-
-    def leave_out(self, seconds: float) -> None:
-        """Exclude seconds that have just passed."""
-        self._left_out_s += seconds
-
-
-def deadline_error(within_s: float) -> DeadlineError:
-    """Return the error of a request that timed out before anything was sent."""
-    hint = OptionText("allow more with ", Remedy("timeout_s"))
-    return DeadlineError(f"nothing could be sent within {within_s:g} s", hint=hint, option="timeout_s")
 
 
 class RequestContext(NamedTuple):

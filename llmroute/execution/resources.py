@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from llmroute.execution.accounting.group_commit import GroupCommitWriter
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
-    from llmroute.execution.per_loop import PerLoop
-    from llmroute.execution.threads import Threads
+    from llmroute.execution.concurrency.per_loop import PerLoop
+    from llmroute.execution.concurrency.threads import Threads
     from llmroute.ledger.port import LedgerPort
     from llmroute.transport.async_client import AsyncSender
     from llmroute.transport.client import Sender
@@ -101,7 +101,7 @@ class Resources:
         """Return the threads for what would block an event loop."""
         with self._lock:
             if self._threads is None:
-                from llmroute.execution.threads import Threads
+                from llmroute.execution.concurrency.threads import Threads
 
                 self._threads = Threads()
             return self._threads
@@ -110,7 +110,7 @@ class Resources:
         """Return the sender of asynchronous callers in the running loop."""
         with self._lock:
             if self._async_senders is None:
-                from llmroute.execution.per_loop import PerLoop
+                from llmroute.execution.concurrency.per_loop import PerLoop
                 from llmroute.transport.async_client import AsyncSender
 
                 self._async_senders = PerLoop(lambda: AsyncSender(self._async_http_client), AsyncSender.close)
@@ -121,7 +121,7 @@ class Resources:
         with self._lock:
             if self._async_writers is None:
                 from llmroute.execution.accounting.group_commit import GroupCommitWriter
-                from llmroute.execution.per_loop import PerLoop
+                from llmroute.execution.concurrency.per_loop import PerLoop
 
                 threads = self.threads()
                 self._async_writers = PerLoop(lambda: GroupCommitWriter(self._writer, threads))
@@ -181,6 +181,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _waiting_loop() -> asyncio.AbstractEventLoop | None:
-    from llmroute.execution.threads import waiting_loop
+    from llmroute.execution.concurrency.threads import waiting_loop
 
     return waiting_loop.get()

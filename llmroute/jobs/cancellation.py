@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RequestError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.collecting.collection import Collection
 from llmroute.jobs.vendor import is_certain
+from llmroute.request.ids import now_ms
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:

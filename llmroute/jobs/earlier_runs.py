@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import RequestError
-from llmroute.execution.prepare import begun_ms, new_id, now_ms
 from llmroute.jobs.run_settings import MOST_WITHIN_S
 from llmroute.jobs.submitting.intake import Run
+from llmroute.request.ids import begun_ms, new_id, now_ms
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:

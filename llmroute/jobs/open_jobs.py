@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.collecting.collection import Collection
+from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

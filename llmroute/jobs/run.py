@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.bulk.plan_cache import PlanCache
 from llmroute.errors import BudgetExceededError
-from llmroute.execution.prepare import now_ms, rendered
+from llmroute.execution.prepare import rendered
 from llmroute.jobs.earlier_runs import beginning
 from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.polling import Interval
@@ -16,6 +16,7 @@ from llmroute.jobs.submitting.drafts import draft
 from llmroute.jobs.submitting.intake import Intake, Run
 from llmroute.jobs.submitting.submitter import Submitter
 from llmroute.jobs.tracking import Tracking
+from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, TransientError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.polling import poll
 from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
 from llmroute.jobs.vendor import is_certain
+from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.reports import Span, UncertainCosts
     from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
@@ -86,6 +85,33 @@ class Correction(NamedTuple):
     old_picousd: int | None
     new_picousd: int
     was_fact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The span of a report: both ends are on bucket boundaries, and a workspace of None is all of them."""
+
+    since_ms: int | None
+    until_ms: int
+    workspace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How many attempts, their counted cost, and the most that they can have cost, in pico-USD."""
+
+    call_count: int = 0
+    cost_picousd: int = 0
+    most_picousd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UncertainCosts:
+    """Uncertain costs by `attempt_row.CostBasis`, without pruned rows and those of older versions."""
+
+    estimated: Part = Part()
+    at_most: Part = Part()
+    at_least: Part = Part()
 
 
 class Counts(Protocol):

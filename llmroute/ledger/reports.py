@@ -7,6 +7,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.port import Span
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -21,15 +22,6 @@ DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "s
 # The execution and the tier of pruned rows are unknown.
 PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The span of a report: both ends are on bucket boundaries, and a workspace of None is all of them."""
-
-    since_ms: int | None
-    until_ms: int
-    workspace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +64,6 @@ class Line:
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """How many attempts, their counted cost, and the most that they can have cost, in pico-USD."""
-
-    call_count: int = 0
-    cost_picousd: int = 0
-    most_picousd: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UncertainCosts:
-    """Uncertain costs by `attempt_row.CostBasis`, without pruned rows and those of older versions."""
-
-    estimated: Part = Part()
-    at_most: Part = Part()
-    at_least: Part = Part()
 
 
 # The counters, in the order of the fields of a Line.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from llmroute.bulk.plan_cache import PlanCache
 from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.clock import Clock
+from llmroute.execution.concurrency.per_loop import PerLoop
 from llmroute.execution.drivers import drive_async
-from llmroute.execution.per_loop import PerLoop
 from llmroute.execution.prepare import rendered, require_call
-from llmroute.execution.request import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

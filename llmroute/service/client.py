@@ -10,7 +10,7 @@ from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import SharedBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.drivers import drive
-from llmroute.execution.prepare import RequestFactory, new_id, now_ms
+from llmroute.execution.prepare import RequestFactory
 from llmroute.execution.resources import Resources
 from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S, RunSettings
 from llmroute.planning import settings
@@ -19,6 +19,7 @@ from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.planning.skipped_models import first_choice_note
 from llmroute.request.fields import check_range
+from llmroute.request.ids import new_id, now_ms
 from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd
 from llmroute.request.rendered import render
 from llmroute.routing.token_estimate import measure

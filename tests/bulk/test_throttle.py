@@ -11,12 +11,12 @@ import pytest
 
 from llmroute.bulk.limiter import ConcurrencyLimiter
 from llmroute.bulk.throttle import ThrottledWriter
-from llmroute.execution.accounting.budget import RequestBudget, SharedBudget
+from llmroute.execution.accounting.budget import Admission, RequestBudget, SharedBudget
 from llmroute.execution.accounting.group_commit import GroupCommitWriter
-from llmroute.execution.accounting.ledger_writer import Admission, LedgerWriter
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.clock import Clock
+from llmroute.execution.concurrency.threads import Threads
 from llmroute.execution.operations import Begin, Settle
-from llmroute.execution.request import Clock
-from llmroute.execution.threads import Threads
 from llmroute.ledger_location import LedgerLocation
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import row, settled

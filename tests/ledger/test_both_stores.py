@@ -12,8 +12,8 @@ from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError, 
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import AttemptFilter, Pending, Settled
-from llmroute.ledger.reports import Span, grouped
+from llmroute.ledger.port import AttemptFilter, Pending, Settled, Span
+from llmroute.ledger.reports import grouped
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
 from llmroute.routing.fallback import RULES

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from llmroute.ledger.reports import Line, Part
+    from llmroute.ledger.port import Part
+    from llmroute.ledger.reports import Line
     from llmroute.service.costs.comparison import ChartData, Comparison, PreviousPeriod, WhatIf
     from llmroute.service.costs.report import CostReport
 

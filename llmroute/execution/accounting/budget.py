@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.budgets import dollars
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.stats import ProbeClaim
     from llmroute.worst_case import WorstCase
 
 # More than any budget: what a candidate without a price is refused with, so that any priced one may follow.
@@ -77,6 +78,19 @@ class RequestBudget:
 
 def _came_to(row: AttemptRow) -> int:
     return (row.reserved_picousd if row.cost_picousd is None else row.cost_picousd) or 0
+
+
+class Admission(NamedTuple):
+    """The conditions under which an attempt begins: its budget, and its claim to probe half-open circuits.
+
+    A `retry` takes a retry token.  With `whole` the completion limit is not reduced because of what others hold.
+    """
+
+    worst: WorstCase | None
+    budget: RequestBudget
+    prober: ProbeClaim | None = None
+    retry: bool = False
+    whole: bool = False
 
 
 class Reservation:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmroute.execution.accounting.ledger_writer import LedgerOutcome, LedgerWriter
+    from llmroute.execution.concurrency.threads import Threads
     from llmroute.execution.operations import Begin, Settle
-    from llmroute.execution.threads import Threads
 
 # How long a thread waits for the ledger before the group is formed anew.
 ROUND_S = 0.1

@@ -19,25 +19,10 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
-    from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
-    from llmroute.ledger.stats import ProbeClaim, StatsSnapshot
+    from llmroute.ledger.stats import StatsSnapshot
     from llmroute.ledger_location import LedgerLocation
-    from llmroute.worst_case import WorstCase
-
-
-class Admission(NamedTuple):
-    """The conditions under which an attempt begins: its budget, and its claim to probe half-open circuits.
-
-    A `retry` takes a retry token.  With `whole` the completion limit is not reduced because of what others hold.
-    """
-
-    worst: WorstCase | None
-    budget: RequestBudget
-    prober: ProbeClaim | None = None
-    retry: bool = False
-    whole: bool = False
 
 
 # How long reading statistics may wait for locks: a request can do without them.

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
 from llmroute.ledger.jobs import number_of
+from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

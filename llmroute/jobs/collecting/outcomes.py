@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmroute.execution.accounting.recorder import fill, record_of
 from llmroute.execution.accounting.settlement import UNSENT, Sent, settle
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
-from llmroute.execution.prepare import now_ms
 from llmroute.ledger.jobs import LineEnd
 from llmroute.planning.usage_cost import price_from_json, usd
+from llmroute.request.ids import now_ms
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service, Usage
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget, Reservation
-from llmroute.execution.prepare import now_ms
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.jobs import JobLine
 from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json
 from llmroute.registry.pricing import price_of_service
+from llmroute.request.ids import now_ms
 from llmroute.routing.parameters import fitted, refused
 from llmroute.types import BATCH, Service
 

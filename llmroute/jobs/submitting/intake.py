@@ -6,12 +6,12 @@ import os
 from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
-from llmroute.execution.prepare import new_id, now_ms
 from llmroute.jobs.private_file import new_file
 from llmroute.jobs.submitting.drafts import job_line, pending_row
 from llmroute.ledger.jobs import Job, NewLine, custom_id
 from llmroute.ledger.port import Pending
 from llmroute.planning.usage_cost import price_as_json
+from llmroute.request.ids import new_id, now_ms
 
 if TYPE_CHECKING:
     from llmroute.errors import BudgetExceededError

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.vendor import is_certain
 from llmroute.ledger.jobs import number_of
+from llmroute.request.ids import now_ms
 from llmroute.types import Upload
 
 if TYPE_CHECKING:

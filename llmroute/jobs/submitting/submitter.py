@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RateLimitError, TransientError
-from llmroute.execution.prepare import now_ms
 from llmroute.jobs.submitting.submission import Submission
 from llmroute.jobs.vendor import is_certain
+from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from llmroute.jobs.open_jobs import OpenJobs

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from llmroute.ledger.budgets import BudgetStatus, Cap
-    from llmroute.ledger.port import AttemptFilter
-    from llmroute.ledger.reports import Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, Span, UncertainCosts
 
 
 class PostgresSnapshot:

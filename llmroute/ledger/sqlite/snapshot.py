@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
-    from llmroute.ledger.port import AttemptFilter
-    from llmroute.ledger.reports import Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, Span, UncertainCosts
 
 
 class SQLiteSnapshot:

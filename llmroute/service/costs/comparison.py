@@ -122,7 +122,8 @@ def previous_period(reading: LedgerSnapshot | None, report: CostReport, now: dat
 
 def _days(reading: LedgerSnapshot | None, report: CostReport, now: datetime, most_days: int) -> list[tuple[date, Line]]:
     """Return the last days of the span, those without attempts too; the first is that of the first attempt, if open."""
-    from llmroute.ledger.reports import Line, Span, grouped
+    from llmroute.ledger.port import Span
+    from llmroute.ledger.reports import Line, grouped
 
     local = clock_of(now)
     last = local(milliseconds(report.until) - 1)

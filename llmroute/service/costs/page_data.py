@@ -15,8 +15,8 @@ from llmroute.types import PICO_PER_USD, Usage
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.ledger.port import LedgerSnapshot
-    from llmroute.ledger.reports import Line, Span
+    from llmroute.ledger.port import LedgerSnapshot, Span
+    from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
     from llmroute.service.costs.report import CostQuery
     from llmroute.types import Price

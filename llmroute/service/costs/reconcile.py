@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.periods import milliseconds
-from llmroute.ledger.port import AttemptFilter
-from llmroute.ledger.reports import COUNTERS, Span
+from llmroute.ledger.port import AttemptFilter, Span
+from llmroute.ledger.reports import COUNTERS
 from llmroute.providers import PROVIDERS
 from llmroute.providers.usage_reports.report import REPORTING
 from llmroute.service.costs.explain import MEANINGS, ZERO, Billed, Booked, Kind, Rates, explain

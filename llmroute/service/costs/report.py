@@ -24,8 +24,8 @@ from llmroute.service.ledger_opening import ledger_to_read, snapshot
 
 if TYPE_CHECKING:
     from llmroute.config import Config
-    from llmroute.ledger.port import LedgerSnapshot
-    from llmroute.ledger.reports import Line, Span, UncertainCosts
+    from llmroute.ledger.port import LedgerSnapshot, Span, UncertainCosts
+    from llmroute.ledger.reports import Line
 
 __all__ = ["REPORTED_PERIODS", "CostQuery", "CostReport", "bill"]
 
@@ -85,7 +85,8 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
 
 def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: ReportedSpan, now: datetime) -> CostReport:
     """As `bill`, from an open snapshot; None is a ledger without attempts."""
-    from llmroute.ledger.reports import UncertainCosts, by_model, grouped, total
+    from llmroute.ledger.port import UncertainCosts
+    from llmroute.ledger.reports import by_model, grouped, total
 
     period, since, until = ends
     lines: list[Line] = []
@@ -102,7 +103,7 @@ def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: Reporte
 
 def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
     """Return the span of a report in milliseconds; `all` includes attempts that started while the clock was ahead."""
-    from llmroute.ledger.reports import Span
+    from llmroute.ledger.port import Span
 
     period, since, until = ends
     until_ms = END_OF_TIME_MS if period == "all" else milliseconds(until)

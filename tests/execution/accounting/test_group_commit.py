@@ -13,12 +13,12 @@ import pytest
 
 from llmroute.config import Limit
 from llmroute.errors import BudgetExceededError
-from llmroute.execution.accounting.budget import RequestBudget
+from llmroute.execution.accounting.budget import Admission, RequestBudget
 from llmroute.execution.accounting.group_commit import GroupCommitWriter
-from llmroute.execution.accounting.ledger_writer import Admission, LedgerWriter
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.clock import Clock
+from llmroute.execution.concurrency.threads import Threads
 from llmroute.execution.operations import Begin, Settle
-from llmroute.execution.request import Clock
-from llmroute.execution.threads import Threads
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import LedgerLocation

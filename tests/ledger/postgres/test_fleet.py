@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
-from llmroute.execution.accounting.budget import RequestBudget
-from llmroute.execution.accounting.ledger_writer import Admission, LedgerWriter
+from llmroute.execution.accounting.budget import Admission, RequestBudget
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin
-from llmroute.execution.request import Clock
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.shared_caps import set_cap

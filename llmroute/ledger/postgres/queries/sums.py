@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.budgets import BudgetStatus
+from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.schema.tables import COUNTERS as STORED
 from llmroute.ledger.postgres.schema.tables import ROLLUP_KEY
-from llmroute.ledger.reports import COUNTERS, PRUNED, Part, UncertainCosts
+from llmroute.ledger.reports import COUNTERS, PRUNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.reports import Span
+    from llmroute.ledger.port import Span
 
 _FAILED = "CASE WHEN status = 'ok' THEN 0 ELSE call_count END"
 _SUMS = ", ".join(f"sum({_FAILED if name == 'failed_count' else name})" for name in COUNTERS)

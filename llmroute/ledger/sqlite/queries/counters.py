@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from llmroute.ledger.reports import Span
+    from llmroute.ledger.port import Span
 
 # Of the counters of a report the only one that is no column.
 _FAILED = "iif(status = 'ok', 0, call_count)"

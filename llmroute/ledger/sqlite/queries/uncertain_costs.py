@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.reports import Part, UncertainCosts
+from llmroute.ledger.port import Part, UncertainCosts
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmroute.ledger.reports import Span
+    from llmroute.ledger.port import Span
 
 # Where the usage was reported, only the price is uncertain, and the highest known price was taken.
 _UNCERTAIN = """

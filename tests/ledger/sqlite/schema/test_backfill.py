@@ -9,9 +9,9 @@ import pytest
 
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
 from llmroute.ledger.buckets import NEVER_DAY
-from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.reports import DIMENSIONS as ALL
-from llmroute.ledger.reports import Line, Span, grouped
+from llmroute.ledger.reports import Line, grouped
 from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import prune
