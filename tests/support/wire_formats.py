@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.fault_server import chunk, chunked_head, reply, serving
 
@@ -192,6 +194,9 @@ class Town:
 def town(behave: Callable[[str, dict[str, Any]], Script]) -> Iterator[Town]:
     """Run the five."""
     with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        # A busy machine must not make the local server count as not running.
+        patch.setattr("llmroute.planning.local.local_models.PROBE_TIMEOUT_S", 20.0)
         made = Town(behave)
         for name in FORMATS:
             made.servers[name] = stack.enter_context(serving(made.serve(name)))

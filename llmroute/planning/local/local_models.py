@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest, ModelConfig
 
 LOCAL_SERVER = "ollama"
-# It answers from memory; one that takes longer is not up.
-PROBE_TIMEOUT_S = 0.5
+# A server on this machine accepts at once.  It answers from memory, but a machine that runs a model may be busy.
+CONNECT_TIMEOUT_S = 0.5
+PROBE_TIMEOUT_S = 2.5
 # How long an answer holds: models come and go, but not from one request of a server to the next.
 FRESH_S = 5.0
 MOST_ASKING_S = 2.0
@@ -154,12 +155,13 @@ class LocalModels:
         return provider.parse_show(body, exchange.status, exchange.headers)
 
     def _within_s(self) -> float:
-        usual_s: float = getattr(self._limit, "seconds", 2 * PROBE_TIMEOUT_S)
-        return min(2 * PROBE_TIMEOUT_S, usual_s)
+        request_s: float = getattr(self._limit, "seconds", PROBE_TIMEOUT_S)
+        return min(PROBE_TIMEOUT_S, request_s)
 
     def _answer_to(self, request: HTTPRequest, within_s: float) -> tuple[BlockingExchange, bytes]:
         until_s = self._monotonic() + within_s
-        with self._sender().open(request, connect_s=within_s / 2, answer_s=within_s / 2) as exchange:
+        connect_s = min(CONNECT_TIMEOUT_S, within_s / 2)
+        with self._sender().open(request, connect_s=connect_s, answer_s=within_s - connect_s) as exchange:
             return exchange, exchange.read_all(lambda: max(until_s - self._monotonic(), 0.001))
 
     def _known(self) -> PulledModels:
@@ -181,9 +183,8 @@ class LocalModels:
     def _ask(self) -> PulledModels:
         within_s = self._within_s()
         # Silence in less than the usual time is no answer to others.
-        nothing = PulledModels(
-            None, frozenset(), self._monotonic() if within_s == 2 * PROBE_TIMEOUT_S else -FRESH_S, {}
-        )
+        asked_at_s = self._monotonic() if within_s == PROBE_TIMEOUT_S else -FRESH_S
+        nothing = PulledModels(None, frozenset(), asked_at_s, {})
         try:
             provider = self._connect()
             exchange, body = self._answer_to(provider.render_models(), within_s)
