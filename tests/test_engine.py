@@ -140,7 +140,7 @@ def test_an_engine_that_is_not_installed_says_what_to_run(monkeypatch: pytest.Mo
 
 
 def test_a_model_file_that_the_user_named_and_that_is_none_is_not_mended_by_packages(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailableError, match="is no file") as caught:
+    with pytest.raises(EngineUnavailableError, match="is not a file") as caught:
         builtin.connect(Endpoint(weights=tmp_path / "none.gguf"))
     assert caught.value.hint == builtin.NAME_A_FILE
     ran = run("gen", "hi", home=tmp_path, LLMROUTE_LOCAL_MODEL=str(tmp_path / "none.gguf"), OLLAMA_HOST="127.0.0.1:9")

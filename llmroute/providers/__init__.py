@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class ProviderSpec(NamedTuple):
-    """One provider: the module that speaks its language, what it needs, and its tiers.
+    """One provider: its module, its requirements and its service tiers.
 
-    `service_tiers` says that a request may choose one, `batches` that it has a batch API.
+    `service_tiers` means that a request may choose a tier, `batches` that there is a batch API.
     """
 
     module: str
@@ -46,10 +46,10 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Endpoint(NamedTuple):
-    """Where a provider is called and with what; `base_url` None is the provider's own address.
+    """The address and credentials of a provider; `base_url` None is the provider's own address.
 
-    `weights` is the model file that the user names for the embedded engine, `config_dir` where else to look for one.
-    `redaction` hides the secrets of all providers: one may echo what is another's.
+    `weights` is the model file that the user set for the embedded engine, `config_dir` the other folder to search for
+    one. `redaction` hides the secrets of all providers, because one may echo another's.
     """
 
     api_key: str | None = None
@@ -60,21 +60,21 @@ class Endpoint(NamedTuple):
     redaction: Redaction = Redaction()
 
     def __repr__(self) -> str:
-        """Tell everything but the key, and a token in the address."""
+        """Show every field except the key and a token in the address."""
         address = None if self.base_url is None else shown(self.base_url)
         return f"Endpoint(base_url={address!r}, organization={self.organization!r}, weights={self.weights!r})"
 
     @property
     def secrets(self) -> Redaction:
-        """What hides this endpoint's secrets, and those of the others."""
+        """The redaction of this endpoint's secrets and those of the others."""
         return Redaction.of((self.api_key, *self.redaction.secrets), (self.base_url,))
 
 
 class ListedModel(NamedTuple):
-    """What a provider's own list says of a model that this key can call.  Dates are ISO, prices USD per Mtok.
+    """A model in a provider's own list, callable with this key.  Dates are ISO, prices USD per Mtok.
 
-    `own_window` is the window that the model's own settings ask for, `digest` changes whenever the model does.
-    `local` is False for a model that a server on this machine passes on to another; None where nothing was said.
+    `own_window` is the window in the model's own settings; `digest` changes whenever the model does. `local` is False
+    for a model that a server on this machine forwards to another machine; None is unknown.
     """
 
     api_name: str
@@ -100,31 +100,31 @@ class ModelPage(NamedTuple):
 
 
 class StreamReader(Protocol):
-    """Reads one streamed answer from bytes as they come, however they are cut."""
+    """Reads one streamed answer from bytes, in chunks of any size."""
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return what they completed.
+        """Process the next bytes; return the chunks that they complete.
 
         Raises:
-            AttemptError: the provider reported an error inside the stream, or sent what cannot be read.
+            AttemptError: the provider reported an error inside the stream, or the stream is malformed.
         """
 
     def finish(self) -> Completion:
-        """Say that the bytes have ended; return the whole answer.
+        """Process the end of the bytes; return the whole answer.
 
-        The chunks are the beginning of its text, not always all of it: a last line without its end is read here.
+        Its text may be longer than that of the chunks: a last line without a line end is read here.
 
         Raises:
-            BadOutputError: the stream ended without its terminator or finish reason, or said nothing.
+            BadOutputError: the stream ended without its terminator or finish reason, or without content.
         """
 
     @property
     def done(self) -> bool:
-        """Whether the terminator has been read: what follows does not matter."""
+        """Whether the terminator has been read; bytes after it are ignored."""
 
     @property
     def so_far(self) -> Completion:
-        """What is known of the answer at this point: for an attempt that was cut."""
+        """The answer so far: for an attempt that was interrupted."""
 
 
 class Provider(Protocol):
@@ -132,7 +132,7 @@ class Provider(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where it is called, without a trailing slash."""
+        """The base URL, without a trailing slash."""
 
     @property
     def local(self) -> bool:
@@ -140,39 +140,39 @@ class Provider(Protocol):
 
     @property
     def unreachable_hint(self) -> str | None:
-        """What to do when nothing answers there; None where there is nothing to be said."""
+        """A hint for when the address does not respond, or None."""
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
         """Render the request for an answer, streamed when `prompt.streaming`."""
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
-        """Read a whole answer; `sent` is the request it answers, against which a provider may check it.
+        """Parse a whole answer to the request `sent`, against which a provider may check it.
 
         Raises:
-            AttemptError: the body is not an answer, is empty, or holds an error in spite of its status.
+            AttemptError: the body is not an answer, is empty, or has an error despite its status.
         """
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamReader:
-        """Start to read a streamed answer to `sent`."""
+        """Return a reader of a streamed answer to `sent`."""
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-        """Say what an answer with an error status means.  `headers` have lower-case names."""
+        """Parse a response with an error status. `headers` have lower-case names."""
 
     def render_models(self) -> HTTPRequest:
         """Render the free request that lists models: the health probe and `models --live`."""
 
     def parse_models(self, body: bytes) -> ModelPage:
-        """Read a page of the provider's model list.
+        """Parse a page of the provider's model list.
 
         Raises:
-            BadOutputError: the body is no model list.
+            BadOutputError: the body is not a model list.
         """
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:
-        """Render the request that must precede a call to learn the model's own limits; None where none must."""
+        """Render the request for the model's own limits, which precedes a call; None where there is no such request."""
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:
-        """Read the answer to `render_show`, with nothing in it where the server does not know such a request.
+        """Parse the response to `render_show`; empty where the server does not support the request.
 
         Raises:
             AttemptError: the server does not have the model, or failed.

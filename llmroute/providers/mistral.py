@@ -1,4 +1,4 @@
-"""Mistral: the chat-completions format, and not one key more than its description names."""
+"""Mistral: the chat-completions format with only the documented keys, because it rejects others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _parse_model(row: dict[str, Any]) -> ListedModel | None:
         name,
         aliases=tuple(alias for alias in lenient_json.items(row.get("aliases")) if isinstance(alias, str)),
         context_window=lenient_json.positive(row.get("max_context_length")),
-        capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if can.get(theirs) is True)
+        capabilities=frozenset(name for vendor_name, name in CAPABILITIES.items() if can.get(vendor_name) is True)
         if can
         else None,
         deprecated_on=lenient_json.date(row.get("deprecation")),

@@ -1,4 +1,4 @@
-"""Ollama's own API: /api/chat, whose answers are one JSON object or one on each line."""
+"""Ollama's own API: /api/chat, whose responses are one JSON object or one per line."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 _NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
 _NUM_CTX = re.compile(r"^\s*(?:PARAMETER\s+)?num_ctx\s+\"?(\d{1,10})\b", re.MULTILINE | re.IGNORECASE)
 _NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
-# The server compiles a schema for any model that completes.
+# The server supports schemas for any completion model.
 CAPABILITIES = {"completion": "json", "tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
 RULES = (
-    # A prompt was cut until nothing of the user's was left of it.
+    # The server truncated the prompt until no user message remained.
     ErrorRule(ContextLengthError, words=r"no user query", only=(400, 500)),
     ErrorRule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
 )
 
 
 class Ollama:
-    """Ollama at one endpoint: this machine's, another's, or the cloud's."""
+    """Ollama at one endpoint: on this machine, on another, or in the cloud."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._api_key = endpoint.api_key
@@ -56,7 +56,7 @@ class Ollama:
         )
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
-        """Render the request for an answer, with a window that the prompt and the answer fit into."""
+        """Render the request for an answer, with a window large enough for prompt and answer."""
         prompt, form = with_form(prompt, model)
         messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
         messages += with_images(prompt)
@@ -75,43 +75,43 @@ class Ollama:
         return self._post("/api/chat", body | {"options": options})._replace(window=options["num_ctx"])
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:
-        """Read a whole answer; `sent`, where given, tells whether the prompt was cut."""
-        told = lenient_json.mapping(self._faults.read_answer(body))
-        if not {"message", "response", "done"} & told.keys():
+        """Parse a whole answer; with `sent`, check whether the prompt was truncated."""
+        payload = lenient_json.mapping(self._faults.read_answer(body))
+        if not {"message", "response", "done"} & payload.keys():
             raise self._faults.unreadable("the answer has no message")
-        completion = parse_answer(told)
+        completion = parse_answer(payload)
         return with_cut(completion, sent)
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:
-        """Start to read a streamed answer; `sent`, where given, tells whether the prompt was cut."""
+        """Return a reader of a streamed answer; with `sent`, check whether the prompt was truncated."""
         return StreamOrWholeReader(
             LineReader(self._faults, sent), lambda body: self.parse_completion(body, sent), no_line
         )
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-        """Say what an answer with an error status means; a model that is not pulled comes with the command."""
+        """Parse a response with an error status; the hint for a model that is not pulled is the command."""
         error = self._faults.from_response(status, headers, body)
         named = _NOT_FOUND.search(error.message)
         if isinstance(error, ModelGoneError) and named:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
         if isinstance(error, AuthenticationError):
-            error.hint = "sign in with `ollama signin`, if the model is one of Ollama's cloud"
+            error.hint = "sign in with `ollama signin` if the model runs in Ollama's cloud"
         if "system memory" in error.message:
-            error.hint = "choose a smaller model, or one that is quantised further"
+            error.hint = "choose a smaller model, or one that is quantized further"
         if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
             error.code = "think"
         return error
 
     def render_models(self) -> HTTPRequest:
-        """Render the free request that lists the models which are pulled."""
+        """Render the free request that lists the pulled models."""
         return HTTPRequest("GET", self.base_url + "/api/tags", self._headers())
 
     def parse_models(self, body: bytes) -> ModelPage:
-        """Read the list of models; one that Ollama passes on to its cloud says so."""
-        told = lenient_json.mapping(self._faults.read_answer(body, "the model list"))
-        if "models" not in told:
-            raise self._faults.unreadable("the answer is no model list")
-        models = [_parse_model(row) for row in lenient_json.objects(told["models"])]
+        """Parse the list of models, with the mark of those that Ollama forwards to its cloud."""
+        payload = lenient_json.mapping(self._faults.read_answer(body, "the model list"))
+        if "models" not in payload:
+            raise self._faults.unreadable("the response is not a model list")
+        models = [_parse_model(row) for row in lenient_json.objects(payload["models"])]
         return ModelPage(tuple(model for model in models if model.api_name))
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:
@@ -119,25 +119,25 @@ class Ollama:
         return self._post("/api/show", {"model": model.api_name})
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:
-        """Read the model's own limits; a server that does not know the question, as some proxies, tells none."""
+        """Parse the model's own limits; empty where the server, such as a proxy, does not support the request."""
         if status != 200:  # noqa: PLR2004
             return self._without_show(status, headers, body)
         try:
-            told = lenient_json.mapping(lenient_json.read(body))
+            payload = lenient_json.mapping(lenient_json.read(body))
         except ValueError:
             return ListedModel("")
-        if told.get("error"):
-            raise self._faults.in_band(told)
-        facts = lenient_json.mapping(told.get("model_info"))
+        if payload.get("error"):
+            raise self._faults.in_band(payload)
+        facts = lenient_json.mapping(payload.get("model_info"))
         family = lenient_json.text(facts.get("general.architecture"))
         keys = [f"{family}.context_length", *(key for key in facts if key.endswith(".context_length"))]
         windows = (lenient_json.positive(facts.get(key)) for key in keys)
-        can = told.get("capabilities")
+        can = payload.get("capabilities")
         return ListedModel(
             "",
             context_window=next((window for window in windows if window), None),
-            own_window=_own_window(told),
-            capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in can)
+            own_window=_own_window(payload),
+            capabilities=frozenset(name for vendor_name, name in CAPABILITIES.items() if vendor_name in can)
             if isinstance(can, list)
             else None,
         )
@@ -154,7 +154,7 @@ class Ollama:
         return self._post("/api/pull", {"model": api_name, "stream": True})
 
     def open_pull(self) -> PullReader:
-        """Start to read how the pull goes on."""
+        """Return a reader of the progress of the pull."""
         from llmroute.providers.wire.ollama_pull import PullReader
 
         return PullReader(self._faults)
@@ -172,9 +172,9 @@ def connect(endpoint: Endpoint) -> Ollama:
     return Ollama(endpoint)
 
 
-def _own_window(told: dict[str, Any]) -> int | None:
+def _own_window(payload: dict[str, Any]) -> int | None:
     """Return the `num_ctx` of the model's own settings."""
-    for settings in (told.get("parameters"), told.get("modelfile")):
+    for settings in (payload.get("parameters"), payload.get("modelfile")):
         if found := _NUM_CTX.search(lenient_json.text(settings)):
             return lenient_json.positive(int(found[1]))
     return None

@@ -1,4 +1,4 @@
-"""OpenAI: the chat-completions format at its source."""
+"""OpenAI: the chat-completions format."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _parse_model(row: dict[str, Any]) -> ListedModel | None:
     return ListedModel(name, retires_on=lenient_json.date(row.get("shutdown_date"))) if name else None
 
 
-# Every model there takes max_completion_tokens, and the newer ones refuse max_tokens; what stands behind another
-# address may know only the older name, so the model's own holds there.
+# Every model there accepts max_completion_tokens, and the newer ones reject max_tokens; a server behind another address
+# may accept only the older name, so there the setting of the model decides.
 DIALECT = Dialect(
     name="openai",
     base_url="https://api.openai.com/v1",
@@ -34,5 +34,5 @@ DIALECT = Dialect(
 
 
 def connect(endpoint: Endpoint) -> ChatCompletions:
-    """Return OpenAI, or what speaks its language, at `endpoint`."""
+    """Return OpenAI, or a compatible server, at `endpoint`."""
     return ChatCompletions(DIALECT, endpoint)

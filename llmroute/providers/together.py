@@ -24,14 +24,14 @@ _NEEDED = {"CAPABILITY_CHAT", "PRODUCT_SERVERLESS"}
 
 
 def _parse_model(row: dict[str, Any]) -> ListedModel | None:
-    """Read a row of /v1/models, or one of the catalogue that together 3.1.1 knows (types/supported_model.py)."""
+    """Parse a row of /v1/models, or one of the catalogue in together 3.1.1 (types/supported_model.py)."""
     pricing = lenient_json.mapping(row.get("pricing"))
     if "displayType" in row:
         name = lenient_json.text(row.get("name"))
         chats = {*_words(row, "capabilities"), *_words(row, "products")} >= _NEEDED
         length = re.fullmatch(r"\d{1,9}", lenient_json.text(row.get("contextLength")))
         window = lenient_json.positive(int(length[0])) if length else None
-        can = frozenset(ours for theirs, ours in FEATURES.items() if theirs in _words(row, "features"))
+        can = frozenset(name for vendor_name, name in FEATURES.items() if vendor_name in _words(row, "features"))
     else:
         name, chats = lenient_json.text(row.get("id")), row.get("type") == "chat"
         window, can = lenient_json.positive(row.get("context_length")), None
@@ -55,7 +55,7 @@ DIALECT = Dialect(
     "https://api.together.ai/v1",
     parse_model=_parse_model,
     think_tags=True,
-    # 403 is what Together says to prompt and answer that do not fit the window; a key that is not allowed gets 401.
+    # Together returns 403 when prompt and answer exceed the window; a rejected key gets 401.
     rules=(ErrorRule(ContextLengthError, codes="invalid_request_error", words=r"tokens\b", only=(403,)),),
 )
 

@@ -1,4 +1,4 @@
-"""HTTP to and from providers, on httpx: a blocking and an asynchronous sender over the same requests.
+"""HTTP to and from providers, on httpx: a blocking and an asynchronous sender for the same requests.
 
-No retries, no redirects: what to do next is decided by the caller.  The only importer of httpx.
+No retries, no redirects: the caller decides the next step.  The only importer of httpx.
 """

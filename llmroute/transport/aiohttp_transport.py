@@ -1,4 +1,4 @@
-"""The transport of httpx on aiohttp, where `llmroute[aiohttp]` is installed."""
+"""An httpx transport on aiohttp, used where `llmroute[aiohttp]` is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import aiohttp
 from httpx_aiohttp import AiohttpTransport
 
 from llmroute.transport.network.dns import found
-from llmroute.transport.network.send_progress import Progress, under_way
+from llmroute.transport.network.send_progress import Progress, in_flight
 from llmroute.urls import LOCALHOST, LOOPBACK_ADDRESSES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def new_transport(verify: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransp
 
 
 class _Resolver(aiohttp.abc.AbstractResolver):
-    """Finds names in threads that can be left behind; asks no resolver for `localhost`."""
+    """Resolves names in threads that can be abandoned; uses no resolver for `localhost`."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -57,19 +57,19 @@ class _Resolver(aiohttp.abc.AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Hold nothing that must be closed."""
+        """Do nothing: there is nothing to close."""
 
 
 class _CheckedConnector(aiohttp.TCPConnector):
-    """Drops a connection on which something arrived while it was idle, which would be read as the next answer."""
+    """Closes a connection that received bytes while idle; they would be read as the next response."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._used: WeakSet[Any] = WeakSet()
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
-        """Return a connection, from the pool or a new one, and tell the progress of the request that takes it."""
-        progress = under_way.get() or Progress()
+        """Return a pooled or new connection, and update the `Progress` of the request that uses it."""
+        progress = in_flight.get() or Progress()
         progress.connect()
         connection = await self._sound_connection(*args, **kwargs)
         progress.send()

@@ -11,11 +11,11 @@ import httpx
 from llmroute.errors import BadOutputError, BadRequestError
 from llmroute.transport.caller_client import CallerClient
 from llmroute.transport.client_pool import OwnClients, new_async_client
-from llmroute.transport.decoding import AsyncWatchedStream, BodyLimits, holds_unasked_bytes
+from llmroute.transport.decoding import AsyncWatchedStream, BodyLimits, has_surplus_bytes
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
-from llmroute.transport.log_text import cause, sending, told
+from llmroute.transport.log_text import cause, sending, with_host
 from llmroute.transport.network.loopback import watching
-from llmroute.transport.network.send_progress import Progress, under_way
+from llmroute.transport.network.send_progress import Progress, in_flight
 from llmroute.transport.requests import built, lower_case, without_body
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from llmroute.types import HTTPRequest
 
 
-# What a closed connection still gives comes at once.
+# A closed connection delivers its remaining bytes at once.
 _END_S = 0.1
 
 
 class AsyncSender:
     """Sends requests from one event loop.
 
-    `client` is the caller's own, which is used as it is and never closed; without one, clients are made as needed.
+    A `client` of the caller's is used unchanged and never closed; without one, clients are created as needed.
     """
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
@@ -53,29 +53,29 @@ class AsyncSender:
                 await client.aclose()
             lane = self._clients.enter(request.url)
         except faults() as fault:
-            raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
+            raise with_host(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
                 fault, request
             )
         try:
-            # A pool of our own has no limit, so that a wait for it is one for the addresses of a name.
+            # Our own pool has no limit, so a wait for it is a wait for name resolution.
             pool_s = connect_s if isinstance(self._clients, OwnClients) else None
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
             prepared.extensions["trace"] = watching(prepared.url, progress)
-            under_way.set(progress)
+            in_flight.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
                 progress.enter()
                 response = await _sent(lane.client, prepared)
         except BaseException as fault:
             lane.leave()
             if isinstance(fault, faults()):
-                raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
-                    fault, request
-                )
+                raise with_host(
+                    translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request
+                ) from cause(fault, request)
             raise
         return AsyncExchange(response, lane, request)
 
     async def close(self) -> None:
-        """Close every connection of our own; nothing can be sent after that."""
+        """Close the connections of our own clients; no request can be sent after that."""
         self._closed = True
         for client in self._clients.forget():
             await client.aclose()
@@ -106,7 +106,7 @@ class AsyncExchange:
         self._arriving = self._arrive()
 
     async def _arrive(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body."""
+        """Yield the chunks of the body."""
         response = self._response
         if without_body(response):
             return
@@ -115,7 +115,7 @@ class AsyncExchange:
         assert isinstance(stream, httpx.AsyncByteStream)
 
         async def end() -> None:
-            if holds_unasked_bytes(stream):
+            if has_surplus_bytes(stream):
                 await response.extensions["network_stream"].aclose()
 
         response.stream = AsyncWatchedStream(stream, bounds, end)
@@ -128,7 +128,9 @@ class AsyncExchange:
             async with asyncio.timeout(within_s):
                 return await anext(self._arriving, b"")
         except faults() as fault:
-            raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
+            raise with_host(translated(fault, within_s, within_s, sent=True), self._request) from cause(
+                fault, self._request
+            )
 
     async def close(self) -> None:
         """As `Exchange.close`."""
@@ -139,10 +141,10 @@ class AsyncExchange:
         await self._end_iterators()
 
     async def _end_iterators(self) -> None:
-        """Let each of httpx's iterators over a body that is left end by the error of a closed connection.
+        """End each of httpx's iterators over an abandoned body by the error of a closed connection.
 
-        They are nested, and closing the first leaves the others to the garbage collector, which asks the event loop to
-        close them when that may be about to end.
+        They are nested, and closing the first leaves the others to the garbage collector, which schedules their closing
+        on an event loop that may be about to end.
         """
         with suppress(*faults(), BadOutputError, TimeoutError):
             async with asyncio.timeout(_END_S):

@@ -1,4 +1,4 @@
-"""The caller's own client of httpx: used as it is, never closed, and within our rules on where keys may go."""
+"""An httpx client that the caller passed in: used unchanged, never closed, bound by our rules on where keys may go."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class CallerClient(Generic[Client]):
     """As `OwnClients`, with one client that is the caller's."""
 
     def __init__(self, client: Client, kind: type[Client]) -> None:
-        """Take the client.
+        """Use the client.
 
         Raises:
-            RequestError: it is not of that kind.
+            RequestError: it is of another type.
         """
         if not isinstance(client, kind):
             raise RequestError(f"the HTTP client is a {type(client).__name__}, where httpx.{kind.__name__} is needed")
@@ -32,9 +32,9 @@ class CallerClient(Generic[Client]):
         """Return the client for one exchange with an address.
 
         Raises:
-            httpx.InvalidURL: it is none.
+            httpx.InvalidURL: the address is not a URL.
             BadRequestError: the client is closed, or has connections that belong to the parent of this process.
-            UnreachableError: it would call this machine through a proxy on another one.
+            UnreachableError: it would send a request for this machine through a proxy on another one.
         """
         if self._client.is_closed:
             raise BadRequestError("the HTTP client that was given to the service is closed")
@@ -48,7 +48,7 @@ class CallerClient(Generic[Client]):
         return PooledClient(self._client)
 
     def idle(self) -> list[Client]:
-        """Return the clients to close for want of use: none."""
+        """Return the idle clients to close: none."""
         return []
 
     def forget(self) -> list[Client]:
@@ -57,7 +57,7 @@ class CallerClient(Generic[Client]):
 
 
 class _Processes:
-    """Which clients have sent something: a forked child that used their connections would get its parent's answers."""
+    """Records the clients in use: a forked child that used their connections would receive its parent's responses."""
 
     def __init__(self) -> None:
         self.used: WeakSet[httpx.Client | httpx.AsyncClient] = WeakSet()
@@ -65,7 +65,7 @@ class _Processes:
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
-        """Remember what was in use when this process was forked."""
+        """Record the clients that were in use when this process was forked."""
         self.inherited.update(self.used)
 
 
@@ -73,14 +73,14 @@ _processes = _Processes()
 
 
 def _refuse_detour(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> None:
-    """Let an address of this machine pass unless a proxy would see what is sent to it, in plain text.
+    """Check that no proxy would see, in plain text, a request to an address of this machine.
 
-    The one that is allowed is on this machine too, and was given to the client itself: one that the environment names
-    was not meant for this machine.  httpx has no public name for the proxy of an address; what has none of its private
-    ones is taken for no proxy.
+    A proxy is allowed if it is on this machine too and was given to the client itself: one that the environment names
+    was not meant for this machine.  httpx has no public attribute for the proxy of an address; a transport without its
+    private ones counts as no proxy.
 
     Raises:
-        UnreachableError: it would.
+        UnreachableError: a proxy would see it.
     """
     if not is_loopback_host(url.host):
         return
@@ -106,7 +106,7 @@ def _detour(host: str, where: str) -> UnreachableError:
 
 
 def _session_asks_environment(transport: object, host: str) -> bool:
-    """Whether a session of aiohttp below the transport takes a proxy from the environment for a host."""
+    """Whether an aiohttp session below the transport uses a proxy of the environment for a host."""
     trusting = getattr(getattr(transport, "client", None), "trust_env", False) is True
     return trusting and bool(getproxies().keys() & {"http", "https"}) and not proxy_bypass(host)
 

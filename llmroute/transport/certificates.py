@@ -1,4 +1,4 @@
-"""Which certificates are trusted: those that the environment names, else the system's, else those of certifi."""
+"""Trusted certificates: those that the environment names, else the system's, else those of certifi."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmroute.errors import UnreachableError
 
-# Where Linux distributions keep theirs, beside what OpenSSL was built to know: https://go.dev/src/crypto/x509/root_linux.go
+# Locations in Linux distributions, beside those compiled into OpenSSL: https://go.dev/src/crypto/x509/root_linux.go
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -20,10 +20,10 @@ _BUNDLES = (
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context for clients, which trusts what SSL_CERT_FILE and SSL_CERT_DIR name where one of them is set.
+    """Return a TLS context for clients, which trusts the files in SSL_CERT_FILE and SSL_CERT_DIR where one is set.
 
     Raises:
-        UnreachableError: what they name cannot be read.
+        UnreachableError: these files cannot be read.
     """
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file or folder:
@@ -45,7 +45,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def no_tls_context() -> ssl.SSLContext:
-    """Return a context that trusts nothing, for clients of plain http; to load certificates takes 20 ms."""
+    """Return a TLS context without certificates, for clients of plain http; loading certificates takes 20 ms."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

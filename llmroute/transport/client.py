@@ -13,10 +13,10 @@ from llmroute.errors import BadRequestError
 from llmroute.transport.caller_client import CallerClient
 from llmroute.transport.client_pool import OwnClients, new_client
 from llmroute.transport.deadline import Background
-from llmroute.transport.decoding import BodyLimits, WatchedStream, holds_unasked_bytes
+from llmroute.transport.decoding import BodyLimits, WatchedStream, has_surplus_bytes
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.exchange import BlockingExchange
-from llmroute.transport.log_text import cause, sending, told
+from llmroute.transport.log_text import cause, sending, with_host
 from llmroute.transport.network.loopback import connected_elsewhere, resolved_elsewhere
 from llmroute.transport.network.send_progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
@@ -34,14 +34,14 @@ _CONNECTED = ("connection.connect_tcp.complete", "connection.start_tls.complete"
 class Sender:
     """Sends requests from the calling thread; safe to share between threads.
 
-    `client` is the caller's own, which is used as it is and never closed; without one, clients are made as needed.
+    A `client` of the caller's is used unchanged and never closed; without one, clients are created as needed.
     """
 
     def __init__(self, client: httpx.Client | None = None) -> None:
-        """Open nothing yet.
+        """Create a sender without opening a connection.
 
         Raises:
-            RequestError: `client` is something else.
+            RequestError: `client` is of another type.
         """
         self._clients: OwnClients[httpx.Client] | CallerClient[httpx.Client]
         self._closed = False
@@ -50,12 +50,12 @@ class Sender:
     def open(
         self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
     ) -> Exchange:
-        """Send a request and return when the head of the answer is there; `progress` is told how far it comes.
+        """Send a request and return after the head of the response; `progress` is updated on the way.
 
         Raises:
             ProviderTimeoutError: no connection within `connect_s`, or no head within `answer_s` more.
             UnreachableError: DNS, refused, reset, TLS.
-            BadRequestError: it cannot be sent.
+            BadRequestError: the request cannot be sent.
         """
         if self._closed:
             raise BadRequestError(CLOSED_MEANWHILE)
@@ -65,22 +65,22 @@ class Sender:
                 client.close()
             return Exchange(self._clients.enter(request.url), request, connect_s, answer_s, progress)
         except faults() as fault:
-            raise told(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
+            raise with_host(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
                 fault, request
             )
 
     def close(self) -> None:
-        """Close every connection of our own; nothing can be sent after that."""
+        """Close the connections of our own clients; no request can be sent after that."""
         self._closed = True
         for client in self._clients.forget():
             client.close()
 
 
 def sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send a request and return its response, of which the head is there.
+    """Send a request and return its response after the head, before the body.
 
     Raises:
-        Exception: what httpx, a transport or a hook of the caller raises.
+        Exception: an error of httpx, or of a transport or hook of the caller's.
         BadRequestError: the client was closed meanwhile.
     """
     try:
@@ -95,14 +95,14 @@ def sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
 
 
 class Head(NamedTuple):
-    """Status and headers of a response; names of headers are in lower case."""
+    """Status and headers of a response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
 
 
 class Exchange(BlockingExchange):
-    """An answer that a thread of its own receives."""
+    """A response that a separate thread receives."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Exchange(BlockingExchange):
         self._left = False
         self._response: httpx.Response | None = None
         self._progress = progress
-        # The new connection that httpcore made.
+        # The new connection of httpcore.
         self._connecting: Any = None
         self._held: list[bytes] = []
         self._request = request
@@ -144,7 +144,7 @@ class Exchange(BlockingExchange):
     def _arrive(
         self, lane: PooledClient[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float
     ) -> Iterator[Head | bytes]:
-        """Yield the head, then the pieces of the body; runs in a thread of its own."""
+        """Yield the head, then the chunks of the body; runs in a separate thread."""
         try:
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             prepared.extensions["trace"] = self._note_connection
@@ -156,7 +156,7 @@ class Exchange(BlockingExchange):
         try:
             with self._lock:
                 self._response = response
-                # A hook of the caller's has read the body: its connection may be another request's by now.
+                # A hook of the caller's has read the body: another request may use its connection by now.
                 self._ended = response.is_closed
                 if self._left:
                     return
@@ -176,7 +176,7 @@ class Exchange(BlockingExchange):
             lane.leave()
 
     def _first(self, connect_s: float, answer_s: float) -> list[Head | bytes]:
-        """Wait for the head; a connection has its own limit, for all addresses of a name and for finding them."""
+        """Wait for the head; connecting has its own limit, for name resolution and all addresses of a name."""
         try:
             return self._arriving.take(connect_s)
         except TimeoutError:
@@ -185,7 +185,7 @@ class Exchange(BlockingExchange):
         return self._arriving.take(answer_s)
 
     def _note_connection(self, event: str, facts: dict[str, Any]) -> None:
-        """Keep a connection that is made, so that a server that never ends its head can be hung up on."""
+        """Keep the connection, so that it can be closed if the server never completes the head."""
         self._progress.note(event, facts)
         if connected_elsewhere(self._url, event, facts):
             facts["return_value"].close()
@@ -197,10 +197,10 @@ class Exchange(BlockingExchange):
                     _shut_down(self._connecting)
 
     def _end(self, response: httpx.Response, stream: httpx.SyncByteStream) -> None:
-        """Note that the whole body has come; the connection is about to be free for the next request."""
+        """Record that the whole body has arrived; the connection is about to return to the pool."""
         with self._lock:
             self._ended = True
-        if holds_unasked_bytes(stream):
+        if has_surplus_bytes(stream):
             response.extensions["network_stream"].close()
 
     def read(self, within_s: float) -> bytes:
@@ -211,7 +211,9 @@ class Exchange(BlockingExchange):
         try:
             return b"".join(piece for piece in self._arriving.take(within_s) if isinstance(piece, bytes))
         except faults() as fault:
-            raise told(translated(fault, within_s, within_s, sent=True), self._request) from cause(fault, self._request)
+            raise with_host(translated(fault, within_s, within_s, sent=True), self._request) from cause(
+                fault, self._request
+            )
 
     def close(self) -> None:
         """Release the connection; see `BlockingExchange.close`."""
@@ -225,16 +227,16 @@ class Exchange(BlockingExchange):
 
 
 def _hang_up(response: httpx.Response) -> None:
-    """Wake the thread that reads a body, which closes the connection then.
+    """Wake the thread that reads a body; it then closes the connection.
 
-    A connection of HTTP/2 carries other requests too, and stays: there the thread ends at the next piece.
+    An HTTP/2 connection carries other requests too and stays open: there the thread ends at the next chunk.
     """
     if response.http_version != "HTTP/2":
         _shut_down(response.extensions.get("network_stream"))
 
 
 def _shut_down(stream: Any) -> None:
-    """Let whatever waits for a network stream of httpcore find it ended."""
+    """Shut down a network stream of httpcore, so that pending reads return."""
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is not None:
         with suppress(OSError):

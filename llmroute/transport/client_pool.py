@@ -1,6 +1,6 @@
-"""Our own clients of httpx: made when the first address of their kind is called.
+"""Our own httpx clients, created at the first request to an address of their kind.
 
-Addresses of this machine are called directly; for all others httpx reads HTTPS_PROXY, NO_PROXY and their like.
+Addresses of this machine are called directly; for all others httpx reads HTTPS_PROXY, NO_PROXY and similar variables.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ class PooledClient(Generic[Client]):
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
-        """Begin an exchange, unless the maximum number is in flight."""
+        """Start an exchange, unless the maximum number is in flight."""
         with self._lock:
             free = self._in_flight < MOST_AT_ONCE
             self._in_flight += free
         return free
 
     def leave(self) -> None:
-        """Say that an exchange has ended."""
+        """Record the end of an exchange."""
         with self._lock:
             self._in_flight -= 1
             self._left_s = time.monotonic()
 
     def is_idle(self) -> bool:
-        """Whether it has had nothing to do for as long as its connections are kept."""
+        """Whether it has been idle for the keep-alive time of its connections."""
         with self._lock:
             return not self._in_flight and time.monotonic() - self._left_s > KEEPALIVE_S
 
 
 class OwnClients(Generic[Client]):
-    """Clients by what they must know: whether TLS is spoken, and whether the environment may name a proxy.
+    """Clients by their settings: with or without TLS, with or without the proxies of the environment.
 
-    httpcore looks at every connection of a client for every request and every response; so each client gets few
-    requests at once, and a new one is made where all have that many.
+    httpcore scans all connections of a client at every request and every response; so each client serves few requests
+    at once, and a new client is created when all are full.
     """
 
     def __init__(self, new: Callable[..., Client]) -> None:
@@ -75,7 +75,7 @@ class OwnClients(Generic[Client]):
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
-        """Forget the clients: a child that used its parent's connections would get its parent's answers."""
+        """Drop the clients: a child that used its parent's connections would receive its parent's responses."""
         leave_to_parent(self._lanes)
         self._lanes = {}
         self._lock = threading.Lock()
@@ -84,7 +84,7 @@ class OwnClients(Generic[Client]):
         """Return the client for one exchange with an address.
 
         Raises:
-            httpx.InvalidURL: it is none.
+            httpx.InvalidURL: the address is not a URL.
             UnreachableError: the proxy, or the certificates, that the environment names cannot be used.
         """
         parsed = httpx.URL(url)
@@ -99,9 +99,9 @@ class OwnClients(Generic[Client]):
             return lane
 
     def idle(self) -> list[Client]:
-        """Give up the clients that had nothing to do for long, but one of each kind, and return them to be closed.
+        """Remove clients that were idle for long, except one of each kind, and return them to be closed.
 
-        httpcore closes what a server has left only when a client is used.
+        httpcore closes a connection that the server has closed only when its client is used.
         """
         with self._lock:
             given_up = [(lanes, lane) for lanes in self._lanes.values() for lane in lanes[1:] if lane.is_idle()]
@@ -115,21 +115,21 @@ class OwnClients(Generic[Client]):
         try:
             return self._new(verify=self._contexts[secure], trust_env=proxied, limits=_LIMITS, cookies=_no_cookies())
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            # The error would tell the address, and with it a password.
+            # The error would show the address, which may contain a password.
             raise UnreachableError(
                 "the proxy that the environment names cannot be used",
                 hint="name an http proxy in HTTPS_PROXY, or unset ALL_PROXY",
             ) from error
 
     def forget(self) -> list[Client]:
-        """Return every client that was made; new ones are made for what is sent after that."""
+        """Return all clients and drop them; later requests create new ones."""
         with self._lock:
             lanes, self._lanes = self._lanes, {}
         return [lane.client for kind in lanes.values() for lane in kind]
 
 
 def new_client(*, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits, cookies: CookieJar) -> httpx.Client:
-    """Return a client; one that does not trust the environment calls this machine."""
+    """Create a client; one for this machine ignores the proxies of the environment."""
     transport = None if trust_env else LoopbackTransport(verify, limits)
     return httpx.Client(verify=verify, trust_env=trust_env, limits=limits, cookies=cookies, transport=transport)
 
@@ -137,13 +137,13 @@ def new_client(*, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits,
 def new_async_client(
     *, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits, cookies: CookieJar
 ) -> httpx.AsyncClient:
-    """Return a client on aiohttp where its transport is installed and no proxy is named, else one on httpcore.
+    """Create a client on aiohttp where its transport is installed and no proxy is set, else one on httpcore.
 
     The transport on aiohttp carries twice as many requests at once, and reads no proxy from the environment by itself.
     """
     transport: httpx.AsyncBaseTransport | None = None
     if find_spec("httpx_aiohttp") is not None and not (trust_env and _names_proxy()):
-        # What is installed but cannot be imported is as good as missing.
+        # A package that cannot be imported counts as missing.
         with suppress(ImportError):
             from llmroute.transport.aiohttp_transport import new_transport
 
@@ -163,5 +163,5 @@ def _names_proxy() -> bool:
 
 
 def _no_cookies() -> CookieJar:
-    """Return a jar that takes none: a provider's cookies have no use here."""
+    """Return a jar that rejects all cookies; no provider needs them."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))

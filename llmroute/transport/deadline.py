@@ -1,8 +1,9 @@
-"""A limit on every step of blocking traffic, whatever the step waits for.
+"""A time limit on every step of blocking traffic, including name resolution.
 
 httpx bounds each read from a socket, which a server that sends byte by byte renews for ever, and cannot bound how long
-a name takes to be resolved.  So the traffic runs in a thread of its own, and the caller waits for it no longer than it
-likes.  A thread that is left behind is hung up on where it has a connection, else it ends when its system call does.
+a name takes to be resolved.  So the traffic runs in a separate thread, and the caller waits for it no longer than its
+limit. The connection of an abandoned thread is closed; without a connection, the thread ends when its system call
+returns.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class _End:
 
 
 class Background(Generic[T]):
-    """Takes the items of an iterator in a daemon thread, with the context variables of the thread that made it."""
+    """Reads the items of an iterator in a daemon thread, with the context variables of the creating thread."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self._arrived: SimpleQueue[T | _End] = SimpleQueue()
@@ -44,11 +45,11 @@ class Background(Generic[T]):
             self._arrived.put(_End())
 
     def take(self, within_s: float) -> list[T]:
-        """Return what has arrived, at least one item; an empty list at the end.
+        """Return the items that have arrived, at least one; an empty list at the end.
 
         Raises:
             TimeoutError: nothing has arrived within `within_s` seconds.
-            BaseException: what the iterator raised, after the items before it.
+            BaseException: the error of the iterator, after the items before it.
         """
         items: list[T] = []
         while self._end is None:

@@ -1,4 +1,4 @@
-"""The body of a response: within bounds whatever its server sends, and with nothing left behind on its connection."""
+"""The body of a response: limited in size, decoded, and with no unread bytes left on its connection."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _MAGIC = b"\x1f\x8b"
 
 
 class BodyLimits:
-    """How a body is to be read: counted, and in small pieces where it is compressed although identity was asked for."""
+    """Reads a body: counted, and in small chunks where it is compressed although `identity` was requested."""
 
     def __init__(self, response: httpx.Response, *, any_size: bool = False) -> None:
-        """Read how the body is encoded; with `any_size` it is not limited.
+        """Read the encoding from the headers; with `any_size` the size is not limited.
 
         Raises:
-            BadOutputError: in another way than gzip or deflate, once; what that decodes to has no bound.
+            BadOutputError: it is not gzip or deflate applied once, so the decoded size has no bound.
         """
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding == "x-gzip":
             response.headers["content-encoding"] = encoding = "gzip"
         if encoding not in (*_IDENTITY, "gzip", "deflate"):
-            told = encoding if _NAME.fullmatch(encoding) else "what has no name"
-            raise BadOutputError(f"the answer is encoded as {told}, which was not requested")
+            name = encoding if _NAME.fullmatch(encoding) else "an unknown format"
+            raise BadOutputError(f"the answer is encoded as {name}, which was not requested")
         self._piece_bytes = None if encoding in _IDENTITY else _PIECE_BYTES
         self._members = _Members() if encoding == "gzip" else None
         if self._members is not None:
-            # It is undone here, for httpx reads the first of several members only.
+            # Decoded here, because httpx reads only the first of several gzip members.
             del response.headers["content-encoding"]
         self._most_bytes = inf if any_size else MAX_BODY_BYTES
         self._size = 0
 
     def pieces(self, piece: bytes) -> Iterator[bytes]:
-        """Cut a piece of the body as it came, and undo gzip.
+        """Split a raw chunk of the body into small ones, and decode gzip.
 
         Raises:
-            httpx.DecodingError: it is no gzip.
+            httpx.DecodingError: it is not gzip.
         """
         if self._piece_bytes is None:
             yield piece
@@ -59,7 +59,7 @@ class BodyLimits:
             yield part if self._members is None else self._members.decode(part)
 
     def count(self, piece: bytes) -> bytes:
-        """Return a piece of the decoded body.
+        """Return a chunk of the decoded body.
 
         Raises:
             BadOutputError: the body is larger than MAX_BODY_BYTES.
@@ -71,7 +71,7 @@ class BodyLimits:
 
 
 class _Members:
-    """Undoes gzip of one member after another (RFC 1952, section 2.2); what follows the last is passed over."""
+    """Decodes gzip members one after another (RFC 1952, section 2.2); bytes after the last are ignored."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -97,7 +97,7 @@ class _Members:
 
 
 class WatchedStream(httpx.SyncByteStream):
-    """A stream within its bounds; `at_end` is called before its connection may be used again."""
+    """A stream with a size limit; `at_end` is called before its connection can be reused."""
 
     def __init__(self, stream: httpx.SyncByteStream, bounds: BodyLimits, at_end: Callable[[], None]) -> None:
         self._stream = stream
@@ -135,12 +135,12 @@ class AsyncWatchedStream(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def holds_unasked_bytes(stream: Any) -> bool:
-    """Whether a connection has brought more than the response, which httpcore would read as the next one.
+def has_surplus_bytes(stream: Any) -> bool:
+    """Whether a connection has received more than the response; httpcore would read the surplus as the next response.
 
     httpcore closes a connection on which something arrives while it is idle, but not one where it came together with
     the end of the response; only its HTTP/1.1 parser knows (`h11.Connection.trailing_data`), which no public attribute
-    leads to.  Other transports have no such parser, and say no.
+    leads to.  For other transports, which have no such parser, the result is False.
     """
     for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
         stream = getattr(stream, name, None)

@@ -1,4 +1,4 @@
-"""The errors of httpx, and of transports below it, as errors of an attempt."""
+"""Translation of errors of httpx, and of transports below it, into errors of an attempt."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 AttemptErrorT = TypeVar("AttemptErrorT", bound="AttemptError")
 
 FAULTS = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
-"""What a request through httpx, or through a transport of the caller, may raise.  TimeoutError is an OSError."""
+"""Errors that a request through httpx, or through a transport of the caller, may raise. TimeoutError is an OSError."""
 
 CLOSED_MEANWHILE = "the service was closed while a request was in flight"
 _LONGEST_REASON = 200
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """Return FAULTS, and the errors of aiohttp that its transport for httpx lets through where it is in use."""
+    """Return FAULTS, and the errors of aiohttp that its httpx transport passes through."""
     aiohttp: Any = sys.modules.get("aiohttp")
     return FAULTS if aiohttp is None else (*FAULTS, aiohttp.ClientError)
 
 
 def response_of(fault: httpx.HTTPStatusError, request: httpx.Request) -> httpx.Response:
-    """Return the response to a request, for whose status a hook of the caller's raised an error.
+    """Return the response of an error that a hook of the caller's raised for the status of a request.
 
     Raises:
-        httpx.HTTPStatusError: it is of another request, a hook's own.
+        httpx.HTTPStatusError: the error is of another request, one that the hook sent.
     """
     if fault.request is not request:
         raise fault
@@ -39,10 +39,9 @@ def response_of(fault: httpx.HTTPStatusError, request: httpx.Request) -> httpx.R
 
 
 def translated(fault: Exception, connect_s: float, answer_s: float, *, sent: bool) -> AttemptError:
-    """Return one of `faults()` as the error of an attempt; the limits in seconds are told where one was passed.
+    """Return one of `faults()` as the error of an attempt, which names the limit in seconds that was exceeded.
 
-    `sent` says whether the request may have been sent, as far as its `Progress` tells; an error that is known to come
-    before that says so by itself.
+    `sent` says whether the request may have been sent, by its `Progress`; errors that occur before sending override it.
     """
     error = _translated_aiohttp(fault, connect_s, answer_s) or _translated(fault, connect_s, answer_s, sent=sent)
     error.sent = error.sent and sent
@@ -94,7 +93,7 @@ def _unsent(error: AttemptErrorT) -> AttemptErrorT:
 
 
 def _nothing_came(within_s: float) -> ProviderTimeoutError:
-    return ProviderTimeoutError(f"nothing came for {within_s:.3g} s")
+    return ProviderTimeoutError(f"no data for {within_s:.3g} s")
 
 
 def _broken_off(fault: Exception) -> UnreachableError:

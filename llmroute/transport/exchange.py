@@ -1,4 +1,4 @@
-"""An answer whose head is there, as it is read by blocking."""
+"""A response after its head, read by blocking calls."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class BlockingExchange(ABC):
-    """`status`, `headers` (lower-case names), and a body to be read; leaving its context closes it."""
+    """A response: `status`, `headers` (lower-case names) and an unread body; leaving its context closes it."""
 
     status: int
     headers: dict[str, str]
 
     @abstractmethod
     def read(self, within_s: float) -> bytes:
-        """Return the next bytes of the body, all that have come; empty at its end.
+        """Return the bytes of the body that have arrived; empty at its end.
 
         Raises:
-            ProviderTimeoutError: nothing came within `within_s` seconds.
+            ProviderTimeoutError: no bytes arrived within `within_s` seconds.
             UnreachableError: the connection broke.
             BadOutputError: the body is larger than MAX_BODY_BYTES, or is not encoded as its headers say.
         """
@@ -31,7 +31,7 @@ class BlockingExchange(ABC):
         """Release the connection; it is closed if the body was not read to its end."""
 
     def pieces(self, left_s: Callable[[], float]) -> Iterator[bytes]:
-        """Yield the rest of the body as it comes, each piece within as many seconds as are left then.
+        """Yield the rest of the body in chunks as they arrive, each within `left_s()` seconds.
 
         Raises:
             AttemptError: as `read`.

@@ -1,4 +1,4 @@
-"""What is told of a request: the host, and neither the key nor a token in its address."""
+"""The text of requests in errors and logs: the host, without the key and without a token in the address."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MOST: Final = 500
 _sending: ContextVar[httpx.Request | None] = ContextVar("llmroute_sending", default=None)
 
 
-def told(error: AttemptError, request: HTTPRequest) -> AttemptError:
-    """Return an error of the transport with the host that it is about, and without the request's secrets."""
+def with_host(error: AttemptError, request: HTTPRequest) -> AttemptError:
+    """Return the text of a transport error, with the host and without the secrets of the request."""
     message = _secrets_of(request).line(error.message, _MOST)
     if isinstance(error, ProviderTimeoutError | UnreachableError):
         message = f"{message} ({shown(request.url).partition('://')[2].partition('/')[0]})"
@@ -34,7 +34,7 @@ def told(error: AttemptError, request: HTTPRequest) -> AttemptError:
 
 
 def cause(fault: Exception, request: HTTPRequest) -> Exception | None:
-    """Return a fault as the cause that a traceback shows; None where it, or what is behind it, tells a secret."""
+    """Return an error as the cause in a traceback; None where it, or one of its own causes, contains a secret."""
     redaction = _secrets_of(request)
     behind: BaseException | None = fault
     while behind is not None:
@@ -52,7 +52,7 @@ def _secrets_of(request: HTTPRequest | httpx.Request) -> Redaction:
 
 @contextmanager
 def sending(request: httpx.Request) -> Iterator[None]:
-    """Keep the secrets of a request out of the logs of httpx and httpcore, which tell addresses and answers in full."""
+    """Keep the secrets of a request out of the logs of httpx and httpcore, which show addresses and headers in full."""
     token = _sending.set(request)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What sends for a thread that an event loop waits for: by that loop, with the client that belongs to it."""
+"""A blocking sender for a worker thread of an event loop: requests run on that loop, with its client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The loop keeps the limits; it may itself be late.
+# The loop enforces the limits; it may itself be late.
 GRACE_S = 1.0
 
 
@@ -64,7 +64,7 @@ AnySender: TypeAlias = "Sender | LoopSender"
 
 
 def _wait(loop: asyncio.AbstractEventLoop, doing: Coroutine[Any, Any, T], within_s: float) -> T:
-    """Return what the loop makes of a coroutine.
+    """Run a coroutine on the loop and return its result.
 
     Raises:
         UnreachableError: the loop is closed.
@@ -79,4 +79,4 @@ def _wait(loop: asyncio.AbstractEventLoop, doing: Coroutine[Any, Any, T], within
         return future.result(within_s + GRACE_S)
     except TimeoutError as error:
         future.cancel()
-        raise ProviderTimeoutError(f"nothing came for {within_s:.3g} s") from error
+        raise ProviderTimeoutError(f"no data for {within_s:.3g} s") from error

@@ -1,4 +1,4 @@
-"""What is sent: the request of a provider as httpx takes it."""
+"""Conversion of a provider's request into an httpx request."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 64 * 1024
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
-# How much earlier than the limit of all the one of connecting is, so that what has no connection by then says so: less
-# than a request could still use, for the request's own deadline may be what limits both.
+# The connect limit ends this much before the total limit, so that the error of a request without a connection says so:
+# less than a request could still use, because the request's own deadline may set both limits.
 _EARLIER_S = 0.04
 _EARLIER_PART = 0.04
 _USER_AGENT = f"llmroute/{__version__}"
@@ -31,13 +31,13 @@ def built(
     answer_s: float,
     pool_s: float | None = None,
 ) -> httpx.Request:
-    """Return the request with what the client adds.
+    """Return the httpx request with the headers of the client.
 
-    `connect_s` bounds what the client's transport bounds by it: with httpx's own each address of a name, not all
-    together.  `pool_s` bounds the wait for a connection of the pool, on aiohttp all of the way to one.
+    `connect_s` is the connect timeout of the client's transport: with httpx's own it applies to each address of a name.
+    `pool_s` bounds the wait for a pooled connection; on aiohttp it includes connecting.
 
     Raises:
-        httpx.InvalidURL, ValueError: it cannot be sent.
+        httpx.InvalidURL, ValueError: the request cannot be sent.
     """
     in_all_s = connect_s + answer_s
     before_s = in_all_s - min(_EARLIER_S, _EARLIER_PART * in_all_s)
@@ -60,7 +60,7 @@ def built(
 
 
 class _FileContent:
-    """The body of an upload, in pieces; a request that is sent again reads the file again."""
+    """The body of an upload, in chunks; a repeated request reads the file again."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
@@ -77,16 +77,16 @@ class _FileContent:
 
 
 def _user_agent(client: httpx.Client | httpx.AsyncClient) -> str:
-    """Return the name under which requests go out: ours, unless the caller has given the client another."""
+    """Return the User-Agent: ours, unless the caller's client sets another."""
     named = client.headers.get("user-agent", _HTTPX_USER_AGENT)
     return _USER_AGENT if named == _HTTPX_USER_AGENT else named
 
 
 def _ascii(value: str) -> str:
-    """Let a header pass that is one line of ASCII; httpx would send other text as UTF-8.
+    """Check that a header is one line of ASCII; httpx would send other text as UTF-8.
 
     Raises:
-        ValueError: it is not; the value, which may be a key, is not told.
+        ValueError: it is not; the message omits the value, which may be a key.
     """
     if not (value.isascii() and value.isprintable()):
         raise ValueError("a header is not one line of ASCII")
@@ -94,10 +94,10 @@ def _ascii(value: str) -> str:
 
 
 def lower_case(headers: httpx.Headers) -> dict[str, str]:
-    """Return headers by their lower-case names; one that comes twice is joined by a comma."""
+    """Return headers by lower-case name; repeated ones are joined by commas."""
     return dict(headers.items())
 
 
 def without_body(response: httpx.Response) -> bool:
-    """Whether the body can no longer be had: a hook of the caller's raised, which closes the response unread."""
+    """Whether the body is lost: a hook of the caller's raised, which closes the response unread."""
     return response.is_closed and not response.is_stream_consumed

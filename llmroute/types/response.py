@@ -39,9 +39,9 @@ class Usage(Answered):
 
 
 class PromptCut(NamedTuple):
-    """A prompt that a model did not read whole: the signs of it, in words, and the window that would have held it."""
+    """A prompt that was truncated: the sign of it in the usage, and the window that would have held it."""
 
-    told: str
+    warning: str
     window: int
 
 

@@ -134,7 +134,7 @@ def test_a_deadline_that_nothing_could_meet_is_told_as_such_and_blames_no_provid
             assert (ran.code, ran.out) == (7, "")
             assert "within 0.001 s" in ran.err
             assert "--timeout" in ran.err
-            assert "nothing came" not in ran.err
+            assert "no data for" not in ran.err
         assert run("gen", "hi", "-m", MODEL["openai"], home=tmp_path, **settings).err == ""
 
 

@@ -195,7 +195,7 @@ def fill(row: AttemptRow, settlement: Settlement, completion: Completion | None)
         row.served_model = completion.model
         row.provider_request_id = completion.request_id or row.provider_request_id
         row.finish_reason = completion.finish_reason
-        row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.told
+        row.prompt_cut = None if completion.prompt_cut is None else completion.prompt_cut.warning
 
 
 def record_of(row: AttemptRow) -> AttemptRecord:

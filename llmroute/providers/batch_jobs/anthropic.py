@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmroute.providers.anthropic import Anthropic
     from llmroute.types import Upload
 
-# The statuses that errors of these types have as responses; a line has no status.
+# The HTTP statuses of these error types in responses; a result line has no status.
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -60,15 +60,15 @@ class AnthropicBatches:
         return None
 
     def render_files(self, name: str) -> HTTPRequest:
-        """Refuse: there are no files."""
+        """Raise: this API has no files."""
         raise self._provider.faults.unreadable(f"Anthropic has no file {name}")
 
     def parse_file(self, body: bytes) -> StoredFile:
-        """Refuse: there are no files."""
+        """Raise: this API has no files."""
         raise self._provider.faults.unreadable(f"no file was uploaded ({len(body)} bytes)")
 
     def parse_files(self, body: bytes) -> FilePage:
-        """Refuse: there are no files."""
+        """Raise: this API has no files."""
         raise self._provider.faults.unreadable(f"no files were listed ({len(body)} bytes)")
 
     def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:  # noqa: ARG002
@@ -78,10 +78,10 @@ class AnthropicBatches:
 
     def parse_job(self, body: bytes) -> JobStatus:
         """Parse one job."""
-        told = self._json(body, "the batch")
-        if not lenient_json.text(told.get("id")):
-            raise self._not(told, "the batch")
-        return _status(told)
+        payload = self._json(body, "the batch")
+        if not lenient_json.text(payload.get("id")):
+            raise self._not(payload, "the batch")
+        return _status(payload)
 
     def render_status(self, vendor_id: str) -> HTTPRequest:
         """Render the query of the status of a job."""
@@ -93,13 +93,13 @@ class AnthropicBatches:
 
     def parse_list(self, body: bytes, sent: HTTPRequest) -> JobPage:  # noqa: ARG002
         """Parse a page of the list of jobs."""
-        told = self._json(body, "the list of batches")
-        if not isinstance(told.get("data"), list):
-            raise self._not(told, "the list of batches")
-        rows = [row for row in lenient_json.objects(told["data"]) if lenient_json.text(row.get("id"))]
+        payload = self._json(body, "the list of batches")
+        if not isinstance(payload.get("data"), list):
+            raise self._not(payload, "the list of batches")
+        rows = [row for row in lenient_json.objects(payload["data"]) if lenient_json.text(row.get("id"))]
         jobs = tuple(map(_status, rows))
-        last = lenient_json.text(told.get("last_id")) or (jobs[-1].vendor_id if jobs else "")
-        if told.get("has_more") is not True or not last:
+        last = lenient_json.text(payload.get("last_id")) or (jobs[-1].vendor_id if jobs else "")
+        if payload.get("has_more") is not True or not last:
             return JobPage(jobs)
         url = f"{self._url}?limit=1000&after_id={quote(last, safe='')}"
         return JobPage(jobs, HTTPRequest("GET", url, self._provider.headers()))
@@ -115,8 +115,8 @@ class AnthropicBatches:
 
     def parse_result(self, line: bytes) -> LineResult:
         """Parse one line of results."""
-        custom_id, told = record(line)
-        result = lenient_json.mapping(told.get("result"))
+        custom_id, fields = record(line)
+        result = lenient_json.mapping(fields.get("result"))
         kind = result.get("type")
         if kind == "succeeded":
             try:
@@ -125,9 +125,9 @@ class AnthropicBatches:
                 return LineResult(custom_id, error=error)
             return LineResult(custom_id, completion)
         if kind == "errored":
-            told = lenient_json.mapping(result.get("error"))
-            status = _STATUSES.get(lenient_json.text(lenient_json.mapping(told.get("error")).get("type")), _UNKNOWN)
-            return LineResult(custom_id, error=self._provider.parse_error(status, {}, to_wire(told)))
+            failure = lenient_json.mapping(result.get("error"))
+            status = _STATUSES.get(lenient_json.text(lenient_json.mapping(failure.get("error")).get("type")), _UNKNOWN)
+            return LineResult(custom_id, error=self._provider.parse_error(status, {}, to_wire(failure)))
         if kind in _UNRUN:
             return LineResult(custom_id, unrun=True)
         raise ValueError("a line of results of an unknown kind")
@@ -137,7 +137,7 @@ class AnthropicBatches:
         return (HTTPRequest("DELETE", self._job_url(status.vendor_id), self._provider.headers()),)
 
     def render_file_deletion(self, file_id: str) -> HTTPRequest:
-        """Refuse: there are no files."""
+        """Raise: this API has no files."""
         raise self._provider.faults.unreadable(f"Anthropic has no file {file_id}")
 
     def _job_url(self, vendor_id: str) -> str:
@@ -149,30 +149,30 @@ class AnthropicBatches:
         except ValueError:
             raise self._provider.faults.unreadable(f"{what} is not JSON") from None
 
-    def _not(self, told: dict[str, Any], what: str) -> AttemptError:
-        if is_error(told):
-            return self._provider.faults.in_band(told)
+    def _not(self, payload: dict[str, Any], what: str) -> AttemptError:
+        if is_error(payload):
+            return self._provider.faults.in_band(payload)
         return self._provider.faults.unreadable(f"the response is not {what}")
 
 
-def _status(told: dict[str, Any]) -> JobStatus:
-    word = lenient_json.text(told.get("processing_status"))
+def _status(job: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(job.get("processing_status"))
     counts = {
-        name: lenient_json.count(count) or 0 for name, count in lenient_json.mapping(told.get("request_counts")).items()
+        name: lenient_json.count(count) or 0 for name, count in lenient_json.mapping(job.get("request_counts")).items()
     }
     ended = word == "ended"
     state: JobState = "running"
-    if ended and told.get("cancel_initiated_at"):
+    if ended and job.get("cancel_initiated_at"):
         state = "cancelled"
     elif ended:
         state = "expired" if counts.get("expired") and not counts.get("succeeded") else "done"
     unanswered = sum(counts.get(name, 0) for name in ("errored", "expired", "canceled"))
     return JobStatus(
-        vendor_id=lenient_json.text(told.get("id")),
+        vendor_id=lenient_json.text(job.get("id")),
         state=state,
         word=word,
-        created_s=unix_s(told.get("created_at")),
-        expires_s=unix_s(told.get("expires_at")),
+        created_s=unix_s(job.get("created_at")),
+        expires_s=unix_s(job.get("expires_at")),
         total=sum(counts.values()) if counts else None,
         succeeded=counts.get("succeeded") if ended else None,
         failed=unanswered if ended and counts else None,

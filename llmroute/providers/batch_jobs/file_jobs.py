@@ -1,4 +1,4 @@
-"""What the batch APIs of OpenAI, Mistral and Together share: files of lines, and results in chat-completions format."""
+"""The common part of the batch APIs of OpenAI, Mistral and Together: input files, and results as chat completions."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class FileJobs:
 
     def parse_file(self, body: bytes) -> StoredFile:
         """Parse the response to an upload."""
-        told = self._object(body, "the uploaded file")
-        return _stored(told)
+        payload = self._object(body, "the uploaded file")
+        return _stored(payload)
 
     def parse_files(self, body: bytes) -> FilePage:
         """Parse the list of files."""
-        told = self._rows(body, "the list of files")
-        return FilePage(tuple(_stored(row) for row in told if lenient_json.text(row.get("id"))))
+        payload = self._rows(body, "the list of files")
+        return FilePage(tuple(_stored(row) for row in payload if lenient_json.text(row.get("id"))))
 
     def parse_job(self, body: bytes) -> JobStatus:
         """Parse one job."""
@@ -113,8 +113,8 @@ class FileJobs:
 
     def parse_result(self, line: bytes) -> LineResult:
         """Parse one line of an output, or of a file of errors."""
-        custom_id, told = record(line)
-        response, outer = lenient_json.mapping(told.get("response")), told.get("error")
+        custom_id, fields = record(line)
+        response, outer = lenient_json.mapping(fields.get("response")), fields.get("error")
         status = lenient_json.count(response.get("status_code"))
         if outer:
             code = lenient_json.text(lenient_json.mapping(outer).get("code"))
@@ -128,18 +128,18 @@ class FileJobs:
             return LineResult(custom_id, error=error)
 
     def _object(self, body: bytes, what: str) -> dict[str, Any]:
-        told = self._json(body, what)
-        if isinstance(told, dict) and isinstance(told.get("job"), dict):
-            told = told["job"]
-        if isinstance(told, dict) and lenient_json.text(told.get("id")):
-            return told
-        raise self._not(told, what)
+        payload = self._json(body, what)
+        if isinstance(payload, dict) and isinstance(payload.get("job"), dict):
+            payload = payload["job"]
+        if isinstance(payload, dict) and lenient_json.text(payload.get("id")):
+            return payload
+        raise self._not(payload, what)
 
     def _rows(self, body: bytes, what: str) -> list[dict[str, Any]]:
-        told = self._json(body, what)
-        rows = told.get("data") if isinstance(told, dict) else told
+        payload = self._json(body, what)
+        rows = payload.get("data") if isinstance(payload, dict) else payload
         if not isinstance(rows, list):
-            raise self._not(told, what)
+            raise self._not(payload, what)
         return lenient_json.objects(rows)
 
     def _json(self, body: bytes, what: str) -> Any:
@@ -148,9 +148,9 @@ class FileJobs:
         except ValueError:
             raise self._provider.faults.unreadable(f"{what} is not JSON") from None
 
-    def _not(self, told: object, what: str) -> AttemptError:
-        if isinstance(told, dict) and is_error(told):
-            return self._provider.faults.in_band(told)
+    def _not(self, payload: object, what: str) -> AttemptError:
+        if isinstance(payload, dict) and is_error(payload):
+            return self._provider.faults.in_band(payload)
         return self._provider.faults.unreadable(f"the response is not {what}")
 
 

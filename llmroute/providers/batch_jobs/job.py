@@ -1,4 +1,4 @@
-"""What a provider's batch API does, in the terms that all of them share."""
+"""The batch API of a provider: the common types and the protocol."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class JobStatus(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether the job runs no more lines."""
+        """Whether the job has ended, so that it runs no further lines."""
         return self.state in ENDED
 
 
@@ -90,7 +90,7 @@ class FilePage(NamedTuple):
 class LineResult(NamedTuple):
     """The result of one line: a completion, an error, or neither if the provider did not run it.
 
-    `unrun` says that nothing was run, so that nothing is billed.
+    `unrun` means that the provider did not run the line and does not bill it.
     """
 
     custom_id: str
@@ -108,7 +108,7 @@ class BatchAPI(Protocol):
 
     @property
     def labels(self) -> bool:
-        """Whether a listed job shows that it is ours, by its metadata or its input file."""
+        """Whether a listed job is the job with our id, by its metadata or its input file."""
 
     def line(self, custom_id: str, body: bytes) -> bytes:
         """Return the line of the input for a request body, without its line feed."""
@@ -117,7 +117,7 @@ class BatchAPI(Protocol):
         """Render the upload of a file of lines; None where the lines are part of `render_create`."""
 
     def render_files(self, name: str) -> HTTPRequest:
-        """Render the request for the list of files in which that of a name can be found."""
+        """Render the request for the list of files that may contain a named one."""
 
     def parse_file(self, body: bytes) -> StoredFile:
         """Parse the response to an upload.
@@ -134,7 +134,7 @@ class BatchAPI(Protocol):
         """
 
     def render_create(self, job: str, model: str, file_id: str, upload: Upload) -> HTTPRequest:
-        """Render the creation of a job of ours; the provider's model is `model`."""
+        """Render the creation of a job for `model`, the provider's name for it."""
 
     def parse_job(self, body: bytes) -> JobStatus:
         """Parse a job: the response to its creation, to a query of its status, or to its cancellation.
@@ -170,7 +170,7 @@ class BatchAPI(Protocol):
         """
 
     def render_deletions(self, status: JobStatus) -> tuple[HTTPRequest, ...]:
-        """Render the deletions of what a job that has ended left at the provider."""
+        """Render the deletions of the files of an ended job."""
 
     def render_file_deletion(self, file_id: str) -> HTTPRequest:
         """Render the deletion of an uploaded file."""
@@ -205,8 +205,8 @@ def record(line: bytes) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: it is not an object with a custom id.
     """
-    told = lenient_json.mapping(lenient_json.read(line))
-    custom_id = lenient_json.text(told.get("custom_id"))
+    fields = lenient_json.mapping(lenient_json.read(line))
+    custom_id = lenient_json.text(fields.get("custom_id"))
     if not custom_id:
         raise ValueError("a line of results without a custom id")
-    return custom_id, told
+    return custom_id, fields

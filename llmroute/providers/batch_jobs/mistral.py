@@ -79,25 +79,25 @@ class MistralBatches(FileJobs):
         return self.get(f"{self._jobs_url}?page={number}&page_size={_PAGE}&order_by=-created")
 
 
-def _status(told: dict[str, Any]) -> JobStatus:
-    word = lenient_json.text(told.get("status"))
+def _status(job: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(job.get("status"))
     known = word != "QUEUED"
-    files = [name for name in lenient_json.items(told.get("input_files")) if isinstance(name, str)]
+    files = [name for name in lenient_json.items(job.get("input_files")) if isinstance(name, str)]
     return JobStatus(
-        vendor_id=lenient_json.text(told.get("id")),
+        vendor_id=lenient_json.text(job.get("id")),
         state=_STATES.get(word, "running"),
         word=word,
-        created_s=unix_s(told.get("created_at")),
-        total=lenient_json.count(told.get("total_requests")) if known else None,
-        succeeded=lenient_json.count(told.get("succeeded_requests")) if known else None,
-        failed=lenient_json.count(told.get("failed_requests")) if known else None,
+        created_s=unix_s(job.get("created_at")),
+        total=lenient_json.count(job.get("total_requests")) if known else None,
+        succeeded=lenient_json.count(job.get("succeeded_requests")) if known else None,
+        failed=lenient_json.count(job.get("failed_requests")) if known else None,
         input_file=files[0] if files else None,
-        output_file=optional(told.get("output_file")),
-        error_file=optional(told.get("error_file")),
-        label=optional(lenient_json.mapping(told.get("metadata")).get(LABEL)),
+        output_file=optional(job.get("output_file")),
+        error_file=optional(job.get("error_file")),
+        label=optional(lenient_json.mapping(job.get("metadata")).get(LABEL)),
         faults=tuple(
             JobFault(lenient_json.text(fault.get("code")), lenient_json.text(fault.get("message")))
-            for fault in lenient_json.objects(told.get("errors"))
+            for fault in lenient_json.objects(job.get("errors"))
         ),
     )
 

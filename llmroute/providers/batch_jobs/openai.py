@@ -80,29 +80,29 @@ class OpenAIBatches(FileJobs):
 
     def _last_id(self, body: bytes) -> Any:
         """Return the id after which the next page begins, None after the last page."""
-        told = lenient_json.mapping(self._json(body, "the list"))
-        rows = lenient_json.objects(told.get("data"))
-        last = lenient_json.text(told.get("last_id")) or lenient_json.text(rows[-1].get("id") if rows else None)
-        return quote(last, safe="") if told.get("has_more") is True and last else None
+        payload = lenient_json.mapping(self._json(body, "the list"))
+        rows = lenient_json.objects(payload.get("data"))
+        last = lenient_json.text(payload.get("last_id")) or lenient_json.text(rows[-1].get("id") if rows else None)
+        return quote(last, safe="") if payload.get("has_more") is True and last else None
 
 
-def _status(told: dict[str, Any]) -> JobStatus:
-    word = lenient_json.text(told.get("status"))
-    counts = {} if word == "validating" else lenient_json.mapping(told.get("request_counts"))
-    faults = lenient_json.objects(lenient_json.mapping(told.get("errors")).get("data"))
+def _status(job: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(job.get("status"))
+    counts = {} if word == "validating" else lenient_json.mapping(job.get("request_counts"))
+    faults = lenient_json.objects(lenient_json.mapping(job.get("errors")).get("data"))
     return JobStatus(
-        vendor_id=lenient_json.text(told.get("id")),
+        vendor_id=lenient_json.text(job.get("id")),
         state=_STATES.get(word, "running"),
         word=word,
-        created_s=unix_s(told.get("created_at")),
-        expires_s=unix_s(told.get("expires_at")),
+        created_s=unix_s(job.get("created_at")),
+        expires_s=unix_s(job.get("expires_at")),
         total=lenient_json.count(counts.get("total")),
         succeeded=lenient_json.count(counts.get("completed")),
         failed=lenient_json.count(counts.get("failed")),
-        input_file=optional(told.get("input_file_id")),
-        output_file=optional(told.get("output_file_id")),
-        error_file=optional(told.get("error_file_id")),
-        label=optional(lenient_json.mapping(told.get("metadata")).get(LABEL)),
+        input_file=optional(job.get("input_file_id")),
+        output_file=optional(job.get("output_file_id")),
+        error_file=optional(job.get("error_file_id")),
+        label=optional(lenient_json.mapping(job.get("metadata")).get(LABEL)),
         faults=tuple(
             JobFault(lenient_json.text(fault.get("code")), lenient_json.text(fault.get("message"))) for fault in faults
         ),

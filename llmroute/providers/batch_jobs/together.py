@@ -48,19 +48,19 @@ class TogetherBatches(FileJobs):
         return self.post(self._jobs_url, body)
 
 
-def _status(told: dict[str, Any]) -> JobStatus:
-    word = lenient_json.text(told.get("status"))
-    said = lenient_json.text(told.get("error"))
+def _status(job: dict[str, Any]) -> JobStatus:
+    word = lenient_json.text(job.get("status"))
+    message = lenient_json.text(job.get("error"))
     return JobStatus(
-        vendor_id=lenient_json.text(told.get("id")),
+        vendor_id=lenient_json.text(job.get("id")),
         state=_STATES.get(word, "running"),
         word=word,
-        created_s=unix_s(told.get("created_at")),
-        expires_s=unix_s(told.get("job_deadline")),
-        input_file=optional(told.get("input_file_id")),
-        output_file=optional(told.get("output_file_id")),
-        error_file=optional(told.get("error_file_id")),
-        faults=(JobFault("", said),) if said else (),
+        created_s=unix_s(job.get("created_at")),
+        expires_s=unix_s(job.get("job_deadline")),
+        input_file=optional(job.get("input_file_id")),
+        output_file=optional(job.get("output_file_id")),
+        error_file=optional(job.get("error_file_id")),
+        faults=(JobFault("", message),) if message else (),
     )
 
 

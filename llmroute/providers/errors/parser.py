@@ -1,4 +1,4 @@
-"""Turns what a provider says went wrong into one of our errors: one line, no key in it, and what the table needs."""
+"""Parses error responses of providers: a message of one line without keys, and the codes for the rules."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from llmroute.types import Usage
 
 MAX_MESSAGE = 500
-MAX_SAID = 4_000
-"""How much of a message is looked at; a prompt that it repeats is not searched for reasons."""
+MAX_MESSAGE_CHARACTERS = 4_000
+"""The length of a message that is examined; a prompt that it repeats is not searched for reasons."""
 MAX_BODY = 4 * 1024 * 1024
 MAX_PAGE = 16 * 1024
 MAX_ID = 200
@@ -55,7 +55,9 @@ _KEYLIKE = re.compile(
 
 
 class ErrorParser:
-    """One provider's errors.  `rules` are its own, asked before the common table; `redaction` hides what it echoes.
+    """One provider's errors.
+
+    `rules` are its own, applied before the common table; `redaction` hides secrets that it echoes.
 
     `parse_usage` reads the usage that an error may carry, in the provider's format; without it none is read.
     """
@@ -73,19 +75,19 @@ class ErrorParser:
         self._parse_usage = parse_usage
 
     def from_response(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-        """Say what an answer with an error status means."""
-        told = _parse(body)
-        evidence = _evidence(status, told) if told else ErrorDetails(status, message=_plain(body))
+        """Parse a response with an error status."""
+        payload = _parse(body)
+        evidence = _evidence(status, payload) if payload else ErrorDetails(status, message=_plain(body))
         error = self._error(evidence, status)
-        error.usage = self._usage(told)
-        error.request_id = self._request_id(headers, told)
+        error.usage = self._usage(payload)
+        error.request_id = self._request_id(headers, payload)
         error.retry_after_s = parse_retry_after(status, headers)
         error.should_retry = parse_should_retry(headers)
         return error
 
-    def in_band(self, told: object) -> AttemptError:
-        """Say what an error object inside an answer with status 200 means."""
-        body = told if isinstance(told, dict) else {"error": told}
+    def in_band(self, payload: object) -> AttemptError:
+        """Parse an error object inside a response with status 200."""
+        body = payload if isinstance(payload, dict) else {"error": payload}
         status = _status_within(body)
         error = self._error(_evidence(status, body), status)
         error.usage = self._usage(body)
@@ -93,31 +95,31 @@ class ErrorParser:
         return error
 
     def read_answer(self, body: bytes, what: str = "the answer") -> Any:
-        """Read the JSON of an answer with status 200.
+        """Parse the JSON of a response with status 200.
 
         Raises:
-            AttemptError: it is no JSON, or an error in spite of its status.
+            AttemptError: it is not JSON, or is an error despite its status.
         """
         try:
-            told = lenient_json.read(body)
+            payload = lenient_json.read(body)
         except ValueError:
             raise self.unreadable(f"{what} is not JSON") from None
-        if isinstance(told, dict) and is_error(told):
-            raise self.in_band(told)
-        return told
+        if isinstance(payload, dict) and is_error(payload):
+            raise self.in_band(payload)
+        return payload
 
     def unreadable(self, what: str) -> BadOutputError:
-        """Say that an answer cannot be read."""
+        """Return the error for a malformed answer."""
         return BadOutputError(what, provider=self.provider)
 
     def _error(self, evidence: ErrorDetails, status: int | None) -> AttemptError:
-        told = evidence.message
-        evidence = evidence._replace(message=one_line(told[:MAX_SAID]))
+        text = evidence.message
+        evidence = evidence._replace(message=one_line(text[:MAX_MESSAGE_CHARACTERS]))
         kind = classify(evidence, self.rules)
         code = evidence.codes[0] if evidence.codes else None
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
-        message = self._redact(told) or (f"status {status}" if status else "an error without a message")
+        message = self._redact(text) or (f"status {status}" if status else "an error without a message")
         return kind(
             message,
             provider=self.provider,
@@ -127,26 +129,26 @@ class ErrorParser:
         )
 
     def _usage(self, body: dict[str, Any]) -> Usage | None:
-        told = lenient_json.mapping(body.get("usage") or lenient_json.mapping(body.get("error")).get("usage"))
-        usage = self._parse_usage(told) if self._parse_usage and told else None
+        usage_fields = lenient_json.mapping(body.get("usage") or lenient_json.mapping(body.get("error")).get("usage"))
+        usage = self._parse_usage(usage_fields) if self._parse_usage and usage_fields else None
         return None if usage is None or None in (usage.input_tokens, usage.output_tokens) else usage
 
     def _request_id(self, headers: Mapping[str, str], body: dict[str, Any]) -> str | None:
-        said = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]
-        found = next((value for value in said if isinstance(value, str) and value.strip()), None)
+        candidates = [body.get("request_id"), *(headers.get(name) for name in REQUEST_IDS), body.get("id")]
+        found = next((value for value in candidates if isinstance(value, str) and value.strip()), None)
         return None if found is None else self.redaction.line(found, MAX_ID)
 
     def _redact(self, message: str) -> str:
-        message = _KEYLIKE.sub(MARK, self.redaction.line(message, MAX_SAID))
+        message = _KEYLIKE.sub(MARK, self.redaction.line(message, MAX_MESSAGE_CHARACTERS))
         return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
 
 
-def is_error(told: dict[str, Any]) -> bool:
-    """Whether what came in place of an answer is an error, in the form of any provider."""
-    if told.get("error") or told.get("type") == "error" or told.get("object") in ("error", "Error"):
+def is_error(payload: dict[str, Any]) -> bool:
+    """Whether an object is an error instead of an answer, in the form of any provider."""
+    if payload.get("error") or payload.get("type") == "error" or payload.get("object") in ("error", "Error"):
         return True
-    bare = isinstance(told.get("message") or told.get("detail"), str)
-    return bare and not {"choices", "content", "data", "models", "response"} & told.keys()
+    bare = isinstance(payload.get("message") or payload.get("detail"), str)
+    return bare and not {"choices", "content", "data", "models", "response"} & payload.keys()
 
 
 def _status_within(body: dict[str, Any]) -> int | None:
@@ -166,12 +168,12 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _evidence(status: int | None, body: dict[str, Any]) -> ErrorDetails:
-    """Read an error body in any of the shapes that were seen: `error` an object or a text, or no `error` at all."""
+    """Parse an error body in any known form: `error` an object or a text, or no `error` at all."""
     inner = body.get("error")
     source = inner if isinstance(inner, dict) else body
-    said = source.get("message") or source.get("detail") or (inner if isinstance(inner, str) else None)
-    said = _unwrap(said if said is not None else body.get("message", body.get("detail")))
-    faults = lenient_json.objects(said)
+    content = source.get("message") or source.get("detail") or (inner if isinstance(inner, str) else None)
+    content = _unwrap(content if content is not None else body.get("message", body.get("detail")))
+    faults = lenient_json.objects(content)
     codes = [source.get("code"), source.get("type"), source.get("type_"), *(fault.get("type") for fault in faults)]
     param = source.get("param") or next((_place(fault)[-1] for fault in faults if _place(fault)), None)
     return ErrorDetails(
@@ -180,20 +182,22 @@ def _evidence(status: int | None, body: dict[str, Any]) -> ErrorDetails:
             str(code) for code in codes if isinstance(code, (str, int)) and not isinstance(code, bool) and code != ""
         ),
         param if isinstance(param, str) else None,
-        said if isinstance(said, str) else "; ".join(filter(None, map(_fault_text, faults))) or _anything(said),
+        content
+        if isinstance(content, str)
+        else "; ".join(filter(None, map(_fault_text, faults))) or _anything(content),
     )
 
 
-def _unwrap(said: object) -> object:
-    """Take the message out of the wrappings that Mistral puts round it: JSON in a text, `detail` in an object."""
-    if isinstance(said, str) and said[:1] in ("{", "["):
+def _unwrap(content: object) -> object:
+    """Unwrap the message of a Mistral error: JSON in a text, `detail` in an object."""
+    if isinstance(content, str) and content[:1] in ("{", "["):
         try:
-            said = lenient_json.read(said)
+            content = lenient_json.read(content)
         except ValueError:
-            return said
-    if isinstance(said, dict):
-        return said.get("detail") or said.get("message") or said
-    return said
+            return content
+    if isinstance(content, dict):
+        return content.get("detail") or content.get("message") or content
+    return content
 
 
 def _place(fault: dict[str, Any]) -> list[str]:
@@ -204,20 +208,20 @@ def _fault_text(fault: dict[str, Any]) -> str:
     return ": ".join(filter(None, (".".join(_place(fault)), lenient_json.text(fault.get("msg")))))
 
 
-def _anything(said: object) -> str:
-    return str(said) if said else ""
+def _anything(content: object) -> str:
+    return str(content) if content else ""
 
 
 def _plain(body: bytes) -> str:
-    """Return the text of a body that is not JSON: a gateway's page is its title, or its words without the tags."""
-    said = body[:MAX_PAGE].decode("utf-8", "replace")
-    if not said.lstrip("\ufeff \t\r\n").startswith("<"):
-        return said
-    title = re.search(r"<title[^<>]*>([^<]*)", said, re.IGNORECASE)
+    """Return the text of a body that is not JSON: of an HTML page its title, or its text without the tags."""
+    content = body[:MAX_PAGE].decode("utf-8", "replace")
+    if not content.lstrip("\ufeff \t\r\n").startswith("<"):
+        return content
+    title = re.search(r"<title[^<>]*>([^<]*)", content, re.IGNORECASE)
     if title and title[1].strip():
-        said = title[1]
+        content = title[1]
     else:
-        said = re.sub(r"<[^<>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", said))
+        content = re.sub(r"<[^<>]*>", " ", re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", content))
     from html import unescape
 
-    return unescape(said)
+    return unescape(content)

@@ -1,4 +1,4 @@
-"""Reads when a provider wants to be called again."""
+"""Parses the headers that say when to retry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 
 
 def parse_retry_after(status: int, headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
-    """Return the wait in seconds, 0 to 3600; None where none was asked for in words that can be read.
+    """Return the wait in seconds, 0 to 3600; None if it is absent or malformed.
 
     Providers send Retry-After with successes too, so it counts on 429 and 5xx alone.  A date is measured from the
     answer's own Date, and from `clock` where it has none.
@@ -32,7 +32,7 @@ def parse_retry_after(status: int, headers: Mapping[str, str], clock: Callable[[
 
 
 def parse_should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Return what `x-should-retry` says outright."""
+    """Return the value of `x-should-retry`."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 

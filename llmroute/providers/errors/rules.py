@@ -1,4 +1,4 @@
-"""The one table from what a provider said to what happened.  The body is asked first, the status second."""
+"""The table from error responses to error classes. The body decides first, the status second."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from llmroute.errors import (
 )
 
 IN_BAND = 400
-"""An error inside an answer has no status; it may be whatever a 400 may be."""
+"""An error inside an answer has no status; it is classified like a 400."""
 
 
 class ErrorDetails(NamedTuple):
-    """What an error answer says: its status (None inside a stream), its codes, the parameter at fault, its message."""
+    """The fields of an error response: status (None inside a stream), codes, rejected parameter, message."""
 
     status: int | None
     codes: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class ErrorDetails(NamedTuple):
 
 
 class ErrorRule(NamedTuple):
-    """A class, and what tells it: one of the codes, or words in the message, or a status that says it alone.
+    """An error class and its signs: a code, words in the message, or a status that suffices alone.
 
     `only` limits codes and words to some statuses.
     """
@@ -121,13 +121,13 @@ PARAMETERS = frozenset(
         "num_predict",
     }
 )
-"""What we send that a model may refuse; a fault found in anything else is the caller's."""
+"""The parameters of ours that a model may reject; any other rejected parameter is the caller's."""
 
 _NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?(?=[\s:])""")
 
 
 def classify(evidence: ErrorDetails, rules: tuple[ErrorRule, ...] = ()) -> type[AttemptError]:
-    """Return the class of the first rule that fits: the provider's own `rules`, then the common table."""
+    """Return the class of the first rule that matches: the provider's own `rules`, then the common table."""
     for rule in (*rules, *RULES):
         if _told(rule, evidence) or evidence.status in rule.statuses:
             return rule.error
@@ -137,7 +137,7 @@ def classify(evidence: ErrorDetails, rules: tuple[ErrorRule, ...] = ()) -> type[
 
 
 def parameter(evidence: ErrorDetails) -> str | None:
-    """Return which of the parameters that we send is at fault, None where it is another or unknown."""
+    """Return the parameter of ours that was rejected; None where it is another or unknown."""
     if evidence.param and re.split(r"[.\[]", evidence.param)[0] in PARAMETERS:
         return evidence.param
     named = _NAMED.match(evidence.message)

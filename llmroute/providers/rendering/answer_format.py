@@ -1,4 +1,4 @@
-"""The schema of an answer in requests: in a provider's own form, and in words."""
+"""The schema of an answer in requests: in a provider's own form, and as an instruction in the prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def with_form(prompt: Prompt, model: ModelConfig) -> tuple[Prompt, AnswerForm | None]:
-    """Return the form in which a model is asked for a document, and the prompt with the instruction if it needs one."""
+    """Return the form in which a document is requested, and the prompt, with an instruction if the form needs one."""
     if prompt.schema is None:
         return prompt, None
     from llmroute.schema.vendor_forms import form_for
@@ -25,7 +25,7 @@ def with_form(prompt: Prompt, model: ModelConfig) -> tuple[Prompt, AnswerForm | 
 
 
 def response_format(form: AnswerForm | None) -> dict[str, Any]:
-    """Return the key of the chat-completions format that asks for a document; nothing where there is none."""
+    """Return the key of the chat-completions format that requests a document; empty where there is none."""
     if form is None or form.schema is None:
         return {}
     from llmroute.schema.vendor_forms import NAME
@@ -37,7 +37,7 @@ def response_format(form: AnswerForm | None) -> dict[str, Any]:
 
 
 def output_config(form: AnswerForm | None) -> Mapping[str, Any]:
-    """Return the part of Anthropic's `output_config` that asks for a document; nothing where there is none."""
+    """Return the part of Anthropic's `output_config` that requests a document; empty where there is none."""
     if form is None or form.schema is None:
         return {}
     return {"format": {"type": "json_schema", "schema": form.schema}}

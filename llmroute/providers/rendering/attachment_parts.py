@@ -21,7 +21,7 @@ def turns(prompt: Prompt, part: Callable[[Attachment], dict[str, Any]]) -> list[
 
 
 def with_images(prompt: Prompt) -> list[dict[str, Any]]:
-    """Return the messages of a prompt as Ollama takes them: images in base64 beside the text."""
+    """Return the messages of a prompt in Ollama's form: images in base64 beside the text."""
     found: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in prompt.messages]
     if media := prompt.media:
         next(turn for turn in found if turn["role"] == "user")["images"] = [one.base64 for one in media]
@@ -43,7 +43,7 @@ def openai_part(attachment: Attachment) -> dict[str, Any]:
 
 
 def mistral_part(attachment: Attachment) -> dict[str, Any]:
-    """Return an image or a PDF as Mistral takes them."""
+    """Return an image or a PDF in Mistral's form."""
     if attachment.facts.kind == "image":
         return image_url(attachment)
     return {"type": "document_url", "document_url": attachment.data_url, "document_name": attachment.facts.name}

@@ -1,4 +1,4 @@
-"""How hard a model shall think: our four words, in the words that the model has."""
+"""Reasoning effort: our four levels, mapped to those of a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def effort_word(effort: Effort, efforts: tuple[str, ...]) -> str | None:
-    """Return the model's own word nearest to `effort`, None if it has none.
+    """Return the model's own level nearest to `effort`, None if it has none.
 
-    A model that cannot stop thinking thinks as little as it can for "none"; one that lacks the exact word thinks
-    the next harder, and never stops to think when it was asked to.
+    For "none", a model that always thinks gets its lowest level; a model without the exact level gets the next higher
+    one, and never none when thinking was requested.
     """
     rungs = [word for word in LADDER if word in efforts]
     if effort in rungs or not rungs:
@@ -28,18 +28,18 @@ def effort_word(effort: Effort, efforts: tuple[str, ...]) -> str | None:
 
 
 def wants_thinking(prompt: Prompt) -> bool:
-    """Whether the prompt asks for some thinking."""
+    """Whether the prompt requests thinking."""
     return prompt.effort not in (None, "none")
 
 
 def thinking_budget(effort: Effort, max_tokens: int) -> int | None:
-    """Return how many of `max_tokens` may be thought, with room for the answer; None where no budget fits."""
+    """Return the thinking budget within `max_tokens`, with room for the answer; None where none fits."""
     budget = max(MIN_THINKING_BUDGET, min(THINKING_BUDGETS.get(effort, 0), max_tokens * 3 // 4))
     return budget if effort != "none" and budget < max_tokens else None
 
 
 def render_effort(prompt: Prompt, limits: ParameterLimits, forms: tuple[str, ...]) -> dict[str, Any]:
-    """Return the keys that say the effort in the model's form, if that is one of the `forms` its provider has."""
+    """Return the keys of the effort in the model's form, if it is one of the provider's `forms`."""
     form = limits.effort_form
     if prompt.effort is None or form not in forms:
         return {}
@@ -54,14 +54,14 @@ def render_effort(prompt: Prompt, limits: ParameterLimits, forms: tuple[str, ...
 
 
 def temperature(prompt: Prompt, limits: ParameterLimits, highest: float) -> float | None:
-    """Return the temperature to send, None for none: not said, or not taken by the model.
+    """Return the temperature to send; None where the prompt has none or the model rejects it.
 
-    One above the provider's or the model's highest goes out as that.
+    A temperature above the provider's or the model's maximum is sent as the maximum.
     """
     if prompt.temperature is None or not limits.temperature:
         return None
     if limits.temperature_needs_effort_none:
-        said = limits.default_effort if prompt.effort is None else effort_word(prompt.effort, limits.efforts)
-        if said != "none":
+        level = limits.default_effort if prompt.effort is None else effort_word(prompt.effort, limits.efforts)
+        if level != "none":
             return None
     return min(prompt.temperature, highest if limits.max_temperature is None else limits.max_temperature)

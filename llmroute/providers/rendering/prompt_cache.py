@@ -1,4 +1,4 @@
-"""Prompt caching: what requests have in common, the system prompt and the attachments, marked for the provider's cache.
+"""Prompt caching: the common part of requests, system prompt and attachments, is marked for the provider's cache.
 
 Anthropic caches up to a mark (`cache_control`), here on the last attachment, or else on the system prompt; it keeps an
 entry for five minutes.  OpenAI and Mistral cache the beginning of a prompt by themselves, and a common
@@ -18,7 +18,7 @@ _KEY_DIGITS = 32
 
 
 def cache_key(prompt: Prompt) -> str | None:
-    """Return the key of what the prompt has in common with others; None where nothing is to be cached."""
+    """Return the cache key of the common part of the prompt; None without caching."""
     if not prompt.cached or not (prompt.system or prompt.media):
         return None
     digest = sha256((prompt.system or "").encode("utf-8", "surrogatepass"))
@@ -28,7 +28,7 @@ def cache_key(prompt: Prompt) -> str | None:
 
 
 def mark_anthropic(prompt: Prompt, body: dict[str, Any]) -> None:
-    """Mark the end of what the prompt has in common with others in the body of a Messages request."""
+    """Mark the end of the common part of the prompt in the body of a Messages request."""
     if not prompt.cached:
         return
     if prompt.media:

@@ -45,7 +45,7 @@ class AnthropicReports:
         self._faults = self._provider.faults
 
     def render_costs(self, since: date, until: date, page: str | None = None) -> HTTPRequest:
-        """Render the request for a page of costs by description, which names the model."""
+        """Render the request for a page of costs by description, which includes the model."""
         return self._render("cost_report", since, until, "description", page)
 
     def parse_costs(self, body: bytes) -> ReportPage[CostRow]:

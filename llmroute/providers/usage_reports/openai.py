@@ -76,11 +76,11 @@ class OpenAIReports:
     def _costs(self, bucket: dict[str, Any]) -> Iterator[CostRow]:
         day = _day(bucket)
         for result in results(bucket):
-            told = result["amount"]
-            if told is None:
+            charged = result["amount"]
+            if charged is None:
                 continue
-            usd = amount(told["value"])
-            check_usd(self._faults, told["currency"])
+            usd = amount(charged["value"])
+            check_usd(self._faults, charged["currency"])
             item = result.get("line_item") or ""
             yield CostRow(day, _model(item), usd, precision(usd), item)
 

@@ -71,7 +71,7 @@ class UsageReports(Protocol):
         """Parse a page of the cost report.
 
         Raises:
-            VendorReportError: it is none, or has an amount that is not in USD.
+            VendorReportError: it is not a cost report, or has an amount that is not in USD.
             AttemptError: it is an error.
         """
 
@@ -96,19 +96,19 @@ def read_page(
 ) -> ReportPage[Row]:
     """Read a page whose `data` are the buckets that `parse` takes; numbers with a point are Decimal.
 
-    A page without its documented fields is an error: it must not pass for a day without costs.
+    A page without its documented fields is an error: it must not count as a day without costs.
 
     Raises:
-        VendorReportError, AttemptError: see `UsageReports.parse_costs`.
+        VendorReportError, AttemptError: as `UsageReports.parse_costs`.
     """
     try:
-        told = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
+        payload = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError, InvalidOperation):
         raise unreadable(faults, f"{what} is not JSON") from None
-    told = lenient_json.mapping(told)
-    if is_error(told):
-        raise faults.in_band(told)
-    data, more, page = told.get("data"), told.get("has_more"), told.get("next_page")
+    payload = lenient_json.mapping(payload)
+    if is_error(payload):
+        raise faults.in_band(payload)
+    data, more, page = payload.get("data"), payload.get("has_more"), payload.get("next_page")
     if not isinstance(data, list) or not all(isinstance(bucket, dict) for bucket in data) or not isinstance(more, bool):
         raise unreadable(faults, f"the response is not {what}")
     if more and not (isinstance(page, str) and page):
@@ -144,9 +144,9 @@ def check_usd(faults: ErrorParser, currency: object) -> None:
         VendorReportError: it is not USD.
     """
     if not isinstance(currency, str) or currency.upper() != "USD":
-        told = faults.redaction.line(str(currency), 20)
+        shown = faults.redaction.line(str(currency), 20)
         raise VendorReportError(
-            f"{faults.provider}: the cost report has an amount in {told!r}", hint="only USD can be compared"
+            f"{faults.provider}: the cost report has an amount in {shown!r}", hint="only USD can be compared"
         )
 
 
@@ -154,7 +154,7 @@ def amount(value: object) -> Decimal:
     """Return an amount of money from a number or a decimal string.
 
     Raises:
-        ValueError, InvalidOperation: it is none.
+        ValueError, InvalidOperation: it is not an amount.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError("not an amount")  # noqa: TRY004 (a value of a stranger)
@@ -175,7 +175,7 @@ def tokens(value: object) -> int:
     """Return a number of tokens; a missing one is zero.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a count.
     """
     if value is None:
         return 0

@@ -1,4 +1,4 @@
-"""An answer as it grows: what the readers of all wire formats write their findings into."""
+"""The parts of an answer, accumulated by the readers of all wire formats."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ FINISH_REASONS = {
     "function_call": "tool_calls",
     "refusal": "content_filter",
 }
-"""The providers' words for how an answer ended, and the common word; the common words stand for themselves."""
+"""The finish reasons of providers and the common ones; the common ones map to themselves."""
 
 
 class TextBuffer:
-    """Text in pieces.  A character that JSON escapes cut in two is held until its other half comes."""
+    """Text in parts. A surrogate is held until the other half of its pair arrives."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._half = ""
 
     def add(self, piece: str) -> str:
-        """Add a piece; return what of it can be shown."""
+        """Add a part; return the text that can be shown."""
         if self._half:
             piece, self._half = self._half + piece, ""
         if not piece:
@@ -45,7 +45,7 @@ class TextBuffer:
 
 
 def sound(piece: str) -> str:
-    """Join halves of characters, and replace those without their other half: the result can always be encoded."""
+    """Join surrogate pairs, and replace single surrogates: the result can always be encoded."""
     if piece.isascii():
         return piece
     try:
@@ -56,7 +56,7 @@ def sound(piece: str) -> str:
 
 
 class Answer:
-    """What has been read of one answer."""
+    """One answer, as far as it has been read."""
 
     def __init__(self, *, think_tags: bool = False) -> None:
         self._tags = ThinkTags() if think_tags else None
@@ -72,7 +72,7 @@ class Answer:
         self.request_id: str | None = None
 
     def add(self, text: str, thinking: str = "") -> Chunk | None:
-        """Add what came; return it as a chunk, unless it was nothing."""
+        """Add a delta; return it as a chunk, unless it is empty."""
         if text and self._tags:
             text, thought = self._tags.split(text)
             thinking += thought
@@ -81,26 +81,26 @@ class Answer:
         return Chunk(shown, thought) if shown or thought else None
 
     def add_tool(self, key: object, name: str) -> None:
-        """Add a tool call's name, or the next piece of it; `key` None is a call of its own."""
+        """Add a tool call's name, or the next part of it; `key` None starts a new call."""
         if key is None:
             key = f"call {len(self.tools)}"
         known = self.tools.get(key, "")
         self.tools[key] = known if name == known else known + sound(name)
 
     def identify(self, model: object, request_id: object) -> None:
-        """Keep the model's name and the first id that the answer carried."""
+        """Record the model's name and the first id of the answer."""
         if model != self.model and isinstance(model, str) and model:
             self.model = sound(model)
         if self.request_id is None and isinstance(request_id, str) and request_id:
             self.request_id = sound(request_id)
 
     def finish(self, reason: object) -> None:
-        """Keep how the answer ended, in the common word; an unknown word passes through."""
+        """Record the finish reason, as the common one; an unknown reason is kept unchanged."""
         if isinstance(reason, str) and reason:
             self.finish_reason = FINISH_REASONS.get(reason, sound(reason))
 
     def completion(self) -> Completion:
-        """Return the answer as it is now."""
+        """Return the answer so far."""
         held_text, held_thinking = self._tags.rest() if self._tags else ("", "")
         text, thinking = str(self.text) + held_text, str(self.thinking) + held_thinking
         refusal = str(self.refusal) or None
@@ -132,7 +132,7 @@ def reported(  # noqa: PLR0913 (one for each counter)
     cache_write_1h: int | None = None,
     reasoning: int | None = None,
 ) -> Usage:
-    """Return usage as a provider told it; where it told neither prompt nor answer, nothing was told."""
+    """Return usage as reported; without counts of prompt and answer it is not reported."""
     return Usage(
         input_tokens=input_tokens,
         cached_input_tokens=cached,

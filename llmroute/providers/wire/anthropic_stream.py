@@ -1,4 +1,4 @@
-"""Reads a streamed answer of Anthropic's Messages API, and the parts that both kinds of its answers have."""
+"""Reads a streamed answer of Anthropic's Messages API, and the parts common to streamed and whole answers."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class MessageStreamReader:
         self.done = False
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return what they completed."""
+        """Process the next bytes; return the chunks that they complete."""
         return [] if self.done else self._read(self._decoder.feed(data))
 
     def finish(self) -> Completion:
-        """Say that the bytes have ended; return the whole answer."""
+        """Process the end of the bytes; return the whole answer."""
         if not self.done:
             self._read_tail()
         if not self.done:
-            raise self._faults.unreadable("the stream ended before the answer did")
+            raise self._faults.unreadable("the stream ended before the end of the answer")
         return self._answer.completion()
 
     @property
     def so_far(self) -> Completion:
-        """What is known of the answer at this point."""
+        """The answer so far."""
         return self._answer.completion()
 
     def _read(self, events: list[ServerEvent]) -> list[Chunk]:
@@ -56,7 +56,7 @@ class MessageStreamReader:
         return chunks
 
     def _read_tail(self) -> None:
-        # The last event may have been cut anywhere; then it is not JSON, and the answer has no end.
+        # The last event may be truncated; then it is not JSON, and the answer is incomplete.
         for event in self._decoder.finish():
             try:
                 lenient_json.read(event.data)
@@ -78,7 +78,7 @@ class MessageStreamReader:
         elif kind == "message_delta":
             read_stop(self._answer, lenient_json.mapping(body.get("delta")))
             self._count(body.get("usage"))
-            # The count at the message's start is of an answer that has just begun.
+            # The count at the start of the message covers only its first tokens.
             counted = lenient_json.count(lenient_json.mapping(body.get("usage")).get("output_tokens")) is not None
             self._answer.usage_final = counted and self._answer.finish_reason is not None
         elif kind == "message_stop":
@@ -88,14 +88,14 @@ class MessageStreamReader:
         return None
 
     def _count(self, usage: object) -> None:
-        # Counters are cumulative, and later events leave some out: each takes the place of its forerunner.
+        # Counters are cumulative, and later events omit some: each replaces its earlier value.
         self._usage |= {key: value for key, value in lenient_json.mapping(usage).items() if value is not None}
         self._answer.usage = parse_usage(self._usage)
         self._answer.service = parse_service(self._usage)
 
 
 def read_part(answer: Answer, part: dict[str, Any]) -> Chunk | None:
-    """Add a block of content, the beginning of one, or a delta; those of other kinds say nothing to a reader."""
+    """Add a block of content, the start of one, or a delta; other kinds are ignored."""
     kind = part.get("type")
     if kind == "tool_use":
         answer.add_tool(None, lenient_json.text(part.get("name")))
@@ -106,35 +106,35 @@ def read_part(answer: Answer, part: dict[str, Any]) -> Chunk | None:
     return None
 
 
-def read_stop(answer: Answer, told: dict[str, Any]) -> None:
-    """Keep how the answer ended, and what a refusal gives as its reason."""
-    answer.finish(told.get("stop_reason"))
-    answer.refusal.add(lenient_json.text(lenient_json.mapping(told.get("stop_details")).get("explanation")))
+def read_stop(answer: Answer, event: dict[str, Any]) -> None:
+    """Record the finish reason, and the reason of a refusal."""
+    answer.finish(event.get("stop_reason"))
+    answer.refusal.add(lenient_json.text(lenient_json.mapping(event.get("stop_details")).get("explanation")))
 
 
-def parse_usage(told: dict[str, Any]) -> Usage:
-    """Read usage.  Anthropic's input leaves out what a cache gave or took; ours is the whole prompt."""
-    fresh = lenient_json.count(told.get("input_tokens"))
-    cached = lenient_json.count(told.get("cache_read_input_tokens"))
-    written = lenient_json.count(told.get("cache_creation_input_tokens"))
-    by_life = lenient_json.mapping(told.get("cache_creation"))
+def parse_usage(usage: dict[str, Any]) -> Usage:
+    """Parse usage. Anthropic's input count excludes cached tokens; ours is the whole prompt."""
+    fresh = lenient_json.count(usage.get("input_tokens"))
+    cached = lenient_json.count(usage.get("cache_read_input_tokens"))
+    written = lenient_json.count(usage.get("cache_creation_input_tokens"))
+    by_life = lenient_json.mapping(usage.get("cache_creation"))
     return reported(
         input_tokens=None if fresh is None else fresh + (cached or 0) + (written or 0),
-        output_tokens=lenient_json.count(told.get("output_tokens")),
+        output_tokens=lenient_json.count(usage.get("output_tokens")),
         cached=cached,
         cache_write=written,
         cache_write_1h=lenient_json.count(by_life.get("ephemeral_1h_input_tokens")),
-        reasoning=lenient_json.count(lenient_json.mapping(told.get("output_tokens_details")).get("thinking_tokens")),
+        reasoning=lenient_json.count(lenient_json.mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
     )
 
 
-def parse_service(told: dict[str, Any]) -> Service:
-    """Read of a usage what else sets the price; a fast answer is a tier of its own."""
-    uses = lenient_json.mapping(told.get("server_tool_use")).items()
+def parse_service(usage: dict[str, Any]) -> Service:
+    """Read the other fields of a usage that set the price; a fast answer is a tier of its own."""
+    uses = lenient_json.mapping(usage.get("server_tool_use")).items()
     counted = ((sound(str(name)), lenient_json.count(count)) for name, count in uses)
-    fast = told.get("speed") == "fast"
+    fast = usage.get("speed") == "fast"
     return Service(
-        tier="fast" if fast else sound(lenient_json.text(told.get("service_tier"))) or None,
-        geo=sound(lenient_json.text(told.get("inference_geo"))) or None,
+        tier="fast" if fast else sound(lenient_json.text(usage.get("service_tier"))) or None,
+        geo=sound(lenient_json.text(usage.get("inference_geo"))) or None,
         tools=tuple((name, count) for name, count in counted if count),
     )

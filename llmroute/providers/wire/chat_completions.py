@@ -1,4 +1,4 @@
-"""The wire format that OpenAI, Mistral and Together share, and llama.cpp's server too: each adds only its dialect."""
+"""The wire format of OpenAI, Mistral, Together and llama.cpp's server; each provider adds only its dialect."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def _name_only(row: dict[str, Any]) -> ListedModel | None:
 
 
 _TIER_WORDS = {"standard": "default"}
-"""What OpenAI calls a tier on the wire; "auto", which it takes for none, is as the project of the key is set."""
+"""OpenAI's names of tiers on the wire; "auto", its default, means the setting of the key's project."""
 
 
 class Dialect(NamedTuple):
     """A provider that uses the format: its name, base URL and differences.
 
-    `service_tiers` says that a request may choose one.  `max_completion_tokens` says that the provider's own address
-    takes the limit under that name for every model; behind another address the model's own name for it holds.
-    `parse_model` reads a row of the model list, None for one that does not chat.  `think_tags` says that models may
-    write their thinking in front of the answer.  `rules` are errors that mean something else here.
-    `attachment` renders an image or a PDF as a part of a message.  `prompt_cache_key` says that requests may name what
-    they have in common.
+    `service_tiers` means that a request may choose a tier.  `max_completion_tokens` means that the provider's own
+    address accepts the limit under that name for every model; behind another address the model's setting decides the
+    name. `parse_model` parses a row of the model list, None for a model without chat.  `think_tags` means that models
+    may write their thinking before the answer.  `rules` are errors with another meaning here. `attachment` renders
+    an image or a PDF as a part of a message.  `prompt_cache_key` means that requests may have a cache key.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Dialect(NamedTuple):
 
 
 class ChatCompletions:
-    """A provider that speaks the format in one dialect, at one endpoint."""
+    """A provider with the format in one dialect, at one endpoint."""
 
     unreachable_hint = None
 
@@ -76,7 +75,7 @@ class ChatCompletions:
         self.local = dialect.local and is_loopback(self.base_url)
 
     def render_request(self, prompt: Prompt, model: ModelConfig) -> HTTPRequest:
-        """Render the request for an answer; what the model does not take is left out."""
+        """Render the request for an answer, without parameters that the model does not support."""
         limits = model.parameters
         prompt, form = with_form(prompt, model)
         messages: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}] if prompt.system else []
@@ -102,27 +101,27 @@ class ChatCompletions:
         return HTTPRequest("POST", self.base_url + "/chat/completions", self.headers(), to_wire(body))
 
     def parse_completion(self, body: bytes, sent: HTTPRequest | None = None) -> Completion:  # noqa: ARG002
-        """Read a whole answer; the first choice is the answer."""
-        told = self.faults.read_answer(body)
-        if not isinstance(told, dict) or not isinstance(told.get("choices"), list):
+        """Parse a whole answer; the first choice is the answer."""
+        payload = self.faults.read_answer(body)
+        if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list):
             raise self.faults.unreadable("the answer has no choices")
         answer = Answer(think_tags=self._dialect.think_tags)
-        answer.identify(told.get("model"), told.get("id"))
-        answer.usage = parse_usage(told.get("usage"))
+        answer.identify(payload.get("model"), payload.get("id"))
+        answer.usage = parse_usage(payload.get("usage"))
         answer.usage_final = True
-        answer.service = parse_service(told) or answer.service
-        choices = lenient_json.objects(told["choices"])
+        answer.service = parse_service(payload) or answer.service
+        choices = lenient_json.objects(payload["choices"])
         if choices:
             _read_choice(answer, min(choices, key=lambda choice: lenient_json.count(choice.get("index")) or 0))
         return answer.completion()
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
-        """Start to read a streamed answer."""
+        """Return a reader of a streamed answer."""
         streamed = ChatStreamReader(self.faults, think_tags=self._dialect.think_tags)
         return StreamOrWholeReader(streamed, self.parse_completion, no_event)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
-        """Say what an answer with an error status means."""
+        """Parse a response with an error status."""
         return self.faults.from_response(status, headers, body)
 
     def render_models(self) -> HTTPRequest:
@@ -130,21 +129,21 @@ class ChatCompletions:
         return HTTPRequest("GET", self.base_url + "/models", self.headers())
 
     def parse_models(self, body: bytes) -> ModelPage:
-        """Read the model list: rows under `data`, or a bare array."""
-        told = self.faults.read_answer(body, "the model list")
-        rows = told.get("data", []) if isinstance(told, dict) else told
+        """Parse the model list: rows under `data`, or a bare array."""
+        payload = self.faults.read_answer(body, "the model list")
+        rows = payload.get("data", []) if isinstance(payload, dict) else payload
         if not isinstance(rows, list) and rows is not None:
-            raise self.faults.unreadable("the answer is no model list")
+            raise self.faults.unreadable("the response is not a model list")
         models = (self._dialect.parse_model(row) for row in lenient_json.objects(rows))
         return ModelPage(tuple(model for model in models if model is not None))
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
-        """Return None: nothing must precede a call."""
+        """Return None: no request must precede a call."""
         return None
 
     def parse_show(self, body: bytes, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> ListedModel:  # noqa: ARG002
-        """Refuse: no request was rendered that this could answer."""
-        raise self.faults.unreadable(f"nothing asked for these {len(body)} bytes")
+        """Raise BadOutputError: `render_show` renders no request."""
+        raise self.faults.unreadable(f"no request was made for these {len(body)} bytes")
 
     def _max_tokens_key(self, model: ModelConfig) -> str:
         if not self._dialect.max_completion_tokens:
@@ -163,7 +162,7 @@ class ChatCompletions:
 
 
 def to_wire(body: dict[str, Any]) -> bytes:
-    """Return JSON as it is sent; half a character, which no UTF-8 can hold, goes out as a question mark."""
+    """Return a body as JSON in UTF-8; a single surrogate, which UTF-8 cannot encode, becomes a question mark."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

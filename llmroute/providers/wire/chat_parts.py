@@ -1,4 +1,4 @@
-"""The parts of an answer that a whole one and a streamed one in the chat-completions format have in common."""
+"""The common parts of whole and streamed answers in the chat-completions format."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def split_content(content: object) -> tuple[str, str]:
 
 
 def thoughts(message: dict[str, Any]) -> str:
-    """Return the thinking that stands beside the content, under either of its names."""
+    """Return the thinking beside the content, under either of its names."""
     return lenient_json.text(message.get("reasoning_content")) or lenient_json.text(message.get("reasoning"))
 
 
 def add_tools(answer: Answer, message: dict[str, Any], *, whole: bool = False) -> None:
-    """Add the tools that a message calls, `whole` or the delta of one, and the one function of the older format."""
+    """Add the tool calls of a whole message or of a delta, and the one function call of the older format."""
     for call in lenient_json.objects(message.get("tool_calls")):
         index = call.get("index")
         name = lenient_json.text(lenient_json.mapping(call.get("function")).get("name"))
@@ -48,15 +48,15 @@ def add_tools(answer: Answer, message: dict[str, Any], *, whole: bool = False) -
 
 
 def parse_usage(usage: object) -> Usage:
-    """Read usage: cached tokens are part of the prompt's and reasoning tokens of the answer's, as everywhere here."""
-    told = lenient_json.mapping(usage)
-    prompt = lenient_json.mapping(told.get("prompt_tokens_details") or told.get("prompt_token_details"))
-    answer = lenient_json.mapping(told.get("completion_tokens_details"))
-    cached = (prompt.get("cached_tokens"), told.get("cached_tokens"), told.get("num_cached_tokens"))
-    reasoning = (answer.get("reasoning_tokens"), told.get("reasoning_tokens"))
+    """Parse usage: cached tokens are part of the input and reasoning tokens part of the output."""
+    fields = lenient_json.mapping(usage)
+    prompt = lenient_json.mapping(fields.get("prompt_tokens_details") or fields.get("prompt_token_details"))
+    answer = lenient_json.mapping(fields.get("completion_tokens_details"))
+    cached = (prompt.get("cached_tokens"), fields.get("cached_tokens"), fields.get("num_cached_tokens"))
+    reasoning = (answer.get("reasoning_tokens"), fields.get("reasoning_tokens"))
     return reported(
-        input_tokens=lenient_json.count(told.get("prompt_tokens")),
-        output_tokens=lenient_json.count(told.get("completion_tokens")),
+        input_tokens=lenient_json.count(fields.get("prompt_tokens")),
+        output_tokens=lenient_json.count(fields.get("completion_tokens")),
         cached=_first(cached),
         cache_write=lenient_json.count(prompt.get("cache_write_tokens")),
         reasoning=_first(reasoning),
@@ -64,7 +64,7 @@ def parse_usage(usage: object) -> Usage:
 
 
 def parse_service(body: dict[str, Any]) -> Service | None:
-    """Read the tier of service, which stands beside the usage or in it; None where nothing is told."""
+    """Read the service tier, beside the usage or in it; None where it is absent."""
     tier = lenient_json.text(body.get("service_tier") or lenient_json.mapping(body.get("usage")).get("service_tier"))
     return Service(tier=sound(tier)) if tier else None
 

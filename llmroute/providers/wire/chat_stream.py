@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ChatStreamReader:
-    """Reads chunks until `[DONE]`.  An answer that said how it ended is whole without it."""
+    """Reads chunks until `[DONE]`. An answer with a finish reason is complete without it."""
 
     def __init__(self, faults: ErrorParser, *, think_tags: bool = False) -> None:
         self._faults = faults
@@ -25,22 +25,22 @@ class ChatStreamReader:
         self.done = False
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return what they completed."""
+        """Process the next bytes; return the chunks that they complete."""
         if self.done:
             return []
         return self._read(self._decoder.feed(data))
 
     def finish(self) -> Completion:
-        """Say that the bytes have ended; return the whole answer."""
+        """Process the end of the bytes; return the whole answer."""
         if not self.done:
             self._read_tail()
         if not self.done and self._answer.finish_reason is None:
-            raise self._faults.unreadable("the stream ended before the answer did")
+            raise self._faults.unreadable("the stream ended before the end of the answer")
         return self._answer.completion()
 
     @property
     def so_far(self) -> Completion:
-        """What is known of the answer at this point."""
+        """The answer so far."""
         return self._answer.completion()
 
     def _read(self, events: list[ServerEvent]) -> list[Chunk]:
@@ -60,7 +60,7 @@ class ChatStreamReader:
         return chunks
 
     def _read_tail(self) -> None:
-        # The last event may have been cut anywhere; whether the answer is whole, the events before it have said.
+        # The last event may be truncated; the events before it show whether the answer is complete.
         for event in self._decoder.finish():
             try:
                 lenient_json.read(event.data)
@@ -86,15 +86,15 @@ class ChatStreamReader:
             words, thought = split_content(delta.get("content") if name in choice else choice.get("text"))
             text += words
             thinking += thought
-            # Nearly every delta is content alone.
+            # Nearly every delta has only content.
             if len(delta) > 1 or "content" not in delta:
                 thinking += thoughts(delta)
                 answer.refusal.add(lenient_json.text(delta.get("refusal")))
                 add_tools(answer, delta)
             answer.finish(choice.get("finish_reason"))
-        if (told := body.get("usage")) and (usage := parse_usage(told)).source == "reported":
+        if (fields := body.get("usage")) and (usage := parse_usage(fields)).source == "reported":
             answer.usage = usage
-            # Some count on the way, in every chunk.
+            # Some servers report usage in every chunk.
             answer.usage_final = answer.finish_reason is not None
         elif text or thinking:
             answer.usage_final = False

@@ -1,4 +1,4 @@
-"""Reads JSON that strangers wrote: a value of the wrong kind is as good as absent, and only `read` raises."""
+"""Lenient access to JSON of providers: a value of the wrong type counts as absent, and only `read` raises."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ABSURD_COUNT = 10**9
 
 
 def read(text: str | bytes) -> Any:
-    """Parse JSON; bytes are UTF-8, and what is not is replaced rather than refused.
+    """Parse JSON; bytes are UTF-8, and invalid bytes are replaced.
 
     Raises:
-        ValueError: it is not JSON, or is nested beyond reason.
+        ValueError: it is not JSON, or is nested too deeply.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace").removeprefix("\ufeff")
@@ -43,7 +43,7 @@ def text(value: object) -> str:
 
 
 def count(value: object) -> int | None:
-    """Return a number of tokens; None for what cannot be one: negative, fractional, absurd, true."""
+    """Return a number of tokens; None for a value that cannot be one: negative, fractional, too large, a boolean."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not 0 <= value <= ABSURD_COUNT or value != int(value):
@@ -52,12 +52,12 @@ def count(value: object) -> int | None:
 
 
 def positive(value: object) -> int | None:
-    """Return a limit in tokens; zero says nothing and is None."""
+    """Return a limit in tokens; zero means no limit and is None."""
     return count(value) or None
 
 
 def amount(value: object) -> float | None:
-    """Return an amount of money; None for what cannot be one."""
+    """Return an amount of money; None for a value that cannot be one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if 0 <= value <= ABSURD_COUNT else None

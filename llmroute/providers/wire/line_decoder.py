@@ -1,4 +1,4 @@
-"""Cuts bytes into lines as they come: UTF-8 is decoded by whole lines, and only CR, LF and CRLF end one."""
+"""Splits a stream of bytes into lines: UTF-8 is decoded by whole lines, and only CR, LF and CRLF end one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 class LineDecoder:
-    """Returns the lines that each piece of a stream completes, however the stream was cut."""
+    """Returns the lines that each part of a stream completes, in parts of any size."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -19,7 +19,7 @@ class LineDecoder:
         """Return the lines that `data` completes, without their ends.
 
         Raises:
-            BadOutputError: a line is longer than any answer can be.
+            BadOutputError: a line is longer than 16 MiB.
         """
         if not data:
             return []
@@ -39,7 +39,7 @@ class LineDecoder:
         return self._decode(whole).split("\n")
 
     def finish(self) -> str:
-        """Return what came after the last line's end."""
+        """Return the text after the last line end."""
         whole, self._rest = bytes(self._rest), bytearray()
         return self._decode(whole)
 

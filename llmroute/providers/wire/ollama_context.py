@@ -1,4 +1,4 @@
-"""The window that Ollama is asked for, and the signs that a prompt did not fit into it."""
+"""The window that is requested from Ollama, and the signs of a truncated prompt."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from llmroute.types import Completion, HTTPRequest, ModelConfig, Prompt, Usage
 
 MIN_WINDOW = 4096
-"""The smallest window asked for.  Others are powers of two: the server loads a model again when its window changes."""
+"""The smallest window requested. Others are powers of two: the server reloads a model when its window changes."""
 MAX_WINDOW = 1024 * 1024
 ANSWER_RESERVE = 4096
-"""Room for an answer whose length the caller has not limited, or has limited to less."""
+"""Minimum room for an answer, with or without a limit of the caller's."""
 FILLED_MARGIN = 16
-"""How far below the window a prompt may end that was cut to it."""
+"""The maximum distance of a truncated prompt from the full window."""
 HALF_MARGIN = 8
-"""How many tokens of its beginning a prompt may keep that was cut to half of the window."""
+"""The maximum number of first tokens that remain when a prompt is truncated to half of the window."""
 
 
 class SentPrompt(NamedTuple):
-    """What a request asked Ollama to read: the texts, the window, the room for the answer in it, and the images."""
+    """The prompt of a request to Ollama: its texts, the window, the room for the answer in it, and the images."""
 
     texts: tuple[str, ...]
     window: int | None
@@ -33,29 +33,29 @@ class SentPrompt(NamedTuple):
 
     @property
     def around(self) -> int:
-        """Tokens that are in the prompt beside its texts, at most."""
+        """The maximum number of tokens of the prompt beside its texts."""
         return most_around(len(self.texts)) + self.images * OLLAMA_IMAGE_TOKENS
 
     @property
     def widest(self) -> int:
-        """The window into which any tokenizer's reading of the prompt fits, and the answer."""
+        """The window that holds prompt and answer with any tokenizer."""
         return _step(size_in_bytes(self.texts) + self.around + self.answer)
 
 
 def context_for(prompt: Prompt, model: ModelConfig) -> int:
-    """Return the `num_ctx` that prompt and answer fit into.
+    """Return the `num_ctx` that holds prompt and answer.
 
-    Never less than the model's own setting, and never more than the window it was made for.
+    At least the model's own setting, at most the window of the model.
     """
     answer = max(ANSWER_RESERVE, prompt.max_tokens or 0)
-    asked = SentPrompt(prompt.texts, None, answer, len(prompt.media))
-    needed = bounds(asked.texts).most + asked.around + asked.answer
+    sent = SentPrompt(prompt.texts, None, answer, len(prompt.media))
+    needed = bounds(sent.texts).most + sent.around + sent.answer
     own = model.own_window or 0
     return min(own if needed <= own else max(_step(needed), own), model.context_window or MAX_WINDOW)
 
 
 def _read_from(sent: HTTPRequest) -> SentPrompt:
-    """Return what a request asked for."""
+    """Parse the body of a request."""
     body = lenient_json.mapping(lenient_json.read(sent.body or b"{}"))
     options = lenient_json.mapping(body.get("options"))
     messages = lenient_json.objects(body.get("messages"))
@@ -66,22 +66,24 @@ def _read_from(sent: HTTPRequest) -> SentPrompt:
 
 
 def cut_of(sent: HTTPRequest | None, usage: Usage) -> PromptCut | None:
-    """Return the cut of a prompt that was not read whole, by the server's own count; None where that shows none.
+    """Return how a prompt was truncated, by the server's own count; None where the count shows no truncation.
 
-    Two signs: the count ends where the window or half of it does, and the prompt may be longer (servers fill the
-    window, or keep a few tokens and the second half); or it is less than any tokenizer makes of the text (they drop
-    whole messages too).  Servers before 0.4 do not count what they have cached, so that a small count proves nothing.
+    Two signs: the count is close to the window or half of it, and the prompt may be longer (servers fill the window, or
+    keep a few tokens and the second half); or the count is less than any tokenizer's for the text (servers drop whole
+    messages too). Servers before 0.4 do not count cached tokens, so a small count is no proof there.
     """
     if sent is None or sent.body is None or (read := usage.input_tokens) is None:
         return None
-    asked = _read_from(sent)
-    if asked.window and size_in_bytes(asked.texts) + asked.around > asked.window and _ends_at(read, asked.window):
-        told = f"{read} tokens were read in a window of {asked.window} tokens: the prompt's beginning may have been cut"
-        return PromptCut(told, asked.widest)
-    least = bounds(asked.texts).least
+    prompt = _read_from(sent)
+    if prompt.window and size_in_bytes(prompt.texts) + prompt.around > prompt.window and _ends_at(read, prompt.window):
+        warning = (
+            f"{read} tokens were read in a window of {prompt.window}: the beginning of the prompt may have been cut"
+        )
+        return PromptCut(warning, prompt.widest)
+    least = bounds(prompt.texts).least
     if read < least - least // 10 - TEMPLATE_TOKENS:
-        told = f"{read} tokens were read of a prompt of at least {least}: its beginning may have been cut"
-        return PromptCut(told, asked.widest)
+        warning = f"{read} tokens were read of a prompt of at least {least}: its beginning may have been cut"
+        return PromptCut(warning, prompt.widest)
     return None
 
 
@@ -90,9 +92,9 @@ def _ends_at(read: int, window: int) -> bool:
 
 
 def with_cut(completion: Completion, sent: HTTPRequest | None) -> Completion:
-    """Return an answer with what `cut_of` finds, which is told as its warning too."""
+    """Return an answer with the result of `cut_of`, also as its warning."""
     cut = cut_of(sent, completion.usage)
-    return completion if cut is None else completion._replace(prompt_cut=cut, warning=cut.told)
+    return completion if cut is None else completion._replace(prompt_cut=cut, warning=cut.warning)
 
 
 def _step(tokens: int) -> int:

@@ -1,4 +1,4 @@
-"""Reads how a pull goes on: Ollama's /api/pull says it in an object on each line, errors too."""
+"""Reads the progress of a pull: Ollama's /api/pull sends one object per line, errors too."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from llmroute.providers.wire.line_decoder import LineDecoder
 if TYPE_CHECKING:
     from llmroute.providers.errors.parser import ErrorParser
 
-LIBRARY = "https://ollama.com/library lists what there is"
+LIBRARY = "see the models at https://ollama.com/library"
 MOST_STATUS = 200
 _MAX_BYTES = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """What is being done, and the bytes of all layers that are known so far: those that are here, and how many.
+    """The current step, and the bytes of all layers known so far: received and total.
 
     `total` is 0 while no layer is known.
     """
@@ -30,7 +30,7 @@ class PullProgress:
 
 
 class PullReader:
-    """Reads lines until one says `success`."""
+    """Reads lines until the status `success`."""
 
     def __init__(self, faults: ErrorParser) -> None:
         self._faults = faults
@@ -39,7 +39,7 @@ class PullReader:
         self._done = False
 
     def feed(self, data: bytes) -> list[PullProgress]:
-        """Take the next bytes; return what they tell.
+        """Process the next bytes; return the progress in them.
 
         Raises:
             AttemptError: the pull failed.
@@ -47,36 +47,36 @@ class PullReader:
         return [self._read(line) for line in self._decoder.feed(data) if line.strip()]
 
     def finish(self) -> None:
-        """Say that the bytes have ended.
+        """Process the end of the bytes.
 
         Raises:
-            AttemptError: the pull failed, or broke off.
+            AttemptError: the pull failed, or was interrupted.
         """
         if line := self._decoder.finish().strip():
             self._read(line)
         if not self._done:
-            raise self._faults.unreadable("the pull broke off; once more goes on where it was")
+            raise self._faults.unreadable("the pull was interrupted; run it again to resume it")
 
     def _read(self, line: str) -> PullProgress:
         try:
-            told = lenient_json.mapping(lenient_json.read(line))
+            event = lenient_json.mapping(lenient_json.read(line))
         except ValueError:
             raise self._faults.unreadable("a line of the pull is not JSON") from None
-        if told.get("error"):
-            raise self._failure(told)
-        status = lenient_json.text(told.get("status"))
+        if event.get("error"):
+            raise self._failure(event)
+        status = lenient_json.text(event.get("status"))
         self._done = status == "success"
-        digest = lenient_json.text(told.get("digest"))
-        if digest and (total := _bytes(told.get("total"))):
-            self._layers[digest] = min(_bytes(told.get("completed")), total), total
+        digest = lenient_json.text(event.get("digest"))
+        if digest and (total := _bytes(event.get("total"))):
+            self._layers[digest] = min(_bytes(event.get("completed")), total), total
         here, known = (sum(layer[at] for layer in self._layers.values()) for at in (0, 1))
         return PullProgress(self._faults.redaction.line(status, MOST_STATUS), here, known)
 
-    def _failure(self, told: dict[str, Any]) -> Exception:
-        error = self._faults.in_band(told)
+    def _failure(self, event: dict[str, Any]) -> Exception:
+        error = self._faults.in_band(event)
         if "manifest" not in error.message or "does not exist" not in error.message:
             return error
-        return ModelGoneError("there is no such model to pull", provider=error.provider, hint=LIBRARY)
+        return ModelGoneError("no such model in Ollama's library", provider=error.provider, hint=LIBRARY)
 
 
 def _bytes(value: object) -> int:

@@ -1,4 +1,4 @@
-"""Reads Ollama's answers, of /api/chat and of /api/generate: whole, or an object on each line."""
+"""Reads Ollama's responses of /api/chat and /api/generate: whole, or one object per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LineReader:
-    """Reads lines until one says `done`."""
+    """Reads lines until one has `done`."""
 
     def __init__(self, faults: ErrorParser, sent: HTTPRequest | None = None) -> None:
         self._faults = faults
@@ -25,20 +25,20 @@ class LineReader:
         self.done = False
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return what they completed."""
+        """Process the next bytes; return the chunks that they complete."""
         return [] if self.done else self._read(self._decoder.feed(data))
 
     def finish(self) -> Completion:
-        """Say that the bytes have ended; return the whole answer."""
+        """Process the end of the bytes; return the whole answer."""
         if not self.done:
             self._read_tail()
         if not self.done:
-            raise self._faults.unreadable("the stream ended before the answer did")
+            raise self._faults.unreadable("the stream ended before the end of the answer")
         return with_cut(self._answer.completion(), self._sent)
 
     @property
     def so_far(self) -> Completion:
-        """What is known of the answer at this point."""
+        """The answer so far."""
         return self._answer.completion()
 
     def _read(self, lines: list[str]) -> list[Chunk]:
@@ -58,7 +58,7 @@ class LineReader:
         return chunks
 
     def _read_tail(self) -> None:
-        # The last line may have been cut anywhere; then it is not JSON, and the answer has no end.
+        # The last line may be truncated; then it is not JSON, and the answer is incomplete.
         line = self._decoder.finish()
         try:
             lenient_json.read(line)
@@ -74,14 +74,14 @@ class LineReader:
 
 
 def parse_answer(body: dict[str, Any]) -> Completion:
-    """Read a whole answer."""
+    """Parse a whole answer."""
     answer = Answer()
     read_piece(answer, body)
     return answer.completion()
 
 
 def read_piece(answer: Answer, body: dict[str, Any]) -> Chunk | None:
-    """Add an object's text, and what it says of the whole when it says that it is done."""
+    """Add the text of an object; the last one has the usage and the finish reason."""
     message = lenient_json.mapping(body.get("message"))
     text = lenient_json.text(message.get("content")) if message else lenient_json.text(body.get("response"))
     thinking = lenient_json.text((message or body).get("thinking"))
@@ -89,7 +89,7 @@ def read_piece(answer: Answer, body: dict[str, Any]) -> Chunk | None:
         answer.add_tool(None, lenient_json.text(lenient_json.mapping(call.get("function")).get("name")))
     answer.identify(body.get("model"), None)
     if body.get("done") is True:
-        # Servers before done_reason said no more than that they were done.
+        # Servers before done_reason sent only `done`.
         answer.finish(body.get("done_reason") or "stop")
         answer.usage = reported(
             input_tokens=lenient_json.count(body.get("prompt_eval_count")),

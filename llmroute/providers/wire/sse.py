@@ -1,4 +1,4 @@
-"""Reads server-sent events as the WHATWG describes them, from bytes as they come."""
+"""Decodes server-sent events by the WHATWG standard, incrementally."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ServerEvent(NamedTuple):
 
 
 class SSEDecoder:
-    """Returns the events that each piece of a stream completes."""
+    """Returns the events that each part of a stream completes."""
 
     def __init__(self) -> None:
         self._lines = LineDecoder()
@@ -28,14 +28,14 @@ class SSEDecoder:
         """Return the events that `data` completes.
 
         Raises:
-            BadOutputError: a line or an event is longer than any answer can be.
+            BadOutputError: a line or an event is longer than 16 MiB.
         """
         return self._read(self._lines.feed(data))
 
     def finish(self) -> list[ServerEvent]:
-        """Return the event that the end of the stream left without its blank line.
+        """Return the last event, if the stream ended without its blank line.
 
-        The standard would drop it; servers that forget the blank line are commoner than events that end by chance.
+        The standard would drop it, but some servers omit the last blank line.
         """
         return self._read([self._lines.finish(), ""])
 

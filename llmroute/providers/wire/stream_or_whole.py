@@ -1,4 +1,4 @@
-"""Reads an answer that was asked for as a stream: the stream, or the whole answer that a server sends in its place."""
+"""Reads the response to a streaming request: a stream, or a whole answer that the server sent instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LONGEST_FIRST_LINE = 80
 
 
 class StreamOrWholeReader:
-    """A `StreamReader` that tells by the first bytes what it reads.
+    """A `StreamReader` that decides by the first bytes between the two.
 
-    `is_whole` says of the beginning of a body, which is not blank, whether it is one JSON object; None is "not known
-    yet".  `parse` reads such a body.
+    `is_whole` returns whether a body with this nonblank beginning is one JSON object; None is "not known yet". `parse`
+    parses such a body.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class StreamOrWholeReader:
 
     @property
     def done(self) -> bool:
-        """Whether the terminator has been read: what follows does not matter."""
+        """Whether the terminator has been read; bytes after it are ignored."""
         return self._streamed.done
 
     @property
     def so_far(self) -> Completion:
-        """What is known of the answer at this point."""
+        """The answer so far."""
         return self._streamed.so_far
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return what they completed.
+        """Process the next bytes; return the chunks that they complete.
 
-        What came before an error in the same bytes is returned; the error is raised by the next call.
+        Chunks before an error in the same bytes are returned, and the next call raises the error.
         """
         if self._failed is not None:
             raise self._failed
@@ -66,7 +66,7 @@ class StreamOrWholeReader:
         return chunks
 
     def finish(self) -> Completion:
-        """Say that the bytes have ended; return the whole answer."""
+        """Process the end of the bytes; return the whole answer."""
         if self._failed is not None:
             raise self._failed
         if self._whole and self._undecided:
@@ -76,14 +76,14 @@ class StreamOrWholeReader:
         return self._parse(b"".join(self._whole)) if self._whole else self._streamed.finish()
 
     def _sorted(self, data: bytes) -> bytes:
-        """Keep bytes of a whole answer, or of a beginning that may be one; return those of a stream."""
+        """Buffer the bytes of a whole answer, or of an undecided beginning; return those of a stream."""
         self._whole.append(data)
         if not self._undecided:
             return b""
         begun = b"".join(self._whole)
         beginning = begun.removeprefix(_BOM).lstrip()
         if not beginning:
-            # Blanks mean nothing to either.
+            # Leading blanks are ignored in both.
             self._whole = []
             return begun
         whole = self._is_whole(beginning)
@@ -100,7 +100,7 @@ def no_event(beginning: bytes) -> bool:
 
 
 def no_line(beginning: bytes) -> bool | None:
-    """Whether a body that should be JSON on each line is one object over several: its first line is a brace alone."""
+    """Whether a body that should have one JSON object per line is one object: its first line is a brace."""
     line, ended, _ = beginning.partition(b"\n")
     if len(line) > _LONGEST_FIRST_LINE or line.strip() != b"{":
         return False

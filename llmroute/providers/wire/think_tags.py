@@ -1,4 +1,4 @@
-"""Tells thinking that a model wrote in front of its answer, between <think> and </think>, from the answer."""
+"""Separates thinking between <think> and </think> at the start of an answer from the answer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ OPEN, CLOSE = "<think>", "</think>"
 
 
 class ThinkTags:
-    """Splits a text in pieces; only at its very beginning does the tag mean thinking."""
+    """Splits a text that arrives in parts; the tag counts only at its very beginning."""
 
     def __init__(self) -> None:
         self._held = ""
         self._state = "start"
 
     def split(self, piece: str) -> tuple[str, str]:
-        """Return the text and the thinking that `piece` completes; what may be part of a tag is held back."""
+        """Return the text and the thinking that `piece` completes; a possible part of a tag is held back."""
         if self._state == "answer":
             return piece, ""
         piece, self._held = self._held + piece, ""
@@ -29,7 +29,7 @@ class ThinkTags:
         return self._think(piece) if self._state == "thinking" else self._begin(piece)
 
     def rest(self) -> tuple[str, str]:
-        """Return what is held back as what it is if nothing comes any more."""
+        """Return the held text at the end of the stream."""
         return ("", self._held) if self._state == "thinking" else (self._held, "")
 
     def _think(self, piece: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""The addresses of a name, found in a thread that can be left behind, and connected to within one time.
+"""Name resolution in a thread that can be abandoned, and connections to the addresses within one time limit.
 
-An event loop finds names in threads of its executor, which it, and the interpreter at its end, wait for however long a
-resolver is silent.
+An event loop resolves names in threads of its executor; the loop, and the interpreter at exit, wait for these threads
+however long a resolver takes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Sequence
 
-# How long one address is tried alone before the next is tried beside it (RFC 8305, section 5).
+# Time for which one address is tried alone before the next is tried in parallel (RFC 8305, section 5).
 STAGGER_S: Final = 0.25
 
 
 class AsyncResolvingTransport(httpx.AsyncHTTPTransport):
-    """Connects to whichever address of a name answers first; the time to connect is that of all together."""
+    """Connects to the address of a name that answers first; the connect timeout covers all addresses together."""
 
     def __init__(self, verify: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(verify=verify, trust_env=False, limits=limits)
@@ -35,7 +35,7 @@ class AsyncResolvingTransport(httpx.AsyncHTTPTransport):
 
 
 async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tuple[Any, ...]]:
-    """Return what `socket.getaddrinfo` says of a host for TCP.
+    """Return the result of `socket.getaddrinfo` for a host and TCP.
 
     Raises:
         OSError: there is no such host, or no thread can be started.
@@ -57,7 +57,7 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
             addresses = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             fault = error
-        # A loop that has ended meanwhile waits for nothing.
+        # The loop may have ended meanwhile.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(tell, addresses, fault)
 
@@ -69,7 +69,7 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
 
 
 class ResolvingNetwork(httpcore.AnyIOBackend):
-    """Connects to names by what `found` says of them, and to addresses as such."""
+    """Connects to names by the addresses that `found` returns, and to addresses directly."""
 
     async def connect_tcp(
         self,
@@ -79,7 +79,7 @@ class ResolvingNetwork(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Return a connection within `timeout` seconds, of which finding the name is part."""
+        """Return a connection within `timeout` seconds, including name resolution."""
         if _is_address(host):
             return await super().connect_tcp(host, port, timeout, local_address, socket_options)
         options = None if socket_options is None else list(socket_options)
@@ -95,7 +95,7 @@ class ResolvingNetwork(httpcore.AnyIOBackend):
     async def _first(
         self, addresses: Sequence[str], port: int, local_address: str | None, options: list[Any] | None
     ) -> httpcore.AsyncNetworkStream:
-        """Return the first connection to any of the addresses; each is tried a moment after the one before it."""
+        """Return the first connection to any of the addresses; their attempts start at staggered times."""
         connect = super().connect_tcp
         trying: set[asyncio.Task[httpcore.AsyncNetworkStream]] = set()
         failed: Exception = OSError("the name has no address")
@@ -126,7 +126,7 @@ def _is_address(host: str) -> bool:
 
 
 async def _let_go(tasks: set[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
-    """End tries that came too late, and close what they connected."""
+    """Cancel the remaining connection attempts, and close connections that they made."""
     for task in tasks:
         task.cancel()
     for late in await asyncio.gather(*tasks, return_exceptions=True):

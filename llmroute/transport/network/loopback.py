@@ -1,4 +1,4 @@
-"""This machine's own addresses: connected to as such, whatever a resolver says of the name `localhost`."""
+"""Addresses of this machine: `localhost` is connected to by its loopback addresses, without a resolver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AsyncLoopbackTransport(httpx.AsyncHTTPTransport):
 
 
 def pooled(verify: ssl.SSLContext, limits: httpx.Limits) -> dict[str, Any]:
-    """Return how a pool of connections is made that a transport of httpx is given."""
+    """Return the factory of the connection pool of an httpx transport."""
     return {
         "ssl_context": verify,
         "max_connections": limits.max_connections,
@@ -84,11 +84,11 @@ def _addresses(host: str) -> tuple[str, ...]:
     return LOOPBACK_ADDRESSES if host == LOCALHOST else (host,)
 
 
-def connected_elsewhere(url: httpx.URL, event: str, told: dict[str, Any]) -> bool:
-    """Whether httpcore tells of a connection for `localhost` to another machine, to which nothing was sent yet."""
+def connected_elsewhere(url: httpx.URL, event: str, info: dict[str, Any]) -> bool:
+    """Whether a trace event of httpcore is a connection for `localhost` to another machine, before any byte is sent."""
     if event != "connection.connect_tcp.complete" or url.host != LOCALHOST:
         return False
-    peer = told["return_value"].get_extra_info("server_addr")
+    peer = info["return_value"].get_extra_info("server_addr")
     return isinstance(peer, tuple) and not is_loopback_host(str(peer[0]))
 
 
@@ -98,12 +98,12 @@ def resolved_elsewhere() -> httpx.ConnectError:
 
 
 def watching(url: httpx.URL, progress: Progress) -> Trace:
-    """Return what tells the progress of a request of an asynchronous client, and ends such a connection."""
+    """Return a trace callback that updates `Progress`, and raises for a `localhost` connection to another machine."""
 
-    async def watch(event: str, told: dict[str, Any]) -> None:
-        progress.note(event, told)
-        if connected_elsewhere(url, event, told):
-            await told["return_value"].aclose()
+    async def watch(event: str, info: dict[str, Any]) -> None:
+        progress.note(event, info)
+        if connected_elsewhere(url, event, info):
+            await info["return_value"].aclose()
             raise resolved_elsewhere()
 
     return watch
