@@ -138,6 +138,11 @@ CheckTimeout = Annotated[
         rich_help_panel="Limits",
     ),
 ]
+OfWholeAnswer = Annotated[
+    list[str] | None,
+    typer.Option("--schema", "--schema-multi", "--check", "--check-timeout", "--max-rejections", hidden=True),
+]
+"""Flags of `gen` that a stream rejects in words of its own."""
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, max=1024, help="Requests at once; default 8.", rich_help_panel="Batch"),

@@ -133,11 +133,17 @@ class Attempt:
         yield Close()
         yield Settle(recorder.row, self._observation(None), patience=patience)
         self._settled = True
+        began_s = self._request.clock()
         try:
             rejection: CheckError | None = yield Judge(check, response)
         except CheckFaultError as fault:
             fault.response, fault.attempts = response, response.attempts
             raise
+        finally:
+            # A check has a time limit of its own.
+            seconds = self._request.clock() - began_s
+            self._request.clock.leave_out(seconds)
+            patience.leave_out(seconds)
         if rejection is not None:
             recorder.reject(rejection)
             self._request.budget.pay(recorder.row)

@@ -29,6 +29,11 @@ class LockTimeout:
         """Reset the seconds to their initial number."""
         self._left_s = self._seconds
 
+    def leave_out(self, seconds: float) -> None:
+        """Exclude seconds that have just passed from the deadline."""
+        if self._until_s is not None:
+            self._until_s += seconds
+
     @contextmanager
     def spent(self) -> Iterator[float]:
         """Lend the seconds that are left to one wait, and subtract its duration."""

@@ -97,26 +97,35 @@ RULES: dict[type[AttemptError], FailureRule] = {
 
 
 class _Turn(NamedTuple):
-    """The next call: its candidate, the pause before it, and the earlier failure of that candidate."""
+    """The next call: its candidate, the pause before it, and the earlier failure of that candidate.
+
+    `calls` is the number of this call among those of the candidate, from 1.  `retry` says that the call before was the
+    same one; that of a repair may be retried as any other.
+    """
 
     entry: RankedCandidate
     pause_s: float = 0.0
     failed_before: AttemptError | None = None
     adaptation: Adaptation | None = None
     repair: Repair | None = None
+    calls: int = 1
+    retry: bool = False
 
     @property
-    def calls(self) -> int:
-        """The number of this call among those of the candidate, from 1."""
-        return 1 if self.failed_before is None else 2
+    def may_be_retried(self) -> bool:
+        """Whether the same call may be made again."""
+        return self.failed_before is None or (self.repair is not None and not self.retry)
+
+    def after(self, error: AttemptError) -> "_Turn":
+        """Return the next call of the candidate, to be changed."""
+        return self._replace(failed_before=error, calls=self.calls + 1, pause_s=0.0)
 
 
 class _SecondCall(NamedTuple):
-    """A candidate that may be retried, from when, and the error of its first call."""
+    """A call that may be retried, and from when."""
 
-    entry: RankedCandidate
+    turn: _Turn
     ready_s: float
-    error: AttemptError
 
 
 class _Queue:
@@ -152,21 +161,22 @@ class _Queue:
         if last:
             raise error
         rule = RULES[type(error)]
-        if turn.calls == 1 and rule.again == "adapted" and outcome.adaptation is not None:
-            return _Turn(entry, failed_before=error, adaptation=outcome.adaptation)
-        if turn.calls == 1 and rule.again == "repaired" and outcome.repair is not None:
-            return _Turn(outcome.repair.entry, failed_before=error, repair=outcome.repair)
+        if turn.failed_before is None and rule.again == "adapted" and outcome.adaptation is not None:
+            return turn.after(error)._replace(adaptation=outcome.adaptation)
+        if rule.again == "repaired" and outcome.repair is not None:
+            return turn.after(error)._replace(entry=outcome.repair.entry, repair=outcome.repair, retry=False)
         self._keep(lambda other: _may_follow(other, entry, error, policy))
         if rule.next == "other provider first":
             self._failed_providers.add(entry.model.provider)
-        pause_s = _pause_before_again(error, policy) if turn.calls == 1 and outcome.retry_allowed else None
+        pause_s = _pause_before_again(error, policy) if turn.may_be_retried and outcome.retry_allowed else None
         if pause_s is not None:
-            self._second_calls.append(_SecondCall(entry, outcome.elapsed_s + pause_s, error))
+            again = turn.after(error)._replace(retry=True)
+            self._second_calls.append(_SecondCall(again, outcome.elapsed_s + pause_s))
         return self._next(outcome.elapsed_s, error)
 
     def _keep(self, may_follow: Callable[[RankedCandidate], bool]) -> None:
         self.fresh = [entry for entry in self.fresh if may_follow(entry)]
-        self._second_calls = [second for second in self._second_calls if may_follow(second.entry)]
+        self._second_calls = [second for second in self._second_calls if may_follow(second.turn.entry)]
 
     def _next(self, elapsed_s: float, error: AttemptError | BudgetExceededError) -> _Turn:
         if self.fresh:
@@ -179,7 +189,7 @@ class _Queue:
             raise error
         soonest = min(in_time, key=lambda second: second.ready_s)
         self._second_calls.remove(soonest)
-        return _Turn(soonest.entry, max(soonest.ready_s - elapsed_s, 0.0), soonest.error)
+        return soonest.turn._replace(pause_s=max(soonest.ready_s - elapsed_s, 0.0))
 
 
 def attempt_loop(
@@ -203,8 +213,7 @@ def attempt_loop(
             yield Wait(turn.pause_s, turn.entry, turn.failed_before)
         alone = not (queue.fresh or others) or number - rejected + 1 == policy.max_attempts
         fell_from = failure if failure is not None and failure.entry.model is not turn.entry.model else None
-        retry = turn.failed_before is not None and turn.adaptation is None and turn.repair is None
-        outcome = yield Try(turn.entry, number + 1, fell_from, alone, retry, turn.adaptation, turn.repair)
+        outcome = yield Try(turn.entry, number + 1, fell_from, alone, turn.retry, turn.adaptation, turn.repair)
         if (error := outcome.error) is None:
             return
         # A request that was not sent does not count as an attempt.

@@ -26,12 +26,15 @@ from llmroute.errors import (
     ProviderTimeoutError,
     QuotaError,
     RateLimitError,
+    SchemaError,
     TransientError,
     UnreachableError,
 )
-from llmroute.routing.actions import MAX_ATTEMPTS, MoreCandidates, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import MAX_ATTEMPTS, MoreCandidates, Outcome, Policy, Repair, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.routing.parameters import Adaptation
+from llmroute.routing.token_estimate import measure
+from llmroute.types import Prompt
 from tests.routing.models import entry
 
 KINDS: list[type[AttemptError]] = sorted(RULES, key=str)
@@ -67,6 +70,7 @@ def play(  # noqa: PLR0913 (each is part of a situation)
     on_content: bool = False,
     jitter: float = 0.5,
     adaptation: Adaptation | None = None,
+    repairable: bool = False,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> Played:
     """Play a loop in which the calls fail so, and every later one succeeds; time passes in calls and in waits."""
@@ -91,7 +95,9 @@ def play(  # noqa: PLR0913 (each is part of a situation)
                 played.tries.append(action)
                 now_s += call_s
                 error = left.pop(0) if left else None
-                outcome = Outcome(now_s, error, shown and error is not None, adaptation=adaptation)
+                repair = Repair(Prompt(()), measure(Prompt(())), action.entry) if repairable else None
+                repair = None if action.repair else repair
+                outcome = Outcome(now_s, error, shown and error is not None, adaptation=adaptation, repair=repair)
             action = loop.send(outcome)
     except StopIteration:
         return played
@@ -157,6 +163,28 @@ def test_a_refused_parameter_is_put_otherwise_once_at_the_cost_of_no_retry_and_n
     assert play(made(TransientError), adaptation=otherwise).tries[1].adaptation is None
     limited = play(made(ParameterError), adaptation=otherwise, max_attempts=1)
     assert (len(limited.calls), type(limited.error)) == (1, ParameterError)
+
+
+@pytest.mark.parametrize("failure", [TransientError, RateLimitError, BadOutputError])
+def test_a_repair_that_fails_in_passing_is_retried_once_after_the_other_candidates(failure: type[AttemptError]) -> None:
+    two = ("openai/small", "mistral/m")
+    alone = play(made(SchemaError), made(failure), pool=two[:1], repairable=True)
+    assert (alone.calls, len(alone.waits), alone.error) == (["openai/small"] * 3, 1, None)
+    assert [(each.repair is not None, each.retry) for each in alone.tries] == [(0, 0), (1, 0), (1, 1)]
+    again = play(made(SchemaError), made(failure), made(failure), pool=two[:1], repairable=True)
+    assert (len(again.calls), type(again.error)) == (3, failure)
+    others = play(made(SchemaError), made(failure), made(ModelGoneError), pool=two, repairable=True)
+    assert others.calls == ["openai/small", "openai/small", "mistral/m", "openai/small"]
+    assert others.tries[-1].repair is not None
+
+
+def test_an_answer_to_a_retry_or_to_a_changed_request_is_repaired_too() -> None:
+    retried = play(made(TransientError), made(SchemaError), pool=POOL[:1], repairable=True)
+    assert [(each.repair is not None, each.retry) for each in retried.tries] == [(0, 0), (0, 1), (1, 0)]
+    otherwise = Adaptation(drop="stop")
+    changed = play(made(ParameterError), made(SchemaError), pool=POOL[:1], repairable=True, adaptation=otherwise)
+    assert [each.adaptation for each in changed.tries] == [None, otherwise, otherwise]
+    assert play(made(SchemaError), made(SchemaError), pool=POOL[:1], repairable=True).calls == ["openai/small"] * 2
 
 
 def test_every_class_of_failure_has_a_rule() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llmroute import CheckError, CheckFaultError, LLMRouteError, LLMService, RequestError
+from llmroute.execution.request import Clock
+from llmroute.ledger import lock_timeout
 from tests.support.model_server import ModelServer
 from tests.support.shell import rows
 
@@ -83,6 +86,23 @@ def test_a_fault_of_the_check_carries_the_response(service: LLMService, tmp_path
     assert caught.value.response is not None
     assert caught.value.response.content == "by gpt-5.4-mini"
     assert [row["status"] for row in rows(tmp_path)] == ["ok"]
+
+
+def test_the_time_of_a_check_does_not_count_toward_the_timeout(
+    service: LLMService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed_s = [0.0]
+
+    def later() -> float:
+        return time.monotonic() + passed_s[0]
+
+    def slow(response: LLMResponse) -> bool:
+        passed_s[0] += 1000
+        return _is_dear(response)
+
+    monkeypatch.setattr(Clock.__init__, "__defaults__", (later,))
+    monkeypatch.setattr(lock_timeout, "monotonic", later)
+    assert service.generate_sync("hi", model=CHEAP, fallback=DEAR, check=slow, timeout_s=60).content == "by gpt-5.4"
 
 
 def test_an_asynchronous_check_of_a_blocking_call_is_refused(service: LLMService) -> None:

@@ -3,15 +3,21 @@
 from contextlib import closing
 from itertools import chain
 
+from llmroute.cli import options as flags
 from llmroute.cli.arguments import RequestArguments, takes_a_request
+from llmroute.cli.errors import fail
+from llmroute.errors import RequestError
 
 
 @takes_a_request(streaming=True)
-def stream(arguments: RequestArguments) -> None:
+def stream(arguments: RequestArguments, of_whole_answer: flags.OfWholeAnswer = None) -> None:
     """Stream a response.
 
     It may fall back to another model until the first text is printed.
     """
+    if of_whole_answer:
+        text = "a schema or a check needs the whole answer, which stream does not wait for; use llmroute gen"
+        fail(RequestError(text), as_json=arguments.as_json)
     from llmroute.cli.output.spinner import spinning
     from llmroute.cli.output.writers import JSONLinesWriter, writer_for
     from llmroute.cli.session import answering

@@ -168,9 +168,12 @@ def test_what_does_not_go_with_a_schema_exits_with_2(
     assert (ran.code, ran.out, server.requests) == (2, "", [])
 
 
-def test_stream_takes_no_schema(server: ScriptedServer, tmp_path: Path) -> None:
-    ran = run("stream", "hi", "-m", CHEAP, "--schema", PERSON, home=tmp_path, **server.settings)
+@pytest.mark.parametrize("flag", ["--schema", "--schema-multi", "--check", "--check-timeout", "--max-rejections"])
+def test_stream_says_to_use_gen_with_a_schema_or_a_check(flag: str, server: ScriptedServer, tmp_path: Path) -> None:
+    ran = run("stream", "hi", "-m", CHEAP, flag, "1", home=tmp_path, **server.settings)
     assert (ran.code, ran.out, server.requests) == (2, "", [])
+    assert ran.err.endswith("use llmroute gen\n")
+    assert ran.err.count("\n") == 1
 
 
 def test_a_schema_implies_the_capability_json(gen: Callable[..., Ran], server: ScriptedServer) -> None:
