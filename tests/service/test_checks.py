@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import CheckError, CheckFaultError, LLMRouteError, LLMService, RequestError
-from llmroute.execution.request import Clock
+from llmroute.execution.clock import Clock
 from llmroute.ledger import lock_timeout
 from tests.support.model_server import ModelServer
 from tests.support.shell import rows
