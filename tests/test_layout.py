@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(llmroute.__file__).parent
 MAX_MODULES = 14
-
-
-class Imports(NamedTuple):
-    """The modules that a module imports: when it is loaded, when a function is called, and for type checkers only."""
-
-    at_load: set[str]
-    in_functions: set[str]
-    for_types: set[str]
 
 
 def module_name(path: Path) -> str:
@@ -48,31 +40,14 @@ def imported(node: ast.AST, known: Mapping[str, str]) -> Iterator[str]:
     yield from (name for name in names if name in known)
 
 
-def imports(source: str, known: Mapping[str, str]) -> Imports:
-    found = Imports(set(), set(), set())
-
-    def visit(node: ast.AST, names: set[str]) -> None:
-        names.update(imported(node, known))
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for statement in node.body:
-                visit(statement, found.for_types)
-            for statement in node.orelse:
-                visit(statement, names)
-            return
-        called_later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for child in ast.iter_child_nodes(node):
-            visit(child, found.in_functions if called_later and names is found.at_load else names)
-
-    visit(ast.parse(source), found.at_load)
-    return found
+def imports(source: str, known: Mapping[str, str]) -> set[str]:
+    """Return the modules that a module imports: when it is loaded, when a function is called, or for type checkers."""
+    return {name for node in ast.walk(ast.parse(source)) for name in imported(node, known)}
 
 
 def circle(sources: Mapping[str, str]) -> list[str]:
-    """Return the modules of a circle of imports at run time, its first one last again; none where there is none."""
-    graph = {}
-    for name, source in sources.items():
-        found = imports(source, sources)
-        graph[name] = (found.at_load | found.in_functions) - {name}
+    """Return the modules of a circle of imports, its first one last again; none where there is none."""
+    graph = {name: imports(source, sources) - {name} for name, source in sources.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -88,7 +63,7 @@ def circle(sources: Mapping[str, str]) -> list[str]:
         ("from a.two import x", True),
         ("def f():\n    from a.two import x", True),
         ("class C:\n    async def f(self):\n        import a.two", True),
-        ("if TYPE_CHECKING:\n    from a.two import x", False),
+        ("if TYPE_CHECKING:\n    from a.two import x", True),
         ("if TYPE_CHECKING:\n    pass\nelse:\n    from a.two import x", True),
         ("import b", False),
     ],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
     from llmroute.routing.plan import Plan
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
     from llmroute.types import ServiceTier
 
 CALLS = 8
@@ -89,7 +89,7 @@ class JobBatch:
         if self._run is not None:
             self._run.interrupt()
 
-    async def run(self, service: LLMService, settings: RunSettings, budget_usd: float | None) -> None:
+    async def run(self, core: ServiceCore, settings: RunSettings, budget_usd: float | None) -> None:
         """Submit every line, and see the jobs to their end.
 
         Raises:
@@ -98,19 +98,19 @@ class JobBatch:
             OSError: the input cannot be read.
         """
         self._rescue = settings.rescue
-        self._run = run = service.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
+        self._run = run = core.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
         self._register()
         await run.begin()
         if self._interrupted:
             run.interrupt()
         await self._take_lines(run)
         # Calls are made while jobs run.
-        await asyncio.gather(run.finish(), self._call(service, run, (_FLEX, _STANDARD)))
+        await asyncio.gather(run.finish(), self._call(core, run, (_FLEX, _STANDARD)))
         for position in run.refused:
             self._states[position] = _NOT_RUN
         self.totals.stopped_by = self.totals.stopped_by or run.stopped_by
         self.totals.not_run = self._states.count(_NOT_RUN) + (self._states.count(_TAKE) if run.stopped_by else 0)
-        await self._call(service, run, (_RESCUE,))
+        await self._call(core, run, (_RESCUE,))
         self.totals.not_run += sum(map(self._states.count, _TIERS))
         self._list_failures()
 
@@ -220,11 +220,11 @@ class JobBatch:
         self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
         self._on_progress(self.totals)
 
-    async def _call(self, service: LLMService, run: JobRun, states: tuple[int, ...]) -> None:
+    async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> None:
         """Answer the lines of some states by calls."""
         if self._interrupted or not any(map(self._states.count, states)):
             return
-        executor = service.bulk(jobs=CALLS, shared_budget=run.shared_budget)
+        executor = core.bulk(jobs=CALLS, shared_budget=run.shared_budget)
         taken: list[tuple[int, Request]] = []
 
         async def requests() -> AsyncIterator[Options]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from llmroute.batch.reader import Request
     from llmroute.bulk.executor import BulkExecutor
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 LISTING_TIME_S = 1.0
 """How long the rest of the input is read for the list of failures after a signal."""
@@ -74,9 +74,7 @@ class Batch:
         # The requests without a result, by index.
         self._open: dict[int, Request] = {}
 
-    async def run(
-        self, service: LLMService, requests: Iterator[Request], limits: BatchLimits, *, blocking: bool
-    ) -> None:
+    async def run(self, core: ServiceCore, requests: Iterator[Request], limits: BatchLimits, *, blocking: bool) -> None:
         """Run every request; `blocking` says that reading the next one may block.
 
         When the budget is spent, no provider answers or `interrupt` is called, the rest of the input is passed to
@@ -86,7 +84,7 @@ class Batch:
             RequestError: jobs or budget are out of range, or the input is not in its format.
             OSError: the input cannot be read.
         """
-        self._executor = executor = service.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd)
+        self._executor = executor = core.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd)
         self._pool = pool = WorkerPool(executor.rounds, self._deliver, jobs=limits.jobs, in_order=limits.in_order)
         self._reader = reader = ThreadedIterator(requests) if blocking else None
         rest: Iterable[Request] = requests if reader is None else reader.unclaimed

@@ -50,8 +50,9 @@ class RetryRounds:
         One attempt is saved for each later round, but every model of a list (`listed`) is tried in the first one.
         """
         self._rounds += 1
-        self._max_attempts = max(self._max_attempts, request.max_attempts)
-        self._max_rejections = request.max_rejections
+        policy = request.policy
+        self._max_attempts = max(self._max_attempts, policy.max_attempts)
+        self._max_rejections = policy.max_rejections
         left = self._max_attempts - self._attempts.total()
         untried = sum(not self._attempts[_key(entry)] for entry in request.plan.entries) if listed else 0
         later_rounds = len(RETRY_DELAYS_S) + 1 - self._rounds
@@ -67,8 +68,9 @@ class RetryRounds:
 
         return request._replace(
             plan=self._ordered(request.plan) if self.started else request.plan,
-            max_attempts=min(wanted, left),
-            max_rejections=request.max_rejections - self._rejections,
+            policy=policy._replace(
+                max_attempts=min(wanted, left), max_rejections=policy.max_rejections - self._rejections
+            ),
             on_attempt=on_attempt,
         )
 

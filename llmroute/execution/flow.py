@@ -23,7 +23,7 @@ from llmroute.execution.attempt import Attempt
 from llmroute.execution.operations import Blocking, Sleep
 from llmroute.execution.provider_call import OK
 from llmroute.planning.skipped_models import SkippedModels, first_choice_note, price_note, skip_note
-from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Try, Wait
+from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Try, Wait
 from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
 from llmroute.text.option_names import OptionText
 
@@ -64,16 +64,7 @@ def run(request: RequestContext, settle_interrupted: Callable[[Settle], None]) -
         IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
     """
     started = request.clock.started_s
-    policy = Policy(
-        request.timeouts.total_s,
-        request.fallback_on_content,
-        request.jitter,
-        request.cheaper,
-        request.prompt,
-        request.max_attempts,
-        request.max_rejections,
-    )
-    loop = attempt_loop(request.plan.entries, policy, others=request.others is not None)
+    loop = attempt_loop(request.plan.entries, request.policy, others=request.others is not None)
     records: list[AttemptRecord] = []
     errors: list[AttemptError] = []
     skipped_models = SkippedModels(request.plan)

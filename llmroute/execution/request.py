@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.planning.local.local_models import LocalModels
+    from llmroute.routing.actions import Policy
     from llmroute.routing.plan import Plan
     from llmroute.routing.token_estimate import PromptSize
     from llmroute.types import AttemptRecord, Check, Prompt
@@ -33,7 +32,7 @@ class RequestContext(NamedTuple):
     """A request that has its plan: everything that the flow needs and nothing that it must look up.
 
     `now_ms` is the time of day in UTC milliseconds.
-    `jitter` is a random number from 0 to 1.  `paced` says that somebody sees to it that no provider gets too many calls
+    `paced` says that somebody sees to it that no provider gets too many calls
     at once: one that has just had too many is called all the same.
     `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
     `others` returns, or works out, the rest of the plan, whose entries may stand in beside these; it may block.
@@ -47,6 +46,7 @@ class RequestContext(NamedTuple):
     prompt: Prompt
     size: PromptSize
     plan: Plan
+    policy: Policy
     timeouts: Timeouts
     labels: Labels
     endpoints: Endpoints
@@ -60,11 +60,6 @@ class RequestContext(NamedTuple):
     local: LocalModels
     patience: LockTimeout
     others: Callable[[], Plan] | None = None
-    jitter: float = 0.5
-    fallback_on_content: bool = False
     atomic: bool = False
-    cheaper: bool = True
     paced: bool = False
-    max_attempts: int = MAX_ATTEMPTS
-    max_rejections: int = MAX_REJECTIONS
     check: Check | None = None

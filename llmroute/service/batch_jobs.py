@@ -44,4 +44,4 @@ async def cancel_job(service: LLMService, job: Job) -> Job:
     from llmroute.jobs.cancellation import cancel
 
     async with service:
-        return await cancel(service.job_tools(), job)
+        return await cancel(service.core.job_tools(), job)

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 
 async def generate_batch(
-    service: LLMService,
+    core: ServiceCore,
     requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
     settings: RunSettings,
     budget_usd: float | None,
 ) -> AsyncIterator[BatchResult]:
     """Yield the result of each request in order, as soon as those before it have theirs."""
-    batch = _Batch(service, settings, budget_usd)
+    batch = _Batch(core, settings, budget_usd)
     running = asyncio.ensure_future(batch.run(requests))
     running.add_done_callback(lambda _done: batch.changed.set())
     try:
@@ -52,8 +52,8 @@ async def generate_batch(
 class _Batch:
     """The requests of one call, and their results by position until they are yielded."""
 
-    def __init__(self, service: LLMService, settings: RunSettings, budget_usd: float | None) -> None:
-        self._service = service
+    def __init__(self, core: ServiceCore, settings: RunSettings, budget_usd: float | None) -> None:
+        self._core = core
         self._rescue = settings.rescue
         self._budget_usd = budget_usd
         self._left: dict[int, WorkItem] = {}
@@ -61,7 +61,7 @@ class _Batch:
         self._cost_usd = 0.0
         self.results: dict[int, BatchResult] = {}
         self.changed = asyncio.Event()
-        self.job_run: JobRun = service.job_run(settings, self._deliver, _ignore, budget_usd=budget_usd)
+        self.job_run: JobRun = core.job_run(settings, self._deliver, _ignore, budget_usd=budget_usd)
 
     async def run(self, requests: Iterable[Any] | AsyncIterable[Any]) -> None:
         """Submit every request, and see it to its end."""
@@ -111,7 +111,7 @@ class _Batch:
         left_usd = None if self._budget_usd is None else max(self._budget_usd - self._cost_usd, 0.0)
         items = [self._left[position].options for position in self._rescued]
         plain = [replace(options, tier=None) for options in items if not isinstance(options, LLMRouteError)]
-        results = generate_many(self._service.bulk(jobs=JOBS, budget_usd=left_usd), plain, jobs=JOBS, in_order=True)
+        results = generate_many(self._core.bulk(jobs=JOBS, budget_usd=left_usd), plain, jobs=JOBS, in_order=True)
         positions, error = iter(self._rescued), None
         async for result in results:
             error = result.error

@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.errors import RequestError
-from llmroute.execution.accounting.budget import SharedBudget
-from llmroute.execution.accounting.ledger_writer import LedgerWriter
-from llmroute.execution.drivers import drive
-from llmroute.execution.prepare import RequestFactory
-from llmroute.execution.resources import Resources
-from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S, RunSettings
+from llmroute.jobs.run_settings import MOST_WITHIN_S, RunSettings
 from llmroute.planning import settings
 from llmroute.planning.effort import expected_effort
-from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.local.local_models import LOCAL_SERVER
-from llmroute.planning.skipped_models import first_choice_note
-from llmroute.request.fields import check_range
-from llmroute.request.ids import new_id, now_ms
-from llmroute.request.options import JOBS, MOST_JOBS, MOST_USD, Options, as_picousd
-from llmroute.request.rendered import render
-from llmroute.routing.token_estimate import measure
+from llmroute.request.ids import new_id
+from llmroute.request.options import JOBS, Options
+from llmroute.service.core import ServiceCore
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
 from llmroute.service.stream import Stream, SyncStream
 from llmroute.types import BATCH, LLMResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
-    from pathlib import Path
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
     from types import TracebackType
 
     import httpx
     from pydantic import BaseModel
 
-    from llmroute.bulk.executor import BulkExecutor
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.config import Config
-    from llmroute.jobs.collecting.outcomes import LineOutcome
-    from llmroute.jobs.run import JobRun, RunProgress
-    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort
-    from llmroute.ledger.stats import Breaker
-    from llmroute.planning.candidates import Candidates
-    from llmroute.planning.local.local_models import LocalModels
     from llmroute.registry import ModelRegistry
     from llmroute.request.keywords import Choices
     from llmroute.routing.plan import Plan
-    from llmroute.service.async_requests import AsyncRequests
     from llmroute.service.health import Health
-    from llmroute.transport.loop_sender import AnySender
-    from llmroute.types import AttemptRecord, Prompt, ServiceTier
+    from llmroute.types import AttemptRecord, ServiceTier
 
     Model = TypeVar("Model", bound=BaseModel)
     Schema: TypeAlias = Mapping[str, Any] | type[BaseModel]
@@ -97,43 +77,27 @@ class LLMService:
             ConfigError: a setting does not parse or does not fit, or a key is for no provider.
             RequestError: an HTTP client is of another kind.
         """
-        config = config or settings.load()
-        self.config = config.with_api_keys(api_keys) if api_keys else config
-        self._note = note or _log_note
-        if self.config.notice:
-            self._note(self.config.notice)
-        self._writer = LedgerWriter(
-            self.config.ledger,
-            self._note,
-            ledger,
-            limits=self.config.limits,
-            warn_at=self.config.warn_at,
-            wait_s=self.config.timeouts.ledger_s,
-        )
-        self._trace = trace or _log_step
-        self._opened = Resources(self._writer, http_client, async_http_client)
-        self.endpoints = Endpoints(self.config)
-        self._async_requests: AsyncRequests | None = None
-        self._calls = RequestFactory(
-            self.config,
-            self.endpoints,
-            self._writer,
-            self._note,
-            self._trace,
+        self.core = ServiceCore(
+            config or settings.load(),
+            api_keys=api_keys,
+            ledger=ledger,
             registry=registry,
-            sender=self._opened.asking_sender,
-            on_attempt=on_attempt or (lambda _record: None),
+            note=note,
+            trace=trace,
+            on_attempt=on_attempt,
+            http_client=http_client,
+            async_http_client=async_http_client,
         )
 
     @property
-    def catalogue_path(self) -> Path:
-        """Where a refreshed catalogue is kept."""
-        return self._calls.catalogue_path
+    def config(self) -> Config:
+        """The settings."""
+        return self.core.config
 
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        return self._calls.registry
+        return self.core.plans.registry
 
     def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
@@ -143,9 +107,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        self._opened.require_open()
-        call = self._calls.ready(options, streaming=streaming)
-        return drive(call, self._opened.sender, time.sleep, self._writer)
+        return self.core.answer(options, streaming=streaming)
 
     @overload
     async def generate(
@@ -172,7 +134,7 @@ class LLMService:
         """
         asked = Options.of_call("generate", prompt, {**options, "schema": schema})
         final: LLMResponse | None = None
-        async for piece in self._asynchronous().answer(asked, streaming=False):
+        async for piece in self.core.async_requests().answer(asked, streaming=False):
             if isinstance(piece, LLMResponse):
                 final = piece
         assert final is not None
@@ -184,7 +146,9 @@ class LLMService:
         Raises:
             LLMRouteError: while iterating; by its class, what happened.
         """
-        return Stream(self._asynchronous().answer(Options.of_call("stream_generate", prompt, options), streaming=True))
+        return Stream(
+            self.core.async_requests().answer(Options.of_call("stream_generate", prompt, options), streaming=True)
+        )
 
     @overload
     def generate_sync(
@@ -241,26 +205,7 @@ class LLMService:
 
         if isinstance(requests, str | bytes | Mapping):
             raise RequestError("the requests are one request: give a list of them")
-        return generate_many(self.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
-
-    def bulk(
-        self, *, jobs: int, budget_usd: float | None = None, shared_budget: SharedBudget | None = None
-    ) -> BulkExecutor:
-        """Return what makes many requests; see `generate_many`.  `shared_budget` replaces a budget of their own.
-
-        Raises:
-            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
-        """
-        from llmroute.bulk.executor import BulkExecutor
-
-        self._opened.require_open()
-        if not isinstance(jobs, int):
-            raise RequestError(f"jobs {jobs!r} is no whole number")
-        check_range("jobs", jobs, 1, MOST_JOBS)
-        check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
-        if budget_usd is not None:
-            shared_budget = SharedBudget(as_picousd(budget_usd))
-        return BulkExecutor(self._calls, self._opened, jobs=jobs, shared_budget=shared_budget)
+        return generate_many(self.core.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
 
     async def generate_batch(  # noqa: PLR0913 (by keyword)
         self,
@@ -292,43 +237,8 @@ class LLMService:
                 f"tier {tier!r} is not {BATCH!r}", hint="generate_many() takes other tiers", option="tier"
             )
         settings = RunSettings(within_s=within_s, rescue=rescue, poll_s=poll_s)
-        async for result in generate_batch(self, requests, settings, budget_usd):
+        async for result in generate_batch(self.core, requests, settings, budget_usd):
             yield result
-
-    def job_run(
-        self,
-        settings: RunSettings,
-        deliver: Callable[[LineOutcome], Awaitable[None]],
-        on_progress: Callable[[RunProgress], None],
-        *,
-        budget_usd: float | None = None,
-    ) -> JobRun:
-        """Return a run of batch jobs; see `jobs.run.JobRun`.
-
-        Raises:
-            RequestError: the deadline, the interval or the budget is out of range.
-        """
-        from llmroute.jobs.run import JobRun
-
-        check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
-        check_range("within_s", settings.within_s, LEAST_WITHIN_S, MOST_WITHIN_S, "seconds")
-        check_range("poll_s", settings.poll_s, LEAST_POLL_S, MOST_POLL_S, "seconds")
-        shared_budget = None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
-        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress)
-
-    def job_tools(self, shared_budget: SharedBudget | None = None) -> JobTools:
-        """Return what batch jobs share: the journal, the providers and a budget."""
-        from llmroute.jobs.tools import JobTools
-
-        self._opened.require_open()
-        return JobTools(
-            factory=self._calls,
-            resources=self._opened,
-            endpoints=self.endpoints,
-            note=self._note,
-            trace=self._trace,
-            shared_budget=shared_budget,
-        )
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.
@@ -336,10 +246,7 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, why nothing would be tried.
         """
-        made = self._calls.plan(render(options, streaming=streaming))
-        if (told := first_choice_note(made)) is not None:
-            self._note(told)
-        return made
+        return self.core.plan(options, streaming=streaming)
 
     @property
     def router(self) -> Router:
@@ -357,8 +264,8 @@ class LLMService:
         """
         found = self.registry.get_model_config(provider, model)
         call = ExternalCall(provider, found.id, expected_effort(found, None), success, latency_ms, cost_usd)
-        track_usage(self._writer.access.ledger(), call, new_id(), self._writer.access.now_ms())
-        self._plan_anew()
+        track_usage(self.core.writer.access.ledger(), call, new_id(), self.core.writer.access.now_ms())
+        self.core.forget_plans()
 
     def get_usage_stats(self, provider: str | None = None) -> dict[str, dict[str, Any]]:
         """Return `{"openai/gpt-x": {total_calls, successful_calls, failed_calls, total_latency_ms, total_cost_usd}}`.
@@ -366,83 +273,40 @@ class LLMService:
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        return usage_stats(self._writer.access.ledger(), provider)
+        return usage_stats(self.core.writer.access.ledger(), provider)
 
     async def health_check(self) -> dict[str, bool]:
         """Return whether each provider is healthy.  Requests all model lists at once, within five seconds."""
-        found = await self._opened.threads().run(self.probe)
+        found = await self.core.resources.threads().run(self.probe)
         return {name: one.ok for name, one in found.items()}
 
     def probe(self, names: tuple[str, ...] = (), *, within_s: float = 5.0) -> dict[str, Health]:
         """Return the status of the named providers, or of all, by blocking for `within_s` seconds at most."""
         from llmroute.service.health import probe_all
 
-        return probe_all(self.endpoints, self.asking_sender(), self.resting(), names, within_s=within_s)
+        core = self.core
+        return probe_all(core.endpoints, core.resources.asking_sender(), core.open_circuits(), names, within_s=within_s)
 
     def get_available_providers(self) -> list[str]:
         """Return the providers that can be called from here: with a key, or with a server or an engine that is there.
 
         Asks the local server whether it is up; nothing leaves this machine.
         """
-        usable = [name for name in self.config.providers if self.endpoints.why_unusable(name) is None]
-        here = self.local_models()
+        usable = [name for name in self.config.providers if self.core.endpoints.why_unusable(name) is None]
+        here = self.core.plans.local_models
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
-
-    def candidates(self, prompt: Prompt) -> Candidates:
-        """Return what is expected of models for a prompt, from earlier requests and the catalogue."""
-        return self._calls.candidates(measure(prompt))
-
-    def resting(self) -> dict[str, Breaker]:
-        """Return the providers with an open circuit, each with the one that is open longest."""
-        told = self._writer.recall(bucket=0, now_ms=now_ms())
-        whole = [one for one in (told.breakers if told else ()) if not one.model]
-        return {
-            one.provider: one
-            for one in sorted(whole, key=lambda one: one.open_until_ms)
-            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider))
-            and one.open_until_ms > self._writer.access.now_ms()
-        }
-
-    def reset_breakers(self, provider: str) -> int:
-        """Close a provider's circuits; return how many of its breakers were closed.
-
-        Raises:
-            LedgerError: the ledger cannot be written.
-        """
-        closed = self._writer.reset_breakers(provider)
-        self._plan_anew()
-        return closed
-
-    def asking_sender(self) -> AnySender:
-        """Return what sends the service's own questions to providers; it is closed with the service."""
-        return self._opened.asking_sender()
-
-    def local_models(self) -> LocalModels:
-        """Return what can tell which models the local server has now."""
-        return self._calls.local_models()
-
-    def _asynchronous(self) -> AsyncRequests:
-        if self._async_requests is None:
-            from llmroute.service.async_requests import AsyncRequests
-
-            self._async_requests = AsyncRequests(self._calls, self._opened)
-        return self._async_requests
-
-    def _plan_anew(self) -> None:
-        if self._async_requests is not None:
-            self._async_requests.plan_anew()
 
     def close(self) -> None:
         """Close the service: further calls raise `RequestError`."""
-        self._opened.close()
+        self.core.resources.close()
 
     def leave(self) -> None:
         """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
-        self._opened.leave()
+        self.core.resources.leave()
 
     async def aclose(self) -> None:
         """Close the service for the running event loop: further calls in it raise `RequestError`."""
-        await self._opened.aclose()
+        await self.core.resources.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -451,15 +315,3 @@ class LLMService:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _log_note(text: str) -> None:
-    from llmroute import logs
-
-    logs.warn(text)
-
-
-def _log_step(text: str) -> None:
-    from llmroute import logs
-
-    logs.trace(text)

@@ -105,7 +105,9 @@ def test_a_list_of_models_that_does_not_come_tells_no_secret(tmp_path: Path) -> 
     with serving(FAILURES["page"]) as server:
         service = house(tmp_path, server).service()
         with pytest.raises(LLMRouteError) as caught:
-            fetch_models(service.asking_sender(), service.endpoints.connect("openai"), time.monotonic() + 5)
+            fetch_models(
+                service.core.resources.asking_sender(), service.core.endpoints.connect("openai"), time.monotonic() + 5
+            )
         told_nothing(caught.value, vars(caught.value))
         service.close()
 
@@ -114,7 +116,7 @@ def test_a_model_that_is_named_by_a_secret_is_in_no_list(tmp_path: Path) -> None
     listed = {"data": [{"id": f"x-{TOKEN}"}, {"id": OTHERS}, {"id": "gpt-4o"}]}
     with serving([reply(200, json.dumps(listed).encode())]) as server:
         service = house(tmp_path, server).service()
-        found = fetch_lists(service, ["openai"])["openai"]
+        found = fetch_lists(service.core, ["openai"])["openai"]
         assert isinstance(found, tuple)
         assert [model.api_name for model in found] == ["gpt-4o"]
         service.close()

@@ -238,7 +238,7 @@ def test_an_error_that_a_hook_meets_at_another_server_is_not_the_providers(tmp_p
             service = LLMService(config=config, http_client=client)
             with pytest.raises(httpx.HTTPStatusError):
                 service.generate_sync("x", model=OPENAI)
-            assert service.resting() == {}
+            assert service.core.open_circuits() == {}
             service.close()
         assert server.received == []
 

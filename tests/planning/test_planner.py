@@ -83,7 +83,7 @@ def taught(house: House, service: LLMService, name: str, **lesson: Any) -> None:
     provider, _, model = name.partition("/")
     now_ms = time.time_ns() // 1_000_000
     with Ledger(house.folder / "ledger.db") as ledger, ledger.connection.transaction() as db:
-        learn(db, [Observation(provider, model, "", 0, now_ms, service.endpoints.fingerprint(provider), **lesson)])
+        learn(db, [Observation(provider, model, "", 0, now_ms, service.core.endpoints.fingerprint(provider), **lesson)])
 
 
 def rest(seconds: int = 60) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def test_what_was_cheap_stays_cheap_in_a_chain(house: House, chain: str) -> None
     service = house.service(**KEYS)
     listed = [service.registry.resolve(f"{provider}/{model}") for provider, model in PREDEFINED[chain]]
     prices = {model.provider: sum(rates_on(model, service.registry.today)) for model in listed}
-    shown = [entry.resolved for entry in chains_today(service, chain)[chain]]
+    shown = [entry.resolved for entry in chains_today(service.core, chain)[chain]]
     plan = ask(service, chain=chain)
     assert [name for name in shown if not str(name).startswith("ollama/")] == names(plan)
     for entry in plan.entries:

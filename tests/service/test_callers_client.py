@@ -626,8 +626,10 @@ def test_lists_and_pulls_go_through_the_client_and_leave_it_open(tmp_path: Path)
     with httpx.Client(transport=httpx.MockTransport(handler)) as client:
         service = House(tmp_path).service({"http_client": client}, **REMOTE)
         assert {"openai", "ollama"} <= set(service.get_available_providers())
-        assert {"openai/a", "ollama/mine"} <= {one.model.name.removesuffix(":latest") for one in live(service).models}
-        list(pull(service, to_pull(service, "mine")))
+        assert {"openai/a", "ollama/mine"} <= {
+            one.model.name.removesuffix(":latest") for one in live(service.core).models
+        }
+        list(pull(service.core, to_pull(service.core, "mine")))
         service.close()
         assert not client.is_closed
         another = House(tmp_path).service({"http_client": client}, **REMOTE)

@@ -63,7 +63,7 @@ def test_a_list_without_a_model_is_said_to_have_none(tmp_path: Path, body: bytes
     with serving([reply(200, body)]) as server:
         service = House(tmp_path, together=server).service()
         told = service.probe(("together",))["together"]
-        found = live(service, "together")
+        found = live(service.core, "together")
         service.close()
     assert (told.ok, told.status, told.models) == (False, "no models", 0)
     assert "has no chat models" in str(told.detail)
@@ -95,7 +95,7 @@ def test_a_provider_that_must_not_be_called_is_not_called(tmp_path: Path) -> Non
 def test_a_listed_model_is_available_when_its_provider_is_and_it_lives(tmp_path: Path) -> None:
     service = House(tmp_path).service(OPENAI_API_KEY=KEY)
     found = listed(service.registry)
-    here = available(service, found)
+    here = available(service.core, found)
     assert "openai/gpt-4.1-mini" in here
     assert not {"openai/gpt-4", "mistral/mistral-large-4"} & here
     names = {each.model.name for each in listed(service.registry, "mistral")}

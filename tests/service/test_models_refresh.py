@@ -219,14 +219,14 @@ def test_an_address_that_fails_is_4_and_one_without_tls_is_refused(stack: ExitSt
 def test_the_library_takes_an_address_too(stack: ExitStack) -> None:
     _, url, _ = online(stack, {}, Page(published(input=0.2, output=0.5)))
     service = LLMService()
-    ready = prepare(service, url)
+    ready = prepare(service.core, url)
     ready.check()
     assert ready.take() is None
     assert ready.path.exists()
     with pytest.raises(TransientError, match="404"):
-        prepare(service, f"{url}.gone")
+        prepare(service.core, f"{url}.gone")
     with pytest.raises(RequestError):
-        prepare(service, "/nowhere")
+        prepare(service.core, "/nowhere")
     service.close()
 
 

@@ -63,7 +63,7 @@ class Books:
         with serving(self.vendor) as server:
             self.monkeypatch.setenv(f"{self.provider.upper()}_BASE_URL", server.url)
             with closing(llmroute.LLMService()) as service:
-                return reconcile(service, period, now=now)
+                return reconcile(service.core, period, now=now)
 
     def compared(self) -> ComparedVendor:
         (vendor,) = self.compare().vendors

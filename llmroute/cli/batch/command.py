@@ -79,7 +79,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             on_invalid_line=runner.print_error,
             on_progress=runner.show_progress,
         )
-        work = running.run(session.service, requests, limits, blocking=not is_regular)
+        work = running.run(session.service.core, requests, limits, blocking=not is_regular)
         code = runner.run(running, work)
     raise typer.Exit(code)
 

@@ -103,7 +103,7 @@ def _coverage(left_usd: float, total: _Share) -> str:
 
 async def _forecast(service: LLMService, requests: Iterator[Request], prior: PriorResults) -> _Forecast:
     forecast = _Forecast()
-    executor = service.bulk(jobs=1)
+    executor = service.core.bulk(jobs=1)
     for request in requests:
         try:
             if isinstance(request.options, LLMRouteError):

@@ -77,7 +77,7 @@ def run_jobs(
             on_progress=runner.show_progress,
             on_jobs=show_jobs,
         )
-        code = runner.run(running, running.run(session.service, settings, runner.left_usd))
+        code = runner.run(running, running.run(session.service.core, settings, runner.left_usd))
     if running.pending and not arguments.quiet:
         say(f"in batch jobs: {running.pending:,} lines; run the same command with --resume to collect the results")
     return code

@@ -65,7 +65,7 @@ def set_(
         from llmroute.service.client import LLMService
         from llmroute.service.models.chains import set_chain
 
-        for note in set_chain(LLMService(note=say), name, models):
+        for note in set_chain(LLMService(note=say).core, name, models):
             say(note)
 
 
@@ -76,7 +76,7 @@ def remove(name: Name) -> None:
         from llmroute.service.client import LLMService
         from llmroute.service.models.chains import remove_chain
 
-        for note in remove_chain(LLMService(note=say), name):
+        for note in remove_chain(LLMService(note=say).core, name):
             say(note)
 
 
@@ -96,12 +96,12 @@ def call_each(
 
         service = LLMService(note=say)
         try:
-            ((chain, entries),) = chains_today(service, name).items()
+            ((chain, entries),) = chains_today(service.core, name).items()
             say(_price(service, chain, entries))
             if not (yes or (can_ask() and typer.confirm("call them?", err=True))):
                 raise RequestError("nothing was sent", hint="--yes calls them without asking")
             failed = False
-            for trial in try_entries(service, entries):
+            for trial in try_entries(service.core, entries):
                 failed = failed or trial.error is not None
                 if as_json:
                     write_json(_trial_as_json(trial))
@@ -118,7 +118,7 @@ def _write(name: str | None, *, as_json: bool) -> None:
         from llmroute.service.client import LLMService
         from llmroute.service.models.chains import chains_today
 
-        found = chains_today(LLMService(note=say), name)
+        found = chains_today(LLMService(note=say).core, name)
         if as_json:
             write_json({name: _as_json(entries) for name, entries in found.items()})
         else:
@@ -147,7 +147,7 @@ def _price(service: LLMService, name: str, entries: Sequence[ChainEntry]) -> str
     from llmroute.planning.usage_cost import usd
     from llmroute.service.models.chains import expected_test_cost_picousd
 
-    expected, worst, unknown = expected_test_cost_picousd(service, entries)
+    expected, worst, unknown = expected_test_cost_picousd(service.core, entries)
     calls = sum(entry.problem is None for entry in entries)
     text = f"{name}: {many(calls, 'call')}, expected {money(usd(expected))}, at most {money(usd(worst))}"
     return text + (f"; price unknown: {', '.join(unknown)}" if unknown else "")

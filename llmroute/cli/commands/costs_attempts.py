@@ -159,7 +159,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
     from llmroute.service.client import LLMService
     from llmroute.service.costs.exports.collector import send
 
-    found = send(LLMService(note=discard), to, selection)
+    found = send(LLMService(note=discard).core, to, selection)
     say(f"{many(found.attempt_count, 'attempt')} sent to {to}")
     if found.complaint:
         say(f"warning: {found.complaint}")

@@ -42,7 +42,7 @@ def reconcile(
         from llmroute.service.client import LLMService
         from llmroute.service.costs import reconcile as comparison
 
-        found = comparison.reconcile(LLMService(note=discard), period)
+        found = comparison.reconcile(LLMService(note=discard).core, period)
         outside = found.outside(tolerance)
         if as_json:
             write_json(_as_json(found))

@@ -97,7 +97,7 @@ def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
 
     service = LLMService(note=say)
     try:
-        closed = {name: service.reset_breakers(name) for name in names}
+        closed = {name: service.core.reset_breakers(name) for name in names}
     finally:
         service.close()
     if as_json:

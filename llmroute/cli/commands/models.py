@@ -125,12 +125,12 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         else:
             asks_local_server = shows_details or only_available or search is not None
             found, code = _catalogued(service, provider, retired=every_model, local=asks_local_server), exit_codes.OK
-            callable_models = available(service, found) if shows_details or only_available else ()
+            callable_models = available(service.core, found) if shows_details or only_available else ()
         if search is not None:
             found = matching(found, search, service.registry, COMMANDS)
         found = narrowed(found, capability or (), max_cost)
         if shows_details or sort == "latency":
-            found = measured(service, found)
+            found = measured(service.core, found)
         if only_available:
             found = [one for one in found if one.model.name in callable_models]
         _write(ordered(found, sort) if sort else found, callable_models, as_json=as_json)
@@ -142,7 +142,7 @@ def _catalogued(service: LLMService, provider: str | None, *, retired: bool, loc
     from llmroute.service.models.listing import listed, with_local
 
     found = [one for one in listed(service.registry, provider) if retired or one.status != "retired"]
-    return with_local(service, found, provider) if local else found
+    return with_local(service.core, found, provider) if local else found
 
 
 def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel], int]:
@@ -153,7 +153,7 @@ def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel],
     """
     from llmroute.service.models.live_models import live
 
-    found = live(service, provider)
+    found = live(service.core, provider)
     # A configuration or account problem needs a change; other errors may pass.
     worst = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.SETUP, default=None)
     if worst is not None and not found.models:

@@ -36,7 +36,7 @@ def pull(
         from llmroute.service.models.pull import to_pull
 
         service = LLMService(note=discard if quiet else say)
-        model = to_pull(service, name)
+        model = to_pull(service.core, name)
         if model.provider == ENGINE:
             result = _install(quiet=quiet)
         else:
@@ -51,7 +51,7 @@ def _download(service: LLMService, model: ModelConfig, *, quiet: bool) -> None:
     from llmroute.service.models.pull import pull as pulled
 
     with Bar(quiet=quiet) as bar:
-        for progress in pulled(service, model):
+        for progress in pulled(service.core, model):
             bar.show(ProgressState(progress.status, progress.completed, progress.total or None, "bytes"))
 
 

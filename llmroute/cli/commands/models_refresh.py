@@ -46,7 +46,7 @@ def refresh(
         service = LLMService(note=note)
         with Bar(quiet=quiet) as bar:
             found = prepare(
-                service,
+                service.core,
                 source,
                 watch=lambda what, done, total: bar.show(ProgressState(what, done, total, "bytes")),
             )

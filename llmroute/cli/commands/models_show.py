@@ -32,15 +32,15 @@ def show(
         from llmroute.service.models.listing import as_listed, measured, named_here, why_unavailable, with_limits_here
 
         service = LLMService(note=say)
-        model = named_here(service, name)
-        pulled = model.provider == LOCAL_SERVER and service.local_models().has(model.api_name)
+        model = named_here(service.core, name)
+        pulled = model.provider == LOCAL_SERVER and service.core.plans.local_models.has(model.api_name)
         if not model.known and not pulled:
             raise RequestError(
                 f"{model.name} is not in the catalogue", hint="llmroute models --live lists what your keys can call"
             )
         listed = [as_listed(service.registry, model)]
-        (one,) = measured(service, with_limits_here(service, listed) if pulled else listed)
-        why = why_unavailable(service, [one])[model.name]
+        (one,) = measured(service.core, with_limits_here(service.core, listed) if pulled else listed)
+        why = why_unavailable(service.core, [one])[model.name]
         notice = service.registry.notice(model)
         if as_json:
             write_json(sheet_as_json(one, why, notice))

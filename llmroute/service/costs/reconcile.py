@@ -24,7 +24,7 @@ from llmroute.types import PICO_PER_USD
 if TYPE_CHECKING:
     from llmroute.ledger.port import LedgerSnapshot
     from llmroute.registry import ModelRegistry
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
     from llmroute.service.costs.vendor_reports import VendorBill
 
 DEFAULT_TOLERANCE_PERCENT: Final = 1.0
@@ -39,7 +39,7 @@ Books = dict[tuple[str, date, str], Booked]
 """What the ledger has by provider, UTC day and model."""
 
 
-def reconcile(service: LLMService, period: str | None = None, *, now: datetime | None = None) -> Reconciliation:
+def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | None = None) -> Reconciliation:
     """Compare the current calendar period of UTC with the reports of the providers that have an admin key.
 
     Raises:
@@ -51,18 +51,18 @@ def reconcile(service: LLMService, period: str | None = None, *, now: datetime |
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     period, since, until = reported_span(CostQuery(period), now)
-    names = readable(service.config)
+    names = readable(core.config)
     today = now.date()
     end = min(today, (until - timedelta(milliseconds=1)).date()) + timedelta(days=1)
-    with snapshot(service.config, now) as reading:
+    with snapshot(core.config, now) as reading:
         span = Span(None if since is None else milliseconds(since), (end - _EPOCH).days * DAY_MS)
-        books = {} if reading is None else _books(reading, span, service.registry)
+        books = {} if reading is None else _books(reading, span, core.registry)
     if since is None:
         first = min((day for name, day, _ in books if name in names), default=today)
         since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     if since.date() >= end:
         raise RequestError(f"the period {period} has no day yet")
-    vendors = [compare(name, books, fetch(service, name, since.date(), end), service.registry) for name in names]
+    vendors = [compare(name, books, fetch(core, name, since.date(), end), core.registry) for name in names]
     without_report = tuple(name for name, row in PROVIDERS.items() if row.needs_key and name not in REPORTING)
     without_key = tuple(name for name in REPORTING if name not in names)
     return Reconciliation(period, since, until, today, tuple(vendors), without_key, without_report)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.errors import AttemptError, LLMRouteError
     from llmroute.providers.usage_reports.report import CostRow, ReportPage, UsageReports, UsageRow
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
     from llmroute.types import HTTPRequest
 
 Row = TypeVar("Row")
@@ -60,22 +60,22 @@ def readable(config: Config) -> tuple[str, ...]:
     return found
 
 
-def fetch(service: LLMService, provider: str, since: date, until: date) -> VendorBill:
+def fetch(core: ServiceCore, provider: str, since: date, until: date) -> VendorBill:
     """Return a provider's reports of the UTC days from `since` to before `until`.
 
     Raises:
         VendorReportError: a report cannot be used.
         AttemptError: a report was not returned.
     """
-    reports = connect(provider, service.endpoints.admin_endpoint(provider))
+    reports = connect(provider, core.endpoints.admin_endpoint(provider))
     return VendorBill(
-        _all_rows(service, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p)),
-        _all_rows(service, provider, reports, reports.parse_usage, lambda p: reports.render_usage(since, until, p)),
+        _all_rows(core, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p)),
+        _all_rows(core, provider, reports, reports.parse_usage, lambda p: reports.render_usage(since, until, p)),
     )
 
 
 def _all_rows(
-    service: LLMService,
+    core: ServiceCore,
     provider: str,
     reports: UsageReports,
     parse: Callable[[bytes], ReportPage[Row]],
@@ -85,7 +85,7 @@ def _all_rows(
     seen: set[str | None] = {None}
     token: str | None = None
     for _ in range(_MOST_PAGES):
-        page = parse(_body(service, provider, reports, render(token)))
+        page = parse(_body(core, provider, reports, render(token)))
         rows += page.rows
         token = page.next_page
         if token is None:
@@ -96,14 +96,16 @@ def _all_rows(
     raise VendorReportError(f"{provider}: the pages of a report do not end: {many(_MOST_PAGES, 'page')} were read")
 
 
-def _body(service: LLMService, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
+def _body(core: ServiceCore, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
     until = time.monotonic() + _PAGE_S
 
     def left_s() -> float:
         return max(until - time.monotonic(), 0.001)
 
     try:
-        with service.asking_sender().open(request, connect_s=_CONNECT_S, answer_s=_PAGE_S - _CONNECT_S) as exchange:
+        with core.resources.asking_sender().open(
+            request, connect_s=_CONNECT_S, answer_s=_PAGE_S - _CONNECT_S
+        ) as exchange:
             body = exchange.read_all(left_s)
     except BadOutputError as error:
         raise VendorReportError(f"{provider}: {error.message}") from error

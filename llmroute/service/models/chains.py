@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.planning.local.local_models import LocalModels
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 TABLE = ("chains",)
 # The smallest question, and room for a model that thinks before it says anything.
@@ -37,33 +37,33 @@ class ChainEntry:
     problem: str | None
 
 
-def chains_today(service: LLMService, only: str | None = None) -> dict[str, list[ChainEntry]]:
+def chains_today(core: ServiceCore, only: str | None = None) -> dict[str, list[ChainEntry]]:
     """Return every chain by its name, or `only` one.
 
     Raises:
         RequestError: there is no such chain.
     """
-    here = service.local_models()
-    chains = all_chains(service.config)
-    names = chains if only is None else [require_chain(service.config, only)]
-    return {name: [_entry(service, here, written) for written in chains[name]] for name in names}
+    here = core.plans.local_models
+    chains = all_chains(core.config)
+    names = chains if only is None else [require_chain(core.config, only)]
+    return {name: [_entry(core, here, written) for written in chains[name]] for name in names}
 
 
-def _entry(service: LLMService, here: LocalModels, written: str) -> ChainEntry:
+def _entry(core: ServiceCore, here: LocalModels, written: str) -> ChainEntry:
     try:
-        listed = named_here(service, written)
-        living = current_model(service.registry, listed)
+        listed = named_here(core, written)
+        living = current_model(core.registry, listed)
         if living is None:
-            return ChainEntry(written, None, service.registry.retired_error(listed).message)
+            return ChainEntry(written, None, core.registry.retired_error(listed).message)
     except RequestError as error:
         return ChainEntry(written, None, error.message)
-    problem = service.endpoints.why_unusable(living.provider)
+    problem = core.endpoints.why_unusable(living.provider)
     if problem is None and living.provider == LOCAL_SERVER:
         problem = here.why_unusable(living.api_name)
     return ChainEntry(written, living.name, problem)
 
 
-def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[str]:
+def set_chain(core: ServiceCore, name: str, entries: Sequence[str]) -> list[str]:
     """Write a chain of the user's own into config.toml; return a notice about it.
 
     Raises:
@@ -77,17 +77,17 @@ def set_chain(service: LLMService, name: str, entries: Sequence[str]) -> list[st
     if not entries:
         raise RequestError("a chain without a model tries nothing", hint=f"llmroute chains set {name} provider/model")
     notes: list[str] = []
-    written = [_checked(service, entry, notes) for entry in entries]
+    written = [_checked(core, entry, notes) for entry in entries]
     if doubles := [entry for index, entry in enumerate(written) if entry in written[:index]]:
         raise RequestError(f"{doubles[0]} is in the chain twice")
-    known = find_chain(service.config, name) or name
-    if known in PREDEFINED and known not in service.config.chains:
+    known = find_chain(core.config, name) or name
+    if known in PREDEFINED and known not in core.config.chains:
         notes.append(f"your {known} now stands before the predefined one (llmroute chains remove {known} undoes it)")
-    set_value(_config_path(service), TABLE, known, written, wait_s=service.config.timeouts.ledger_s)
+    set_value(_config_path(core), TABLE, known, written, wait_s=core.config.timeouts.ledger_s)
     return notes
 
 
-def remove_chain(service: LLMService, name: str) -> list[str]:
+def remove_chain(core: ServiceCore, name: str) -> list[str]:
     """Remove a chain of the user's own from config.toml; return a notice about it.
 
     Raises:
@@ -96,23 +96,23 @@ def remove_chain(service: LLMService, name: str) -> list[str]:
     """
     from llmroute.config.edit import remove_key
 
-    known = require_chain(service.config, name)
-    if known not in service.config.chains:
+    known = require_chain(core.config, name)
+    if known not in core.config.chains:
         raise RequestError(
             f"{known} is predefined and cannot be removed", hint=f"llmroute chains set {known} puts yours before it"
         )
-    remove_key(_config_path(service), TABLE, known, wait_s=service.config.timeouts.ledger_s)
+    remove_key(_config_path(core), TABLE, known, wait_s=core.config.timeouts.ledger_s)
     return [f"{known} is the predefined chain again"] if known in PREDEFINED else []
 
 
-def _config_path(service: LLMService) -> Path:
-    return service.config.config_dir / "config.toml"
+def _config_path(core: ServiceCore) -> Path:
+    return core.config.config_dir / "config.toml"
 
 
-def _checked(service: LLMService, entry: str, notes: list[str]) -> str:
+def _checked(core: ServiceCore, entry: str, notes: list[str]) -> str:
     """Return an entry as it is kept: as it was written, its provider in front."""
-    registry = service.registry
-    model = named_here(service, entry)
+    registry = core.registry
+    model = named_here(core, entry)
     if re.search(r"\s", model.name):
         raise RequestError(f"{entry!r} cannot be the name of a model: there is a space in it")
     if notice := registry.unlisted_notice(model) or registry.notice(model):
@@ -129,14 +129,14 @@ class ChainTrial:
     error: LLMRouteError | None
 
 
-def expected_test_cost_picousd(service: LLMService, entries: Sequence[ChainEntry]) -> tuple[int, int, list[str]]:
+def expected_test_cost_picousd(core: ServiceCore, entries: Sequence[ChainEntry]) -> tuple[int, int, list[str]]:
     """Return what calling every entry is expected to cost, at most costs, and the models whose price is unknown."""
     expected = worst = 0
     unknown = []
     for entry in entries:
         if entry.problem is not None or entry.resolved is None:
             continue
-        candidate = service.plan(_test_of(entry)).entries[0].candidate
+        candidate = core.plan(_test_of(entry)).entries[0].candidate
         if candidate.expected_cost_picousd is None or candidate.worst_cost_picousd is None:
             unknown.append(entry.resolved)
             continue
@@ -145,14 +145,14 @@ def expected_test_cost_picousd(service: LLMService, entries: Sequence[ChainEntry
     return expected, worst, unknown
 
 
-def try_entries(service: LLMService, entries: Sequence[ChainEntry]) -> Iterator[ChainTrial]:
+def try_entries(core: ServiceCore, entries: Sequence[ChainEntry]) -> Iterator[ChainTrial]:
     """Call every entry of a chain that can be called, one after the other."""
     for entry in entries:
         if entry.problem is not None:
             yield ChainTrial(entry, None, NoCandidateError(entry.problem))
             continue
         try:
-            pieces = list(service.answer(_test_of(entry), streaming=False))
+            pieces = list(core.answer(_test_of(entry), streaming=False))
         except LLMRouteError as error:
             yield ChainTrial(entry, None, error)
             continue

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmroute.planning.local.local_models import LocalModels
     from llmroute.registry import ModelRegistry
     from llmroute.registry.expectations import Quality
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
     from llmroute.types import ModelConfig, Price
 
 Order = Literal["price", "quality", "latency", "context"]
@@ -47,35 +47,35 @@ def listed(registry: ModelRegistry, provider: str | None = None) -> list[PricedM
     return [as_listed(registry, registry.resolve(name)) for name in registry.list_models(provider)]
 
 
-def named_here(service: LLMService, name: str) -> ModelConfig:
+def named_here(core: ServiceCore, name: str) -> ModelConfig:
     """Return the model of a name, one that only the local server knows too.
 
     Raises:
         RequestError: no model is called so, or several families are.
     """
-    here = service.local_models()
+    here = core.plans.local_models
 
     def pulled(api_name: str) -> bool:
-        return service.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
+        return core.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
 
-    return named_model(service.config, service.registry, name, pulled)
+    return named_model(core.config, core.registry, name, pulled)
 
 
-def with_local(service: LLMService, found: Iterable[PricedModel], provider: str | None = None) -> list[PricedModel]:
+def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | None = None) -> list[PricedModel]:
     """Return them with what the local server has beside the catalogue, its models with the limits that it tells."""
     every = list(found)
-    if provider not in (None, LOCAL_SERVER) or service.endpoints.why_unusable(LOCAL_SERVER) is not None:
+    if provider not in (None, LOCAL_SERVER) or core.endpoints.why_unusable(LOCAL_SERVER) is not None:
         return every
-    here = service.local_models()
+    here = core.plans.local_models
     if not here.is_up():
         return every
-    every += [as_listed(service.registry, model) for model in unlisted_here(service.registry, here)]
-    return with_limits_here(service, every)
+    every += [as_listed(core.registry, model) for model in unlisted_here(core.registry, here)]
+    return with_limits_here(core, every)
 
 
-def with_limits_here(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
+def with_limits_here(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
     """Return them, those of the local server with the limits that it tells."""
-    here = service.local_models()
+    here = core.plans.local_models
     return [replace(one, model=_as_told(here, one.model)) for one in found]
 
 
@@ -96,9 +96,9 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
     )
 
 
-def measured(service: LLMService, found: Iterable[PricedModel]) -> list[PricedModel]:
+def measured(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
     """Return them with the latency that a plan for a short prompt expects."""
-    candidates = service.candidates(SHORT_PROMPT)
+    candidates = core.candidates(SHORT_PROMPT)
     return [replace(one, expected_latency_ms=_expected_ms(candidates, one)) for one in found]
 
 
@@ -175,16 +175,16 @@ def _usd(one: PricedModel) -> tuple[float, float]:
     return first, second
 
 
-def available(service: LLMService, found: Iterable[PricedModel]) -> frozenset[str]:
+def available(core: ServiceCore, found: Iterable[PricedModel]) -> frozenset[str]:
     """Return the names of those that can be called from here; asks the local server what it has."""
-    why = why_unavailable(service, found)
+    why = why_unavailable(core, found)
     return frozenset(name for name, problem in why.items() if problem is None)
 
 
-def why_unavailable(service: LLMService, found: Iterable[PricedModel]) -> dict[str, str | None]:
+def why_unavailable(core: ServiceCore, found: Iterable[PricedModel]) -> dict[str, str | None]:
     """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
-    why = {name: service.endpoints.why_unusable(name) for name in service.config.providers}
-    here = service.local_models()
+    why = {name: core.endpoints.why_unusable(name) for name in core.config.providers}
+    here = core.plans.local_models
 
     def problem(one: PricedModel) -> str | None:
         if one.status == "retired":

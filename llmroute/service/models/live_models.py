@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llmroute.providers import ListedModel
     from llmroute.registry import ModelRegistry
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 ENGINE = "builtin"
 _MICRO = 10**6
@@ -39,22 +39,22 @@ class CallableModels:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def live(service: LLMService, provider: str | None = None) -> CallableModels:
+def live(core: ServiceCore, provider: str | None = None) -> CallableModels:
     """Ask the provider, or every one that is set up, for its list.  Takes five seconds at most.
 
     Raises:
         NoCandidateError: the provider that was named is not set up.
     """
-    if provider and (problem := service.endpoints.why_unusable(provider)):
+    if provider and (problem := core.endpoints.why_unusable(provider)):
         raise NoCandidateError(problem)
-    asked = [provider] if provider else [name for name in PROVIDERS if service.endpoints.why_unusable(name) is None]
-    answers = _all_lists(service, [name for name in asked if name != ENGINE])
+    asked = [provider] if provider else [name for name in PROVIDERS if core.endpoints.why_unusable(name) is None]
+    answers = _all_lists(core, [name for name in asked if name != ENGINE])
     whole = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
-    lists = {name: _tellable(service, name, models) for name, models in whole.items()}
+    lists = {name: _tellable(core, name, models) for name, models in whole.items()}
     failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
-    if provider is None and service.config.providers[LOCAL_SERVER].base_url is None:
+    if provider is None and core.config.providers[LOCAL_SERVER].base_url is None:
         failures.pop(LOCAL_SERVER, None)  # it is not configured
-    registry = _merged(service, lists)
+    registry = _merged(core, lists)
     found = {
         one.model.name: one
         for name, models in lists.items()
@@ -62,7 +62,7 @@ def live(service: LLMService, provider: str | None = None) -> CallableModels:
     }
     if LOCAL_SERVER in lists:
         # Its list says nothing of their limits.
-        found = {one.model.name: one for one in with_limits_here(service, found.values())}
+        found = {one.model.name: one for one in with_limits_here(core, found.values())}
     if ENGINE in asked:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
     empty = tuple(name for name, models in whole.items() if not models)
@@ -70,22 +70,22 @@ def live(service: LLMService, provider: str | None = None) -> CallableModels:
     return CallableModels(list(found.values()), bool(lists), failures, empty, left_out)
 
 
-def fetch_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
+def fetch_lists(core: ServiceCore, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
     """Return each provider's list, or why it did not come; a model that is named by a secret is left out."""
     return {
-        name: answer if isinstance(answer, LLMRouteError) else _tellable(service, name, answer)
-        for name, answer in _all_lists(service, names).items()
+        name: answer if isinstance(answer, LLMRouteError) else _tellable(core, name, answer)
+        for name, answer in _all_lists(core, names).items()
     }
 
 
-def _all_lists(service: LLMService, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
-    sender = service.asking_sender()
-    return side_by_side(lambda name, until: fetch_models(sender, service.endpoints.connect(name), until), names)
+def _all_lists(core: ServiceCore, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
+    sender = core.resources.asking_sender()
+    return side_by_side(lambda name, until: fetch_models(sender, core.endpoints.connect(name), until), names)
 
 
-def _tellable(service: LLMService, provider: str, models: tuple[ListedModel, ...]) -> tuple[ListedModel, ...]:
+def _tellable(core: ServiceCore, provider: str, models: tuple[ListedModel, ...]) -> tuple[ListedModel, ...]:
     """Return the models that are named by no secret; a name of the catalogue is none."""
-    redaction, registry = service.endpoints.redaction, service.registry
+    redaction, registry = core.endpoints.redaction, core.registry
     return tuple(
         model
         for model in models
@@ -93,20 +93,20 @@ def _tellable(service: LLMService, provider: str, models: tuple[ListedModel, ...
     )
 
 
-def _merged(service: LLMService, lists: dict[str, tuple[ListedModel, ...]]) -> ModelRegistry:
+def _merged(core: ServiceCore, lists: dict[str, tuple[ListedModel, ...]]) -> ModelRegistry:
     """Return the catalogue with what the lists say of its models; the user's own rows outrank both."""
     from llmroute.registry import ModelRegistry
     from llmroute.registry.catalogue_file import load
     from llmroute.registry.provider_lists import merge_live
 
-    catalogue, _ = load(service.catalogue_path)
+    catalogue, _ = load(core.plans.catalogue_path)
     for name, models in lists.items():
         try:
-            catalogue = merge_live(catalogue, name, [model._asdict() for model in models], service.registry.today)
+            catalogue = merge_live(catalogue, name, [model._asdict() for model in models], core.registry.today)
         except RequestError:  # a limit or a date that cannot be: the catalogue's stands
             continue
     return ModelRegistry(
-        catalogue["models"], today=service.registry.today, user_models=service.config.models, user_models_checked=True
+        catalogue["models"], today=core.registry.today, user_models=core.config.models, user_models_checked=True
     )
 
 

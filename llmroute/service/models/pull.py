@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmroute.providers.wire.ollama_pull import PullProgress
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
     from llmroute.types import ModelConfig
 
 OK = 200
 
 
-def to_pull(service: LLMService, name: str) -> ModelConfig:
+def to_pull(core: ServiceCore, name: str) -> ModelConfig:
     """Return the model that is meant by `ollama/NAME`, by NAME, or the embedded one by its whole name.
 
     Raises:
@@ -26,17 +26,17 @@ def to_pull(service: LLMService, name: str) -> ModelConfig:
     """
     provider, slash, rest = name.partition("/")
     if name == MODEL:
-        return service.registry.get_model_config(ENGINE, rest)
-    if slash and provider in service.config.providers and provider != LOCAL_SERVER:
+        return core.registry.get_model_config(ENGINE, rest)
+    if slash and provider in core.config.providers and provider != LOCAL_SERVER:
         problem = f"{name}: only Ollama's models and {MODEL} are pulled"
         raise RequestError(problem, hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
     wanted = rest if provider == LOCAL_SERVER else name
     if not wanted or not wanted.isprintable() or " " in wanted:
         raise RequestError(f"{name!r} names no model", hint=f"llmroute models pull {LOCAL_SERVER}/NAME")
-    return service.registry.get_model_config(LOCAL_SERVER, wanted)
+    return core.registry.get_model_config(LOCAL_SERVER, wanted)
 
 
-def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
+def pull(core: ServiceCore, model: ModelConfig) -> Iterator[PullProgress]:
     """Yield how the pull goes on until the model is there.  A layer that is fetched already is not fetched again.
 
     Raises:
@@ -44,13 +44,13 @@ def pull(service: LLMService, model: ModelConfig) -> Iterator[PullProgress]:
     """
     from llmroute.providers.ollama import Ollama
 
-    provider = service.endpoints.connect(LOCAL_SERVER)
+    provider = core.endpoints.connect(LOCAL_SERVER)
     assert isinstance(provider, Ollama)
-    timeouts = service.config.timeouts
+    timeouts = core.config.timeouts
     # Between two lines a layer of many gigabytes may be verified.
     wait_s = timeouts.slow_first_token_s
     try:
-        with service.asking_sender().open(
+        with core.resources.asking_sender().open(
             provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s
         ) as exchange:
             if exchange.status != OK:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from llmroute.registry.refresh import Change
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 CONNECT_S = 5.0
 FETCH_S = 60.0
@@ -75,7 +75,7 @@ class Refresh:
 
 
 def prepare(
-    service: LLMService,
+    core: ServiceCore,
     source: str | None = None,
     *,
     watch: Callable[[str, int, int | None], None] = lambda _what, _done, _total: None,
@@ -90,34 +90,32 @@ def prepare(
         AttemptError: the address did not answer with data.
     """
     source = source or DATA_URL
-    today = service.registry.today
-    old, _ = load(service.catalogue_path)
+    today = core.registry.today
+    old, _ = load(core.plans.catalogue_path)
     remote = source.startswith(("http://", "https://"))
-    data = _fetched(service, source, watch) if remote else _read(source)
+    data = _fetched(core, source, watch) if remote else _read(source)
     try:
         merged = refresh.merge_file(old, data, today)
     except RequestError as error:
         place = public(source) if remote else source
         raise RequestError(f"{place}: {error.message}", hint=error.hint) from error
     if not remote:
-        return Refresh(service.catalogue_path, old, merged, refresh.diff(old, merged))
+        return Refresh(core.plans.catalogue_path, old, merged, refresh.diff(old, merged))
     watch("the providers' lists", 0, None)
-    return _with_lists(service, old, merged, today)
+    return _with_lists(core, old, merged, today)
 
 
-def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any], today: date) -> Refresh:
+def _with_lists(core: ServiceCore, old: dict[str, Any], merged: dict[str, Any], today: date) -> Refresh:
     """Ask the providers that have a key.  What runs on the user's machine has neither prices nor ends."""
-    requested = [
-        name for name, row in PROVIDERS.items() if row.needs_key and service.endpoints.why_unusable(name) is None
-    ]
+    requested = [name for name, row in PROVIDERS.items() if row.needs_key and core.endpoints.why_unusable(name) is None]
     failures: dict[str, LLMRouteError] = {
         name: ConfigError(f"{name}: its address comes from .env in the working directory")
         for name in requested
-        if service.config.providers[name].found_address
+        if core.config.providers[name].found_address
     }
     requested = [name for name in requested if name not in failures]
     served: list[Change] = []
-    for name, answer in fetch_lists(service, requested).items():
+    for name, answer in fetch_lists(core, requested).items():
         if isinstance(answer, LLMRouteError):
             failures[name] = answer
             continue
@@ -129,7 +127,7 @@ def _with_lists(service: LLMService, old: dict[str, Any], merged: dict[str, Any]
             continue
         over = {_name(row) for row in merged["models"] if lifecycle(model_from_row(row), today) == "retired"}
         served += [change for change in compare_live(merged, name, listed) if change.model not in over]
-    return Refresh(service.catalogue_path, old, merged, refresh.diff(old, merged), tuple(served), failures)
+    return Refresh(core.plans.catalogue_path, old, merged, refresh.diff(old, merged), tuple(served), failures)
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -143,14 +141,14 @@ def _read(name: str) -> bytes:
         raise RequestError(f"{name} cannot be read: {error.strerror}") from error
 
 
-def _fetched(service: LLMService, url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
+def _fetched(core: ServiceCore, url: str, watch: Callable[[str, int, int | None], None]) -> bytes:
     from llmroute.urls import is_loopback
 
     if url.startswith("http:") and not is_loopback(url):
         raise RequestError(f"{public(url)}: prices are not fetched over plain http (use https)")
     until = time.monotonic() + FETCH_S
     request = HTTPRequest("GET", url, {})
-    with service.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S) as exchange:
+    with core.resources.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S) as exchange:
         length = exchange.headers.get("content-length", "")
         known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
         body = bytearray()

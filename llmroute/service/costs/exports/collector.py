@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from llmroute.config import Config
-    from llmroute.service.client import LLMService
+    from llmroute.service.core import ServiceCore
 
 POSITIONS_FILE: Final = "otlp-export.json"
 """Where the config directory keeps how far each export has come."""
@@ -41,7 +41,7 @@ class Exported(NamedTuple):
     complaint: str | None = None
 
 
-def send(service: LLMService, url: str, selection: Selection | None = None) -> Exported:
+def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exported:
     """Send the selected attempts that an earlier export to this URL has not sent, as spans and metrics.
 
     A pending attempt is sent once it is settled; those after it are then sent again, with the same ids.
@@ -55,13 +55,13 @@ def send(service: LLMService, url: str, selection: Selection | None = None) -> E
     if not is_base_url(url):
         raise RequestError(f"{public(url)!r} is not a URL like http://127.0.0.1:4318", option="to")
     url = url.rstrip("/")
-    positions = _Positions(service.config, url, selection or Selection())
+    positions = _Positions(core.config, url, selection or Selection())
     after, is_complete, count, complaint = positions.read(), True, 0, None
-    while rows := _read(service.config, after, selection):
+    while rows := _read(core.config, after, selection):
         settled = [row for row in rows if row["status"] != "pending"]
         if settled:
-            said = [_post(service, f"{url}/v1/traces", otlp.traces(settled))]
-            said.append(_post(service, f"{url}/v1/metrics", otlp.metrics(settled)))
+            said = [_post(core, f"{url}/v1/traces", otlp.traces(settled))]
+            said.append(_post(core, f"{url}/v1/metrics", otlp.metrics(settled)))
             complaint = next(filter(None, said), complaint)
         count += len(settled)
         after = rows[-1]["id"]
@@ -80,11 +80,13 @@ def _read(config: Config, after: int, selection: Selection | None) -> list[dict[
         return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, wanted)
 
 
-def _post(service: LLMService, url: str, body: bytes) -> str | None:
+def _post(core: ServiceCore, url: str, body: bytes) -> str | None:
     """Send an export request; return what the collector says of a part that it did not take."""
     until = time.monotonic() + _REQUEST_S
     request = HTTPRequest("POST", url, {"content-type": "application/json"}, body)
-    with service.asking_sender().open(request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S) as exchange:
+    with core.resources.asking_sender().open(
+        request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S
+    ) as exchange:
         answer = exchange.read_all(lambda: max(until - time.monotonic(), 0.001))
     if exchange.status not in _OK:
         raise TransientError(

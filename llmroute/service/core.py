@@ -1,0 +1,213 @@
+"""The parts of an open service: its configuration, its ledger and connections, and what makes its requests."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from llmroute.errors import RequestError
+from llmroute.execution.accounting.budget import SharedBudget
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.drivers import drive
+from llmroute.execution.plans import PlanFactory
+from llmroute.execution.prepare import RequestFactory
+from llmroute.execution.resources import Resources
+from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S
+from llmroute.planning.endpoints import Endpoints
+from llmroute.planning.skipped_models import first_choice_note
+from llmroute.request.fields import check_range
+from llmroute.request.ids import now_ms
+from llmroute.request.options import MOST_JOBS, MOST_USD, as_picousd
+from llmroute.request.rendered import render
+from llmroute.routing.token_estimate import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Mapping
+
+    import httpx
+
+    from llmroute.bulk.executor import BulkExecutor
+    from llmroute.config import Config
+    from llmroute.jobs.collecting.outcomes import LineOutcome
+    from llmroute.jobs.run import JobRun, RunProgress
+    from llmroute.jobs.run_settings import RunSettings
+    from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.port import LedgerPort
+    from llmroute.ledger.stats import Breaker
+    from llmroute.planning.candidates import Candidates
+    from llmroute.registry import ModelRegistry
+    from llmroute.request.options import Options
+    from llmroute.routing.plan import Plan
+    from llmroute.service.async_requests import AsyncRequests
+    from llmroute.types import AttemptRecord, LLMResponse, Prompt
+
+
+class ServiceCore:
+    """What `LLMService`, batches and the commands for models and costs share.  The arguments are those of `LLMService`.
+
+    Attributes:
+        writer: writes attempts to the ledger.
+        resources: the connections, threads and writers that are open.
+        plans: plans requests, and has the catalogue and the models of the local server.
+    """
+
+    def __init__(  # noqa: PLR0913 (by keyword)
+        self,
+        config: Config,
+        *,
+        api_keys: Mapping[str, str] | None,
+        ledger: LedgerPort | None,
+        registry: ModelRegistry | None,
+        note: Callable[[str], None] | None,
+        trace: Callable[[str], None] | None,
+        on_attempt: Callable[[AttemptRecord], None] | None,
+        http_client: httpx.Client | None,
+        async_http_client: httpx.AsyncClient | None,
+    ) -> None:
+        self.config = config = config.with_api_keys(api_keys) if api_keys else config
+        self.note = note = note or _log_note
+        self._trace = trace or _log_step
+        if config.notice:
+            note(config.notice)
+        self.writer = LedgerWriter(
+            config.ledger, note, ledger, limits=config.limits, warn_at=config.warn_at, wait_s=config.timeouts.ledger_s
+        )
+        self.resources = Resources(self.writer, http_client, async_http_client)
+        self.endpoints = Endpoints(config)
+        self.plans = PlanFactory(
+            config, self.endpoints, self.writer, note, registry=registry, sender=self.resources.asking_sender
+        )
+        self._factory = RequestFactory(
+            config,
+            self.endpoints,
+            self.writer,
+            self.plans,
+            note=note,
+            trace=self._trace,
+            on_attempt=on_attempt or (lambda _record: None),
+        )
+        self._async_requests: AsyncRequests | None = None
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The catalogue."""
+        return self.plans.registry
+
+    def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
+        """As `LLMService.answer`."""
+        self.resources.require_open()
+        request = self._factory.ready(options, streaming=streaming)
+        return drive(request, self.resources.sender, time.sleep, self.writer)
+
+    def async_requests(self) -> AsyncRequests:
+        """Return what answers requests by awaiting."""
+        if self._async_requests is None:
+            from llmroute.service.async_requests import AsyncRequests
+
+            self._async_requests = AsyncRequests(self._factory, self.resources)
+        return self._async_requests
+
+    def plan(self, options: Options, *, streaming: bool = False) -> Plan:
+        """As `LLMService.plan`."""
+        plan = self.plans.plan(render(options, streaming=streaming))
+        if (text := first_choice_note(plan)) is not None:
+            self.note(text)
+        return plan
+
+    def forget_plans(self) -> None:
+        """Plan concurrent requests anew, because what was learned has changed."""
+        if self._async_requests is not None:
+            self._async_requests.plan_anew()
+
+    def candidates(self, prompt: Prompt) -> Candidates:
+        """Return what is expected of models for a prompt, from earlier requests and the catalogue."""
+        return self.plans.candidates(measure(prompt))
+
+    def open_circuits(self) -> dict[str, Breaker]:
+        """Return the providers with an open circuit, each with the one that is open longest."""
+        snapshot = self.writer.recall(bucket=0, now_ms=now_ms())
+        breakers = [one for one in (snapshot.breakers if snapshot else ()) if not one.model]
+        return {
+            one.provider: one
+            for one in sorted(breakers, key=lambda one: one.open_until_ms)
+            if one.fingerprint in (None, self.endpoints.fingerprint(one.provider))
+            and one.open_until_ms > self.writer.access.now_ms()
+        }
+
+    def reset_breakers(self, provider: str) -> int:
+        """Close a provider's circuits; return how many of its breakers were closed.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        closed = self.writer.reset_breakers(provider)
+        self.forget_plans()
+        return closed
+
+    def bulk(
+        self, *, jobs: int, budget_usd: float | None = None, shared_budget: SharedBudget | None = None
+    ) -> BulkExecutor:
+        """Return what makes many requests; see `LLMService.generate_many`.  `shared_budget` replaces one of their own.
+
+        Raises:
+            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+        """
+        from llmroute.bulk.executor import BulkExecutor
+
+        self.resources.require_open()
+        if not isinstance(jobs, int):
+            raise RequestError(f"jobs {jobs!r} is no whole number")
+        check_range("jobs", jobs, 1, MOST_JOBS)
+        shared_budget = _shared_budget(budget_usd) or shared_budget
+        return BulkExecutor(self._factory, self.resources, jobs=jobs, shared_budget=shared_budget)
+
+    def job_run(
+        self,
+        settings: RunSettings,
+        deliver: Callable[[LineOutcome], Awaitable[None]],
+        on_progress: Callable[[RunProgress], None],
+        *,
+        budget_usd: float | None = None,
+    ) -> JobRun:
+        """Return a run of batch jobs; see `jobs.run.JobRun`.
+
+        Raises:
+            RequestError: the deadline, the interval or the budget is out of range.
+        """
+        from llmroute.jobs.run import JobRun
+
+        shared_budget = _shared_budget(budget_usd)
+        check_range("within_s", settings.within_s, LEAST_WITHIN_S, MOST_WITHIN_S, "seconds")
+        check_range("poll_s", settings.poll_s, LEAST_POLL_S, MOST_POLL_S, "seconds")
+        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress)
+
+    def job_tools(self, shared_budget: SharedBudget | None = None) -> JobTools:
+        """Return what batch jobs share: the journal, the providers and a budget."""
+        from llmroute.jobs.tools import JobTools
+
+        self.resources.require_open()
+        return JobTools(
+            factory=self._factory,
+            resources=self.resources,
+            endpoints=self.endpoints,
+            note=self.note,
+            trace=self._trace,
+            shared_budget=shared_budget,
+        )
+
+
+def _shared_budget(budget_usd: float | None) -> SharedBudget | None:
+    check_range("budget_usd", budget_usd, 0, MOST_USD, "USD")
+    return None if budget_usd is None else SharedBudget(as_picousd(budget_usd))
+
+
+def _log_note(text: str) -> None:
+    from llmroute import logs
+
+    logs.warn(text)
+
+
+def _log_step(text: str) -> None:
+    from llmroute import logs
+
+    logs.trace(text)
