@@ -1,6 +1,8 @@
 """Attempts as charges of the FinOps Open Cost and Usage Specification (FOCUS) 1.2.
 
-Source: the specification of FOCUS 1.2 (focus.finops.org) and the rules of focus-validator 2.2.1 (`model-1.2.0.1.json`).
+Sources: the specifications of FOCUS 1.2 to 1.4 (focus.finops.org) and the rules of focus-validator 2.2.1
+(`model-1.2.0.1.json`).  1.4 has no columns for tokens: they are units of ConsumedQuantity and PricingQuantity, as in
+1.2.  ServiceProviderName and HostProviderName, which replace ProviderName and PublisherName from 1.3 on, are included.
 An attempt has a charge for each kind of token that it used, priced per million tokens as in the providers' price lists,
 or one for the whole request where its cost is not the sum of tokens at a price.
 """
@@ -39,6 +41,7 @@ COLUMNS: Final[dict[str, type]] = {
     "ContractedCost": Decimal,
     "ContractedUnitPrice": Decimal,
     "EffectiveCost": Decimal,
+    "HostProviderName": str,
     "InvoiceId": str,
     "InvoiceIssuerName": str,
     "ListCost": Decimal,
@@ -54,6 +57,7 @@ COLUMNS: Final[dict[str, type]] = {
     "PublisherName": str,
     "ServiceCategory": str,
     "ServiceName": str,
+    "ServiceProviderName": str,
     "ServiceSubcategory": str,
     "SkuId": str,
     "SkuMeter": str,
@@ -69,6 +73,16 @@ COLUMNS: Final[dict[str, type]] = {
     "x_CostBasis": str,
 }
 
+_CONSTANTS: Final = {
+    "BillingCurrency": "USD",
+    "ChargeCategory": "Usage",
+    "ChargeFrequency": "Usage-Based",
+    "PricingCategory": "Standard",
+    "PricingCurrency": "USD",
+    "ServiceCategory": "AI and Machine Learning",
+    "ServiceSubcategory": "Generative AI",
+    "x_FocusVersion": VERSION,
+}
 _NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic", "mistral": "Mistral AI", "together": "Together AI"}
 _SERVICES: Final = {
     "openai": "OpenAI API",
@@ -76,6 +90,8 @@ _SERVICES: Final = {
     "mistral": "Mistral AI API",
     "together": "Together AI API",
 }
+# In place of ProviderName and PublisherName from FOCUS 1.3 on.
+_NEWER_COMPANIES: Final = ("ServiceProviderName", "HostProviderName")
 _TOKENS_A_UNIT: Final = 1_000_000
 _TAGS: Final = ("task", "strategy", "chain", "execution", "effort")
 _LAST_MONTH: Final = 12
@@ -93,67 +109,82 @@ class _Part(NamedTuple):
 
 
 def charges(attempt: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the charges of a row of the ledger, by the names of COLUMNS; none where it cost nothing or has no cost."""
+    """Yield the charges of a row of the ledger, by the names of COLUMNS; none where it cost nothing or has no cost.
+
+    Columns that do not apply are None, among them InvoiceId: an attempt has no invoice yet.
+    """
     if attempt["status"] == "pending" or not attempt["cost_picousd"]:
         return
-    provider, model = attempt["provider"], attempt["model"]
+    of_attempt = dict.fromkeys(COLUMNS) | _CONSTANTS | _account(attempt) | _period(attempt) | _origin(attempt)
+    for part in _parts(attempt):
+        yield of_attempt | _cost(part) | _sku(attempt, part)
+
+
+def _account(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    provider = attempt["provider"]
+    name = _NAMES.get(provider, provider)
+    companies = ("BillingAccountName", "InvoiceIssuerName", "ProviderName", "PublisherName", *_NEWER_COMPANIES)
+    return {
+        **dict.fromkeys(companies, name),
+        "BillingAccountId": provider,
+        "ServiceName": _SERVICES.get(provider, name),
+        "SubAccountId": attempt["workspace"] or None,
+        "SubAccountName": attempt["workspace"] or None,
+    }
+
+
+def _period(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ends of the charge, in whole seconds, and of its month in UTC; ends are exclusive."""
     start = datetime.fromtimestamp(attempt["started_ms"] / 1000, UTC)
     end = start + timedelta(milliseconds=attempt["latency_ms"] or 0)
     month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    name = _NAMES.get(provider, provider)
-    tier = attempt["service_tier"]
-    for part in _parts(attempt):
-        usd = part.quantity * part.unit_price_usd
-        sku = f"{provider}/{model}/{part.meter.lower().replace(' ', '-')}"
-        yield {
-            "BilledCost": usd,
-            "BillingAccountId": provider,
-            "BillingAccountName": name,
-            "BillingCurrency": "USD",
-            "BillingPeriodEnd": _next_month(month),
-            "BillingPeriodStart": month,
-            "ChargeCategory": "Usage",
-            "ChargeClass": None,
-            "ChargeDescription": f"{part.meter} of {model}",
-            "ChargeFrequency": "Usage-Based",
-            # Exclusive, in whole seconds.
-            "ChargePeriodEnd": end.replace(microsecond=0) + timedelta(seconds=1),
-            "ChargePeriodStart": start.replace(microsecond=0),
-            "CommitmentDiscountStatus": None,
-            "ConsumedQuantity": Decimal(part.consumed),
-            "ConsumedUnit": part.consumed_unit,
-            "ContractedCost": usd,
-            "ContractedUnitPrice": part.unit_price_usd,
-            "EffectiveCost": usd,
-            "InvoiceId": None,
-            "InvoiceIssuerName": name,
-            "ListCost": usd,
-            "ListUnitPrice": part.unit_price_usd,
-            "PricingCategory": "Standard",
-            "PricingCurrency": "USD",
-            "PricingCurrencyContractedUnitPrice": part.unit_price_usd,
-            "PricingCurrencyEffectiveCost": usd,
-            "PricingCurrencyListUnitPrice": part.unit_price_usd,
-            "PricingQuantity": part.quantity,
-            "PricingUnit": part.unit,
-            "ProviderName": name,
-            "PublisherName": name,
-            "ServiceCategory": "AI and Machine Learning",
-            "ServiceName": _SERVICES.get(provider, name),
-            "ServiceSubcategory": "Generative AI",
-            "SkuId": sku,
-            "SkuMeter": part.meter,
-            "SkuPriceDetails": json.dumps({"x_ServiceTier": tier}) if tier else None,
-            "SkuPriceId": f"{sku}/{plain(part.unit_price_usd)}",
-            "SubAccountId": attempt["workspace"] or None,
-            "SubAccountName": attempt["workspace"] or None,
-            "Tags": json.dumps({key: attempt[key] for key in _TAGS if attempt[key]}, ensure_ascii=False),
-            "x_FocusVersion": VERSION,
-            "x_Model": attempt["served_model"] or model,
-            "x_RequestId": attempt["request_id"],
-            "x_Attempt": attempt["attempt"],
-            "x_CostBasis": attempt["cost_basis"],
-        }
+    return {
+        "BillingPeriodStart": month,
+        "BillingPeriodEnd": _next_month(month),
+        "ChargePeriodStart": start.replace(microsecond=0),
+        "ChargePeriodEnd": end.replace(microsecond=0) + timedelta(seconds=1),
+    }
+
+
+def _origin(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Tags": json.dumps({key: attempt[key] for key in _TAGS if attempt[key]}, ensure_ascii=False),
+        "x_Model": attempt["served_model"] or attempt["model"],
+        "x_RequestId": attempt["request_id"],
+        "x_Attempt": attempt["attempt"],
+        "x_CostBasis": attempt["cost_basis"],
+    }
+
+
+def _cost(part: _Part) -> dict[str, Any]:
+    """Return the quantities, prices and costs: without discounts, all costs are the list cost."""
+    costs = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
+    prices = (
+        "ContractedUnitPrice",
+        "ListUnitPrice",
+        "PricingCurrencyContractedUnitPrice",
+        "PricingCurrencyListUnitPrice",
+    )
+    return {
+        **dict.fromkeys(costs, part.quantity * part.unit_price_usd),
+        **dict.fromkeys(prices, part.unit_price_usd),
+        "ConsumedQuantity": Decimal(part.consumed),
+        "ConsumedUnit": part.consumed_unit,
+        "PricingQuantity": part.quantity,
+        "PricingUnit": part.unit,
+    }
+
+
+def _sku(attempt: Mapping[str, Any], part: _Part) -> dict[str, Any]:
+    model, tier = attempt["model"], attempt["service_tier"]
+    sku = f"{attempt['provider']}/{model}/{part.meter.lower().replace(' ', '-')}"
+    return {
+        "ChargeDescription": f"{part.meter} of {model}",
+        "SkuId": sku,
+        "SkuMeter": part.meter,
+        "SkuPriceDetails": json.dumps({"x_ServiceTier": tier}) if tier else None,
+        "SkuPriceId": f"{sku}/{plain(part.unit_price_usd)}",
+    }
 
 
 def plain(number: Decimal) -> str:
