@@ -155,7 +155,7 @@ class JobBatch:
                     state = placed[index].state
                     if run.is_open(placed[index]):
                         self._states[index] = _IN_JOB
-                    elif state == "unanswered" and self._rescue:
+                    elif state in ("unanswered", "rejected") and self._rescue:
                         self._states[index] = _RESCUE
                     elif state != "answered":
                         # An earlier start of this run has reported it.
@@ -190,8 +190,11 @@ class JobBatch:
             return
         if outcome.response is None:
             assert outcome.error is not None
-            if outcome.not_run and self._rescue:
+            if outcome.can_rescue and self._rescue:
                 self._states[index] = _RESCUE
+                if outcome.error.attempts:
+                    # What it cost is written, whatever becomes of its rescue.
+                    self._write_failure(index, outcome.line_id, outcome.error, BATCH)
             else:
                 self._fail(index, outcome.line_id, outcome.error)
             return
@@ -211,14 +214,17 @@ class JobBatch:
         self._on_progress(totals)
 
     def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
-        for attempt in error.attempts:
-            self.totals.add_cost(attempt.cost_usd)
         self._states[index] = _FAILED
         self.totals.failed += 1
         self.totals.failure_codes.add(error.exit_code)
+        self._write_failure(index, line_id, error, tier)
+        self._on_progress(self.totals)
+
+    def _write_failure(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
+        for attempt in error.attempts:
+            self.totals.add_cost(attempt.cost_usd)
         record = self._as_record(BatchResult(None, None, error))
         self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
-        self._on_progress(self.totals)
 
     async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> None:
         """Answer the lines of some states by calls."""

@@ -14,10 +14,11 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from llmroute.batch.resume import PriorResults, result_lines
+from llmroute.batch.resume import PriorResults, cost_picousd, result_lines
 from llmroute.errors import RequestError
 from llmroute.files import cannot_write, open_locked, replacing
 from llmroute.text.option_names import OptionText, Remedy
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ class ResultsFile:
         self._prior = PriorResults()
         # The offset of each request's line, by index in the input.
         self._offsets = array("Q")
-        # The cost of requests that earlier runs sent and did not answer, by index.
+        # What requests cost that were sent and not answered, by index: a later result of theirs has it too.
         self._earlier_costs_usd: dict[int, float] = {}
         self._lines = 0
         # Repaired by the first write: where a partial last line starts that a crash left, or a missing line end.
@@ -125,6 +126,8 @@ class ResultsFile:
             with suppress(OSError):  # a device cannot be truncated
                 os.ftruncate(self._fd, offset)
             raise
+        if "content" not in record and (failure_picousd := cost_picousd(record)):
+            self._earlier_costs_usd[index] = failure_picousd / PICO_PER_USD
         self._lines += 1
         self._set_offset(index, offset)
 

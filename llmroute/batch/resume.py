@@ -58,8 +58,8 @@ class PriorResults:
         if record is None:
             self._foreign.append(offset)
             return
-        cost_picousd = _cost_picousd(record)
-        self._cost_picousd += cost_picousd
+        paid_picousd = cost_picousd(record)
+        self._cost_picousd += paid_picousd
         if "line" in record:
             # An invalid line of the input, which is reported again if it still is invalid.
             return
@@ -70,8 +70,8 @@ class PriorResults:
             self._ids.put(request_id, offset << 1)
         elif (earlier := self._ids.get(request_id)) is None or earlier & 1:
             self._ids.put(request_id, offset << 1 | 1)
-            if cost_picousd:
-                self._failure_costs_picousd[offset] = cost_picousd
+            if paid_picousd:
+                self._failure_costs_picousd[offset] = paid_picousd
 
     def register(self, request_id: str | int) -> PriorResult | None:
         """Register a request of the input; return what earlier runs wrote for it.
@@ -128,7 +128,7 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _cost_picousd(record: dict[str, Any]) -> int:
+def cost_picousd(record: dict[str, Any]) -> int:
     """Return the cost of a request according to its record: all attempts of all runs."""
     before = _picousd(record.get("cost_before_usd")) or 0
     if (cost := _picousd(record.get("cost_usd"))) is not None:

@@ -194,7 +194,7 @@ Rescue = Annotated[
     bool,
     typer.Option(
         "--rescue",
-        help="Answer what was cancelled or expired by ordinary calls.",
+        help="Answer what was cancelled, expired or is invalid by ordinary calls.",
         rich_help_panel="Batch jobs (--tier batch)",
     ),
 ]

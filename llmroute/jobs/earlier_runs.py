@@ -40,7 +40,7 @@ async def beginning(tools: JobTools, settings: RunSettings) -> Beginning:
     for job in left:
         if not job.sealed:
             await tools.run(tools.journal.drop, job.id, now_ms())
-            tools.input_path(job.id).unlink(missing_ok=True)
+            tools.delete_input(job.id)
     jobs = {job.id: job for job in left if job.sealed}
     if tools.shared_budget is not None:
         for job_id in jobs:

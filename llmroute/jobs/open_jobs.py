@@ -66,7 +66,7 @@ class OpenJobs:
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
         """Delete what a delivered job left here, and at the provider unless it is to be kept."""
         tools, vendor = self._tools, self._tools.vendor(job.provider)
-        tools.input_path(job.id).unlink(missing_ok=True)
+        tools.delete_input(job.id)
         if not self._keep:
             try:
                 if status is None and job.vendor_id is not None:

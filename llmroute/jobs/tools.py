@@ -41,6 +41,8 @@ class JobTools:
         self.trace = trace
         self.shared_budget = shared_budget
         self._vendors: dict[str, Vendor] = {}
+        self.classes: dict[str, type] = {}
+        """The pydantic classes that schemas of this process were made from, by `line_schemas.class_name`."""
 
     @property
     def journal(self) -> JobJournal:
@@ -70,6 +72,15 @@ class JobTools:
     def input_path(self, job: str) -> Path:
         """Return the file with the lines of a job, as they are uploaded."""
         return self.folder / f"{job}.jsonl"
+
+    def schemas_path(self, job: str) -> Path:
+        """Return the file with the schemas of the lines of a job."""
+        return self.folder / f"{job}.schemas"
+
+    def delete_input(self, job: str) -> None:
+        """Delete the files with the lines of a job and their schemas."""
+        self.input_path(job).unlink(missing_ok=True)
+        self.schemas_path(job).unlink(missing_ok=True)
 
     def results_path(self, job: str) -> Path:
         """Return the file into which the results of a job are downloaded."""

@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from llmroute.types import Usage
+from llmroute.types.response import UsageSource
 
 CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
 """Where a cost comes from.
@@ -47,7 +48,7 @@ class AttemptRow:
     cache_write_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
-    usage_source: str = "none"
+    usage_source: UsageSource = "none"
     price: str | None = None
     price_as_of: str | None = None
     reserved_picousd: int | None = None
@@ -74,6 +75,10 @@ class AttemptRow:
         for name in _COUNTS:
             setattr(self, name, getattr(usage, name))
         self.usage_source = usage.source
+
+    def usage(self) -> Usage:
+        """Return the tokens that were used."""
+        return Usage(**{name: getattr(self, name) for name in _COUNTS}, source=self.usage_source)
 
     def values(self) -> tuple[Any, ...]:
         """Return the values in the order of COLUMNS."""

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from llmroute.ledger.port import Pending
 
 JobPhase = Literal["submitting", "queued", "running", "done", "expired", "cancelled", "failed"]
-LineState = Literal["reserved", "answered", "failed", "unanswered"]
-"""Of a line: reserved until it is settled; then answered, failed with an error, or not run, which costs nothing."""
+LineState = Literal["reserved", "answered", "rejected", "failed", "unanswered"]
+"""Of a line: reserved until it is settled.
+
+Then answered, answered without being valid against its schema, failed with an error, or not run, which costs nothing.
+"""
 
 _ENDS: Final = frozenset(("done", "expired", "cancelled", "failed"))
 # A job whose submission was rejected for now is submitted again.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
     from llmroute.service.core import ServiceCore
+    from llmroute.types import AttemptRecord, LLMResponse
 
 
 async def generate_batch(
@@ -55,10 +56,9 @@ class _Batch:
     def __init__(self, core: ServiceCore, settings: RunSettings, budget_usd: float | None) -> None:
         self._core = core
         self._rescue = settings.rescue
-        self._budget_usd = budget_usd
         self._left: dict[int, WorkItem] = {}
-        self._rescued: list[int] = []
-        self._cost_usd = 0.0
+        # The attempts of lines that are to be answered by ordinary calls, by position.
+        self._rescued: dict[int, tuple[AttemptRecord, ...]] = {}
         self.results: dict[int, BatchResult] = {}
         self.changed = asyncio.Event()
         self.job_run: JobRun = core.job_run(settings, self._deliver, _ignore, budget_usd=budget_usd)
@@ -90,12 +90,8 @@ class _Batch:
             self._end(position, None, error)
 
     async def _deliver(self, outcome: LineOutcome) -> None:
-        if outcome.response is not None:
-            self._cost_usd += outcome.response.cost_usd or 0.0
-        elif outcome.error is not None:
-            self._cost_usd += sum(attempt.cost_usd or 0.0 for attempt in outcome.error.attempts)
-        if outcome.not_run and self._rescue:
-            self._rescued.append(outcome.position)
+        if outcome.can_rescue and self._rescue:
+            self._rescued[outcome.position] = () if outcome.error is None else outcome.error.attempts
         else:
             self._end(outcome.position, outcome.response, outcome.error)
 
@@ -108,17 +104,25 @@ class _Batch:
         """Answer by ordinary calls what no job has run."""
         if not self._rescued:
             return
-        left_usd = None if self._budget_usd is None else max(self._budget_usd - self._cost_usd, 0.0)
         items = [self._left[position].options for position in self._rescued]
         plain = [replace(options, tier=None) for options in items if not isinstance(options, LLMRouteError)]
-        results = generate_many(self._core.bulk(jobs=JOBS, budget_usd=left_usd), plain, jobs=JOBS, in_order=True)
-        positions, error = iter(self._rescued), None
-        async for result in results:
+        executor = self._core.bulk(jobs=JOBS, shared_budget=self.job_run.shared_budget)
+        rescued, error = iter(self._rescued.items()), None
+        async for result in generate_many(executor, plain, jobs=JOBS, in_order=True):
+            position, before = next(rescued)
             error = result.error
-            self._end(next(positions), result.response, error)
-        for position in positions:
+            self._end(position, result.response and _after(before, result.response), error)
+        for position, _ in rescued:
             # The budget is spent, or no provider answers: the last error says which.
             self._end(position, None, error)
+
+
+def _after(before: tuple[AttemptRecord, ...], response: LLMResponse) -> LLMResponse:
+    """Return a response with the attempts that its request needed before."""
+    attempts = (*before, *response.attempts)
+    costs = [attempt.cost_usd for attempt in attempts]
+    cost_usd = None if None in costs else sum(cost for cost in costs if cost is not None)
+    return replace(response, attempts=attempts, cost_usd=cost_usd)
 
 
 def _ignore(progress: RunProgress) -> None:

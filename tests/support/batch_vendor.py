@@ -34,6 +34,7 @@ TOGETHER_CONFIG = """
 batch = {input = 0.07, output = 0.31, cache_read = 0.007}
 """
 CACHED, OUTPUT = 2, 5
+MENDED = '{"name":"mended"}'
 ENDED = ("done", "expired", "cancelled", "failed")
 WORDS = {
     "openai": {"running": "in_progress", "done": "completed"},
@@ -74,6 +75,9 @@ class BatchVendor:
         cuts: how many of the next downloads are cut off.
         noise: whether results hold unknown, repeated and unreadable records.
         stalls: whether jobs run until they are cancelled.
+        formats: the native form of the schema of each prompt that was run.
+
+    A prompt "say TEXT" is answered with TEXT; an ordinary call that shows this answer again is answered with MENDED.
     """
 
     polls_to_end: int = 1
@@ -87,6 +91,7 @@ class BatchVendor:
     jobs: dict[str, VendorJob] = field(default_factory=dict)
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
+    formats: dict[str, Any] = field(default_factory=dict)
     bill_picousd: int = 0
     uploads: int = 0
     ordinary: list[str] = field(default_factory=list)
@@ -200,6 +205,7 @@ class BatchVendor:
     def _run_line(self, job: VendorJob, line: dict[str, Any]) -> None:
         prompt = line["body"]["messages"][-1]["content"]
         self.runs[prompt] += 1
+        self.formats[prompt] = line["body"].get("response_format") or line["body"].get("output_config")
         if prompt.startswith("fail"):
             error = {"message": "this prompt fails", "type": "invalid_request_error", "code": None}
             if job.kind == "anthropic":
@@ -222,8 +228,11 @@ class BatchVendor:
         self.bill_picousd += (len(prompt) + 3) * fresh + CACHED * cached + OUTPUT * output
 
     def _call(self, kind: str, body: bytes) -> bytes:
-        prompt: str = json.loads(body)["messages"][-1]["content"]
+        messages = json.loads(body)["messages"]
+        prompt: str = messages[-1]["content"]
         self.ordinary.append(prompt)
+        if any(message["role"] == "assistant" for message in messages):
+            prompt = f"say {MENDED}"
         return answer_body(kind, prompt, tier="standard")
 
     def _lines(self, job: VendorJob, lines: list[dict[str, Any]]) -> bytes:
@@ -268,7 +277,8 @@ class BatchVendor:
 
 def answer_body(kind: str, prompt: str, tier: str = "batch") -> bytes:
     """Return an answer, with a line separator of Unicode in its text, which is no end of a line."""
-    text, tokens = f"answer\u2028{prompt}", len(prompt) + 3
+    text = prompt.removeprefix("say ") if prompt.startswith("say ") else f"answer\u2028{prompt}"
+    tokens = len(prompt) + 3
     if kind == "anthropic":
         usage = {"input_tokens": tokens, "cache_read_input_tokens": CACHED, "output_tokens": OUTPUT}
         content = [{"type": "text", "text": text}]

@@ -35,9 +35,8 @@ def run_jobs(
     Raises:
         LLMRouteError: the batch cannot be run.
     """
-    for name in ("schema", "check"):
-        if arguments.request[name] is not None:
-            raise RequestError(f"--tier batch takes no --{name}: its answers come later", option=name)
+    if arguments.request["check"] is not None:
+        raise RequestError("--tier batch takes no --check: its answers come later", option="check")
     if batch.output is None:
         raise RequestError("--tier batch writes its results to a file: name it with -o FILE")
     within_s = batch.jobs.within_s()

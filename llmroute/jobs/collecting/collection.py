@@ -112,15 +112,16 @@ class Collection:
         for unknown in results.keys() - {line.n for line, _ in rows}:
             self._seen.discard(unknown)
             self._noise += 1
+        judged = await tools.run(lambda: {line.n: self._outcomes.judge(line.n, results[line.n]) for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
-        ends = [self._outcomes.settle(line, row, results[line.n], not_run) for line, row in reserved]
+        ends = [self._outcomes.settle(line, row, judged[line.n], not_run) for line, row in reserved]
         settled = await tools.run(tools.journal.settle, job.id, ends)
         if tools.shared_budget is not None:
             for end, is_new in zip(ends, settled, strict=True):
                 if is_new:
                     tools.shared_budget.pay(end.row)
         for line, row in rows:
-            await self._deliver(self._outcomes.outcome(line, row, results[line.n], not_run))
+            await self._deliver(self._outcomes.outcome(line, row, judged[line.n], not_run))
 
     async def _end(self, error: LLMRouteError, *, is_lost: bool) -> None:
         """Settle the lines without a result, and deliver an error for each."""
@@ -143,8 +144,8 @@ class Collection:
 
     @staticmethod
     def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
-        not_run = not is_lost and isinstance(error, DeadlineError | TransientError)
-        return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, not_run=not_run)
+        can_rescue = not is_lost and isinstance(error, DeadlineError | TransientError)
+        return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, can_rescue=can_rescue)
 
 
 def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.errors import AttemptError, SchemaError
 from llmroute.execution.accounting.recorder import fill, record_of
 from llmroute.execution.accounting.settlement import UNSENT, Sent, settle
-from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
+from llmroute.execution.answer_check import document_of, error_in, hide_secrets, sanitized
+from llmroute.jobs.line_schemas import LineSchemas
 from llmroute.ledger.jobs import LineEnd
 from llmroute.planning.usage_cost import price_from_json, usd
 from llmroute.request.ids import now_ms
 from llmroute.routing.token_estimate import PromptSize
-from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service, Usage
+from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service
 
 if TYPE_CHECKING:
-    from llmroute.errors import AttemptError, LLMRouteError
+    from llmroute.errors import LLMRouteError
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import LineResult
+    from llmroute.schema.document import AnswerDocument
 
 OK = 200
 
 
 class LineOutcome(NamedTuple):
-    """What became of a line: a response or an error.  `not_run` says that it can be answered in another way."""
+    """What became of a line: a response or an error.
+
+    `can_rescue` says that an ordinary call may answer it: it was not run, or its answer is not valid.
+    """
 
     position: int
     line_id: str
     max_tokens: int | None
     response: LLMResponse | None
     error: LLMRouteError | None
-    not_run: bool = False
+    can_rescue: bool = False
+
+
+class JudgedResult(NamedTuple):
+    """The result of a line, checked: what was seen of an answer, and the document that it is, or the error.
+
+    Without an answer or an error, the line was not run.
+    """
+
+    completion: Completion | None = None
+    document: AnswerDocument | None = None
+    error: AttemptError | None = None
 
 
 class Outcomes:
@@ -43,14 +61,30 @@ class Outcomes:
         self._price = None if job.price is None else price_from_json(job.price)
         self._model = tools.factory.plans.registry.get_model_config(job.provider, job.model)
         self._redaction = tools.endpoints.redaction.but(self._model.api_name)
+        self._schemas = LineSchemas(tools.schemas_path(job.id), tools.classes)
 
-    def settle(self, line: JobLine, row: AttemptRow, result: LineResult, not_run: LLMRouteError) -> LineEnd:
-        """Settle the attempt of a reserved line, in its row; `not_run` is the error of one that was not run."""
-        completion = None if result.completion is None else sanitized(result.completion, self._redaction)
-        fault = result.error if completion is None else error_in(completion)
-        if fault is not None and fault.usage is not None:
-            completion = (completion or Completion())._replace(usage=fault.usage, usage_final=True)
+    def judge(self, n: int, result: LineResult) -> JudgedResult:
+        """Check the result of line `n`; this may take long."""
         if result.unrun:
+            return JudgedResult()
+        if result.completion is None:
+            return JudgedResult(error=result.error)
+        completion = sanitized(result.completion, self._redaction)
+        error: AttemptError | None = error_in(completion)
+        schema = self._schemas.of(n) if error is None else None
+        if schema is None:
+            return JudgedResult(completion, None, error)
+        try:
+            return JudgedResult(completion, document_of(completion, schema, self._model))
+        except SchemaError as invalid:
+            return JudgedResult(completion, None, invalid)
+
+    def settle(self, line: JobLine, row: AttemptRow, result: JudgedResult, not_run: LLMRouteError) -> LineEnd:
+        """Settle the attempt of a reserved line, in its row; `not_run` is the error of one that was not run."""
+        completion, _, error = result
+        if error is not None and error.usage is not None:
+            completion = (completion or Completion())._replace(usage=error.usage, usage_final=True)
+        if completion is None and error is None:
             row.settled_ms, row.cost_picousd, row.cost_basis = now_ms(), 0, "reported"
             row.status, row.error = "failed", not_run.kind
             return LineEnd(line.n, "unanswered", row)
@@ -63,29 +97,32 @@ class Outcomes:
             self._tools.note(f"warning: {self._model.name} {settlement.doubt}")
         fill(row, settlement, completion)
         row.service_tier, row.settled_ms = BATCH, now_ms()
-        row.http_status = OK if fault is None else fault.http_status
-        row.error = None if fault is None else fault.kind
-        row.status = "ok" if fault is None else "failed"
-        return LineEnd(line.n, "answered" if fault is None else "failed", row)
+        row.http_status = OK if error is None or result.completion is not None else error.http_status
+        row.error = None if error is None else error.kind
+        row.status = "ok" if error is None else error.status
+        if error is None:
+            return LineEnd(line.n, "answered", row)
+        return LineEnd(line.n, "rejected" if isinstance(error, SchemaError) else "failed", row)
 
-    def outcome(self, line: JobLine, row: AttemptRow, result: LineResult, not_run: LLMRouteError) -> LineOutcome:
+    def outcome(self, line: JobLine, row: AttemptRow, result: JudgedResult, not_run: LLMRouteError) -> LineOutcome:
         """Return the outcome of a line that is settled; `not_run` as for `settle`."""
-        if result.unrun:
-            return LineOutcome(line.position, line.line_id, line.max_tokens, None, not_run, not_run=True)
-        completion = None if result.completion is None else sanitized(result.completion, self._redaction)
-        fault = result.error if completion is None else error_in(completion)
-        if completion is not None and fault is None:
-            response = self._response(row, completion)
-            return LineOutcome(line.position, line.line_id, line.max_tokens, response, None)
-        assert fault is not None
-        return LineOutcome(line.position, line.line_id, line.max_tokens, None, self.failure(row, fault))
+        own = line.position, line.line_id, line.max_tokens
+        completion, document, error = result
+        if error is not None:
+            return LineOutcome(*own, None, self._failure(row, error), can_rescue=isinstance(error, SchemaError))
+        if completion is None:
+            return LineOutcome(*own, None, not_run, can_rescue=True)
+        response = self._response(row, completion)
+        if document is not None:
+            response = replace(response, content=document.text, parsed=document.parsed)
+        return LineOutcome(*own, response, None)
 
-    def failure(self, row: AttemptRow, fault: AttemptError) -> AttemptError:
+    def _failure(self, row: AttemptRow, error: AttemptError) -> AttemptError:
         """Return the error of a line with its attempt."""
-        hide_secrets(fault, self._redaction)
-        fault.provider, fault.model = row.provider, row.model
-        fault.attempts = (record_of(row),)
-        return fault
+        hide_secrets(error, self._redaction)
+        error.provider, error.model, error.http_status = row.provider, row.model, row.http_status
+        error.attempts = (record_of(row),)
+        return error
 
     def _sent(self, line: JobLine, row: AttemptRow) -> Sent:
         size = PromptSize(line.expected_input, 0, line.worst_input, 0, line.max_tokens)
@@ -99,15 +136,7 @@ class Outcomes:
             content=completion.text,
             provider=row.provider,
             model=row.model,
-            usage=Usage(
-                input_tokens=row.input_tokens,
-                cached_input_tokens=row.cached_input_tokens,
-                cache_write_tokens=row.cache_write_tokens,
-                output_tokens=row.output_tokens,
-                reasoning_tokens=row.reasoning_tokens,
-                cache_write_1h_tokens=row.cache_write_1h_tokens,
-                source=row.usage_source,  # type: ignore[arg-type]
-            ),
+            usage=row.usage(),
             cost_usd=usd(row.cost_picousd),
             latency_ms=max((row.settled_ms or now_ms()) - began_ms, 0),
             ttft_ms=None,

@@ -69,11 +69,10 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
 
     Raises:
         BudgetExceededError: it does not fit; nothing is held.
-        RequestError: the model has no batch price, or the answer would have to be checked.
+        RequestError: the model has no batch price, or the answer would have to be checked by a check of the caller.
     """
-    for option in ("schema", "check"):
-        if getattr(request.options, option) is not None:
-            raise RequestError(f"batch jobs take no {option}: use another tier", option=option)
+    if request.options.check is not None:
+        raise RequestError("batch jobs take no check: use another tier", option="check")
     entry = plan.entries[0]
     model, price = entry.model, batch_price(entry)
     worst = reservation = None

@@ -6,6 +6,7 @@ import os
 from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
+from llmroute.jobs.line_schemas import SchemaWriter
 from llmroute.jobs.private_file import new_file
 from llmroute.jobs.submitting.drafts import job_line, pending_row
 from llmroute.ledger.jobs import Job, NewLine, custom_id
@@ -37,9 +38,10 @@ class Run:
 class _OpenJob:
     """A job that takes lines."""
 
-    def __init__(self, job: Job, file: IO[bytes]) -> None:
+    def __init__(self, job: Job, file: IO[bytes], schemas: SchemaWriter) -> None:
         self.job = job
         self.file = file
+        self.schemas = schemas
         self.next_n = 0
         self.size = 0
         self.drafts: list[Draft] = []
@@ -108,7 +110,8 @@ class Intake:
             price=price_as_json(made.price),
         )
         await tools.run(tools.journal.add, job)
-        return _OpenJob(job, new_file(tools.input_path(job.id)))
+        schemas = SchemaWriter(tools.schemas_path(job.id), tools.classes)
+        return _OpenJob(job, new_file(tools.input_path(job.id)), schemas)
 
     async def _reserve(self, taking: _OpenJob) -> None:
         """Reserve the drafts of a job, and write those that fit into its file."""
@@ -131,6 +134,7 @@ class Intake:
                 continue
             if made.reservation is not None:
                 made.reservation.admitted(pending.row.reserved_picousd or 0)
+            taking.schemas.add(line.n, made.request.prompt.schema)
             taking.file.write(api.line(custom_id(job.id, line.n), made.body) + b"\n")
             taking.job = taking.job._replace(lines=taking.job.lines + 1)
 
@@ -141,9 +145,10 @@ class Intake:
         taking.file.flush()
         os.fsync(taking.file.fileno())
         taking.file.close()
+        taking.schemas.close()
         if not taking.job.lines:
             await tools.run(tools.journal.drop, taking.job.id, now_ms())
-            tools.input_path(taking.job.id).unlink(missing_ok=True)
+            tools.delete_input(taking.job.id)
             return
         job = taking.job._replace(sealed=True)
         await tools.run(tools.journal.save, job)

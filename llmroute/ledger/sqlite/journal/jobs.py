@@ -39,7 +39,8 @@ UPDATE attempts SET status = 'failed', error = :error, settled_ms = :now_ms,
 WHERE {_OF_JOB}
 """  # noqa: S608 (own names)
 _SUMS = """
-SELECT ifnull(sum(state = 'answered'), 0), ifnull(sum(state = 'failed'), 0), ifnull(sum(state = 'unanswered'), 0)
+SELECT ifnull(sum(state = 'answered'), 0), ifnull(sum(state IN ('failed', 'rejected')), 0),
+    ifnull(sum(state = 'unanswered'), 0)
 FROM job_lines WHERE job = ?
 """
 _MONEY = """
