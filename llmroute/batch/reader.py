@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.encoding import HINT, as_utf8, check_beginning, decoded
 from llmroute.errors import RequestError
+from llmroute.request.rendered import prompt_of
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
 
@@ -78,7 +79,7 @@ def _validated(request: Request) -> Request:
             options = request.options
             # Attachments are read when the request is sent: an earlier run may have answered it.
             checked = replace(options, attachments=()) if options.attachments else options
-            checked.rendered_prompt(streaming=False)
+            prompt_of(checked, streaming=False)
     except RequestError as error:
         return request._replace(options=error, source={})
     return request

@@ -18,7 +18,7 @@ _EXPECTED_ID = "text that is not empty, or an integer"
 
 
 class RequestLine(BaseModel):
-    """One JSON line; `Options.rendered_prompt` checks its values against each other."""
+    """One JSON line; `request.rendered.prompt_of` checks its values against each other."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from llmroute.errors import RequestError
-from llmroute.request.attached import read_attachments, with_texts
 from llmroute.request.fields import (
     ATTACHMENTS,
     BOOL,
@@ -22,10 +20,8 @@ from llmroute.request.fields import (
     RequestField,
     declare,
     is_text,
-    printable,
 )
 from llmroute.routing.plan import TASK_CAPABILITY, Task
-from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.suggest import nearest
 from llmroute.types import (
     CAPABILITIES,
@@ -41,8 +37,6 @@ from llmroute.types import (
     FallbackOn,
     Message,
     OnBudget,
-    Prompt,
-    Role,
     ServiceTier,
     Strategy,
 )
@@ -245,44 +239,6 @@ class Options(Value):
                 raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
         return cls(prompt=prompt, **choices)
 
-    def rendered_prompt(self, *, streaming: bool) -> Prompt:
-        """Return the prompt that models get.
-
-        Raises:
-            RequestError: a value is invalid; the message names the option and the expected value.
-        """
-        self._check_values()
-        for label in ("workspace_id", "execution_id"):
-            _check_encodable(label, getattr(self, label))
-        for name in ("model", "provider", "chain"):
-            if getattr(self, name) == "":
-                # As of a variable that is not set in a script.
-                raise RequestError(OptionText(Remedy(name), ": the name is empty"), option=name)
-        if streaming and self.check is not None:
-            raise RequestError("a check needs the complete answer, which a stream does not wait for", option="check")
-        if streaming and self.schema is not None:
-            raise RequestError("a schema needs the complete answer, which a stream does not wait for", option="schema")
-        if self.chain and (self.model or self.provider or self.fallback):
-            raise RequestError("a chain cannot be combined with model, provider or fallback", option="chain")
-        if self.worth_usd is not None and (reason := self._no_use_of_worth()) is not None:
-            text = OptionText(Remedy("worth_usd"), " is for the balanced strategy, ", reason)
-            raise RequestError(text, option="worth_usd")
-        messages = self._messages()
-        attachments = read_attachments(self.attachments, self.attachment_type)
-        return Prompt(
-            messages=with_texts(messages, attachments),
-            system=self.system or None,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            stop=_stop(self.stop),
-            effort=self.effort,
-            streaming=streaming,
-            tier=self.tier,
-            cached=self.cache_prompt,
-            attachments=attachments,
-            schema=None if self.schema is None else _read_schema(self.schema),
-        )
-
     def capabilities(self) -> frozenset[str]:
         """Return the required capabilities, those that the task and a schema imply included."""
         implied = {TASK_CAPABILITY[self.task_type] if self.task_type else None, "json" if self.schema else None}
@@ -308,36 +264,6 @@ class Options(Value):
         """The most that all attempts together may cost."""
         return None if self.budget_remaining is None else as_picousd(self.budget_remaining)
 
-    def _check_values(self) -> None:
-        for (option, declared), value, default in zip(FIELDS.items(), _VALUES(self), _DEFAULTS, strict=True):
-            if value is default:
-                continue
-            if not declared.kind.accepts(value):
-                text = f": {printable(value)} is not {declared.kind.expected}"
-                raise RequestError(OptionText(Remedy(option), text), option=option)
-            declared.check(option, value)
-
-    def _no_use_of_worth(self) -> str | None:
-        """Return why the balanced score chooses no model; None if it does."""
-        if self.strategy in ("cost_optimized", "latency_optimized"):
-            return f"and the strategy is {self.strategy}"
-        named = next((name for name in ("model", "chain") if getattr(self, name)), None)
-        if named is None and self.fallback and not (self.provider or self.strategy):
-            named = "fallback"
-        return None if named is None else OptionText("and ", Remedy(named), " chooses the model")
-
-    def _messages(self) -> tuple[Message, ...]:
-        if self.messages is not None and self.prompt:
-            raise RequestError("prompt and messages were both given: give one", option="messages")
-        if self.messages is not None:
-            messages = tuple(map(_message, self.messages))
-            if not any(message.content.strip() for message in messages):
-                raise RequestError("the messages are empty", hint="give at least one with text", option="messages")
-            return messages
-        if not self.prompt or not self.prompt.strip():
-            raise _no_prompt()
-        return (Message("user", self.prompt),)
-
 
 def _declared(name: str, declared: RequestField) -> RequestField:
     return declared if declared.flag else declared._replace(flag=name)
@@ -345,14 +271,8 @@ def _declared(name: str, declared: RequestField) -> RequestField:
 
 FIELDS: Final = {each.name: _declared(each.name, each.metadata["request"]) for each in fields(Options)}
 """The declaration of each field of a request, by the name of the field."""
-_VALUES = attrgetter(*FIELDS)
-_DEFAULTS = [each.default for each in fields(Options)]
-
-
-def _read_schema(given: AnswerSchema | Mapping[str, Any] | type | str) -> AnswerSchema:
-    from llmroute.schema.answer_schema import read_schema
-
-    return read_schema(given)
+VALUES = attrgetter(*FIELDS)
+DEFAULTS = [each.default for each in fields(Options)]
 
 
 def _model_names(fallback: Any) -> Any:
@@ -364,40 +284,6 @@ def _model_names(fallback: Any) -> Any:
     return tuple("/".join(each) if isinstance(each, tuple) and all(map(is_text, each)) else each for each in fallback)
 
 
-def _no_prompt() -> RequestError:
-    remedy = Remedy("prompt", words="prompt, or the turns of a conversation as messages")
-    return RequestError("the prompt is empty", hint=OptionText("give it as ", remedy), option="prompt")
-
-
-def _check_encodable(option: str, label: str | None) -> None:
-    """Reject half characters, which the ledger cannot store."""
-    try:
-        (label or "").encode()
-    except UnicodeEncodeError:
-        raise RequestError(
-            OptionText(Remedy(option), f": {printable(label)} is not valid text"), option=option
-        ) from None
-
-
 def as_picousd(usd: float) -> int:
     """Return a budget as pico-USD."""
     return round(usd * PICO_PER_USD)
-
-
-def _message(message: Mapping[str, Any] | Message) -> Message:
-    given, content = message if isinstance(message, Message) else (message.get("role"), message.get("content"))
-    role: Role | None = "user" if given == "user" else "assistant" if given == "assistant" else None
-    if role is None or not isinstance(content, str):
-        raise RequestError(
-            f"a message with role {given!r} cannot be sent",
-            hint='use {"role": "user" or "assistant", "content": "text"}; the system prompt is an option of its own',
-            option="messages",
-        )
-    return Message(role, content)
-
-
-def _stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if "" in sequences:
-        raise RequestError("a stop sequence is empty", option="stop")
-    return sequences

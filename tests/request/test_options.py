@@ -10,6 +10,7 @@ from llmroute.batch.request_schema import FIELDS as LINE_FIELDS
 from llmroute.cli.app import called
 from llmroute.errors import RequestError
 from llmroute.request.options import FALLBACK_ON, FIELDS, ON_BUDGET, Options
+from llmroute.request.rendered import prompt_of
 from llmroute.routing.chains import FallbackChain
 from llmroute.routing.plan import TASK_CAPABILITY, Task
 from llmroute.routing.strategies import RoutingStrategy
@@ -51,7 +52,7 @@ from llmroute.types import (
 )
 def test_what_cannot_be_is_refused_in_words(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError) as caught:
-        Options(**options).rendered_prompt(streaming=False)
+        prompt_of(Options(**options), streaming=False)
     assert message in caught.value.message
     assert caught.value.exit_code == 2
 
@@ -59,22 +60,22 @@ def test_what_cannot_be_is_refused_in_words(options: dict[str, Any], message: st
 def test_a_near_miss_is_offered() -> None:
     asked: dict[str, Any] = {"prompt": "x", "strategy": "cost-optimized"}
     with pytest.raises(RequestError) as caught:
-        Options(**asked).rendered_prompt(streaming=False)
+        prompt_of(Options(**asked), streaming=False)
     assert caught.value.hint == "did you mean cost_optimized?"
 
 
 def test_a_prompt_is_rendered_word_for_word() -> None:
     options = Options(prompt=" as typed\n", system="be brief", temperature=0.0, max_tokens=7, stop="END", effort="none")
-    prompt = options.rendered_prompt(streaming=True)
+    prompt = prompt_of(options, streaming=True)
     assert prompt.messages == (Message("user", " as typed\n"),)
     assert (prompt.system, prompt.temperature, prompt.max_tokens) == ("be brief", 0.0, 7)
     assert (prompt.stop, prompt.effort, prompt.streaming) == (("END",), "none", True)
-    assert Options(prompt="x", system="").rendered_prompt(streaming=False).system is None
+    assert prompt_of(Options(prompt="x", system=""), streaming=False).system is None
 
 
 def test_messages_are_taken_as_they_are() -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "b"}]
-    prompt = Options(messages=turns).rendered_prompt(streaming=False)
+    prompt = prompt_of(Options(messages=turns), streaming=False)
     assert [(message.role, message.content) for message in prompt.messages] == [
         ("user", "a"),
         ("assistant", ""),
@@ -102,7 +103,7 @@ def test_a_task_implies_a_capability(task: Task | None, capability: set[str]) ->
 def test_capabilities_that_can_be_read_only_once_are_kept() -> None:
     asked: list[Capability] = ["code", "json"]
     options = Options(prompt="x", required_capability=iter(asked))
-    options.rendered_prompt(streaming=False)
+    prompt_of(options, streaming=False)
     assert options.capabilities() == {"code", "json"}
 
 
@@ -169,13 +170,13 @@ WRONG: list[tuple[str, Any, str]] = [
 def test_a_value_of_the_wrong_kind_is_refused_in_words(option: str, value: Any, message: str) -> None:
     asked: dict[str, Any] = {"prompt": "x"} if option != "messages" else {}
     with pytest.raises(RequestError) as caught:
-        Options(**(asked | {option: value})).rendered_prompt(streaming=False)
+        prompt_of(Options(**(asked | {option: value})), streaming=False)
     assert message in caught.value.message
     assert caught.value.option == option
 
 
 def test_a_request_of_defaults_alone_is_valid() -> None:
-    Options(prompt="x").rendered_prompt(streaming=False)
+    prompt_of(Options(prompt="x"), streaming=False)
 
 
 def test_every_option_is_a_flag_except_the_prompt_and_the_turns_of_a_conversation() -> None:
@@ -205,7 +206,7 @@ def test_gen_and_a_batch_have_every_option_but_those_of_streams() -> None:
 )
 def test_fallbacks_are_named_in_any_of_their_forms(fallback: Any, names: tuple[str, ...]) -> None:
     options = Options(prompt="x", fallback=fallback)
-    options.rendered_prompt(streaming=False)
+    prompt_of(options, streaming=False)
     assert options.fallbacks == names
 
 
@@ -214,7 +215,7 @@ def test_what_can_be_read_only_once_is_kept() -> None:
     asked: dict[str, Any] = {"messages": turns, "stop": iter(["END"])}
     options = Options(**asked)
     for _ in range(2):
-        prompt = options.rendered_prompt(streaming=False)
+        prompt = prompt_of(options, streaming=False)
         assert [message.content for message in prompt.messages] == ["a", "b"]
         assert prompt.stop == ("END",)
 
@@ -225,14 +226,14 @@ def test_messages_may_be_written_as_such() -> None:
         {"role": "assistant", "content": "b"},
         Message("user", "c"),
     ]
-    assert [turn.content for turn in Options(messages=turns).rendered_prompt(streaming=False).messages] == [*"abc"]
+    assert [turn.content for turn in prompt_of(Options(messages=turns), streaming=False).messages] == [*"abc"]
     with pytest.raises(RequestError, match="role 'system' cannot be sent"):
-        Options(messages=[Message("system", "x")]).rendered_prompt(streaming=False)  # type: ignore[arg-type]
+        prompt_of(Options(messages=[Message("system", "x")]), streaming=False)  # type: ignore[arg-type]
 
 
 def test_a_strategy_is_a_word_or_a_member() -> None:
     asked = Options(prompt="x", strategy=RoutingStrategy.COST_OPTIMIZED)
-    asked.rendered_prompt(streaming=False)
+    prompt_of(asked, streaming=False)
     assert (asked.strategy, type(asked.strategy)) == ("cost_optimized", str)
     assert asked == Options(prompt="x", strategy="cost_optimized")
 
@@ -251,4 +252,4 @@ def test_a_budget_that_is_told_in_millionths_is_exactly_as_much() -> None:
 @pytest.mark.parametrize("name", ["model", "provider", "chain"])
 def test_an_empty_name_is_rejected_and_not_taken_for_none(name: str) -> None:
     with pytest.raises(RequestError, match=f"{name}: the name is empty"):
-        Options(prompt="hi", **{name: ""}).rendered_prompt(streaming=False)  # type: ignore[arg-type]
+        prompt_of(Options(prompt="hi", **{name: ""}), streaming=False)  # type: ignore[arg-type]

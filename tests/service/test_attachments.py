@@ -12,6 +12,7 @@ import pytest
 import llmroute
 from llmroute.errors import RequestError
 from llmroute.request.options import Options
+from llmroute.request.rendered import prompt_of
 from tests.support.attached_files import pdf, png
 from tests.support.fault_server import serving
 from tests.support.provider_servers import ANTHROPIC, OPENAI, House, anthropic_answer, openai_answer, openai_error
@@ -89,7 +90,7 @@ def test_models_that_do_not_take_the_attachments_are_not_called(tmp_path: Path) 
 
 def test_attachments_are_put_before_the_first_message_of_the_user() -> None:
     turns = [{"role": "assistant", "content": "A"}, {"role": "user", "content": "B"}, {"role": "user", "content": "C"}]
-    prompt = Options(messages=turns, attachments=[b"T\n", pdf()]).rendered_prompt(streaming=False)
+    prompt = prompt_of(Options(messages=turns, attachments=[b"T\n", pdf()]), streaming=False)
     assert [message.content for message in prompt.messages] == [
         "A",
         '<attachment name="attachment 1">\nT\n</attachment>\n\nB',
@@ -111,11 +112,11 @@ def test_attachments_are_put_before_the_first_message_of_the_user() -> None:
 )
 def test_what_cannot_be_attached_is_refused(asked: dict[str, Any], problem: str) -> None:
     with pytest.raises(RequestError) as caught:
-        Options(**asked).rendered_prompt(streaming=False)
+        prompt_of(Options(**asked), streaming=False)
     assert problem in caught.value.message
 
 
 def test_an_iterator_of_attachments_is_read_once() -> None:
     options = Options(prompt="x", attachments=iter([png()]))  # type: ignore[arg-type]
     for _ in range(2):
-        assert len(options.rendered_prompt(streaming=False).attachments) == 1
+        assert len(prompt_of(options, streaming=False).attachments) == 1
