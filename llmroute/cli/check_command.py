@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from llmroute import exit_codes
 from llmroute.cli.errors import fail
-from llmroute.config.env import key_variable
+from llmroute.config.provider_variables import key_variable
 from llmroute.errors import CheckError, CheckFaultError, RequestError
 from llmroute.providers import PROVIDERS
 from llmroute.text.redaction import one_line

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from os.path import realpath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.config import settings_file
-from llmroute.config.provider_settings import ProviderSettings, is_header, plain_http_problem
 from llmroute.errors import ConfigError
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-
-_HOST_ONLY: Final = re.compile(r"([A-Za-z]+://)?[A-Za-z0-9-]*([.:][A-Za-z0-9-]*){1,8}")
 
 ENVIRONMENT: Final = "the environment"
 
@@ -75,6 +71,7 @@ class Settings:
     ) -> None:
         allowed = set(VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
         allowed |= set(ADMIN_KEYS.values())
+        self.providers = providers
         self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
         self._ignored: list[str] = []
         self._working_env_path = ""
@@ -182,51 +179,6 @@ class Settings:
 
         return self._parsed(name, "an integer number of milliseconds above 0", parse)
 
-    def provider(self, name: str, stored: dict[str, str]) -> ProviderSettings:
-        """Return the settings of one provider; `stored` is its table in config.toml."""
-        variable = key_variable(name)
-        key = self.find(variable)
-        url = self.find(f"{name.upper()}_BASE_URL")
-        if url is None and name == "ollama" and (host := self.find("OLLAMA_HOST")):
-            url = Setting(host.name, ollama_url(host.value), host.place, host.from_working_directory)
-        if url is not None:
-            _check_url(url)
-        if key is not None:
-            _check_header(key)
-        api_key = key.value if key else None
-        base_url = url.value if url else stored.get("base_url")
-        plain = plain_http_problem(url.name if url else "base_url", base_url)
-        foreign = _untrusted_problem(url) or plain
-        admin_key = self.find(ADMIN_KEYS.get(name, ""))
-        if admin_key is not None:
-            _check_header(admin_key)
-
-        def problem_of(secret: Setting | None) -> str | None:
-            return None if secret is None else plain if url and secret.place == url.place else foreign
-
-        problem, admin_problem = problem_of(key), problem_of(admin_key)
-        organization = self.find(f"{name.upper()}_ORGANIZATION")
-        if organization is not None:
-            _check_header(organization)
-        named = organization.value if organization else stored.get("organization")
-        found = url is not None and url.from_working_directory
-        return ProviderSettings(
-            variable,
-            None if problem else api_key,
-            base_url,
-            named,
-            problem,
-            foreign,
-            found,
-            admin_key.value if admin_key and not admin_problem else None,
-            admin_problem,
-        )
-
-
-def key_variable(provider: str) -> str:
-    """Return the environment variable of a provider's key."""
-    return f"{provider.upper()}_API_KEY"
-
 
 def _is_remote_url(name: str, value: str) -> bool:
     """Whether a variable is the base URL of another machine, in any form that is accepted."""
@@ -235,16 +187,6 @@ def _is_remote_url(name: str, value: str) -> bool:
     elif not name.endswith("_BASE_URL"):
         return False
     return is_base_url(value) and not is_loopback(value)
-
-
-def _untrusted_problem(url: Setting | None) -> str | None:
-    """Return the problem of sending a key to a base URL from the .env file of the working directory, or None."""
-    if url is None or not url.from_working_directory or is_loopback(url.value):
-        return None
-    return (
-        f"{url.name} in {url.place} would receive a key from another source"
-        f" (set {url.name} in the environment if you trust it)"
-    )
 
 
 def _file_notices(file: settings_file.EnvFile, place: str, environ: Mapping[str, str]) -> list[str]:
@@ -257,19 +199,3 @@ def _file_notices(file: settings_file.EnvFile, place: str, environ: Mapping[str,
 def _ignored(names: list[str], place: str) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last} in {place} are ignored" if first else f"{last} in {place} is ignored"
-
-
-def _check_header(setting: Setting) -> None:
-    """Raise a ConfigError, without the value, for a text that is not a valid header."""
-    if not is_header(setting.value):
-        raise ConfigError(
-            f"{setting.name}: the value in {setting.place} is not one line of printable ASCII characters",
-            hint="copy it again: it has a line break or a character that keys do not have",
-        )
-
-
-def _check_url(setting: Setting) -> None:
-    if not is_base_url(setting.value):
-        # Anything longer than a host may contain a password or a token.
-        printable = repr(setting.value) if _HOST_ONLY.fullmatch(setting.value) else "the value"
-        raise ConfigError(f"{setting.name}: {printable} in {setting.place} is not a URL like https://host/v1")

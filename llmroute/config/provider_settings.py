@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.errors import ConfigError
 from llmroute.text.redaction import shown
+from llmroute.text.suggest import nearest
 from llmroute.urls import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ProviderSettings(NamedTuple):
@@ -48,3 +54,23 @@ def plain_http_problem(name: str, base_url: str | None) -> str | None:
 def is_header(text: str) -> bool:
     """Whether a text is a valid value of exactly one HTTP header."""
     return text.isascii() and text.isprintable()
+
+
+def checked_keys(keys: Any, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield keys by provider; messages contain neither names nor keys, as the two may be swapped."""
+    if not isinstance(keys, Mapping):
+        raise ConfigError(f"api_keys: a {type(keys).__name__} is not a mapping", hint='pass {"openai": "sk-..."}')
+    for name, key in keys.items():
+        if name not in names:
+            near = nearest(str(name).lower(), names)
+            raise ConfigError(
+                f"api_keys: a name is not one of {', '.join(names)}", hint=f"did you mean {near}?" if near else None
+            )
+        if not isinstance(key, str) or not key.strip():
+            raise ConfigError(f"api_keys: the key of {name} is {'empty' if isinstance(key, str) else 'not text'}")
+        if not is_header(key.strip()):
+            raise ConfigError(
+                f"api_keys: the key of {name} is not one line of printable ASCII characters",
+                hint="copy it again: it has a line break or a character that keys do not have",
+            )
+        yield name, key.strip()

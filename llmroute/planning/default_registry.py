@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute import config
+from llmroute.config import FILE, loading
 from llmroute.notices import last_shown, record_shown
 from llmroute.planning import settings
 from llmroute.registry import ModelRegistry
@@ -39,8 +39,8 @@ def own_registry() -> ModelRegistry:
         ConfigError: config.toml cannot be read or has an unknown setting.
     """
     global _cached  # noqa: PLW0603 (one for the process: its config directory is one)
-    folder = config.directory()
-    stamp = (folder, _stamp(folder / config.FILE), _stamp(catalogue_path(folder)))
+    folder = loading.directory()
+    stamp = (folder, _stamp(folder / FILE), _stamp(catalogue_path(folder)))
     if _cached is not None and _cached[0] == stamp:
         return _cached[1]
     registry = registry_of(*settings.own_models())

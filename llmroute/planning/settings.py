@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute import config
-from llmroute.config import file
+from llmroute.config import FILE, file, loading
 from llmroute.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def load() -> Config:
     Raises:
         ConfigError: a setting does not parse or does not fit.
     """
-    return config.load(PROVIDERS, check_models=_check_models)
+    return loading.load(PROVIDERS, check_models=_check_models)
 
 
 def variables(config_dir: Path) -> Settings:
@@ -30,7 +29,7 @@ def variables(config_dir: Path) -> Settings:
     Raises:
         ConfigError: a .env file cannot be read.
     """
-    return config.variables(PROVIDERS, config_dir)
+    return loading.variables(PROVIDERS, config_dir)
 
 
 def load_config() -> Config:
@@ -48,8 +47,8 @@ def own_models() -> tuple[Path, dict[str, Any]]:
     Raises:
         ConfigError: config.toml cannot be read, or holds what no setting is called.
     """
-    folder = config.directory()
-    return folder, file.read(folder / config.FILE, _check_models).get("models", {})
+    folder = loading.directory()
+    return folder, file.read(folder / FILE, _check_models).get("models", {})
 
 
 def _check_models(models: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute import config
+from llmroute.config import Timeouts, loading, schema
 from llmroute.config import env as config_sources
 from llmroute.config import file as config_file
-from llmroute.config import schema
 from llmroute.errors import ConfigError
 from llmroute.urls import is_base_url, is_loopback, is_loopback_host
 
@@ -39,7 +38,7 @@ class Places:
         self.environ: dict[str, str] = {"LLMROUTE_CONFIG_DIR": str(self.config)}
 
     def load(self, **environ: str) -> Config:
-        return config.load(PROVIDERS, environ=self.environ | environ, working_directory=self.working)
+        return loading.load(PROVIDERS, environ=self.environ | environ, working_directory=self.working)
 
     def toml(self, text: str) -> Path:
         path = self.config / "config.toml"
@@ -58,7 +57,7 @@ def test_without_any_setting_the_defaults_hold(places: Places) -> None:
     assert loaded.enable_fallback
     assert not loaded.prefer_local
     assert (loaded.default_provider, loaded.max_latency_ms, loaded.workspace, loaded.local_model) == (None,) * 4
-    assert loaded.timeouts == config.Timeouts(300.0, 5.0, 60.0, 300.0, 60.0)
+    assert loaded.timeouts == Timeouts(300.0, 5.0, 60.0, 300.0, 60.0)
     assert loaded.ledger_path == places.config / "ledger.db"
     assert set(loaded.providers) == set(PROVIDERS)
     assert all(settings.api_key is settings.base_url is None for settings in loaded.providers.values())
@@ -269,8 +268,8 @@ def test_stdin_is_no_file_of_settings_even_where_a_file_is_redirected_into_it(pl
     (places.working / ".env").symlink_to("link")
     (places.working / "link").symlink_to("/dev/stdin")
     code = (
-        "import sys; from pathlib import Path; from llmroute import config; "
-        "config.load((), environ={'LLMROUTE_CONFIG_DIR': sys.argv[1]}, working_directory=Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from llmroute.config import loading; "
+        "loading.load((), environ={'LLMROUTE_CONFIG_DIR': sys.argv[1]}, working_directory=Path(sys.argv[2]))"
     )
     with (places.working / "prompt").open() as prompt:
         ran = subprocess.run(
@@ -381,7 +380,7 @@ def test_a_fallback_that_is_forbidden_is_not_allowed_by_a_working_directory(plac
 
 def test_the_config_directory_trusts_its_own_env_file_when_it_is_the_working_directory(places: Places) -> None:
     (places.config / ".env").write_text("LLM_WORKSPACE=mine\nOLLAMA_HOST=gpu.example")
-    loaded = config.load(PROVIDERS, environ=places.environ, working_directory=places.config)
+    loaded = loading.load(PROVIDERS, environ=places.environ, working_directory=places.config)
     assert (loaded.workspace, loaded.notice) == ("mine", None)
 
 
@@ -482,15 +481,15 @@ def test_ollama_base_url_wins_over_ollama_host(places: Places) -> None:
 
 def test_the_config_folder_is_the_named_one_else_below_xdg_else_below_home(tmp_path: Path) -> None:
     def folder(**environ: str) -> Path:
-        return config.load(PROVIDERS, environ=environ, working_directory=tmp_path).config_dir
+        return loading.load(PROVIDERS, environ=environ, working_directory=tmp_path).config_dir
 
     assert folder(LLMROUTE_CONFIG_DIR=str(tmp_path / "a"), XDG_CONFIG_HOME=str(tmp_path)) == tmp_path / "a"
     assert folder(LLMROUTE_CONFIG_DIR="", XDG_CONFIG_HOME=str(tmp_path)) == tmp_path / "llmroute"
     code = (
-        "import os, sys, pathlib; from llmroute import config; "
+        "import os, sys, pathlib; from llmroute.config import loading; "
         "os.environ.pop('XDG_CONFIG_HOME', None); os.environ.pop('LLMROUTE_CONFIG_DIR', None); "
-        "os.environ['HOME'] = sys.argv[1]; print(config.load(()).config_dir); "
-        "os.environ['XDG_CONFIG_HOME'] = 'relative'; print(config.load(()).config_dir)"
+        "os.environ['HOME'] = sys.argv[1]; print(loading.load(()).config_dir); "
+        "os.environ['XDG_CONFIG_HOME'] = 'relative'; print(loading.load(()).config_dir)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(tmp_path / ".config/llmroute")] * 2
@@ -498,13 +497,15 @@ def test_the_config_folder_is_the_named_one_else_below_xdg_else_below_home(tmp_p
 
 def test_a_home_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no-such-user-here"):
-        config.load(PROVIDERS, environ={"LLMROUTE_CONFIG_DIR": "~no-such-user-here/x"}, working_directory=tmp_path)
+        loading.load(PROVIDERS, environ={"LLMROUTE_CONFIG_DIR": "~no-such-user-here/x"}, working_directory=tmp_path)
 
 
 def test_a_working_directory_that_was_removed_has_no_settings(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    code = "import os; os.rmdir(os.getcwd()); from llmroute import config; print(config.load(('openai',)).strategy)"
+    code = (
+        "import os; os.rmdir(os.getcwd()); from llmroute.config.loading import load; print(load(('openai',)).strategy)"
+    )
     environ = os.environ | {"LLMROUTE_CONFIG_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=gone, env=environ, capture_output=True, text=True, check=False

@@ -217,12 +217,12 @@ CROWD = 16
 CALLER = """
 import sys, time
 from pathlib import Path
-from llmroute import config
+from llmroute.config import loading
 from llmroute.providers import PROVIDERS
 from llmroute.service.client import LLMService
 from llmroute.request.options import Options
 import llmroute.transport.client
-service = LLMService(config=config.load(PROVIDERS))
+service = LLMService(config=loading.load(PROVIDERS))
 service.registry
 print("ready", flush=True)
 sys.stdin.readline()

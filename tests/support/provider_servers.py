@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from llmroute import config
+from llmroute.config import loading
 from llmroute.planning import settings
 from llmroute.providers import PROVIDERS
 from llmroute.service.client import LLMService
@@ -89,7 +89,7 @@ class House:
 
     def service(self, clients: Mapping[str, Any] | None = None, /, **environ: str) -> LLMService:
         """Return a service; `clients` are its `http_client` and `async_http_client`."""
-        loaded = config.load(
+        loaded = loading.load(
             PROVIDERS,
             check_models=settings._check_models,
             environ=self.environ | environ,
