@@ -37,8 +37,9 @@ class TripReason(StrEnum):
 class BreakerRule(NamedTuple):
     """Which circuit a failure opens, why and for how long.
 
-    `kind` is `key` or `address` (a whole provider), `endpoint` or `model` (one model).  `counts` opens only after three
-    failures in ten minutes.  Each opening without a success between doubles `rest_ms`, up to `most_ms`.
+    `kind` is `key` or `address` (a whole provider), `model` (one model) or `endpoint` (one model at one service tier).
+    `counts` opens only after three failures in ten minutes.  Each opening without a success between doubles `rest_ms`,
+    up to `most_ms`.
     """
 
     kind: CircuitKind
@@ -46,6 +47,21 @@ class BreakerRule(NamedTuple):
     rest_ms: int
     most_ms: int
     counts: bool = False
+
+
+def kind_at(kind: str, tier: str) -> str:
+    """Return the kind of a circuit as the ledger has it: that of an endpoint names its tier, unless it is standard."""
+    return f"{kind}:{tier}" if kind == "endpoint" and tier else kind
+
+
+def kinds_at(tier: str) -> tuple[str, ...]:
+    """Return the kinds of circuits that a call at a tier depends on, that of the endpoint last."""
+    return "address", "key", "model", kind_at("endpoint", tier)
+
+
+def tier_of_circuits(tier: str | None) -> str:
+    """Return the service tier of a request as circuits name it: empty for the standard one."""
+    return "" if tier in (None, "standard") else str(tier)
 
 
 def reset_command(provider: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from llmroute.circuits import tier_of_circuits
 from llmroute.errors import AttemptError, BudgetExceededError, CheckFaultError, CircuitOpenError, ProviderTimeoutError
 from llmroute.execution.accounting.budget import Admission
 from llmroute.execution.accounting.live_spans import record_span
@@ -163,7 +164,7 @@ class Attempt:
         until_ms = now_ms + round(request.timeouts.total_s * 1000)
         again = action.retry or action.adaptation is not None or action.repair is not None
         awake = again or self._candidate.stats.ignore_circuit or request.paced
-        return ProbeClaim(request.id, now_ms, until_ms, self._fingerprint(), awake)
+        return ProbeClaim(request.id, now_ms, until_ms, self._fingerprint(), awake, self._tier)
 
     def _observation(self, error: AttemptError | None) -> Observation:
         timeouts = self._request.timeouts
@@ -172,11 +173,16 @@ class Attempt:
         call = CallContext(
             prompt=self._recorder.prompt,
             effort=expected_effort(self._candidate.model, self._request.prompt.effort),
+            tier=self._tier,
             fingerprint=self._fingerprint(),
             first_token_s=timeouts.slow_first_token_s if self._candidate.local else timeouts.first_token_s,
             per_token_s=self._candidate.stats.s_per_token,
         )
         return observation_of(self._recorder.row, error, call)
+
+    @property
+    def _tier(self) -> str:
+        return tier_of_circuits(self._request.prompt.tier)
 
     def _fingerprint(self) -> str:
         return self._request.endpoints.fingerprint(self._action.entry.model.provider)

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
+from llmroute.circuits import tier_of_circuits
 from llmroute.planning.candidates import Candidates
 from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
@@ -108,6 +109,7 @@ class PlanFactory:
             endpoints.fingerprint,
             class_speed,
             effort=size.effort,
+            tier=tier_of_circuits(size.tier),
             paced=paced,
             difficulty=0.0 if snapshot is None else self._difficulty(snapshot.check_results),
         )

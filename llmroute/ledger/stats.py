@@ -31,6 +31,8 @@ class Observation(NamedTuple):
     trip: BreakerRule | None = None
     answered: bool = False
     task: str = ""
+    tier: str = ""
+    """The service tier that was asked for; empty for the standard one."""
     output_tokens: int | None = None
     """Of a complete answer: one that ended by itself, and whose usage the provider reported."""
 
@@ -67,7 +69,10 @@ class StatsSnapshot(NamedTuple):
 
 
 class Breaker(NamedTuple):
-    """A circuit that is open until `open_until_ms`; after that one caller probes it."""
+    """A circuit that is open until `open_until_ms`; after that one caller probes it.
+
+    `kind` is what `circuits.kind_at` returns.
+    """
 
     kind: str
     provider: str
@@ -82,7 +87,7 @@ class ProbeClaim(NamedTuple):
     """A claim to send the probe request of a half-open circuit.
 
     It expires at `until_ms`, so a crashed process does not block the circuit.  With `awake` the caller also sends
-    requests through an open circuit, as it had planned to or has sent one already.
+    requests through an open circuit, as it had planned to or has sent one already.  `tier` as in `Observation`.
     """
 
     owner: str
@@ -90,6 +95,7 @@ class ProbeClaim(NamedTuple):
     until_ms: int
     fingerprint: str = ""
     awake: bool = False
+    tier: str = ""
 
 
 def calls_per_h(calls: float) -> float:

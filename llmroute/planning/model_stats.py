@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp
 from typing import TYPE_CHECKING, Literal
 
-from llmroute.circuits import TripReason, reset_command
+from llmroute.circuits import TripReason, kinds_at, reset_command
 from llmroute.planning.effort import expected_effort
 from llmroute.routing.check_results import CheckResults
 from llmroute.routing.latency_estimate import (
@@ -47,6 +47,7 @@ class StatsEstimator:
         fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
         class_speed: returns the speed that the catalogue expects of a model, by provider, id and effort.
         effort: the effort that the caller requests, None for each model's default.
+        tier: the service tier of the request; empty for the standard one.
         difficulty: how hard the task has been for all models that the caller's checks judged.
         paced: ignore circuits opened by rate limits, because the caller limits its own request rate.
     """
@@ -58,6 +59,7 @@ class StatsEstimator:
         class_speed: Callable[[str, str, str], Speed | None],
         *,
         effort: Effort | None = None,
+        tier: str = "",
         paced: bool = False,
         difficulty: float = 0.0,
     ) -> None:
@@ -68,6 +70,7 @@ class StatsEstimator:
         self._fingerprint = fingerprint
         self._class_speed = class_speed
         self._effort = effort
+        self._tier = tier
         self._difficulty = difficulty
         self._calls_per_h = snapshot.calls_per_h if snapshot else 0.0
         self._factors: dict[tuple[str, Metric], float] = {}
@@ -91,7 +94,7 @@ class StatsEstimator:
             success=success_probability(ok, calls),
             open_until_ms=breaker.open_until_ms if breaker else None,
             open_because=_because(breaker) if breaker else None,
-            fails_open=breaker is None or breaker.kind in ("endpoint", "address"),
+            fails_open=breaker is None or breaker.kind not in ("key", "model"),
             answers=Answers(answers, tokens),
             task_answers=Answers(task_answers, task_tokens),
             check_results=CheckResults(*snapshot.check_results.get(about, (0.0, 0.0)), self._difficulty),
@@ -135,6 +138,7 @@ class StatsEstimator:
             for breaker in self._snapshot.breakers
             if breaker.provider == model.provider
             and breaker.model in ("", model.id)
+            and breaker.kind in kinds_at(self._tier)
             and breaker.fingerprint == self._fingerprint(model.provider)
         ]
         return max(mine, key=lambda breaker: breaker.open_until_ms, default=None)

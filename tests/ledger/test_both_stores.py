@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.circuits import HOUR_MS
-from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError, RequestError
+from llmroute.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CircuitOpenError,
+    LedgerError,
+    RateLimitError,
+    RequestError,
+)
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.lock_timeout import LockTimeout
@@ -267,6 +274,34 @@ def test_a_failing_model_rests_and_one_caller_probes_it(ledger: Store) -> None:
     ledger.write([Settled(settled(row("two"), 1), well)])
     assert ledger.recall(bucket=0, now_ms=later_ms).breakers == []
     assert claim("b", later_ms) is None
+
+
+def test_each_service_tier_of_a_model_has_a_circuit_of_its_own(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+
+    def begin_at(tier: str) -> object:
+        asked = ProbeClaim(unique(), now_ms, now_ms + 60_000, "mark", tier=tier)
+        return ledger.write([Pending(row(unique()), claim=asked)])[0]
+
+    def settle(name: str, observation: Observation) -> None:
+        ledger.write([Settled(settled(row(name), 0), observation)])
+
+    def tiers() -> set[str]:
+        return {breaker.kind for breaker in ledger.recall(bucket=0, now_ms=now_ms).breakers}
+
+    busy = failure(now_ms, trip=RULES[RateLimitError].trip)
+    settle("flex", busy._replace(tier="flex"))
+    assert (begin_at(""), begin_at("priority")) == (None, None)
+    assert isinstance(begin_at("flex"), CircuitOpenError)
+    well = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True)
+    settle("standard", well)
+    assert tiers() == {"endpoint:flex"}, "a success at another tier does not close it"
+    settle("both", busy)
+    assert tiers() == {"endpoint:flex", "endpoint"}
+    settle("flex again", well._replace(tier="flex"))
+    assert tiers() == {"endpoint"}
+    settle("key", failure(now_ms, tier="flex", trip=RULES[AuthenticationError].trip))
+    assert isinstance(begin_at("priority"), CircuitOpenError), "a key is that of every tier"
 
 
 def test_a_failure_that_others_write_meanwhile_stops_an_attempt(opened: Opened) -> None:

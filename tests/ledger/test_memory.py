@@ -49,9 +49,10 @@ def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
             assert held.output_lengths.keys() == stored.output_lengths.keys()
             for about, lengths in held.output_lengths.items():
                 assert lengths == pytest.approx(stored.output_lengths[about])
-        claim = ProbeClaim("me", NOW, NOW + 1000, "old")
-        may_send = memory.half_open("openai", "a", claim) is not None
-        assert may_send == breakers.win_probe(db, "openai", "a", claim)
+        for tier in ("", "flex"):
+            claim = ProbeClaim("me", NOW, NOW + 1000, "old", tier=tier)
+            may_send = memory.half_open("openai", "a", claim) is not None
+            assert may_send == breakers.win_probe(db, "openai", "a", claim)
     finally:
         db.execute("ROLLBACK")
 

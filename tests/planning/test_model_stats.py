@@ -31,14 +31,22 @@ REASONS = {
 CLASS = Speed(first_token_s=2.0, token_s=0.01)
 
 
-def memory(*, effort: Effort | None = None, **told: Any) -> StatsEstimator:
+def memory(*, effort: Effort | None = None, tier: str = "", **told: Any) -> StatsEstimator:
     empty: dict[str, Any] = {"latencies": {}, "output_lengths": {}, "reliabilities": {}, "breakers": []}
     snapshot = StatsSnapshot(**{**empty, **told})
-    return StatsEstimator(snapshot, lambda _provider: MINE, lambda _provider, _model, _effort: CLASS, effort=effort)
+    mine, of_class = (lambda _provider: MINE), (lambda _provider, _model, _effort: CLASS)
+    return StatsEstimator(snapshot, mine, of_class, effort=effort, tier=tier)
 
 
 def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE) -> Breaker:
     return Breaker(kind, "openai", of, REASONS[kind], until_ms, fingerprint, probing=False)
+
+
+def test_a_circuit_of_a_tier_is_open_for_that_tier_only() -> None:
+    flex = [breaker("endpoint", 1000)._replace(kind="endpoint:flex")]
+    found = {tier: memory(breakers=flex, tier=tier).of(model()) for tier in ("", "flex", "priority")}
+    assert {tier: stats.open_until_ms for tier, stats in found.items()} == {"": None, "flex": 1000, "priority": None}
+    assert found["flex"].fails_open
 
 
 def test_without_a_ledger_a_model_is_as_fast_as_its_class() -> None:

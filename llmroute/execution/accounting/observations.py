@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 NO_CAPACITY_FOR_TIER = "resource_unavailable"
-"""The code of OpenAI's 429 where the flex tier has no capacity: the other tiers of the model may have some."""
+"""The code of OpenAI's 429 where the flex tier has no capacity, which says nothing of the model."""
 
 
 class CallContext(NamedTuple):
@@ -27,6 +27,7 @@ class CallContext(NamedTuple):
     Attributes:
         prompt: the prompt that was sent, with its completion limit.
         effort: the reasoning effort that the model ran at.
+        tier: the service tier that was asked for; empty for the standard one.
         fingerprint: a digest of the provider's key and base URL.
         first_token_s: how long the first token is waited for, in seconds.
         per_token_s: known seconds per output token of the model: they divide the time of an answer that was not
@@ -35,6 +36,7 @@ class CallContext(NamedTuple):
 
     prompt: Prompt
     effort: str
+    tier: str
     fingerprint: str
     first_token_s: float
     per_token_s: float | None = None
@@ -51,19 +53,22 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
         fingerprint=call.fingerprint,
         answered=row.http_status is not None,
         task=row.task or "",
+        tier=call.tier,
     )
+    # Flex answers when there is capacity: its times are not those of the model.
+    timed = call.tier != "flex"
     if error is not None and not isinstance(error, RejectedError):
         elapsed_s = (row.latency_ms or 0) / 1000
         rule = RULES[type(error)]
         return lesson._replace(
-            succeeded=False if rule.unreliable else None,
-            ttft_s=max(call.first_token_s, elapsed_s) if rule.slow else None,
+            succeeded=False if rule.unreliable and error.code != NO_CAPACITY_FOR_TIER else None,
+            ttft_s=max(call.first_token_s, elapsed_s) if rule.slow and timed else None,
             trip=_trip(error),
             output_tokens=_complete_length(row, call.prompt) if isinstance(error, BadOutputError) else None,
         )
     if row.status not in ("ok", "rejected"):
         return lesson
-    ttft_s, writing_s = _speeds(row, call.per_token_s)
+    ttft_s, writing_s = _speeds(row, call.per_token_s) if timed else (None, None)
     length = _complete_length(row, call.prompt)
     return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
 
@@ -86,8 +91,6 @@ def _complete_length(row: AttemptRow, prompt: Prompt) -> int | None:
 
 
 def _trip(error: AttemptError) -> BreakerRule | None:
-    if error.code == NO_CAPACITY_FOR_TIER:
-        return None
     trip = RULES[type(error)].trip
     if trip is not None and trip.reason is TripReason.RATE_LIMIT and error.retry_after_s is not None:
         rest_ms = round(error.retry_after_s * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.circuits import kinds_at
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 _KEY = ", ".join(CircuitKey._fields)
 _SELECT = f"SELECT {_KEY}, {', '.join(Circuit._fields)} FROM breakers"  # noqa: S608 (own names)
-_OF_MODEL = " WHERE provider = ? AND model IN (?, '')"
+_OF_CALLS = " WHERE provider = ? AND model IN (?, '') AND kind IN (?, ?, ?, ?)"
 
 
 def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
@@ -26,7 +27,8 @@ def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
 def win_probe(db: sqlite3.Connection, provider: str, model: str, claim: ProbeClaim) -> bool:
     """Whether the caller may send: no circuit is open, or it has claimed the probe of each half-open one."""
     half_open = []
-    known = _circuits(db, f"{_OF_MODEL} AND trips > 0 AND fingerprint = ?", provider, model, claim.fingerprint)
+    calls = (provider, model, *kinds_at(claim.tier), claim.fingerprint)
+    known = _circuits(db, f"{_OF_CALLS} AND trips > 0 AND fingerprint = ?", *calls)
     for key, circuit in known:
         admits = circuit.admits(key, claim)
         if admits is False:
@@ -46,8 +48,8 @@ def learn_failure(db: sqlite3.Connection, observation: Observation) -> None:
         # A response of any kind proves that the address can be reached.
         db.execute("DELETE FROM breakers WHERE kind = 'address' AND provider = ?", (observation.provider,))
     db.execute(
-        f"UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL{_OF_MODEL}",  # noqa: S608 (own names)
-        (observation.provider, observation.model),
+        f"UPDATE breakers SET probe_owner = NULL, probe_until_ms = NULL{_OF_CALLS}",  # noqa: S608 (own names)
+        _calls(observation),
     )
     if observation.trip is not None:
         _trip(db, observation, observation.trip)
@@ -59,8 +61,12 @@ def reset_breakers(db: sqlite3.Connection, provider: str) -> int:
 
 
 def close(db: sqlite3.Connection, observation: Observation) -> None:
-    """Record a success: close every circuit of its provider and model."""
-    db.execute(f"DELETE FROM breakers{_OF_MODEL}", (observation.provider, observation.model))  # noqa: S608 (own names)
+    """Record a success: close every circuit of its provider, model and tier."""
+    db.execute(f"DELETE FROM breakers{_OF_CALLS}", _calls(observation))  # noqa: S608 (own names)
+
+
+def _calls(observation: Observation) -> tuple[str, ...]:
+    return observation.provider, observation.model, *kinds_at(observation.tier)
 
 
 def _trip(db: sqlite3.Connection, observation: Observation, trip: BreakerRule) -> None:

@@ -41,9 +41,9 @@ def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     learn_output_lengths(db, lessons)
     _learn_reliabilities(db, lessons)
     # Models that are known to be well: nothing has been left to close since.
-    well: set[tuple[str, str]] = set()
+    well: set[tuple[str, str, str]] = set()
     for lesson in lessons:
-        about = (lesson.provider, lesson.model)
+        about = (lesson.provider, lesson.model, lesson.tier)
         if not lesson.succeeded:
             well = {other for other in well if other[0] != lesson.provider}
             learn_failure(db, lesson)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason
+from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason, kind_at, kinds_at
 from llmroute.ledger.stats import Breaker
 
 if TYPE_CHECKING:
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 COUNTING_WINDOW_MS = 600_000
 FAILURES_TO_OPEN = 3
 # No circuit stays open for longer than this: a later end was written while the clock was ahead, and is ignored.
-LONGEST_OPEN_MS = {"endpoint": HOUR_MS, "address": HOUR_MS, "key": HOUR_MS, "model": 24 * HOUR_MS}
+LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS = HOUR_MS, 24 * HOUR_MS
 LONGEST_PROBE_MS = 25 * HOUR_MS
 
 
 class CircuitKey(NamedTuple):
-    """What a circuit covers.  `model` is empty where it is a whole provider."""
+    """What a circuit covers.  `kind` is as in `kind_at`; `model` is empty where it is a whole provider."""
 
     kind: str
     provider: str
     model: str
+
+    def covers(self, provider: str, model: str, tier: str) -> bool:
+        """Whether the circuit is one of the calls of a model at a tier."""
+        return self.provider == provider and self.model in (model, "") and self.kind in kinds_at(tier)
 
 
 class Circuit(NamedTuple):
@@ -44,7 +48,9 @@ class Circuit(NamedTuple):
 
     def is_open(self, kind: str, now_ms: int) -> bool:
         """Whether nothing is sent through it."""
-        longest_ms = FOR_GOOD_MS if self.reason == TripReason.KEY_REFUSED else LONGEST_OPEN_MS[kind]
+        longest_ms = LONGEST_OPEN_OF_MODEL_MS if kind == "model" else LONGEST_OPEN_MS
+        if self.reason == TripReason.KEY_REFUSED:
+            longest_ms = FOR_GOOD_MS
         return 0 < self.open_until_ms - now_ms <= longest_ms
 
     def is_probed(self, now_ms: int) -> bool:
@@ -73,7 +79,7 @@ class Circuit(NamedTuple):
 def key_of(observation: Observation, trip: BreakerRule) -> CircuitKey:
     """Return which circuit a failure trips."""
     model = "" if trip.kind in ("key", "address") else observation.model
-    return CircuitKey(trip.kind, observation.provider, model)
+    return CircuitKey(kind_at(trip.kind, observation.tier), observation.provider, model)
 
 
 def tripped(known: Circuit | None, observation: Observation, trip: BreakerRule) -> Circuit:

@@ -61,7 +61,7 @@ class Memory:
             reliability = self.reliabilities.get(about, Reliability(0.0, 0.0, seen.at_ms))
             self.reliabilities[about] = reliability.joined(seen.at_ms, succeeded=seen.succeeded)
         if seen.succeeded:
-            self._close(seen.provider, seen.model)
+            self._close(seen)
             retries = self.retries.get(seen.provider, UNUSED_RETRIES)
             self.retries[seen.provider] = retries.after_successes(1, seen.at_ms)
         else:
@@ -99,7 +99,7 @@ class Memory:
         """Return the circuits whose probe a caller must take before it sends; None if it may not send."""
         found = []
         for key, circuit in self.circuits.items():
-            covers = key.provider == provider and key.model in (model, "")
+            covers = key.covers(provider, model, claim.tier)
             if covers and circuit.trips > 0 and circuit.fingerprint == claim.fingerprint:
                 admits = circuit.admits(key, claim)
                 if admits is False:
@@ -148,14 +148,14 @@ class Memory:
             # A response of any kind proves that the address can be reached.
             self.circuits.pop(CircuitKey("address", seen.provider, ""), None)
         for key, circuit in self.circuits.items():
-            if key.provider == seen.provider and key.model in (seen.model, ""):
+            if key.covers(seen.provider, seen.model, seen.tier):
                 self.circuits[key] = circuit._replace(probe_owner=None, probe_until_ms=None)
         if seen.trip is not None:
             key = key_of(seen, seen.trip)
             self.circuits[key] = tripped(self.circuits.get(key), seen, seen.trip)
 
-    def _close(self, provider: str, model: str) -> None:
-        for key in [key for key in self.circuits if key.provider == provider and key.model in (model, "")]:
+    def _close(self, seen: Observation) -> None:
+        for key in [key for key in self.circuits if key.covers(seen.provider, seen.model, seen.tier)]:
             del self.circuits[key]
 
 

@@ -39,10 +39,15 @@ PROMPT = Prompt(())
 
 
 def lesson(
-    error: AttemptError | None = None, *, per_token_s: float | None = None, prompt: Prompt = PROMPT, **facts: Any
+    error: AttemptError | None = None,
+    *,
+    per_token_s: float | None = None,
+    prompt: Prompt = PROMPT,
+    tier: str = "",
+    **facts: Any,
 ) -> Observation:
     row = replace(ROW, **facts)
-    return observation_of(row, error, CallContext(prompt, "medium", "f", 60.0, per_token_s))
+    return observation_of(row, error, CallContext(prompt, "medium", tier, "f", 60.0, per_token_s))
 
 
 def test_a_streamed_answer_teaches_both_speeds() -> None:
@@ -74,9 +79,18 @@ def test_only_an_answer_that_ended_by_itself_teaches_how_long_answers_are(
     assert (told.output_tokens, told.task) == (tokens, "chat")
 
 
-def test_a_tier_without_capacity_leaves_the_circuit_of_the_model_closed() -> None:
-    assert lesson(RateLimitError("no flex", code="resource_unavailable", retry_after_s=900)).trip is None
-    assert lesson(RateLimitError("slow down", retry_after_s=9)).trip is not None
+def test_a_tier_without_capacity_does_not_make_the_model_unreliable() -> None:
+    assert lesson(RateLimitError("no flex", code="resource_unavailable", retry_after_s=900)).succeeded is None
+    assert lesson(RateLimitError("slow down", retry_after_s=9)).succeeded is False
+
+
+def test_the_times_of_the_flex_tier_are_not_taken_for_those_of_the_model() -> None:
+    answered: dict[str, Any] = {"ttft_ms": 500, "latency_ms": 1500}
+    timed_out = ProviderTimeoutError("late")
+    assert lesson(**answered).ttft_s == 0.5
+    assert lesson(timed_out).ttft_s == 60.0
+    for told in (lesson(**answered, tier="flex"), lesson(timed_out, tier="flex")):
+        assert (told.ttft_s, told.per_token_s, told.tier) == (None, None, "flex")
 
 
 @pytest.mark.parametrize(

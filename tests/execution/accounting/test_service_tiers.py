@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from llmroute.routing.token_estimate import measure
 from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
 from tests.support.fault_server import chunk, chunked_head, reply, serving
 from tests.support.mocked_providers import as_response
-from tests.support.provider_servers import KEY, House, delta, event
+from tests.support.provider_servers import KEY, House, delta, event, openai_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     import httpx
     from pytest_httpx import HTTPXMock
 
-    from tests.support.fault_server import Script
+    from llmroute import LLMService
+    from llmroute.types import ServiceTier
+    from tests.support.fault_server import Received, Script
 
 OPENAI, ANTHROPIC = "openai/gpt-5.4-mini", "anthropic/claude-haiku-4-5"
 SEARCH = 10**10
@@ -177,6 +179,27 @@ def test_a_tier_that_is_not_available_falls_back_with_a_note(tmp_path: Path) -> 
     models = [json.loads(request.body)["model"] for request in server.received]
     assert models[:2] == ["gpt-5.4-mini", "gpt-6-luna"]
     assert any("gpt-6-luna" in note for note in house.notes)
+
+
+def test_a_failure_of_the_flex_tier_leaves_the_standard_tier_of_the_model_in_use(tmp_path: Path) -> None:
+    def models_called(service: LLMService, tier: ServiceTier | None) -> list[str]:
+        before = len(server.received)
+        with suppress(LLMRouteError):
+            service.generate_sync("hi", fallback=[OPENAI, "openai/gpt-6-luna"], tier=tier, max_attempts=1)
+        return [json.loads(request.body)["model"] for request in server.received[before:]]
+
+    def script(request: Received) -> Script:
+        body = json.loads(request.body)
+        busy = (body["model"], body.get("service_tier")) == ("gpt-5.4-mini", "flex")
+        return [openai_error(429, retry_after="600")] if busy else openai("default")
+
+    with serving(script) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm:
+            assert models_called(llm, "flex") == ["gpt-5.4-mini"]
+        with closing(house.service()) as llm:
+            assert models_called(llm, "flex") == ["gpt-6-luna"], "its circuit is open at this tier"
+            assert models_called(llm, None) == ["gpt-5.4-mini"]
 
 
 PLAIN = 50 * 1_000_000 + 10 * 5_000_000

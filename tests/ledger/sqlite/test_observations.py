@@ -13,7 +13,7 @@ from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
 from llmroute.ledger.sqlite import breakers, observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics import latency
-from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS
+from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS
 from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
 from llmroute.ledger.stats import Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
@@ -42,6 +42,7 @@ lessons = st.builds(
     trip=trips,
     answered=st.booleans(),
     task=st.sampled_from(["", "chat"]),
+    tier=st.sampled_from(["", "flex"]),
     output_tokens=st.none() | st.integers(0, 10**6),
 )
 
@@ -89,7 +90,8 @@ def test_what_is_remembered_is_finite_and_bounded(
                 assert 0 <= task_tokens <= tokens < math.inf
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
-                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else LONGEST_OPEN_MS[breaker.kind]
+                usual_ms = LONGEST_OPEN_OF_MODEL_MS if breaker.kind == "model" else LONGEST_OPEN_MS
+                longest_ms = FOR_GOOD_MS if breaker.reason is TripReason.KEY_REFUSED else usual_ms
                 assert now_ms < breaker.open_until_ms <= now_ms + longest_ms
     finally:
         db.execute("ROLLBACK")
