@@ -39,12 +39,13 @@ _BOOLEANS: Final = {
 
 
 class Setting(NamedTuple):
-    """The text of a setting, and the environment or the path of the .env file that sets it."""
+    """The text of a setting, and the environment or the path and line of the .env file that sets it."""
 
     name: str
     value: str
     place: str
     from_working_directory: bool = False
+    line: int | None = None
 
     @property
     def from_environment(self) -> bool:
@@ -73,6 +74,7 @@ class Settings:
         allowed |= set(ADMIN_KEYS.values())
         self.providers = providers
         self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
+        self._lines: dict[str, Mapping[str, int]] = {}
         self._ignored: list[str] = []
         self._working_env_path = ""
         if working_directory is not None and realpath(working_directory) == realpath(config_dir):
@@ -85,6 +87,7 @@ class Settings:
             place = str(folder / ".env")
             self._notices += _file_notices(file, place, environ)
             if file.values:
+                self._lines[place] = file.lines
                 self._sources.append(({k: v for k, v in file.values.items() if k in allowed}, place, untrusted))
                 if untrusted:
                     self._working_env_path = place
@@ -132,7 +135,7 @@ class Settings:
         """Return the setting from the first (trusted) source that has it; a blank one counts as not set."""
         for values, place, untrusted in self._sources:
             if not (trusted and untrusted) and (value := (values.get(name) or "").strip()):
-                return Setting(name, value, place, untrusted)
+                return Setting(name, value, place, untrusted, self._lines.get(place, {}).get(name))
         return None
 
     def text(self, name: str) -> str | None:

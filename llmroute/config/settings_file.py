@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dotenv.parser import Binding
+
 MAX_BYTES: Final = 1024 * 1024
 _FOREIGN_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _DEVICES: Final = ("/dev/", "/proc/")
@@ -49,10 +51,11 @@ def _leads_to_device(path: Path) -> bool:
 
 
 class EnvFile(NamedTuple):
-    """The variables of a .env file, and the numbers of the lines that do not parse."""
+    """The variables of a .env file with the lines on which they are set, and the lines that do not parse, from 1."""
 
     values: Mapping[str, str | None]
     unread_lines: tuple[int, ...] = ()
+    lines: Mapping[str, int] = {}
 
 
 def read_env(path: Path) -> EnvFile:
@@ -74,5 +77,12 @@ def read_env(path: Path) -> EnvFile:
 
     text = data.decode("utf-8-sig", "replace")
     bindings = list(parse_stream(io.StringIO(text)))
-    values = {binding.key: binding.value for binding in bindings if binding.key is not None}
-    return EnvFile(values, tuple(binding.original.line for binding in bindings if binding.error))
+    named = [(binding.key, binding) for binding in bindings if binding.key is not None]
+    unread = tuple(_line(binding) for binding in bindings if binding.error)
+    return EnvFile({key: one.value for key, one in named}, unread, {key: _line(one) for key, one in named})
+
+
+def _line(binding: Binding) -> int:
+    """Return the number of a line; blank lines before it belong to the original text of its binding."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmroute import config as configuration
+from llmroute.config.env import ADMIN_KEYS
 from llmroute.planning import settings
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.plan import Balance
@@ -117,8 +118,10 @@ class _Origins:
     def _provider(self, name: str) -> Iterator[EffectiveSetting]:
         found, upper = self._config.providers[name], name.upper()
         key = self._variables.find(found.key_variable)
-        used = None if key is None else "set" if found.problem is None else f"set, not used: {found.problem}"
-        yield self._found(("providers", name, "api_key"), used, key)
+        yield self._found(("providers", name, "api_key"), _key(key, found.problem), key)
+        if name in ADMIN_KEYS:
+            admin_key = self._variables.find(ADMIN_KEYS[name])
+            yield self._found(("providers", name, "admin_key"), _key(admin_key, found.admin_problem), admin_key)
         url = self._variables.find(f"{upper}_BASE_URL")
         if url is None and name == "ollama":
             url = self._variables.find("OLLAMA_HOST")
@@ -133,7 +136,7 @@ class _Origins:
         if setting is not None:
             if setting.from_environment:
                 return EffectiveSetting(name, value, "environment", setting.name)
-            return EffectiveSetting(name, value, ".env", setting.name, setting.place)
+            return EffectiveSetting(name, value, ".env", setting.name, setting.place, setting.line)
         line = min((line for key, line in self._lines.items() if key[: len(path)] == path), default=None)
         if line is None:
             return EffectiveSetting(name, value)
@@ -145,6 +148,13 @@ def _lines_of(path: Path) -> dict[KeyPath, int]:
 
     # Read and validated a moment ago.
     return key_lines(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
+
+
+def _key(key: Setting | None, problem: str | None) -> str | None:
+    """Return what is told of a key in place of its value."""
+    if key is None:
+        return None
+    return "set" if problem is None else f"set, not used: {problem}"
 
 
 def _text(path: Path | None) -> str | None:

@@ -23,11 +23,14 @@ class ReportServer:
     loops: bool = False
     status: int = 200
     key: str = ""
+    failures: int = 1_000
+    """How many requests get `status`; it asks for no pause before the next."""
 
     def __call__(self, received: Received) -> Script:
-        if self.status != 200:
+        if self.status != 200 and self.failures:
+            self.failures -= 1
             told = {"error": {"message": f"Incorrect admin key provided: {self.key}", "type": "invalid_request_error"}}
-            return [reply(self.status, json.dumps(told).encode())]
+            return [reply(self.status, json.dumps(told).encode(), headers={"retry-after": "0"})]
         url = urlsplit(received.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         openai = "/organization/" in url.path

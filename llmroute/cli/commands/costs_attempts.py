@@ -137,7 +137,8 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     """Write attempts to a file or stdout, or send them to a collector.
 
     focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once,
-    from where the last export to that URL ended. Parquet needs pip install 'llmroute[parquet]'.
+    from where the last export to that URL ended, with the headers in OTEL_EXPORTER_OTLP_HEADERS. Parquet needs
+    pip install 'llmroute[parquet]'.
     """
     with failures():
         from llmroute.planning.settings import load

@@ -8,7 +8,7 @@ import typer
 
 from llmroute import exit_codes
 from llmroute.cli import options as flags
-from llmroute.cli.errors import failures, say
+from llmroute.cli.errors import error_with_hint, failures, say
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import cell, columns, money
 from llmroute.cli.output.terminal import harmless
@@ -35,7 +35,8 @@ def reconcile(
     """Compare the ledger with the providers' cost reports.
 
     Reads the reports of OpenAI and Anthropic with OPENAI_ADMIN_KEY and ANTHROPIC_ADMIN_KEY. Days and periods are those
-    of UTC. Exit 4 when a closed day, or all closed days together, differ by more than the tolerance.
+    of UTC. Exit 4 when a closed day, or all closed days together, differ by more than the tolerance; where one
+    provider's report cannot be read, the other's is printed and the exit code is that of the error.
     """
     with failures(as_json=as_json):
         from llmroute.notices import discard
@@ -52,12 +53,17 @@ def reconcile(
         if outside:
             named = ", ".join(f"{provider} {day or 'in total'}" for provider, day in outside)
             say(f"outside the tolerance of {tolerance:g} %: {named}")
+        if found.failed:
+            raise typer.Exit(next(iter(found.failed.values())).exit_code)
+        if outside:
             raise typer.Exit(exit_codes.TRY_LATER)
 
 
 def _say_what_is_missing(found: Reconciliation) -> None:
     from llmroute.service.costs.vendor_reports import admin_key_variable
 
+    for error in found.failed.values():
+        say(f"not compared: {error_with_hint(error)}")
     for name in found.without_key:
         say(f"{name}: not compared (set {admin_key_variable(name)})")
     say(f"{' and '.join(found.without_report)} have no cost report: not compared")

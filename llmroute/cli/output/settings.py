@@ -48,7 +48,7 @@ def _origin(one: EffectiveSetting) -> str:
         case "environment":
             return f"{one.variable} in the environment"
         case ".env":
-            return f"{one.variable} in {one.file}"
+            return f"{one.variable} in {one.file}:{one.line}"
         case "config.toml":
             return f"{one.file}:{one.line}"
         case _:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from llmroute.errors import RequestError
+from llmroute.errors import AttemptError, RequestError, VendorReportError
 from llmroute.ledger.buckets import BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.port import AttemptFilter, Span
@@ -22,6 +22,7 @@ from llmroute.service.ledger_opening import snapshot
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from llmroute.errors import LLMRouteError
     from llmroute.ledger.port import LedgerSnapshot
     from llmroute.registry import ModelRegistry
     from llmroute.service.core import ServiceCore
@@ -44,9 +45,8 @@ def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | N
 
     Raises:
         RequestError: the period is not valid.
-        AuthenticationError: there is no admin key, or it is rejected.
-        VendorReportError: a report cannot be used.
-        AttemptError: a report was not returned.
+        AuthenticationError: there is no admin key.
+        VendorReportError, AttemptError: no provider's report can be read: the error of the first.
         LedgerError: the ledger cannot be read.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
@@ -62,10 +62,27 @@ def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | N
         since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     if since.date() >= end:
         raise RequestError(f"the period {period} has no day yet")
-    vendors = [compare(name, books, fetch(core, name, since.date(), end), core.registry) for name in names]
+    bills, failed = _fetched(core, names, since.date(), end)
+    vendors = [compare(name, books, bill, core.registry) for name, bill in bills.items()]
     without_report = tuple(name for name, row in PROVIDERS.items() if row.needs_key and name not in REPORTING)
     without_key = tuple(name for name in REPORTING if name not in names)
-    return Reconciliation(period, since, until, today, tuple(vendors), without_key, without_report)
+    return Reconciliation(period, since, until, today, tuple(vendors), failed, without_key, without_report)
+
+
+def _fetched(
+    core: ServiceCore, names: tuple[str, ...], since: date, until: date
+) -> tuple[dict[str, VendorBill], dict[str, LLMRouteError]]:
+    """Return the bills by provider, and the errors of those whose bill cannot be read, if not of all."""
+    bills: dict[str, VendorBill] = {}
+    failed: dict[str, LLMRouteError] = {}
+    for name in names:
+        try:
+            bills[name] = fetch(core, name, since, until)
+        except (AttemptError, VendorReportError) as error:
+            failed[name] = error
+    if not bills:
+        raise failed[names[0]]
+    return bills, failed
 
 
 def _books(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> Books:

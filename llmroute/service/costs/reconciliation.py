@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date, datetime
 
+    from llmroute.errors import LLMRouteError
     from llmroute.service.costs.explain import Billed, Booked, Kind
 
 
@@ -80,7 +81,8 @@ class ComparedVendor:
 class Reconciliation:
     """The comparison of a period in UTC; `today` is not closed.
 
-    `without_key` are the providers whose reports exist and were not read, `without_report` those that have none.
+    `failed` are the providers whose reports could not be read, `without_key` those whose reports were not requested,
+    `without_report` those that have none.
     """
 
     period: str | None
@@ -88,6 +90,7 @@ class Reconciliation:
     until: datetime
     today: date
     vendors: tuple[ComparedVendor, ...]
+    failed: dict[str, LLMRouteError]
     without_key: tuple[str, ...]
     without_report: tuple[str, ...]
 

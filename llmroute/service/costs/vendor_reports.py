@@ -24,6 +24,9 @@ Row = TypeVar("Row")
 _CONNECT_S: Final = 5.0
 _PAGE_S: Final = 60.0
 _MOST_PAGES: Final = 1_000
+# Before the second and the third request of a page, where the provider names no pause; a longer one is not waited for.
+_PAUSES_S: Final = (1.0, 4.0)
+_LONGEST_PAUSE_S: Final = 60.0
 _OK: Final = 200
 _NOT_ALLOWED: Final = (401, 403)
 
@@ -43,15 +46,13 @@ def admin_key_variable(provider: str) -> str:
 
 
 def readable(config: Config) -> tuple[str, ...]:
-    """Return the providers whose reports can be read: those with an admin key.
+    """Return the providers with an admin key.
 
     Raises:
-        AuthenticationError: there is none, or an admin key may not be sent to the provider's base URL.
+        AuthenticationError: there is none.
     """
-    for name in REPORTING:
-        if problem := config.providers[name].admin_problem:
-            raise AuthenticationError(f"{admin_key_variable(name)} is not sent: {problem}", provider=name)
-    found = tuple(name for name in REPORTING if config.providers[name].admin_key)
+    of_provider = config.providers
+    found = tuple(name for name in REPORTING if of_provider[name].admin_key or of_provider[name].admin_problem)
     if not found:
         variables = " or ".join(map(admin_key_variable, REPORTING))
         raise AuthenticationError(
@@ -64,9 +65,12 @@ def fetch(core: ServiceCore, provider: str, since: date, until: date) -> VendorB
     """Return a provider's reports of the UTC days from `since` to before `until`.
 
     Raises:
+        AuthenticationError: the admin key is rejected, or may not be sent to the provider's base URL.
         VendorReportError: a report cannot be used.
         AttemptError: a report was not returned.
     """
+    if problem := core.config.providers[provider].admin_problem:
+        raise AuthenticationError(f"{admin_key_variable(provider)} is not sent: {problem}", provider=provider)
     reports = connect(provider, core.endpoints.admin_endpoint(provider))
     return VendorBill(
         _all_rows(core, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p)),
@@ -97,6 +101,19 @@ def _all_rows(
 
 
 def _body(core: ServiceCore, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
+    """Return a page; after a rate limit or a server error it is requested again, after the pause that is asked for."""
+    for pause_s in _PAUSES_S:
+        try:
+            return _requested(core, provider, reports, request)
+        except (RateLimitError, TransientError) as error:
+            wanted_s = pause_s if error.retry_after_s is None else error.retry_after_s
+            if wanted_s > _LONGEST_PAUSE_S:
+                raise
+            time.sleep(wanted_s)
+    return _requested(core, provider, reports, request)
+
+
+def _requested(core: ServiceCore, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
     until = time.monotonic() + _PAGE_S
 
     def left_s() -> float:

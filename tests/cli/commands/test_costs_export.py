@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from google.protobuf.json_format import Parse
@@ -179,8 +180,8 @@ def collected(server: FaultServer) -> tuple[list[Any], list[Any]]:
     return spans, metrics
 
 
-def send(home: Path, server: FaultServer, *arguments: str) -> str:
-    ran = run("costs", "export", "--format", "otlp", "--to", server.url, *arguments, home=home)
+def send(home: Path, server: FaultServer, *arguments: str, **settings: str) -> str:
+    ran = run("costs", "export", "--format", "otlp", "--to", server.url, *arguments, home=home, **settings)
     assert ran.code == 0, ran.err
     return ran.err
 
@@ -245,6 +246,40 @@ def test_what_was_not_taken_is_sent_again_with_the_same_ids(tmp_path: Path) -> N
         first, again = collected(server)[0]
     assert (first.trace_id, first.span_id) == (again.trace_id, again.span_id)
     assert (len(first.trace_id), len(first.span_id)) == (16, 8)
+
+
+SECRET = "glc_0123456789abcdef=="
+
+
+def test_headers_of_the_environment_are_sent_with_each_request_and_never_shown(tmp_path: Path) -> None:
+    pairs = f"Authorization=Basic%20{quote(SECRET)}, x-scope-orgid = 17 ,"
+    body = json.dumps({"partialSuccess": {"rejectedSpans": "1", "errorMessage": f"no Basic {SECRET}"}}).encode()
+    home = home_with(tmp_path, attempt())
+    with serving([reply(200, body)]) as server:
+        told = send(home, server, OTEL_EXPORTER_OTLP_HEADERS=pairs)
+        got = [(each.headers["authorization"], each.headers["x-scope-orgid"]) for each in server.received]
+    assert got == [(f"Basic {SECRET}", "17")] * 2
+    assert SECRET not in told
+    assert SECRET.encode() not in (home / "llmroute" / "otlp-export.json").read_bytes()
+
+
+BAD_HEADERS = {
+    "no pair": ("token", "http://127.0.0.1:1"),
+    "no name": (f"={SECRET}", "http://127.0.0.1:1"),
+    "a name with a space": (f"a b={SECRET}", "http://127.0.0.1:1"),
+    "a line break": (f"a={SECRET}%0d%0ab: c", "http://127.0.0.1:1"),
+    "one of the request": ("Content-Length=3", "http://127.0.0.1:1"),
+    "over plain http": (f"authorization={SECRET}", "http://far.example"),
+}
+
+
+@pytest.mark.parametrize(("pairs", "url"), BAD_HEADERS.values(), ids=BAD_HEADERS)
+def test_bad_headers_are_one_line_and_send_nothing(tmp_path: Path, pairs: str, url: str) -> None:
+    home = home_with(tmp_path, attempt())
+    ran = run("costs", "export", "--format", "otlp", "--to", url, home=home, OTEL_EXPORTER_OTLP_HEADERS=pairs)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in ran.err
+    assert SECRET not in ran.err
 
 
 def test_a_pending_attempt_is_sent_when_it_is_settled(tmp_path: Path) -> None:

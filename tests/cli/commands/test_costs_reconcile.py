@@ -10,7 +10,7 @@ import pytest
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
-from tests.support.fault_server import Pause, Received, Script, serving
+from tests.support.fault_server import Pause, Received, Script, reply, serving
 from tests.support.report_server import ReportServer
 from tests.support.shell import run
 
@@ -115,6 +115,48 @@ def test_a_report_that_cannot_be_used_is_one_line(home: Path, behaves: ReportSer
     assert ran.err.count("\n") == 1
     assert told in ran.err
     assert KEY not in ran.err
+
+
+@pytest.mark.parametrize("status", [429, 500, 529])
+def test_a_busy_vendor_is_asked_again_after_the_pause_that_it_names(home: Path, status: int) -> None:
+    with serving(vendor("100", status=status, failures=2)) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", home=home, **settings)
+        paths = [each.path for each in server.received]
+    assert ran.code == 0, ran.err
+    assert paths[0] == paths[1] == paths[2] != paths[3]
+
+
+def test_a_pause_beyond_a_minute_is_not_waited_for(home: Path) -> None:
+    with serving([reply(429, b"{}", headers={"retry-after": "3600"})]) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", home=home, **settings)
+        assert (ran.code, ran.out, len(server.received)) == (4, "", 1)
+
+
+FAILING = {
+    "a refused key": (ReportServer(status=401), 3),
+    "an error": (ReportServer(status=500), 4),
+    "another currency": (ReportServer([(YESTERDAY.date(), "gpt-5", "1")], currency="EUR"), 4),
+}
+
+
+@pytest.mark.parametrize(("other", "code"), FAILING.values(), ids=FAILING)
+def test_where_one_report_cannot_be_read_the_other_is_printed(home: Path, other: ReportServer, code: int) -> None:
+    with serving(vendor("100")) as anthropic, serving(other) as openai:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": anthropic.url}
+        settings |= {"OPENAI_ADMIN_KEY": KEY, "OPENAI_BASE_URL": openai.url}
+        ran = run("costs", "reconcile", "--period", "all", "--json", home=home, **settings)
+    assert (ran.code, [one["provider"] for one in json.loads(ran.out)["vendors"]]) == (code, ["anthropic"])
+    assert "llmroute: not compared: openai" in ran.err
+
+
+def test_an_admin_key_that_may_not_be_sent_leaves_the_other_report(home: Path) -> None:
+    far = {"OPENAI_ADMIN_KEY": KEY, "OPENAI_BASE_URL": "http://far.example/v1"}
+    with serving(vendor("100")) as server:
+        settings = {"ANTHROPIC_ADMIN_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        ran = run("costs", "reconcile", "--period", "all", home=home, **settings, **far)
+    assert (ran.code, "anthropic" in ran.out, "plain http" in ran.err) == (3, True, True)
 
 
 def test_without_an_admin_key_nothing_is_sent(home: Path) -> None:

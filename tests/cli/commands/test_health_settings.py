@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "llmroute"
     folder.mkdir()
     (folder / "config.toml").write_text(CONFIG)
-    (folder / ".env").write_text(f"MISTRAL_API_KEY={KEY}2\nLLM_WORKSPACE=of-the-env-file\n")
+    (folder / ".env").write_text(f"MISTRAL_API_KEY={KEY}2\n\n# mine\n\nLLM_WORKSPACE=of-the-env-file\n")
     (tmp_path / ".env").write_text(f"TOGETHER_API_KEY={KEY}3\nLLM_ENABLE_FALLBACK=true\n")
     return tmp_path
 
@@ -54,15 +54,15 @@ def test_each_setting_has_its_value_and_its_origin(home: Path) -> None:
     toml, own, here = home / "llmroute" / "config.toml", home / "llmroute" / ".env", home / ".env"
     assert told["default_provider"] == origin("environment", "LLM_DEFAULT_PROVIDER", value="openai")
     assert told["strategy"] == origin("config.toml", None, toml, 2, value="cost_optimized")
-    assert told["workspace"] == origin(".env", "LLM_WORKSPACE", own, value="of-the-env-file")
+    assert told["workspace"] == origin(".env", "LLM_WORKSPACE", own, 5, value="of-the-env-file")
     assert told["max_attempts"] == origin("config.toml", None, toml, 4, value=3)
-    assert told["enable_fallback"] == origin(".env", "LLM_ENABLE_FALLBACK", here, value=True)
+    assert told["enable_fallback"] == origin(".env", "LLM_ENABLE_FALLBACK", here, 2, value=True)
     assert told["timeouts.total_s"] == origin("config.toml", None, toml, 7, value=60)
     assert told["timeouts.connect_s"] == origin("default", value=5.0)
     assert told["budgets.workspaces.nightly.day"] == origin("config.toml", None, toml, 9, value=0.5)
     assert told["providers.openai.api_key"] == origin("environment", "OPENAI_API_KEY", value="set")
-    assert told["providers.mistral.api_key"] == origin(".env", "MISTRAL_API_KEY", own, value="set")
-    assert told["providers.together.api_key"] == origin(".env", "TOGETHER_API_KEY", here, value="set")
+    assert told["providers.mistral.api_key"] == origin(".env", "MISTRAL_API_KEY", own, 1, value="set")
+    assert told["providers.together.api_key"] == origin(".env", "TOGETHER_API_KEY", here, 1, value="set")
     assert told["providers.anthropic.api_key"] == origin("default", value=None)
     address = "https://gateway.example/[key]/v1"
     assert told["providers.openai.base_url"] == origin("config.toml", None, toml, 11, value=address)
@@ -79,11 +79,20 @@ def test_a_key_that_is_not_used_says_why(home: Path) -> None:
     assert told["providers.openai.api_key"]["value"].startswith("set, not used: OPENAI_BASE_URL")
 
 
+def test_admin_keys_are_listed_and_never_shown(home: Path) -> None:
+    far = {"ANTHROPIC_ADMIN_KEY": f"{KEY}4", "ANTHROPIC_BASE_URL": "http://far.example"}
+    told = found(home, OPENAI_ADMIN_KEY=KEY, **far)
+    assert told["providers.openai.admin_key"] == origin("environment", "OPENAI_ADMIN_KEY", value="set")
+    assert told["providers.anthropic.admin_key"]["value"].startswith("set, not used: ANTHROPIC_BASE_URL")
+    assert "providers.mistral.admin_key" not in told
+
+
 def test_the_table_has_a_line_for_each_setting(home: Path) -> None:
     ran = run("health", "--settings", home=home, OPENAI_API_KEY=KEY)
     assert (ran.code, KEY in ran.out) == (0, False)
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in ran.out.splitlines()}
     assert lines["strategy"] == f"cost_optimized {home / 'llmroute' / 'config.toml'}:2"
+    assert lines["workspace"] == f"of-the-env-file LLM_WORKSPACE in {home / 'llmroute' / '.env'}:5"
     assert lines["upgrade"] == "true default"
     assert lines["providers.openai.api_key"] == "set OPENAI_API_KEY in the environment"
     assert lines.keys() >= found(home).keys()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from dataclasses import astuple
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llmroute.errors import RequestError, TransientError
+from llmroute.config.provider_settings import is_header, plain_http_problem
+from llmroute.errors import ConfigError, RequestError, TransientError
 from llmroute.files import cannot_write, replace
 from llmroute.service.costs.export import Selection, attempt_filter
 from llmroute.service.costs.exports import otlp
 from llmroute.service.ledger_opening import snapshot
-from llmroute.text.redaction import one_line, public
+from llmroute.text.redaction import Redaction, public
 from llmroute.types import HTTPRequest
 from llmroute.urls import is_base_url
 
@@ -32,6 +35,10 @@ _CONNECT_S: Final = 5.0
 _REQUEST_S: Final = 30.0
 _OK: Final = range(200, 300)
 _MOST_SAID: Final = 200
+HEADERS_VARIABLE: Final = "OTEL_EXPORTER_OTLP_HEADERS"
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Of the request itself.
+_OWN_HEADERS: Final = ("connection", "content-length", "content-type", "host", "transfer-encoding")
 
 
 class Exported(NamedTuple):
@@ -46,8 +53,11 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
 
     A pending attempt is sent once it is settled; those after it are then sent again, with the same ids.
 
+    The headers of OTEL_EXPORTER_OTLP_HEADERS are sent with each request.
+
     Raises:
         RequestError: the URL or a time is not valid.
+        ConfigError: the headers are not valid, or may not be sent to this URL.
         AttemptError: the collector does not answer, or rejects a request; the next export continues there.
         LedgerError: the ledger cannot be read.
         OutputError: the position cannot be written.
@@ -55,13 +65,14 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     if not is_base_url(url):
         raise RequestError(f"{public(url)!r} is not a URL like http://127.0.0.1:4318", option="to")
     url = url.rstrip("/")
+    headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     positions = _Positions(core.config, url, selection or Selection())
     after, is_complete, count, complaint = positions.read(), True, 0, None
     while rows := _read(core.config, after, selection):
         settled = [row for row in rows if row["status"] != "pending"]
         if settled:
-            said = [_post(core, f"{url}/v1/traces", otlp.traces(settled))]
-            said.append(_post(core, f"{url}/v1/metrics", otlp.metrics(settled)))
+            said = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
+            said.append(_post(core, f"{url}/v1/metrics", headers, otlp.metrics(settled)))
             complaint = next(filter(None, said), complaint)
         count += len(settled)
         after = rows[-1]["id"]
@@ -80,10 +91,33 @@ def _read(config: Config, after: int, selection: Selection | None) -> list[dict[
         return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, wanted)
 
 
-def _post(core: ServiceCore, url: str, body: bytes) -> str | None:
+def exporter_headers(text: str, url: str) -> dict[str, str]:
+    """Return headers from `name=value,name=value`, where values are percent-encoded.
+
+    Raises:
+        ConfigError: a pair is not one, or the headers would go to another machine over plain http.
+    """
+    from urllib.parse import unquote
+
+    found: dict[str, str] = {}
+    for number, pair in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        name, sign, value = (part.strip() for part in pair.partition("="))
+        value = unquote(value)
+        if not (sign and _HEADER_NAME.fullmatch(name) and is_header(value)) or name.lower() in _OWN_HEADERS:
+            # The pair may hold a token.
+            raise ConfigError(f"{HEADERS_VARIABLE}: pair {number} is not a header", hint="name=value,name=value")
+        found[name.lower()] = value
+    if found and plain_http_problem("", url):
+        raise ConfigError(
+            f"{HEADERS_VARIABLE}: headers are sent over plain http to this machine only", hint="use https"
+        )
+    return found
+
+
+def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> str | None:
     """Send an export request; return what the collector says of a part that it did not take."""
     until = time.monotonic() + _REQUEST_S
-    request = HTTPRequest("POST", url, {"content-type": "application/json"}, body)
+    request = HTTPRequest("POST", url, {**headers, "content-type": "application/json"}, body)
     with core.resources.asking_sender().open(
         request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S
     ) as exchange:
@@ -95,7 +129,7 @@ def _post(core: ServiceCore, url: str, body: bytes) -> str | None:
     try:
         told = json.loads(answer or b"{}").get("partialSuccess") or {}
         rejected = next((told[name] for name in told if name.startswith("rejected")), 0)
-        said = one_line(str(told.get("errorMessage", "")))[:_MOST_SAID]
+        said = Redaction.of(headers.values(), ()).line(str(told.get("errorMessage", "")), _MOST_SAID)
     except (ValueError, AttributeError):
         # The body of a success need not be JSON.
         return None
