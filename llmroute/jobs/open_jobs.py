@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.errors import AttemptError
 from llmroute.jobs.collecting.collection import Collection
+from llmroute.jobs.vendor import NOT_FOUND
 from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
+
+T = TypeVar("T")
 
 
 class OpenJobs:
@@ -69,18 +72,10 @@ class OpenJobs:
         tools.delete_input(job.id)
         if not self._keep:
             try:
-                if status is None and job.vendor_id is not None:
-                    status = await vendor.status(job.vendor_id)
+                await _delete(vendor, job, status)
             except AttemptError as error:
                 self.note(job.id, f"files at {job.provider} could not be deleted: {error.message}")
                 return
-            if status is not None:
-                requests = vendor.api.render_deletions(status)
-            else:
-                requests = () if job.file_id is None else (vendor.api.render_file_deletion(job.file_id),)
-            for request in requests:
-                with suppress(AttemptError):
-                    await vendor.call(request)
         await tools.run(tools.journal.save, job._replace(cleaned_ms=now_ms()))
 
     def note(self, about: str, text: str) -> None:
@@ -89,3 +84,29 @@ class OpenJobs:
         if key not in self._noted:
             self._noted.add(key)
             self._tools.note(text)
+
+
+async def _delete(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
+    """Delete what a job left at its provider.
+
+    Raises:
+        AttemptError: something could not be deleted; what is not there does not count.
+    """
+    if status is None and job.vendor_id is not None:
+        status = await _if_found(vendor.status(job.vendor_id))
+    if status is not None:
+        requests = vendor.api.render_deletions(status)
+    else:
+        requests = () if job.file_id is None else (vendor.api.render_file_deletion(job.file_id),)
+    for request in requests:
+        await _if_found(vendor.call(request))
+
+
+async def _if_found(call: Awaitable[T]) -> T | None:
+    """Return what a call returns, None where the provider knows no such thing."""
+    try:
+        return await call
+    except AttemptError as error:
+        if error.http_status != NOT_FOUND:
+            raise
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError
+from llmroute.jobs.vendor import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 FIRST_S = 10.0
 MOST_S = 60.0
 _GROWTH = 1.3
-NOT_FOUND = 404
 
 
 class Interval:
@@ -25,6 +25,7 @@ class Interval:
 
     def __init__(self, fixed_s: float | None) -> None:
         self._fixed_s = fixed_s
+        self.first_s = fixed_s or FIRST_S
         self._next_s = FIRST_S
 
     def next_s(self, asked_s: float | None = None) -> float:
@@ -56,6 +57,8 @@ async def poll(tools: JobTools, jobs: Iterable[Job]) -> Polled:
         providers.setdefault(job.provider, []).append(job)
     for name, own in providers.items():
         vendor = tools.vendor(name)
+        if vendor.rests:
+            continue
         try:
             if len(own) > 1:
                 await _poll_list(vendor, own, polled)

@@ -63,6 +63,11 @@ class JobTools:
             self._vendors[name] = Vendor(name, self.endpoints, self.resources.async_sender, self.trace)
         return self._vendors[name]
 
+    def queued_tokens(self, provider: str, model: str) -> int | None:
+        """Return the most tokens of prompts that may wait for a model, None if that is not known."""
+        own = self.factory.plans.registry.get_model_config(provider, model).batch_queue_tokens
+        return own or self.vendor(provider).api.limits.queued_tokens
+
     @property
     def folder(self) -> Path:
         """The folder of the lines to upload, beside the ledger."""

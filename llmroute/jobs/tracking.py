@@ -63,6 +63,8 @@ class Tracking:
             if job.cancel_ms is not None or job.ended or now_ms() < job.deadline_ms:
                 continue
             vendor = self._tools.vendor(job.provider)
+            if vendor.rests:
+                continue
             try:
                 await vendor.call(vendor.api.render_cancel(job.vendor_id or ""))
             except AttemptError as error:
@@ -84,7 +86,7 @@ class Tracking:
         if status.state == "failed" and any(fault.code == TOKEN_LIMIT for fault in status.faults):
             self._jobs.note(job.id, f"{job.provider} has no room for the batch yet: {status.faults[0].message}")
             again = job.moved("submitting")._replace(vendor_id=None, create_begun_ms=None, submitted_ms=None)
-            self._submitter.later(await self._jobs.save(again))
+            await self._submitter.wait_for_room(await self._jobs.save(again))
             return
         if job.phase != status.state and not job.ended:
             fault = status.faults[0].message if status.faults else None

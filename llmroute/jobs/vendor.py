@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadOutputError
+from llmroute.errors import AttemptError, BadOutputError, RateLimitError
 from llmroute.execution.answer_check import hide_secrets
 from llmroute.jobs.private_file import new_file
 from llmroute.providers.batch_jobs.job import connect
@@ -25,6 +26,7 @@ ANSWER_S = 600.0
 """How long a response may take to begin, an upload included."""
 STALL_S = 60.0
 MOST_PAGES = 100
+NOT_FOUND = 404
 TOO_MANY = 429
 
 
@@ -41,6 +43,7 @@ class Vendor:
         self._sender = sender
         self._trace = trace
         self.poll_after_s: float | None = None
+        self._rests_until_s = 0.0
 
     async def call(self, request: HTTPRequest) -> bytes:
         """Send a request and return the body of its response.
@@ -82,7 +85,14 @@ class Vendor:
             await exchange.close()
         hide_secrets(error, self._redaction)
         error.provider = self.name
+        if isinstance(error, RateLimitError):
+            self._rests_until_s = asyncio.get_running_loop().time() + (error.retry_after_s or 0.0)
         raise error
+
+    @property
+    def rests(self) -> bool:
+        """Whether the provider has asked for no requests for now."""
+        return asyncio.get_running_loop().time() < self._rests_until_s
 
     @staticmethod
     async def _body(exchange: AsyncExchange) -> bytes:

@@ -136,6 +136,16 @@ class JobSums(NamedTuple):
     reserved_picousd: int
 
 
+class QueuedJob(NamedTuple):
+    """What a job has in the queue of its provider; `tokens` are the expected ones of its prompts."""
+
+    provider: str
+    model: str
+    vendor_id: str | None
+    lines: int
+    tokens: int
+
+
 class JobJournal(Protocol):
     """The journal of an open ledger.  Every method raises LedgerError where the ledger cannot be read or written.
 
@@ -180,6 +190,15 @@ class JobJournal(Protocol):
 
     def sums(self, job: str) -> JobSums:
         """Return the sums of a job."""
+
+    def queued(self, job: str) -> QueuedJob:
+        """Return what a job has, or will have, in the queue of its provider."""
+
+    def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
+        """Return what the jobs of all runs have in the queue of a provider, without the job `besides`.
+
+        A job that may have been created counts.
+        """
 
 
 def custom_id(job: str, n: int) -> str:

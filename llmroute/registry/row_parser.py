@@ -38,6 +38,7 @@ def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
         size=row.get("size", "medium"),
         follows=row.get("follows"),
         as_of=row.get("as_of"),
+        batch_queue_tokens=row.get("batch_queue_tokens"),
         facts=dict(row),
     )
 

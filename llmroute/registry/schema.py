@@ -104,6 +104,7 @@ class UserRow(_Model, _TieredPrices):
     """A table `[models."provider/id"]` of config.toml; prices are in USD per million tokens."""
 
     batch: _TieredPrices | None = None
+    batch_queue_tokens: Tokens | None = None
 
 
 class _Arena(_Table):

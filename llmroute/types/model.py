@@ -70,6 +70,7 @@ class ModelConfig:
 
     `id` is the model's name in llmroute, `api_name` its name in requests.
     `own_window` is the context window, in tokens, that the model's settings on a local server ask for.
+    `batch_queue_tokens` is the most tokens of prompts that may wait at the batch API, by the account of the user.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
     `size` is relative to the provider's other models; `follows` is the `provider/id` of its predecessor.
     `prices` is in order of `valid_from`, oldest first.  `known` is False for a model that is not in the catalogue.
@@ -93,6 +94,7 @@ class ModelConfig:
     as_of: str | None = None
     known: bool = True
     own_window: int | None = None
+    batch_queue_tokens: int | None = None
     facts: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
     """The complete catalogue row, for display: sources, notes, the Arena row."""
 

@@ -70,11 +70,15 @@ class BatchVendor:
         polls_to_end: how often a job is seen running before it ends.
         runs_at_most: how many lines of a job run before it expires, None for all.
         lose: operations (upload, create, cancel) whose next response is lost, after they were performed.
-        reject: statuses with which the next creations are rejected.
+        reject: statuses with which the next creations are rejected; with 429 for `retry_after_s`, if that is set.
+        undeletable: how many of the next deletions fail.
         full: how many of the next jobs fail for the limit on enqueued tokens.
+        queue_lines: with how many lines that run at once another job fails likewise, None for any number.
         cuts: how many of the next downloads are cut off.
         noise: whether results hold unknown, repeated and unreadable records.
         stalls: whether jobs run until they are cancelled.
+        most_running: the most jobs, and the most lines in them, that ran at once.
+        times_s: when each request came.
         formats: the native form of the schema of each prompt that was run.
 
     A prompt "say TEXT" is answered with TEXT; an ordinary call that shows this answer again is answered with MENDED.
@@ -84,7 +88,10 @@ class BatchVendor:
     runs_at_most: int | None = None
     lose: list[str] = field(default_factory=list)
     reject: list[int] = field(default_factory=list)
+    retry_after_s: int | None = None
+    undeletable: int = 0
     full: int = 0
+    queue_lines: int | None = None
     cuts: int = 0
     noise: bool = False
     stalls: bool = False
@@ -96,6 +103,8 @@ class BatchVendor:
     uploads: int = 0
     ordinary: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    most_running: tuple[int, int] = (0, 0)
+    times_s: list[float] = field(default_factory=list)
 
     def answer(self, received: Received) -> Script:
         """Serve one request."""
@@ -103,6 +112,7 @@ class BatchVendor:
         _, kind, path = url.split("/", 2)
         path = "/" + path.partition("/")[2].partition("?")[0]
         self.requests.append(f"{kind} {method} {path}")
+        self.times_s.append(time.monotonic())
         operation, status, body = self._serve(kind, method, path, received)
         if operation in self.lose:
             self.lose.remove(operation)
@@ -110,9 +120,13 @@ class BatchVendor:
         if operation == "results" and self.cuts:
             self.cuts -= 1
             return [reply(status, body)[: -len(body) // 2], Reset()]
-        return [reply(status, body)]
+        wait = {"retry-after": str(self.retry_after_s)} if status == 429 and self.retry_after_s is not None else {}
+        return [reply(status, body, headers=wait)]
 
     def _serve(self, kind: str, method: str, path: str, received: Received) -> tuple[str, int, bytes]:
+        if method == "DELETE" and self.undeletable:
+            self.undeletable -= 1
+            return "delete", 500, b'{"error": {"message": "not now", "type": null}}'
         if path in ("/chat/completions", "/messages"):
             return "call", 200, self._call(kind, received.body)
         if "/files" in path:
@@ -174,10 +188,13 @@ class BatchVendor:
             job.file_id = body["input_files"][0] if kind == "mistral" else body["input_file_id"]
             job.label = (body.get("metadata") or {}).get("llmroute_job")
             job.lines = [json.loads(line) for line in self.files[job.file_id][1].split(b"\n") if line]
-        if self.full:
-            self.full -= 1
-            job.state, job.fault = "failed", "token_limit_exceeded"
         self.jobs[job.id] = job
+        running = [len(each.lines) for each in self.jobs.values() if each.kind == kind and each.state == "running"]
+        if self.full or (self.queue_lines is not None and sum(running) > self.queue_lines):
+            self.full = max(self.full - 1, 0)
+            job.state, job.fault = "failed", "token_limit_exceeded"
+            running.pop()
+        self.most_running = max(self.most_running, (len(running), sum(running)))
         shown = self._shown(job)
         return "create", 200, json.dumps({"job": shown, "warning": ""} if kind == "together" else shown).encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
@@ -44,6 +45,7 @@ class _OpenJob:
         self.schemas = schemas
         self.next_n = 0
         self.size = 0
+        self.tokens = 0
         self.drafts: list[Draft] = []
 
 
@@ -70,9 +72,12 @@ class Intake:
         key = model.provider, model.id
         limits = self._tools.vendor(model.provider).api.limits
         line_bytes = len(made.body) + _FIELD_BYTES
+        line_tokens = made.request.size.for_model(model).expected_input
         taking = self._open.get(key)
         if taking is not None and (
-            taking.next_n + len(taking.drafts) >= limits.lines or taking.size + line_bytes > limits.input_bytes
+            taking.next_n + len(taking.drafts) >= limits.lines
+            or taking.size + line_bytes > limits.input_bytes
+            or taking.tokens + line_tokens > (self._tools.queued_tokens(*key) or inf)
         ):
             await self._seal(key)
             taking = None
@@ -80,6 +85,7 @@ class Intake:
             taking = self._open[key] = await self._begin(made)
         taking.drafts.append(made)
         taking.size += line_bytes
+        taking.tokens += line_tokens
         if len(taking.drafts) >= GROUP:
             await self._reserve(taking)
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RateLimitError, TransientError
+from llmroute.jobs.submitting.queue import Queues
 from llmroute.jobs.submitting.submission import Submission
 from llmroute.jobs.vendor import is_certain
 from llmroute.request.ids import now_ms
@@ -28,6 +29,7 @@ class Submitter:
         self._jobs = jobs
         self._interval = interval
         self._submission = Submission(tools)
+        self._queues = Queues(tools)
         # When each job that the provider rejected for now is submitted again, on the clock of the loop.
         self._due_s: dict[str, float] = {}
 
@@ -36,6 +38,8 @@ class Submitter:
         now_s = asyncio.get_running_loop().time()
         for job in [*self._jobs.by_id.values()]:
             if job.vendor_id is not None or self._due_s.get(job.id, 0.0) > now_s:
+                continue
+            if self._tools.vendor(job.provider).rests:
                 continue
             # One that may have been created is looked for first.
             if now_ms() >= job.deadline_ms and job.create_begun_ms is None:
@@ -49,7 +53,20 @@ class Submitter:
         pause_s = max(self._interval.next_s(), asked_s or 0.0)
         self._due_s[job.id] = asyncio.get_running_loop().time() + pause_s
 
+    async def wait_for_room(self, job: Job) -> None:
+        """Submit a job again that the provider had no room for.
+
+        Raises:
+            LedgerError: the journal cannot be read.
+        """
+        await self._queues.rejected(job)
+        self.later(job)
+
     async def _submit(self, job: Job) -> None:
+        if job.create_begun_ms is None and not await self._queues.has_room(job):
+            self._jobs.note(job.id, f"a batch of {job.lines:,} lines waits for room in the queue of {job.provider}")
+            self._due_s[job.id] = asyncio.get_running_loop().time() + self._interval.first_s
+            return
         try:
             while job.vendor_id is None:
                 before, job = job, await self._submission.step(job)
@@ -69,6 +86,8 @@ class Submitter:
         for_now = not is_certain(error) or not error.sent or isinstance(error, RateLimitError | TransientError)
         if for_now or error.code == TOKEN_LIMIT:
             self._jobs.note(job.id, f"{job.provider} does not take the batch yet: {error.message}")
+            if error.code == TOKEN_LIMIT:
+                await self._queues.rejected(job)
             self.later(job, error.retry_after_s)
         else:
             await self._jobs.fail(job._replace(fault=error.message), error)

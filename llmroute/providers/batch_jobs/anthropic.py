@@ -44,7 +44,8 @@ _UNRUN = frozenset(("canceled", "expired"))
 class AnthropicBatches:
     """The batch API at one endpoint."""
 
-    limits = JobLimits(100_000, 256_000_000)
+    # The queue of the lowest usage tier.
+    limits = JobLimits(100_000, 256_000_000, queued_lines=100_000)
     labels = False
 
     def __init__(self, provider: Anthropic) -> None:

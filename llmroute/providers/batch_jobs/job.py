@@ -29,10 +29,15 @@ BATCH_PROVIDERS = frozenset(_MODULES)
 
 
 class JobLimits(NamedTuple):
-    """The most lines and bytes of one job."""
+    """The most lines and bytes of one job, and what may wait at once; None is "not published".
+
+    `queued_lines` are those of all jobs, `queued_tokens` those of the prompts of one model.
+    """
 
     lines: int
     input_bytes: int
+    queued_lines: int | None = None
+    queued_tokens: int | None = None
 
 
 class JobFault(NamedTuple):

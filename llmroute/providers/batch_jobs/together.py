@@ -24,7 +24,7 @@ _STATES: dict[str, JobState] = {
 class TogetherBatches(FileJobs):
     """The batch API at one endpoint."""
 
-    limits = JobLimits(50_000, 100_000_000)
+    limits = JobLimits(50_000, 100_000_000, queued_tokens=30_000_000_000)
 
     def __init__(self, provider: ChatCompletions) -> None:
         super().__init__(provider, "/batches", _status)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.jobs import Job, JobLine, JobSums, PlacedLine, custom_id
+from llmroute.ledger.jobs import Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
 from llmroute.ledger.sqlite.writes import SETTLE, write
 
 if TYPE_CHECKING:
@@ -47,6 +47,15 @@ _MONEY = """
 SELECT ifnull(sum(iif(status = 'pending', 0, cost_picousd)), 0),
     ifnull(sum(iif(status = 'pending', reserved_picousd, 0)), 0)
 FROM attempts WHERE request_id >= ? || '-' AND request_id < ? || '.'
+"""
+_QUEUED = """
+SELECT provider, model, vendor_id, lines,
+    (SELECT ifnull(sum(expected_input), 0) FROM job_lines WHERE job = jobs.id)
+FROM jobs
+"""
+_ENQUEUED = f"""{_QUEUED}
+WHERE provider = ? AND jobs.id <> ?
+    AND (phase IN ('queued', 'running') OR phase = 'submitting' AND create_begun_ms IS NOT NULL)
 """
 
 
@@ -154,6 +163,16 @@ class SQLiteJobs:
         with self._connection.reading() as db:
             counts = db.execute(_SUMS, (job,)).fetchone()
             return JobSums(*counts, *db.execute(_MONEY, (job, job)).fetchone())
+
+    def queued(self, job: str) -> QueuedJob:
+        """Return what a job has, or will have, in the queue of its provider."""
+        with self._connection.reading() as db:
+            return QueuedJob(*db.execute(f"{_QUEUED} WHERE jobs.id = ?", (job,)).fetchone())
+
+    def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
+        """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
+        with self._connection.reading() as db:
+            return [QueuedJob(*row) for row in db.execute(_ENQUEUED, (provider, besides))]
 
 
 def _end_lines(db: sqlite3.Connection, job: str, statement: str, **values: object) -> int:
