@@ -135,6 +135,7 @@ def set_shared_cap(location: LedgerLocation, workspace: str, period: str, cap_pi
     from llmroute.ledger.postgres.store import PostgresLedger
 
     with closing(PostgresLedger(location.server, location.path)) as ledger:
+        ledger.recall(bucket=0, now_ms=0)
         set_cap(ledger.connection, workspace, period, cap_picousd, zone)
         ledger.recall(bucket=0, now_ms=0)
 

@@ -33,14 +33,27 @@ class Pending(NamedTuple):
     retry: bool = False
 
 
+class BudgetWatch(NamedTuple):
+    """Caps of which a write puts those into `near` of which the share `warn_at` is spent then.
+
+    Each is put there once in its window, whichever process writes.
+    """
+
+    caps: Sequence[Cap]
+    warn_at: float
+    near: list[BudgetStatus]
+
+
 class Settled(NamedTuple):
     """The end of an attempt and its observation, or, after that, the verdict of the caller's check.
 
-    A row that is settled already does not change, except from ok to rejected.
+    A row that is settled already does not change, except from ok to rejected.  Caps that the row counts against may
+    be watched.
     """
 
     row: AttemptRow
     observation: Observation | CheckResult | None = None
+    watch: BudgetWatch | None = None
 
 
 class OutdatedCapsError(LedgerError):
@@ -180,9 +193,6 @@ class LedgerPort(Protocol):
 
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
         """Whether a provider has a retry token left."""
-
-    def claim_budget_warnings(self, caps: Sequence[Cap], warn_at: float, patience: LockTimeout) -> list[BudgetStatus]:
-        """Return the caps of which the share `warn_at` is spent, each once in its window, whichever process asks."""
 
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""

@@ -1,4 +1,4 @@
-"""The stores that the behaviour tests run against: a SQLite file and a real PostgreSQL server."""
+"""What the behaviour tests run against: a SQLite file, and a PostgreSQL server with and without pgbouncer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import ServerAddress
+from tests.support.pgbouncer import Pgbouncer, program
 from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
@@ -32,12 +33,27 @@ def address(postgres: PostgresServer) -> ServerAddress:
     return ServerAddress(postgres.database())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresServer) -> Iterator[Pgbouncer]:
+    if program() is None:
+        pytest.skip("pgbouncer is not installed")
+    with Pgbouncer(postgres) as pooling:
+        yield pooling
+
+
+@pytest.fixture
+def pooled(pgbouncer: Pgbouncer, address: ServerAddress) -> ServerAddress:
+    """The same database through pgbouncer."""
+    return ServerAddress(pgbouncer.url(address.url))
+
+
+@pytest.fixture(params=["sqlite", "postgres", "pgbouncer"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """Return what opens one ledger again and again."""
     if request.param == "sqlite":
         return partial(Ledger, tmp_path / "ledger.db")
-    return partial(PostgresLedger, request.getfixturevalue("address"), tmp_path / "server")
+    server = "pooled" if request.param == "pgbouncer" else "address"
+    return partial(PostgresLedger, request.getfixturevalue(server), tmp_path / "server")
 
 
 @pytest.fixture

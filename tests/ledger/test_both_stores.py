@@ -18,24 +18,24 @@ from llmroute.errors import (
 )
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
-from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import AttemptFilter, Pending, Settled, Span
+from llmroute.ledger.port import AttemptFilter, BudgetWatch, Pending, Settled, Span
 from llmroute.ledger.reports import grouped
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
-from tests.ledger.stores import address, ledger, opened, postgres
+from tests.ledger.stores import address, ledger, opened, pgbouncer, pooled, postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.budgets import BudgetStatus, Cap
     from llmroute.ledger.reports import Line
     from tests.ledger.stores import Opened, Store
 
-__all__ = ["address", "ledger", "opened", "postgres"]
+__all__ = ["address", "ledger", "opened", "pgbouncer", "pooled", "postgres"]
 
 TRIP = next(rule.trip for kind, rule in RULES.items() if kind.__name__ == "UnreachableError")
 
@@ -115,14 +115,20 @@ def test_what_was_spent_before_a_cap_was_set_counts(ledger: Store) -> None:
 
 def test_a_nearly_spent_cap_is_claimed_once_in_its_window(opened: Opened) -> None:
     limits = [cap(100), cap(1000, workspace="team")]
+
+    def near(store: Store, made: AttemptRow, cost: int) -> list[BudgetStatus]:
+        watch = BudgetWatch(limits, 0.8, [])
+        broken = settled(row("broken", task="\ud800"), 1)
+        store.write([Settled(broken), Settled(settled(made, cost), watch=watch)])
+        return watch.near
+
     with opened() as ledger, opened() as other:
         made = row("one", workspace="team")
         assert begin(ledger, Pending(made, limits, fixed(90))) == [None]
-        assert ledger.claim_budget_warnings(limits, 0.8, LockTimeout(1)) == []
-        ledger.write([Settled(settled(made, 85))])
-        [status] = ledger.claim_budget_warnings(limits, 0.8, LockTimeout(1))
+        assert near(ledger, row("free"), 0) == []
+        [status] = near(ledger, made, 85)
         assert (status.cap, status.spent_picousd) == (limits[0], 85)
-        assert other.claim_budget_warnings(limits, 0.8, LockTimeout(1)) == []
+        assert near(other, row("later"), 1) == []
 
 
 def test_a_call_counts_in_the_window_in_which_it_began(ledger: Store) -> None:

@@ -50,14 +50,20 @@ def binaries() -> Path:
     return copy / home.name / "pginstall18" / "bin"
 
 
-def _as_user() -> dict[str, Any]:
-    """PostgreSQL does not run as root."""
+def system_binaries() -> Path | None:
+    """Return the folder of the oldest server that the system has, as Debian installs it; its build has TLS."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[0].parent if found else None
+
+
+def as_user() -> dict[str, Any]:
+    """Return how a program is started that refuses to run as root."""
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
 
 
 def _is_executable(program: Path) -> bool:
     try:
-        ended = subprocess.run([program, "--version"], cwd="/", capture_output=True, check=False, **_as_user())
+        ended = subprocess.run([program, "--version"], cwd="/", capture_output=True, check=False, **as_user())
     except PermissionError:
         return False
     return ended.returncode == 0
@@ -66,7 +72,8 @@ def _is_executable(program: Path) -> bool:
 class PostgresServer:
     """A server with a data directory and a port of its own, reached by TCP as the user `postgres`."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, programs: Path | None = None, **settings: str) -> None:
+        self._programs = programs or binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="llmroute-pg-"))
         self._data = self.folder / "data"
         self._settings = {**SETTINGS, **settings}
@@ -85,12 +92,12 @@ class PostgresServer:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binaries() / "postgres", "-D", self._data, *options],
+                [self._programs / "postgres", "-D", self._data, *options],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **_as_user(),
+                **as_user(),
             )
         until_s = time.monotonic() + 30
         while not self._accepts():
@@ -123,6 +130,13 @@ class PostgresServer:
             cursor = db.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def require_password(self, role: str, password: str) -> None:
+        """Create a role that must give its password; the others need none."""
+        rules = f"host all {role} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\nlocal all all trust\n"
+        (self._data / "pg_hba.conf").write_text(rules)
+        self.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
+        self.execute("SELECT pg_reload_conf()")
+
     def log(self) -> str:
         """Return what the server has logged."""
         return (self.folder / "log").read_text(errors="replace")
@@ -140,8 +154,8 @@ class PostgresServer:
         self.close()
 
     def _run(self, program: str, *arguments: object) -> None:
-        command = [str(binaries() / program), *map(str, arguments)]
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **_as_user())
+        command = [str(self._programs / program), *map(str, arguments)]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **as_user())
 
     def _accepts(self) -> bool:
         import psycopg

@@ -10,43 +10,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmroute.config import Limit
-    from llmroute.execution.accounting.ledger_access import LedgerAccess
     from llmroute.ledger.attempt_row import AttemptRow
-
-# How long a warning may wait for locks, also in the thread of an event loop; a later settlement claims it else.
-_WAIT_S = 0.05
+    from llmroute.ledger.port import BudgetWatch
 
 
 class BudgetWarnings:
     """Warns after a settlement of the caps of which at least the share `warn_at` is spent."""
 
     def __init__(
-        self,
-        access: LedgerAccess,
-        limits: Callable[[], Sequence[Limit] | None],
-        warn_at: float,
-        warn: Callable[[str], None],
+        self, limits: Callable[[], Sequence[Limit] | None], warn_at: float, warn: Callable[[str], None]
     ) -> None:
-        self._access = access
         self._limits = limits
         self._warn_at = warn_at
         self._warn = warn
 
-    def after(self, rows: Sequence[AttemptRow]) -> None:
-        """Warn of the caps that rows just settled count against, unless any process warned in this window."""
+    def watch(self, rows: Sequence[AttemptRow]) -> BudgetWatch | None:
+        """Return the caps that settled rows count against, for the ledger to watch; None where there are none."""
         workspaces = {"", *(row.workspace or "" for row in rows)}
         limits = [limit for limit in self._limits() or () if limit.workspace in workspaces]
         if not rows or not limits:
-            return
+            return None
         from llmroute.execution.accounting.caps import current_caps
-        from llmroute.ledger.budgets import near_cap_warning
-        from llmroute.ledger.lock_timeout import LockTimeout
+        from llmroute.ledger.port import BudgetWatch
 
-        caps = current_caps(limits, max(row.started_ms for row in rows))
-        patience = LockTimeout(_WAIT_S)
         try:
-            claimed = self._access.ledger(patience).claim_budget_warnings(caps, self._warn_at, patience)
+            return BudgetWatch(current_caps(limits, max(row.started_ms for row in rows)), self._warn_at, [])
         except LedgerError:
-            return
-        for status in claimed:
+            # The beginning of an attempt reports it.
+            return None
+
+    def warn_of(self, watch: BudgetWatch) -> None:
+        """Warn of the caps that are nearly spent, unless any process warned in this window."""
+        from llmroute.ledger.budgets import near_cap_warning
+
+        for status in watch.near:
             self._warn(near_cap_warning(status))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
+    from llmroute.ledger.port import BudgetWatch, LedgerEntry, LedgerPort, Refusal
     from llmroute.ledger.stats import StatsSnapshot
     from llmroute.ledger_location import LedgerLocation
 
@@ -59,7 +59,7 @@ class LedgerWriter:
     ) -> None:
         self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
         self._limits = tuple(limits)
-        self._budget_warnings = BudgetWarnings(self.access, self._all_limits, warn_at, warn)
+        self._budget_warnings = BudgetWarnings(self._all_limits, warn_at, warn)
         self._spool = SpoolWriter(self.access.path, warn)
 
     def begin(self, beginning: Begin) -> int | None:
@@ -113,6 +113,7 @@ class LedgerWriter:
             for draft in drafts
             if not isinstance(draft.entry, BudgetExceededError) and not self._spool.holds_beginning_of(draft.operation)
         ]
+        watch = self._watched(entries)
         try:
             outcomes = write(entries) if entries else []
         except LedgerError as error:
@@ -125,8 +126,20 @@ class LedgerWriter:
             return self._write(operations, write, drafts_left - 1) if outdated else None
         written = iter(outcomes)
         results = [self._outcome(draft, written) for draft in drafts]
-        self._budget_warnings.after([operation.row for operation in operations if isinstance(operation, Settle)])
+        if watch is not None:
+            self._budget_warnings.warn_of(watch)
         return results
+
+    def _watched(self, entries: list[LedgerEntry]) -> BudgetWatch | None:
+        """Have the last of the attempts that end watch the caps of all of them."""
+        from llmroute.ledger.port import Settled
+
+        ends = {place: entry for place, entry in enumerate(entries) if isinstance(entry, Settled)}
+        watch = self._budget_warnings.watch([entry.row for entry in ends.values()])
+        if watch is not None:
+            last = max(ends)
+            entries[last] = ends[last]._replace(watch=watch)
+        return watch
 
     def _outcome(self, draft: _PendingWrite, written: Iterator[LedgerError | Refusal | None]) -> LedgerOutcome:
         """Return the outcome of an operation; takes one from `written` where the ledger was asked."""

@@ -12,8 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
-from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error
-from llmroute.ledger.postgres.schema.migrations import migrate
+from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, require_client
+from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,9 @@ class ServerConnection:
             LedgerError: as `run`.
         """
         with self._lock:
-            self.run(lambda db: db.execute(f"SELECT 1 FROM {self.schema}.version".encode()))  # noqa: S608 (own name)
+            sql = f"SELECT oldest_client FROM {self.schema}.version".encode()  # noqa: S608 (own name)
+            row = self.run(lambda db: db.execute(sql).fetchone())
+            require_client(row[0] if row else CLIENT_VERSION, CLIENT_VERSION, self.address)
             assert self._db is not None
             try:
                 with self._db.transaction():
@@ -134,7 +136,7 @@ class ServerConnection:
 
     def _migrate(self) -> None:
         try:
-            migrate(self._connection(), self.address.schema)
+            oldest_client = migrate(self._connection(), self.address.schema)
         except psycopg.errors.InsufficientPrivilege as error:
             failure = ledger_error(error, self.address)
             failure.hint = (
@@ -143,6 +145,7 @@ class ServerConnection:
             raise failure from error
         except psycopg.Error as error:
             raise ledger_error(error, self.address) from error
+        require_client(oldest_client, CLIENT_VERSION, self.address)
 
     def _connection(self) -> Connection:
         if self._db is None:

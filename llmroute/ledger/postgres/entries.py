@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.port import LedgerEntry, Refusal
+    from llmroute.ledger.port import LedgerEntry, Refusal, Settled
     from llmroute.ledger.statistics.breakers import CircuitKey
 
 END_OF_TOTAL_MS = 2**62
@@ -67,12 +67,17 @@ def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, 
     }
 
 
-def settle_json(row: AttemptRow, observation: Observation | CheckResult | None) -> dict[str, Any]:
-    """Return the end of an attempt and its observation."""
+def settle_json(entry: Settled) -> dict[str, Any]:
+    """Return the end of an attempt, its observation and the caps that are watched."""
+    observation, watch = entry.observation, entry.watch
     lesson: dict[str, Any] | None = None if observation is None else observation._asdict()
     if isinstance(observation, CheckResult):
         lesson = {"kind": "check", **observation._asdict()}
-    return {"begins": False, "row": row_json(row), "lesson": lesson}
+    watched = watch and {
+        "warn_at": watch.warn_at,
+        "caps": [cap_json(cap, number) for number, cap in enumerate(watch.caps)],
+    }
+    return {"begins": False, "row": row_json(entry.row), "lesson": lesson, "watch": watched}
 
 
 def observation_of(lesson: dict[str, Any]) -> Observation:
@@ -89,8 +94,14 @@ def windows_of(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
 
 
 def outcome_of(entry: LedgerEntry, told: dict[str, Any]) -> Refusal | Outdated | None:
-    """Return the refusal of an entry, None if it is written; sets the reservation of an attempt that is admitted."""
+    """Return the refusal of an entry, None if it is written.
+
+    Sets the reservation of an attempt that is admitted, and the caps that are nearly spent after one that has ended.
+    """
     if not isinstance(entry, Pending):
+        if entry.watch is not None:
+            caps, near = entry.watch.caps, entry.watch.near
+            near[:] = [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in told["near"] or ()]
         return None
     if over := told.get("over"):
         number, spent, reserved = over

@@ -46,8 +46,22 @@ def is_away(error: BaseException | None) -> bool:
     return not _code(error) or _code(error).startswith(_AWAY)
 
 
+def require_client(oldest: int, version: int, address: ServerAddress) -> None:
+    """Refuse a schema that is for newer clients only.
+
+    Raises:
+        LedgerError: this client is older than the oldest one.
+    """
+    if version < oldest:
+        raise LedgerError(
+            f"the ledger {address.name} is for clients of version {oldest} or newer,"
+            f" and this llmroute is of version {version}",
+            hint="update llmroute",
+        )
+
+
 def ledger_error(error: Exception, address: ServerAddress) -> LedgerError:
-    """Return the error of a ledger; its message has the server's words, and neither user nor password."""
+    """Return the error of a ledger; its message has the server's words, and no password."""
     if isinstance(error, UnicodeEncodeError | OverflowError) or is_of_one_row(error):
         found = LedgerError(f"the ledger {address.name} cannot hold this call: {_words(error)}")
     elif is_missing(error):
@@ -65,8 +79,9 @@ def _code(error: BaseException | None) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return the first line of what the server said; of several hosts, the last line."""
+    """Return what the server said, without its advice; of several hosts, the last one."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # libpq indents its advice.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
     return lines[-1] if lines else type(error).__name__

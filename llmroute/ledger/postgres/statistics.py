@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.errors import LedgerError
 from llmroute.ledger.postgres.entries import as_json, observation_of
+from llmroute.ledger.postgres.errors import require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.postgres.shared_caps import of_json
 from llmroute.ledger.statistics.breakers import CircuitKey
@@ -53,12 +53,7 @@ def recall(connection: ServerConnection) -> Recollection:
     asked_ms = _local_ms()
     told = connection.call("recall_1")
     offset_ms = told["now_ms"] - (asked_ms + _local_ms()) // 2
-    if told["oldest_client"] > CLIENT_VERSION:
-        raise LedgerError(
-            f"the ledger {connection.address.name} is for clients of version {told['oldest_client']} or newer,"
-            f" and this llmroute is of version {CLIENT_VERSION}",
-            hint="update llmroute",
-        )
+    require_client(told["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(told["state"])
     for _, lesson in told["lessons"]:
         _fold(memory, lesson)

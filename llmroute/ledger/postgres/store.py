@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
-from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.port import OutdatedCapsError, Pending, Settled, copied
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
-from llmroute.ledger.postgres.entries import as_json, cap_json
+from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.errors import is_of_one_row
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
 from llmroute.ledger.postgres.writes import WriteLimits, write
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from llmroute.ledger.budgets import Cap, SharedCap
+    from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
@@ -63,6 +62,14 @@ class PostgresLedger:
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
     ) -> list[LedgerError | Refusal | None]:
         """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
+        if self._caps_version is None and any(isinstance(entry, Pending) for entry in entries):
+            # They were made under the caps that this host saw last.
+            try:
+                seen = last_seen(self.path)
+                if self._recalled(anew=True) and seen not in (None, self._caps):
+                    raise OutdatedCapsError(f"the caps of {self.connection.address.name} changed")
+            except LedgerError as error:
+                return [copied(error) for _ in entries]
         return self._written(entries, patience, self._caps_version)
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> None:
@@ -79,13 +86,6 @@ class PostgresLedger:
         del now_ms, patience
         known = self._recalled(anew=True)
         return known.memory.retries_left(provider, known.now_ms) >= 1
-
-    def claim_budget_warnings(self, caps: Sequence[Cap], warn_at: float, patience: LockTimeout) -> list[BudgetStatus]:
-        """Return the caps that are nearly spent, each once in its window, in one round trip."""
-        del patience
-        asked = [cap_json(cap, number) for number, cap in enumerate(caps)]
-        claimed = self.connection.call("claim_warnings_1", as_json(asked), warn_at)
-        return [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in claimed]
 
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""

@@ -109,7 +109,7 @@ def _written(
 def _asked(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any] | CircuitOpenError:
     """Return what is sent for an entry, or its refusal by a circuit that is known to be open."""
     if not isinstance(entry, Pending):
-        return settle_json(entry.row, entry.observation)
+        return settle_json(entry)
     if entry.claim is None:
         return begin_json(entry, (), (0, 0))
     assert known is not None

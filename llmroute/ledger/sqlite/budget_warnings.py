@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 _KEY = "period = ? AND workspace = ? AND window_start_ms = ? AND cap_picousd = ?"
 _WITHOUT_WARNING = f"""
@@ -21,21 +19,14 @@ WHERE {_KEY} AND NOT EXISTS (SELECT 1 FROM budget_warnings WHERE {_KEY})
 """  # noqa: S608 (own names)
 
 
-def claim(
-    connection: SharedConnection, caps: Sequence[Cap], warn_at: float, patience: LockTimeout
-) -> list[BudgetStatus]:
+def claim(db: sqlite3.Connection, caps: Sequence[Cap], warn_at: float) -> list[BudgetStatus]:
     """Return the caps of which at least the share `warn_at` is spent, and record that the caller warns of them.
 
-    A cap that has a record for its window and amount is not returned.  Only the first claim in a window writes.
-
-    Raises:
-        LedgerError: the ledger cannot be read or written.
+    Call it in a transaction.  A cap that has a record for its window and amount is not returned.  Only the first claim
+    in a window writes.
     """
-    with connection.reading(patience) as db:
-        if not _without_warning(db, caps, warn_at):
-            return []
-    with connection.transaction(patience) as db:
-        claimed = _without_warning(db, caps, warn_at)
+    claimed = _without_warning(db, caps, warn_at)
+    if claimed:
         db.executemany(
             "INSERT OR REPLACE INTO budget_warnings VALUES (?, ?, ?, ?)", [_key_of(status.cap) for status in claimed]
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
+    from llmroute.ledger.budgets import Cap, SharedCap
     from llmroute.ledger.port import Correction, LedgerEntry, Refusal
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
@@ -174,12 +174,6 @@ class Ledger:
         """Whether a provider has a retry token left."""
         with self.connection.reading(patience) as db:
             return observations.retry_tokens(db, provider, now_ms) >= 1
-
-    def claim_budget_warnings(self, caps: Sequence[Cap], warn_at: float, patience: LockTimeout) -> list[BudgetStatus]:
-        """Return the caps that are nearly spent, each once in its window; see `budget_warnings.claim`."""
-        from llmroute.ledger.sqlite.budget_warnings import claim
-
-        return claim(self.connection, caps, warn_at, patience)
 
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""

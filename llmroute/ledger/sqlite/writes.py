@@ -8,6 +8,7 @@ from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
 from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite.budget_warnings import claim
 from llmroute.ledger.sqlite.budgets import admit
 from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
 from llmroute.ledger.stats import CheckResult, Observation
@@ -43,6 +44,9 @@ def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusa
     observed = [entry.observation for entry in entries if isinstance(entry, Settled)]
     observations.learn(db, [each for each in observed if isinstance(each, Observation)])
     observations.learn_check_results(db, [each for each in observed if isinstance(each, CheckResult)])
+    for entry in entries:
+        if isinstance(entry, Settled) and entry.watch is not None:
+            entry.watch.near[:] = claim(db, entry.watch.caps, entry.watch.warn_at)
     return outcomes
 
 

@@ -15,12 +15,14 @@ from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
 from tests.ledger.stores import postgres
 from tests.support.model_server import ModelServer
+from tests.support.postgres_host import Host
 from tests.support.postgres_server import PostgresServer
-from tests.support.shell import Ran, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.shell import Ran
 
 __all__ = ["postgres"]
 
@@ -31,31 +33,6 @@ USD = 10**12
 def server() -> Iterator[ModelServer]:
     with ModelServer() as server:
         yield server
-
-
-class Host:
-    """A host with a home of its own, whose ledger is on a server."""
-
-    def __init__(self, home: Path, url: str, models: ModelServer) -> None:
-        self.home = home
-        home.mkdir(exist_ok=True)
-        self._settings = {**models.settings, "LLMROUTE_LEDGER": url}
-
-    def run(self, *arguments: str, **settings: str) -> Ran:
-        return run(*arguments, home=self.home, **{**self._settings, **settings})
-
-    def gen(self, *more: str) -> Ran:
-        return self.run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", *more)
-
-    def cap_itself(self, usd: float) -> None:
-        """Set a cap in the host's own config.toml."""
-        folder = self.home / "llmroute"
-        folder.mkdir(exist_ok=True)
-        (folder / "config.toml").write_text(f"[budgets]\ntotal = {usd}\n")
-
-    def calls(self) -> int:
-        told = json.loads(self.run("costs", "--period", "all", "--json").out)
-        return int(told["call_count"])
 
 
 @pytest.fixture

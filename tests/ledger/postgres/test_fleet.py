@@ -26,7 +26,7 @@ from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.stats import Observation
 from llmroute.ledger_location import LedgerLocation, ServerAddress
 from tests.ledger.calls import cap, fixed, row, settled
-from tests.ledger.stores import address, postgres
+from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from llmroute.worst_case import WorstCase
 
-__all__ = ["address", "postgres"]
+__all__ = ["address", "pgbouncer", "pooled", "postgres"]
 
 PROCESSES, CALLS = 16, 25
 CAP = cap(30_000)
@@ -68,7 +68,7 @@ def persist(ledger: PostgresLedger, entry: Pending | Settled) -> bool:
             assert outcome is None or isinstance(outcome, BudgetExceededError)
             return outcome is None
         time.sleep(0.05)
-    return False
+    raise AssertionError(outcome)
 
 
 def test_a_cap_is_exact_while_hosts_and_the_server_are_killed(tmp_path: Path) -> None:
@@ -111,6 +111,22 @@ def test_a_cap_is_exact_while_hosts_and_the_server_are_killed(tmp_path: Path) ->
         )
         assert (window_spent, window_reserved) == (spent, 0)
         assert "deadlock" not in server.log()
+
+
+def test_a_cap_is_exact_through_pgbouncer(pooled: ServerAddress, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=host, args=(number, pooled, tmp_path)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 8
+    with PostgresLedger(pooled, tmp_path / "audit") as ledger, ledger.snapshot() as snapshot:
+        rows = list(snapshot.attempts(AttemptFilter()))
+        [status] = snapshot.budget_statuses([CAP])
+    assert {one["status"] for one in rows} == {"ok"}
+    assert (status.spent_picousd, status.reserved_picousd) == (sum(one["cost_picousd"] for one in rows), 0)
+    assert len(rows) == 8 * CALLS
 
 
 def attempts(server: PostgresServer, database: str) -> int:

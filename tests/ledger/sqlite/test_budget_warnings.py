@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.budgets import Cap, near_cap_warning
-from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.budgets import BudgetStatus, Cap, near_cap_warning
+from llmroute.ledger.port import BudgetWatch, Settled
 from llmroute.ledger.sqlite.store import Ledger
-from tests.ledger.calls import NOW_MS, fixed, row, settled
+from tests.ledger.calls import NOW_MS, fixed, row, settled, unique
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,15 @@ def spend(ledger: Ledger, name: str, picousd: int, cap: Cap = CAP) -> None:
     ledger.settle(settled(made, picousd))
 
 
-def claimed(ledger: Ledger, cap: Cap = CAP, warn_at: float = WARN_AT) -> list[int]:
-    return [status.spent_picousd for status in ledger.claim_budget_warnings([cap], warn_at, LockTimeout(10))]
+def watched(ledger: Ledger, cap: Cap = CAP) -> list[BudgetStatus]:
+    """Settle a call that costs nothing and watches the cap; return it if it is nearly spent."""
+    watch = BudgetWatch([cap], WARN_AT, [])
+    assert ledger.write([Settled(settled(row(unique(), at_ms=cap.start_ms), 0), watch=watch)]) == [None]
+    return watch.near
+
+
+def claimed(ledger: Ledger, cap: Cap = CAP) -> list[int]:
+    return [status.spent_picousd for status in watched(ledger, cap)]
 
 
 def test_a_cap_is_claimed_once_from_the_share_on(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_the_warning_says_how_much_is_spent_and_left(tmp_path: Path) -> None:
     cap = CAP._replace(period="total", cap_picousd=20 * 10**12, end_ms=None)
     with Ledger(tmp_path / "ledger.db") as ledger:
         spend(ledger, "a", 17 * 10**12, cap)
-        (status,) = ledger.claim_budget_warnings([cap], WARN_AT, LockTimeout(10))
+        (status,) = watched(ledger, cap)
     assert near_cap_warning(status) == (
         "warning: 85% of a budget is spent: the budget of $20.00 in all has $3.00 left ($17.00 spent, $0.00 reserved)"
     )

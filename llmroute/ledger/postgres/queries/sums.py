@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.ledger.buckets import BUCKET_MS
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _FAILED = "CASE WHEN status = 'ok' THEN 0 ELSE call_count END"
 _SUMS = ", ".join(f"sum({_FAILED if name == 'failed_count' else name})" for name in COUNTERS)
-_WITHIN = "quarter >= %(first)s AND quarter < %(end)s"
 _OF_WORKSPACE = " AND workspace = %(workspace)s"
 _COLUMNS = ", ".join((*ROLLUP_KEY, *STORED))
 
@@ -62,27 +61,42 @@ def counted(
     first = 0 if span.since_ms is None else span.since_ms // BUCKET_MS
     end = -(-span.until_ms // BUCKET_MS)
     own = "" if span.workspace is None else _OF_WORKSPACE
-    for table, since, until in _parts(db, schema, keys, first, end):
+    for table, time, since, until in _parts(db, schema, keys, first, end):
         if since < until:
             names = ", ".join(keys)
-            sql = f"SELECT {names}, {_SUMS} FROM {table} WHERE call_count <> 0 AND {_WITHIN}{own}"  # noqa: S608
+            within = f"{time} >= %(first)s AND {time} < %(end)s"
+            sql = f"SELECT {names}, {_SUMS} FROM {table} WHERE call_count <> 0 AND {within}{own}"  # noqa: S608
             values = {"first": since, "end": until, "workspace": span.workspace}
             for row in db.execute(f"{sql} GROUP BY {names} ORDER BY {names}".encode(), values):
                 if any(row[len(keys) :]):
                     yield row[: len(keys)], tuple(map(int, row[len(keys) :]))
 
 
-def _parts(db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int) -> Sequence[tuple[str, int, int]]:
-    """Return tables and their buckets: executions and tiers are only in the rows of attempts."""
+def _parts(
+    db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int
+) -> Sequence[tuple[str, str, int, int]]:
+    """Return tables, the column of their time and its bounds: as few rows as have the keys.
+
+    Executions and tiers are only in the rows of attempts.
+    """
+    if {"provider", "model", "workspace", "status"}.issuperset(keys):
+        first_day = -(-first // BUCKETS_PER_DAY)
+        end_day = max(end // BUCKETS_PER_DAY, first_day)
+        return [
+            (f"{schema}.days", "day", first_day, end_day),
+            (f"{schema}.rollups", "quarter", first, min(first_day * BUCKETS_PER_DAY, end)),
+            (f"{schema}.rollups", "quarter", end_day * BUCKETS_PER_DAY, end),
+            (f"{schema}.deltas", "quarter", first, end),
+        ]
     if not {"execution", "tier"} & set(keys):
-        return [(all_sums(schema), first, end)]
+        return [(all_sums(schema), "quarter", first, end)]
     row = db.execute(f"SELECT coalesce(max(before_ms), 0) FROM {schema}.pruned".encode()).fetchone()  # noqa: S608
     whole = (row[0] if row else 0) // BUCKET_MS
     rows = of_rows(
         schema, f"started_ms >= %(first)s::bigint * {BUCKET_MS} AND started_ms < %(end)s::bigint * {BUCKET_MS}"
     )
     pruned = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM {all_sums(schema)}) AS counted"  # noqa: S608 (own names)
-    return [(rows, max(first, whole), end), (pruned, first, min(end, whole))]
+    return [(rows, "quarter", max(first, whole), end), (pruned, "quarter", first, min(end, whole))]
 
 
 def uncertain_costs(db: Connection, schema: str, span: Span) -> UncertainCosts:
@@ -114,5 +128,8 @@ def summed_status(db: Connection, schema: str, cap: Cap) -> BudgetStatus:
 
 def workspaces(db: Connection, schema: str) -> list[str]:
     """Return the names of all workspaces."""
-    sql = f"SELECT DISTINCT workspace FROM {all_sums(schema)} WHERE workspace > '' ORDER BY workspace"  # noqa: S608
+    sql = f"""
+        SELECT workspace FROM {schema}.days WHERE workspace > '' UNION SELECT workspace FROM {schema}.deltas
+        WHERE workspace > '' ORDER BY workspace
+    """  # noqa: S608 (own names)
     return [name for (name,) in db.execute(sql.encode())]

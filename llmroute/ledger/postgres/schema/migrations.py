@@ -1,24 +1,38 @@
-"""Migrations: how the schema is created and brought up to date, by whichever host comes first."""
+"""Migrations: how the schema is created and brought up to date, by whichever host comes first.
+
+Each function of the schema is one statement of a client, in one round trip.  Their names end in a version, so that
+older clients go on beside newer ones.  Locks are taken in one order: months, the table of windows, its rows by key,
+probes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.postgres.schema.functions import FUNCTIONS
+from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
+from llmroute.ledger.postgres.schema.circuits import PROBES
+from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS
 from llmroute.ledger.postgres.schema.moves import MOVES
+from llmroute.ledger.postgres.schema.recollection import RECOLLECTION
+from llmroute.ledger.postgres.schema.sums import MERGE, SUMMING
 from llmroute.ledger.postgres.schema.tables import ATTEMPTS, STATISTICS, SUMS, VERSION
+from llmroute.ledger.postgres.schema.writes import WRITES
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 # Each entry brings the schema one version further and is never edited once released.  A migration only adds: clients
 # of older versions go on beside it, unless it raises `version.oldest_client`.
-MIGRATIONS: tuple[str, ...] = ("".join((VERSION, ATTEMPTS, SUMS, STATISTICS, *FUNCTIONS, MOVES)),)
+_TABLES = (VERSION, ATTEMPTS, SUMS, STATISTICS)
+_FUNCTIONS = (CLOCK, MONTHS, SUMMING, MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
+MIGRATIONS: tuple[str, ...] = ("".join((*_TABLES, *_FUNCTIONS)),)
 CLIENT_VERSION = len(MIGRATIONS)
 
 
-def migrate(db: Connection, schema: str) -> None:
+def migrate(db: Connection, schema: str) -> int:
     """Migrate the schema to the newest version, in one transaction; a newer one stays as it is.
+
+    Returns the version of the oldest client that may use it.
 
     Raises:
         psycopg.Error: the role may not create the schema, or the server cannot be reached.
@@ -37,6 +51,8 @@ def migrate(db: Connection, schema: str) -> None:
             db.execute(migration.format(**words).encode())
         if version < CLIENT_VERSION:
             db.execute(f"UPDATE {ident}.version SET version = %s".encode(), (CLIENT_VERSION,))  # noqa: S608
+        row = db.execute(f"SELECT oldest_client FROM {ident}.version".encode()).fetchone()  # noqa: S608 (own name)
+        return int(row[0]) if row else CLIENT_VERSION
 
 
 def _version(db: Connection, ident: str) -> int:

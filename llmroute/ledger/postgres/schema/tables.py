@@ -17,17 +17,15 @@ COUNTERS = (
     "latency_ms",
 )
 ROLLUP_KEY = ("quarter", "provider", "model", "workspace", "task", "strategy", "status")
+DAY_KEY = ("day", "provider", "model", "workspace", "status")
 
-_ROLLUP_COLUMNS = f"""
-    quarter bigint NOT NULL,
-    provider text COLLATE "C" NOT NULL,
-    model text COLLATE "C" NOT NULL,
-    workspace text COLLATE "C" NOT NULL,
-    task text COLLATE "C" NOT NULL,
-    strategy text COLLATE "C" NOT NULL,
-    status text COLLATE "C" NOT NULL,
-    {", ".join(f"{name} bigint NOT NULL" for name in COUNTERS)}
-"""
+
+def _columns(key: tuple[str, ...]) -> str:
+    """Return the columns of sums by a key, whose first column is a time."""
+    texts = [f'{name} text COLLATE "C" NOT NULL' for name in key[1:]]
+    numbers = [f"{name} bigint NOT NULL" for name in COUNTERS]
+    return ",\n    ".join((f"{key[0]} bigint NOT NULL", *texts, *numbers))
+
 
 ATTEMPTS = """
 CREATE SEQUENCE {schema}.attempt_ids;
@@ -91,9 +89,12 @@ CREATE INDEX attempts_uncertain ON {schema}.attempts (started_ms)
 
 SUMS = f"""
 -- What each settled attempt adds to the sums: appended, so that no two of them write one row, and merged later.
-CREATE TABLE {{schema}}.deltas (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_ROLLUP_COLUMNS});
+CREATE TABLE {{schema}}.deltas (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_columns(ROLLUP_KEY)});
 
-CREATE TABLE {{schema}}.rollups ({_ROLLUP_COLUMNS}, PRIMARY KEY ({", ".join(ROLLUP_KEY)}));
+CREATE TABLE {{schema}}.rollups ({_columns(ROLLUP_KEY)}, PRIMARY KEY ({", ".join(ROLLUP_KEY)}));
+
+-- The rollups by day of UTC: what a report over a long period reads.
+CREATE TABLE {{schema}}.days ({_columns(DAY_KEY)}, PRIMARY KEY ({", ".join(DAY_KEY)}));
 
 CREATE TABLE {{schema}}.windows (
     -- What was spent and is reserved by attempts that start in a window; an empty workspace is all of them.
@@ -139,6 +140,14 @@ CREATE TABLE {schema}.lessons (
     provider text NOT NULL,
     trips boolean NOT NULL,
     lesson jsonb NOT NULL
+);
+
+CREATE TABLE {schema}.verdicts (
+    -- The attempts of the last day whose check is in `lessons` or `memory`: a verdict that is sent twice counts once.
+    request_id text COLLATE "C" NOT NULL,
+    attempt bigint NOT NULL,
+    at_ms bigint NOT NULL,
+    PRIMARY KEY (request_id, attempt)
 );
 
 CREATE TABLE {schema}.memory (

@@ -1,0 +1,114 @@
+"""The sums of attempts: a trigger appends what each adds, and a merge adds that up."""
+
+from __future__ import annotations
+
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
+from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
+
+
+def _delta(row: str, sign: str) -> str:
+    """Return the statement that appends what a row adds to the sums, or takes from them."""
+    values = {
+        "quarter": f"{row}.started_ms / {BUCKET_MS}",
+        "workspace": f"coalesce({row}.workspace, '')",
+        "task": f"coalesce({row}.task, '')",
+        "strategy": f"coalesce({row}.strategy, '')",
+        "call_count": "1",
+        "unknown_cost_count": f"({row}.cost_picousd IS NULL)::int",
+        "fallback_cost_picousd": f"CASE WHEN {row}.attempt > 1 THEN coalesce({row}.cost_picousd, 0) ELSE 0 END",
+    }
+    key = ", ".join(values.get(name, f"{row}.{name}") for name in ROLLUP_KEY)
+    counters = ", ".join(f"{sign} {values.get(name, f'coalesce({row}.{name}, 0)')}" for name in COUNTERS)
+    return (
+        f"INSERT INTO {{schema}}.deltas ({', '.join((*ROLLUP_KEY, *COUNTERS))})"  # noqa: S608 (own names)
+        f" VALUES ({key}, {counters});"
+    )
+
+
+SUMMING = f"""
+CREATE FUNCTION {{schema}}.count_attempt_1() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    spent bigint := CASE WHEN NEW.status = 'pending' THEN 0 ELSE coalesce(NEW.cost_picousd, 0) END;
+    reserved bigint := CASE WHEN NEW.status = 'pending' THEN coalesce(NEW.reserved_picousd, 0) ELSE 0 END;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.status = 'pending' THEN
+            reserved := reserved - coalesce(OLD.reserved_picousd, 0);
+        ELSE
+            spent := spent - coalesce(OLD.cost_picousd, 0);
+            {_delta("OLD", "-")}
+        END IF;
+    END IF;
+    IF NEW.status <> 'pending' THEN
+        {_delta("NEW", "+")}
+    END IF;
+    UPDATE {{schema}}.windows SET spent_picousd = spent_picousd + spent, reserved_picousd = reserved_picousd + reserved
+    WHERE workspace IN ('', coalesce(NEW.workspace, '')) AND start_ms <= NEW.started_ms AND end_ms > NEW.started_ms
+        AND (spent <> 0 OR reserved <> 0);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER count_attempt AFTER INSERT OR UPDATE ON {{schema}}.attempts
+    FOR EACH ROW EXECUTE FUNCTION {{schema}}.count_attempt_1();
+
+CREATE FUNCTION {{schema}}.sums_of_window_1(of_workspace text, since_ms bigint, until_ms bigint)
+RETURNS TABLE (spent_picousd bigint, reserved_picousd bigint) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    since bigint := since_ms / {BUCKET_MS};
+    until bigint := until_ms / {BUCKET_MS};
+    first_day bigint := (since_ms + {DAY_MS - 1}) / {DAY_MS};
+    end_day bigint := greatest(until_ms / {DAY_MS}, first_day);
+BEGIN
+    -- Whole days, the quarters before and after them, and what is not merged yet.
+    RETURN QUERY SELECT
+        (
+            SELECT coalesce(sum(sums.cost), 0)::bigint FROM (
+                SELECT workspace, cost_picousd AS cost FROM {{schema}}.days WHERE day >= first_day AND day < end_day
+                UNION ALL SELECT workspace, cost_picousd FROM {{schema}}.rollups
+                WHERE quarter >= since AND quarter < least(first_day * {BUCKETS_PER_DAY}, until)
+                UNION ALL SELECT workspace, cost_picousd FROM {{schema}}.rollups
+                WHERE quarter >= end_day * {BUCKETS_PER_DAY} AND quarter < until
+                UNION ALL SELECT workspace, cost_picousd FROM {{schema}}.deltas
+                WHERE quarter >= since AND quarter < until
+            ) AS sums
+            WHERE of_workspace IN ('', sums.workspace)
+        ),
+        (
+            SELECT coalesce(sum(pending.reserved_picousd), 0)::bigint FROM {{schema}}.attempts AS pending
+            WHERE pending.status = 'pending' AND of_workspace IN ('', coalesce(pending.workspace, ''))
+                AND pending.started_ms >= since_ms AND pending.started_ms < until_ms
+        );
+END $$;
+"""  # noqa: S608 (own names)
+
+
+def _added(table: str, key: tuple[str, ...], source: str) -> str:
+    """Return the statement that adds rows to the sums of a table."""
+    names, sums = ", ".join(key), ", ".join(f"sum({name})" for name in COUNTERS)
+    added = ", ".join(f"{name} = known.{name} + excluded.{name}" for name in COUNTERS)
+    return (
+        f"INSERT INTO {{schema}}.{table} AS known SELECT {names}, {sums} FROM {source}"  # noqa: S608 (own names)
+        f" GROUP BY {names} ORDER BY {names} ON CONFLICT ({names}) DO UPDATE SET {added}"
+    )
+
+
+MERGE = f"""
+CREATE FUNCTION {{schema}}.merge_1(most bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    count bigint;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('llmroute merge'), hashtext({{schema_text}})) THEN
+        RETURN 0;
+    END IF;
+    WITH gone AS (
+        DELETE FROM {{schema}}.deltas
+        WHERE id IN (SELECT id FROM {{schema}}.deltas ORDER BY id LIMIT most FOR UPDATE SKIP LOCKED) RETURNING *
+    ), merged AS (
+        {_added("rollups", ROLLUP_KEY, "gone")}
+    ), merged_days AS (
+        {_added("days", DAY_KEY, f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM gone) AS days")}
+    )
+    SELECT count(*) INTO count FROM gone;
+    RETURN count;
+END $$;
+"""  # noqa: S608 (own names)
