@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from llmroute.circuits import BreakerRule, TripReason
+from llmroute.circuits import BreakerRule, TripReason, kinds_at
 from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
 from llmroute.ledger.port import Pending
@@ -70,9 +70,11 @@ def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, 
 def settle_json(entry: Settled) -> dict[str, Any]:
     """Return the end of an attempt, its observation and the caps that are watched."""
     observation, watch = entry.observation, entry.watch
-    lesson: dict[str, Any] | None = None if observation is None else observation._asdict()
+    lesson: dict[str, Any] | None = None
     if isinstance(observation, CheckResult):
         lesson = {"kind": "check", **observation._asdict()}
+    elif isinstance(observation, Observation):
+        lesson = {**observation._asdict(), "kinds": kinds_at(observation.tier)}
     watched = watch and {
         "warn_at": watch.warn_at,
         "caps": [cap_json(cap, number) for number, cap in enumerate(watch.caps)],

@@ -67,7 +67,8 @@ BEGIN
     ELSIF FOUND AND lesson IS NOT NULL THEN
         INSERT INTO {{schema}}.lessons (provider, trips, lesson)
             VALUES (made.provider, jsonb_typeof(lesson -> 'trip') = 'array', lesson);
-        DELETE FROM {{schema}}.probes WHERE provider = made.provider AND model IN (made.model, '');
+        DELETE FROM {{schema}}.probes WHERE provider = made.provider AND model IN (made.model, '')
+            AND kind IN (SELECT jsonb_array_elements_text(lesson -> 'kinds'));
     END IF;
     RETURN jsonb_build_object('near', CASE WHEN jsonb_typeof(entry -> 'watch') = 'object' THEN
         {{schema}}.claim_warnings_1(entry -> 'watch' -> 'caps', (entry -> 'watch' ->> 'warn_at')::float8) END);
