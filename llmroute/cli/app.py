@@ -1,4 +1,4 @@
-"""The commands; only the one that is called is imported, since all take three times as long as Python's start."""
+"""The commands; only the called one is imported, because importing all takes three times as long as starting Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.main import get_group
 from llmroute.cli.completion.scripts import with_shell
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 
-# Each command's summary in the list of commands, in order; the help of the command begins with the same words.
+# The commands and their summaries, in order; the help of each command begins with its summary.
 SUMMARIES = {
     "gen": "Generate a response.",
     "stream": "Stream a response.",
@@ -25,7 +25,7 @@ SUMMARIES = {
 
 
 class Commands(TyperGroup):
-    """The commands by name; `commands` holds their summaries, and `resolve_command` imports the one that is called."""
+    """The commands by name; `commands` has their summaries, and `resolve_command` imports the called one."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -36,13 +36,13 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, with_shell(args))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Import the command that is called; return it with its name and arguments."""
+        """Import the called command; return it with its name and arguments."""
         name, _, rest = super().resolve_command(ctx, args)
         return name, called(name) if name else None, rest
 
 
 def called(name: str) -> Any:
-    """Import a command and return it as typer calls it."""
+    """Import a command and return it as a typer command."""
     command = getattr(import_module(f"llmroute.cli.commands.{name}"), name)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(command, typer.Typer):

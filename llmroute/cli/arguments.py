@@ -54,7 +54,7 @@ class RequestArguments(NamedTuple):
         """Read the prompt and return the request.
 
         Raises:
-            RequestError: stdin cannot be read, or is not text in its encoding.
+            RequestError: stdin cannot be read or decoded.
         """
         from llmroute.cli.stdin import read_prompt
 
@@ -67,10 +67,10 @@ class RequestArguments(NamedTuple):
         return Options(prompt=prompt, **given)
 
     def defaults(self) -> Options:
-        """Return the options of each request of a batch, without a prompt; --budget is that of the batch.
+        """Return the common options of the requests of a batch, without a prompt and without the budget of the batch.
 
         Raises:
-            RequestError: an attachment of all cannot be read.
+            RequestError: a common attachment cannot be read.
         """
         given = self._given() | {"budget_remaining": None}
         given["attachments"] = read_attachments(given.get("attachments", ()), given.get("attachment_type"))
@@ -78,11 +78,11 @@ class RequestArguments(NamedTuple):
 
     @property
     def attaches_stdin(self) -> bool:
-        """Whether stdin is attached, so that it is neither the prompt nor the requests of a batch."""
+        """Whether stdin is an attachment, and so neither the prompt nor the input of a batch."""
         return "-" in (self.request["attachments"] or ())
 
     def _attachments(self, names: list[str]) -> list[str | Attachment]:
-        """Return the attachments of the command line, with stdin read."""
+        """Return the attachments of the command line, with the content of stdin."""
         from llmroute.cli.stdin import read_attachment
 
         if names.count("-") > 1:
@@ -116,7 +116,7 @@ def _stdin_twice(other: str) -> RequestError:
 
 
 def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, whose first parameter is a RequestArguments, the flags of a request before its own."""
+    """Add the flags of a request to a command, whose first parameter is a RequestArguments."""
     request = {
         name: declared
         for name, declared in FIELDS.items()
@@ -137,7 +137,7 @@ def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Calla
 
 
 def _value(declared: "RequestField", typed: Any) -> Any:
-    """Return the value that a flag gives to its field, None where it was not typed."""
+    """Return the field value for a flag, None where the flag is absent."""
     if typed is None or typed is False or typed == []:
         return None
     return not typed if declared.negates else typed

@@ -1,4 +1,4 @@
-"""`--check`: a shell command that accepts an answer, which it gets on stdin, by exiting with 0."""
+"""`--check`: a shell command that reads an answer on stdin and accepts it by exiting with 0."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 60.0
 ADMIN_KEYS: Final = ("OPENAI_ADMIN_KEY", "ANTHROPIC_ADMIN_KEY")
 MOST_STDERR_BYTES: Final = 4096
-"""How much of the command's stderr is read: its first line is reported."""
+"""The maximum length of the command's stderr that is kept; its first line is reported."""
 MOST_LINE: Final = 200
 PIPE_WAIT_S: Final = 1.0
-"""How long the rest of stderr is waited for after the command has ended."""
+"""The maximum wait for the rest of stderr after the command has ended."""
 NOT_STARTED: Final = (126, 127)
-"""The statuses of a shell that cannot execute a command, or does not find it (POSIX, Shell Command Language 2.8.2)."""
+"""The exit statuses of a shell for a command that it cannot execute or find (POSIX, Shell Command Language 2.8.2)."""
 _KILLED_FROM, _KILLED_TO = 129, 192
-"""A shell reports a command that a signal killed as 128 and the number of the signal."""
+"""A shell reports a command that was killed by a signal as 128 plus the signal number."""
 
 
 @contextmanager
 def checking(arguments: RequestArguments, timeout_s: float | None) -> Iterator[RequestArguments]:
-    """Yield the arguments with the command of --check as a check; its processes end with the block."""
+    """Yield the arguments with the command of --check as a check; its processes are killed at the end of the block."""
     command = arguments.request["check"]
     if not command.strip():
         fail(RequestError("--check: the command is empty", option="check"), as_json=arguments.as_json)
@@ -53,7 +53,7 @@ def checking(arguments: RequestArguments, timeout_s: float | None) -> Iterator[R
 class CheckCommand:
     """Runs a shell command for each answer, in a process group of its own; a `types.Check`.  Safe between threads.
 
-    `hidden` are environment variables that the command does not get.
+    `hidden` are environment variables that are removed from its environment.
     """
 
     def __init__(self, command: str, *, timeout_s: float, hidden: Iterable[str]) -> None:
@@ -72,7 +72,7 @@ class CheckCommand:
             CheckFaultError: it cannot be started, is killed, or takes too long.
         """
         try:
-            # A file, for a command need not read its stdin.
+            # A file, because a command need not read its stdin.
             with tempfile.TemporaryFile() as stdin:
                 stdin.write(response.content.encode("utf-8", "replace"))
                 stdin.seek(0)
@@ -123,7 +123,7 @@ class CheckCommand:
             raise CheckError(f"the check rejects the answer: {line}" if line else f"the check exits with {status}")
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill what is left of a command."""
+        """Kill the remaining processes of a command."""
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -131,7 +131,7 @@ class CheckCommand:
             self._running.discard(process)
 
     def close(self) -> None:
-        """Kill every command, and start no more."""
+        """Kill all commands, and start no more."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -146,13 +146,13 @@ class CheckCommand:
 
 
 class _Beginning:
-    """Reads a pipe to its end, and keeps its beginning."""
+    """Reads a pipe to its end and keeps its beginning."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe is not None
         self._pipe = pipe
         self._kept = b""
-        # A daemon: a process that left the command's group may hold the pipe open.
+        # A daemon thread: a process that left the command's group may keep the pipe open.
         self._thread = threading.Thread(target=self._read, name="llmroute-check-stderr", daemon=True)
         self._thread.start()
 

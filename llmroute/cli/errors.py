@@ -14,7 +14,7 @@ from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.status_line import clear
 from llmroute.cli.output.terminal import harmless
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import AllProvidersFailedError, AttemptError, LLMRouteError
+from llmroute.errors import AllProvidersFailedError, AttemptError, LLMRouteError, RequestError
 from llmroute.text.suggest import nearest
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def fail(error: LLMRouteError, *, as_json: bool = False) -> NoReturn:
     if as_json:
         from llmroute.cli.output.stdout import write_json
 
-        # The error is printed already, and its exit code says more than that of a failed stdout.
+        # The error is already printed, and its exit code is more specific than that of a failed stdout.
         with suppress(OutputFailed):
             write_json(error_as_json(error))
     raise typer.Exit(error.exit_code)
@@ -88,24 +88,50 @@ def tell(text: str) -> None:
 
 
 def report_usage(error: Exception) -> int:
-    """Print an error of the command line in one line and return its exit code; 0 for any other error."""
+    """Print an error of the command line and return its exit code; 0 for any other error.
+
+    With --json the error is printed as JSON on stdout too.
+    """
     message = getattr(error, "format_message", None)
     if message is None:
         return 0
-    context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", "llmroute")
-    text = message().rstrip(".")
-    say(f"{text[:1].lower()}{text[1:]} ({_suggestion(error, text)}see {path} --help)")
+    text = _plain(message().rstrip("."))
+    path = getattr(getattr(error, "ctx", None), "command_path", "llmroute")
+    failure = RequestError(text, hint=f"{_suggestion(error, text)}see {path} --help")
+    say(error_with_hint(failure))
+    if "--json" in sys.argv:
+        from llmroute.cli.output.stdout import write_json
+
+        with suppress(OutputFailed):
+            write_json(error_as_json(failure))
     return int(getattr(error, "exit_code", exit_codes.USAGE))
 
 
+# Messages of click, and the plain text that replaces each.
+_PLAIN = (
+    (r"^Invalid value for (?:'-\w' / )?'(--[\w-]+)': ", r"\1: "),
+    (r"^No such option: (\S+).*", r"no such option: \1"),
+    (r"is not a valid float(?: range)?$", "is not a number"),
+    (r"is not a valid int(?:eger)?(?: range)?$", "is not an integer"),
+    (r"is not in the range ([\d.]+)<=x<=([\d.]+)$", r"is not from \1 to \2"),
+    (r"is not in the range x>=([\d.]+)$", r"is below \1"),
+)
+
+
+def _plain(text: str) -> str:
+    """Return a message of click in plain terms."""
+    for pattern, replacement in _PLAIN:
+        text = re.sub(pattern, replacement, text)
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 def _suggestion(error: Exception, text: str) -> str:
-    """Return the most similar choice, for a flag with choices."""
+    """Return the most similar option for a mistyped one, or the most similar choice of an option with choices."""
     choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", ())
     written = re.search(r"'([^']*)' is not one of ", text)
-    if not (choices and written):
-        return ""
-    near = nearest(written[1].lower(), choices)
+    near = nearest(written[1].lower(), choices) if choices and written else None
+    if options := getattr(error, "possibilities", None):
+        near = nearest(str(getattr(error, "option_name", "")), options)
     return f"did you mean {near}? " if near else ""
 
 

@@ -102,7 +102,7 @@ def exit_code_line(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
 
 
 def epilog(command: str) -> str:
-    """Return the text under the flags of a command; its first character makes click keep the line breaks."""
+    """Return the text below the flags of a command; its first character makes click keep the line breaks."""
     page = PAGES[command]
     everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
     return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{exit_code_line(sorted({*page.codes, *everywhere}))}"
@@ -112,7 +112,7 @@ class GroupedCommand(TyperCommand):
     """A command whose help lists its flags in groups, as plain text."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; where there are too many, a prompt was probably not quoted."""
+        """Parse the arguments; too many of them are probably an unquoted prompt."""
         ctx.allow_extra_args = True
         super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
@@ -128,7 +128,7 @@ class GroupedCommand(TyperCommand):
 
 
 class GroupedGroup(TyperGroup):
-    """The same for a command that has commands of its own, and may take an optional argument in their place."""
+    """As `GroupedCommand`, for a command with subcommands, which may take an optional argument instead of one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the first word as the name of a command if there is one of that name, else as the group's argument."""

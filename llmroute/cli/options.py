@@ -10,12 +10,12 @@ import typer
 from llmroute.cli.completion import candidates
 
 PromptArgument = Annotated[
-    str | None, typer.Argument(help="The prompt, in quotes; stdin is put before it, and - is stdin alone.")
+    str | None, typer.Argument(help="The prompt, in quotes. Text from stdin is put before it; - is stdin alone.")
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Print which models would be tried, and why; send nothing.", rich_help_panel="Model"
+        "--dry-run", help="Print the models that would be tried, and why; send nothing.", rich_help_panel="Model"
     ),
 ]
 EveryCandidate = Annotated[
@@ -45,10 +45,10 @@ Period = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", help="From 24h, 7d or 2w ago, or from 2026-11-01 on.", rich_help_panel="Span"),
+    typer.Option("--since", help="Start: 24h, 7d or 2w ago, or a date such as 2026-11-01.", rich_help_panel="Span"),
 ]
 Until = Annotated[
-    str | None, typer.Option("--until", help="Up to then, in the same forms; default now.", rich_help_panel="Span")
+    str | None, typer.Option("--until", help="End, in the same forms; default now.", rich_help_panel="Span")
 ]
 AttemptModel = Annotated[
     str | None,
@@ -63,7 +63,8 @@ Status = Annotated[
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel="Output")]
 Meta = Annotated[
-    Path | None, typer.Option("--meta", help="Write what --json prints to this file.", rich_help_panel="Output")
+    Path | None,
+    typer.Option("--meta", help="Also write the JSON of the response to this file.", rich_help_panel="Output"),
 ]
 Extract = Annotated[
     bool,
@@ -87,13 +88,15 @@ Debug = Annotated[
     typer.Option("--debug", help="Print each step on stderr, and a traceback for a bug.", rich_help_panel="Output"),
 ]
 NoStdin = Annotated[
-    bool, typer.Option("--no-stdin", help="Do not read stdin, as in a shell loop.", rich_help_panel="Answer")
+    bool, typer.Option("--no-stdin", help="Do not read stdin; for shell loops.", rich_help_panel="Answer")
 ]
 
 Color = Annotated[
     Literal["auto", "always", "never"],
     typer.Option(
-        "--color", help="auto: on a terminal, unless NO_COLOR is set or TERM is dumb.", rich_help_panel="Output"
+        "--color",
+        help="Print in color; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.",
+        rich_help_panel="Output",
     ),
 ]
 
@@ -124,7 +127,7 @@ SchemaMulti = Annotated[
     str | None,
     typer.Option(
         "--schema-multi",
-        help='As --schema, for several: the answer is {"items": [...]}.',
+        help='As --schema, for a list of such values: {"items": [...]}.',
         rich_help_panel="Answer",
     ),
 ]
@@ -133,8 +136,9 @@ CheckTimeout = Annotated[
     typer.Option(
         "--check-timeout",
         min=0.001,
+        metavar="SECONDS",
         max=86_400,
-        help="Seconds that --check may take; default 60.",
+        help="Time limit of --check in seconds; default 60.",
         rich_help_panel="Limits",
     ),
 ]
@@ -145,13 +149,13 @@ OfWholeAnswer = Annotated[
 """Flags of `gen` that a stream rejects in words of its own."""
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, max=1024, help="Requests at once; default 8.", rich_help_panel="Batch"),
+    typer.Option(
+        "--jobs", min=1, max=1024, metavar="N", help="Maximum concurrent requests; default 8.", rich_help_panel="Batch"
+    ),
 ]
 Unordered = Annotated[
     bool,
-    typer.Option(
-        "--unordered", help="Write results as they arrive, not in the input's order.", rich_help_panel="Batch"
-    ),
+    typer.Option("--unordered", help="Write results as they arrive, not in input order.", rich_help_panel="Batch"),
 ]
 Lines = Annotated[bool, typer.Option("--lines", help="Each line of the file is a prompt.", rich_help_panel="Batch")]
 Column = Annotated[
@@ -161,7 +165,7 @@ Column = Annotated[
 Delimiter = Annotated[
     str | None,
     typer.Option(
-        "--delimiter", help="The delimiter of CSV; default a comma, or a tab in a .tsv file.", rich_help_panel="Batch"
+        "--delimiter", help="The CSV delimiter; default a comma, or a tab in a .tsv file.", rich_help_panel="Batch"
     ),
 ]
 Encoding = Annotated[
@@ -186,7 +190,7 @@ Within = Annotated[
     typer.Option(
         "--within",
         metavar="DURATION",
-        help="Cancel what has no answer after 1h to 24h; default 24h.",
+        help="Cancel lines without an answer after this time, 1h to 24h; default 24h.",
         rich_help_panel="Batch jobs (--tier batch)",
     ),
 ]
@@ -194,7 +198,7 @@ Rescue = Annotated[
     bool,
     typer.Option(
         "--rescue",
-        help="Answer what was cancelled, expired or is invalid by ordinary calls.",
+        help="Answer cancelled, expired and invalid lines by ordinary requests.",
         rich_help_panel="Batch jobs (--tier batch)",
     ),
 ]
@@ -202,7 +206,7 @@ NoWait = Annotated[
     bool,
     typer.Option(
         "--no-wait",
-        help="Exit when all is submitted; --resume collects the results.",
+        help="Exit after submission; --resume collects the results.",
         rich_help_panel="Batch jobs (--tier batch)",
     ),
 ]
@@ -211,7 +215,7 @@ Poll = Annotated[
     typer.Option(
         "--poll",
         metavar="SECONDS",
-        help="Time between two queries; default 10 that grow to 60.",
+        help="Time between status queries; default 10, growing to 60.",
         rich_help_panel="Batch jobs (--tier batch)",
     ),
 ]

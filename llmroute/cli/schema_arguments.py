@@ -1,4 +1,4 @@
-"""`gen --schema` and `--schema-multi`: the schema that they give, read before anything else is done."""
+"""`gen --schema` and `--schema-multi`: the schema is read before any other work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def with_schema(arguments: RequestArguments, multi: str | None) -> RequestArguments:
-    """Return the arguments with their schema read; a schema that is none ends the command."""
+    """Return the arguments with the parsed schema; an invalid schema ends the command."""
     with failures(as_json=arguments.as_json):
         schema = _schema(arguments, multi)
     return arguments._replace(request={**arguments.request, "schema": schema})

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """The service for the requests of one command, and what to write to --meta."""
+    """The service for the requests of one command, and the content of --meta."""
 
     def __init__(self, arguments: RequestArguments, note: Callable[[str], None]) -> None:
         self.arguments = arguments
         self.meta = ""
-        """The JSON lines that are written to --meta in the end."""
+        """The JSON lines that are written to --meta at the end."""
         self._unwritten: OutputFailed | None = None
         from llmroute.notices import discard
         from llmroute.service.client import LLMService
@@ -44,12 +44,12 @@ class Session:
             warn_when_stale(self.service.registry, self.service.config.config_dir, say)
 
     def record(self, response: LLMResponse) -> None:
-        """Record a response for --meta, whether or not stdout takes it."""
+        """Record a response for --meta, even if stdout fails."""
         self.record_json(response_as_json(response))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write a part of a response to stdout; when that fails, the rest is only read for --meta.
+        """Write a part of a response to stdout; after a failure, the rest is only read for --meta.
 
         Raises:
             OutputFailed: there is no --meta.
@@ -62,15 +62,15 @@ class Session:
                 raise
 
     def write_usage(self, response: LLMResponse) -> None:
-        """Write the line of --usage to stderr, and in any case a warning if the prompt was cut."""
+        """Write the line of --usage to stderr, and always a warning if the prompt was cut."""
         if response.prompt_cut and self.arguments.quiet:
-            # Without --quiet a note has said so.
+            # Without --quiet a note was printed.
             say(f"{response.provider}/{response.model}: {response.prompt_cut}")
         if self.arguments.usage:
             tell(usage_line(response))
 
     def loss(self) -> str:
-        """Return what happened to a response that stdout did not take, or an empty text."""
+        """Return the fate of a response that stdout did not accept, or an empty text."""
         if self._unwritten is None:
             return ""
         meta = self.arguments.meta
@@ -85,10 +85,10 @@ class Session:
             self.meta += json.dumps(value, ensure_ascii=False) + "\n"
 
     def conclude(self, response: LLMResponse) -> None:
-        """Exit with 6 when the response stops at the model's own limit.
+        """Exit with 6 if the response stopped at the model's own limit.
 
         Raises:
-            OutputFailed: the response is not on stdout, or not all of it.
+            OutputFailed: the response was not written completely.
         """
         if self._unwritten is not None:
             raise self._unwritten
@@ -96,10 +96,10 @@ class Session:
             return
         max_tokens = self.arguments.request["max_tokens"]
         if max_tokens is None:
-            say("the answer was cut short at the model's limit (--max-tokens allows more)")
+            say("the answer was truncated at the model's default limit (--max-tokens allows more)")
             raise typer.Exit(exit_codes.INCOMPLETE)
         if not self.arguments.quiet:
-            say(f"the answer was cut short at --max-tokens {max_tokens}")
+            say(f"the answer was truncated at --max-tokens {max_tokens}")
 
 
 @contextmanager
@@ -144,14 +144,14 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
 
 
 def _open_meta(path: Path | None) -> TextIO | None:
-    """Open the --meta file before anything is sent, so that a wrong path costs nothing."""
+    """Open the --meta file before the request, so that a wrong path costs nothing."""
     if path is None:
         return None
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     except OSError as error:
         raise cannot_write(f"--meta: {path}", error) from error
-    # Bytes of the command line that are not UTF-8 are surrogates here, which JSON escapes.
+    # Bytes of the command line that are not UTF-8 are surrogates here; JSON escapes them.
     return open(fd, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123 (a descriptor)
 
 

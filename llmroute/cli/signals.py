@@ -1,7 +1,7 @@
-"""Signals become an exception once, so that the open attempt is settled; the second one leaves at once.
+"""The first signal raises an exception, so that the open attempt is settled; the second exits at once.
 
-Python runs a handler only between two of its own steps, and a wait for a locked ledger is one long step.  So a thread
-listens too: the second signal ends the program whatever it is doing.
+Python runs a handler only between two bytecode instructions, and a wait for a locked ledger is one instruction. So a
+thread listens too: it ends the program at the second signal in any state.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from llmroute import exit_codes
 from llmroute.cli.standard_streams import OutputFailed, ReaderGone
 
 GRACE_S = 20.0
-"""How long open work may take to end after the first signal."""
+"""The maximum time for open work to end after the first signal."""
 SETTLE_S = 3.0
 _ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to end."""
+    """A signal ended the program."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -35,7 +35,7 @@ class Interrupted(BaseException):
 
 
 def install() -> None:
-    """Take the signals that end a program, except those that its parent told it to ignore."""
+    """Handle the signals that end a program, except those that its parent set to be ignored."""
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _first)
@@ -117,20 +117,20 @@ def _second(number: int, _frame: object) -> None:
 
 
 def leave(number: int) -> NoReturn:
-    """Exit as a shell reports a program that ended by a signal; a hang-up counts as a termination."""
+    """Exit with the shell's code for a program that ended by a signal; SIGHUP counts as SIGTERM."""
     if number == signal.SIGINT and sys.stderr.isatty():
         sys.stderr.write("\n")
     exit_now(exit_codes.INTERRUPTED if number == signal.SIGINT else exit_codes.TERMINATED)
 
 
 def exit_now(code: int) -> NoReturn:
-    """Exit when what was written is out; nothing else is waited for."""
+    """Flush the output and exit, without waiting for anything else."""
     _drop_output()
     os._exit(code)
 
 
 def leave_quietly() -> NoReturn:
-    """End as a program ends whose reader has gone."""
+    """Exit as after SIGPIPE: the reader has closed the pipe."""
     _drop_output()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -139,7 +139,7 @@ def leave_quietly() -> NoReturn:
 
 
 def _drop_output() -> None:
-    """Flush what can be flushed; what cannot be was told of when it was written."""
+    """Flush the output; write errors were reported when they occurred."""
     with suppress(OutputFailed, ReaderGone):
         sys.stdout.flush()
     sys.stderr.flush()

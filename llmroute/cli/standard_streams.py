@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as the program is given them: open, closed, on a full disk, or with no reader left."""
+"""stdin, stdout and stderr, which may be closed, on a full disk, or a pipe without a reader."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A closed stdout becomes one that cannot be written either, under the name of /dev/stdout too: what is written to it
-# must not count as written.
+# A closed stdout is replaced by one that cannot be written, also as /dev/stdout, so that no write counts as a success.
 _FULL = "/dev/full" if os.path.exists("/dev/full") else os.devnull  # noqa: PTH110 (pathlib is slow to import)
 _FOR_CLOSED = ((0, os.devnull, os.O_RDONLY), (1, _FULL, os.O_RDONLY), (2, os.devnull, os.O_WRONLY))
 
 
 class ReaderGone(BaseException):
-    """Whoever read stdout has closed it.  Not an OSError, which typer would turn into exit code 1."""
+    """The reader has closed stdout. Not an OSError, which typer would turn into exit code 1."""
 
 
 class OutputFailed(BaseException):
-    """stdout is closed or takes no more; its text says so.  Not an Exception, which a caller might answer on stdout."""
+    """stdout is closed or cannot be written; the text is the message.
+
+    Not an Exception, so that no handler writes to stdout.
+    """
 
     def __init__(self, error: OSError) -> None:
         closed = error.errno == errno.EBADF
@@ -30,7 +32,7 @@ class OutputFailed(BaseException):
 
 
 class _Stdout(io.FileIO):
-    """Tells once, by its own exceptions, that it takes no more; what is written after that is dropped."""
+    """Raises one of the exceptions above at the first write error; later writes are dropped."""
 
     _failed = False
 
@@ -48,7 +50,7 @@ class _Stdout(io.FileIO):
 
 
 class _Stderr(io.FileIO):
-    """Drops what cannot be written: nothing is left to tell of it on."""
+    """Drops text that cannot be written, because no stream is left to report the error."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -58,7 +60,7 @@ class _Stderr(io.FileIO):
 
 
 def _written(stream: io.FileIO, data: ReadableBuffer) -> int:
-    """Write, and wait where another holder of the same descriptor has made it non-blocking."""
+    """Write, and wait if another process has made the descriptor non-blocking."""
     while (count := io.FileIO.write(stream, data)) is None:
         import select
 
@@ -67,15 +69,15 @@ def _written(stream: io.FileIO, data: ReadableBuffer) -> int:
 
 
 def take() -> None:
-    """Fill closed descriptors, so that no file and no socket gets their numbers, and have failures told as above.
+    """Open closed descriptors, so that no file or socket gets their numbers, and replace the streams by those above.
 
-    sys.stdin stays None where it is closed; sys.stdout and sys.stderr are streams from here on.
+    sys.stdin stays None where it is closed; sys.stdout and sys.stderr are always streams from here on.
     """
     for number, device, mode in _FOR_CLOSED:
         try:
             os.fstat(number)
         except OSError:
-            os.open(device, mode)  # gets the lowest number that is free, which is this one
+            os.open(device, mode)  # Gets the lowest free number, which is this one.
             os.set_inheritable(number, True)  # noqa: FBT003 (takes no name)
     out, err = sys.stdout, sys.stderr
     sys.stdout = io.TextIOWrapper(

@@ -1,4 +1,4 @@
-"""Read the prompt: stdin, a blank line, the argument; either alone is fine."""
+"""Read the prompt: stdin, a blank line and the argument, or one of the two."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool, encoding: 
     """Return the prompt, verbatim; `encoding` is that of stdin and of the argument, None UTF-8.
 
     Raises:
-        RequestError: stdin was asked for and cannot be read, or what is read is not text in that encoding.
+        RequestError: stdin was requested and cannot be read, or cannot be decoded.
     """
     if argument == "-" and no_stdin:
-        raise RequestError("the prompt is -, which is stdin, and --no-stdin forbids it")
+        raise RequestError("the prompt - means stdin, and --no-stdin forbids it")
     given = "" if argument in (None, "-") else decoded_argument(str(argument), encoding, "the prompt")
     data = "" if no_stdin else decoded(_read_stdin(asked=argument == "-", quiet=quiet), encoding, "stdin")
     if not data.strip():
@@ -46,7 +46,7 @@ def read_attachment(*, quiet: bool) -> Attachment:
         raise RequestError("--attach -: stdin is closed", option="attachments")
     stdin = sys.stdin.buffer
     if not quiet and not sys.stdin.isatty():
-        _hint_when_silent("waiting for stdin (--attach - reads it to its end)")
+        _hint_when_silent("waiting for stdin (--attach - reads it to the end)")
     try:
         return Attachment(data=read_to_end(lambda: stdin.read(_PIECE_BYTES), "stdin"), name="stdin")
     except OSError as error:
@@ -58,15 +58,15 @@ def _read_stdin(*, asked: bool, quiet: bool) -> bytes:
     if stdin is None or (stdin.isatty() and not asked):
         return b""
     if not quiet and not stdin.isatty():
-        _hint_when_silent("waiting for stdin (--no-stdin leaves it alone)")
+        _hint_when_silent("waiting for stdin (--no-stdin skips it)")
     try:
         return stdin.buffer.read()
     except OSError as error:
-        raise RequestError(f"stdin cannot be read: {error.strerror}", hint="--no-stdin leaves it alone") from error
+        raise RequestError(f"stdin cannot be read: {error.strerror}", hint="--no-stdin skips it") from error
 
 
 def _hint_when_silent(hint: str) -> None:
-    """Print a hint when a pipe stays silent: it may have no writer at all."""
+    """Print a hint when a pipe delivers no data: it may have no writer."""
     import select
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,8 +19,14 @@ def _check_url(text: str) -> str:
     return text
 
 
+def _check_model(text: str) -> str:
+    if not re.fullmatch(r"[^\s/]+/\S+", text):
+        raise ValueError("must be provider/model, such as anthropic/claude-haiku-4-5")
+    return text
+
+
 ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-ModelName = Annotated[str, Field(pattern=r"^[^\s/]+/\S+$")]
+ModelName = Annotated[str, AfterValidator(_check_model)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
@@ -105,10 +112,25 @@ def validate(document: dict[str, Any], path: str) -> dict[str, Any]:
         return Document.model_validate(document).model_dump(exclude_none=True, exclude_defaults=True)
     except ValidationError as error:
         invalid = first_invalid(error, Document)
-    table, provider, *setting = [*invalid.path, None, None][:3]
-    if table == "providers" and setting == ["api_key"]:
+    if variable := _key_variable(invalid.path):
         raise ConfigError(
             f"{path}: {invalid.place}: API keys are not read from this file",
-            hint=f"set {str(provider).upper()}_API_KEY in the environment or in a .env file beside it",
+            hint=f"set {variable} in the environment or in a .env file beside it",
         )
+    name = str(invalid.path[0])
+    if len(invalid.path) == 1 and isinstance(table := document.get(name), dict) and table.keys() & _PROVIDER_SETTINGS:
+        raise ConfigError(f"{path}: [{name}] is not a known table", hint=f"did you mean [providers.{name}]?")
     raise ConfigError(f"{path}: {invalid.place} {invalid.reason}", hint=invalid.hint)
+
+
+_PROVIDER_SETTINGS = {*ProviderTable.model_fields, "api_key"}
+
+
+def _key_variable(path: tuple[str | int, ...]) -> str | None:
+    """Return the environment variable of a misplaced API key; None for another setting."""
+    name = str(path[-1])
+    if name == "api_key" and path[0] == "providers":
+        return f"{str(path[1]).upper()}_API_KEY"
+    if name == "api_key":
+        return "OPENAI_API_KEY, ANTHROPIC_API_KEY, MISTRAL_API_KEY or TOGETHER_API_KEY"
+    return name.upper() if name.lower().endswith("_api_key") else None

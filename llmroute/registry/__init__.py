@@ -134,8 +134,8 @@ class ModelRegistry:
 
     @class_or_instance_method
     def near(self, name: str) -> list[str]:
-        """Return models with a similar name as `provider/id`, the most similar first."""
-        return self._index.aliases.near(name)
+        """Return models with a similar name that are not retired, as `provider/id`, the most similar first."""
+        return self._index.aliases.near(name, {model.name for model in self._active()})
 
     @class_or_instance_method
     def find_models_by_capability(

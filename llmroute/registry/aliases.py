@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import RequestError
-from llmroute.text.suggest import nearest
+from llmroute.text.suggest import alternatives, nearest
 from llmroute.types import CAPABILITIES, ModelConfig, Price
 from llmroute.urls import is_ollama_cloud_tag
 
@@ -28,6 +28,7 @@ _SIZE = re.compile(r"[ax]?\d+(?:x\d+)?b")
 _DATE_DIGITS = 4
 _MIN_FAMILY_CHARACTERS = 3
 _MAX_MODELS_IN_MESSAGE = 6
+_MAX_SUGGESTIONS = 3
 
 
 class AliasIndex:
@@ -75,12 +76,22 @@ class AliasIndex:
             return OLLAMA, name
         return None, name
 
-    def near(self, name: str) -> list[str]:
-        """Return up to three models with a similar name, the most similar first."""
+    def near(self, name: str, active: Collection[str]) -> list[str]:
+        """Return up to three `active` models, as `provider/id`, with a similar name, the most similar first.
+
+        Models whose name continues `name` come first (`gpt-6-luna` for `gpt-6`), then those that contain all its words
+        (`claude-opus-4-8` for `claude-4`), then those that differ in a few letters.
+        """
         from difflib import get_close_matches
 
-        names = {alias: model for (_, alias), model in {**self._aliases, **self._models}.items()}
-        return list(dict.fromkeys(names[alias] for alias in get_close_matches(name.lower(), names, n=3)))
+        word = name.lower()
+        names = {alias: model for (_, alias), model in {**self._aliases, **self._models}.items() if model in active}
+        words = set(re.split(r"[-/:. ]+", word))
+        longer = [alias for alias in names if re.match(re.escape(word) + r"[-:.@]", alias)]
+        containing = [alias for alias in names if len(words) > 1 and words <= set(re.split(r"[-/:. ]+", alias))]
+        close = get_close_matches(word, names, n=_MAX_SUGGESTIONS)
+        similar = [*_shortest_first(longer), *_shortest_first(containing), *close]
+        return list(dict.fromkeys(names[alias] for alias in similar))[:_MAX_SUGGESTIONS]
 
 
 class _ParsedName(NamedTuple):
@@ -159,7 +170,7 @@ def unlisted(provider: str, model: str, *, local: bool) -> ModelConfig:
 def unlisted_notice(model: ModelConfig, near: Sequence[str]) -> str:
     """Return a notice that a model is not in the catalogue, with those of the similar names that its provider has."""
     similar = [name for name in near if name.startswith(f"{model.provider}/")]
-    suggestion = f" (did you mean {' or '.join(similar)}?)" if similar else ""
+    suggestion = f" (did you mean {alternatives(similar)}?)" if similar else ""
     return f"{model.name} is not in the catalogue; its name is sent unchanged{suggestion}"
 
 
@@ -180,14 +191,22 @@ def unknown_capability(capability: str) -> RequestError:
 
 def unknown_model(name: str, near: Sequence[str], providers: Collection[str]) -> RequestError:
     """Return the error for an unknown model name; its hint has similar names and says how to use an unlisted model."""
-    first, slash, _ = name.partition("/")
-    if near:
-        suggestion = f"did you mean {' or '.join(near)}? "
-    elif slash:
-        suggestion = f"{first!r} is not a provider either ({', '.join(providers)}). "
+    first, slash, rest = name.partition("/")
+    suggestion = f"did you mean {alternatives(near)}? " if near else ""
+    if slash:
+        provider = nearest(first.lower(), providers)
+        if provider is not None and f"{provider}/{rest}" in near:
+            return RequestError(f"unknown provider {first!r}", hint=f"did you mean {provider}/{rest}?")
+        if not near:
+            suggestion = f"{first!r} is not a provider either ({', '.join(providers)}). "
+        example = f"{provider}/{rest}" if provider else f"together/{name}"
     else:
-        suggestion = ""
-    example = f"{'together' if slash else next(iter(providers))}/{name}"
+        example = f"{near[0].partition('/')[0] if near else next(iter(providers))}/{name}"
     return RequestError(
         f"unknown model {name!r}", hint=f"{suggestion}to use an unlisted model, name its provider: {example}"
     )
+
+
+def _shortest_first(names: Iterable[str]) -> list[str]:
+    # Of equal length, higher versions come first.
+    return sorted(sorted(names, reverse=True), key=len)

@@ -73,18 +73,18 @@ class Options(Value):
     )
     provider: str | None = declare(TEXT, "Use the best model of this provider.", short="-p", panel="Model")
     strategy: "Strategy | RoutingStrategy | None" = declare(
-        TEXT, "How the model is chosen.", panel="Model", choices=STRATEGIES
+        TEXT, "How to choose the model; default balanced.", panel="Model", choices=STRATEGIES
     )
     chain: str | None = declare(TEXT, "Try the models of this chain, in its order.", panel="Model")
     fallback: str | Sequence[str | tuple[str, str]] = declare(
         TEXTS,
-        "Try this model when the first one fails; repeatable, in order.",
+        "Try this model if the first one fails; repeatable, in order.",
         default=(),
         panel="Model",
     )
     fallback_on: FallbackOn | None = declare(
         TEXT,
-        "content: try another model too when one refuses or filters the content.",
+        "content: also fall back when a model refuses or filters the content.",
         panel="Model",
         choices=FALLBACK_ON,
     )
@@ -92,21 +92,29 @@ class Options(Value):
         BOOL, "Try the first model only.", flag="no_fallback", negates=True, panel="Model"
     )
     upgrade: bool | None = declare(
-        BOOL, "Never fall back to a model of over 3x the cost.", flag="no_upgrade", negates=True, panel="Model"
+        BOOL,
+        "Never fall back to a model that costs over 3 times as much.",
+        flag="no_upgrade",
+        negates=True,
+        panel="Model",
     )
     required_capability: Capability | Iterable[Capability] | None = declare(
-        TEXTS, "What the model must be able to do; repeatable.", flag="capability", panel="Model", choices=CAPABILITIES
+        TEXTS,
+        "A capability that the model must have, such as vision; repeatable.",
+        flag="capability",
+        panel="Model",
+        choices=CAPABILITIES,
     )
     task_type: Task | None = declare(
         TEXT,
-        "What the prompt is for; implies a capability.",
+        "The kind of task, such as code; selects models with its capability.",
         flag="task",
         panel="Model",
         choices=tuple(TASK_CAPABILITY),
     )
     worth_usd: float | None = declare(
         NUMBER,
-        "USD that a wrong answer costs, for balanced; default 0.20.",
+        "Cost of a wrong answer in USD, for the balanced strategy; default 0.20.",
         flag="worth",
         panel="Model",
         between=(0, MOST_USD),
@@ -119,10 +127,10 @@ class Options(Value):
         choices=SERVICE_TIERS,
     )
     strict_params: bool = declare(
-        BOOL, "Use only models that take every parameter, instead of omitting some.", default=False, panel="Model"
+        BOOL, "Use only models that support every parameter, instead of omitting some.", default=False, panel="Model"
     )
-    prefer_local: bool | None = declare(BOOL, "Rank models of this machine before all others.", panel="Model")
-    local_only: bool = declare(BOOL, "Send nothing beyond this machine.", default=False, panel="Model")
+    prefer_local: bool | None = declare(BOOL, "Rank models on this machine before all others.", panel="Model")
+    local_only: bool = declare(BOOL, "Use only models on this machine.", default=False, panel="Model")
     system: str | None = declare(TEXT, "The system prompt.", short="-s", panel="Answer", is_prompt_text=True)
     attachments: Sequence[AttachmentSource] = declare(
         ATTACHMENTS,
@@ -133,19 +141,23 @@ class Options(Value):
         panel="Answer",
     )
     attachment_type: str | None = declare(
-        TEXT, "The media type of attachments, in place of what their content tells.", flag="attach_type", panel="Answer"
+        TEXT, "Media type of the attachments; default: detected from their content.", flag="attach_type", panel="Answer"
     )
     cache_prompt: bool = declare(
         BOOL,
-        "Mark the system prompt and attachments for the provider's cache: other calls share them.",
+        "Cache the system prompt and attachments at the provider, for requests that share them.",
         default=False,
         panel="Answer",
     )
-    temperature: float | None = declare(NUMBER, "0 to 2.", short="-t", panel="Answer", between=(0, MAX_TEMPERATURE))
-    max_tokens: int | None = declare(
-        INTEGER, "The longest answer, reasoning included.", panel="Answer", between=(1, 10**8)
+    temperature: float | None = declare(
+        NUMBER, "Sampling temperature, 0 to 2.", short="-t", panel="Answer", between=(0, MAX_TEMPERATURE)
     )
-    effort: Effort | None = declare(TEXT, "none, low, medium or high.", panel="Answer", choices=EFFORTS)
+    max_tokens: int | None = declare(
+        INTEGER, "Maximum tokens of the answer, reasoning included.", panel="Answer", between=(1, 10**8)
+    )
+    effort: Effort | None = declare(
+        TEXT, "Reasoning effort: none, low, medium or high.", panel="Answer", choices=EFFORTS
+    )
     stop: str | Sequence[str] | None = declare(
         TEXTS, "End the answer before this text; repeatable.", panel="Answer", is_prompt_text=True
     )
@@ -163,14 +175,14 @@ class Options(Value):
     )
     atomic: bool = declare(
         BOOL,
-        "Print the answer only when it is complete: fall back until its end.",
+        "Print the answer only when complete; a failure before its end can fall back.",
         default=False,
         panel="Answer",
         streaming_only=True,
     )
     budget_remaining: float | None = declare(
         NUMBER,
-        "USD that the request may cost, fallbacks included.",
+        "Maximum cost of the request in USD, fallbacks included.",
         flag="budget",
         panel="Limits",
         between=(0, MOST_USD),
@@ -178,39 +190,46 @@ class Options(Value):
     )
     on_budget: OnBudget | None = declare(
         TEXT,
-        "cheaper: use a model that fits the budgets; refuse: exit 5, the default of a batch with a model.",
+        "cheaper: use a model that fits the budgets; refuse: exit with 5, the default of a batch with a model.",
         panel="Limits",
         choices=ON_BUDGET,
     )
     max_latency_ms: int | None = declare(
         INTEGER,
-        "Milliseconds that the answer may take.",
+        "Maximum expected time of the answer in milliseconds.",
         flag="max_latency",
         panel="Limits",
         between=(1, 10**9),
         unit="milliseconds",
     )
-    min_quality: int | None = declare(INTEGER, "0 to 100.", panel="Limits", between=(0, 100))
+    min_quality: int | None = declare(
+        INTEGER, "Minimum quality of the model, 0 to 100.", panel="Limits", between=(0, 100)
+    )
     timeout_s: float | None = declare(
         NUMBER,
-        "Seconds for the whole request; default 300.",
+        "Time limit of the whole request in seconds; default 300.",
         flag="timeout",
         panel="Limits",
         between=(0.001, 86_400),
         unit="seconds",
     )
     max_attempts: int | None = declare(
-        INTEGER, "Calls at most; default 8, or each of a list once.", panel="Limits", between=(1, MOST_ATTEMPTS)
+        INTEGER,
+        "Maximum number of attempts; default 8, or one per model of a list.",
+        panel="Limits",
+        between=(1, MOST_ATTEMPTS),
     )
     max_rejections: int | None = declare(
         INTEGER,
-        "Answers that may be rejected at most; default 7.",
+        "Maximum number of rejected answers; default 7.",
         panel="Limits",
         between=(1, MOST_ATTEMPTS),
         complete_only=True,
     )
     workspace_id: str | None = declare(TEXT, "Label for cost reports and budgets.", flag="workspace", panel="Bill")
-    execution_id: str | None = declare(TEXT, "Label of the run that it belongs to.", flag="execution", panel="Bill")
+    execution_id: str | None = declare(
+        TEXT, "Label of the run or job, for cost reports.", flag="execution", panel="Bill"
+    )
 
     def __post_init__(self) -> None:
         """Store iterators as tuples, and bring values that have several forms to one."""

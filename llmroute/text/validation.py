@@ -60,7 +60,8 @@ class Invalid(NamedTuple):
 def first_invalid(error: ValidationError, model: type[BaseModel]) -> Invalid:
     """Describe the first error of a validation by `model`; the value itself is not repeated."""
     first = error.errors(include_url=False, include_input=False)[0]
-    kind, path, context = first["type"], first["loc"], first.get("ctx", {})
+    kind, path = first["type"], first["loc"]
+    context = {name: _short(bound) for name, bound in first.get("ctx", {}).items()}
     if kind == "extra_forbidden":
         return Invalid(path, "is not a known name", nearest(str(path[-1]), _names_at(model, path[:-1])))
     if kind == "value_error":
@@ -68,6 +69,11 @@ def first_invalid(error: ValidationError, model: type[BaseModel]) -> Invalid:
     if kind in _REASONS:
         return Invalid(path, _REASONS[kind].format(**context))
     return Invalid(path, f"must be {_EXPECTED.get(kind, 'valid').format(**context)}")
+
+
+def _short(bound: Any) -> Any:
+    # 0 rather than 0.0.
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

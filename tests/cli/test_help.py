@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -129,3 +130,33 @@ def test_what_is_mistyped_is_guessed_in_one_line(
     guessed = re.search(r"(?:[Dd]id you mean|Possible options:) ([^?)]*)", err)
     assert guessed is not None, err
     assert meant in re.split(r"[ ,']+", guessed[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gen", "hi", "--temperature", "warm"), "--temperature: 'warm' is not a number"),
+        (("gen", "hi", "--max-tokens", "1.5"), "--max-tokens: '1.5' is not an integer"),
+        (("costs", "calls", "--last", "0"), "--last: 0 is not from 1 to 1000000"),
+        (("models", "--max-cost", "-1"), "--max-cost: -1.0 is below 0"),
+        (("models", "--sort", "prise"), "--sort: 'prise' is not one of 'price', 'quality', 'latency', 'context'"),
+        (("models", "show"), "missing argument 'name'"),
+    ],
+)
+def test_a_value_that_the_parser_rejects_is_a_json_error_with_json(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = run(*arguments, "--json", home=tmp_path)
+    assert ran.code == exit_codes.USAGE
+    assert ran.err.startswith(f"llmroute: {message} (")
+    error = json.loads(ran.out)["error"]
+    assert (error["type"], error["message"], error["attempts"]) == ("usage", message, [])
+    assert "--help" in error["hint"]
+    assert run(*arguments, home=tmp_path).out == ""
+
+
+def test_a_mistyped_option_is_a_json_error_with_json(tmp_path: Path) -> None:
+    ran = run("gen", "hi", "--json", "--stratgy", "balanced", home=tmp_path)
+    error = json.loads(ran.out)["error"]
+    assert error["message"] == "no such option: --stratgy"
+    assert error["hint"] == "did you mean --strategy? see llmroute gen --help"

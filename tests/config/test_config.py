@@ -593,7 +593,23 @@ def test_a_wrong_config_toml_is_told_with_its_key_and_its_file(places: Places, t
             "providers.openai.api_key: API keys are not read from this file",
             "set OPENAI_API_KEY in the environment or in a .env file beside it",
         ),
+        (
+            'api_key = "sk-geheim"',
+            "api_key: API keys are not read from this file",
+            (
+                "set OPENAI_API_KEY, ANTHROPIC_API_KEY, MISTRAL_API_KEY or TOGETHER_API_KEY"
+                " in the environment or in a .env file beside it"
+            ),
+        ),
+        (
+            'mistral_api_key = "sk-geheim"',
+            "mistral_api_key: API keys are not read from this file",
+            "set MISTRAL_API_KEY in the environment or in a .env file beside it",
+        ),
+        ('[openai]\napi_key = "sk-geheim"', "[openai] is not a known table", "did you mean [providers.openai]?"),
         ("[chains]\nmine = []", "chains.mine is empty", None),
+        ('[chains]\nmine = ["nope"]', "chains.mine[0] must be provider/model, such as anthropic/", None),
+        ("[balance]\nsecond_usd = -1", "balance.second_usd must be at least 0", None),
         ('prefer_local = "yes"', "prefer_local must be true or false", None),
         ("max_attempts = 0", "max_attempts must be at least 1", None),
         ("timeouts = 1", "timeouts must be a table", None),

@@ -143,6 +143,35 @@ def test_a_bare_unknown_name_is_refused_with_its_neighbours() -> None:
     assert "openai/gtp-4" in str(refusal.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("gpt-6", {"openai/gpt-6-sol", "openai/gpt-6-luna", "openai/gpt-6.2-sol"}),
+        ("claude-haiku-4", {"anthropic/claude-haiku-4-5"}),
+        ("opus-4", {"anthropic/claude-opus-4-8", "anthropic/claude-opus-4-7"}),
+    ],
+)
+def test_models_that_continue_a_name_or_have_all_its_words_are_suggested_first(name: str, suggested: set[str]) -> None:
+    first = REGISTRY.near(name)[: len(suggested)]
+    assert set(first) == suggested
+    with pytest.raises(RequestError) as refusal:
+        REGISTRY.resolve(name)
+    assert f"{first[0].partition('/')[0]}/{name}" in str(refusal.value.hint), "the provider of the suggestion"
+
+
+def test_a_retired_model_is_not_suggested() -> None:
+    assert REGISTRY.status(REGISTRY.resolve("anthropic/claude-3-haiku")) == "retired"
+    suggested = [REGISTRY.resolve(name) for name in REGISTRY.near("claude-3-haik")]
+    assert suggested
+    assert all(REGISTRY.status(found) != "retired" for found in suggested)
+
+
+def test_a_mistyped_provider_of_a_known_model_is_named_alone() -> None:
+    with pytest.raises(RequestError, match="unknown provider 'opena'") as refusal:
+        REGISTRY.resolve("opena/gpt-5.4")
+    assert refusal.value.hint == "did you mean openai/gpt-5.4?"
+
+
 def test_a_stranger_with_a_slash_is_refused_with_the_providers() -> None:
     with pytest.raises(RequestError) as refusal:
         REGISTRY.resolve("groq/whatever-it-is-called")

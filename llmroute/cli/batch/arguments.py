@@ -30,13 +30,13 @@ class JobArguments(NamedTuple):
         """Check that no flag is set.
 
         Raises:
-            RequestError: one is, and the batch makes no jobs.
+            RequestError: a flag is set although the batch creates no jobs.
         """
         if self != JobArguments():
             raise RequestError(f"--within, --rescue, --no-wait, --poll and --keep require --tier {BATCH}")
 
     def within_s(self) -> float | None:
-        """Return the deadline in seconds, None if it is not given.
+        """Return the deadline in seconds, None if absent.
 
         Raises:
             RequestError: it is not a duration.

@@ -34,7 +34,7 @@ GARBAGE_AFTER = 5_000
 
 
 def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
-    """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print what it would cost."""
+    """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print its expected cost."""
     with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
         if arguments.prompt is not None:
             raise RequestError(
@@ -49,7 +49,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
         input_format = batch.input_format(arguments.encoding)
         file = open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        if is_regular:  # a thread may still be blocked on a pipe, so a pipe stays open
+        if is_regular:  # A thread may still be blocked on a pipe, so a pipe stays open.
             cleanup.callback(file.close)
             with input_errors(batch.file):
                 check_whole(file, input_format.encoding, input_name(batch.file))
@@ -66,7 +66,7 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
             show_forecast(session.service, requests, prior, budget_usd=arguments.budget_usd, as_json=arguments.as_json)
             raise typer.Exit
-        # A batch runs long: unlike other commands it collects garbage, but not among what is loaded by now.
+        # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
         total = count_lines(file, input_format, arguments) if is_regular else None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Share:
-    """Requests and their cost in pico-USD; a cost is None once a price is unknown.
+    """Requests and their cost in pico-USD; a cost is None if a price is unknown.
 
     `ordinary` is the expected cost of ordinary calls of the same models.
     """
@@ -60,7 +60,7 @@ class _Forecast:
 def show_forecast(
     service: LLMService, requests: Iterator[Request], prior: PriorResults, *, budget_usd: float | None, as_json: bool
 ) -> None:
-    """Print how many requests each model would get first, and their cost; answered requests of `prior` are skipped."""
+    """Print the number of requests per first model, and their cost; answered requests of `prior` are skipped."""
     forecast = asyncio.run(_forecast(service, requests, prior))
     left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
@@ -122,7 +122,7 @@ async def _add(forecast: _Forecast, executor: BulkExecutor, options: Options) ->
     """Add a request to the share of its tier and model.
 
     Raises:
-        LLMRouteError: it cannot be sent.
+        LLMRouteError: the request cannot be sent.
     """
     tier = options.tier or "standard"
     if tier == AUTO:

@@ -21,7 +21,7 @@ def open_input(name: str) -> IO[bytes]:
     """Open the input, - for stdin.
 
     Raises:
-        RequestError: it cannot be read.
+        RequestError: the input cannot be read.
     """
     if name == "-":
         if sys.stdin is None:

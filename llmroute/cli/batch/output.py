@@ -1,4 +1,4 @@
-"""Where a batch writes: its results on stdout or in a file, and the failed requests in FILE.failed."""
+"""The output of a batch: its results on stdout or in a file, and the failed requests in FILE.failed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class BatchOutput:
     """The results and failures of one batch; a write error stops the batch, and answers still in flight go to stdout.
 
-    `failures` is the list of failed requests, None where there is none or it could not be written.  `broken` says that
-    a result could not be written where it belongs; `unwritten` counts the answers that were lost.
+    `failures` is the list of failed requests, None where there is none or it could not be written.  `broken` is True
+    after a write error of the results; `unwritten` counts the lost answers.
     """
 
     def __init__(self, path: Path | None, *, resume: bool, source: int, stop: Callable[[LLMRouteError], None]) -> None:
@@ -47,7 +47,7 @@ class BatchOutput:
 
     @property
     def earlier_cost_usd(self) -> float:
-        """What earlier runs cost, according to the results file."""
+        """The cost of earlier runs, according to the results file."""
         return 0.0 if self._file is None else self._file.earlier_cost_usd
 
     @property
@@ -100,7 +100,7 @@ class BatchOutput:
         return True
 
     def finish(self, *, in_order: bool, complete: bool) -> None:
-        """Close the results, and the list of failures if it is `complete`; else an older list stays in place."""
+        """Close the results, and replace the list of failures if it is `complete`."""
         try:
             if self._file is not None and self.broken:
                 self._file.close()
@@ -125,7 +125,7 @@ class BatchOutput:
     def _discard_failures(self, error: OSError | None = None) -> None:
         assert self.failures is not None
         if error is not None:
-            say(f"warning: {self.failures.path} cannot be written ({error.strerror}); --resume retries what failed")
+            say(f"warning: {self.failures.path} cannot be written ({error.strerror}); --resume retries them")
         self.failures.discard()
         self.failures = None
 
@@ -136,7 +136,7 @@ class BatchOutput:
 
 
 def _is_regular(path: Path) -> bool:
-    """Whether a path is a file that can be resumed, and not a device, a pipe or the name of a descriptor."""
+    """Whether a path is a file that can be resumed, rather than a device, a pipe or the name of a descriptor."""
     folder = path.absolute().parent.resolve()
     is_descriptor = folder.is_relative_to("/proc") or (folder == Path("/dev") and path.is_symlink())
     return path.is_file() and not is_descriptor

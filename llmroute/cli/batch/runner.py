@@ -31,7 +31,7 @@ MAX_PRINTED_ERRORS = 50
 
 
 class RunningBatch(Protocol):
-    """A batch that is run, by ordinary calls or by batch jobs."""
+    """A running batch, by ordinary requests or by batch jobs."""
 
     @property
     def totals(self) -> BatchTotals:
@@ -41,7 +41,7 @@ class RunningBatch(Protocol):
         """Start no more requests; those in flight finish."""
 
     def interrupt(self) -> None:
-        """End soon: start nothing more."""
+        """Stop: start no more requests or jobs."""
 
 
 class BatchRunner:
@@ -68,7 +68,7 @@ class BatchRunner:
 
     @property
     def left_usd(self) -> float | None:
-        """What of the budget earlier runs have left, None without a budget."""
+        """The budget minus the cost of earlier runs, None without a budget."""
         budget_usd = self._arguments.budget_usd
         return None if budget_usd is None else max(budget_usd - self.output.earlier_cost_usd, 0.0)
 
@@ -154,7 +154,7 @@ class BatchRunner:
         output = self.output
         self._session.record_json(summary_as_json(totals, output.earlier_cost_usd, seconds))
         if totals.stopped_by is not None:
-            unread = "" if totals.read_to_end else f"; the input was not read to its end ({totals.lines:,} lines read)"
+            unread = "" if totals.read_to_end else f"; the input was not read completely ({totals.lines:,} lines read)"
             say(f"stopped: {error_with_hint(totals.stopped_by)}{unread}")
         if output.unwritten:
             say(f"paid answers that could not be written: {output.unwritten:,} (the ledger has their cost)")

@@ -1,4 +1,4 @@
-"""The summary of a batch that has ended: one line for people, the same figures as JSON for --meta."""
+"""The summary of a batch: one line of text, and the same figures as JSON for --meta."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def summary(totals: BatchTotals, seconds: float, failures: FailuresFile | None) 
 
 
 def interruption(totals: BatchTotals, *, resumable: bool) -> str:
-    """Return the progress of a batch that a signal ended, in one line."""
+    """Return the progress of a batch that was ended by a signal, in one line."""
     answered = totals.answered + totals.answered_before
     line = f"interrupted: {answered} of {totals.lines} answered, {totals.lines - answered} left"
     if not totals.read_to_end:
-        line += " (the input was not read to its end)"
+        line += " (the input was not read completely)"
     return line + ("; run the same command with --resume to continue" if resumable else "")
 
 

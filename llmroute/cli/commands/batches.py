@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 batches = typer.Typer(invoke_without_command=True)
 
 JobName = Annotated[
-    str, typer.Argument(metavar="JOB", help="The job, or the beginning of its id.", autocompletion=candidates.jobs)
+    str, typer.Argument(metavar="JOB", help="The id of the job, or its beginning.", autocompletion=candidates.jobs)
 ]
 _HEAD = ("job", "provider", "model", "status", "lines", "done", "failed", "cost", "reserved", "created", "output")
 _NUMBERS = (4, 5, 6, 7, 8)
@@ -33,7 +33,7 @@ _NUMBERS = (4, 5, 6, 7, 8)
 def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
     """List, show and cancel the jobs of --tier batch.
 
-    The list is that of the ledger: --resume asks the providers.
+    The list is read from the ledger; --resume updates it from the providers.
     """
     if context.invoked_subcommand is not None:
         return
@@ -69,7 +69,7 @@ def show(job: JobName, as_json: flags.AsJSON = False) -> None:
 def cancel(job: JobName, yes: flags.Yes = False) -> None:
     """Cancel a job at its provider.
 
-    What it has answered is billed and kept for --resume.
+    Completed lines are billed and kept for --resume.
     """
     with failures():
         import asyncio

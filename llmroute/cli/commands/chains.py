@@ -32,7 +32,7 @@ Name = Annotated[str, typer.Argument(help="The chain, in upper or lower case.", 
 def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
     """List, edit and test fallback chains.
 
-    Each entry is shown with its current model, and whether it can be called from here.
+    Shows each entry with its current model, and whether it is available.
     """
     if context.invoked_subcommand is None:
         _write(None, as_json=as_json)
@@ -57,7 +57,7 @@ def set_(
         typer.Argument(help="provider/model, in order.", autocompletion=candidates.models),
     ],
 ) -> None:
-    """Write a chain of your own to config.toml.
+    """Write a chain to config.toml.
 
     The rest of the file stays unchanged.
     """
@@ -71,7 +71,7 @@ def set_(
 
 @chains.command(cls=GroupedCommand, epilog=epilog("chains remove"))
 def remove(name: Name) -> None:
-    """Remove a chain of your own from config.toml."""
+    """Remove a chain from config.toml."""
     with failures():
         from llmroute.service.client import LLMService
         from llmroute.service.models.chains import remove_chain
@@ -88,7 +88,7 @@ def call_each(
 ) -> None:
     """Call each entry with a one-token prompt.
 
-    The cost is shown first and needs confirmation, or --yes; exit 4 when an entry fails.
+    The cost is shown first and needs confirmation or --yes. Exits with 4 if an entry fails.
     """
     with failures(as_json=as_json):
         from llmroute.service.client import LLMService

@@ -56,7 +56,9 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     as_md: Annotated[bool, typer.Option("--md", help="Print the table as Markdown.", rich_help_panel="Output")] = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write a page with charts and tables.", rich_help_panel="Output"),
+        typer.Option(
+            "--html", metavar="FILE", help="Write an HTML page with charts and tables.", rich_help_panel="Output"
+        ),
     ] = None,
 ) -> None:
     """Report costs, list attempts, set budgets, maintain the ledger."""

@@ -1,4 +1,4 @@
-"""`llmroute costs calls`, `correct`, `export` and `path`: the attempts themselves, and where they are."""
+"""`llmroute costs calls`, `correct`, `export` and `path`: single attempts, and the path of the ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STDOUT = "-"
 
 
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
-    last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="How many.")] = 20,
+    last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="Number of attempts.")] = 20,
     since: flags.Since = None,
     until: flags.Until = None,
     model: flags.AttemptModel = None,
@@ -37,11 +37,11 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     execution: flags.Execution = None,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """List the last attempts, the newest at the end.
+    """List the last attempts, newest last.
 
-    A cost with ~ is an estimate; at most is a reservation, as the call has no known end; at least leaves something out
-    that has no known price; corrected is what costs correct has put in its place. A call marked prompt cut was answered
-    without the whole prompt; --json says by what signs.
+    A cost with ~ is an estimate. "at most" is the reservation of a call whose end is unknown. "at least" excludes parts
+    whose price is unknown. "corrected" was set by costs correct. "prompt cut" means that the model truncated the
+    prompt; --json has the details.
     """
     with failures(as_json=as_json):
         from llmroute.planning.settings import load
@@ -63,26 +63,29 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 
 
 def tell_if_unknown(config: Config, workspace: str) -> None:
-    """Say so when no call was ever on the bill of a workspace: it may be mistyped."""
+    """Print a note if a workspace has no calls: its name may be mistyped."""
     from llmroute.service.costs.report import known_workspaces
 
     known = known_workspaces(config)
     if workspace in known:
         return
     near = nearest(workspace, known)
-    say(f"no call was ever made for workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
+    say(f"there are no calls of workspace {workspace!r}" + (f" (did you mean {near}?)" if near else ""))
 
 
 def correct(
     attempt: Annotated[
-        str, typer.Argument(metavar="ATTEMPT", help="Its id in costs calls, or the id of its request, with /2.")
+        str,
+        typer.Argument(
+            metavar="ATTEMPT", help="Its id in costs calls, or its request id; ID/2 is the second attempt of a request."
+        ),
     ],
-    cost: Annotated[str, typer.Option("--cost", metavar="USD", help="What the provider billed for it.")],
+    cost: Annotated[str, typer.Option("--cost", metavar="USD", help="The cost that the provider billed.")],
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Put a known cost in place of a guess.
+    """Replace an uncertain cost with the billed one.
 
-    The bill and the budgets count it from now on; the computed cost is kept beside it.
+    Reports and budgets use it from now on; the computed cost is kept.
     """
     with failures(as_json=as_json):
         from llmroute.planning.settings import load
@@ -118,14 +121,16 @@ def _dollars(text: str) -> Decimal:
 
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE.csv|.jsonl|.parquet|-", help="Replaced where it is; - is stdout.")
+        Path | None,
+        typer.Argument(metavar="FILE.csv|.jsonl|.parquet|-", help="The file to write or replace; - is stdout."),
     ] = None,
     form: Annotated[
         Literal["csv", "jsonl", "focus", "otlp"] | None,
-        typer.Option("--format", help="csv (default) and jsonl: of stdout; focus: FOCUS 1.2; otlp: with --to."),
+        typer.Option("--format", help="csv or jsonl for stdout, default csv; focus: FOCUS 1.2; otlp: requires --to."),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="URL", help="With --format otlp: an OpenTelemetry collector.")
+        str | None,
+        typer.Option("--to", metavar="URL", help="With --format otlp: the URL of an OpenTelemetry collector."),
     ] = None,
     since: flags.Since = None,
     until: flags.Until = None,
@@ -134,10 +139,10 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     workspace: flags.Workspace = None,
     execution: flags.Execution = None,
 ) -> None:
-    """Write attempts to a file or stdout, or send them to a collector.
+    """Export attempts to a file, stdout or a collector.
 
-    focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once,
-    from where the last export to that URL ended, with the headers in OTEL_EXPORTER_OTLP_HEADERS. Parquet needs
+    focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once, with
+    the headers in OTEL_EXPORTER_OTLP_HEADERS; each export to a URL continues the previous one. Parquet requires
     pip install 'llmroute[parquet]'.
     """
     with failures():
@@ -148,7 +153,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if form == "otlp" or to is not None:
             _send(form, file, to, selection)
         elif file is None:
-            raise RequestError("no file is named", hint="bill.csv is one, and - is stdout")
+            raise RequestError("no file was given", hint="for example bill.csv, or - for stdout")
         else:
             _write(load(), file, form, selection)
 
@@ -177,14 +182,14 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
         say(f"{many(count, unit)} written to stdout")
     else:
         if form in ("csv", "jsonl") and file.suffix.lower() != f".{form}":
-            raise RequestError(f"--format {form} does not fit {file}", hint="the ending says the format")
+            raise RequestError(f"--format {form} does not fit {file}", hint="its suffix sets the format")
         say(f"{many(records.export(config, file, selection, layout), unit)} written to {file}")
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
 
 
 def path() -> None:
-    """Print where the ledger is."""
+    """Print the path of the ledger."""
     with failures():
         from llmroute.planning.settings import load
 

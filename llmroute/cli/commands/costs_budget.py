@@ -1,4 +1,4 @@
-"""`llmroute costs budget`: caps on what calls may cost."""
+"""`llmroute costs budget`: caps on the cost of calls."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ budget = typer.Typer(invoke_without_command=True)
 
 @budget.callback()
 def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
-    """Show or set caps on what calls may cost.
+    """Show or set budgets.
 
-    Shown are each cap, what is spent and reserved in its window, and what is left.
+    Shows each cap with the spent, reserved and remaining amounts of its period.
     """
     if context.invoked_subcommand is not None:
         return
@@ -43,7 +43,7 @@ def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
             write_text("no budget is set (llmroute costs budget set --month 20)\n")
 
 
-Amount = Annotated[str | None, typer.Option(metavar="USD", help="USD; none lifts the cap.")]
+Amount = Annotated[str | None, typer.Option(metavar="USD", help="Cap in USD; none removes it.")]
 
 
 @budget.command("set", cls=GroupedCommand, epilog=epilog("costs budget set"))
@@ -53,15 +53,16 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     month: Amount = None,
     total: Amount = None,
     workspace: Annotated[
-        str | None, typer.Option("--workspace", help="Cap this workspace only.", autocompletion=candidates.workspaces)
+        str | None,
+        typer.Option("--workspace", help="Set the caps of this workspace only.", autocompletion=candidates.workspaces),
     ] = None,
     zone: Annotated[
-        str | None, typer.Option("--zone", help="Of a ledger on a server: the time zone of days, weeks and months.")
+        str | None, typer.Option("--zone", help="Time zone of days, weeks and months, for a ledger on a server.")
     ] = None,
 ) -> None:
-    """Set caps, for all calls or for one workspace.
+    """Set budgets, for all calls or for one workspace.
 
-    They are kept in config.toml, or by the server of the ledger for all its hosts, and bind from the next call on.
+    Caps are stored in config.toml, or in the ledger on a server for all its hosts. They apply from the next call on.
     """
     with failures():
         from llmroute.config.edit import remove_key, set_value
@@ -72,7 +73,7 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if not given:
             raise RequestError("no cap was given", hint="--day, --week, --month or --total USD")
         if workspace == "":
-            raise RequestError("the workspace has no name")
+            raise RequestError("the name of the workspace is empty")
         config = load()
         if config.ledger.server is not None:
             from llmroute.service.costs.shared_budgets import set_shared
@@ -80,7 +81,9 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             set_shared(config, given, workspace or "", zone)
             return
         if zone is not None:
-            raise RequestError("--zone is for a ledger on a server", hint="days in config.toml are this machine's")
+            raise RequestError(
+                "--zone requires a ledger on a server", hint="caps in config.toml use the time zone of this machine"
+            )
         path, wait_s = config.config_dir / "config.toml", config.timeouts.ledger_s
         table = ("budgets",) if workspace is None else ("budgets", "workspaces", workspace)
         for period, usd in given.items():
@@ -98,5 +101,7 @@ def _amount(period: str, text: str) -> float | int | None:
     except ValueError:
         usd = -1
     if not 0 <= usd <= MOST_USD:
-        raise RequestError(f"--{period}: {text!r} is no amount of USD from 0 to {MOST_USD:,}", hint="none lifts a cap")
+        raise RequestError(
+            f"--{period}: {text!r} is not an amount in USD from 0 to {MOST_USD:,}", hint="none removes a cap"
+        )
     return int(usd) if usd.is_integer() else usd

@@ -1,4 +1,4 @@
-"""`llmroute costs check`, `backup`, `restore` and `prune`: the keeping of the ledger."""
+"""`llmroute costs check`, `backup`, `restore`, `move` and `prune`: maintenance of the ledger."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ LONG_BYTES = 500_000_000
 
 
 def check(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would do.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="With --repair: caps may begin at zero.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair the ledger.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --repair: print the changes without making them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="With --repair: allow budgets to restart at zero.")] = False,
     as_json: flags.AsJSON = False,
 ) -> None:
-    """Verify the ledger, or mend it.
+    """Verify or repair the ledger.
 
-    The file, its tables, the sums against the rows, what is reserved and what waits; exit 3 when something is wrong.
+    Checks the file, its tables, the sums, the reservations and the spooled rows. Exits with 3 if something is wrong.
     """
     with failures(as_json=as_json):
         from llmroute.planning.settings import load
@@ -44,7 +46,7 @@ def check(
             say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
         if dry_run:
             if not repair:
-                raise RequestError("--dry-run says what --repair would do", hint="add --repair")
+                raise RequestError("--dry-run requires --repair", hint="add --repair")
             _rehearse(config, as_json=as_json)
             return
         mended = maintenance.repair(config, from_zero=yes) if repair else None
@@ -60,7 +62,7 @@ def check(
 
 
 def _rehearse(config: Config, *, as_json: bool) -> None:
-    """Say what a repair would do; exit as `check` does."""
+    """Print the changes of a repair; exit as `check` does."""
     from llmroute.service.costs import maintenance
 
     mended = maintenance.rehearse_repair(config)
@@ -68,7 +70,7 @@ def _rehearse(config: Config, *, as_json: bool) -> None:
         write_json({**_as_json(mended.before, mended), "dry_run": True})
     else:
         write_text(_mended(mended, would="would ") or "nothing is wrong\n")
-        say("nothing was changed: the repair was tried on a copy")
+        say("the ledger is unchanged: the repair ran on a copy")
     if not mended.before.sound:
         raise typer.Exit(exit_codes.SETUP)
 
@@ -109,15 +111,15 @@ def _mended(mended: Repaired, *, would: str = "") -> str:
 
 
 def _told(report: CheckReport, path: str) -> str:
-    lines = [f"{fault} (llmroute costs check --repair mends it)" for fault in report.faults]
+    lines = [f"{fault} (llmroute costs check --repair repairs it)" for fault in report.faults]
     lines += report.notes
     if report.sound and not report.absent:
         lines.append(f"{path}: sound, {many(report.attempts, 'attempt')}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def backup(file: Annotated[Path, typer.Argument(help="A file that is not there yet.")]) -> None:
-    """Copy the ledger, whole even while others write."""
+def backup(file: Annotated[Path, typer.Argument(help="The file to create.")]) -> None:
+    """Back up the ledger, also while it is in use."""
     with failures():
         from llmroute.planning.settings import load
         from llmroute.service.costs import maintenance
@@ -125,10 +127,11 @@ def backup(file: Annotated[Path, typer.Argument(help="A file that is not there y
         maintenance.backup(load(), file)
 
 
-def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup` has made.")]) -> None:
-    """Put a copy back in the place of the ledger, which is kept.
+def restore(file: Annotated[Path, typer.Argument(help="A file from `costs backup`.")]) -> None:
+    """Replace the ledger with a backup.
 
-    The copy is checked first and stays as it is. What was called since then is not on the bill, and no cap counts it.
+    The backup is checked first. The current ledger is kept under another name; later calls are only in it, and neither
+    reports nor budgets count them.
     """
     with failures():
         from llmroute.planning.settings import load
@@ -138,16 +141,18 @@ def restore(file: Annotated[Path, typer.Argument(help="A copy that `costs backup
         done = maintenance.restore(config, file)
         say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger.name} now")
         if done.aside is not None:
-            say(f"the ledger that was there is {done.aside}: what came later than the copy is only there")
+            say(f"the previous ledger is {done.aside}; calls after the backup are only there")
 
 
 def move(
     url: Annotated[str, typer.Argument(help="postgresql://user@host/database")],
-    source: Annotated[Path | None, typer.Option("--from", help="Another SQLite ledger than the default one.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The SQLite ledger to copy, if not the default one.")
+    ] = None,
 ) -> None:
     """Copy a SQLite ledger to a PostgreSQL server.
 
-    A second run continues where the first ended. The file stays, with its pending calls.
+    A second run continues the first. The file is kept, with its pending calls.
     """
     with failures():
         from llmroute.planning.settings import load
@@ -158,18 +163,18 @@ def move(
         already = f"; {many(done.already, 'attempt')} were there already" if done.already else ""
         say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
         if done.pending:
-            say(f"not copied: {many(done.pending, 'pending call')}; run it again once they have ended")
-        say("set LLMROUTE_LEDGER to the URL, and every command uses the server")
+            say(f"not copied: {many(done.pending, 'pending call')}; run it again when they have ended")
+        say("set LLMROUTE_LEDGER to the URL to use the server")
 
 
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", help="90d, 26w or 2y.")],
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Delete without asking.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, and delete none.")] = False,
+    older_than: Annotated[str, typer.Option("--older-than", help="Age, such as 90d, 26w or 2y.")],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the number of attempts, and delete none.")] = False,
 ) -> None:
-    """Delete old attempts; the bill keeps their sums.
+    """Delete old attempts; reports keep their sums.
 
-    The current week and month stay whole, and the file keeps its size.
+    The current week and month are kept complete. The file keeps its size.
     """
     with failures():
         from llmroute.planning.settings import load
@@ -185,11 +190,11 @@ def prune(
             say(f"{old} would be deleted")
             return
         if not (yes or can_ask()):
-            raise RequestError(f"{old} would be deleted for good", hint="--yes deletes them without asking")
+            raise RequestError(f"{old} would be deleted permanently", hint="--yes deletes them without asking")
         if not (yes or typer.confirm(f"delete {old}?", err=True)):
-            say("nothing is deleted")
+            say("nothing was deleted")
             return
         say(
             f"{many(maintenance.prune(config, before), 'attempt')} before {before:%Y-%m-%d} deleted;"
-            " the bill keeps their sums, and the file its size: what was freed is filled first"
+            " reports keep their sums; the file keeps its size and reuses the freed space"
         )

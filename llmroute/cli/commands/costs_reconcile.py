@@ -1,4 +1,4 @@
-"""`llmroute costs reconcile`: the ledger beside the providers' own cost reports."""
+"""`llmroute costs reconcile`: the ledger compared with the providers' cost reports."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def reconcile(
     period: flags.Period = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", metavar="PERCENT", min=0, max=100, help="How much of a bill may differ."),
+        typer.Option(
+            "--tolerance", metavar="PERCENT", min=0, max=100, help="Allowed difference in percent of the billed amount."
+        ),
     ] = 1.0,
     as_json: flags.AsJSON = False,
 ) -> None:
     """Compare the ledger with the providers' cost reports.
 
-    Reads the reports of OpenAI and Anthropic with OPENAI_ADMIN_KEY and ANTHROPIC_ADMIN_KEY. Days and periods are those
-    of UTC. Exit 4 when a closed day, or all closed days together, differ by more than the tolerance; where one
-    provider's report cannot be read, the other's is printed and the exit code is that of the error.
+    Reads the reports of OpenAI and Anthropic with OPENAI_ADMIN_KEY and ANTHROPIC_ADMIN_KEY. Days and periods are in
+    UTC. Exits with 4 if a closed day, or all closed days together, differ by more than the tolerance. If the report of
+    one provider cannot be read, the other's is printed and the exit code is that of the error.
     """
     with failures(as_json=as_json):
         from llmroute.notices import discard

@@ -35,7 +35,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
 ) -> None:
     """Generate a response.
 
-    It may fall back to another model until the end.  With --batch, answer many.
+    Falls back to another model until an answer is complete.  --batch answers each line of a file.
     """
     if arguments.request["schema"] is not None or schema_multi is not None:
         from llmroute.cli.schema_arguments import with_schema

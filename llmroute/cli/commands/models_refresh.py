@@ -24,17 +24,17 @@ def refresh(
         str | None,
         typer.Option(
             "--from",
-            help="A file or a URL: a catalogue, or prices in the format of genai-prices.",
+            help="A file or URL with a catalogue, or with prices in genai-prices format.",
         ),
     ] = None,
     yes: flags.Yes = False,
-    force: Annotated[bool, typer.Option("--force", help="Accept a price that changes more than 20-fold.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept price changes of more than 20 times.")] = False,
     as_json: flags.AsJSON = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Update prices and lifecycles of models.
 
-    The changes are listed and need confirmation, or --yes.
+    Lists the changes, which need confirmation or --yes.
     """
     with failures(as_json=as_json):
         from llmroute.cli.output.progress import Bar, ProgressState
@@ -66,7 +66,7 @@ def refresh(
 
 
 def _is_confirmed(found: Refresh) -> bool:
-    """Ask on a terminal; without changes there is nothing to ask."""
+    """Ask for confirmation on a terminal, if there are changes."""
     return can_ask() and (not found.changes or typer.confirm("accept the changes?", err=True))
 
 

@@ -36,7 +36,8 @@ def show(
         pulled = model.provider == LOCAL_SERVER and service.core.plans.local_models.has(model.api_name)
         if not model.known and not pulled:
             raise RequestError(
-                f"{model.name} is not in the catalogue", hint="llmroute models --live lists what your keys can call"
+                f"{model.name} is not in the catalogue",
+                hint="llmroute models --live lists the models that your keys can call",
             )
         listed = [as_listed(service.registry, model)]
         (one,) = measured(service.core, with_limits_here(service.core, listed) if pulled else listed)

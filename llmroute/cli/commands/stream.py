@@ -13,7 +13,7 @@ from llmroute.errors import RequestError
 def stream(arguments: RequestArguments, of_whole_answer: flags.OfWholeAnswer = None) -> None:
     """Stream a response.
 
-    It may fall back to another model until the first text is printed.
+    Falls back to another model until the first text is printed.
     """
     if of_whole_answer:
         text = "a schema or a check needs the whole answer, which stream does not wait for; use llmroute gen"

@@ -1,10 +1,10 @@
-"""What a TAB offers for the value of a flag: from local data only, never from the network."""
+"""Completion candidates for the values of flags: from local data only, never from the network."""
 
 from collections.abc import Callable, Iterable
 
 
 def models(incomplete: str) -> list[str]:
-    """Offer the living models as provider/id."""
+    """Offer the models that are not retired, as provider/id."""
     from llmroute.registry import ModelRegistry
 
     registry = ModelRegistry()
@@ -25,14 +25,14 @@ def providers(incomplete: str) -> list[str]:
 
 
 def periods(incomplete: str) -> list[str]:
-    """Offer the periods of the bill."""
+    """Offer the periods of cost reports."""
     from llmroute.service.costs.report import REPORTED_PERIODS
 
     return _starting(REPORTED_PERIODS, incomplete)
 
 
 def pulled(incomplete: str) -> list[str]:
-    """Offer the catalogue's models that Ollama can fetch, and the embedded one."""
+    """Offer the models of the catalogue that Ollama can pull, and the embedded one."""
     return [name for name in models(incomplete) if name.startswith(("ollama/", "builtin/"))]
 
 
@@ -61,7 +61,7 @@ def jobs(incomplete: str) -> list[str]:
 
 
 def workspaces(incomplete: str) -> list[str]:
-    """Offer the workspaces that the ledger has seen."""
+    """Offer the workspaces of the ledger."""
     from llmroute.errors import LLMRouteError
     from llmroute.planning.settings import load
     from llmroute.service.costs.report import known_workspaces

@@ -1,4 +1,4 @@
-"""What makes bash, zsh and fish ask llmroute for candidates; `--show-completion` and `--install-completion` give them.
+"""The completion scripts for bash, zsh and fish; `--show-completion` and `--install-completion` output them.
 
 Typer's own scripts lose words with a colon in bash, offer nothing at the first TAB in zsh, and run the program twice in
 fish.  These hand over the line up to the cursor, whose last word (-1) is the one to complete, and run it once.
@@ -15,7 +15,7 @@ import typer
 
 PROGRAM: Final = "llmroute"
 VARIABLE: Final = "_LLMROUTE_COMPLETE"
-"""What the scripts set when they ask for candidates."""
+"""The environment variable that the scripts set to request candidates."""
 _BASH: Final = r"""
 %(complete_func)s() {
     local typed="${COMP_LINE:0:COMP_POINT}" IFS=$'\n' word cut quoted
@@ -79,11 +79,11 @@ SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 SHELLS: Final = "bash, zsh or fish"
 _FLAGS: Final = ("--install-completion", "--show-completion")
 CURRENT: Final = ""
-"""The shell that the program is called from, where none is named."""
+"""The value for the current shell, where none is named."""
 
 
 def use() -> None:
-    """Have Typer answer the scripts, which it does by itself only beside its own flags for completion."""
+    """Enable Typer's completion, which it enables by itself only with its own completion flags."""
     if VARIABLE in os.environ:
         from typer._completion_classes import completion_init
 
@@ -91,7 +91,7 @@ def use() -> None:
 
 
 def with_shell(arguments: list[str]) -> list[str]:
-    """Return the arguments of the program with `CURRENT` after a flag that names no shell: Typer wants a value."""
+    """Return the arguments of the program with `CURRENT` after a flag without a shell: Typer requires a value."""
     for at, argument in enumerate(arguments):
         if not argument.startswith("-"):
             break
@@ -102,12 +102,12 @@ def with_shell(arguments: list[str]) -> list[str]:
 
 
 def shells(incomplete: str) -> list[str]:
-    """Offer the shells that there is a script for."""
+    """Offer the shells that have a script."""
     return [shell for shell in SCRIPTS if shell.startswith(incomplete)]
 
 
 def show(context: typer.Context, shell: str | None) -> None:
-    """Print the script for a shell and leave, if one was asked for."""
+    """Print the script for a shell and exit, if requested."""
     from llmroute.cli.errors import failures
 
     if shell is None or context.resilient_parsing:
@@ -119,7 +119,7 @@ def show(context: typer.Context, shell: str | None) -> None:
 
 
 def install(context: typer.Context, shell: str | None) -> None:
-    """Put the script for a shell where it looks for it and leave, if this was asked for."""
+    """Install the script for a shell and exit, if requested."""
     from typer import _completion_shared
 
     from llmroute.cli.errors import failures
@@ -128,7 +128,7 @@ def install(context: typer.Context, shell: str | None) -> None:
     if shell is None or context.resilient_parsing:
         return
     with failures():
-        # Typer knows where; it takes only scripts that stand in its table.
+        # Typer knows the location; it accepts only scripts in its table.
         _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (as said)
         try:
             name, path = _completion_shared.install(_known(shell), PROGRAM, VARIABLE)
@@ -144,10 +144,10 @@ def _script(shell: str) -> str:
 
 
 def _known(shell: str) -> str:
-    """Return a shell that there is a script for: the one that is named, or the current one.
+    """Return a shell that has a script: the named or the current one.
 
     Raises:
-        RequestError: there is no script for it, or it cannot be told which one is the current one.
+        RequestError: the shell has no script, or the current shell cannot be detected.
     """
     from llmroute.errors import RequestError
 

@@ -1,4 +1,4 @@
-"""Render the page of a cost report: one HTML file with its style and its script, without requests to anywhere."""
+"""Render the page of a cost report: one HTML file with its style and script, without external requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_templates() -> None:
     """Check that jinja2 is installed.
 
     Raises:
-        OutputError: it is not; has the command that installs it.
+        OutputError: it is not; the hint is the command that installs it.
     """
     if find_spec("jinja2") is None:
         raise OutputError("costs --html needs jinja2, which is not installed", hint=_INSTALL)
@@ -80,7 +80,7 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
 
 
 def _tells(by: str, lines: list[Any]) -> bool:
-    """Whether a group has more than calls without a value of its dimension."""
+    """Whether a group has calls with a value of its dimension."""
     return by not in GROUPED_BY or len(lines) > 1 or bool(lines[0].key[by])
 
 

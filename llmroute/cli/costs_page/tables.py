@@ -1,4 +1,4 @@
-"""Rows of the page: names, formatted figures, and the exact values that are sorted by."""
+"""Rows of the page: names, formatted figures, and the exact values to sort by."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import BudgetStatus
     from llmroute.ledger.reports import Line
 
-# More rows are summed up in one: a page stays small however many names there are.
+# Further rows are summed in one, so that the page stays small.
 MOST_ROWS = 200
 NONE = "(none)"
 _BAR_STEP = 10
 
 
 class Table(NamedTuple):
-    """A table of groups of calls; `cut` says which rows were summed up."""
+    """A table of groups of calls; `cut` is a note on summed rows."""
 
     id: str
     title: str

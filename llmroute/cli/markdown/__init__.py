@@ -1,1 +1,1 @@
-"""Markdown rendered on a terminal while it arrives."""
+"""Markdown, rendered on a terminal as it arrives."""

@@ -1,4 +1,4 @@
-"""Models for people and for scripts: the table that fits the terminal, the fact sheet, the JSON."""
+"""Models as a table that fits the terminal, as a list of facts, and as JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 PRICE_KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 _LETTERS = {name[0]: name for name in CAPABILITIES}
-_LEGEND = "$ per million tokens; + can be called from here; can: "
+_LEGEND = "$ per million tokens; + available with your keys and servers; can: "
 _NARROWEST_NAME = 20
 _LABEL = 18
 
 
 def model_as_json(one: PricedModel, *, available: bool) -> dict[str, Any]:
-    """Return a model with the fields that DESIGN fixes."""
+    """Return a model as the documented JSON object."""
     model = one.model
     return {
         "provider": model.provider,
@@ -65,7 +65,7 @@ def _usd_per_mtok(price: Price | PriceTier | None) -> dict[str, float | None]:
 def model_table(found: Sequence[PricedModel], available: Collection[str], width: int) -> str:
     """Return the table: no line is longer than `width`, and no name is cut.
 
-    A name that leaves no room stands on a line of its own above its facts.
+    A name that leaves no room is on its own line above its facts.
     """
     head = ("", "model", "$ in", "$ out", "window", "qual", "time", "can", "lifecycle")
     rows = [_cells(one, available=one.model.name in available) for one in found]
@@ -109,7 +109,7 @@ def _tokens(count: int | None) -> str:
 
 
 def sheet_as_json(one: PricedModel, why_unavailable: str | None, notice: str | None) -> dict[str, Any]:
-    """Return everything that is known of a model: the fields of the list, and where each fact comes from."""
+    """Return all facts about a model: the fields of the list, and the source of each fact."""
     model, facts = one.model, one.model.facts
     return {
         **model_as_json(one, available=why_unavailable is None),
@@ -128,24 +128,24 @@ def sheet_as_json(one: PricedModel, why_unavailable: str | None, notice: str | N
 
 
 def sheet(one: PricedModel, why_unavailable: str | None, notice: str | None, width: int | None) -> str:
-    """Return the same for people: each fact with its source below it, wrapped where there is a width."""
+    """Return all facts about a model as text: each with its source below it, wrapped if there is a width."""
     model, facts = one.model, sheet_as_json(one, why_unavailable, notice)
     sources = facts["sources"]
     rows = [
         ("model", model.name, ""),
         ("as of", model.as_of, sources.get("user") and f"config.toml: {sources['user']}"),
-        ("on the wire", model.api_name, ""),
+        ("API name", model.api_name, ""),
         ("aliases", ", ".join(model.aliases), ""),
-        ("from here", why_unavailable or "can be called", ""),
+        ("available", f"no: {why_unavailable}" if why_unavailable else "yes", ""),
         ("context window", _known(model.context_window, " tokens"), sources.get("context_window")),
-        ("longest answer", _known(model.max_output, " tokens"), sources.get("max_output")),
+        ("maximum answer", _known(model.max_output, " tokens"), sources.get("max_output")),
         *_price_rows(one, sources.get("prices")),
         ("capabilities", ", ".join(sorted(model.capabilities)), sources.get("capabilities", sources.get("flags"))),
         ("quality", _quality(one.expected_quality), _quality_source(one, facts["arena"]) or sources.get("quality")),
         (
             "expected latency",
-            _known(one.expected_latency_ms, " ms"),
-            "of a typical answer, by your calls or by the model's class",
+            _seconds(one.expected_latency_ms),
+            "for a typical answer, from your calls or the model's class",
         ),
         ("parameters", _parameters(facts["parameters"]), sources.get("parameters")),
         ("lifecycle", notice or one.status, sources.get("lifecycle")),
@@ -166,9 +166,21 @@ def _fact(label: str, value: str, source: str | None, width: int | None) -> str:
     return "".join(f"{label if at == 0 else '':<{_LABEL}}{line}\n" for at, line in enumerate(lines))
 
 
-def _parameters(told: dict[str, Any]) -> str:
-    parts = (f"{key}={'/'.join(value) if isinstance(value, list) else value}" for key, value in told.items())
-    return ", ".join(parts) or "all"
+def _parameters(limits: dict[str, Any]) -> str:
+    """Return the limits of the parameters as text; the fields of the wire format are in the JSON only."""
+    parts: list[str] = []
+    if efforts := limits.get("efforts"):
+        default = f" (default {limits['default_effort']})" if limits.get("default_effort") else ""
+        parts.append(f"effort {', '.join(efforts)}{default}")
+    if limits.get("temperature") is False:
+        parts.append("no temperature")
+    elif limits.get("temperature_needs_effort_none"):
+        parts.append("temperature only with effort none")
+    elif highest := limits.get("max_temperature"):
+        parts.append(f"temperature up to {highest:g}")
+    if limits.get("stop") is False:
+        parts.append("no stop sequences")
+    return "; ".join(parts) or "all"
 
 
 def _price_rows(one: PricedModel, source: str | None) -> list[tuple[str, str, str | None]]:
@@ -189,8 +201,8 @@ def _standing(price: Price, one: PricedModel) -> str:
     if one.price is None or price.valid_from != one.price.valid_from:
         return ""
     if one.price.doubt is not None:
-        return "taken to hold today, as the end of a price has passed"
-    return "holds today" if len(one.model.prices) > 1 else ""
+        return "assumed to apply today, as the end of a price has passed"
+    return "applies today" if len(one.model.prices) > 1 else ""
 
 
 def _rates(price: Price | PriceTier) -> str:

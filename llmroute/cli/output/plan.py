@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan, and why each other model is out.  Sends nothing."""
+"""`--dry-run`: the plan, and the reason for each excluded model. Sends nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 FIRST = 10
-"""How many candidates are shown unless all are asked for."""
+"""The number of candidates that are shown without --all."""
 
 
 def show_plan(plan: Plan, *, as_json: bool, every_candidate: bool) -> None:
@@ -70,7 +70,7 @@ def _as_text(plan: Plan, shown: int, fits: int | None) -> str:
     numbers = (0, 2, 3, 4)
     table = columns(head, rows, numbers)
     if fits is not None and any(cell_len(line) > fits for line in table.splitlines()):
-        # Where a line has no room for all, what the figures rest on and the score are below them.
+        # Where a line is too short, the basis of the figures and the score are below them.
         table = fitted(head[:-3], [row[:-3] for row in rows], 1, fits, numbers)
         table += "\n" + flowing(("", *head[-3:]), [[row[0], *row[-3:]] for row in rows], fits, numbers=(0,))
     more = len(plan.entries) - shown
@@ -112,7 +112,7 @@ def _cells(rank: int, entry: RankedCandidate) -> list[str]:
 
 
 def _quality(entry: RankedCandidate) -> str:
-    """Return the quality and its basis, with what checks have said of the model's answers."""
+    """Return the quality and its basis, with the results of checks of the model's answers."""
     candidate = entry.candidate
     results = candidate.stats.check_results
     passed = f", {results.passed:.0f} of {results.checked:.0f} passed" if _is_checked(entry) and results.checked else ""
@@ -152,7 +152,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _left_out(plan: Plan) -> list[list[str]]:
-    """Return a line for each model that is out; one for all of a provider that are out for the same reason."""
+    """Return a line for each excluded model; one line for all of a provider with the same reason."""
     alike: dict[tuple[str, str], list[str]] = {}
     for one in plan.excluded:
         alike.setdefault((one.model.provider, in_flags(one.reason)), []).append(one.model.name)

@@ -21,7 +21,7 @@ _PIECE = 1 << 16
 
 
 class AnswerWriter:
-    """Writes an answer piece by piece; verbatim into a pipe, made harmless on a terminal.
+    """Writes an answer as it arrives: verbatim into a pipe, without control characters on a terminal.
 
     Newlines at the end are held back, so that the answer ends in exactly one.
     """
@@ -31,11 +31,11 @@ class AnswerWriter:
         self._held = ""
 
     def write(self, piece: str) -> None:
-        """Write a piece at once.
+        """Write a part at once.
 
         Raises:
             ReaderGone: the reader has closed the pipe.
-            OutputFailed: stdout takes no more.
+            OutputFailed: stdout cannot be written.
         """
         text = self._held + piece
         shown = text.rstrip("\n")
@@ -58,30 +58,30 @@ def write_json(value: Any) -> None:
 
 
 def write_text(text: str) -> None:
-    """Write text that is the program's own."""
+    """Write text of the program itself."""
     _write(text)
 
 
 @contextmanager
 def written_out() -> Iterator[TextIO]:
-    """Lend a file whose text goes to stdout in large pieces; on a terminal it is made harmless."""
+    """Yield a file whose text is written to stdout in large parts, on a terminal without control characters."""
     out = _Out()
     yield out
     out.flush()
 
 
 class _Out(StringIO):
-    """Holds text back until there is enough of it to be written at once."""
+    """Buffers text and writes it in large parts."""
 
     def write(self, text: str) -> int:
-        """Keep text, and write what is there when it is much."""
+        """Buffer text, and write the buffer if it is large."""
         length = super().write(text)
         if self.tell() > _PIECE:
             self.flush()
         return length
 
     def flush(self) -> None:
-        """Write all that was kept."""
+        """Write the buffered text."""
         text = self.getvalue()
         self.seek(0)
         self.truncate()
@@ -90,7 +90,7 @@ class _Out(StringIO):
 
 
 def _write(text: str) -> None:
-    # UTF-8 whatever the locale says: an answer must not die of an accent at 3 a.m.
+    # UTF-8 in any locale, so that no answer fails on a character.
     clear()
     sys.stdout.buffer.write(text.encode("utf-8", "replace"))
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""The ways in which an answer may be written: as it is, its first fenced block, as Markdown on a terminal, as JSON."""
+"""The forms of a written answer: unchanged, its first fenced block, Markdown on a terminal, or JSON."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class Writer(Protocol):
-    """Takes an answer piece by piece."""
+    """Writes an answer as it arrives."""
 
     def write(self, piece: str) -> None:
-        """Take a piece."""
+        """Write a part."""
 
     def end(self, response: LLMResponse | None = None) -> None:
-        """End the answer; without its response it has broken off."""
+        """End the answer; without a response it is incomplete."""
 
 
 def writer_for(asked: RequestArguments, as_json: type[Writer]) -> Writer:
-    """Return the writer that was asked for, `as_json` where that is JSON; a pipe gets no Markdown."""
+    """Return the requested writer, `as_json` for JSON; a pipe gets no Markdown."""
     if asked.as_json:
         writer: Writer = as_json()
     elif asked.render and not asked.extract and sys.stdout.isatty():
@@ -48,27 +48,27 @@ class JSONWriter:
     """Writes the response as one object."""
 
     def write(self, piece: str) -> None:
-        """Leave the piece to the response, which holds it too."""
+        """Ignore the part: the response contains it."""
 
     def end(self, response: LLMResponse | None = None) -> None:
-        """Write the object; of an answer that broke off there is none."""
+        """Write the object; an incomplete answer has none."""
         if response is not None:
             write_json(response_as_json(response))
 
 
 class JSONLinesWriter:
-    """Writes an object for the start, for each piece, and for the end."""
+    """Writes an object for the start, for each part, and for the end."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def write(self, piece: str) -> None:
-        """Write the object of a piece."""
+        """Write the object of a part."""
         self._begin()
         write_json({"type": "delta", "text": piece})
 
     def end(self, response: LLMResponse | None = None) -> None:
-        """Write the object of the end; an answer that broke off has none."""
+        """Write the object of the end; an incomplete answer has none."""
         if response is not None:
             self._begin()
             write_json({"type": "end", **response_as_json(response)})
@@ -80,24 +80,24 @@ class JSONLinesWriter:
 
 
 class _FirstBlock:
-    """Holds the answer until it is whole, and has its first fenced block written."""
+    """Buffers the answer until it is complete, and writes its first fenced block."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._pieces: list[str] = []
 
     def write(self, piece: str) -> None:
-        """Hold a piece."""
+        """Buffer a part."""
         self._pieces.append(piece)
 
     def end(self, response: LLMResponse | None = None) -> None:
-        """Write the block, which is the content of the response too."""
+        """Write the block, which becomes the content of the response."""
         self._writer.write(first_block("".join(self._pieces)))
         self._writer.end(None if response is None else replace(response, content=first_block(response.content)))
 
 
 def first_block(text: str) -> str:
-    """Return what stands in the first fenced block that is closed, the whole text when there is none.
+    """Return the content of the first closed fenced block, the whole text if there is none.
 
     Fences are CommonMark's: a block ends with a fence of the same character that is at least as long as its first.
     """
@@ -124,7 +124,7 @@ def _block(lines: list[str]) -> Iterator[str]:
 
 
 def _fence(form: re.Pattern[str], line: str) -> tuple[str, int]:
-    """Return the character and the length of a line's fence, 0 where it is none."""
+    """Return the character and the length of a line's fence; 0 if it is not a fence."""
     found = form.fullmatch(line.rstrip("\r\n"))
     if found is None:
         return "", 0

@@ -13,7 +13,7 @@ from llmroute.planning.lookup import named_model
 from llmroute.registry.aliases import unknown_capability
 from llmroute.registry.pricing import price_on
 from llmroute.routing.strategies import expected_latency_s
-from llmroute.text.suggest import nearest
+from llmroute.text.suggest import alternatives, nearest
 from llmroute.types import CAPABILITIES, PICO_PER_USD, Message, Prompt
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def matching(
         hint: str | None = f"{one.model.name} {status}"
     else:
         near = [command for command in (nearest(search, commands),) if command] or registry.near(search)
-        hint = f"did you mean {' or '.join(near)}?" if near else None
+        hint = f"did you mean {alternatives(near)}?" if near else None
     raise RequestError(f"no model matches {search!r}", hint=hint)
 
 

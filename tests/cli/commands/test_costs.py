@@ -196,7 +196,7 @@ def test_calls_are_listed_newest_last_and_exported_whole(tmp_path: Path) -> None
     assert [row["model"] for row in listed] == ["m23", "m24"]
     nobody = run("costs", "calls", "--workspace", "nobody", home=home)
     assert nobody.out == "no such call was made\n"
-    assert "no call was ever made for workspace 'nobody'" in nobody.err
+    assert "there are no calls of workspace 'nobody'" in nobody.err
     for name in ("all.csv", "all.jsonl", "all.jsonl"):
         ran = run("costs", "export", name, home=home)
         assert (ran.code, ran.out) == (0, "")
@@ -260,5 +260,5 @@ def test_a_workspace_that_no_call_was_made_for_is_told_with_who_may_be_meant(tmp
     ran = run("costs", "--workspace", "nihgtly", home=home)
     assert ran.code == 0
     assert ran.out.startswith("$0.00 in workspace nihgtly")
-    assert ran.err == "llmroute: no call was ever made for workspace 'nihgtly' (did you mean nightly?)\n"
+    assert ran.err == "llmroute: there are no calls of workspace 'nihgtly' (did you mean nightly?)\n"
     assert run("costs", "--workspace", "nightly", "--period", "day", home=home).err == ""

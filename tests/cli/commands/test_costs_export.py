@@ -132,7 +132,7 @@ def test_an_empty_ledger_exports_the_columns_alone(tmp_path: Path) -> None:
 
 BAD = {
     "a directory": (("folder.csv",), "is a directory"),
-    "no file": ((), "no file is named"),
+    "no file": ((), "no file was given"),
     "another ending": (("bill.xlsx", "--format", "focus"), "must be one of .csv, .jsonl, .parquet"),
     "no such folder": (("nowhere/bill.parquet",), "nowhere/bill.parquet cannot be written"),
     "a format that does not fit": (("bill.parquet", "--format", "csv"), "does not fit"),

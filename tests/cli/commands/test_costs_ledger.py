@@ -81,7 +81,7 @@ def test_a_repair_that_is_rehearsed_says_what_it_would_do_and_does_nothing(ledge
     assert "was wrong: " in tried.out
     assert "6 attempts could be read from it" in tried.out
     assert f"\nwould be moved aside: {ledger}.corrupt-" in tried.out
-    assert "nothing was changed" in tried.err
+    assert "the ledger is unchanged" in tried.err
     assert ledger.read_bytes() == before
     assert [file.name for file in ledger.parent.glob("*corrupt*")] == []
     assert run("costs", "check", "--dry-run", home=tmp_path).code == 2
