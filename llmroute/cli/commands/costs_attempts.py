@@ -141,8 +141,8 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 ) -> None:
     """Export attempts to a file, stdout or a collector.
 
-    focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once, with
-    the headers in OTEL_EXPORTER_OTLP_HEADERS; each export to a URL continues the previous one. Parquet requires
+    focus writes charges for finance tools. otlp sends spans and metrics over OTLP/HTTP, each attempt at least once,
+    with the headers in OTEL_EXPORTER_OTLP_HEADERS; each export to a URL continues the previous one. Parquet requires
     pip install 'llmroute[parquet]'.
     """
     with failures():
