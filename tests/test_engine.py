@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import EngineUnavailableError
-from llmroute.providers import Endpoint, builtin
+from llmroute.planning.local import engine as embedded
+from llmroute.planning.local.engine import EngineFiles
 from tests.support.shell import rows, run
 from tests.support.witness import Witness
 
@@ -22,9 +23,8 @@ ASK = ("Why is the sky blue? One sentence.", "-t", "0", "--max-tokens", "40")
 @pytest.fixture(scope="module")
 def engine() -> tuple[str, str]:
     """The address and the key of a running engine."""
-    provider = builtin.connect(Endpoint())
-    key = provider.render_models().headers["authorization"].removeprefix("Bearer ")
-    return provider.base_url.removesuffix("/v1"), key
+    running = EngineFiles().engine()
+    return running.base_url, running.key
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_stdin_goes_before_the_argument_with_a_blank_line_between(
 
 
 def test_any_model_file_can_be_named(tmp_path: Path) -> None:
-    weights = builtin.find_weights(Endpoint())
+    weights = EngineFiles().find()
     assert weights is not None
     mine = tmp_path / "mine.gguf"
     mine.symlink_to(weights)
@@ -125,24 +125,24 @@ def test_any_model_file_can_be_named(tmp_path: Path) -> None:
 def test_weights_in_the_config_directory_are_found_when_no_package_has_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builtin, "WEIGHTS_PACKAGE", "a_package_that_is_not_installed")
-    assert builtin.find_weights(Endpoint(config_dir=tmp_path)) is None
+    monkeypatch.setattr(embedded, "WEIGHTS_PACKAGE", "a_package_that_is_not_installed")
+    assert EngineFiles(config_dir=tmp_path).find() is None
     (tmp_path / "some.gguf").touch()
-    assert builtin.find_weights(Endpoint(config_dir=tmp_path)) == tmp_path / "some.gguf"
+    assert EngineFiles(config_dir=tmp_path).find() == tmp_path / "some.gguf"
 
 
 def test_an_engine_that_is_not_installed_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin, "ENGINE_PACKAGE", "an_engine_that_is_not_installed")
+    monkeypatch.setattr(embedded, "ENGINE_PACKAGE", "an_engine_that_is_not_installed")
     with pytest.raises(EngineUnavailableError) as caught:
-        builtin.connect(Endpoint())
+        EngineFiles().engine()
     assert caught.value.exit_code == 3
-    assert caught.value.hint == builtin.INSTALL
+    assert caught.value.hint == embedded.INSTALL
 
 
 def test_a_model_file_that_the_user_named_and_that_is_none_is_not_mended_by_packages(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailableError, match="is not a file") as caught:
-        builtin.connect(Endpoint(weights=tmp_path / "none.gguf"))
-    assert caught.value.hint == builtin.NAME_A_FILE
+        EngineFiles(tmp_path / "none.gguf").engine()
+    assert caught.value.hint == embedded.NAME_A_FILE
     ran = run("gen", "hi", home=tmp_path, LLMROUTE_LOCAL_MODEL=str(tmp_path / "none.gguf"), OLLAMA_HOST="127.0.0.1:9")
     assert ran.code == 3
     assert "models pull" not in ran.err

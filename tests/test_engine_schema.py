@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from llmroute.planning.local.engine import EngineFiles
 from llmroute.providers import Endpoint, builtin
 from llmroute.schema.answer_schema import read_schema
 from llmroute.schema.document import AnswerDocument, read_document
@@ -18,7 +19,8 @@ MODEL = ModelConfig("builtin", "smollm2-135m", "SmolLM2-135M-Instruct")
 
 def answer(schema: Any, question: str = "Why is the sky blue?") -> str:
     prompt = Prompt((Message("user", question),), temperature=0.0, max_tokens=100, schema=read_schema(schema))
-    provider = builtin.connect(Endpoint())
+    running = EngineFiles().engine()
+    provider = builtin.connect(Endpoint(running.key, running.base_url))
     request = provider.render_request(prompt, MODEL)
     # The instruction alone would not make a model of this size obey.
     response = httpx.post(request.url, content=request.body, headers=request.headers, timeout=120)

@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
-from llmroute.providers import PROVIDERS, Endpoint, connect
+from llmroute.providers import ENGINE, PROVIDERS, Endpoint, connect
 from llmroute.text.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.config.provider_settings import ProviderSettings
+    from llmroute.planning.local.engine import EngineFiles
     from llmroute.providers import Provider
 
 
@@ -39,12 +40,10 @@ class Endpoints:
         row = PROVIDERS[provider]
         if row.needs_key and not here.api_key:
             return f"{provider}: no API key (set {here.key_variable})"
-        if provider == "builtin":
-            from llmroute.providers import builtin
-
-            endpoint = self._endpoint(provider)
-            problem = builtin.why_unavailable(endpoint)
-            if problem is None or not builtin.lacks_packages(endpoint):
+        if provider == ENGINE:
+            files = self._engine_files()
+            problem = files.why_unavailable()
+            if problem is None or not files.lack_packages():
                 return problem
             from llmroute.planning.local.engine_install import how_to_get
 
@@ -71,15 +70,16 @@ class Endpoints:
             return self._providers[name]
 
     def _endpoint(self, name: str) -> Endpoint:
+        if name == ENGINE:
+            engine = self._engine_files().engine()
+            return Endpoint(engine.key, engine.base_url, redaction=self.redaction)
         here = self._config.providers[name]
-        return Endpoint(
-            api_key=here.api_key,
-            base_url=here.base_url,
-            organization=here.organization,
-            weights=self._config.local_model,
-            config_dir=self._config.config_dir,
-            redaction=self.redaction,
-        )
+        return Endpoint(here.api_key, here.base_url, here.organization, self.redaction)
+
+    def _engine_files(self) -> EngineFiles:
+        from llmroute.planning.local.engine import EngineFiles
+
+        return EngineFiles(self._config.local_model, self._config.config_dir)
 
     def admin_endpoint(self, provider: str) -> Endpoint:
         """Return where a provider's cost reports are read, with the admin key in place of the key of calls."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from llmroute.text.redaction import Redaction, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from llmroute.errors import AttemptError
     from llmroute.types import Chunk, Completion, HTTPRequest, ModelConfig, Prompt
@@ -32,13 +31,16 @@ class ProviderSpec(NamedTuple):
     batches: bool = False
 
 
+ENGINE: Final = "builtin"
+"""The embedded engine, a provider on this machine."""
+
 PROVIDERS: dict[str, ProviderSpec] = {
     "openai": ProviderSpec("llmroute.providers.openai", service_tiers=True, batches=True),
     "anthropic": ProviderSpec("llmroute.providers.anthropic", batches=True),
     "mistral": ProviderSpec("llmroute.providers.mistral", batches=True),
     "ollama": ProviderSpec("llmroute.providers.ollama", needs_key=False, local=True),
     "together": ProviderSpec("llmroute.providers.together", batches=True),
-    "builtin": ProviderSpec("llmroute.providers.builtin", needs_key=False, local=True),
+    ENGINE: ProviderSpec("llmroute.providers.builtin", needs_key=False, local=True),
 }
 
 
@@ -48,21 +50,18 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class Endpoint(NamedTuple):
     """The address and credentials of a provider; `base_url` None is the provider's own address.
 
-    `weights` is the model file that the user set for the embedded engine, `config_dir` the other folder to search for
-    one. `redaction` hides the secrets of all providers, because one may echo another's.
+    `redaction` hides the secrets of all providers, because one may echo another's.
     """
 
     api_key: str | None = None
     base_url: str | None = None
     organization: str | None = None
-    weights: Path | None = None
-    config_dir: Path | None = None
     redaction: Redaction = Redaction()
 
     def __repr__(self) -> str:
         """Show every field except the key and a token in the address."""
         address = None if self.base_url is None else shown(self.base_url)
-        return f"Endpoint(base_url={address!r}, organization={self.organization!r}, weights={self.weights!r})"
+        return f"Endpoint(base_url={address!r}, organization={self.organization!r})"
 
     @property
     def secrets(self) -> Redaction:

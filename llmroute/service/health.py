@@ -17,7 +17,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.planning.local.local_models import LOCAL_SERVER, START_LOCAL_SERVER
-from llmroute.providers import PROVIDERS
+from llmroute.providers import ENGINE, PROVIDERS
 from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _with_circuit(health: Health, breaker: Breaker) -> Health:
 def _probe(endpoints: Endpoints, sender: AnySender, name: str, until: float) -> Health:
     if problem := endpoints.why_unusable(name):
         return _not_callable(endpoints, name, problem)
-    if name == "builtin":
+    if name == ENGINE:
         return Health(ok=True, status="ok", configured=False, models=1, detail="starts on first use")
     started = time.monotonic()
     try:
@@ -123,7 +123,7 @@ def _without_models(name: str) -> tuple[str, str]:
 def _not_callable(endpoints: Endpoints, name: str, problem: str) -> Health:
     settings = endpoints.settings(name)
     without_key = PROVIDERS[name].needs_key and not settings.api_key and not settings.problem
-    status = "no key" if without_key else "not installed" if name == "builtin" else "not allowed"
+    status = "no key" if without_key else "not installed" if name == ENGINE else "not allowed"
     detail = problem.removeprefix(f"{name}: ")
     return Health(ok=False, status=status, configured=settings.problem is not None, detail=detail)
 

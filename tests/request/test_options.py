@@ -180,7 +180,8 @@ def test_a_request_of_defaults_alone_is_valid() -> None:
 
 
 def test_every_option_is_a_flag_except_the_prompt_and_the_turns_of_a_conversation() -> None:
-    flags = {flag for parameter in called("stream").params for flag in parameter.opts}
+    shown = [parameter for parameter in called("stream").params if not getattr(parameter, "hidden", False)]
+    flags = {flag for parameter in shown for flag in parameter.opts}
     declared = {name: one.long_flag for name, one in FIELDS.items() if one.help}
     assert set(FIELDS) - set(declared) == {"prompt", "messages"}
     assert {name for name, flag in declared.items() if flag not in flags} == {"check", "max_rejections", "schema"}

@@ -9,6 +9,7 @@ import pytest
 
 from llmroute import errors
 from llmroute.config import Timeouts
+from llmroute.planning.local.engine import EngineFiles
 from llmroute.providers import Endpoint, builtin
 from tests.wire.calling import Outcome, call, config
 
@@ -32,9 +33,8 @@ class Engine:
     """A running engine, called as what it is or in another's format."""
 
     def __init__(self, home: Path, registry: ModelRegistry) -> None:
-        provider = builtin.connect(Endpoint())
-        self._url = provider.base_url
-        self._key = provider.render_models().headers["authorization"].removeprefix("Bearer ")
+        running = EngineFiles().engine()
+        self._url, self._key = builtin.connect(Endpoint(base_url=running.base_url)).base_url, running.key
         self._home = home
         self._registry = registry
         self._labels = map(str, itertools.count())

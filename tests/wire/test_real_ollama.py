@@ -17,7 +17,7 @@ import pytest
 
 from llmroute import errors
 from llmroute.config import Timeouts
-from llmroute.providers import Endpoint, builtin
+from llmroute.planning.local.engine import EngineFiles
 from tests.wire.calling import Outcome, call, config
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _await_version(url: str, server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that has one model, made of the weights that the embedded engine comes with."""
-    weights = builtin.find_weights(Endpoint())
+    weights = EngineFiles().find()
     if weights is None:
         pytest.skip("there are no weights to make a model of")
     folder = tmp_path_factory.mktemp("ollama")

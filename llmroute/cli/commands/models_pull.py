@@ -31,7 +31,7 @@ def pull(
     """
     with failures():
         from llmroute.notices import discard
-        from llmroute.planning.local.engine_install import ENGINE
+        from llmroute.providers import ENGINE
         from llmroute.service.client import LLMService
         from llmroute.service.models.pull import to_pull
 

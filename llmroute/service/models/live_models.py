@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
 from llmroute.planning.local.local_models import LOCAL_SERVER
-from llmroute.providers import PROVIDERS
+from llmroute.providers import ENGINE, PROVIDERS
 from llmroute.service.models.listing import PricedModel, as_listed, listed, with_limits_here
 from llmroute.service.provider_lists import fetch_models, side_by_side
 from llmroute.types import ModelConfig, Price
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from llmroute.registry import ModelRegistry
     from llmroute.service.core import ServiceCore
 
-ENGINE = "builtin"
 _MICRO = 10**6
 
 

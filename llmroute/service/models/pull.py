@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError, UnreachableError
-from llmroute.planning.local.engine_install import ENGINE, MODEL
+from llmroute.planning.local.engine_install import MODEL
 from llmroute.planning.local.local_models import LOCAL_SERVER, START_LOCAL_SERVER
+from llmroute.providers import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
