@@ -32,8 +32,8 @@ def known_encoding(name: str | None) -> str | None:
         found = codecs.lookup(name)
         "".encode(name)  # those that are not of text refuse
     except (LookupError, ValueError) as error:
-        told = OptionText(Remedy("encoding"), f": {name!r} is no encoding of text")
-        raise RequestError(told, hint="utf-8, latin-1, cp1252 ...") from error
+        message = OptionText(Remedy("encoding"), f": {name!r} is no encoding of text")
+        raise RequestError(message, hint="utf-8, latin-1, cp1252 ...") from error
     return None if found.name in ("utf-8", "utf-8-sig") else found.name
 
 
@@ -71,8 +71,8 @@ def check_beginning(data: bytes, place: str) -> None:
     """
     for mark, name in _WIDE.items():
         if data.startswith(mark):
-            told = f"{place} is {name.upper()}, as the mark at its beginning says"
-            raise RequestError(told, hint=OptionText(Remedy("encoding"), f" {name} reads it"))
+            problem = f"{place} is {name.upper()}, as the mark at its beginning says"
+            raise RequestError(problem, hint=OptionText(Remedy("encoding"), f" {name} reads it"))
     if b"\0" in data:
         raise _binary(place)
     try:

@@ -44,7 +44,7 @@ def measured(data: bytes, name: str, media_type: str | None) -> Attachment:
     """
     if not data:
         raise unusable(name, "it is empty")
-    found = known_type(media_type) if media_type else _told_by(data, name)
+    found = known_type(media_type) if media_type else _type_of_content(data, name)
     facts = AttachmentFacts(one_line(name), found, len(data))
     if facts.kind == "text":
         as_text(data, name)
@@ -104,7 +104,7 @@ def unusable(name: str, problem: str, hint: str | None = None) -> RequestError:
     return RequestError(f"{one_line(name)} cannot be attached: {problem}", hint=hint, option="attachments")
 
 
-def _told_by(data: bytes, name: str) -> str:
+def _type_of_content(data: bytes, name: str) -> str:
     found = image_type(data)
     if found is not None:
         return found

@@ -294,8 +294,8 @@ def check_line(line: int, options: Options) -> None:
     for attachment in options.attachments:
         url = attachment.url if isinstance(attachment, Attachment) else str(attachment)
         if url is not None and is_loopback(url):
-            told = f"line {line}: {shown(url)} is an address of this machine, which no batch API can fetch"
-            raise RequestError(told, option="attachments")
+            problem = f"line {line}: {shown(url)} is an address of this machine, which no batch API can fetch"
+            raise RequestError(problem, option="attachments")
     provider = options.provider or (options.model or "").partition("/")[0]
     if provider in PROVIDERS and not PROVIDERS[provider].batches:
         with_batches = ", ".join(name for name, spec in PROVIDERS.items() if spec.batches)

@@ -77,8 +77,8 @@ class ResultsFile:
             file.seek(0)
             for line in result_lines(file):
                 if not line.raw.endswith(b"\n"):
-                    ours = line.raw.startswith(_LINE_START) or _LINE_START.startswith(line.raw)
-                    if line.record is None and ours:
+                    is_result = line.raw.startswith(_LINE_START) or _LINE_START.startswith(line.raw)
+                    if line.record is None and is_result:
                         self._partial_line_at = line.offset
                         return
                     self._missing_line_end = True

@@ -88,12 +88,12 @@ class Compiler:
         listed = self.litellm.get(facts["litellm"], {})
         window = self.genai.get(facts["genai"], {}).get("context_window")
         cap = listed.get("max_input_tokens")
-        origin["context_window"] = self._said_by("genai-prices")
+        origin["context_window"] = self._source("genai-prices")
         if cap and (window is None or (name.startswith("openai/") and cap > window)):
             window = cap
-            origin["context_window"] = self._said_by("litellm")
+            origin["context_window"] = self._source("litellm")
         limits = {"context_window": window, "max_output": listed.get("max_output_tokens")}
-        origin["max_output"] = self._said_by("litellm")
+        origin["max_output"] = self._source("litellm")
         return self._by_hand(limits, facts, origin)
 
     def _prices(self, _name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
@@ -104,10 +104,10 @@ class Compiler:
         elif record:
             rows, origin["prices"] = (
                 price_rows(record["prices"], record.get("price_variants")),
-                self._said_by("genai-prices"),
+                self._source("genai-prices"),
             )
         elif listed.get("input_cost_per_token") is not None:
-            rows, origin["prices"] = [_litellm_price(listed)], self._said_by("litellm")
+            rows, origin["prices"] = [_litellm_price(listed)], self._source("litellm")
         else:
             return {"prices": None}
         if until := facts["hand"].get("price_valid_until"):
@@ -117,7 +117,7 @@ class Compiler:
     def _capabilities(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
         listed = self.litellm.get(facts["litellm"], {})
         flags = {"flags": [capability for flag, capability in _FLAGS.items() if listed.get(flag)]}
-        origin["flags"] = self._said_by("litellm")
+        origin["flags"] = self._source("litellm")
         found = set(self._by_hand(flags, facts, origin)["flags"] or ())
         if documents := facts["hand"].get("documents"):
             found, origin["documents"] = found | set(documents["value"]), documents["source"]
@@ -139,7 +139,7 @@ class Compiler:
         if facts["arena"] not in self.ratings:
             raise ValueError(f"{name}: no Arena row is called {facts['arena']!r}")
         rating = dict(self.ratings[facts["arena"]])
-        origin["quality"] = self._said_by(rating.pop("package"))
+        origin["quality"] = self._source(rating.pop("package"))
         score = round((rating["rating"] - _ARENA_ZERO) / _ARENA_POINT)
         return {"quality": min(max(score, 0), 100), "arena": rating}
 
@@ -149,16 +149,16 @@ class Compiler:
         listed = self.litellm.get(facts["litellm"], {})
         dates = {"deprecated_on": copied.get("deprecated_on"), "retires_on": copied.get("retires_on")}
         if copied:
-            origin["lifecycle"] = f"{self._said_by('bydtech-model-retire')}, {copied['source']}"
+            origin["lifecycle"] = f"{self._source('bydtech-model-retire')}, {copied['source']}"
         if not dates["retires_on"] and listed.get("deprecation_date"):
-            dates["retires_on"], origin["lifecycle"] = listed["deprecation_date"], self._said_by("litellm")
+            dates["retires_on"], origin["lifecycle"] = listed["deprecation_date"], self._source("litellm")
         own_word = self.shutdowns.get((provider, facts["lifecycle"]))
         if own_word and dates["retires_on"] is None:
-            dates["retires_on"], origin["lifecycle"] = own_word, self._said_by(provider)
+            dates["retires_on"], origin["lifecycle"] = own_word, self._source(provider)
         elif own_word:
             if own_word != dates["retires_on"]:
                 raise ValueError(f"{name}: the vendor ends it on {own_word}, other packages on {dates['retires_on']}")
-            origin["lifecycle"] += f"; {self._said_by(provider)} agrees"
+            origin["lifecycle"] += f"; {self._source(provider)} agrees"
         found = self._by_hand({**dates, "successor": copied.get("replacement")}, facts, origin)
         if found["successor"]:
             found["successor"] = self.names[provider, found["successor"]]
@@ -173,7 +173,7 @@ class Compiler:
                 origin.pop(field, None)
         return found
 
-    def _said_by(self, package: str) -> str:
+    def _source(self, package: str) -> str:
         return f"{package} {self.versions[package]}"
 
 

@@ -37,8 +37,8 @@ def flag_of(option: str) -> str:
 
 def in_flags(text: str) -> str:
     """Return a text of the library as the command line says it: flags where it names options."""
-    said = getattr(text, "said", None)
-    return text if said is None else str(said(spelled))
+    spell = getattr(text, "spelled_by", None)
+    return text if spell is None else str(spell(spelled))
 
 
 def spelled(remedies: tuple[Remedy, ...]) -> str:

@@ -39,10 +39,10 @@ def install() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _first)
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    _thread.start_new_thread(_leave_at_the_second, (told,))
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    _thread.start_new_thread(_leave_at_the_second, (read_end,))
 
 
 def run_until_signal(work: Coroutine[Any, Any, None], wind_down: Callable[[], None]) -> int | None:
@@ -98,9 +98,9 @@ def _first(number: int, _frame: object) -> None:
     raise Interrupted(number)
 
 
-def _leave_at_the_second(told: int) -> None:
+def _leave_at_the_second(read_end: int) -> None:
     ending = 0
-    while numbers := os.read(told, 64):
+    while numbers := os.read(read_end, 64):
         for number in numbers:
             ending += number in _ENDING
             if ending > 1:

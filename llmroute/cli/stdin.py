@@ -25,7 +25,7 @@ def read_prompt(argument: str | None, *, no_stdin: bool, quiet: bool, encoding: 
     if argument == "-" and no_stdin:
         raise RequestError("the prompt - means stdin, and --no-stdin forbids it")
     given = "" if argument in (None, "-") else decoded_argument(str(argument), encoding, "the prompt")
-    data = "" if no_stdin else decoded(_read_stdin(asked=argument == "-", quiet=quiet), encoding, "stdin")
+    data = "" if no_stdin else decoded(_read_stdin(required=argument == "-", quiet=quiet), encoding, "stdin")
     if not data.strip():
         return given
     if not given:
@@ -53,9 +53,9 @@ def read_attachment(*, quiet: bool) -> Attachment:
         raise RequestError(f"stdin cannot be read: {error.strerror}", option="attachments") from error
 
 
-def _read_stdin(*, asked: bool, quiet: bool) -> bytes:
+def _read_stdin(*, required: bool, quiet: bool) -> bytes:
     stdin = sys.stdin
-    if stdin is None or (stdin.isatty() and not asked):
+    if stdin is None or (stdin.isatty() and not required):
         return b""
     if not quiet and not stdin.isatty():
         _hint_when_silent("waiting for stdin (--no-stdin skips it)")

@@ -28,8 +28,8 @@ def all_failed(
     of_all = vars(LLMRouteError(""))
     vars(error).update({name: value for name, value in vars(last).items() if name not in of_all})
     if len({type(failure) for failure in failures}) == 1:
-        told = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
-        vars(error).update(retry_after_s=min(told, default=None))
+        waits_s = [failure.retry_after_s for failure in failures if failure.retry_after_s is not None]
+        vars(error).update(retry_after_s=min(waits_s, default=None))
     return error
 
 

@@ -70,7 +70,7 @@ class RequestFactory:
         require_call(options)
         request = render(options, streaming=streaming)
         total_s, patience = self.timeouts(options).total_s, self.begin(options)
-        with self.plans.local_models.asked_within(total_s):
+        with self.plans.local_models.listed_within(total_s):
             first, whole = self.plans.planner(request, patience=patience).first(request)
         if clock() - clock.started_s >= total_s:
             raise deadline_error(total_s)
@@ -109,7 +109,7 @@ class RequestFactory:
 
         def others_in_time() -> Plan:
             assert others is not None
-            with self.plans.local_models.asked_within(max(timeouts.total_s - (clock() - clock.started_s), 0.001)):
+            with self.plans.local_models.listed_within(max(timeouts.total_s - (clock() - clock.started_s), 0.001)):
                 return others()
 
         return RequestContext(
@@ -159,8 +159,8 @@ class RequestFactory:
 
     def _max_attempts(self, options: Options, plan: Plan) -> int:
         """Return how many calls a request makes at most; models that were listed one by one are all called once."""
-        if (said := options.max_attempts or self._config.max_attempts) is not None:
-            return said
+        if (limit := options.max_attempts or self._config.max_attempts) is not None:
+            return limit
         listed = len(plan.entries) if options.is_listed else 0
         return max(MAX_ATTEMPTS, listed)
 

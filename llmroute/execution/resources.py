@@ -85,7 +85,7 @@ class Resources:
                 self._sender = Sender(self._http_client)
             return self._sender
 
-    def asking_sender(self) -> AnySender:
+    def blocking_sender(self) -> AnySender:
         """Return what sends the service's own questions: which models there are, whether a provider is well.
 
         A caller that has given only an asynchronous client has it used where an event loop waits for the answer.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LEAST_WAIT_S = 0.001
 LEAST_SHARE_S = 0.2
 # A timeout of an attempt with less time than this is no evidence about its provider.
-TELLING_S = 1.0
+REPORTING_S = 1.0
 
 
 class AttemptTime:
@@ -49,7 +49,7 @@ class AttemptTime:
     @property
     def was_short(self) -> bool:
         """Whether the attempt had too little time to say anything of its provider."""
-        return self._share_ends_s() - self._began_s < TELLING_S
+        return self._share_ends_s() - self._began_s < REPORTING_S
 
     def opening(self, request: HTTPRequest, wait_s: float, progress: Progress) -> Open:
         """Return the operation that sends a request and waits for the head of its reply, `wait_s` at most.

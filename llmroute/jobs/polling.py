@@ -28,12 +28,12 @@ class Interval:
         self.first_s = fixed_s or FIRST_S
         self._next_s = FIRST_S
 
-    def next_s(self, asked_s: float | None = None) -> float:
-        """Return the next interval; `asked_s` is the one that a provider asks for with its successes."""
+    def next_s(self, requested_s: float | None = None) -> float:
+        """Return the next interval; `requested_s` is the one that a provider asks for with its successes."""
         if self._fixed_s is not None:
             return self._fixed_s
         now_s, self._next_s = self._next_s, min(self._next_s * _GROWTH, MOST_S)
-        return max(now_s, min(asked_s or 0.0, MOST_S))
+        return max(now_s, min(requested_s or 0.0, MOST_S))
 
     def start_anew(self) -> None:
         """Begin with the shortest interval again."""
@@ -71,11 +71,11 @@ async def poll(tools: JobTools, jobs: Iterable[Job]) -> Polled:
 
 
 async def _poll_list(vendor: Vendor, jobs: list[Job], polled: Polled) -> None:
-    ours = {job.vendor_id: job.id for job in jobs}
+    our_ids = {job.vendor_id: job.id for job in jobs}
     async for status in vendor.jobs():
-        if (job_id := ours.pop(status.vendor_id, None)) is not None:
+        if (job_id := our_ids.pop(status.vendor_id, None)) is not None:
             polled.found[job_id] = status
-        if not ours:
+        if not our_ids:
             return
 
 

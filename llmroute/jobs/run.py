@@ -165,8 +165,8 @@ class JobRun:
         await self._look()
 
     async def _pause(self) -> None:
-        asked = [self._tools.vendor(job.provider).poll_after_s or 0.0 for job in self._jobs.by_id.values()]
-        pause_s = self._interval.next_s(max(asked, default=None))
+        waits_s = [self._tools.vendor(job.provider).poll_after_s or 0.0 for job in self._jobs.by_id.values()]
+        pause_s = self._interval.next_s(max(waits_s, default=None))
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._interrupted.wait()

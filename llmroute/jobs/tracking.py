@@ -51,8 +51,8 @@ class Tracking:
         for job in polled.lost:
             self._unknown[job.id] += 1
             if self._unknown[job.id] >= LOST_AFTER:
-                told = f"{job.provider} no longer knows batch {job.vendor_id}"
-                await self._jobs.lose(job, TransientError(told, provider=job.provider))
+                message = f"{job.provider} no longer knows batch {job.vendor_id}"
+                await self._jobs.lose(job, TransientError(message, provider=job.provider))
         self._jobs.statuses |= polled.found
         for job_id, status in polled.found.items():
             self._unknown.pop(job_id, None)

@@ -52,12 +52,12 @@ class Salvage:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """The result of a repair.  `told` describes changed sums; `kept` is a copy of the ledger as it was."""
+    """The result of a repair.  `changes` describes changed sums; `kept` is a copy of the ledger as it was."""
 
     before: CheckReport
     salvage: Salvage | None
     kept: Path | None
-    told: tuple[str, ...]
+    changes: tuple[str, ...]
     after: CheckReport
 
 

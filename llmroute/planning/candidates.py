@@ -70,13 +70,13 @@ class Candidates:
 
     def has_pulled(self, api_name: str) -> bool:
         """Return whether Ollama has pulled a model; False if it cannot be called."""
-        return self._may_ask() and self._here.has(api_name)
+        return self._uses_local_server() and self._here.has(api_name)
 
-    def _may_ask(self) -> bool:
+    def _uses_local_server(self) -> bool:
         return not self.why_unusable(LOCAL_SERVER) and not (self._local_only and not self._here.on_this_machine())
 
     def _unlisted(self) -> list[ModelConfig]:
-        return unlisted_here(self._registry, self._here) if self._may_ask() else []
+        return unlisted_here(self._registry, self._here) if self._uses_local_server() else []
 
     def of(self, model: ModelConfig) -> Candidate:
         """Return a model as a candidate."""
@@ -187,7 +187,7 @@ def _worst_case(model: ModelConfig, size: PromptSize, prices: Iterable[Price]) -
     if len(known) < len(bounds):
         return None
     prompt_rate, answer_rate = (max(rates) for rates in zip(*known, strict=True))
-    if (said := size.max_tokens) is not None:
-        return WorstCase(size.worst_input * prompt_rate, answer_rate, said, said)
+    if (limit := size.max_tokens) is not None:
+        return WorstCase(size.worst_input * prompt_rate, answer_rate, limit, limit)
     most = longest_answer(model.max_output, model.context_window, size.worst_input, size.expected_input)
     return WorstCase(size.worst_input * prompt_rate, answer_rate, most, min(most, LEAST_ANSWER_TOKENS))

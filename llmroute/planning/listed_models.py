@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate, Plan
     from llmroute.types import ModelConfig
 
-CHAIN_TOLD = "chain-{}.told"
+CHAIN_NOTICE = "chain-{}.told"
 """The file in the config directory that holds the day of the last note on replaced models of a chain."""
 
 
@@ -75,7 +75,7 @@ class ListedModels(NamedTuple):
         """
         models = [best] if best else []
         models += [self._living(self._called(name)) for name in names]
-        return self._in_order([self._as_asked(model) for model in models], constraints)
+        return self._in_order([self._unranked(model) for model in models], constraints)
 
     def of_chain(self, name: str, constraints: RoutingConstraints) -> Plan:
         """Return the plan for a chain; retired models are replaced.
@@ -87,13 +87,13 @@ class ListedModels(NamedTuple):
         listed = [self._called(entry) for entry in all_chains(self.config)[known]]
         today = [(model, current_model(self.registry, model) or model) for model in listed]
         made = self._in_order([self.candidates.of(model) for _, model in today], constraints)
-        self._tell_replaced(known, today, {entry.model.name for entry in made.entries})
+        self._note_replaced(known, today, {entry.model.name for entry in made.entries})
         return made._replace(strategy=None, chain=known)
 
     def _called(self, name: str) -> ModelConfig:
         return named_model(self.config, self.registry, name, self.candidates.has_pulled)
 
-    def _tell_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
+    def _note_replaced(self, chain: str, today: Sequence[tuple[ModelConfig, ModelConfig]], tried: set[str]) -> None:
         """Note once a day which retired models of a chain are replaced, and which retire soon."""
         usable = [(listed, model) for listed, model in today if model.name in tried]
         replacements = [
@@ -101,10 +101,10 @@ class ListedModels(NamedTuple):
         ]
         replacements += [notice for _, model in usable if (notice := self.registry.notice(model))]
         if replacements:
-            memory = self.config.config_dir / CHAIN_TOLD.format(chain)
+            memory = self.config.config_dir / CHAIN_NOTICE.format(chain)
             notify_daily(memory, self.registry.today, self.note, f"chain {chain}: {'; '.join(replacements)}")
 
-    def _as_asked(self, model: ModelConfig) -> Candidate:
+    def _unranked(self, model: ModelConfig) -> Candidate:
         """Return a named model as a candidate; a gateway may still serve a retired one."""
         found = self.candidates.of(model)
         retired = self.registry.status(model) == "retired"

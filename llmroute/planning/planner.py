@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate
 
 KEYS = "set a provider's API key, such as OPENAI_API_KEY, to use a better model"
-ENGINE_TOLD = "engine.told"
+ENGINE_NOTICE = "engine.told"
 """The file in the config directory that holds the day of the last note that the embedded engine answers."""
 
 
@@ -143,19 +143,19 @@ class Planner(NamedTuple):
 
             refuse(made, constraints, self._way_to_engine(made, constraints))
         if made.entries[0].candidate.last_resort and not constraints.local_only:
-            self._tell_last_resort(made)
+            self._note_last_resort(made)
         if constraints.checked and constraints.strategy == RoutingStrategy.BALANCED:
             made = made._replace(entries=tuple(cascade(made.entries, constraints)))
         return made
 
-    def _tell_last_resort(self, made: Plan) -> None:
+    def _note_last_resort(self, made: Plan) -> None:
         from llmroute.planning.no_candidate import miss_text, nearest
         from llmroute.text.option_names import OptionText
 
         near = nearest(made)
         why = OptionText(miss_text(near), " (", near.admitted_by, " would admit it)") if near else KEYS
         message = OptionText(f"answering with {made.entries[0].model.name}, the embedded engine: ", why)
-        notify_daily(self.config.config_dir / ENGINE_TOLD, self.registry.today, self.note, message)
+        notify_daily(self.config.config_dir / ENGINE_NOTICE, self.registry.today, self.note, message)
 
     def _way_to_engine(self, made: Plan, constraints: RoutingConstraints) -> str | None:
         """Return the command that installs the embedded model, if only its packages are missing."""

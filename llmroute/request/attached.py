@@ -44,9 +44,9 @@ def with_texts(messages: tuple[Message, ...], attachments: tuple[Attachment, ...
     texts = [_under_its_name(one) for one in attachments if one.facts.kind == "text"]
     if not texts:
         return messages
-    asked = messages[first]
-    content = "\n\n".join([*texts, asked.content])
-    return (*messages[:first], asked._replace(content=content), *messages[first + 1 :])
+    question = messages[first]
+    content = "\n\n".join([*texts, question.content])
+    return (*messages[:first], question._replace(content=content), *messages[first + 1 :])
 
 
 def _under_its_name(attachment: Attachment) -> str:

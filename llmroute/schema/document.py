@@ -79,8 +79,8 @@ def _lines(schema: AnswerSchema, value: Any) -> tuple[str, ...]:
 
     errors = islice(validator_of(schema).iter_errors(value), MOST_ERRORS)
     # The best match of one error is the part of its alternatives that says most.
-    told = filter(None, (best_match([error]) for error in errors))
-    return tuple(_lines_of((error.absolute_path, error.message) for error in told))
+    deepest = filter(None, (best_match([error]) for error in errors))
+    return tuple(_lines_of((error.absolute_path, error.message) for error in deepest))
 
 
 def _of_model(value: Any, text: str, model: Any) -> AnswerDocument | SchemaErrors:
@@ -90,8 +90,8 @@ def _of_model(value: Any, text: str, model: Any) -> AnswerDocument | SchemaError
     try:
         return AnswerDocument(value, text, model.model_validate_json(text))
     except ValidationError as error:
-        told = error.errors(include_url=False, include_context=False, include_input=False)
-        return SchemaErrors(tuple(_lines_of((each["loc"], each["msg"]) for each in told[:MOST_ERRORS])))
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return SchemaErrors(tuple(_lines_of((each["loc"], each["msg"]) for each in found[:MOST_ERRORS])))
 
 
 def _lines_of(errors: Iterable[tuple[Iterable[str | int], str]]) -> Iterator[str]:

@@ -132,9 +132,9 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        asked = Options.of_call("generate", prompt, {**options, "schema": schema})
+        request = Options.of_call("generate", prompt, {**options, "schema": schema})
         final: LLMResponse | None = None
-        async for piece in self.core.async_requests().answer(asked, streaming=False):
+        async for piece in self.core.async_requests().answer(request, streaming=False):
             if isinstance(piece, LLMResponse):
                 final = piece
         assert final is not None
@@ -170,8 +170,8 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        asked = Options.of_call("generate_sync", prompt, {**options, "schema": schema})
-        *_, final = self.answer(asked, streaming=False)
+        request = Options.of_call("generate_sync", prompt, {**options, "schema": schema})
+        *_, final = self.answer(request, streaming=False)
         assert isinstance(final, LLMResponse)
         return final
 
@@ -285,7 +285,9 @@ class LLMService:
         from llmroute.service.health import probe_all
 
         core = self.core
-        return probe_all(core.endpoints, core.resources.asking_sender(), core.open_circuits(), names, within_s=within_s)
+        return probe_all(
+            core.endpoints, core.resources.blocking_sender(), core.open_circuits(), names, within_s=within_s
+        )
 
     def get_available_providers(self) -> list[str]:
         """Return the providers that can be called from here: with a key, or with a server or an engine that is there.

@@ -75,7 +75,7 @@ class ServiceCore:
         self.resources = Resources(self.writer, http_client, async_http_client)
         self.endpoints = Endpoints(config)
         self.plans = PlanFactory(
-            config, self.endpoints, self.writer, note, registry=registry, sender=self.resources.asking_sender
+            config, self.endpoints, self.writer, note, registry=registry, sender=self.resources.blocking_sender
         )
         self._factory = RequestFactory(
             config,

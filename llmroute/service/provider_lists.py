@@ -24,7 +24,7 @@ OK = 200
 
 
 def side_by_side(
-    ask: Callable[[str, float], T], names: Iterable[str], within_s: float = WITHIN_S
+    fetch: Callable[[str, float], T], names: Iterable[str], within_s: float = WITHIN_S
 ) -> dict[str, T | LLMRouteError]:
     """Call `ask` with each name and the moment (monotonic) by which it must return, all at once.
 
@@ -36,7 +36,7 @@ def side_by_side(
 
     def work(name: str) -> None:
         try:
-            answers.put((name, ask(name, until)))
+            answers.put((name, fetch(name, until)))
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that asked)
             answers.put((name, error))
 

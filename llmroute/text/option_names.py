@@ -50,7 +50,7 @@ class OptionText(str):
     def __reduce__(self) -> tuple[type[Self], tuple[str | tuple[Remedy, ...], ...]]:
         return type(self), self.parts
 
-    def said(self, spelled: Callable[[tuple[Remedy, ...]], str]) -> str:
+    def spelled_by(self, spelled: Callable[[tuple[Remedy, ...]], str]) -> str:
         """Return the text with its remedies as another interface spells them."""
         return _joined(self.parts, spelled)
 

@@ -69,10 +69,10 @@ class Redaction(NamedTuple):
     def line(self, text: str, most: int) -> str:
         """Return a text of strangers as one line of at most so many characters, without secrets and controls."""
         window = 4 * most + (len(self.secrets[0]) if self.secrets else 0)
-        said = self.hide(one_line(text[:window]))
+        shown = self.hide(one_line(text[:window]))
         if len(text) > window:
-            said = self._without_beginning(said)
-        return said if len(said) <= most else said[: most - 1] + "…"
+            shown = self._without_beginning(shown)
+        return shown if len(shown) <= most else shown[: most - 1] + "…"
 
     def _without_beginning(self, text: str) -> str:
         """Cut the beginning of a secret off the end of a text."""

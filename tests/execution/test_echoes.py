@@ -106,7 +106,7 @@ def test_a_list_of_models_that_does_not_come_tells_no_secret(tmp_path: Path) -> 
         service = house(tmp_path, server).service()
         with pytest.raises(LLMRouteError) as caught:
             fetch_models(
-                service.core.resources.asking_sender(), service.core.endpoints.connect("openai"), time.monotonic() + 5
+                service.core.resources.blocking_sender(), service.core.endpoints.connect("openai"), time.monotonic() + 5
             )
         told_nothing(caught.value, vars(caught.value))
         service.close()

@@ -17,7 +17,7 @@ from llmroute.ledger.sqlite.observations import learn
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
 from llmroute.notices import discard
-from llmroute.planning.planner import ENGINE_TOLD
+from llmroute.planning.planner import ENGINE_NOTICE
 from llmroute.registry.pricing import rates_on
 from llmroute.request.options import Options
 from llmroute.routing.chains import PREDEFINED
@@ -375,7 +375,7 @@ def test_the_engine_of_last_resort_says_so_and_how_to_get_a_better_one(house: Ho
     house.notes.clear()
     ask(house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}"))
     assert house.notes == [], "it was told today"
-    memory = house.service().config.config_dir / ENGINE_TOLD
+    memory = house.service().config.config_dir / ENGINE_NOTICE
     memory.write_text("2026-01-01\n")
     unheard = house.service(OLLAMA_BASE_URL=f"http://127.0.0.1:{closed_port()}").config
     ask(LLMService(config=unheard, note=discard))

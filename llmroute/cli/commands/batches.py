@@ -13,7 +13,7 @@ from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, money
-from llmroute.cli.output.terminal import can_ask, harmless
+from llmroute.cli.output.terminal import can_confirm, harmless
 from llmroute.errors import RequestError
 from llmroute.planning.usage_cost import usd
 
@@ -57,11 +57,11 @@ def show(job: JobName, as_json: flags.AsJSON = False) -> None:
         from llmroute.planning.settings import load
         from llmroute.service.batch_jobs import job_of
 
-        told = _as_json(job_of(load(), job))
+        document = _as_json(job_of(load(), job))
         if as_json:
-            write_json(told)
+            write_json(document)
             return
-        rows = [[name, "" if value is None else str(value)] for name, value in told.items()]
+        rows = [[name, "" if value is None else str(value)] for name, value in document.items()]
         write_text(harmless(columns(("field", "value"), rows)))
 
 
@@ -79,14 +79,18 @@ def cancel(job: JobName, yes: flags.Yes = False) -> None:
 
         service = LLMService(note=say)
         found = job_of(service.config, job).job
-        told = f"job {found.id} ({found.provider}/{found.model}, {found.lines:,} lines)"
-        if not (yes or can_ask()):
-            raise RequestError(f"{told} would be cancelled", hint="--yes cancels it without asking")
-        if not (yes or typer.confirm(f"cancel {told}?", err=True)):
+        described = f"job {found.id} ({found.provider}/{found.model}, {found.lines:,} lines)"
+        if not (yes or can_confirm()):
+            raise RequestError(f"{described} would be cancelled", hint="--yes cancels it without asking")
+        if not (yes or typer.confirm(f"cancel {described}?", err=True)):
             say("nothing is cancelled")
             return
         ended = asyncio.run(cancel_job(service, found))
-        say(f"{told} is {ended.phase}" if ended.ended else f"{told} is being cancelled; --resume collects its results")
+        say(
+            f"{described} is {ended.phase}"
+            if ended.ended
+            else f"{described} is being cancelled; --resume collects its results"
+        )
 
 
 def _as_json(listed: ListedJob) -> dict[str, Any]:

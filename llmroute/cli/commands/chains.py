@@ -13,7 +13,7 @@ from llmroute.cli.errors import error_text, failures, say
 from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, fitted, money
-from llmroute.cli.output.terminal import can_ask, harmless, terminal_width
+from llmroute.cli.output.terminal import can_confirm, harmless, terminal_width
 from llmroute.errors import RequestError
 from llmroute.text.option_names import many
 
@@ -98,7 +98,7 @@ def call_each(
         try:
             ((chain, entries),) = chains_today(service.core, name).items()
             say(_price(service, chain, entries))
-            if not (yes or (can_ask() and typer.confirm("call them?", err=True))):
+            if not (yes or (can_confirm() and typer.confirm("call them?", err=True))):
                 raise RequestError("nothing was sent", hint="--yes calls them without asking")
             failed = False
             for trial in try_entries(service.core, entries):

@@ -92,18 +92,22 @@ def correct(
         from llmroute.planning.usage_cost import usd
         from llmroute.service.costs import export as records
 
-        told = records.correct(load(), attempt, _dollars(cost))
-        name, old, new = f"{told.provider}/{told.model}", usd(told.old_picousd), told.new_picousd / PICO_PER_USD
+        correction = records.correct(load(), attempt, _dollars(cost))
+        name, old, new = (
+            f"{correction.provider}/{correction.model}",
+            usd(correction.old_picousd),
+            correction.new_picousd / PICO_PER_USD,
+        )
         if as_json:
-            request = {"id": told.row_id, "request_id": told.request_id, "attempt": told.attempt}
+            request = {"id": correction.row_id, "request_id": correction.request_id, "attempt": correction.attempt}
             write_json({**request, "model": name, "old_cost_usd": old, "cost_usd": new})
         else:
             was = "unknown" if old is None else money(old)
-            write_text(f"attempt {told.row_id} of {name}: {money(new)} (was {was})\n")
-        if told.was_fact and old is not None and old != new:
+            write_text(f"attempt {correction.row_id} of {name}: {money(new)} (was {was})\n")
+        if correction.was_fact and old is not None and old != new:
             say(
-                f"warning: the cost of attempt {told.row_id} was a fact and no guess;"
-                f" llmroute costs correct {told.row_id} --cost {old:.12f} puts it back"
+                f"warning: the cost of attempt {correction.row_id} was a fact and no guess;"
+                f" llmroute costs correct {correction.row_id} --cost {old:.12f} puts it back"
             )
 
 

@@ -68,8 +68,8 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         from llmroute.config.edit import remove_key, set_value
         from llmroute.planning.settings import load
 
-        asked = {"day": day, "week": week, "month": month, "total": total}
-        given = {period: _amount(period, text) for period, text in asked.items() if text is not None}
+        options = {"day": day, "week": week, "month": month, "total": total}
+        given = {period: _amount(period, text) for period, text in options.items() if text is not None}
         if not given:
             raise RequestError("no cap was given", hint="--day, --week, --month or --total USD")
         if workspace == "":

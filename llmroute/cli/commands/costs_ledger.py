@@ -12,7 +12,7 @@ from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import money
-from llmroute.cli.output.terminal import can_ask
+from llmroute.cli.output.terminal import can_confirm
 from llmroute.errors import RequestError
 from llmroute.text.option_names import many
 from llmroute.types import PICO_PER_USD
@@ -56,7 +56,7 @@ def check(
         else:
             if mended:
                 write_text(_mended(mended))
-            write_text(_told(report, config.ledger.name))
+            write_text(_report_text(report, config.ledger.name))
         if not report.sound:
             raise typer.Exit(exit_codes.SETUP)
 
@@ -83,7 +83,7 @@ def _as_json(report: CheckReport, mended: Repaired | None) -> dict[str, Any]:
         "faults": list(report.faults),
         "notes": list(report.notes),
         "repaired": list(mended.before.faults) if mended else [],
-        "changed": list(mended.told) if mended else [],
+        "changed": list(mended.changes) if mended else [],
         "moved_aside": str(saved.aside) if saved else None,
         "attempts_read": saved.rows if saved else None,
         "attempts_lost": saved.lost.rows if saved else None,
@@ -107,10 +107,10 @@ def _mended(mended: Repaired, *, would: str = "") -> str:
             lines.append(f"nothing tells what was spent: the bill and the caps {would}begin at zero")
     if mended.kept:
         lines.append(f"{done}kept as it was: {mended.kept}")
-    return "".join(f"{line}\n" for line in (*lines, *mended.told))
+    return "".join(f"{line}\n" for line in (*lines, *mended.changes))
 
 
-def _told(report: CheckReport, path: str) -> str:
+def _report_text(report: CheckReport, path: str) -> str:
     lines = [f"{fault} (llmroute costs check --repair repairs it)" for fault in report.faults]
     lines += report.notes
     if report.sound and not report.absent:
@@ -189,7 +189,7 @@ def prune(
         if dry_run:
             say(f"{old} would be deleted")
             return
-        if not (yes or can_ask()):
+        if not (yes or can_confirm()):
             raise RequestError(f"{old} would be deleted permanently", hint="--yes deletes them without asking")
         if not (yes or typer.confirm(f"delete {old}?", err=True)):
             say("nothing was deleted")

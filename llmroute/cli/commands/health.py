@@ -74,9 +74,9 @@ def health(
         found = service.probe(tuple(provider or ()))
         budgets = _budgets(service.config)
         if as_json:
-            told = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
+            document = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
             providers = {name: _as_json(one) for name, one in found.items()}
-            write_json({"providers": providers, "budgets": told, **_server_json(service.config)})
+            write_json({"providers": providers, "budgets": document, **_server_json(service.config)})
         else:
             write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config, budgets)}"))
         if any(not one.ok and (one.configured or provider) for one in found.values()):

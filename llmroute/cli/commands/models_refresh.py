@@ -10,7 +10,7 @@ from llmroute.cli import options as flags
 from llmroute.cli.errors import error_of, failures, say
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns
-from llmroute.cli.output.terminal import can_ask, harmless
+from llmroute.cli.output.terminal import can_confirm, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ def refresh(
 
 def _is_confirmed(found: Refresh) -> bool:
     """Ask for confirmation on a terminal, if there are changes."""
-    return can_ask() and (not found.changes or typer.confirm("accept the changes?", err=True))
+    return can_confirm() and (not found.changes or typer.confirm("accept the changes?", err=True))
 
 
 def _as_json(found: Refresh, *, accepted: bool) -> dict[str, Any]:

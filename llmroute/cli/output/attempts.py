@@ -39,8 +39,8 @@ def attempts_table(found: Sequence[dict[str, Any]], fits: int | None) -> str:
 def _status(row: dict[str, Any]) -> str:
     """Return the status with its error and HTTP status, where all did not go well, and a mark for a cut prompt."""
     names = ("status",) if row["status"] == "ok" else ("status", "error", "http_status")
-    said = " ".join(str(row[name]) for name in names if row[name] is not None)
-    return said if row["prompt_cut"] is None else f"{said}, prompt cut"
+    text = " ".join(str(row[name]) for name in names if row[name] is not None)
+    return text if row["prompt_cut"] is None else f"{text}, prompt cut"
 
 
 def _cost(row: dict[str, Any]) -> str:

@@ -30,14 +30,14 @@ _NONE = "(none)"
 _TOO_MUCH_PERCENT = 1_000
 
 
-def as_json(told: CostReport) -> dict[str, Any]:
+def as_json(report: CostReport) -> dict[str, Any]:
     """Return the bill with the fields that DESIGN fixes."""
-    total = told.total
+    total = report.total
     return {
-        "period": told.period,
-        "since": told.since.isoformat() if told.since else None,
-        "until": told.until.isoformat(timespec="seconds"),
-        "workspace": told.workspace,
+        "period": report.period,
+        "since": report.since.isoformat() if report.since else None,
+        "until": report.until.isoformat(timespec="seconds"),
+        "workspace": report.workspace,
         "total_cost_usd": total.known_cost_usd,
         "unknown_cost_count": total.unknown_cost_count,
         "call_count": total.call_count,
@@ -46,21 +46,21 @@ def as_json(told: CostReport) -> dict[str, Any]:
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
         "cached_share": total.cached_share,
-        "by_model": [_line_as_json(line) for line in told.by_model],
-        "groups": [_group_as_json(told, line) for line in told.groups],
+        "by_model": [_line_as_json(line) for line in report.by_model],
+        "groups": [_group_as_json(report, line) for line in report.groups],
         "unsure": {
             basis: {
                 "call_count": part.call_count,
                 "cost_usd": part.cost_picousd / PICO_PER_USD,
                 "at_most_usd": None if basis == "at_least" else part.most_picousd / PICO_PER_USD,
             }
-            for basis, part in _parts(told)
+            for basis, part in _parts(report)
         },
     }
 
 
-def _parts(told: CostReport) -> list[tuple[str, Part]]:
-    doubts = told.unsure
+def _parts(report: CostReport) -> list[tuple[str, Part]]:
+    doubts = report.unsure
     return [("estimated", doubts.estimated), ("at_most", doubts.at_most), ("at_least", doubts.at_least)]
 
 
@@ -78,17 +78,17 @@ def _line_as_json(line: Line) -> dict[str, Any]:
     }
 
 
-def _group_as_json(told: CostReport, line: Line) -> dict[str, Any]:
-    if told.by != "tier":
+def _group_as_json(report: CostReport, line: Line) -> dict[str, Any]:
+    if report.by != "tier":
         return _line_as_json(line)
-    return {**_line_as_json(line), "saved_usd": usd(told.saved_picousd.get(line.key["tier"]))}
+    return {**_line_as_json(line), "saved_usd": usd(report.saved_picousd.get(line.key["tier"]))}
 
 
-def _table(told: CostReport) -> tuple[list[str], list[list[Any]]]:
+def _table(report: CostReport) -> tuple[list[str], list[list[Any]]]:
     """Return the names and the values of the groups that were asked for, else of the models."""
-    lines = [_group_as_json(told, line) for line in (told.by_model if told.by is None else told.groups)]
-    by = told.by or "model"
-    head = list(_group_as_json(told, _empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
+    lines = [_group_as_json(report, line) for line in (report.by_model if report.by is None else report.groups)]
+    by = report.by or "model"
+    head = list(_group_as_json(report, _empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
     return head, [list(line.values()) for line in lines]
 
 
@@ -98,12 +98,12 @@ def _empty(key: dict[str, str]) -> Line:
     return Line(key)
 
 
-def as_csv(told: CostReport) -> str:
+def as_csv(report: CostReport) -> str:
     """Return the table as CSV; a cost or a name that is not known is an empty cell."""
     import csv
     from io import StringIO
 
-    head, rows = _table(told)
+    head, rows = _table(report)
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
@@ -111,13 +111,13 @@ def as_csv(told: CostReport) -> str:
     return out.getvalue()
 
 
-def as_markdown(told: CostReport) -> str:
+def as_markdown(report: CostReport) -> str:
     """Return the bill in a sentence and a table of Markdown."""
-    head, rows = _table(told)
+    head, rows = _table(report)
     names = 2 if head[1] == "model" else 1
     rule = ["---"] * names + ["---:"] * (len(head) - names)
     table = [head, rule, *([_markdown(value, head[at]) for at, value in enumerate(row)] for row in rows)]
-    return f"{cost_sentence(told, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
+    return f"{cost_sentence(report, _escaped)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in table)
 
 
 def _markdown(value: Any, name: str) -> str:
@@ -160,22 +160,22 @@ def report_parts(
     return parts
 
 
-def cost_sentence(told: CostReport, named: Callable[[str], str] = cell) -> str:
+def cost_sentence(report: CostReport, named: Callable[[str], str] = cell) -> str:
     """Return the total, its span and its calls in one sentence."""
-    total = told.total
+    total = report.total
     unknown = f", {total.unknown_cost_count:,} of them at an unknown cost" if total.unknown_cost_count else ""
-    whose = "" if told.workspace is None else f" in workspace {named(told.workspace) or _NONE}"
+    whose = "" if report.workspace is None else f" in workspace {named(report.workspace) or _NONE}"
     return (
-        f"{money(total.known_cost_usd)}{whose} {_span(told)}:"
+        f"{money(total.known_cost_usd)}{whose} {_span(report)}:"
         f" {total.call_count:,} {'call' if total.call_count == 1 else 'calls'} ({total.failed_count:,} failed){unknown}"
     )
 
 
-def _span(told: CostReport) -> str:
-    until = f" until {_time(told.until)}" if told.period is None or told.period in CLOSED_PERIODS else ""
-    if told.since is None:
+def _span(report: CostReport) -> str:
+    until = f" until {_time(report.until)}" if report.period is None or report.period in CLOSED_PERIODS else ""
+    if report.since is None:
         return until.strip() or "in all"
-    return f"since {_time(told.since)}{until}"
+    return f"since {_time(report.since)}{until}"
 
 
 def _time(moment: datetime) -> str:
@@ -197,7 +197,7 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
     return lines
 
 
-def _doubts(told: CostReport) -> list[str]:
+def _doubts(report: CostReport) -> list[str]:
     """Say which part of the bill is no fact."""
     ways = {
         "estimated": "~{cost} of it is estimated, for {calls} of unknown usage or price: at most {most}",
@@ -210,7 +210,7 @@ def _doubts(told: CostReport) -> list[str]:
             most=money(part.most_picousd / PICO_PER_USD),
             calls=f"{part.call_count:,} {'call' if part.call_count == 1 else 'calls'}",
         )
-        for basis, part in _parts(told)
+        for basis, part in _parts(report)
         if part.call_count and (part.most_picousd or part.cost_picousd)
     ]
 
@@ -230,16 +230,16 @@ def _change(total: Line, before: PreviousPeriod) -> str:
     return f"{by} against {money(past)} {span}{unsure}"
 
 
-def what_if_text(told: CostReport, other: WhatIf) -> str:
+def what_if_text(report: CostReport, other: WhatIf) -> str:
     """Return the comparison with another model in a sentence."""
     whose = "which you call most" if other.most_used else "your default provider"
     text = (
         f"what if: the same tokens on {other.provider}/{other.model}, the best model of {other.provider} ({whose}),"
         f" would have cost {money(other.cost_usd)} at today's list price"
     )
-    if told.total.unknown_cost_count:
+    if report.total.unknown_cost_count:
         return text + "; part of what they did cost is unknown"
-    saved = other.cost_usd - told.total.cost_usd
+    saved = other.cost_usd - report.total.cost_usd
     if not saved:
         return text + ", as much as they did"
     share = f" ({percent(saved / other.cost_usd)} saved)" if saved > 0 else ""
@@ -251,8 +251,8 @@ def _saved(tier: str, picousd: int) -> str:
     return f"{cell(tier)}: {money(abs(picousd) / PICO_PER_USD)} {word} than at the standard price"
 
 
-def _text_table(told: CostReport, width: int | None) -> str:
-    by = told.by or "model"
+def _text_table(report: CostReport, width: int | None) -> str:
+    by = report.by or "model"
     head = (by, "cost", "calls", "failed", "in", "out")
     rows = [
         [
@@ -263,7 +263,7 @@ def _text_table(told: CostReport, width: int | None) -> str:
             f"{line.input_tokens:,}",
             f"{line.output_tokens:,}",
         ]
-        for line in (told.by_model if told.by is None else told.groups)
+        for line in (report.by_model if report.by is None else report.groups)
     ]
     numbers = (1, 2, 3, 4, 5)
     return columns(head, rows, numbers=numbers) if width is None else fitted(head, rows, 0, width, numbers)

@@ -193,8 +193,8 @@ def _price_rows(one: PricedModel, source: str | None) -> list[tuple[str, str, st
         rows.append(("price", _rates(price) + (f" ({dated})" if dated else ""), None))
         rows += [("", f"above {tier.above:,} tokens: {_rates(tier)}", None) for tier in price.tiers]
         rows += [("", f"{name} tier: {_rates(tier)}", None) for name, tier in price.service_tiers]
-    label, told, _ = rows.pop() if rows else ("price", "?", None)
-    return [*rows, (label, told, source)]
+    label, rates, _ = rows.pop() if rows else ("price", "?", None)
+    return [*rows, (label, rates, source)]
 
 
 def _standing(price: Price, one: PricedModel) -> str:
@@ -207,8 +207,8 @@ def _standing(price: Price, one: PricedModel) -> str:
 
 def _rates(price: Price | PriceTier) -> str:
     usd = _usd_per_mtok(price)
-    told = [f"${usd[kind]:g} {kind.replace('_', ' ')}" for kind in PRICE_KINDS if usd[kind] is not None]
-    return (", ".join(told) or "?") + " per million tokens"
+    parts = [f"${usd[kind]:g} {kind.replace('_', ' ')}" for kind in PRICE_KINDS if usd[kind] is not None]
+    return (", ".join(parts) or "?") + " per million tokens"
 
 
 def _known(value: int | None, unit: str = "") -> str:

@@ -33,8 +33,8 @@ def width(stream: TextIO | None = None) -> int:
 
     The current width of the terminal, limited by COLUMNS if set; without a terminal, COLUMNS or 80.
     """
-    asked = os.environ.get("COLUMNS", "")
-    most = int(asked) if asked.isascii() and asked.isdigit() else 0
+    setting = os.environ.get("COLUMNS", "")
+    most = int(setting) if setting.isascii() and setting.isdigit() else 0
     try:
         columns = os.get_terminal_size((stream or sys.stdout).fileno()).columns
     except (OSError, ValueError):
@@ -47,7 +47,7 @@ def terminal_width() -> int | None:
     return width() if sys.stdout.isatty() else None
 
 
-def can_ask() -> bool:
+def can_confirm() -> bool:
     """Whether the user can be prompted: stdin and stderr are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 

@@ -31,17 +31,17 @@ class Writer(Protocol):
         """End the answer; without a response it is incomplete."""
 
 
-def writer_for(asked: RequestArguments, as_json: type[Writer]) -> Writer:
+def writer_for(arguments: RequestArguments, as_json: type[Writer]) -> Writer:
     """Return the requested writer, `as_json` for JSON; a pipe gets no Markdown."""
-    if asked.as_json:
+    if arguments.as_json:
         writer: Writer = as_json()
-    elif asked.render and not asked.extract and sys.stdout.isatty():
+    elif arguments.render and not arguments.extract and sys.stdout.isatty():
         from llmroute.cli.markdown.live import MarkdownWriter
 
-        writer = MarkdownWriter(asked.color)
+        writer = MarkdownWriter(arguments.color)
     else:
         writer = AnswerWriter()
-    return _FirstBlock(writer) if asked.extract else writer
+    return _FirstBlock(writer) if arguments.extract else writer
 
 
 class JSONWriter:

@@ -153,8 +153,8 @@ def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:
     if status.state == "failed":
         return job_error(job, status)
     if status.state == "done":
-        told = f"{job.provider} batch {status.vendor_id} has no result for this request"
-        return BadOutputError(told, provider=job.provider)
+        message = f"{job.provider} batch {status.vendor_id} has no result for this request"
+        return BadOutputError(message, provider=job.provider)
     return _not_run(job, status)
 
 

@@ -48,9 +48,9 @@ class Submitter:
             else:
                 await self._submit(job)
 
-    def later(self, job: Job, asked_s: float | None = None) -> None:
+    def later(self, job: Job, requested_s: float | None = None) -> None:
         """Submit a job again after the interval, or after as many seconds as the provider asks for."""
-        pause_s = max(self._interval.next_s(), asked_s or 0.0)
+        pause_s = max(self._interval.next_s(), requested_s or 0.0)
         self._due_s[job.id] = asyncio.get_running_loop().time() + pause_s
 
     async def wait_for_room(self, job: Job) -> None:

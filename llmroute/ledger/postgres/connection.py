@@ -154,7 +154,7 @@ class ServerConnection:
 
     def _connected(self) -> Connection:
         try:
-            told = conninfo_to_dict(self.address.url)
+            parameters = conninfo_to_dict(self.address.url)
         except psycopg.ProgrammingError as error:
             # Its words may quote a password.
             raise LedgerError(
@@ -165,7 +165,7 @@ class ServerConnection:
             "connect_timeout": CONNECT_S,
             "application_name": "llmroute",
             "tcp_user_timeout": 10_000,
-            "target_session_attrs": "read-write" if "," in str(told.get("host", "")) else "any",
+            "target_session_attrs": "read-write" if "," in str(parameters.get("host", "")) else "any",
         }
         until_s, last = _away.get(self.address, (0.0, None))
         if last is not None and time.monotonic() < until_s:
@@ -176,7 +176,7 @@ class ServerConnection:
                 self.address.url,
                 autocommit=True,
                 prepare_threshold=None,
-                **{name: value for name, value in usual.items() if name not in told},
+                **{name: value for name, value in usual.items() if name not in parameters},
             )
         except psycopg.Error as error:
             if time.monotonic() - began_s >= CONNECT_S / 2:

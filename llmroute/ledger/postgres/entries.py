@@ -30,10 +30,10 @@ class Outdated:
 
 def row_json(row: AttemptRow) -> dict[str, Any]:
     """Return a row as its columns; text cannot hold NUL, which becomes U+FFFD."""
-    told = {
+    values = {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in asdict(row).items()
     }
-    return {**told, "streaming": int(row.streaming)}
+    return {**values, "streaming": int(row.streaming)}
 
 
 def own_caps(entry: Pending) -> list[Cap]:
@@ -95,7 +95,7 @@ def windows_of(entries: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
     return [window_json(cap) for entry in entries if isinstance(entry, Pending) for cap in own_caps(entry)]
 
 
-def outcome_of(entry: LedgerEntry, told: dict[str, Any]) -> Refusal | Outdated | None:
+def outcome_of(entry: LedgerEntry, result: dict[str, Any]) -> Refusal | Outdated | None:
     """Return the refusal of an entry, None if it is written.
 
     Sets the reservation of an attempt that is admitted, and the caps that are nearly spent after one that has ended.
@@ -103,19 +103,19 @@ def outcome_of(entry: LedgerEntry, told: dict[str, Any]) -> Refusal | Outdated |
     if not isinstance(entry, Pending):
         if entry.watch is not None:
             caps, near = entry.watch.caps, entry.watch.near
-            near[:] = [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in told["near"] or ()]
+            near[:] = [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in result["near"] or ()]
         return None
-    if over := told.get("over"):
+    if over := result.get("over"):
         number, spent, reserved = over
         tightest = BudgetStatus(own_caps(entry)[number], spent, reserved)
         refusal = BudgetExceededError(describe(tightest))
         refusal.headroom_picousd = tightest.left_picousd
         return refusal
-    if told.get("outdated"):
+    if result.get("outdated"):
         return Outdated()
-    if told.get("probed"):
+    if result.get("probed"):
         return CircuitOpenError("the circuit is half-open: another request is probing the model")
-    entry.row.reserved_picousd = told["reserved"]
+    entry.row.reserved_picousd = result["reserved"]
     return None
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from llmroute.ledger.postgres.connection import ServerConnection
 
 
-def of_json(told: Iterable[Any]) -> tuple[SharedCap, ...]:
+def of_json(rows: Iterable[Any]) -> tuple[SharedCap, ...]:
     """Return the caps that a server tells."""
-    return tuple(SharedCap(*one) for one in told)
+    return tuple(SharedCap(*one) for one in rows)
 
 
 def last_seen(path: Path) -> tuple[SharedCap, ...] | None:

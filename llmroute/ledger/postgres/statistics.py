@@ -50,21 +50,23 @@ def recall(connection: ServerConnection) -> Recollection:
     Raises:
         LedgerError: the server cannot be asked, or its schema is for newer clients only.
     """
-    asked_ms = _local_ms()
-    told = connection.call("recall_1")
-    offset_ms = told["now_ms"] - (asked_ms + _local_ms()) // 2
-    require_client(told["oldest_client"], CLIENT_VERSION, connection.address)
-    memory = Memory.of_json(told["state"])
-    for _, lesson in told["lessons"]:
+    sent_ms = _local_ms()
+    result = connection.call("recall_1")
+    offset_ms = result["now_ms"] - (sent_ms + _local_ms()) // 2
+    require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
+    memory = Memory.of_json(result["state"])
+    for _, lesson in result["lessons"]:
         _fold(memory, lesson)
-    for kind, provider, model, owner, until_ms in told["probes"]:
+    for kind, provider, model, owner, until_ms in result["probes"]:
         key = CircuitKey(kind, provider, model)
         if key in memory.circuits:
             memory.circuits[key] = memory.circuits[key]._replace(probe_owner=owner, probe_until_ms=until_ms)
-    ids = [number for number, _ in told["lessons"]]
-    seen = told["version"], max(ids, default=0)
-    caps = of_json(told["caps"])
-    return Recollection(memory, told["now_ms"], offset_ms, seen, ids, told["unmerged"], caps, told["caps_version"])
+    ids = [number for number, _ in result["lessons"]]
+    seen = result["version"], max(ids, default=0)
+    caps = of_json(result["caps"])
+    return Recollection(
+        memory, result["now_ms"], offset_ms, seen, ids, result["unmerged"], caps, result["caps_version"]
+    )
 
 
 def upkeep(connection: ServerConnection, known: Recollection) -> None:

@@ -56,9 +56,9 @@ def write(
     for number in range(_LOOKS):
         claims = any(_claims(entries[place]) for place in left)
         known = recall(anew=number > 0) if claims else None
-        told = _written(connection, [entries[place] for place in left], known, limits)
+        results = _written(connection, [entries[place] for place in left], known, limits)
         outdated = []
-        for place, outcome in zip(left, told, strict=True):
+        for place, outcome in zip(left, results, strict=True):
             if isinstance(outcome, Outdated):
                 outdated.append(place)
             else:
@@ -80,33 +80,33 @@ def _written(
 ) -> list[LedgerError | Refusal | Outdated | None]:
     """Write a group in one transaction; where the values of one of them do not fit, each by itself."""
     outcomes: list[LedgerError | Refusal | Outdated | None] = [None] * len(entries)
-    places, asked = [], []
+    places, requests = [], []
     for place, entry in enumerate(entries):
-        one = _asked(entry, known)
+        one = _request_of(entry, known)
         if isinstance(one, CircuitOpenError):
             outcomes[place] = one
         else:
             places.append(place)
-            asked.append(one)
+            requests.append(one)
     if not places:
         return outcomes
     windows = windows_of([entries[place] for place in places])
     try:
-        told = connection.call("write_1", as_json(asked), as_json(windows), *limits)
+        results = connection.call("write_1", as_json(requests), as_json(windows), *limits)
     except LedgerError as error:
         if not is_of_one_row(error.__cause__):
             raise
         if len(entries) == 1:
             return [error]
         return [_written(connection, [entry], known, limits)[0] for entry in entries]
-    if told is None:
+    if results is None:
         raise OutdatedCapsError(f"the caps of {connection.address.name} changed", hint="run the command again")
-    for place, one in zip(places, told, strict=True):
+    for place, one in zip(places, results, strict=True):
         outcomes[place] = outcome_of(entries[place], one)
     return outcomes
 
 
-def _asked(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any] | CircuitOpenError:
+def _request_of(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any] | CircuitOpenError:
     """Return what is sent for an entry, or its refusal by a circuit that is known to be open."""
     if not isinstance(entry, Pending):
         return settle_json(entry)

@@ -114,8 +114,8 @@ def _learn_latency(
 
 def learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     """Take in the lengths of complete answers, and nothing else of the observations."""
-    telling = (lesson for lesson in lessons if lesson.output_tokens is not None)
-    for key, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.task), telling):
+    measured = (lesson for lesson in lessons if lesson.output_tokens is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.effort, lesson.task), measured):
         row = db.execute(
             "SELECT answers, tokens, at_ms FROM output_lengths"
             " WHERE provider = ? AND model = ? AND effort = ? AND task = ?",
@@ -128,8 +128,8 @@ def learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation])
 
 
 def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
-    telling = (lesson for lesson in lessons if lesson.succeeded is not None)
-    for key, own in _by(lambda lesson: (lesson.provider, lesson.model), telling):
+    measured = (lesson for lesson in lessons if lesson.succeeded is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model), measured):
         row = db.execute("SELECT ok, calls, at_ms FROM reliabilities WHERE provider = ? AND model = ?", key).fetchone()
         known = Reliability(*row) if row else Reliability(0.0, 0.0, own[0].at_ms)
         for lesson in own:

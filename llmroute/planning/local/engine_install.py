@@ -28,7 +28,7 @@ _ALONE = "--no-deps"
 # Where there is no wheel for this machine, a build from source takes its compilers and many minutes.
 _WHEELS_ONLY = ("--only-binary", ":all:")
 _ENDING_S = 5.0
-_LONGEST_TOLD = 300
+_MAX_SHOWN_CHARACTERS = 300
 _ARE_FOUND = """
 import sys
 from importlib.util import find_spec
@@ -154,11 +154,11 @@ def _run(command: Sequence[str]) -> str | None:
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     try:
-        _, said = process.communicate()
+        _, output = process.communicate()
     except BaseException:
         _end(process)
         raise
-    return _last_line(said, process.returncode) if process.returncode else None
+    return _last_line(output, process.returncode) if process.returncode else None
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -170,8 +170,8 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def _last_line(said: str, code: int) -> str:
+def _last_line(output: str, code: int) -> str:
     """Return what an installer said last, without the name and the password that an index may have in its address."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     last = lines[-1] if lines else f"it ended with {code}"
-    return re.sub(r"(?<=://)[^/\s@]*@", "", last)[:_LONGEST_TOLD]
+    return re.sub(r"(?<=://)[^/\s@]*@", "", last)[:_MAX_SHOWN_CHARACTERS]

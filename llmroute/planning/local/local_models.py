@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S = 0.5
 PROBE_TIMEOUT_S = 2.5
 # How long an answer holds: models come and go, but not from one request of a server to the next.
 FRESH_S = 5.0
-MOST_ASKING_S = 2.0
+MAX_LISTING_S = 2.0
 """How long it may take in all to learn the limits of many models at once."""
 START_LOCAL_SERVER = "start it with: ollama serve"
 NOT_RUNNING = f"ollama: not running ({START_LOCAL_SERVER})"
@@ -62,18 +62,18 @@ class LocalModels:
         self._monotonic = monotonic
         # After a question that was not answered in time, or many that were, no other model is asked about for a while.
         self._silent_until_s = float("-inf")
-        self._asking_s = 0.0
+        self._listing_s = 0.0
         self._listed: PulledModels | None = None
-        self._asking = threading.Lock()
+        self._listing = threading.Lock()
         self._limit = threading.local()
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
         """Make a new lock in a forked child: a thread of the parent may have held it."""
-        self._asking = threading.Lock()
+        self._listing = threading.Lock()
 
     @contextmanager
-    def asked_within(self, seconds: float) -> Iterator[None]:
+    def listed_within(self, seconds: float) -> Iterator[None]:
         """Let this thread wait no longer for the server than the time that a request has."""
         self._limit.seconds = seconds
         try:
@@ -118,9 +118,9 @@ class LocalModels:
         except Exception:  # noqa: BLE001 (as for the list)
             self._silent_until_s = self._monotonic() + FRESH_S
             return None
-        self._asking_s += self._monotonic() - started_s
-        if self._asking_s > MOST_ASKING_S:
-            self._asking_s, self._silent_until_s = 0.0, self._monotonic() + FRESH_S
+        self._listing_s += self._monotonic() - started_s
+        if self._listing_s > MAX_LISTING_S:
+            self._listing_s, self._silent_until_s = 0.0, self._monotonic() + FRESH_S
         self.keep_limits(api_name, found)
         return found
 
@@ -170,17 +170,17 @@ class LocalModels:
         if listed is not None and self._monotonic() - listed.at_s < FRESH_S:
             return listed
         # With an old answer at hand no second thread waits for the new one.
-        if not self._asking.acquire(blocking=listed is None):
+        if not self._listing.acquire(blocking=listed is None):
             assert listed is not None
             return listed
         try:
             if self._listed is listed or self._listed is None:
-                self._listed = self._ask()
+                self._listed = self._list()
             return self._listed
         finally:
-            self._asking.release()
+            self._listing.release()
 
-    def _ask(self) -> PulledModels:
+    def _list(self) -> PulledModels:
         within_s = self._within_s()
         # Silence in less than the usual time is no answer to others.
         asked_at_s = self._monotonic() if within_s == PROBE_TIMEOUT_S else -FRESH_S

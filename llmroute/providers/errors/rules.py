@@ -129,7 +129,7 @@ _NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w
 def classify(evidence: ErrorDetails, rules: tuple[ErrorRule, ...] = ()) -> type[AttemptError]:
     """Return the class of the first rule that matches: the provider's own `rules`, then the common table."""
     for rule in (*rules, *RULES):
-        if _told(rule, evidence) or evidence.status in rule.statuses:
+        if _matches(rule, evidence) or evidence.status in rule.statuses:
             return rule.error
         if rule.error is ParameterError and evidence.status in (400, 422) and parameter(evidence):
             return ParameterError
@@ -144,7 +144,7 @@ def parameter(evidence: ErrorDetails) -> str | None:
     return named["param"] if named else None
 
 
-def _told(rule: ErrorRule, evidence: ErrorDetails) -> bool:
+def _matches(rule: ErrorRule, evidence: ErrorDetails) -> bool:
     if rule.only and (evidence.status or IN_BAND) not in rule.only:
         return False
     if rule.codes and any(re.fullmatch(rule.codes, code) for code in evidence.codes):

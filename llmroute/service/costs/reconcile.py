@@ -36,7 +36,7 @@ _EPOCH: Final = date(1970, 1, 1)
 _DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
 _NAMED: Final = 3
 
-Books = dict[tuple[str, date, str], Booked]
+BookedByDay = dict[tuple[str, date, str], Booked]
 """What the ledger has by provider, UTC day and model."""
 
 
@@ -56,14 +56,14 @@ def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | N
     end = min(today, (until - timedelta(milliseconds=1)).date()) + timedelta(days=1)
     with snapshot(core.config, now) as reading:
         span = Span(None if since is None else milliseconds(since), (end - _EPOCH).days * DAY_MS)
-        books = {} if reading is None else _books(reading, span, core.registry)
+        by_day = {} if reading is None else _booked_by_day(reading, span, core.registry)
     if since is None:
-        first = min((day for name, day, _ in books if name in names), default=today)
+        first = min((day for name, day, _ in by_day if name in names), default=today)
         since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     if since.date() >= end:
         raise RequestError(f"the period {period} has no day yet")
     bills, failed = _fetched(core, names, since.date(), end)
-    vendors = [compare(name, books, bill, core.registry) for name, bill in bills.items()]
+    vendors = [compare(name, by_day, bill, core.registry) for name, bill in bills.items()]
     without_report = tuple(name for name, row in PROVIDERS.items() if row.needs_key and name not in REPORTING)
     without_key = tuple(name for name in REPORTING if name not in names)
     return Reconciliation(period, since, until, today, tuple(vendors), failed, without_key, without_report)
@@ -85,14 +85,14 @@ def _fetched(
     return bills, failed
 
 
-def _books(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> Books:
+def _booked_by_day(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> BookedByDay:
     """Sum the ledger; only days with uncertain costs are read by attempt."""
-    books: Books = {}
+    by_day: BookedByDay = {}
     for (quarter, provider, model), counters in reading.counted(("quarter", "provider", "model"), span):
         if provider in REPORTING:
             counted = dict(zip(COUNTERS, counters, strict=True))
             _add(
-                books,
+                by_day,
                 (provider, _EPOCH + timedelta(days=quarter // BUCKETS_PER_DAY), known_name(registry, provider, model)),
                 Booked(
                     _usd(counted["cost_picousd"]),
@@ -101,15 +101,15 @@ def _books(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> Book
                     open_count=counted["unknown_cost_count"],
                 ),
             )
-    for day in {day for _, day, _ in books}:
+    for day in {day for _, day, _ in by_day}:
         since_ms = (day - _EPOCH).days * DAY_MS
         doubts = reading.uncertain_costs(Span(since_ms, since_ms + DAY_MS))
         if doubts.at_most.call_count or doubts.estimated.call_count or doubts.at_least.call_count:
-            _add_uncertain(books, reading, day, registry)
-    return books
+            _add_uncertain(by_day, reading, day, registry)
+    return by_day
 
 
-def _add_uncertain(books: Books, reading: LedgerSnapshot, day: date, registry: ModelRegistry) -> None:
+def _add_uncertain(by_day: BookedByDay, reading: LedgerSnapshot, day: date, registry: ModelRegistry) -> None:
     since_ms = (day - _EPOCH).days * DAY_MS
     for row in reading.attempts(AttemptFilter(since_ms, since_ms + DAY_MS)):
         if row["status"] == "pending" or row["provider"] not in REPORTING:
@@ -124,11 +124,11 @@ def _add_uncertain(books: Books, reading: LedgerSnapshot, day: date, registry: M
                 part = Booked(open_count=1)
             case _:
                 continue
-        _add(books, (row["provider"], day, known_name(registry, row["provider"], row["model"])), part)
+        _add(by_day, (row["provider"], day, known_name(registry, row["provider"], row["model"])), part)
 
 
-def _add(books: Books, key: tuple[str, date, str], part: Booked) -> None:
-    books[key] = books.get(key, Booked()).plus(part)
+def _add(by_day: BookedByDay, key: tuple[str, date, str], part: Booked) -> None:
+    by_day[key] = by_day.get(key, Booked()).plus(part)
 
 
 def _usd(picousd: int) -> Decimal:
@@ -144,7 +144,7 @@ def known_name(registry: ModelRegistry, provider: str, name: str) -> str:
     return name
 
 
-def compare(provider: str, books: Books, bill: VendorBill, registry: ModelRegistry) -> ComparedVendor:
+def compare(provider: str, by_day: BookedByDay, bill: VendorBill, registry: ModelRegistry) -> ComparedVendor:
     """Set a provider's bill beside the ledger."""
     billed: dict[tuple[date, str], Billed] = {}
 
@@ -156,7 +156,7 @@ def compare(provider: str, books: Books, bill: VendorBill, registry: ModelRegist
         add(cost.day, cost.model, Billed(cost.usd, rounding_usd=min(cost.precision_usd / 2, _MOST_ROUNDING_USD)))
     for used in bill.usage:
         add(used.day, used.model, Billed(ZERO, used.input_tokens, used.output_tokens))
-    booked = {(day, model): part for (name, day, model), part in books.items() if name == provider}
+    booked = {(day, model): part for (name, day, model), part in by_day.items() if name == provider}
     days: list[ComparedDay] = []
     causes: dict[Kind, list[tuple[date, str, Decimal]]] = {}
     for day in sorted({day for day, _ in (*booked, *billed)}):

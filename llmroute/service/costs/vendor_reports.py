@@ -120,7 +120,7 @@ def _requested(core: ServiceCore, provider: str, reports: UsageReports, request:
         return max(until - time.monotonic(), 0.001)
 
     try:
-        with core.resources.asking_sender().open(
+        with core.resources.blocking_sender().open(
             request, connect_s=_CONNECT_S, answer_s=_PAGE_S - _CONNECT_S
         ) as exchange:
             body = exchange.read_all(left_s)

@@ -76,10 +76,10 @@ def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | 
 def with_limits_here(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
     """Return them, those of the local server with the limits that it tells."""
     here = core.plans.local_models
-    return [replace(one, model=_as_told(here, one.model)) for one in found]
+    return [replace(one, model=_with_own_limits(here, one.model)) for one in found]
 
 
-def _as_told(here: LocalModels, model: ModelConfig) -> ModelConfig:
+def _with_own_limits(here: LocalModels, model: ModelConfig) -> ModelConfig:
     reported = here.limits(model.api_name) if model.provider == LOCAL_SERVER else None
     return model if reported is None else with_limits(model, reported)
 

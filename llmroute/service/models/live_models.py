@@ -46,10 +46,10 @@ def live(core: ServiceCore, provider: str | None = None) -> CallableModels:
     """
     if provider and (problem := core.endpoints.why_unusable(provider)):
         raise NoCandidateError(problem)
-    asked = [provider] if provider else [name for name in PROVIDERS if core.endpoints.why_unusable(name) is None]
-    answers = _all_lists(core, [name for name in asked if name != ENGINE])
+    names = [provider] if provider else [name for name in PROVIDERS if core.endpoints.why_unusable(name) is None]
+    answers = _all_lists(core, [name for name in names if name != ENGINE])
     whole = {name: answer for name, answer in answers.items() if not isinstance(answer, LLMRouteError)}
-    lists = {name: _tellable(core, name, models) for name, models in whole.items()}
+    lists = {name: _without_secrets(core, name, models) for name, models in whole.items()}
     failures = {name: answer for name, answer in answers.items() if isinstance(answer, LLMRouteError)}
     if provider is None and core.config.providers[LOCAL_SERVER].base_url is None:
         failures.pop(LOCAL_SERVER, None)  # it is not configured
@@ -62,7 +62,7 @@ def live(core: ServiceCore, provider: str | None = None) -> CallableModels:
     if LOCAL_SERVER in lists:
         # Its list says nothing of their limits.
         found = {one.model.name: one for one in with_limits_here(core, found.values())}
-    if ENGINE in asked:
+    if ENGINE in names:
         found |= {one.model.name: one for one in listed(registry, ENGINE)}
     empty = tuple(name for name, models in whole.items() if not models)
     left_out = {name: count for name, models in whole.items() if (count := len(models) - len(lists[name]))}
@@ -72,17 +72,17 @@ def live(core: ServiceCore, provider: str | None = None) -> CallableModels:
 def fetch_lists(core: ServiceCore, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
     """Return each provider's list, or why it did not come; a model that is named by a secret is left out."""
     return {
-        name: answer if isinstance(answer, LLMRouteError) else _tellable(core, name, answer)
+        name: answer if isinstance(answer, LLMRouteError) else _without_secrets(core, name, answer)
         for name, answer in _all_lists(core, names).items()
     }
 
 
 def _all_lists(core: ServiceCore, names: Iterable[str]) -> dict[str, tuple[ListedModel, ...] | LLMRouteError]:
-    sender = core.resources.asking_sender()
+    sender = core.resources.blocking_sender()
     return side_by_side(lambda name, until: fetch_models(sender, core.endpoints.connect(name), until), names)
 
 
-def _tellable(core: ServiceCore, provider: str, models: tuple[ListedModel, ...]) -> tuple[ListedModel, ...]:
+def _without_secrets(core: ServiceCore, provider: str, models: tuple[ListedModel, ...]) -> tuple[ListedModel, ...]:
     """Return the models that are named by no secret; a name of the catalogue is none."""
     redaction, registry = core.endpoints.redaction, core.registry
     return tuple(
@@ -109,26 +109,26 @@ def _merged(core: ServiceCore, lists: dict[str, tuple[ListedModel, ...]]) -> Mod
     )
 
 
-def _model(registry: ModelRegistry, provider: str, told: ListedModel) -> ModelConfig:
+def _model(registry: ModelRegistry, provider: str, listed: ListedModel) -> ModelConfig:
     """Return the catalogue's model of that name, else one with what the list says of it."""
-    for name in (told.api_name, told.api_name.removesuffix(":latest")):
+    for name in (listed.api_name, listed.api_name.removesuffix(":latest")):
         model = registry.get_model_config(provider, name)
         if model.known:
             return model
-    model = registry.get_model_config(provider, told.api_name)
+    model = registry.get_model_config(provider, listed.api_name)
     prices = model.prices
-    if told.price_input is not None and told.price_output is not None:
-        prices = (Price(round(told.price_input * _MICRO), round(told.price_output * _MICRO)),)
+    if listed.price_input is not None and listed.price_output is not None:
+        prices = (Price(round(listed.price_input * _MICRO), round(listed.price_output * _MICRO)),)
     return replace(
         model,
-        aliases=told.aliases,
-        context_window=told.context_window,
-        max_output=told.max_output,
-        capabilities=told.capabilities or frozenset(),
+        aliases=listed.aliases,
+        context_window=listed.context_window,
+        max_output=listed.max_output,
+        capabilities=listed.capabilities or frozenset(),
         prices=prices,
-        deprecated_on=told.deprecated_on,
-        retires_on=told.retires_on,
-        successor=f"{provider}/{told.successor}" if told.successor else None,
+        deprecated_on=listed.deprecated_on,
+        retires_on=listed.retires_on,
+        successor=f"{provider}/{listed.successor}" if listed.successor else None,
     )
 
 

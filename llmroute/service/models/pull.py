@@ -51,7 +51,7 @@ def pull(core: ServiceCore, model: ModelConfig) -> Iterator[PullProgress]:
     # Between two lines a layer of many gigabytes may be verified.
     wait_s = timeouts.slow_first_token_s
     try:
-        with core.resources.asking_sender().open(
+        with core.resources.blocking_sender().open(
             provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s
         ) as exchange:
             if exchange.status != OK:

@@ -148,7 +148,7 @@ def _fetched(core: ServiceCore, url: str, watch: Callable[[str, int, int | None]
         raise RequestError(f"{public(url)}: prices are not fetched over plain http (use https)")
     until = time.monotonic() + FETCH_S
     request = HTTPRequest("GET", url, {})
-    with core.resources.asking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S) as exchange:
+    with core.resources.blocking_sender().open(request, connect_s=CONNECT_S, answer_s=FETCH_S - CONNECT_S) as exchange:
         length = exchange.headers.get("content-length", "")
         known = length.isdecimal() and len(length) <= _MOST_DIGITS and "content-encoding" not in exchange.headers
         body = bytearray()

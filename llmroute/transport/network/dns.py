@@ -43,7 +43,7 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
     loop = asyncio.get_running_loop()
     waiting: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
 
-    def tell(addresses: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
+    def deliver(addresses: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
         if waiting.done():
             return
         if error is not None:
@@ -51,7 +51,7 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
         else:
             waiting.set_result(addresses or [])
 
-    def ask() -> None:
+    def resolve() -> None:
         addresses, fault = None, None
         try:
             addresses = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
@@ -59,10 +59,10 @@ async def found(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tu
             fault = error
         # The loop may have ended meanwhile.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell, addresses, fault)
+            loop.call_soon_threadsafe(deliver, addresses, fault)
 
     try:
-        threading.Thread(target=ask, daemon=True, name="llmroute-dns").start()
+        threading.Thread(target=resolve, daemon=True, name="llmroute-dns").start()
     except RuntimeError as error:
         raise OSError(f"no thread can be started: {error}") from error
     return await waiting

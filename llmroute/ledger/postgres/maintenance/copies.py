@@ -53,4 +53,4 @@ def pruned_sums(db: Connection, schema: str) -> PrunedSums:
     """  # noqa: S608 (own names)
     split = len(ROLLUP_KEY)
     rows = db.execute(sql.encode(), {"whole": whole}).fetchall()
-    return PrunedSums(row[0], [(*told[:split], *map(int, told[split:])) for told in rows])
+    return PrunedSums(row[0], [(*values[:split], *map(int, values[split:])) for values in rows])

@@ -44,8 +44,8 @@ class ServerMaintenance:
             if not before.sound:
                 with ledger.connection.transaction() as db:
                     checks.correct_sums(db, ledger.connection.schema)
-            told = () if before.sound else ("sums: corrected from the rows",)
-            return Repaired(before, None, None, told, self._checked(ledger))
+            changes = () if before.sound else ("sums: corrected from the rows",)
+            return Repaired(before, None, None, changes, self._checked(ledger))
 
     def rehearse_repair(self, now: datetime) -> Repaired:
         """Say what a repair would find: it corrects sums and nothing else."""

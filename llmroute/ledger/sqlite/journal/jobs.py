@@ -153,10 +153,10 @@ class SQLiteJobs:
         line = f"SELECT {_LINE} FROM job_lines WHERE job = ? AND n = ?"  # noqa: S608
         with self._connection.reading() as db:
             for n in numbers:
-                told = db.execute(line, (job, n)).fetchone()
+                values = db.execute(line, (job, n)).fetchone()
                 row = db.execute(attempt, (custom_id(job, n),)).fetchone()
-                if told is not None and row is not None:
-                    yield JobLine(*told), AttemptRow(*row)
+                if values is not None and row is not None:
+                    yield JobLine(*values), AttemptRow(*row)
 
     def sums(self, job: str) -> JobSums:
         """Return the sums of a job."""

@@ -44,7 +44,7 @@ class FileMaintenance:
         path, patience, now_ms = self.path, self.patience(), milliseconds(now)
         found = before = integrity.check(path, now_ms, patience)
         saved, kept = None, None
-        told: tuple[str, ...] = ()
+        changes: tuple[str, ...] = ()
         if before.mendable:
             with Ledger(path, patience=patience) as ledger:
                 kept = repairs.repair_parts(ledger.connection, free_name(path, "before-repair", _stamp(now)))
@@ -55,8 +55,8 @@ class FileMaintenance:
             saved = salvage(path, _stamp(now), now_ms, patience)
         if path.exists() or spool.waiting(path):
             with Ledger(path, patience=patience) as ledger:
-                told = repairs.repair_sums(ledger.connection, now_ms)
-        return Repaired(before, saved, kept, told, integrity.check(path, now_ms, self.patience()))
+                changes = repairs.repair_sums(ledger.connection, now_ms)
+        return Repaired(before, saved, kept, changes, integrity.check(path, now_ms, self.patience()))
 
     def _refuse_to_forget(self, now: datetime) -> None:
         saved = self.rehearse_repair(now).salvage
@@ -92,7 +92,7 @@ def _renamed(tried: Repaired, rename: Callable[[str], str]) -> Repaired:
         report(tried.before),
         saved and replace(saved, aside=Path(rename(str(saved.aside)))),
         kept and Path(rename(str(kept))),
-        tuple(map(rename, tried.told)),
+        tuple(map(rename, tried.changes)),
         report(tried.after),
     )
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 # The deadline of rows of older versions, which have none.
-UNTOLD_DEADLINE_MS = 86_400_000
+DEFAULT_DEADLINE_MS = 86_400_000
 
 _PENDING = "SELECT id, pid, host, process, ifnull(deadline_ms, started_ms + ?) FROM attempts WHERE status = 'pending'"
 _LOSE = """
@@ -24,7 +24,7 @@ WHERE id = ? AND status = 'pending'
 def dead_rows(db: sqlite3.Connection, now_ms: int) -> list[int]:
     """Return the ids of pending rows whose process is dead, or is unknown and past its deadline."""
     found = []
-    for row_id, pid, host, mark, deadline_ms in db.execute(_PENDING, (UNTOLD_DEADLINE_MS,)).fetchall():
+    for row_id, pid, host, mark, deadline_ms in db.execute(_PENDING, (DEFAULT_DEADLINE_MS,)).fetchall():
         alive = lives(Process(pid, host, mark)) if pid is not None and host is not None else None
         if alive is False or (alive is None and now_ms > deadline_ms):
             found.append(row_id)

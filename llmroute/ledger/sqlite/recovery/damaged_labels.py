@@ -29,8 +29,8 @@ def restored(row: dict[str, Value], labels: Sequence[str], known: Iterable[dict[
     """
     patterns = [_pattern(_text(row, name)) for name in labels]
     for one in known:
-        told = [_text(one, name) for name in labels]
-        if all(pattern.fullmatch(text) for pattern, text in zip(patterns, told, strict=True)):
+        texts = [_text(one, name) for name in labels]
+        if all(pattern.fullmatch(text) for pattern, text in zip(patterns, texts, strict=True)):
             return row | {name: one[name] for name in labels if _WRONG in _text(row, name)}
     return row
 

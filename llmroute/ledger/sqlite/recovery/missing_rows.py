@@ -54,7 +54,7 @@ def stand_in(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int
 def restored_attempt(db: sqlite3.Connection, survived: dict[str, list[Row]], row: Row) -> Row:
     """Return an attempt with the labels of a sum that is short of a call, where bytes of its own are wrong."""
     at: Row = {"quarter": _number(row["started_ms"]) // BUCKET_MS, "status": row["status"]}
-    short = [told for told, _ in _short_rollups(db, survived) if all(told[name] == at[name] for name in at)]
+    short = [sums for sums, _ in _short_rollups(db, survived) if all(sums[name] == at[name] for name in at)]
     return restored(row, LABELS, short)
 
 
@@ -80,8 +80,8 @@ def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms
     now = _rows(db, "quarters")
     found = _whole(survived.get("quarters", []), now, ("quarter", "workspace", "status"))
     names = ("day", "workspace", "status")
-    told, have = _summed(found, names), _summed(now, names)
-    for row, missing in _missing(told, have, names):
+    summed, have = _summed(found, names), _summed(now, names)
+    for row, missing in _missing(summed, have, names):
         yield from _rows_for(row, _number(row["quarter"]) * BUCKET_MS, missing)
 
 
@@ -103,24 +103,25 @@ def _narrowest_first(hot: Row) -> tuple[bool, int]:
     return hot["workspace"] == EVERY_WORKSPACE, -_number(hot["window_start_ms"])
 
 
-def _whole(told: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
+def _whole(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
     """Return sums with the labels of those that there are now and none tells of, where bytes of their own are wrong."""
-    told = list(told)
-    keys, now = {_key(row, names) for row in told}, {_key(row, names): row for row in have}
-    untold = [now[key] for key in now.keys() - keys]
+    summed = list(summed)
+    keys, now = {_key(row, names) for row in summed}, {_key(row, names): row for row in have}
+    unsummed = [now[key] for key in now.keys() - keys]
     return [
-        restored(row, names, untold) if is_mangled(row, names) and _key(row, names) not in now else row for row in told
+        restored(row, names, unsummed) if is_mangled(row, names) and _key(row, names) not in now else row
+        for row in summed
     ]
 
 
-def _missing(told: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[tuple[Row, dict[str, int]]]:
+def _missing(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[tuple[Row, dict[str, int]]]:
     """Return the sums that count more calls than there are now, and by how much each counter is short.
 
     `names` are the columns that one sum is told apart by.
     """
     now = {_key(row, names): row for row in have}
     best: dict[Key, Row] = {}
-    for row in _whole(told, now.values(), names):
+    for row in _whole(summed, now.values(), names):
         # Of two versions of one sum the later counts more.
         kept = best.setdefault(_key(row, names), row)
         if _number(row["call_count"]) > _number(kept["call_count"]):

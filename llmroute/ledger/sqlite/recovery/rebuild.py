@@ -106,8 +106,8 @@ def _copy_by_name(path: Path, db: sqlite3.Connection) -> None:
         for table in tables:
             names = set(_names(db, table))
             with suppress(sqlite3.Error, UnicodeError):
-                for told in old.execute(f"SELECT * FROM {table} NOT INDEXED"):  # noqa: S608 (own names)
-                    row: Row = {name: told[name] for name in told.keys() if name in names}  # noqa: SIM118 (a Row iterates values)
+                for values in old.execute(f"SELECT * FROM {table} NOT INDEXED"):  # noqa: S608 (own names)
+                    row: Row = {name: values[name] for name in values.keys() if name in names}  # noqa: SIM118 (a Row iterates values)
                     _put(db, _insert(table, row), row)
 
 

@@ -43,10 +43,10 @@ class RecordType(NamedTuple):
             return None
         row: dict[str, Value] = {}
         for column, value in zip(self.columns, values, strict=False):
-            told = record.rowid if column.name == self.key and value is None else value
-            if not (isinstance(told, column.classes) or (told is None and column.nullable)):
+            stored = record.rowid if column.name == self.key and value is None else value
+            if not (isinstance(stored, column.classes) or (stored is None and column.nullable)):
                 return None
-            row[column.name] = told
+            row[column.name] = stored
         row.update({column.name: column.default for column in self.columns[len(values) :]})
         if self.table == "pruned" and row["before_ms"] not in _TIME_MS:
             return None
@@ -71,18 +71,18 @@ def shapes() -> dict[str, RecordType]:
 
 def _shape(db: sqlite3.Connection, table: str) -> RecordType:
     (has_no_rowids,) = db.execute("SELECT wr FROM pragma_table_list WHERE name = ?", (table,)).fetchone()
-    told = db.execute(
+    described = db.execute(
         'SELECT name, type, "notnull" OR pk, dflt_value, pk FROM pragma_table_xinfo(?) WHERE hidden <> ? ORDER BY cid',
         (table, _VIRTUAL),
     ).fetchall()
     if has_no_rowids:
         # The key comes first.
-        count = len(told)
-        told.sort(key=lambda row: row[4] or count + 1)
+        count = len(described)
+        described.sort(key=lambda row: row[4] or count + 1)
     columns = tuple(
-        _Column(name, _CLASSES[kind], not needed, _default(db, default)) for name, kind, needed, default, _ in told
+        _Column(name, _CLASSES[kind], not needed, _default(db, default)) for name, kind, needed, default, _ in described
     )
-    keys = [name for name, kind, _, _, pk in told if pk and kind == "INTEGER" and not has_no_rowids]
+    keys = [name for name, kind, _, _, pk in described if pk and kind == "INTEGER" and not has_no_rowids]
     return RecordType(table, not has_no_rowids, keys[0] if len(keys) == 1 else None, columns, frozenset({len(columns)}))
 
 

@@ -34,7 +34,7 @@ _ATTEMPTS_A_REQUEST: Final = 500
 _CONNECT_S: Final = 5.0
 _REQUEST_S: Final = 30.0
 _OK: Final = range(200, 300)
-_MOST_SAID: Final = 200
+_MAX_REASON_CHARACTERS: Final = 200
 HEADERS_VARIABLE: Final = "OTEL_EXPORTER_OTLP_HEADERS"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Of the request itself.
@@ -71,9 +71,9 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     while rows := _read(core.config, after, selection):
         settled = [row for row in rows if row["status"] != "pending"]
         if settled:
-            said = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
-            said.append(_post(core, f"{url}/v1/metrics", headers, otlp.metrics(settled)))
-            complaint = next(filter(None, said), complaint)
+            answers = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
+            answers.append(_post(core, f"{url}/v1/metrics", headers, otlp.metrics(settled)))
+            complaint = next(filter(None, answers), complaint)
         count += len(settled)
         after = rows[-1]["id"]
         if is_complete:
@@ -118,7 +118,7 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
     """Send an export request; return what the collector says of a part that it did not take."""
     until = time.monotonic() + _REQUEST_S
     request = HTTPRequest("POST", url, {**headers, "content-type": "application/json"}, body)
-    with core.resources.asking_sender().open(
+    with core.resources.blocking_sender().open(
         request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S
     ) as exchange:
         answer = exchange.read_all(lambda: max(until - time.monotonic(), 0.001))
@@ -127,13 +127,13 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
             f"{public(url)} answers {exchange.status}", hint="the next export continues where this one ended"
         )
     try:
-        told = json.loads(answer or b"{}").get("partialSuccess") or {}
-        rejected = next((told[name] for name in told if name.startswith("rejected")), 0)
-        said = Redaction.of(headers.values(), ()).line(str(told.get("errorMessage", "")), _MOST_SAID)
+        partial = json.loads(answer or b"{}").get("partialSuccess") or {}
+        rejected = next((partial[name] for name in partial if name.startswith("rejected")), 0)
+        reason = Redaction.of(headers.values(), ()).line(str(partial.get("errorMessage", "")), _MAX_REASON_CHARACTERS)
     except (ValueError, AttributeError):
         # The body of a success need not be JSON.
         return None
-    return f"{public(url)} rejected {int(rejected):,}: {said}" if int(rejected) or said else None
+    return f"{public(url)} rejected {int(rejected):,}: {reason}" if int(rejected) or reason else None
 
 
 class _Positions:
@@ -159,7 +159,7 @@ class _Positions:
 
     def _all(self) -> dict[str, Any]:
         try:
-            told = json.loads(self._path.read_bytes())
+            stored = json.loads(self._path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return stored if isinstance(stored, dict) else {}

@@ -217,9 +217,9 @@ def _token_charges(attempt: Mapping[str, Any]) -> tuple[TokenCharge, ...]:
     """Return the tokens of an attempt with the prices that the ledger keeps of it."""
     if attempt["price"] is None:
         return ()
-    told = json.loads(attempt["price"])
-    rates = {name: told.get(name) for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h")}
-    price = Price(**rates, tiers=tuple(PriceTier(**tier) for tier in told.get("tiers", ())))
+    recorded = json.loads(attempt["price"])
+    rates = {name: recorded.get(name) for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h")}
+    price = Price(**rates, tiers=tuple(PriceTier(**tier) for tier in recorded.get("tiers", ())))
     return token_charges(Usage(**{name: attempt[name] for name in _COUNTS}), price) or ()
 
 

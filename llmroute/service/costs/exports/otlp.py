@@ -34,11 +34,11 @@ def traces(attempts: Sequence[Mapping[str, Any]]) -> bytes:
 
 def metrics(attempts: Sequence[Mapping[str, Any]]) -> bytes:
     """Return an export request with the durations and tokens of settled attempts."""
-    told = (
+    entries = (
         _histogram("gen_ai.client.operation.duration", "s", _durations(attempts)),
         _histogram("gen_ai.client.token.usage", "{token}", _tokens(attempts)),
     )
-    with_points = [metric for metric in told if metric["histogram"]["dataPoints"]]
+    with_points = [metric for metric in entries if metric["histogram"]["dataPoints"]]
     return _wrapped("resourceMetrics", "scopeMetrics", {"metrics": with_points})
 
 
