@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmroute.batch.threaded_iterator import ThreadedIterator
 from llmroute.batch.totals import BatchTotals
+from llmroute.bulk.shared_prompts import read_ahead
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
 from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
 
@@ -23,11 +24,15 @@ LISTING_TIME_S = 1.0
 
 
 class BatchLimits(NamedTuple):
-    """The number of concurrent requests, whether results come in the order of the input, and the budget of all."""
+    """The number of concurrent requests, whether results come in the order of the input, and the budget of all.
+
+    `requests` is how many there are, None if unknown.
+    """
 
     jobs: int
     in_order: bool
     budget_usd: float | None
+    requests: int | None = None
 
 
 class Results(Protocol):
@@ -84,7 +89,9 @@ class Batch:
             RequestError: jobs or budget are out of range, or the input is not in its format.
             OSError: the input cannot be read.
         """
-        self._executor = executor = core.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd)
+        self._executor = executor = core.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd, requests=limits.requests)
+        if not blocking:
+            requests = read_ahead(requests, lambda request: executor.expect(request.options))
         self._pool = pool = WorkerPool(executor.rounds, self._deliver, jobs=limits.jobs, in_order=limits.in_order)
         self._reader = reader = ThreadedIterator(requests) if blocking else None
         rest: Iterable[Request] = requests if reader is None else reader.unclaimed
@@ -94,6 +101,8 @@ class Batch:
         async def take() -> WorkItem | None:
             while (request := await reader.take() if reader else next(requests, None)) is not None:
                 if (item := self._work_item(request)) is not None:
+                    if blocking:
+                        executor.expect(item.options)
                     if not isinstance(item.options, LLMRouteError):
                         self._open[self.totals.lines - 1] = request
                     return item

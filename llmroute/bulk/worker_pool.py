@@ -82,8 +82,6 @@ class WorkerPool:
         self._take_error: Exception | None = None
         self._delays: set[asyncio.Future[None]] = set()
         self._winding_down = False
-        self._may_follow = asyncio.Event()
-        self._may_follow.set()
         self.stopped_by: LLMRouteError | None = None
 
     async def run(self, take: Take) -> None:
@@ -136,16 +134,8 @@ class WorkerPool:
                     return
                 number = self._taken
                 self._taken += 1
-                if number == 0 and getattr(item.options, "cache_prompt", False):
-                    # The provider's cache has an entry only once it has answered.
-                    self._may_follow.clear()
-            if number:
-                await self._may_follow.wait()
             await self._delivery.wait_for_room(number)
-            try:
-                await self._run_item(number, item)
-            finally:
-                self._may_follow.set()
+            await self._run_item(number, item)
 
     async def _run_item(self, number: int, item: WorkItem) -> None:
         options = item.options

@@ -84,7 +84,7 @@ class Compiler:
         return {key: value for key, value in row.items() if value is not None}
 
     def _limits(self, name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
-        """The window, which litellm knows for OpenAI as the cap on the prompt alone, and the longest answer."""
+        """The window, which litellm knows for OpenAI as the cap on the prompt alone, the longest answer, and more."""
         listed = self.litellm.get(facts["litellm"], {})
         window = self.genai.get(facts["genai"], {}).get("context_window")
         cap = listed.get("max_input_tokens")
@@ -92,8 +92,12 @@ class Compiler:
         if cap and (window is None or (name.startswith("openai/") and cap > window)):
             window = cap
             origin["context_window"] = self._source("litellm")
-        limits = {"context_window": window, "max_output": listed.get("max_output_tokens")}
-        origin["max_output"] = self._source("litellm")
+        limits = {
+            "context_window": window,
+            "max_output": listed.get("max_output_tokens"),
+            "cache_min_tokens": listed.get("prompt_cache_min_tokens"),
+        }
+        origin["max_output"] = origin["cache_min_tokens"] = self._source("litellm")
         return self._by_hand(limits, facts, origin)
 
     def _prices(self, _name: str, facts: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_rates
+from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_cost_picousd, worst_rates
 from llmroute.routing.output_length import output_length
 from llmroute.routing.plan import Candidate
 from llmroute.routing.token_estimate import LEAST_ANSWER_TOKENS, longest_answer
@@ -164,7 +164,8 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
         prices = (price, *(price_of_service(price, Service(name))[0] for name, _ in price.service_tiers))
     worst = None
     if longest is not None:
-        worst = _dearest(cost_uncached_picousd(size.worst_input, longest, one) for one in prices)
+        written = size.cache if size.cache or PROVIDERS[model.provider].marks_cache else "5m"
+        worst = _dearest(worst_cost_picousd(size.worst_input, longest, one, written) for one in prices)
     return candidate._replace(
         output=output,
         expected_cost_picousd=cost_uncached_picousd(size.expected_input, output.tokens, of_tier),
@@ -182,7 +183,7 @@ def _dearest(costs: Iterable[int | None]) -> int | None:
 
 def _worst_case(model: ModelConfig, size: PromptSize, prices: Iterable[Price]) -> WorstCase | None:
     """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
-    bounds = [worst_rates(price, size.worst_input) for price in prices]
+    bounds = [worst_rates(price, size.worst_input, size.cache or "5m") for price in prices]
     known = [bound for bound in bounds if bound is not None]
     if len(known) < len(bounds):
         return None

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class ProviderSpec(NamedTuple):
     """One provider: its module, its requirements and its service tiers.
 
-    `service_tiers` means that a request may choose a tier, `batches` that there is a batch API.
+    `service_tiers` means that a request may choose a tier, `batches` that there is a batch API, `marks_cache` that only
+    what a request marks is written to the prompt cache.
     """
 
     module: str
@@ -29,6 +30,7 @@ class ProviderSpec(NamedTuple):
     local: bool = False
     service_tiers: bool = False
     batches: bool = False
+    marks_cache: bool = False
 
 
 ENGINE: Final = "builtin"
@@ -36,7 +38,7 @@ ENGINE: Final = "builtin"
 
 PROVIDERS: dict[str, ProviderSpec] = {
     "openai": ProviderSpec("llmroute.providers.openai", service_tiers=True, batches=True),
-    "anthropic": ProviderSpec("llmroute.providers.anthropic", batches=True),
+    "anthropic": ProviderSpec("llmroute.providers.anthropic", batches=True, marks_cache=True),
     "mistral": ProviderSpec("llmroute.providers.mistral", batches=True),
     "ollama": ProviderSpec("llmroute.providers.ollama", needs_key=False, local=True),
     "together": ProviderSpec("llmroute.providers.together", batches=True),

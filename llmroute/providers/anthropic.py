@@ -60,7 +60,7 @@ class Anthropic:
         }
         if prompt.system:
             body["system"] = prompt.system
-        mark_anthropic(prompt, body)
+        mark_anthropic(prompt, model, body)
         body |= _render_effort(prompt, model, max_tokens)
         if config := output_config(form):
             body["output_config"] = {**body.get("output_config", {}), **config}

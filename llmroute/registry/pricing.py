@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from datetime import date
 
-    from llmroute.types import ModelConfig, Price, PriceTier, Service, Usage
+    from llmroute.types import CacheLife, ModelConfig, Price, PriceTier, Service, Usage
 
 # Names of the tier and of the region with the list price.
 _STANDARD = frozenset(("default", "standard", "auto"))
@@ -101,18 +101,32 @@ def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) 
     return prompt_tokens * rates.input + answer_tokens * rates.output
 
 
-def worst_rates(price: Price, most_prompt_tokens: int) -> tuple[int, int] | None:
+def worst_cost_picousd(prompt_tokens: int, answer_tokens: int, price: Price, written: CacheLife | None) -> int | None:
+    """Return the cost in pico-USD of an attempt whose whole prompt is written to a cache for `written`, None if not."""
+    rates = rates_for(price, prompt_tokens)
+    if rates.input is None or rates.output is None:
+        return None
+    return prompt_tokens * max(rates.input, _write_rate(rates, written)) + answer_tokens * rates.output
+
+
+def _write_rate(rates: Price | PriceTier, written: CacheLife | None) -> int:
+    """Return the price of a token that is written to a cache, 0 where none is or the price is unknown."""
+    hour = rates.cache_write_1h if written == "1h" else None
+    return 0 if written is None else max(rates.cache_write or 0, hour or 0)
+
+
+def worst_rates(price: Price, most_prompt_tokens: int, written: CacheLife = "5m") -> tuple[int, int] | None:
     """Return the highest possible price of an input and of an output token, None if a price is unknown.
 
-    Covers each tier up to the maximum length of the prompt, and cache reads and writes.  1-hour cache writes are not
-    included, as llmroute does not request them.
+    Covers each tier up to the maximum length of the prompt, and cache reads and writes, those of 1 hour where they are
+    requested (`written`).
     """
     reached: list[Price | PriceTier] = [price, *(tier for tier in price.tiers if most_prompt_tokens > tier.above)]
     inputs, outputs = [], []
     for rates in reached:
         if rates.input is None or rates.output is None:
             return None
-        inputs.append(max(rates.input, rates.cache_read or 0, rates.cache_write or 0))
+        inputs.append(max(rates.input, rates.cache_read or 0, _write_rate(rates, written)))
         outputs.append(rates.output)
     return max(inputs), max(outputs)
 

@@ -28,6 +28,7 @@ def model_from_row(row: Mapping[str, Any]) -> ModelConfig:
         aliases=tuple(row.get("aliases", ())),
         context_window=row.get("context_window"),
         max_output=row.get("max_output"),
+        cache_min_tokens=row.get("cache_min_tokens"),
         prices=tuple(_price(price) for price in row.get("prices", ())),
         capabilities=frozenset(row.get("capabilities", ())),
         quality=row.get("quality"),

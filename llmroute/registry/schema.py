@@ -90,6 +90,7 @@ class _Model(_Table):
     aliases: list[Name] = []
     context_window: Tokens | None = None
     max_output: Tokens | None = None
+    cache_min_tokens: Tokens | None = None
     capabilities: list[Capability] = []
     quality: Quality | None = None
     parameters: _Parameters | None = None

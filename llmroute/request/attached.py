@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
+from llmroute.types import CacheMark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmroute.types import Attachment, Message
+    from llmroute.types import Attachment, CacheLife, Message
     from llmroute.types.attachment import AttachmentSource
+
+_BETWEEN = "\n\n"
 
 
 def read_attachments(sources: Sequence[AttachmentSource], media_type: str | None) -> tuple[Attachment, ...]:
@@ -30,6 +33,13 @@ def read_attachments(sources: Sequence[AttachmentSource], media_type: str | None
     return read_all(sources, media_type)
 
 
+def cache_mark(attachments: Sequence[Attachment], life: CacheLife = "5m", *, certain: bool = False) -> CacheMark:
+    """Return the mark after attachments, which come before all others of their requests."""
+    texts = [_under_its_name(one) for one in attachments if one.facts.kind == "text"]
+    characters = sum(len(text) + len(_BETWEEN) for text in texts)
+    return CacheMark(life, len(attachments) - len(texts), characters, certain)
+
+
 def with_texts(messages: tuple[Message, ...], attachments: tuple[Attachment, ...]) -> tuple[Message, ...]:
     """Return messages with the attachments of text, each under its name, before the first message of the user.
 
@@ -45,7 +55,7 @@ def with_texts(messages: tuple[Message, ...], attachments: tuple[Attachment, ...
     if not texts:
         return messages
     question = messages[first]
-    content = "\n\n".join([*texts, question.content])
+    content = _BETWEEN.join([*texts, question.content])
     return (*messages[:first], question._replace(content=content), *messages[first + 1 :])
 
 

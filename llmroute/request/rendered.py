@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
-from llmroute.request.attached import read_attachments, with_texts
+from llmroute.request.attached import cache_mark, read_attachments, with_texts
 from llmroute.request.fields import printable
 from llmroute.request.options import DEFAULTS, FIELDS, VALUES
 from llmroute.routing.token_estimate import measure
@@ -57,7 +57,7 @@ def prompt_of(options: Options, *, streaming: bool) -> Prompt:
         effort=options.effort,
         streaming=streaming,
         tier=options.tier,
-        cached=options.cache_prompt,
+        cache=cache_mark(attachments, certain=True) if options.cache_prompt else None,
         attachments=attachments,
         schema=None if options.schema is None else _read_schema(options.schema),
     )

@@ -8,7 +8,7 @@ from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, boun
 from llmroute.types import ModelConfig
 
 if TYPE_CHECKING:
-    from llmroute.types import AttachmentFacts, Effort, Prompt
+    from llmroute.types import AttachmentFacts, CacheLife, Effort, Prompt
 
 # What role marks and separators around one message are as a rule.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
@@ -33,6 +33,7 @@ class PromptSize(NamedTuple):
         max_tokens: the completion limit set by the caller, None if not set.
         effort: the reasoning effort set by the caller, None if not set.
         tier: the service tier set by the caller, None if not set.
+        cache: how long the marked beginning of the prompt is cached, None where nothing is marked.
         attachments: what is attached, whose tokens depend on the model: `for_model` adds them to the input.
     """
 
@@ -43,6 +44,7 @@ class PromptSize(NamedTuple):
     max_tokens: int | None = None
     effort: Effort | None = None
     tier: str | None = None
+    cache: CacheLife | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
 
     @property
@@ -98,6 +100,7 @@ def measure(prompt: Prompt) -> PromptSize:
         max_tokens=prompt.max_tokens,
         effort=prompt.effort,
         tier=prompt.tier,
+        cache=prompt.cache and prompt.cache.life,
         attachments=tuple(one.facts for one in prompt.attachments),
     )
 

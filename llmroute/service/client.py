@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.errors import RequestError
@@ -205,7 +205,9 @@ class LLMService:
 
         if isinstance(requests, str | bytes | Mapping):
             raise RequestError("the requests are one request: give a list of them")
-        return generate_many(self.core.bulk(jobs=jobs, budget_usd=budget_usd), requests, jobs=jobs, in_order=in_order)
+        count = len(requests) if isinstance(requests, Sized) else None
+        executor = self.core.bulk(jobs=jobs, budget_usd=budget_usd, requests=count)
+        return generate_many(executor, requests, jobs=jobs, in_order=in_order)
 
     async def generate_batch(  # noqa: PLR0913 (by keyword)
         self,

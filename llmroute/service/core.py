@@ -145,9 +145,16 @@ class ServiceCore:
         return closed
 
     def bulk(
-        self, *, jobs: int, budget_usd: float | None = None, shared_budget: SharedBudget | None = None
+        self,
+        *,
+        jobs: int,
+        budget_usd: float | None = None,
+        shared_budget: SharedBudget | None = None,
+        requests: int | None = None,
     ) -> BulkExecutor:
         """Return what makes many requests; see `LLMService.generate_many`.  `shared_budget` replaces one of their own.
+
+        `requests` is how many there will be, None if unknown.
 
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
@@ -159,7 +166,7 @@ class ServiceCore:
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
         shared_budget = _shared_budget(budget_usd) or shared_budget
-        return BulkExecutor(self._factory, self.resources, jobs=jobs, shared_budget=shared_budget)
+        return BulkExecutor(self._factory, self.resources, jobs=jobs, shared_budget=shared_budget, requests=requests)
 
     def job_run(
         self,

@@ -69,6 +69,7 @@ class ModelConfig:
     """A model of the catalogue.  Dates are ISO (YYYY-MM-DD); unknown is None.
 
     `id` is the model's name in llmroute, `api_name` its name in requests.
+    `cache_min_tokens` is the shortest beginning of a prompt that a marked cache keeps.
     `own_window` is the context window, in tokens, that the model's settings on a local server ask for.
     `batch_queue_tokens` is the most tokens of prompts that may wait at the batch API, by the account of the user.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
@@ -82,6 +83,7 @@ class ModelConfig:
     aliases: tuple[str, ...] = ()
     context_window: int | None = None
     max_output: int | None = None
+    cache_min_tokens: int | None = None
     prices: tuple[Price, ...] = ()
     capabilities: frozenset[str] = frozenset()
     quality: int | None = None

@@ -28,6 +28,23 @@ class Message(NamedTuple):
     content: str
 
 
+CacheLife = Literal["5m", "1h"]
+
+
+class CacheMark(NamedTuple):
+    """The beginning of a prompt that other requests share, to be kept in the provider's prompt cache.
+
+    It is the system prompt, then the first `media` images and PDFs, then the first `characters` of the user's first
+    message.  `life` is how long Anthropic keeps it after its last use.  `certain` says that the caller wants it marked
+    also for a model whose shortest cacheable beginning is unknown.
+    """
+
+    life: CacheLife = "5m"
+    media: int = 0
+    characters: int = 0
+    certain: bool = False
+
+
 class Prompt(NamedTuple):
     """What is asked of a model, before anybody chose the model.
 
@@ -46,8 +63,8 @@ class Prompt(NamedTuple):
     schema: AnswerSchema | None = None
     attachments: tuple[Attachment, ...] = ()
     """Those of text are in the messages already; the others are sent before the first message of the user."""
-    cached: bool = False
-    """Whether the system prompt and the attachments are marked for the provider's prompt cache."""
+    cache: CacheMark | None = None
+    """What is marked for the provider's prompt cache, None for nothing."""
 
     @property
     def media(self) -> tuple[Attachment, ...]:

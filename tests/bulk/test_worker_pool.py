@@ -102,32 +102,6 @@ def test_every_request_has_one_result_and_no_more_than_jobs_run_at_once(
         assert result.response is None or result.response.content == str(result.request)
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_requests_that_share_a_cached_prompt_wait_for_the_first(fails: bool) -> None:
-    world = World(lambda number, _call: AuthenticationError("no") if fails and number == 3 else None)
-    inside_during_first: list[int] = []
-
-    async def answer(options: Options) -> AsyncGenerator[str | LLMResponse]:
-        async for piece in world.answer(options):
-            if options.prompt == "3":
-                inside_during_first.append(world.inside)
-            yield piece
-
-    async def work() -> None:
-        pool = WorkerPool(rounds_of(answer), world.deliver, jobs=4, in_order=True, sleep=world.sleep)
-        tasks = iter([WorkItem(Options(prompt=str(number), cache_prompt=True), number) for number in range(3, 12)])
-
-        async def take() -> WorkItem | None:
-            return next(tasks, None)
-
-        await asyncio.wait_for(pool.run(take), 30)
-
-    asyncio.run(work())
-    assert world.numbers == list(range(3, 12))
-    assert inside_during_first == ([] if fails else [1])
-    assert world.most_inside > 1
-
-
 def test_a_temporary_failure_is_retried_with_growing_delays_and_every_attempt_is_reported() -> None:
     def behave(number: int, call: int) -> Exception | None:
         if number != 1 or call > 2:

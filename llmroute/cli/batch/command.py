@@ -13,7 +13,7 @@ import typer
 
 from llmroute.batch.resume import PriorResults, prior_results
 from llmroute.batch.runner import Batch, BatchLimits
-from llmroute.cli.batch.input import count_lines, input_errors, input_name, open_input, requests_of
+from llmroute.cli.batch.input import count_lines, input_errors, input_name, open_input, requests_of, shows_total
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
 from llmroute.cli.session import opened
@@ -69,9 +69,10 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
         # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
-        total = count_lines(file, input_format, arguments) if is_regular else None
+        lines = count_lines(file) if is_regular else None
+        total = lines if shows_total(input_format, arguments) else None
         runner = BatchRunner(arguments, batch, session, total, file.fileno())
-        limits = BatchLimits(batch.at_once, batch.output is None and not batch.unordered, runner.left_usd)
+        limits = BatchLimits(batch.at_once, batch.output is None and not batch.unordered, runner.left_usd, lines)
         running = Batch(
             runner.output,
             as_record=runner.as_record,

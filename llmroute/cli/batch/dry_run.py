@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmroute.batch.job_batch import route
+from llmroute.bulk.shared_prompts import read_ahead
 from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, money
@@ -104,7 +105,7 @@ def _coverage(left_usd: float, total: _Share) -> str:
 async def _forecast(service: LLMService, requests: Iterator[Request], prior: PriorResults) -> _Forecast:
     forecast = _Forecast()
     executor = service.core.bulk(jobs=1)
-    for request in requests:
+    for request in read_ahead(requests, lambda request: executor.expect(request.options)):
         try:
             if isinstance(request.options, LLMRouteError):
                 raise request.options

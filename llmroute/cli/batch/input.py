@@ -56,11 +56,14 @@ def input_name(name: str) -> str:
     return "stdin" if name == "-" else name
 
 
-def count_lines(file: IO[bytes], input_format: InputFormat, arguments: RequestArguments) -> int | None:
-    """Count the lines for the progress bar; None where no bar is drawn or a line is not one request."""
+def shows_total(input_format: InputFormat, arguments: RequestArguments) -> bool:
+    """Return whether a progress bar is drawn, and shows how many lines there are: each is one request."""
     one_per_line = input_format.column is None and input_format.encoding is None
-    if not one_per_line or arguments.quiet or not sys.stderr.isatty():
-        return None
+    return one_per_line and not arguments.quiet and sys.stderr.isatty()
+
+
+def count_lines(file: IO[bytes]) -> int:
+    """Count the lines of a regular file that are not blank."""
     start = file.tell()
     total = sum(1 for line in file if line.strip())
     file.seek(start)

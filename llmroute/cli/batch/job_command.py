@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from llmroute.batch.job_batch import JobBatch
-from llmroute.cli.batch.input import count_lines, requests_of
+from llmroute.cli.batch.input import count_lines, requests_of, shows_total
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
 from llmroute.errors import RequestError
@@ -45,7 +45,7 @@ def run_jobs(
         path = Path(batch.file) if is_regular else _copied(file, cleanup)
         with path.open("rb") as content:
             input_digest = file_digest(content, "sha256").hexdigest()
-        total = count_lines(file, input_format, arguments) if is_regular else None
+        total = count_lines(file) if is_regular and shows_total(input_format, arguments) else None
         settings = RunSettings(
             output=str(batch.output.resolve()),
             input_digest=input_digest,
