@@ -127,6 +127,20 @@ class UncertainCosts:
     at_least: Part = Part()
 
 
+class NotableAttempts(NamedTuple):
+    """Settled attempts of a span that stand out.
+
+    `dearest` and `slowest` are rows by column, highest first, without those of zero; `failures` counts attempts that
+    did not succeed by error, or by status without one, most first; `batches` has the `reports.COUNTERS` of those of
+    batch APIs by provider and model.
+    """
+
+    dearest: list[dict[str, Any]]
+    slowest: list[dict[str, Any]]
+    failures: list[tuple[str, int]]
+    batches: list[tuple[tuple[str, str], tuple[int, ...]]]
+
+
 class Counts(Protocol):
     """The source of cost reports."""
 
@@ -160,6 +174,9 @@ class LedgerSnapshot(Counts, Protocol):
 
     def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
+
+    def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
+        """Return the attempts of a span that stand out, `most` of each kind."""
 
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""

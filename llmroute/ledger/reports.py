@@ -26,7 +26,10 @@ _CLOCK: Final = ("day", "hour")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The counters of a group of attempts; its cost excludes the `unknown_cost_count` attempts of unknown cost."""
+    """The counters of a group of attempts; its cost excludes the `unknown_cost_count` attempts of unknown cost.
+
+    Answers that a check rejected are in `rejected_count` and not in `failed_count`.
+    """
 
     key: dict[str, str] = field(default_factory=dict)
     cost_picousd: int = 0
@@ -34,6 +37,7 @@ class Line:
     call_count: int = 0
     unknown_cost_count: int = 0
     failed_count: int = 0
+    rejected_count: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0

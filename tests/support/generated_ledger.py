@@ -29,8 +29,8 @@ MODELS = (
     ("openai", "of-unknown-price", None),
 )
 COUNTED = (
-    "cost", "fallback", "unknown_cost_count", "call_count", "failed_count", "input_tokens", "cached_input_tokens",
-    "output_tokens", "reasoning_tokens",
+    "cost", "fallback", "unknown_cost_count", "call_count", "failed_count", "rejected_count", "input_tokens",
+    "cached_input_tokens", "output_tokens", "reasoning_tokens",
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ def _figures(row: dict[str, Any]) -> tuple[int, ...]:
         (cost or 0) if row["attempt"] > 1 else 0,
         cost is None,
         1,
-        row["status"] != "ok",
-        *(row[name] or 0 for name in COUNTED[5:]),
+        row["status"] not in ("ok", "rejected"),
+        row["status"] == "rejected",
+        *(row[name] or 0 for name in COUNTED[6:]),
     )

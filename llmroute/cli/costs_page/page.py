@@ -17,7 +17,8 @@ from llmroute.version import __version__
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from llmroute.service.costs.page_data import CostPage, SingleAttempts
+    from llmroute.service.costs.page_data import CostPage
+    from llmroute.service.costs.report import CostReport
 
 _INSTALL = "pip install 'llmroute[html]'"
 
@@ -59,10 +60,8 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
     if report.by is not None and report.by != "day":
         lines = {report.by: report.groups, **{by: found for by, found in lines.items() if by != report.by}}
     shown = {by: found for by, found in lines.items() if found and (by == report.by or _tells(by, found))}
-    whose = "" if report.workspace is None else f", workspace {cell(report.workspace) or '(none)'}"
-    period = report.period or (f"since {report.since:%Y-%m-%d}" if report.since else f"until {report.until:%Y-%m-%d}")
     return {
-        "title": f"LLM costs: {period}{whose}",
+        "title": _title(report),
         "total": money(total.known_cost_usd),
         "total_usd": "" if total.known_cost_usd is None else exact(total.known_cost_usd),
         "sentence": cost_sentence(report),
@@ -71,12 +70,26 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
         "budgets": [budget_row(status, warn_at) for status in charts.budgets],
         "days": day_chart(charts.days),
         "tables": [group_table(by, found) for by, found in shown.items()],
-        "errors": [(cell(name), count) for name, count in page.attempts.errors],
-        "dearest": [attempt_row(row) for row in page.attempts.dearest],
-        "slowest": [attempt_row(row) for row in page.attempts.slowest],
-        "attempts_note": _attempts_note(page.attempts),
+        "wide": ("model", report.by),
+        "has_rejected": bool(total.rejected_count),
+        "errors": [(cell(name), count) for name, count in page.notable.failures],
+        "dearest": [attempt_row(row) for row in page.notable.dearest],
+        "slowest": [attempt_row(row) for row in page.notable.slowest],
         "what_if": None if comparison.what_if is None else what_if_text(report, comparison.what_if),
     }
+
+
+def _title(report: CostReport) -> str:
+    """Return the span of the page, and its workspace."""
+    if report.period is not None:
+        span = {"day": "today", "all": "all time", "yesterday": "yesterday"}.get(report.period)
+        span = span or f"this {report.period}".replace("this last-", "last ")
+    elif report.since is not None:
+        span = f"{report.since:%Y-%m-%d} to {report.until:%Y-%m-%d}"
+    else:
+        span = f"until {report.until:%Y-%m-%d}"
+    whose = "" if report.workspace is None else f", workspace {cell(report.workspace) or '(none)'}"
+    return f"LLM costs, {span}{whose}"
 
 
 def _tells(by: str, lines: list[Any]) -> bool:
@@ -85,26 +98,27 @@ def _tells(by: str, lines: list[Any]) -> bool:
 
 
 def _tiles(page: CostPage) -> list[dict[str, Any]]:
-    total, attempts = page.screen.report.total, page.attempts
+    total = page.screen.report.total
     failed = total.failed_count / total.call_count
     tiles = [
         _tile("calls", f"{total.call_count:,}", total.call_count),
         _tile("failed", f"{total.failed_count:,} ({failed:.1%})", total.failed_count),
+        *([_tile("rejected", f"{total.rejected_count:,}", total.rejected_count)] if total.rejected_count else []),
         _tile("cost of fallbacks", money(total.fallback_cost_usd), exact(total.fallback_cost_usd)),
         _tile("tokens", f"{total.total_tokens:,}", total.total_tokens),
     ]
     if total.cached_input_tokens:
         note = f"{total.cached_input_tokens:,} cached tokens, at today's list prices"
         tiles.append(_tile("saved by caches", money(page.cache_saved_usd), exact(page.cache_saved_usd), note))
-    if attempts.batch_count:
-        note = f"{attempts.batch_count:,} of the last {attempts.count:,} calls, against today's standard list prices"
-        tiles.append(_tile("saved by batches", money(attempts.batch_saved_usd), exact(attempts.batch_saved_usd), note))
+    if page.batch_count:
+        note = (
+            f"{page.batch_count:,} {'call' if page.batch_count == 1 else 'calls'}, against today's standard list prices"
+        )
+        saved = page.batch_saved_usd
+        text = money(saved) if saved >= 0 else f"-{money(-saved)}"
+        tiles.append(_tile("saved by batches", text, exact(saved), note))
     return tiles
 
 
 def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:
     return {"name": name, "text": text, "value": value, "note": note}
-
-
-def _attempts_note(attempts: SingleAttempts) -> str:
-    return f"Of {'all' if attempts.is_complete else 'the last'} {attempts.count:,} calls in the ledger."

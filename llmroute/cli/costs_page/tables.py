@@ -60,6 +60,7 @@ def _row(name: str, line: Line, highest_picousd: int) -> dict[str, Any]:
         "percent": min(round(100 * line.cost_picousd / highest_picousd, 1), 100),
         "calls": f"{line.call_count:,}",
         "failed": f"{line.failed_count:,}",
+        "rejected": f"{line.rejected_count:,}",
         "tokens_in": f"{line.input_tokens:,}",
         "tokens_out": f"{line.output_tokens:,}",
     }
@@ -70,9 +71,10 @@ def day_chart(days: Sequence[tuple[date, Line]]) -> dict[str, Any]:
     by_calls = not any(line.cost_picousd for _, line in days)
     values = [line.call_count if by_calls else line.cost_picousd for _, line in days]
     highest = max(values, default=0)
+    top = _round_above(highest)
     rows = [_row(day.isoformat(), line, highest or 1) for day, line in days]
     labels = [f"{row['name']}: {row['calls'] + ' calls' if by_calls else row['cost']}" for row in rows]
-    heights = [round(100 * value / (highest or 1), 2) for value in values]
+    heights = [round(100 * value / top, 2) for value in values]
     bars = [
         {"x": at * _BAR_STEP + 1, "y": round(100 - height, 2), "height": height, "label": label}
         for at, (height, label) in enumerate(zip(heights, labels, strict=True))
@@ -80,12 +82,22 @@ def day_chart(days: Sequence[tuple[date, Line]]) -> dict[str, Any]:
     return {
         "title": "Calls per day" if by_calls else "Cost per day",
         "highest": labels[values.index(highest)] if labels else "",
+        "ticks": [
+            {"y": y, "text": f"{part:,.0f}" if by_calls else f"${exact(part / PICO_PER_USD)}"}
+            for y, part in ((0, top), (50, top / 2))
+        ],
         "width": max(len(bars), 1) * _BAR_STEP,
         "bars": bars if highest else [],
         "first": days[0][0].isoformat() if days else "",
         "last": days[-1][0].isoformat() if days else "",
         "rows": rows,
     }
+
+
+def _round_above(value: int) -> int:
+    """Return the next number of 2, 4, 6, 8 or 10 times a power of ten, whose half has one digit too."""
+    power = int(f"1{'0' * (len(str(value)) - 1)}")
+    return next(part * power for part in (2, 4, 6, 8, 10) if part * power >= value)
 
 
 def budget_row(status: BudgetStatus, warn_at: float) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         "unknown_cost_count": total.unknown_cost_count,
         "call_count": total.call_count,
         "failed_count": total.failed_count,
+        "rejected_count": total.rejected_count,
         "total_tokens": total.total_tokens,
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
@@ -71,6 +72,7 @@ def _line_as_json(line: Line) -> dict[str, Any]:
         "unknown_cost_count": line.unknown_cost_count,
         "call_count": line.call_count,
         "failed_count": line.failed_count,
+        "rejected_count": line.rejected_count,
         "input_tokens": line.input_tokens,
         "cached_input_tokens": line.cached_input_tokens,
         "output_tokens": line.output_tokens,
@@ -164,10 +166,12 @@ def cost_sentence(report: CostReport, named: Callable[[str], str] = cell) -> str
     """Return the total, its span and its calls in one sentence."""
     total = report.total
     unknown = f", {total.unknown_cost_count:,} of them at an unknown cost" if total.unknown_cost_count else ""
+    rejected = f", {total.rejected_count:,} rejected" if total.rejected_count else ""
     whose = "" if report.workspace is None else f" in workspace {named(report.workspace) or _NONE}"
+    calls = f"{total.call_count:,} {'call' if total.call_count == 1 else 'calls'}"
     return (
         f"{money(total.known_cost_usd)}{whose} {_span(report)}:"
-        f" {total.call_count:,} {'call' if total.call_count == 1 else 'calls'} ({total.failed_count:,} failed){unknown}"
+        f" {calls} ({total.failed_count:,} failed{rejected}){unknown}"
     )
 
 
@@ -253,17 +257,17 @@ def _saved(tier: str, picousd: int) -> str:
 
 def _text_table(report: CostReport, width: int | None) -> str:
     by = report.by or "model"
-    head = (by, "cost", "calls", "failed", "in", "out")
+    counts = {"calls": "call_count", "failed": "failed_count", "in": "input_tokens", "out": "output_tokens"}
+    if report.total.rejected_count:
+        counts = {"calls": "call_count", "failed": "failed_count", "rejected": "rejected_count", **counts}
+    head = (by, "cost", *counts)
     rows = [
         [
             cell("/".join(line.key.values())) or _NONE,
             cost(line),
-            f"{line.call_count:,}",
-            f"{line.failed_count:,}",
-            f"{line.input_tokens:,}",
-            f"{line.output_tokens:,}",
+            *(f"{getattr(line, name):,}" for name in counts.values()),
         ]
         for line in (report.by_model if report.by is None else report.groups)
     ]
-    numbers = (1, 2, 3, 4, 5)
+    numbers = range(1, len(head))
     return columns(head, rows, numbers=numbers) if width is None else fitted(head, rows, 0, width, numbers)

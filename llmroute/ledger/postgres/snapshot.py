@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.ledger.budgets import SharedCap
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
+from llmroute.ledger.postgres.queries.notable_attempts import notable_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from llmroute.ledger.budgets import BudgetStatus, Cap
-    from llmroute.ledger.port import AttemptFilter, Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span, UncertainCosts
 
 
 class PostgresSnapshot:
@@ -56,6 +57,10 @@ class PostgresSnapshot:
     def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
         return rows.attempts_after(self._db, self._schema, row_id, most, wanted)
+
+    def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
+        """Return the attempts of a span that stand out, `most` of each kind."""
+        return notable_attempts(self._db, self._schema, span, most)
 
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""

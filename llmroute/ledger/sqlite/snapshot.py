@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
-    from llmroute.ledger.port import AttemptFilter, Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span, UncertainCosts
 
 
 class SQLiteSnapshot:
@@ -74,6 +74,13 @@ class SQLiteSnapshot:
 
         with translated(self._path):
             return attempts_after(self._db, row_id, most, wanted)
+
+    def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
+        """Return the attempts of a span that stand out, `most` of each kind."""
+        from llmroute.ledger.sqlite.queries.notable_attempts import notable_attempts
+
+        with translated(self._path):
+            return notable_attempts(self._db, span, most)
 
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
-from llmroute.files import cannot_write, replacing
+from llmroute.files import cannot_write, regular_target, replacing
 from llmroute.ledger.opening import attempt_columns
 from llmroute.ledger.periods import milliseconds
 from llmroute.service.costs.exports.tables import FORMATS, PARQUET, ExportedTable, write_parquet, write_text
@@ -123,21 +123,20 @@ def export(
 ) -> int:
     """Write attempts to a file, in the format of its suffix, and return how many rows there are.
 
-    The file is replaced atomically.  Without a ledger it has no rows.
+    The file, or what a link names, is replaced atomically.  Without a ledger it has no rows.
 
     Raises:
-        RequestError: the folder does not exist, the suffix is not in FORMATS, a time cannot be parsed, or a package is
-            missing.
+        RequestError: the path is no file, the folder does not exist, the suffix is not in FORMATS, a time cannot be
+            parsed, or a package is missing.
         LedgerError: the ledger cannot be read.
         OutputError: the file cannot be written.
     """
     form = target.suffix.lower()
     if form not in FORMATS:
         raise RequestError(f"{target}: the suffix must be one of {', '.join(FORMATS)}")
-    if target.is_dir():
-        raise RequestError(f"{target} is a directory")
+    replaced = regular_target(target)
     try:
-        with _selected(config, selection) as table, replacing(target) as fd:
+        with _selected(config, selection) as table, replacing(replaced) as fd:
             if form == PARQUET:
                 return write_parquet(layout(table), fd)
             with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:

@@ -78,7 +78,7 @@ def usage_stats(ledger: LedgerPort, provider: str | None) -> dict[str, dict[str,
     return {
         f"{line.key['provider']}/{line.key['model']}": {
             "total_calls": line.call_count,
-            "successful_calls": line.call_count - line.failed_count,
+            "successful_calls": line.call_count - line.failed_count - line.rejected_count,
             "failed_calls": line.failed_count,
             "total_latency_ms": line.latency_ms,
             "total_cost_usd": line.cost_usd,

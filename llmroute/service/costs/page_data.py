@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.ledger.port import NotableAttempts
+from llmroute.ledger.reports import Line
+from llmroute.registry.pricing import price_on
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
 from llmroute.service.costs.report import counted_span, report_of, reported_span
+from llmroute.service.costs.savings import saved_picousd
 from llmroute.service.ledger_opening import snapshot
-from llmroute.types import PICO_PER_USD, Usage
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot, Span
-    from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
     from llmroute.service.costs.report import CostQuery
     from llmroute.types import Price
 
-# Days with a bar of their own, and single attempts that are looked through: both limit the time and size of a page.
+# Days with a bar of their own.
 MOST_DAYS = 366
-MOST_ATTEMPTS = 20_000
 SHOWN_ATTEMPTS = 10
+_NONE = NotableAttempts([], [], [], [])
 GROUPED_BY = ("provider", "workspace", "task", "strategy", "status")
-
-
-@dataclass(frozen=True, slots=True)
-class SingleAttempts:
-    """Facts of the last `count` settled attempts of a span; `is_complete` says that these are all.
-
-    `dearest` and `slowest` are rows of the ledger.  `errors` counts failures by kind.  `batch_saved_usd` is what
-    attempts at the batch price would have cost more at the standard one.
-    """
-
-    count: int
-    is_complete: bool
-    dearest: list[dict[str, Any]]
-    slowest: list[dict[str, Any]]
-    errors: list[tuple[str, int]]
-    batch_count: int
-    batch_saved_usd: float
 
 
 @dataclass(frozen=True, slots=True)
 class CostPage:
     """The data of the page: a cost screen with its charts, groups by dimension, and single attempts.
 
-    `cache_saved_usd` is what cached tokens would have cost more without a cache, at today's list prices.
+    At today's list prices, `cache_saved_usd` is what cached tokens would have cost more without a cache, and
+    `batch_saved_usd` what the `batch_count` attempts of batch APIs would have cost more at the standard price.
     """
 
     screen: CostScreen
     groups: dict[str, list[Line]]
-    attempts: SingleAttempts
+    notable: NotableAttempts
     cache_saved_usd: float
+    batch_count: int
+    batch_saved_usd: float
 
 
 def cost_page(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostPage:
@@ -76,9 +63,17 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         charts = chart_data(reading, config, report, now, MOST_DAYS)
         span = counted_span(ends, question.workspace)
         groups = _groups(reading, span, report.by_model)
-        attempts = _single_attempts(reading, span, report.total.call_count, registry)
+        notable = _NONE if reading is None else reading.notable_attempts(span, SHOWN_ATTEMPTS)
     screen = CostScreen(report, Comparison(before, what_if(config, report, registry)), charts)
-    return CostPage(screen, groups, attempts, _cache_saved_usd(report.by_model, registry))
+    batches = [Line({"provider": provider, "model": model}, *sums) for (provider, model), sums in notable.batches]
+    return CostPage(
+        screen,
+        groups,
+        notable,
+        _cache_saved_usd(report.by_model, registry),
+        sum(line.call_count for line in batches),
+        sum(saved_picousd(line, registry) or 0 for line in batches) / PICO_PER_USD,
+    )
 
 
 def _groups(reading: LedgerSnapshot | None, span: Span, by_model: list[Line]) -> dict[str, list[Line]]:
@@ -95,47 +90,6 @@ def _groups(reading: LedgerSnapshot | None, span: Span, by_model: list[Line]) ->
         "status": by_outcome,
     }
     return {by: regrouped(sources[by], by) for by in GROUPED_BY}
-
-
-def _single_attempts(
-    reading: LedgerSnapshot | None, span: Span, call_count: int, registry: ModelRegistry
-) -> SingleAttempts:
-    from llmroute.ledger.port import AttemptFilter
-
-    # The last attempts of a workspace are found without a scan; those of a workspace in a span are not.
-    if span.workspace is None:
-        wanted = AttemptFilter(span.since_ms, span.until_ms)
-    else:
-        wanted = AttemptFilter(workspace=span.workspace)
-    found = [] if reading is None else reading.last_attempts(MOST_ATTEMPTS, wanted)
-    since_ms = span.since_ms or 0
-    rows = [row for row in found if row["status"] != "pending" and since_ms <= row["started_ms"] < span.until_ms]
-    errors = Counter(str(row["error"] or row["status"]) for row in rows if row["status"] != "ok")
-    batch = [row for row in rows if row["service_tier"] == "batch"]
-    return SingleAttempts(
-        count=len(rows),
-        is_complete=len(rows) >= call_count,
-        dearest=_highest(rows, "cost_picousd"),
-        slowest=_highest(rows, "latency_ms"),
-        errors=errors.most_common(),
-        batch_count=len(batch),
-        batch_saved_usd=sum(_batch_saved_picousd(row, registry) for row in batch) / PICO_PER_USD,
-    )
-
-
-def _highest(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
-    valued = [row for row in rows if row[column]]
-    return sorted(valued, key=lambda row: (-row[column], row["id"]))[:SHOWN_ATTEMPTS]
-
-
-def _batch_saved_picousd(row: dict[str, Any], registry: ModelRegistry) -> int:
-    """Return the cost at today's standard list price minus the cost of an attempt; 0 where one is unknown."""
-    price = _list_price(registry, row["provider"], row["model"])
-    if price is None or row["cost_picousd"] is None:
-        return 0
-    tokens = (row["input_tokens"], row["cached_input_tokens"], row["cache_write_tokens"], row["output_tokens"])
-    standard = cost_picousd(Usage(*tokens), price)
-    return 0 if standard is None else max(standard - row["cost_picousd"], 0)
 
 
 def _cache_saved_usd(lines: list[Line], registry: ModelRegistry) -> float:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.port import Counts, Span
     from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
-    from llmroute.types import ModelConfig
 
 STANDARD = "standard"
 
@@ -26,15 +25,16 @@ def savings_picousd(counts: Counts, span: Span, registry: ModelRegistry) -> dict
     saved: dict[str, int] = {}
     for line in lines_of(counts, ("tier", "provider", "model"), span):
         tier = line.key["tier"]
-        if tier in (STANDARD, PRUNED) or line.cost_picousd == 0:
-            continue
-        model = registry.get_model_config(line.key["provider"], line.key["model"])
-        if (standard := _standard_picousd(line, model, registry)) is not None:
-            saved[tier] = saved.get(tier, 0) + standard - line.cost_picousd
+        if tier not in (STANDARD, PRUNED) and (picousd := saved_picousd(line, registry)) is not None:
+            saved[tier] = saved.get(tier, 0) + picousd
     return saved
 
 
-def _standard_picousd(line: Line, model: ModelConfig, registry: ModelRegistry) -> int | None:
-    price = price_on(model, registry.today)
+def saved_picousd(line: Line, registry: ModelRegistry) -> int | None:
+    """Return the cost of a model's tokens at its standard price, minus what they cost; None where one is unknown."""
+    if line.cost_picousd == 0:
+        return None
+    price = price_on(registry.get_model_config(line.key["provider"], line.key["model"]), registry.today)
     usage = Usage(line.input_tokens, line.cached_input_tokens, None, line.output_tokens)
-    return None if price is None else cost_picousd(usage, price._replace(tiers=()))
+    standard = None if price is None else cost_picousd(usage, price._replace(tiers=()))
+    return None if standard is None else standard - line.cost_picousd

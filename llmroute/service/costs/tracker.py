@@ -129,6 +129,7 @@ def _as_dict(lines: list[Line]) -> dict[str, Any]:
         "total_tokens": sums.input_tokens + sums.output_tokens,
         "call_count": sums.call_count,
         "failed_count": sums.failed_count,
+        "rejected_count": sums.rejected_count,
         "by_model": [
             {
                 **line.key,

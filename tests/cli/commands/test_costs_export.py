@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
 import re
 import time
 from datetime import UTC, datetime
@@ -131,7 +132,7 @@ def test_an_empty_ledger_exports_the_columns_alone(tmp_path: Path) -> None:
 
 
 BAD = {
-    "a directory": (("folder.csv",), "is a directory"),
+    "a directory": (("folder.csv",), "it is a directory"),
     "no file": ((), "no file was given"),
     "another ending": (("bill.xlsx", "--format", "focus"), "must be one of .csv, .jsonl, .parquet"),
     "no such folder": (("nowhere/bill.parquet",), "nowhere/bill.parquet cannot be written"),
@@ -230,6 +231,51 @@ def test_an_export_continues_where_the_last_one_ended(tmp_path: Path) -> None:
         send(home, server)
         spans, _ = collected(server)
     assert len({span.span_id for span in spans}) == len(spans) == 2
+
+
+def test_after_a_restore_all_is_sent_again_with_the_same_ids(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0))
+    assert run("costs", "backup", "before.db", home=home).code == 0
+    home_with(tmp_path, attempt(1), attempt(2))
+    with serving([reply(200, b"")]) as server:
+        assert "3 attempts sent" in send(home, server)
+        assert run("costs", "restore", "before.db", home=home).code == 0
+        assert "1 attempt sent" in send(home, server)
+        home_with(tmp_path, attempt(3))
+        assert "1 attempt sent" in send(home, server)
+        spans, _ = collected(server)
+    assert len(spans) == 5
+    assert len({span.span_id for span in spans}) == 4
+
+
+def test_another_ledger_in_the_same_place_is_sent_from_its_beginning(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0))
+    with serving([reply(200, b"")]) as server:
+        assert "1 attempt sent" in send(home, server)
+        for path in (home / "llmroute").glob("ledger.db*"):
+            path.unlink()
+        home_with(tmp_path, attempt(1), attempt(2))
+        assert "2 attempts sent" in send(home, server)
+
+
+def test_what_was_pruned_is_not_sent_again(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0, started_ms=0), attempt(1))
+    with serving([reply(200, b"")]) as server:
+        assert "2 attempts sent" in send(home, server)
+        assert run("costs", "prune", "--older-than", "2y", "--yes", home=home).code == 0
+        assert "0 attempts sent" in send(home, server)
+
+
+def test_an_export_replaces_what_a_link_names_and_no_pipe(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt())
+    (home / "bill.csv").write_text("older")
+    (home / "link.csv").symlink_to("bill.csv")
+    assert run("costs", "export", "link.csv", home=home).code == 0
+    assert (home / "link.csv").is_symlink()
+    assert "request_id" in (home / "bill.csv").read_text()
+    os.mkfifo(home / "pipe.csv")
+    ran = run("costs", "export", "pipe.csv", home=home)
+    assert (ran.code, "it is not a file" in ran.err, (home / "pipe.csv").is_fifo()) == (2, True, True)
 
 
 def test_what_was_not_taken_is_sent_again_with_the_same_ids(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_without_scripts_all_is_there_and_nothing_looks_like_a_button(browser: A
     context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_figure_of_a_table_is_in_sight(width: int, browser: Any, home: Path) -> None:
+    page = opened(browser, home / "page.html", viewport={"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    hidden = """() => [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
+        .map((one) => one.querySelector("table").id)"""
+    assert page.evaluate(hidden) == []
+    page.close()
+
+
 def test_a_print_has_dark_text_on_white(browser: Any, home: Path) -> None:
     page = opened(browser, home / "page.html", color_scheme="dark")
     page.emulate_media(media="print")

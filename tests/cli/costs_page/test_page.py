@@ -7,11 +7,14 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.sqlite.store import Ledger
 from tests.cli.costs_page.ledgers import fill
 from tests.support.shell import environment, run
 
@@ -65,6 +68,12 @@ class Tables(HTMLParser):
             self._table[-1][-1] += data
 
 
+def home_folder(home: Path) -> Path:
+    folder = home / "llmroute"
+    folder.mkdir()
+    return folder
+
+
 def page(home: Path, *arguments: str) -> str:
     file = home / "page.html"
     ran = run("costs", "--html", str(file), *arguments, home=home)
@@ -77,7 +86,7 @@ def test_the_figures_are_those_of_the_json_report(tmp_path: Path) -> None:
     asked = ("--period", "all", "--by", "workspace")
     told = json.loads(run("costs", *asked, "--json", home=tmp_path).out)
     tables = Tables(page(tmp_path, *asked))
-    assert [(row[1], row[3], row[4], row[5]) for row in tables.rows["t-model"]] == [
+    assert [(row[1], row[2], row[3], row[4]) for row in tables.rows["t-model"]] == [
         (
             "" if line["cost_usd"] is None else f"{line['cost_usd']:.12f}".rstrip("0").rstrip("."),
             str(line["call_count"]),
@@ -88,9 +97,8 @@ def test_the_figures_are_those_of_the_json_report(tmp_path: Path) -> None:
     ]
     assert [row[0] for row in tables.rows["t-workspace"]] == [line["workspace"] or "(none)" for line in told["groups"]]
     for name in ("t-day", "t-provider", "t-task", "t-strategy", "t-status"):
-        usd, calls = (1, 2) if name == "t-day" else (1, 3)
-        assert sum(float(row[usd] or 0) for row in tables.rows[name]) == pytest.approx(told["total_cost_usd"])
-        assert sum(int(row[calls]) for row in tables.rows[name]) == told["call_count"]
+        assert sum(float(row[1] or 0) for row in tables.rows[name]) == pytest.approx(told["total_cost_usd"])
+        assert sum(int(row[2]) for row in tables.rows[name]) == told["call_count"]
     (total,) = (found for _, found in tables.tags if found.get("id") == "total")
     assert float(str(total["data-v"])) == told["total_cost_usd"]
 
@@ -100,7 +108,7 @@ def test_only_the_workspace_that_is_asked_for_is_on_the_page(tmp_path: Path) -> 
     text = page(tmp_path, "--workspace", "nightly", "--period", "all")
     told = json.loads(run("costs", "--workspace", "nightly", "--period", "all", "--json", home=tmp_path).out)
     tables = Tables(text)
-    assert sum(int(row[3]) for row in tables.rows["t-model"]) == told["call_count"] == 20
+    assert sum(int(row[2]) for row in tables.rows["t-model"]) == told["call_count"] == 20
     assert "example.com" not in text
 
 
@@ -109,7 +117,7 @@ def test_an_empty_ledger_and_one_call_have_a_page(calls: int, tables: set[str], 
     fill(tmp_path, calls)
     found = Tables(page(tmp_path)).rows
     assert tables <= found.keys()
-    assert sum(int(row[3]) for row in found.get("t-model", [])) == calls
+    assert sum(int(row[2]) for row in found.get("t-model", [])) == calls
 
 
 def test_names_of_strangers_are_text_and_nothing_is_loaded(tmp_path: Path) -> None:
@@ -142,6 +150,25 @@ def test_single_calls_are_the_dearest_and_the_slowest_of_the_span(tmp_path: Path
         assert tables["t-errors"] == [["rate_limited", str(len(failed))]]
 
 
+def test_rejected_answers_are_counted_apart_from_failures_everywhere(tmp_path: Path) -> None:
+    with Ledger(home_folder(tmp_path) / "ledger.db") as ledger:
+        for number, status in enumerate(("ok", "failed", "rejected", "rejected")):
+            row = AttemptRow(
+                f"r{number}", 1, time.time_ns() // 10**6, "openai", "gpt-5", streaming=False, status=status
+            )
+            row.error, row.cost_picousd, row.latency_ms = {"rejected": "check"}.get(status), 10**9, 5
+            ledger.settle(row)
+    told = json.loads(run("costs", "--json", home=tmp_path).out)
+    for counts in (told, told["by_model"][0]):
+        assert (counts["call_count"], counts["failed_count"], counts["rejected_count"]) == (4, 1, 2)
+    table = run("costs", home=tmp_path).out
+    assert "4 calls (1 failed, 2 rejected)" in table
+    assert "calls  failed  rejected" in table
+    rows = Tables(page(tmp_path)).rows
+    assert rows["t-model"][0][2:5] == ["4", "1", "2"]
+    assert rows["t-errors"] == [["check", "2"], ["failed", "1"]]
+
+
 def test_a_year_of_many_names_is_under_300_kilobytes(tmp_path: Path) -> None:
     fill(tmp_path, 3_000)
     text = page(tmp_path, "--since", "364d", "--by", "hour")
@@ -149,7 +176,7 @@ def test_a_year_of_many_names_is_under_300_kilobytes(tmp_path: Path) -> None:
     rows = Tables(text).rows
     assert len(rows["t-day"]) == 365
     told = json.loads(run("costs", "--since", "364d", "--json", home=tmp_path).out)
-    assert sum(int(row[3]) for row in rows["t-hour"]) == told["call_count"]
+    assert sum(int(row[2]) for row in rows["t-hour"]) == told["call_count"]
     assert len(rows["t-hour"]) == 201
     assert rows["t-hour"][0][0].endswith("earlier)")
 

@@ -29,7 +29,7 @@ _FETCHED_AT_ONCE = 1_000
 
 def attempts(db: Connection, schema: str, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
     """Yield attempts by column, oldest first; call it in a transaction."""
-    sql = f"SELECT {_columns(db, schema)} FROM {schema}.attempts{_where(wanted)} ORDER BY started_ms, id"  # noqa: S608
+    sql = f"SELECT {selected(db, schema)} FROM {schema}.attempts{_where(wanted)} ORDER BY started_ms, id"  # noqa: S608
     with db.cursor(name="llmroute_attempts", row_factory=dict_row) as cursor:
         cursor.itersize = _FETCHED_AT_ONCE
         cursor.execute(sql.encode(), asdict(wanted))
@@ -39,7 +39,7 @@ def attempts(db: Connection, schema: str, wanted: AttemptFilter) -> Iterator[dic
 def last_attempts(db: Connection, schema: str, last: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
     """Return the last attempts, pending ones included, oldest first."""
     sql = (
-        f"SELECT {_columns(db, schema)} FROM {schema}.attempts{_where(wanted)}"  # noqa: S608 (own names)
+        f"SELECT {selected(db, schema)} FROM {schema}.attempts{_where(wanted)}"  # noqa: S608 (own names)
         " ORDER BY started_ms DESC, id DESC LIMIT %(last)s"
     )
     with db.cursor(row_factory=dict_row) as cursor:
@@ -49,7 +49,7 @@ def last_attempts(db: Connection, schema: str, last: int, wanted: AttemptFilter)
 def attempts_after(db: Connection, schema: str, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
     """Return the first attempts, by id, that were recorded after an id, pending ones included."""
     where = _where(wanted) or " WHERE true"
-    sql = f"SELECT {_columns(db, schema)} FROM {schema}.attempts{where} AND id > %(row_id)s ORDER BY id LIMIT %(most)s"  # noqa: S608
+    sql = f"SELECT {selected(db, schema)} FROM {schema}.attempts{where} AND id > %(row_id)s ORDER BY id LIMIT %(most)s"  # noqa: S608
     with db.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(sql.encode(), {**asdict(wanted), "row_id": row_id, "most": most}).fetchall()
 
@@ -62,7 +62,8 @@ def attempt_columns(db: Connection, schema: str) -> list[str]:
     return names
 
 
-def _columns(db: Connection, schema: str) -> str:
+def selected(db: Connection, schema: str) -> str:
+    """Return the columns of `attempts` as they are selected, with the cost in USD."""
     return ", ".join(_USD if name == "cost_usd" else name for name in attempt_columns(db, schema))
 
 

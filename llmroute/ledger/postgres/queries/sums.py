@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import Cap
     from llmroute.ledger.port import Span
 
-_FAILED = "CASE WHEN status = 'ok' THEN 0 ELSE call_count END"
-_SUMS = ", ".join(f"sum({_FAILED if name == 'failed_count' else name})" for name in COUNTERS)
+_BY_STATUS = {
+    "failed_count": "CASE WHEN status IN ('ok', 'rejected') THEN 0 ELSE call_count END",
+    "rejected_count": "CASE WHEN status = 'rejected' THEN call_count ELSE 0 END",
+}
+SUMS = ", ".join(f"sum({_BY_STATUS.get(name, name)})" for name in COUNTERS)
 _OF_WORKSPACE = " AND workspace = %(workspace)s"
 _COLUMNS = ", ".join((*ROLLUP_KEY, *STORED))
 
@@ -65,7 +68,7 @@ def counted(
         if since < until:
             names = ", ".join(keys)
             within = f"{time} >= %(first)s AND {time} < %(end)s"
-            sql = f"SELECT {names}, {_SUMS} FROM {table} WHERE call_count <> 0 AND {within}{own}"  # noqa: S608
+            sql = f"SELECT {names}, {SUMS} FROM {table} WHERE call_count <> 0 AND {within}{own}"  # noqa: S608
             values = {"first": since, "end": until, "workspace": span.workspace}
             for row in db.execute(f"{sql} GROUP BY {names} ORDER BY {names}".encode(), values):
                 if any(row[len(keys) :]):

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.port import Span
 
-# Of the counters of a report the only one that is no column.
-_FAILED = "iif(status = 'ok', 0, call_count)"
-_SUMS = ", ".join(f"sum({_FAILED if name == 'failed_count' else name}) AS {name}" for name in COUNTERS)
+# The counters of a report that are no columns.
+_BY_STATUS = {
+    "failed_count": "iif(status IN ('ok', 'rejected'), 0, call_count)",
+    "rejected_count": "iif(status = 'rejected', call_count, 0)",
+}
+SUMS = ", ".join(f"sum({_BY_STATUS.get(name, name)}) AS {name}" for name in COUNTERS)
 
-_COUNT = f"SELECT {{keys}}, {_SUMS} FROM {{table}} WHERE call_count > 0 AND {{within}}{{own}} GROUP BY {{keys}}"  # noqa: S608
+_COUNT = f"SELECT {{keys}}, {SUMS} FROM {{table}} WHERE call_count > 0 AND {{within}}{{own}} GROUP BY {{keys}}"  # noqa: S608
 _OF_WORKSPACE = " AND workspace = :workspace"
 _BY_BUCKET = "quarter >= :first AND quarter < :end"
 _BY_DAY = "day >= :first AND day < :end"

@@ -18,6 +18,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     JOBS,
     LENGTHS,
     MEMORY,
+    NOTABLE,
     TROUBLE,
     WARNINGS,
 )
@@ -35,6 +36,7 @@ MIGRATIONS: tuple[str, ...] = (
     JOBS,
     CHECKS,
     WARNINGS,
+    NOTABLE,
 )
 
 # The first with STRICT tables, of 2021-11-27.

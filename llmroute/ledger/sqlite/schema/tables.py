@@ -363,3 +363,12 @@ CREATE TABLE check_results (
     PRIMARY KEY (provider, model, task)
 ) WITHOUT ROWID;
 """
+
+NOTABLE = """
+-- What stands out in a report: calls that failed, calls of batches, and of each UTC day those that cost most and took
+-- longest.
+CREATE INDEX attempts_failed ON attempts (started_ms, workspace, error, status) WHERE status NOT IN ('ok', 'pending');
+CREATE INDEX attempts_of_batches ON attempts (started_ms) WHERE service_tier = 'batch';
+CREATE INDEX attempts_by_cost ON attempts (started_ms / 86400000, cost_picousd DESC, workspace) WHERE cost_picousd > 0;
+CREATE INDEX attempts_by_latency ON attempts (started_ms / 86400000, latency_ms DESC, workspace) WHERE latency_ms > 0;
+"""

@@ -6,30 +6,26 @@ import json
 import os
 import re
 import time
-from dataclasses import astuple
 from datetime import datetime
-from hashlib import sha256
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.config.provider_settings import is_header, plain_http_problem
 from llmroute.errors import ConfigError, RequestError, TransientError
-from llmroute.files import cannot_write, replace
 from llmroute.service.costs.export import Selection, attempt_filter
 from llmroute.service.costs.exports import otlp
+from llmroute.service.costs.exports.positions import Position
 from llmroute.service.ledger_opening import snapshot
 from llmroute.text.redaction import Redaction, public
 from llmroute.types import HTTPRequest
 from llmroute.urls import is_base_url
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
     from llmroute.config import Config
     from llmroute.service.core import ServiceCore
 
-POSITIONS_FILE: Final = "otlp-export.json"
-"""Where the config directory keeps how far each export has come."""
 _ATTEMPTS_A_REQUEST: Final = 500
 _CONNECT_S: Final = 5.0
 _REQUEST_S: Final = 30.0
@@ -66,8 +62,9 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
         raise RequestError(f"{public(url)!r} is not a URL like http://127.0.0.1:4318", option="to")
     url = url.rstrip("/")
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
-    positions = _Positions(core.config, url, selection or Selection())
-    after, is_complete, count, complaint = positions.read(), True, 0, None
+    selection = selection or Selection()
+    position = Position(core.config, url, selection)
+    after, is_complete, count, complaint = _begin(core.config, position), True, 0, None
     while rows := _read(core.config, after, selection):
         settled = [row for row in rows if row["status"] != "pending"]
         if settled:
@@ -77,13 +74,19 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
         count += len(settled)
         after = rows[-1]["id"]
         if is_complete:
-            pending = next((row["id"] for row in rows if row["status"] == "pending"), None)
-            is_complete = pending is None
-            positions.write(after if pending is None else pending - 1)
+            before_pending = list(takewhile(lambda row: row["status"] != "pending", rows))
+            is_complete = len(before_pending) == len(rows)
+            if before_pending:
+                position.write(before_pending[-1])
     return Exported(count, complaint)
 
 
-def _read(config: Config, after: int, selection: Selection | None) -> list[dict[str, Any]]:
+def _begin(config: Config, position: Position) -> int:
+    with snapshot(config, datetime.now().astimezone()) as reading:
+        return 0 if reading is None else position.read(reading)
+
+
+def _read(config: Config, after: int, selection: Selection) -> list[dict[str, Any]]:
     """Read the next attempts; no transaction stays open while they are sent."""
     now = datetime.now().astimezone()
     wanted = attempt_filter(selection, now)
@@ -134,32 +137,3 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
         # The body of a success need not be JSON.
         return None
     return f"{public(url)} rejected {int(rejected):,}: {reason}" if int(rejected) or reason else None
-
-
-class _Positions:
-    """The id of the last attempt that was sent, by URL, ledger and selection."""
-
-    def __init__(self, config: Config, url: str, selection: Selection) -> None:
-        self._path: Path = config.config_dir / POSITIONS_FILE
-        named = json.dumps([url, config.ledger.name, astuple(selection)])
-        self._key = sha256(named.encode()).hexdigest()
-
-    def read(self) -> int:
-        """Return the position; zero where none is kept."""
-        found = self._all().get(self._key, 0)
-        return found if isinstance(found, int) else 0
-
-    def write(self, row_id: int) -> None:
-        """Keep the position."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace(self._path, json.dumps(self._all() | {self._key: row_id}).encode())
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
-
-    def _all(self) -> dict[str, Any]:
-        try:
-            stored = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return stored if isinstance(stored, dict) else {}

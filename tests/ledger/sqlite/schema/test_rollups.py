@@ -136,7 +136,8 @@ def test_the_report_equals_what_a_person_adds_up(
     for line in lines:
         own = [row for row in rows if (row["provider"], row["model"]) == (line.key["provider"], line.key["model"])]
         assert line.call_count == len(own)
-        assert line.failed_count == sum(row["status"] != "ok" for row in own)
+        assert line.failed_count == sum(row["status"] not in ("ok", "rejected") for row in own)
+        assert line.rejected_count == sum(row["status"] == "rejected" for row in own)
         assert line.unknown_cost_count == sum(row["cost_picousd"] is None for row in own)
         assert line.cost_usd == sum(row["cost_picousd"] or 0 for row in own) / PICO_PER_USD
         for name in SUMS[:-1]:
