@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from llmroute.errors import (
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import AttemptFilter, BudgetWatch, Pending, Settled, Span
-from llmroute.ledger.reports import grouped
+from llmroute.ledger.reports import COUNTERS, grouped
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
@@ -165,6 +166,37 @@ def test_reports_group_by_every_dimension(ledger: Store) -> None:
     assert [(line.key["status"], line.failed_count) for line in lines(ledger, "status")] == [("failed", 1), ("ok", 0)]
     with ledger.snapshot() as snapshot:
         assert sorted(snapshot.workspaces()) == ["Team", "team"]
+
+
+@pytest.mark.parametrize("workspace", [None, "team", ""])
+def test_attempts_that_stand_out_are_those_of_the_whole_span(ledger: Store, workspace: str | None) -> None:
+    rows = []
+    for number in range(40):
+        made = row(f"r{number}", at_ms=NOW_MS + number * 7 * HOUR_MS, workspace=(None, "team")[number % 2])
+        made.service_tier = "batch" if number % 5 == 0 else None
+        status = ("ok", "ok", "failed", "rejected")[number % 4]
+        end = settled(made, None if number % 9 == 0 else number * 37 % 50, status)
+        end.latency_ms, end.error = number * 23 % 41, "check" if status == "rejected" else None
+        rows.append(end)
+    assert ledger.write([Settled(one) for one in rows]) == [None] * 40
+    begun = row("pending", at_ms=NOW_MS + HOUR_MS)
+    assert ledger.write([Pending(begun)]) == [None]
+    span = Span(NOW_MS + 3 * HOUR_MS, NOW_MS + 200 * HOUR_MS, workspace)
+    with ledger.snapshot() as snapshot:
+        found = snapshot.notable_attempts(span, 4)
+    assert span.since_ms is not None
+    own = [one for one in rows if span.since_ms <= one.started_ms < span.until_ms]
+    own = [one for one in own if workspace in (None, one.workspace or "")]
+    for told, column in ((found.dearest, "cost_picousd"), (found.slowest, "latency_ms")):
+        highest = sorted((one for one in own if getattr(one, column)), key=lambda one: -getattr(one, column))
+        assert [one[column] for one in told] == [getattr(one, column) for one in highest[:4]]
+    kinds = Counter(one.error or one.status for one in own if one.status != "ok")
+    assert found.failures == sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
+    batch = [one for one in own if one.service_tier == "batch"]
+    ((key, sums),) = found.batches
+    assert key == ("openai", "gpt")
+    assert dict(zip(COUNTERS, sums, strict=True))["call_count"] == len(batch)
+    assert dict(zip(COUNTERS, sums, strict=True))["cost_picousd"] == sum(one.cost_picousd or 0 for one in batch)
 
 
 def test_attempts_are_selected_by_every_condition(ledger: Store) -> None:
