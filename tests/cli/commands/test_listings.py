@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COST_FIELDS = {
-    "period", "since", "until", "workspace", "total_cost_usd", "unknown_cost_count", "call_count", "failed_count", "rejected_count",
+    "period", "since", "until", "workspace", "total_cost_usd", "unknown_cost_count", "call_count", "failed_count",
+    "rejected_count",
     "total_tokens", "input_tokens", "output_tokens", "cached_share", "by_model", "groups", "unsure",
 }  # fmt: skip
 MODEL_FIELDS = {
