@@ -10,7 +10,7 @@ from llmroute.errors import LedgerError, RequestError
 from llmroute.ledger.lock_timeout import LockTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import TypeGuard
 
@@ -153,8 +153,10 @@ def server_status(location: LedgerLocation) -> ServerStatus | None:
     return server_status(location.server, location.path)
 
 
-def move_to_server(source: LedgerLocation, target: LedgerLocation, now_ms: int) -> Moved:
-    """Copy a SQLite ledger into a server.
+def move_to_server(
+    source: LedgerLocation, target: LedgerLocation, now_ms: int, progress: Callable[[int, int], None]
+) -> Moved:
+    """Copy a SQLite ledger into a server; `progress` receives how many attempts were read, of how many.
 
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
@@ -168,7 +170,7 @@ def move_to_server(source: LedgerLocation, target: LedgerLocation, now_ms: int) 
     from llmroute.ledger.postgres.maintenance.move import move
 
     with closing(ServerConnection(target.server)) as connection:
-        return move(connection, source.path, now_ms)
+        return move(connection, source.path, now_ms, progress)
 
 
 def bring_up_to_date(ledger: LedgerPort, now_ms: int) -> None:

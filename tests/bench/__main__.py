@@ -26,6 +26,7 @@ BENCHES = {
     "faults": "10,000 prompts through a provider that fails at random; interrupted calls that are billed",
     "scale": "a ledger of ten million attempts, compared with one of a thousand",
     "page": "costs --html of a ledger of ten million attempts",
+    "fleet": "a ledger on PostgreSQL: attempts per second, round trips, reports and pruning of ten million attempts",
     "plan": "CPU time of ranking 100 and 2,000 candidates",
     "worth": "expected costs against true ones, and what the strategies spend and get right, in 60 simulated worlds",
     "latency": "latency routing, compared with an oracle and two baselines, in 300 simulated worlds",

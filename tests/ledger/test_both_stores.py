@@ -225,6 +225,20 @@ def test_attempts_are_selected_by_every_condition(ledger: Store) -> None:
     assert set(COLUMNS) < set(last)
 
 
+def test_attempts_are_read_on_after_an_id(ledger: Store) -> None:
+    call(ledger, "one", 10, workspace="team")
+    call(ledger, "two", 20, at_ms=NOW_MS - 40 * 24 * HOUR_MS)
+    ledger.write([Pending(row("three", workspace="team"))])
+    with ledger.snapshot() as snapshot:
+        first = snapshot.attempts_after(0, 2, AttemptFilter())
+        assert [one["request_id"] for one in first] == ["one", "two"]
+        after = int(first[-1]["id"])
+        assert [one["request_id"] for one in snapshot.attempts_after(after, 9, AttemptFilter())] == ["three"]
+        of_team = snapshot.attempts_after(0, 9, AttemptFilter(workspace="team"))
+        assert [one["request_id"] for one in of_team] == ["one", "three"]
+        assert snapshot.attempts_after(after + 10**6, 9, AttemptFilter()) == []
+
+
 def test_a_cost_is_corrected_by_its_name_and_sums_follow(ledger: Store) -> None:
     call(ledger, "one", 10)
     call(ledger, "one", 30, attempt=2)

@@ -27,11 +27,11 @@ class Host:
     def gen(self, *more: str) -> Ran:
         return self.run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", *more)
 
-    def cap_itself(self, usd: float) -> None:
+    def cap_itself(self, usd: float, warn_at: float = 0.8) -> None:
         """Set a cap in the host's own config.toml."""
         folder = self.home / "llmroute"
         folder.mkdir(exist_ok=True)
-        (folder / "config.toml").write_text(f"[budgets]\ntotal = {usd}\n")
+        (folder / "config.toml").write_text(f"[budgets]\ntotal = {usd}\nwarn_at = {warn_at}\n")
 
     def refused_line(self, *arguments: str, code: int, **settings: str) -> str:
         """Run a command that must fail with a code and one line; return the line."""

@@ -27,6 +27,11 @@ class PostgresTap:
         self.connections = 0
         self.trips = 0
         """Round trips after the logins."""
+        self._losing = threading.Event()
+
+    def lose_an_answer(self) -> None:
+        """Break the connection before the next answer of the server is passed on."""
+        self._losing.set()
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -53,6 +58,10 @@ class PostgresTap:
     def _to_client(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError), server, client:
             while data := server.recv(65_536):
+                if self._losing.is_set():
+                    self._losing.clear()
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
                 client.sendall(data.replace(*self._replaced) if self._replaced[0] else data)
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:

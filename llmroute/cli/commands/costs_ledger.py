@@ -152,14 +152,19 @@ def move(
 ) -> None:
     """Copy a SQLite ledger to a PostgreSQL server.
 
-    A second run continues the first. The file is kept, with its pending calls.
+    Attempts, sums of pruned time and learned statistics are copied. A second run continues the first. The file is kept,
+    with its pending calls.
     """
     with failures():
+        from llmroute.cli.output.progress import Bar, ProgressState
         from llmroute.planning.settings import load
         from llmroute.service.costs import maintenance
 
         config = load()
-        done = maintenance.move(config, url, source)
+        with Bar() as bar:
+            done = maintenance.move(
+                config, url, source, lambda read, total: bar.show(ProgressState("costs move", read, total))
+            )
         already = f"; {many(done.already, 'attempt')} were there already" if done.already else ""
         say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
         if done.pending:

@@ -89,6 +89,8 @@ def _fold(memory: Memory, lesson: dict[str, Any]) -> None:
             memory.learn_check(CheckResult(**{name: lesson[name] for name in CheckResult._fields}))
         case "retry":
             memory.spend_retry(lesson["provider"], lesson["at_ms"])
+        case "moved":
+            memory.add(Memory.of_json(lesson["state"]))
         case "reset":
             memory.reset(lesson["provider"])
 

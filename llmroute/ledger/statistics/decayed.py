@@ -5,7 +5,7 @@ Times are UTC milliseconds; a clock that jumps back counts as one that stands st
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from llmroute.circuits import HOUR_MS
 from llmroute.ledger.statistics.latency import faded
@@ -71,6 +71,16 @@ class CheckCounts(NamedTuple):
         """Return both counts as of now."""
         share = faded(now_ms - self.at_ms, CHECK_HALF_LIFE_MS)
         return self.passed * share, self.checked * share
+
+
+Counts = TypeVar("Counts", Reliability, OutputLengths, CheckCounts)
+
+
+def added(one: Counts, other: Counts) -> Counts:
+    """Return the counts of two stores together, as of the later one."""
+    at_ms = max(one.at_ms, other.at_ms)
+    (first, second), (more_first, more_second) = one.decayed(at_ms), other.decayed(at_ms)
+    return type(one)(first + more_first, second + more_second, at_ms)
 
 
 class RetryTokens(NamedTuple):

@@ -129,6 +129,12 @@ class Latency(NamedTuple):
         return odds[0] / total, odds[1] / total, odds[2] / total
 
 
+def better_known(one: Latency, other: Latency) -> Latency:
+    """Return of the latencies of two stores the one with more calls behind it."""
+    now_ms = max(one.at_ms, other.at_ms)
+    return max(one, other, key=lambda latency: latency.evidence(now_ms, 1)[0])
+
+
 def first(seconds: float, at_ms: int) -> Latency:
     """Return what is known after a first call."""
     return Latency(1.0, log(seconds), at_ms, since_ms=at_ms)

@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
-from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, CheckCounts, OutputLengths, Reliability, RetryTokens
-from llmroute.ledger.statistics.latency import Latency, first
+from llmroute.ledger.statistics.decayed import (
+    UNUSED_RETRIES,
+    CheckCounts,
+    OutputLengths,
+    Reliability,
+    RetryTokens,
+    added,
+)
+from llmroute.ledger.statistics.latency import Latency, better_known, first
 from llmroute.ledger.stats import StatsSnapshot
 
 if TYPE_CHECKING:
@@ -79,6 +86,18 @@ class Memory:
         about = (result.provider, result.model, result.task)
         counts = self.checks.get(about, CheckCounts(0.0, 0.0, result.at_ms))
         self.checks[about] = counts.joined(result.at_ms, passed=result.passed)
+
+    def add(self, other: Memory) -> None:
+        """Add what another store has learned; its circuits and retries are those of the moment, and stay there."""
+        for key, latency in other.latencies.items():
+            self.latencies[key] = better_known(self.latencies.get(key, latency), latency)
+        for length, lengths in other.lengths.items():
+            self.lengths[length] = added(self.lengths[length], lengths) if length in self.lengths else lengths
+        for about, calls in other.reliabilities.items():
+            known = self.reliabilities.get(about)
+            self.reliabilities[about] = added(known, calls) if known else calls
+        for answers, counts in other.checks.items():
+            self.checks[answers] = added(self.checks[answers], counts) if answers in self.checks else counts
 
     def spend_retry(self, provider: str, now_ms: int) -> None:
         """Take one of a provider's retries."""

@@ -16,6 +16,7 @@ from llmroute.ledger_location import LedgerLocation
 from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, opened, snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from llmroute.config import Config
@@ -83,8 +84,10 @@ def backup(config: Config, target: Path) -> None:
         ledger.backup(target)
 
 
-def move(config: Config, url: str, source: Path | None) -> Moved:
+def move(config: Config, url: str, source: Path | None, progress: Callable[[int, int], None]) -> Moved:
     """Copy a SQLite ledger, the default one or `source`, into the server at a URL.
+
+    `progress` receives how many attempts were read, and how many there are to read.
 
     Raises:
         ConfigError: the URL is invalid, or the driver is not installed.
@@ -92,7 +95,7 @@ def move(config: Config, url: str, source: Path | None) -> Moved:
         LedgerError: the file cannot be read, or the server cannot be written.
     """
     file = LedgerLocation(source or config.config_dir / "ledger.db")
-    return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()))
+    return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()), progress)
 
 
 def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:

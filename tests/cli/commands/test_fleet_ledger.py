@@ -17,6 +17,7 @@ from tests.ledger.stores import postgres
 from tests.support.model_server import ModelServer
 from tests.support.postgres_host import Host
 from tests.support.postgres_server import PostgresServer
+from tests.support.pseudo_terminal import run_on_terminal, without_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,39 @@ def test_a_shared_budget_holds_while_the_server_is_away(tmp_path: Path, server: 
             assert refused.code == exit_codes.BUDGET
             assert "nothing was sent" in refused.err
         assert len(server.requests) == asked
+
+
+def test_health_tells_of_the_server_and_of_a_clock_that_is_off(host: Host, postgres: PostgresServer) -> None:
+    [(version,)] = postgres.execute("SHOW server_version")
+    line = ledger_line(host)
+    assert f"PostgreSQL {version}" in line
+    assert "ms a round trip, schema version 1, clock" in line
+    assert "clock is wrong" not in line
+    database = host._settings["LLMROUTE_LEDGER"].rpartition("/")[2]
+    postgres.execute(
+        """
+        CREATE OR REPLACE FUNCTION llmroute.now_ms_1() RETURNS bigint LANGUAGE sql VOLATILE AS
+        'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint - 90000'
+        """,
+        database,
+    )
+    line = ledger_line(host)
+    assert "clock -90" in line
+    assert "this machine's clock is wrong, or the server's" in line
+    told = json.loads(host.run("health", "--json").out)["ledger"]
+    assert told["clock_offset_ms"] == pytest.approx(-90_000, abs=2_000)
+    assert (told["schema_version"], told["version"]) == (1, version)
+    host.gen()
+    [attempt] = json.loads(host.run("costs", "calls", "--json").out)
+    [(started_ms,)] = postgres.execute("SELECT started_ms FROM llmroute.attempts", database)
+    assert started_ms == pytest.approx(time.time() * 1000 - 90_000, abs=30_000)
+    assert attempt["status"] == "ok"
+
+
+def ledger_line(host: Host) -> str:
+    """Return what `health` says of the ledger."""
+    [line] = [line for line in host.run("health").out.splitlines() if "PostgreSQL" in line]
+    return line
 
 
 def test_the_setting_may_stand_in_config_toml(host: Host) -> None:
@@ -196,3 +230,13 @@ def test_a_file_is_moved_once_with_the_sums_of_pruned_calls(host: Host) -> None:
     assert "sound" in host.run("costs", "check").out
     assert host.run("costs", "move", "ledger.db").code == exit_codes.USAGE
     assert host.run("costs", "move", url, "--from", "nothing.db").code == exit_codes.USAGE
+
+
+def test_progress_is_shown_while_a_file_is_moved(host: Host) -> None:
+    with Ledger(host.home / "llmroute" / "ledger.db") as ledger:
+        ledger.settle(settled(row("one"), USD))
+    url = host._settings["LLMROUTE_LEDGER"]
+    seen = run_on_terminal("costs", "move", url, home=host.home)
+    assert seen.code == 0
+    assert "costs move" in without_escapes(seen.text)
+    assert "100%" in without_escapes(seen.text)

@@ -13,7 +13,7 @@ from llmroute.ledger.postgres.statistics import MERGED_AT_ONCE
 from llmroute.ledger.processes import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from llmroute.ledger.postgres.connection import ServerConnection
@@ -23,30 +23,39 @@ if TYPE_CHECKING:
 BATCH = 1_000
 
 
-def move(connection: ServerConnection, source: Path, now_ms: int) -> Moved:
-    """Copy settled attempts, and the sums of pruned ones; pending calls stay in the file.
+def move(connection: ServerConnection, source: Path, now_ms: int, progress: Callable[[int, int], None]) -> Moved:
+    """Copy settled attempts, the sums of pruned ones and the learned statistics; pending calls stay in the file.
+
+    `progress` receives how many attempts were read, and how many there are to read.
 
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
     """
-    from llmroute.ledger.sqlite.maintenance.copies import pruned_sums
+    from llmroute.ledger.sqlite.maintenance.copies import learned, pruned_sums
     from llmroute.ledger.sqlite.store import Ledger
 
     name = f"{this_process().host}:{source.resolve()}"
     copied = read = 0
     with closing(Ledger(source)) as ledger:
         ledger.tend(now_ms)
-        last_id = connection.call("begin_move_1", name, *_pruned(pruned_sums(ledger.db)))
+        statistics = as_json(learned(ledger.db).as_json())
+        last_id = connection.call("begin_move_1", name, statistics, *_pruned(pruned_sums(ledger.db)))
+        total = _settled(ledger, "id > ?", last_id)
         for rows in _batches(ledger, last_id):
             sent = as_json([{column: _storable(row[column]) for column in COLUMNS} for row in rows])
             copied += connection.call("move_1", sent, name, rows[-1]["id"])
             connection.call("merge_1", MERGED_AT_ONCE)
             read += len(rows)
+            progress(read, total)
         (pending,) = ledger.db.execute("SELECT count(*) FROM attempts WHERE status = 'pending'").fetchone()
-        (before,) = ledger.db.execute(
-            "SELECT count(*) FROM attempts WHERE status <> 'pending' AND id <= ?", (last_id,)
-        ).fetchone()
+        before = _settled(ledger, "id <= ?", last_id)
     return Moved(copied, before + read - copied, pending)
+
+
+def _settled(ledger: Ledger, condition: str, row_id: int) -> int:
+    sql = f"SELECT count(*) FROM attempts WHERE status <> 'pending' AND {condition}"  # noqa: S608 (own words)
+    (count,) = ledger.db.execute(sql, (row_id,)).fetchone()
+    return int(count)
 
 
 def _batches(ledger: Ledger, last_id: int) -> Iterator[Sequence[dict[str, Any]]]:

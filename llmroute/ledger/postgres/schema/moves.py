@@ -11,13 +11,19 @@ CREATE TABLE {{schema}}.moves (
     last_id bigint NOT NULL
 );
 
-CREATE FUNCTION {{schema}}.begin_move_1(name text, pruned_ms bigint, sums jsonb) RETURNS bigint
+CREATE FUNCTION {{schema}}.begin_move_1(name text, learned jsonb, pruned_ms bigint, sums jsonb) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     done bigint;
 BEGIN
     INSERT INTO {{schema}}.moves VALUES (name, 0) ON CONFLICT DO NOTHING;
-    IF FOUND AND pruned_ms > 0 THEN
+    IF NOT FOUND THEN
+        SELECT last_id INTO done FROM {{schema}}.moves WHERE source = name;
+        RETURN done;
+    END IF;
+    INSERT INTO {{schema}}.lessons (provider, trips, lesson)
+        VALUES ('', false, jsonb_build_object('kind', 'moved', 'state', learned));
+    IF pruned_ms > 0 THEN
         LOCK TABLE {{schema}}.windows IN SHARE ROW EXCLUSIVE MODE;
         INSERT INTO {{schema}}.pruned AS known VALUES (1, pruned_ms)
             ON CONFLICT (id) DO UPDATE SET before_ms = greatest(known.before_ms, excluded.before_ms);
@@ -29,8 +35,7 @@ BEGIN
         CROSS JOIN LATERAL {{schema}}.sums_of_window_1(same.workspace, same.start_ms, same.end_ms) AS now
         WHERE (known.workspace, known.start_ms, known.end_ms) = (same.workspace, same.start_ms, same.end_ms);
     END IF;
-    SELECT last_id INTO done FROM {{schema}}.moves WHERE source = name;
-    RETURN done;
+    RETURN 0;
 END $$;
 
 CREATE FUNCTION {{schema}}.move_1(rows jsonb, name text, to_id bigint) RETURNS bigint LANGUAGE plpgsql AS $$

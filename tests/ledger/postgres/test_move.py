@@ -1,0 +1,148 @@
+"""A SQLite ledger is copied into a server: rows, sums and statistics, once, however often it is begun."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llmroute.errors import LedgerError
+from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.ledger.postgres.connection import ServerConnection
+from llmroute.ledger.postgres.maintenance import move as moving
+from llmroute.ledger.postgres.store import PostgresLedger
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.stats import CheckResult, Observation
+from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled
+from tests.ledger.stores import address, postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger_location import ServerAddress
+
+__all__ = ["address", "postgres"]
+
+DAY_MS = 86_400_000
+ROWS = 25
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A ledger of two models, a pruned quarter of a year, and a pending call."""
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for number in range(ROWS):
+            made = row(f"r{number}", at_ms=NOW_MS - number * 10 * DAY_MS, model=f"m{number % 2}", workspace="team")
+            told = Observation(
+                "openai",
+                f"m{number % 2}",
+                "",
+                0,
+                NOW_MS + number,
+                "m",
+                succeeded=number % 5 > 0,
+                ttft_s=2.0 + number % 3,
+                task="chat",
+                output_tokens=50,
+            )
+            ledger.settle(settled(made, 10 + number), told)
+            ledger.settle(made, CheckResult("openai", f"m{number % 2}", "chat", NOW_MS, passed=number % 2 == 0))
+        ledger.begin(row("pending"))
+        ledger.prune(NOW_MS - 100 * DAY_MS)
+    return path
+
+
+def move(address: ServerAddress, file: Path) -> tuple[tuple[int, int, int], list[tuple[int, int]]]:
+    told: list[tuple[int, int]] = []
+    connection = ServerConnection(address)
+    try:
+        return moving.move(connection, file, NOW_MS, lambda read, total: told.append((read, total))), told
+    finally:
+        connection.close()
+
+
+def check_equal(file: Path, address: ServerAddress, folder: Path) -> None:
+    with Ledger(file) as source, PostgresLedger(address, folder / "server") as target:
+        assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
+        with source.snapshot() as one, target.snapshot() as other:
+            wanted = AttemptFilter(status="ok")
+            rows = [[*map(without_id, snapshot.attempts(wanted))] for snapshot in (one, other)]
+        assert rows[0] == rows[1]
+
+
+def without_id(attempt: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attempt.items() if name != "id"}
+
+
+def statistics(known: StatsSnapshot) -> dict[str, Any]:
+    """Return what is learned, without circuits, whose times are those of two clocks."""
+    return {
+        name: {key: pytest.approx(value, rel=1e-4) for key, value in getattr(known, name).items()}
+        for name in ("latencies", "output_lengths", "reliabilities", "check_results")
+    }
+
+
+def test_rows_sums_and_statistics_are_copied_once(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    done, told = move(address, file)
+    assert done == (11, 0, 1)
+    assert told == [(11, 11)]
+    check_equal(file, address, tmp_path)
+    again, _ = move(address, file)
+    assert again == (0, 11, 1)
+    check_equal(file, address, tmp_path)
+    with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
+        target.recall(bucket=0, now_ms=0)
+        known = target._recalled(anew=False).memory.snapshot(bucket=0, task="chat", now_ms=NOW_MS + ROWS)
+        expected = source.recall(bucket=0, task="chat", now_ms=NOW_MS + ROWS)
+        assert known.latencies.keys() == expected.latencies.keys()
+        assert statistics(expected) == {name: getattr(known, name) for name in statistics(expected)}
+        assert len(expected.latencies) == len(expected.check_results) == 2
+        with target.snapshot() as snapshot:
+            [status] = snapshot.budget_statuses([cap(1)])
+        assert status.spent_picousd == sum(10 + number for number in range(ROWS))
+
+
+def test_statistics_are_added_to_those_of_the_server(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    seen = Observation("openai", "m0", "", 0, NOW_MS, "m", succeeded=True, task="chat", output_tokens=80)
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        ledger.write([Settled(settled(row("own"), 1), seen)])
+    move(address, file)
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        known = ledger._recalled(anew=True).memory.snapshot(bucket=0, task="chat", now_ms=NOW_MS + ROWS)
+        assert known.reliabilities["openai", "m0"] == pytest.approx((11, 14), rel=1e-4)
+        assert known.output_lengths["openai", "m0", ""][:2] == pytest.approx((14, 13 * 50 + 80), rel=1e-4)
+        assert known.check_results["openai", "m0"] == pytest.approx((13, 13), rel=1e-4)
+
+
+def test_a_copy_that_breaks_off_goes_on_where_it_ended(
+    file: Path, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "BATCH", 3)
+    calls = []
+
+    class Breaking(ServerConnection):
+        def call(self, function: str, *values: Any) -> Any:
+            calls.append(function)
+            if calls.count("move_1") == 3:
+                raise LedgerError("the server is away")
+            return super().call(function, *values)
+
+    with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
+        moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
+    done, told = move(address, file)
+    assert done == (5, 6, 1)
+    assert told == [(3, 5), (5, 5)]
+    check_equal(file, address, tmp_path)
+
+
+def test_windows_that_are_open_count_what_is_copied(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    total = cap(10_000)
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        ledger.write([Pending(row("own"), [total], fixed(5))])
+        move(address, file)
+        with ledger.connection.transaction() as db:
+            found = db.execute(b"SELECT spent_picousd, reserved_picousd FROM llmroute.windows").fetchone()
+    assert found == (sum(10 + number for number in range(ROWS)), 5)
