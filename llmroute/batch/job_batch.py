@@ -6,19 +6,14 @@ import asyncio
 import json
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from llmroute.batch.job_tiers import check_line, route
 from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.executor import generate_many
 from llmroute.bulk.worker_pool import BatchResult
-from llmroute.errors import LedgerError, LLMRouteError, RequestError
-from llmroute.jobs.run_settings import LEAST_WITHIN_S
-from llmroute.providers import PROVIDERS
-from llmroute.text.option_names import OptionText, Remedy
-from llmroute.text.redaction import shown
+from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
 from llmroute.types import AUTO, BATCH
-from llmroute.types.attachment import Attachment
-from llmroute.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.request.options import Options
-    from llmroute.routing.plan import Plan
     from llmroute.service.core import ServiceCore
     from llmroute.types import ServiceTier
 
@@ -103,9 +97,13 @@ class JobBatch:
         await run.begin()
         if self._interrupted:
             run.interrupt()
-        await self._take_lines(run)
-        # Calls are made while jobs run.
-        await asyncio.gather(run.finish(), self._call(core, run, (_FLEX, _STANDARD)))
+        try:
+            await self._take_lines(run)
+            # Calls are made while jobs run.
+            await asyncio.gather(run.finish(), self._call(core, run, (_FLEX, _STANDARD)))
+        except OutputError as error:
+            if error is not self.totals.stopped_by:
+                raise
         for position in run.refused:
             self._states[position] = _NOT_RUN
         self.totals.stopped_by = self.totals.stopped_by or run.stopped_by
@@ -147,6 +145,7 @@ class JobBatch:
         requests, first = enumerate(self._open_requests()), 0
         while group := list(islice(requests, GROUP)):
             placed = await run.placed(first, first + GROUP - 1)
+            unanswered = await run.unanswered_before(first, first + GROUP - 1) if self._rescue else ()
             first += GROUP
             for index, request in group:
                 if self._states[index] != _TAKE:
@@ -162,6 +161,8 @@ class JobBatch:
                         self._states[index] = _FAILED
                         self.totals.failed += 1
                         self.totals.failure_codes.add(LLMRouteError.exit_code)
+                elif index in unanswered:
+                    self._states[index] = _RESCUE
                 if self._states[index] == _TAKE and not run.interrupted and run.stopped_by is None:
                     await self._take(run, index, request)
 
@@ -185,6 +186,16 @@ class JobBatch:
                 self._fail(index, json.dumps(request.id), error)
 
     async def _deliver(self, outcome: LineOutcome) -> None:
+        """Write the outcome of a line.
+
+        Raises:
+            OutputError: results cannot be written; the job of the line is collected again by another run.
+        """
+        self._write_outcome(outcome)
+        if isinstance(self.totals.stopped_by, OutputError):
+            raise self.totals.stopped_by
+
+    def _write_outcome(self, outcome: LineOutcome) -> None:
         index = outcome.position
         if self._states[index] not in (_IN_JOB, _TAKE):
             return
@@ -260,45 +271,3 @@ class JobBatch:
         for index, request in enumerate(self._open_requests()):
             if self._states[index] in without:
                 self._on_failure(request, None)
-
-
-async def route(run: PlanMaker, options: Options) -> tuple[ServiceTier, Options]:
-    """Return the tier of a line whose tier is to be chosen, and its options there.
-
-    Raises:
-        LLMRouteError: no model can answer it.
-    """
-    entry = (await run.plan(replace(options, tier=None))).entries[0]
-    tiers = entry.candidate.tiers
-    is_patient = (options.timeout_s or LEAST_WITHIN_S) >= LEAST_WITHIN_S and options.max_latency_ms is None
-    if BATCH in tiers and is_patient:
-        return BATCH, replace(options, tier=BATCH, model=entry.model.name, provider=None, chain=None, fallback=())
-    return ("flex", replace(options, tier="flex")) if "flex" in tiers else ("standard", replace(options, tier=None))
-
-
-class PlanMaker(Protocol):
-    """Plans requests."""
-
-    async def plan(self, options: Options) -> Plan:
-        """Return the plan of a request."""
-
-
-def check_line(line: int, options: Options) -> None:
-    """Check that a request can be a line of a batch job.
-
-    Raises:
-        RequestError: it cannot; the message names the line.
-    """
-    if options.tier not in (BATCH, AUTO):
-        raise RequestError(f"line {line}: a line of a batch job cannot have a tier of its own", option="tier")
-    for attachment in options.attachments:
-        url = attachment.url if isinstance(attachment, Attachment) else str(attachment)
-        if url is not None and is_loopback(url):
-            problem = f"line {line}: {shown(url)} is an address of this machine, which no batch API can fetch"
-            raise RequestError(problem, option="attachments")
-    provider = options.provider or (options.model or "").partition("/")[0]
-    if provider in PROVIDERS and not PROVIDERS[provider].batches:
-        with_batches = ", ".join(name for name, spec in PROVIDERS.items() if spec.batches)
-        raise RequestError(
-            OptionText(f"line {line}: {provider} has no batch API; ", Remedy("tier"), f" {BATCH} takes {with_batches}")
-        )

@@ -23,6 +23,7 @@ class Template:
         Raises:
             RequestError: it is invalid, or names no field.
         """
+        self._text = text
         try:
             self._parts = list(Formatter().parse(text))
         except ValueError as error:
@@ -32,6 +33,10 @@ class Template:
                 raise RequestError(f"the template has {{{name}}}, which is not the name of a field", hint=HINT)
         if not any(name for _, name, _, _ in self._parts):
             raise RequestError("the template names no field, so every prompt would be the same", hint=HINT)
+
+    def __repr__(self) -> str:
+        """Show the text."""
+        return f"Template({self._text!r})"
 
     def fill(self, fields: Mapping[str, Any]) -> str:
         """Return the prompt of a line; values other than text are inserted as JSON.

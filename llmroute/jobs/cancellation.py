@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import Job
+    from llmroute.providers.batch_jobs.job import JobStatus
 
 CANCEL_S = 10.0
 """How long the end of a cancelled job is waited for."""
@@ -32,11 +33,10 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
         raise RequestError(f"job {job.id} is {job.phase} already")
     vendor = tools.vendor(job.provider)
     if job.vendor_id is None:
-        if job.create_begun_ms is not None:
+        if not await tools.run(tools.journal.withdraw, job.id, now_ms()):
             hint = OptionText("go on with its batch (", Remedy("resume"), "), then cancel the job")
             raise RequestError(f"job {job.id} is being submitted", hint=hint)
-        await tools.run(tools.journal.release, job.id, "cancelled", now_ms())
-        return await _saved(tools, job.moved("cancelled")._replace(cancel_ms=now_ms(), delivered_ms=now_ms()))
+        return job.moved("cancelled")
     try:
         await vendor.call(vendor.api.render_cancel(job.vendor_id))
     except AttemptError as error:
@@ -46,10 +46,20 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
     for _ in range(max(round(CANCEL_S / pause_s), 1)):
         status = await vendor.status(job.vendor_id or "")
         if status.ended:
-            job = await _saved(tools, job.moved(status.state))
-            await Collection(tools, job, _ignore).collect(status, pause_s)
-            return job
+            return await _collected(tools, job.moved(status.state), status, pause_s)
         await asyncio.sleep(pause_s)
+    return job
+
+
+async def _collected(tools: JobTools, job: Job, status: JobStatus, pause_s: float) -> Job:
+    """Settle the lines of a job that has ended, unless the run that waits for it has done so."""
+    await _saved(tools, job)
+    try:
+        await Collection(tools, job, _ignore).collect(status, pause_s)
+    except AttemptError:
+        stored: Job | None = await tools.run(tools.journal.job, job.id)
+        if stored is None or stored.delivered_ms is None:
+            raise
     return job
 
 

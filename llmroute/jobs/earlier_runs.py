@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Beginning(NamedTuple):
-    """A run, its jobs that are not delivered yet, and delivered jobs that were not cleaned up after."""
+    """A run, its jobs that are not delivered yet, and delivered jobs that were not cleaned up after.
+
+    `before` is the run before it, of the same input and options, if that has ended.
+    """
 
     run: Run
     jobs: dict[str, Job]
     uncleaned: list[Job]
+    before: str | None
 
 
 async def beginning(tools: JobTools, settings: RunSettings) -> Beginning:
@@ -47,7 +51,8 @@ async def beginning(tools: JobTools, settings: RunSettings) -> Beginning:
             sums = await tools.run(tools.journal.sums, job_id)
             tools.shared_budget.exchange(-sums.reserved_picousd, sums.cost_picousd)
     uncleaned = [job for job in earlier if job.delivered_ms is not None and job.cleaned_ms is None]
-    return Beginning(_run(settings, jobs), jobs, uncleaned)
+    same = [job.run for job in earlier if _is_same(settings, job)]
+    return Beginning(_run(settings, jobs), jobs, uncleaned, same[-1] if settings.resume and same and not left else None)
 
 
 def _run(settings: RunSettings, jobs: dict[str, Job]) -> Run:
@@ -56,6 +61,10 @@ def _run(settings: RunSettings, jobs: dict[str, Job]) -> Run:
         return Run(settings, last.run, last.deadline_ms)
     run_id = new_id()
     return Run(settings, run_id, begun_ms(run_id) + round((settings.within_s or MOST_WITHIN_S) * 1000))
+
+
+def _is_same(settings: RunSettings, job: Job) -> bool:
+    return job.input_digest == settings.input_digest and job.options_digest == settings.options_digest
 
 
 def _require_same(settings: RunSettings, job: Job) -> None:

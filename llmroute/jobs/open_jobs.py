@@ -43,7 +43,7 @@ class OpenJobs:
     async def fail(self, job: Job, error: LLMRouteError) -> None:
         """End a job that was not run, and deliver the error for each of its lines."""
         await Collection(self._tools, job, self._deliver).fail(error)
-        await self._delivered(job.moved("failed"), None)
+        await self._delivered(job if job.ended else job.moved("failed"), None)
 
     async def lose(self, job: Job, error: LLMRouteError) -> None:
         """End a job whose results are lost, and deliver the error for each of its lines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from llmroute.files import PRIVATE
@@ -19,3 +20,13 @@ def new_file(path: Path) -> IO[bytes]:
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb")  # noqa: PTH123 (a descriptor)
+
+
+def unnamed_file(folder: Path) -> IO[bytes]:
+    """Create a file without a name in a folder, which is created too; it is gone when it is closed.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return TemporaryFile(dir=folder)

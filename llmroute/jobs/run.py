@@ -65,6 +65,7 @@ class JobRun:
         self._tracking = Tracking(tools, self._jobs, self._submitter, settings.poll_s or 1.0)
         self._run: Run | None = None
         self._intake: Intake | None = None
+        self._before: str | None = None
         self._interrupted = asyncio.Event()
         self.stopped_by: LLMRouteError | None = None
         self.refused: list[int] = []
@@ -92,6 +93,7 @@ class JobRun:
         """
         begun = await beginning(self._tools, self._settings)
         self._run, self._intake = begun.run, Intake(self._tools, begun.run)
+        self._before = begun.before
         self._jobs.by_id |= begun.jobs
         for job in begun.uncleaned:
             await self._jobs.clean(job)
@@ -100,6 +102,13 @@ class JobRun:
         """Return the lines of the run that are in jobs already, by position, from `first` to `last`."""
         assert self._run is not None
         return await self._tools.run(self._tools.journal.placed, self._run.id, first, last)
+
+    async def unanswered_before(self, first: int, last: int) -> set[int]:
+        """Return the positions of lines, from `first` to `last`, that the run before has left for a rescue."""
+        if self._before is None:
+            return set()
+        placed = await self._tools.run(self._tools.journal.placed, self._before, first, last)
+        return {position for position, line in placed.items() if line.state in ("unanswered", "rejected")}
 
     def is_open(self, placed: PlacedLine) -> bool:
         """Whether the job of a line is still to be delivered."""

@@ -86,7 +86,3 @@ class JobTools:
         """Delete the files with the lines of a job and their schemas."""
         self.input_path(job).unlink(missing_ok=True)
         self.schemas_path(job).unlink(missing_ok=True)
-
-    def results_path(self, job: str) -> Path:
-        """Return the file into which the results of a job are downloaded."""
-        return self.folder / f"{job}.results"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import IO, TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, RateLimitError
 from llmroute.execution.answer_check import hide_secrets
-from llmroute.jobs.private_file import new_file
 from llmroute.providers.batch_jobs.job import connect
 from llmroute.providers.errors.retry_after import parse_retry_after
+from llmroute.request.ids import now_ms
 from llmroute.text.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from llmroute.planning.endpoints import Endpoints
     from llmroute.providers.batch_jobs.job import JobStatus, StoredFile
@@ -31,7 +32,11 @@ TOO_MANY = 429
 
 
 class Vendor:
-    """One provider.  `poll_after_s` is the interval that its last response asked for, None without one."""
+    """One provider.
+
+    `poll_after_s` is the interval that its last response asked for, None without one; `ahead_s` says by how much its
+    clock is ahead of this machine's.
+    """
 
     def __init__(
         self, name: str, endpoints: Endpoints, sender: Callable[[], AsyncSender], trace: Callable[[str], None]
@@ -43,6 +48,7 @@ class Vendor:
         self._sender = sender
         self._trace = trace
         self.poll_after_s: float | None = None
+        self.ahead_s = 0.0
         self._rests_until_s = 0.0
 
     async def call(self, request: HTTPRequest) -> bytes:
@@ -57,8 +63,8 @@ class Vendor:
         finally:
             await exchange.close()
 
-    async def download(self, request: HTTPRequest, path: Path) -> None:
-        """Download a file.
+    async def download(self, request: HTTPRequest, file: IO[bytes]) -> None:
+        """Download into a file, which is then at its beginning.
 
         Raises:
             AttemptError: it failed, or was cut off.
@@ -66,16 +72,19 @@ class Vendor:
         """
         exchange = await self._open(request)
         try:
-            with new_file(path) as file:
-                while piece := await exchange.read(STALL_S):
-                    file.write(piece)
+            while piece := await exchange.read(STALL_S):
+                file.write(piece)
         finally:
             await exchange.close()
+        file.seek(0)
 
     async def _open(self, request: HTTPRequest) -> AsyncExchange:
         """Send a request and return the exchange with its response, whose status is one of success."""
         exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S)
         self._trace(f"{self.name}: {request.method} {shown(request.url)}: status {exchange.status}")
+        if (date := exchange.headers.get("date")) is not None:
+            with suppress(ValueError):
+                self.ahead_s = parsedate_to_datetime(date).timestamp() - now_ms() / 1000
         if 200 <= exchange.status < 300:  # noqa: PLR2004 (statuses of HTTP)
             self.poll_after_s = parse_retry_after(TOO_MANY, exchange.headers)
             return exchange

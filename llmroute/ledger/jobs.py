@@ -20,12 +20,13 @@ LineState = Literal["reserved", "answered", "rejected", "failed", "unanswered"]
 Then answered, answered without being valid against its schema, failed with an error, or not run, which costs nothing.
 """
 
-_ENDS: Final = frozenset(("done", "expired", "cancelled", "failed"))
+ENDS: Final = frozenset(("done", "expired", "cancelled", "failed"))
+"""The phases of jobs whose provider runs no more lines of them."""
 # A job whose submission was rejected for now is submitted again.
 _NEXT: Final[dict[str, frozenset[str]]] = {
-    "submitting": frozenset(("queued", "running")) | _ENDS,
-    "queued": frozenset(("submitting", "running")) | _ENDS,
-    "running": frozenset(("submitting", "queued")) | _ENDS,
+    "submitting": frozenset(("queued", "running")) | ENDS,
+    "queued": frozenset(("submitting", "running")) | ENDS,
+    "running": frozenset(("submitting", "queued")) | ENDS,
 }
 
 
@@ -73,7 +74,7 @@ class Job(NamedTuple):
     @property
     def ended(self) -> bool:
         """Whether the provider runs no more lines of it."""
-        return self.phase in _ENDS
+        return self.phase in ENDS
 
     def moved(self, phase: JobPhase) -> Job:
         """Return the job in another phase.
@@ -155,8 +156,11 @@ class JobJournal(Protocol):
     def add(self, job: Job) -> None:
         """Add a job."""
 
-    def save(self, job: Job) -> None:
-        """Save the fields of a job that change."""
+    def save(self, job: Job) -> bool:
+        """Save the fields of a job that change; return False, without a change, where another process has ended it."""
+
+    def withdraw(self, job: str, now_ms: int) -> bool:
+        """Cancel a job whose creation was not sent, and release its lines; return whether it was so."""
 
     def reserve(self, job: str, lines: Sequence[NewLine]) -> list[BudgetExceededError | None]:
         """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job."""

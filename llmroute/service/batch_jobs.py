@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from llmroute.errors import LedgerError, RequestError
 from llmroute.jobs import listing
 from llmroute.ledger.opening import journal_of
 from llmroute.service.ledger_opening import ledger_to_read
+from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmroute.config import Config
     from llmroute.jobs.listing import ListedJob
     from llmroute.ledger.jobs import Job
@@ -37,6 +41,22 @@ def job_of(config: Config, name: str) -> ListedJob:
         LedgerError: the ledger cannot be read.
     """
     return listing.named(jobs_of(config), name)
+
+
+def require_no_jobs(config: Config, output: Path) -> None:
+    """Check that no results of jobs are still to be written to an output, so that its lines are not paid twice.
+
+    Raises:
+        RequestError: some are.
+    """
+    try:
+        found = jobs_of(config)
+    except LedgerError:
+        # It keeps no jobs, or cannot be read, which stops no ordinary call.
+        return
+    if any(job.output == str(output.resolve()) and job.delivered_ms is None for job, _ in found):
+        hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " goes on with them")
+        raise RequestError(f"{output} has batch jobs that are not collected", hint=hint)
 
 
 async def cancel_job(service: LLMService, job: Job) -> Job:

@@ -19,7 +19,8 @@ import rich  # noqa: F401
 
 import llmroute.cli.batch.job_command
 import llmroute.jobs.run
-import llmroute.service.client  # noqa: F401
+import llmroute.jobs.submitting.submission
+import llmroute.service.client
 from llmroute.__main__ import run
 from llmroute.jobs.vendor import Vendor
 from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
@@ -82,6 +83,7 @@ def in_child(home: Path, arguments: Sequence[str], steps: Steps | None) -> int:
         out = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        llmroute.jobs.submitting.submission.LOOK_S = 0.0
         if steps is not None:
             steps.install()
         sys.argv = ["llmroute", *arguments]

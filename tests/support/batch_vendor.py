@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from tests.support.fault_server import Reset, reply
@@ -71,6 +72,11 @@ class BatchVendor:
         runs_at_most: how many lines of a job run before it expires, None for all.
         lose: operations (upload, create, cancel) whose next response is lost, after they were performed.
         reject: statuses with which the next creations are rejected; with 429 for `retry_after_s`, if that is set.
+        refuse: with which statuses the next requests of an operation (list, results) are rejected.
+        others: jobs of other programs, which are listed first.
+        hidden_lists: how often jobs are listed before a list has them.
+        short: how many of the next downloads end in the middle of a line without a sign of it.
+        clock_s: by how much the clock of the vendor is ahead.
         undeletable: how many of the next deletions fail.
         full: how many of the next jobs fail for the limit on enqueued tokens.
         queue_lines: with how many lines that run at once another job fails likewise, None for any number.
@@ -89,6 +95,11 @@ class BatchVendor:
     lose: list[str] = field(default_factory=list)
     reject: list[int] = field(default_factory=list)
     retry_after_s: int | None = None
+    refuse: dict[str, list[int]] = field(default_factory=dict)
+    others: list[VendorJob] = field(default_factory=list)
+    hidden_lists: int = 0
+    short: int = 0
+    clock_s: float = 0.0
     undeletable: int = 0
     full: int = 0
     queue_lines: int | None = None
@@ -114,6 +125,11 @@ class BatchVendor:
         self.requests.append(f"{kind} {method} {path}")
         self.times_s.append(time.monotonic())
         operation, status, body = self._serve(kind, method, path, received)
+        if statuses := self.refuse.get(operation):
+            status, body = statuses.pop(0), b'{"error": {"message": "not for you", "type": null}}'
+        if operation == "results" and self.short:
+            self.short -= 1
+            body = body[: len(body) // 2]
         if operation in self.lose:
             self.lose.remove(operation)
             return [Reset()]
@@ -121,7 +137,7 @@ class BatchVendor:
             self.cuts -= 1
             return [reply(status, body)[: -len(body) // 2], Reset()]
         wait = {"retry-after": str(self.retry_after_s)} if status == 429 and self.retry_after_s is not None else {}
-        return [reply(status, body, headers=wait)]
+        return [reply(status, body, headers={**wait, "date": formatdate(time.time() + self.clock_s, usegmt=True)})]
 
     def _serve(self, kind: str, method: str, path: str, received: Received) -> tuple[str, int, bytes]:
         if method == "DELETE" and self.undeletable:
@@ -135,12 +151,14 @@ class BatchVendor:
         if path == jobs and method == "POST":
             return self._create(kind, received)
         if path == jobs:
-            own = [job for job in reversed(self.jobs.values()) if job.kind == kind]
+            self.hidden_lists, hidden = max(self.hidden_lists - 1, 0), self.hidden_lists
+            own = [job for job in [*self.others, *reversed(self.jobs.values())] if job.kind == kind and not hidden]
             rows = [self._seen(job) for job in own]
             listed = {"object": "list", "data": rows, "has_more": False, "first_id": None, "last_id": None}
             return "list", 200, json.dumps(rows if kind == "together" else listed).encode()
         job_id, _, action = path.removeprefix(f"{jobs}/").partition("/")
-        if (job := self.jobs.get(job_id)) is None:
+        named = {job.id: job for job in self.others} | self.jobs
+        if (job := named.get(job_id)) is None:
             return "status", 404, b'{"error": {"message": "no such batch", "type": "not_found_error"}}'
         if action == "cancel":
             job.cancel = True
@@ -188,6 +206,7 @@ class BatchVendor:
             job.file_id = body["input_files"][0] if kind == "mistral" else body["input_file_id"]
             job.label = (body.get("metadata") or {}).get("llmroute_job")
             job.lines = [json.loads(line) for line in self.files[job.file_id][1].split(b"\n") if line]
+        job.created_s += self.clock_s
         self.jobs[job.id] = job
         running = [len(each.lines) for each in self.jobs.values() if each.kind == kind and each.state == "running"]
         if self.full or (self.queue_lines is not None and sum(running) > self.queue_lines):

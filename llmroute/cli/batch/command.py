@@ -21,6 +21,7 @@ from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.fields import check_range
 from llmroute.request.options import MOST_USD
+from llmroute.service.batch_jobs import require_no_jobs
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
             show_forecast(session.service, requests, prior, budget_usd=arguments.budget_usd, as_json=arguments.as_json)
             raise typer.Exit
+        if batch.output is not None:
+            require_no_jobs(session.service.core.config, batch.output)
         # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from llmroute.batch.job_batch import route
+from llmroute.batch.job_tiers import check_line, route
 from llmroute.bulk.shared_prompts import read_ahead
 from llmroute.cli.option_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
@@ -15,7 +15,7 @@ from llmroute.cli.output.tables import columns, money
 from llmroute.cli.output.terminal import harmless
 from llmroute.errors import LLMRouteError
 from llmroute.planning.usage_cost import usd
-from llmroute.types import AUTO
+from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +109,9 @@ async def _forecast(service: LLMService, requests: Iterator[Request], prior: Pri
         try:
             if isinstance(request.options, LLMRouteError):
                 raise request.options
+            if request.options.tier in (BATCH, AUTO) or forecast.has_tiers:
+                forecast.has_tiers = True
+                check_line(request.line, request.options)
             result = prior.register(request.id)
             if result is not None and result.answered:
                 forecast.answered_before += 1

@@ -20,7 +20,7 @@ from llmroute.jobs.run_settings import RunSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmroute.batch.reader import Request
+    from llmroute.batch.reader import InputFormat, Request
     from llmroute.cli.arguments import RequestArguments
     from llmroute.cli.batch.arguments import BatchArguments
     from llmroute.cli.session import Session
@@ -49,7 +49,7 @@ def run_jobs(
         settings = RunSettings(
             output=str(batch.output.resolve()),
             input_digest=input_digest,
-            options_digest=sha256(f"{arguments.defaults()!r}\n{input_format!r}".encode()).hexdigest(),
+            options_digest=_digest(arguments, input_format),
             within_s=within_s,
             wait=not batch.jobs.no_wait,
             rescue=batch.jobs.rescue,
@@ -80,6 +80,12 @@ def run_jobs(
     if running.pending and not arguments.quiet:
         say(f"in batch jobs: {running.pending:,} lines; run the same command with --resume to collect the results")
     return code
+
+
+def _digest(arguments: RequestArguments, input_format: InputFormat) -> str:
+    """Return a digest of the options that make the requests; the path of the input may be written in other ways."""
+    absolute = input_format._replace(folder=str(Path(input_format.folder).resolve()))
+    return sha256(f"{arguments.defaults()!r}\n{absolute!r}".encode()).hexdigest()
 
 
 def jobs_text(progress: RunProgress) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
+from llmroute.jobs.private_file import unnamed_file
 from llmroute.ledger.jobs import number_of
 from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.tools import JobTools
@@ -36,7 +36,9 @@ class Collection:
         self._outcomes = Outcomes(tools, job)
         # The lines with a result.
         self._seen: set[int] = set()
+        self._ran = 0
         self._noise = 0
+        self._is_torn = False
 
     async def collect(self, status: JobStatus, pause_s: float) -> None:
         """Settle and deliver every line of a job that has ended; what was missing is downloaded again after `pause_s`.
@@ -47,21 +49,27 @@ class Collection:
             OSError: the results cannot be written.
         """
         tools, job = self._tools, self._job
-        vendor, path = tools.vendor(job.provider), tools.results_path(job.id)
-        try:
-            for number in range(DOWNLOADS):
-                if number:
-                    await asyncio.sleep(pause_s)
-                for request in vendor.api.render_results(status):
-                    await vendor.download(request, path)
-                    await self._read(path, _not_run(job, status))
-                if status.state != "done" or len(self._seen) >= job.lines:
-                    break
-        finally:
-            path.unlink(missing_ok=True)
+        vendor = tools.vendor(job.provider)
+        for number in range(DOWNLOADS):
+            if number:
+                await asyncio.sleep(pause_s)
+            self._is_torn = False
+            for request in vendor.api.render_results(status):
+                with unnamed_file(tools.folder) as file:
+                    await vendor.download(request, file)
+                    await self._read(file, _not_run(job, status))
+            if self._is_whole(status):
+                break
         if self._noise:
             tools.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
-        await self._end(_why_not_run(job, status), is_lost=status.state == "done")
+        is_lost = status.state == "done" or not self._is_whole(status)
+        await self._end(_lost(job, status) if is_lost else _why_not_run(job, status), is_lost=is_lost)
+
+    def _is_whole(self, status: JobStatus) -> bool:
+        """Whether the results that were read are all that there are, as far as the job says."""
+        succeeded, failed = status.succeeded or 0, status.failed or 0
+        least = self._job.lines if status.state == "done" else min(succeeded + failed, self._job.lines)
+        return not self._is_torn and len(self._seen) >= least and self._ran >= min(succeeded, self._job.lines)
 
     async def fail(self, error: LLMRouteError) -> None:
         """Release every line of a job that was not run, and deliver the error for each."""
@@ -71,37 +79,38 @@ class Collection:
         """Settle every line of a job whose results are lost, and deliver the error for each."""
         await self._end(error, is_lost=True)
 
-    async def _read(self, path: Path, not_run: LLMRouteError) -> None:
+    async def _read(self, file: IO[bytes], not_run: LLMRouteError) -> None:
         group: list[tuple[int, LineResult]] = []
-        for n, result in self._results(path):
+        for n, result in self._results(file):
             if n in self._seen:
                 self._noise += 1
                 continue
             self._seen.add(n)
+            self._ran += not result.unrun
             group.append((n, result))
             if len(group) >= GROUP:
                 await self._settle(group, not_run)
                 group = []
         await self._settle(group, not_run)
 
-    def _results(self, path: Path) -> Iterator[tuple[int, LineResult]]:
+    def _results(self, file: IO[bytes]) -> Iterator[tuple[int, LineResult]]:
         """Yield the results in a file by the numbers of their lines."""
         api = self._tools.vendor(self._job.provider).api
-        with path.open("rb") as file:
-            # Lines end at line feeds only: other separators of Unicode may stand in an answer.
-            for raw in file:
-                if not raw.strip():
-                    continue
-                try:
-                    result = api.parse_result(raw)
-                except ValueError:
-                    self._noise += 1
-                    continue
-                n = number_of(self._job.id, result.custom_id)
-                if n is None:
-                    self._noise += 1
-                else:
-                    yield n, result
+        # Lines end at line feeds only: other separators of Unicode may stand in an answer.
+        for raw in file:
+            if not raw.strip():
+                continue
+            try:
+                result = api.parse_result(raw)
+            except ValueError:
+                self._noise += 1
+                self._is_torn = not raw.endswith(b"\n")
+                continue
+            n = number_of(self._job.id, result.custom_id)
+            if n is None:
+                self._noise += 1
+            else:
+                yield n, result
 
     async def _settle(self, group: list[tuple[int, LineResult]], not_run: LLMRouteError) -> None:
         """Settle lines in one transaction, then deliver them."""
@@ -111,6 +120,7 @@ class Collection:
         rows = await tools.run(lambda: [*tools.journal.rows(job.id, [*results])])
         for unknown in results.keys() - {line.n for line, _ in rows}:
             self._seen.discard(unknown)
+            self._ran -= not results[unknown].unrun
             self._noise += 1
         judged = await tools.run(lambda: {line.n: self._outcomes.judge(line.n, results[line.n]) for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
@@ -152,10 +162,13 @@ def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:
     """Return the error of the lines of a job that have no result."""
     if status.state == "failed":
         return job_error(job, status)
-    if status.state == "done":
-        message = f"{job.provider} batch {status.vendor_id} has no result for this request"
-        return BadOutputError(message, provider=job.provider)
     return _not_run(job, status)
+
+
+def _lost(job: Job, status: JobStatus) -> LLMRouteError:
+    """Return the error of the lines that may have been run, and have no result."""
+    message = f"{job.provider} batch {status.vendor_id} has no result for this request"
+    return BadOutputError(message, provider=job.provider)
 
 
 def _not_run(job: Job, status: JobStatus) -> LLMRouteError:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError
-from llmroute.jobs.vendor import is_certain
+from llmroute.jobs.private_file import unnamed_file
+from llmroute.jobs.vendor import NOT_FOUND, is_certain
 from llmroute.ledger.jobs import number_of
 from llmroute.request.ids import now_ms
 from llmroute.types import Upload
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from llmroute.providers.batch_jobs.job import JobStatus
 
 LOOKS = 3
-"""How often a job is looked for before it is created again: a new job may not be listed at once."""
+LOOK_S = 60.0
+"""How often, and how long, a job is looked for before it is created again: a new job may not be listed at once."""
 _CLOCK_SLACK_S = 60
 
 
@@ -39,25 +41,28 @@ class Submission:
             AttemptError: the provider rejects it, or cannot be reached; `is_certain` says whether it may exist.
         """
         vendor = self._tools.vendor(job.provider)
-        path = self._tools.input_path(job.id)
-        upload = Upload(path, path.stat().st_size)
         if job.create_begun_ms is not None:
             return await self._found(vendor, job)
+        path = self._tools.input_path(job.id)
+        upload = Upload(path, path.stat().st_size)
         render = vendor.api.render_upload(job.id, upload)
         if job.file_id is None and render is not None:
+            file_id = None
             if job.upload_begun_ms is None:
                 job = await self._saved(job._replace(upload_begun_ms=now_ms()))
-                file_id = vendor.api.parse_file(await vendor.call(render)).id
             else:
-                found = await self._uploaded(vendor, job, upload)
-                file_id = found or vendor.api.parse_file(await vendor.call(render)).id
-            return await self._saved(job._replace(file_id=file_id))
+                file_id = await self._uploaded(vendor, job, upload)
+            file_id = file_id or vendor.api.parse_file(await vendor.call(render)).id
+            # A job that was cancelled meanwhile has the file to be deleted.
+            return (await self._saved(job._replace(file_id=file_id)))._replace(file_id=file_id)
         return await self._create(vendor, job, upload)
 
     async def _create(self, vendor: Vendor, job: Job, upload: Upload) -> Job:
         model = self._tools.factory.plans.registry.get_model_config(job.provider, job.model)
         request = vendor.api.render_create(job.id, model.api_name, job.file_id or "", upload)
         job = await self._saved(job._replace(create_begun_ms=now_ms()))
+        if job.ended:
+            return job
         try:
             status = vendor.api.parse_job(await vendor.call(request))
         except AttemptError as error:
@@ -82,7 +87,7 @@ class Submission:
             if _is_of(status, job):
                 return await self._submitted(job, status)
             if not _may_be(status, job, vendor):
-                if _is_older(status, job):
+                if _is_older(status, job, vendor):
                     break
                 continue
             if not status.ended:
@@ -95,22 +100,24 @@ class Submission:
             # A candidate that runs shows its lines when it has ended.
             return job
         self._looks[job.id] = self._looks.get(job.id, 0) + 1
-        if self._looks[job.id] < LOOKS:
+        if self._looks[job.id] < LOOKS or now_ms() < (job.create_begun_ms or 0) + LOOK_S * 1000:
             return job
         del self._looks[job.id]
         return await self._saved(job._replace(create_begun_ms=None))
 
     async def _has_our_lines(self, vendor: Vendor, status: JobStatus, job: Job) -> bool:
-        path = self._tools.results_path(job.id)
-        try:
-            for request in vendor.api.render_results(status):
-                await vendor.download(request, path)
-                with path.open("rb") as file:
-                    for line in file:
-                        with suppress(ValueError):
-                            return number_of(job.id, vendor.api.parse_result(line).custom_id) is not None
-        finally:
-            path.unlink(missing_ok=True)
+        for request in vendor.api.render_results(status):
+            with unnamed_file(self._tools.folder) as file:
+                try:
+                    await vendor.download(request, file)
+                except AttemptError as error:
+                    if error.http_status != NOT_FOUND:
+                        raise
+                    # A new job has results.
+                    return False
+                for line in file:
+                    with suppress(ValueError):
+                        return number_of(job.id, vendor.api.parse_result(line).custom_id) is not None
         return False
 
     async def _uploaded(self, vendor: Vendor, job: Job, upload: Upload) -> str | None:
@@ -124,8 +131,11 @@ class Submission:
         return found
 
     async def _saved(self, job: Job) -> Job:
-        await self._tools.run(self._tools.journal.save, job)
-        return job
+        """Save a job, and return it; one that another process has ended is returned as that has left it."""
+        journal = self._tools.journal
+        if await self._tools.run(journal.save, job):
+            return job
+        return await self._tools.run(journal.job, job.id) or job
 
 
 def _is_of(status: JobStatus, job: Job) -> bool:
@@ -139,11 +149,11 @@ def _is_of(status: JobStatus, job: Job) -> bool:
 
 def _may_be(status: JobStatus, job: Job, vendor: Vendor) -> bool:
     """Whether a job without a label may be ours: created after the intent, with our number of lines."""
-    if vendor.api.labels or _is_older(status, job):
+    if vendor.api.labels or _is_older(status, job, vendor):
         return False
     return status.total in (None, job.lines)
 
 
-def _is_older(status: JobStatus, job: Job) -> bool:
-    begun_s = (job.create_begun_ms or 0) / 1000 - _CLOCK_SLACK_S
+def _is_older(status: JobStatus, job: Job, vendor: Vendor) -> bool:
+    begun_s = (job.create_begun_ms or 0) / 1000 + vendor.ahead_s - _CLOCK_SLACK_S
     return status.created_s is not None and status.created_s < begun_s

@@ -34,7 +34,11 @@ class Submitter:
         self._due_s: dict[str, float] = {}
 
     async def submit(self) -> None:
-        """Submit every job that is due, and end those whose deadline has passed."""
+        """Submit every job that is due, and end those whose deadline has passed.
+
+        Raises:
+            AttemptError: a job that may have been created cannot be looked for.
+        """
         now_s = asyncio.get_running_loop().time()
         for job in [*self._jobs.by_id.values()]:
             if job.vendor_id is not None or self._due_s.get(job.id, 0.0) > now_s:
@@ -42,11 +46,17 @@ class Submitter:
             if self._tools.vendor(job.provider).rests:
                 continue
             # One that may have been created is looked for first.
-            if now_ms() >= job.deadline_ms and job.create_begun_ms is None:
-                error = TransientError(f"{job.provider} took no batch in time", provider=job.provider)
-                await self._jobs.fail(job, error)
+            if job.create_begun_ms is not None:
+                await self._submit(job)
+            elif now_ms() >= job.deadline_ms:
+                await self._fail(job, f"{job.provider} took no batch in time")
+            elif not self._tools.input_path(job.id).exists():
+                await self._fail(job, f"the lines of job {job.id} are no longer in {self._tools.folder}")
             else:
                 await self._submit(job)
+
+    async def _fail(self, job: Job, reason: str) -> None:
+        await self._jobs.fail(job, TransientError(reason, provider=job.provider))
 
     def later(self, job: Job, requested_s: float | None = None) -> None:
         """Submit a job again after the interval, or after as many seconds as the provider asks for."""
@@ -71,6 +81,9 @@ class Submitter:
             while job.vendor_id is None:
                 before, job = job, await self._submission.step(job)
                 self._jobs.by_id[job.id] = job
+                if job.ended:
+                    await self._fail(job, f"job {job.id} was cancelled before it was submitted")
+                    return
                 if job == before:
                     # It is looked for, and may be listed later.
                     self.later(job)
@@ -89,5 +102,8 @@ class Submitter:
             if error.code == TOKEN_LIMIT:
                 await self._queues.rejected(job)
             self.later(job, error.retry_after_s)
+        elif job.create_begun_ms is not None:
+            # It may exist: another run finds it.
+            raise error
         else:
             await self._jobs.fail(job._replace(fault=error.message), error)

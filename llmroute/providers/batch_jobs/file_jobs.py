@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmroute.providers.wire.chat_completions import ChatCompletions
     from llmroute.types import Upload
 
-UNRUN_CODES = frozenset(("batch_expired", "batch_cancelled"))
+UNRUN_CODES = frozenset(("batch_expired", "batch_cancelled", "request_timeout"))
 """Codes of lines that were not run."""
 _ERROR_STATUS = 400
 _OK = 200

@@ -86,7 +86,7 @@ RULES: tuple[ErrorRule, ...] = (
         codes=r"rate_limit|rate_limit_exceeded|rate_limit_error|rate_limited|slow_down|too_many_requests"
         r"|dynamic_request_limited|dynamic_token_limited",
         words=r"rate limit|rate-limit|too many requests|service tier capacity exceeded"
-        r"|maximum pending requests|server busy",
+        r"|maximum pending requests|server busy|enqueued token limit",
         only=(400, 403, 429, 503),
         statuses=(429,),
     ),

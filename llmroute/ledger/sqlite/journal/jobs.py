@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.jobs import Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
+from llmroute.ledger.jobs import ENDS, Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
 from llmroute.ledger.sqlite.writes import SETTLE, write
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ _LINE = ", ".join(JobLine._fields)
 _ADD_JOB = f"INSERT INTO jobs ({_JOB}) VALUES ({', '.join('?' * len(Job._fields))})"  # noqa: S608 (own names)
 _FIXED = ("id", "run", "output", "input_digest", "options_digest", "provider", "model", "created_ms")
 _CHANGING = tuple(name for name in Job._fields if name not in _FIXED)
-_SAVE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE id = ?"  # noqa: S608
+# Another process may have noted these; they are not taken back.
+_KEPT = ("cancel_ms", "delivered_ms", "cleaned_ms")
+_SETS = ", ".join(f"{name} = ifnull(?, {name})" if name in _KEPT else f"{name} = ?" for name in _CHANGING)
+_SAVE_JOB = f"UPDATE jobs SET {_SETS} WHERE id = ?"  # noqa: S608
+_WITHDRAW = """
+UPDATE jobs SET phase = 'cancelled', cancel_ms = ?, delivered_ms = ?
+WHERE id = ? AND phase = 'submitting' AND vendor_id IS NULL AND create_begun_ms IS NULL
+"""
 _ADD_LINE = f"INSERT INTO job_lines (job, {_LINE}) VALUES (?, {', '.join('?' * len(JobLine._fields))})"  # noqa: S608
 _SETTLE_LINE = "UPDATE job_lines SET state = ? WHERE job = ? AND n = ? AND state = 'reserved'"
 _UNANSWERED = "UPDATE job_lines SET state = ? WHERE job = ? AND state = 'reserved'"
@@ -71,10 +78,22 @@ class SQLiteJobs:
         with self._connection.transaction() as db:
             db.execute(_ADD_JOB, job)
 
-    def save(self, job: Job) -> None:
-        """Save the fields of a job that change."""
+    def save(self, job: Job) -> bool:
+        """Save the fields of a job that change; return False, without a change, where another process has ended it."""
         with self._connection.transaction() as db:
+            (stored,) = db.execute("SELECT phase FROM jobs WHERE id = ?", (job.id,)).fetchone()
+            if stored in ENDS and not job.ended:
+                return False
             db.execute(_SAVE_JOB, (*(getattr(job, name) for name in _CHANGING), job.id))
+            return True
+
+    def withdraw(self, job: str, now_ms: int) -> bool:
+        """Cancel a job whose creation was not sent, and release its lines; return whether it was so."""
+        with self._connection.transaction() as db:
+            if not db.execute(_WITHDRAW, (now_ms, now_ms, job)).rowcount:
+                return False
+            _end_lines(db, job, _RELEASE, status="failed", error="cancelled", now_ms=now_ms)
+            return True
 
     def reserve(self, job: str, lines: Sequence[NewLine]) -> list[BudgetExceededError | None]:
         """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job."""
