@@ -1,4 +1,4 @@
-"""Why a circuit opens, what it covers and for how long: what routing decides and the ledger keeps."""
+"""Reasons, scope and duration of open circuits: routing decides them, and the ledger stores them."""
 
 # No postponed annotations: see types.
 from enum import StrEnum
@@ -27,7 +27,7 @@ class TripReason(StrEnum):
 
     @classmethod
     def stored(cls, text: str) -> Self:
-        """Return the reason that a ledger holds; one that only another version knows reads as failures."""
+        """Return the reason that a ledger stores; an unknown one of another version counts as failures."""
         try:
             return cls(text)
         except ValueError:

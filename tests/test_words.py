@@ -12,7 +12,7 @@ import pytest
 import llmroute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PACKAGE = Path(llmroute.__file__).parent
 PROJECT = PACKAGE.parent
@@ -38,6 +38,26 @@ BANNED = {
     r"\blets? go\b": "release, expire",
     r"\bunder way\b": "in progress, in flight",
     r"\bbites its own tail\b": "is circular",
+    r"\btold\b|\bsaid\b": "reported, stated, named",
+    r"\btells? (of|what|whether|how|when|by|apart)\b": "reports, describes, distinguishes",
+    r"\b(everybody|somebody|strangers?)\b": "name the agent: all callers, another process, untrusted text",
+    r"\b(at home|hung up on|no fact|the wall)\b": "on this machine; closed; uncertain; local time",
+}
+# Words of identifiers that are banned, and what to write instead.
+BANNED_NAMES = {
+    "told": "the content: reported, message, document, payload",
+    "untold": "unreported",
+    "said": "the content: message, reason, output",
+    "asked": "requested, options, request",
+    "ask": "fetch, request, confirm",
+    "tell": "report, print, notify",
+    "telling": "reporting, measured",
+    "books": "ledger, amounts by day",
+    "nobody": "none",
+    "who": "owner, caller",
+    "theirs": "the owner: vendor_name",
+    "purse": "budget",
+    "heard": "received",
 }
 _BANNED = re.compile("|".join(f"(?:{pattern})" for pattern in BANNED), re.IGNORECASE)
 _SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE (TABLE|INDEX|TRIGGER)|ALTER TABLE)\b")
@@ -67,6 +87,35 @@ def paragraphs(text: str, path: str) -> Iterator[Passage]:
         line += paragraph.count("\n") + 2
 
 
+class Name(NamedTuple):
+    """An identifier that a module defines, and where."""
+
+    path: str
+    line: int
+    name: str
+
+
+def names(source: str, path: str) -> Iterator[Name]:
+    """Yield the names of the classes, functions, parameters, variables and attributes that a module defines."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield Name(path, node.lineno, name)
+            case ast.arg(arg=name):
+                yield Name(path, node.lineno, name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield Name(path, node.lineno, name)
+
+
+def banned_names(found: Iterable[Name]) -> list[str]:
+    return [
+        f"{one.path}:{one.line}: {one.name} ({BANNED_NAMES[word]})"
+        for one in found
+        for word in map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+", one.name))
+        if word in BANNED_NAMES
+    ]
+
+
 def violations(passages: Iterator[Passage]) -> list[str]:
     return [
         f"{passage.path}:{passage.line}: {found[0]!r}"
@@ -84,6 +133,7 @@ def violations(passages: Iterator[Passage]) -> list[str]:
         'text = "200 after 2 tries"',
         'hint = (\n    "twenty that need "\n    "a person"\n)',
         '"""The words of the house."""',
+        'def f():\n    """Return what the server told."""',
     ],
 )
 def test_a_banned_passage_is_found_in_each_kind_of_string(text: str) -> None:
@@ -114,4 +164,26 @@ def test_strings_and_pages_have_no_banned_passage() -> None:
     ]
     for path in PAGES:
         found += violations(paragraphs(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["told = 1", "def f(asked): ...", "class Books: ...", "for who in x: ...", "self.is_said = 1", "UNTOLD_MS = 1"],
+)
+def test_a_banned_word_is_found_in_each_kind_of_name(source: str) -> None:
+    assert len(banned_names(names(source, "module.py"))) == 1
+
+
+@pytest.mark.parametrize("source", ["untouched = 1", "task = 1", "bookkeeping = 1", "print(told)", "whole = 1"])
+def test_other_words_and_names_of_others_pass(source: str) -> None:
+    assert banned_names(names(source, "module.py")) == []
+
+
+def test_names_have_no_banned_word() -> None:
+    found = [
+        name
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in banned_names(names(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
+    ]
     assert found == []

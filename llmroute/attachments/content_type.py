@@ -37,7 +37,7 @@ def known_type(media_type: str) -> str:
 
 
 def measured(data: bytes, name: str, media_type: str | None) -> Attachment:
-    """Return content as an attachment; `media_type` overrides the type that the content tells.
+    """Return content as an attachment; `media_type` overrides the type of the content.
 
     Raises:
         RequestError: it is empty, of an unknown type, a damaged image, or text that is not UTF-8.

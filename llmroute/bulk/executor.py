@@ -172,7 +172,7 @@ def _marked(ready: RenderedRequest, part: SharedPart, life: CacheLife) -> Render
 def _refusing_on_budget(options: Options) -> Options:
     """Return options that refuse instead of switching models on a spent budget, if they name one model.
 
-    Otherwise a batch would be answered by two models, with only a field in its results to tell.
+    Otherwise two models would answer one batch, visible only in a field of its results.
     """
     if options.on_budget is None and options.model and not options.fallback:
         return replace(options, on_budget="refuse")

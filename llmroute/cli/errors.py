@@ -77,10 +77,10 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
 
 def say(text: str) -> None:
     """Print one line on stderr, after `llmroute: `."""
-    tell(f"llmroute: {in_flags(text)}")
+    print_line(f"llmroute: {in_flags(text)}")
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on stderr."""
     clear()
     sys.stderr.write(f"{harmless(text)}\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli.errors import error_as_json, fail, say, tell
+from llmroute.cli.errors import error_as_json, fail, print_line, say
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.standard_streams import OutputFailed
 from llmroute.errors import CheckFaultError, LLMRouteError, RequestError
@@ -67,7 +67,7 @@ class Session:
             # Without --quiet a note was printed.
             say(f"{response.provider}/{response.model}: {response.prompt_cut}")
         if self.arguments.usage:
-            tell(usage_line(response))
+            print_line(usage_line(response))
 
     def loss(self) -> str:
         """Return the fate of a response that stdout did not accept, or an empty text."""

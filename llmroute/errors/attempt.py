@@ -138,7 +138,7 @@ class BadOutputError(AttemptError):
 
 
 class RejectedError(AttemptError):
-    """A complete answer, which is paid, is not accepted."""
+    """A complete, paid answer is rejected."""
 
     exit_code = exit_codes.INCOMPLETE
     kind = "rejected"

@@ -117,8 +117,8 @@ class VendorReportError(LLMRouteError):
 class BudgetExceededError(LLMRouteError):
     """The worst-case cost of the request exceeds the budget; nothing was sent.
 
-    `headroom_picousd` is what is left for a cheaper candidate, None where none can help.  `of_request` says that the
-    request's own budget or price was the limit, so other requests may still fit.
+    `headroom_picousd` is the remaining amount for a cheaper candidate, None if no candidate can fit.  `of_request` says
+    that the request's own budget or price was the limit, so other requests may still fit.
     """
 
     exit_code = exit_codes.BUDGET
@@ -128,9 +128,9 @@ class BudgetExceededError(LLMRouteError):
 
 
 class CheckFaultError(LLMRouteError):
-    """The check of the caller could not tell: it cannot be started (exit 2), was killed, or took too long (exit 3).
+    """The check of the caller had no result: it cannot be started (exit 2), was killed, or took too long (exit 3).
 
-    `response` is the answer that it was to check, which is paid and in the ledger.
+    `response` is the unchecked answer, which is paid and in the ledger.
     """
 
     exit_code = exit_codes.SETUP

@@ -56,15 +56,15 @@ def hide_secrets(error: AttemptError, redaction: Redaction) -> None:
 
 
 def error_in(completion: Completion) -> AttemptError | None:
-    """Say what is wrong with an answer that came whole; None when it is an answer."""
+    """Return the fault of a complete answer; None if there is none."""
     if completion.refusal or completion.finish_reason == "content_filter":
-        told = f": {completion.refusal}" if completion.refusal else ""
-        return ContentError(f"the answer was refused or filtered{told}"[:500])
+        reason = f": {completion.refusal}" if completion.refusal else ""
+        return ContentError(f"the answer was refused or filtered{reason}"[:500])
     if not completion.text.strip():
         if completion.tool_calls:
             names = ", ".join(completion.tool_calls)
-            told = names if len(names) <= MOST_ID else f"{names[: MOST_ID - 1]}…"
-            return BadOutputError(f"called a tool ({told}) instead of answering")
+            shown = names if len(names) <= MOST_ID else f"{names[: MOST_ID - 1]}…"
+            return BadOutputError(f"called a tool ({shown}) instead of answering")
         if completion.finish_reason == "length":
             return _all_reasoning()
         return BadOutputError("the answer is empty")
@@ -126,7 +126,7 @@ def verdict(check: Check, response: LLMResponse) -> CheckError | None:
     """Return why a check rejects a response; None if it accepts it.
 
     Raises:
-        CheckFaultError: the check could not tell.
+        CheckFaultError: the check had no result.
         RequestError: the check is asynchronous, and the call is not.
     """
     from inspect import isawaitable, iscoroutine

@@ -125,10 +125,10 @@ class Attempt:
         return document
 
     def _judge(self, check: Check, response: LLMResponse) -> Generator[Operation, Any, CheckError | None]:
-        """Settle an answer, so that it is in the ledger whatever becomes of the check; return its rejection.
+        """Settle an answer before its check, so that it is in the ledger in any case; return its rejection.
 
         Raises:
-            CheckFaultError: the check could not tell.
+            CheckFaultError: the check had no result.
         """
         recorder, patience = self._recorder, self._request.patience
         yield Close()

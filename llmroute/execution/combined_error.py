@@ -20,8 +20,8 @@ def all_failed(
 ) -> AllProvidersFailedError:
     """Return the error for failures in their order: an AllProvidersFailedError and an instance of the last one's class.
 
-    It has the fields of the last failure and exits as that does.  `retry_after_s`, where all failures are of one class,
-    is the soonest that any of them told.
+    It has the fields of the last failure and exits as that does.  `retry_after_s`, if all failures are of one class, is
+    the shortest of theirs.
     """
     last = failures[-1]
     error = _class_for(type(last))(message, exit_code=last.exit_code, hint=hint, attempts=attempts)

@@ -135,7 +135,7 @@ class PlanFactory:
         )
 
     def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
-        """Return what makes the plan of a request as of now; with `paced`, what has said "too many" may be in it."""
+        """Return the planner of a request as of now; with `paced`, the plan may include rate-limited models."""
         options = request.options
         candidates = self.candidates(
             request.size, options.task_type, patience=patience, paced=paced, local_only=options.local_only

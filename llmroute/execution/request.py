@@ -29,17 +29,14 @@ class Labels(NamedTuple):
 
 
 class RequestContext(NamedTuple):
-    """A request that has its plan: everything that the flow needs and nothing that it must look up.
+    """A planned request, with everything that the flow needs.
 
-    `now_ms` is the time of day in UTC milliseconds.
-    `paced` says that somebody sees to it that no provider gets too many calls
-    at once: one that has just had too many is called all the same.
-    `atomic` holds a streamed answer back until it is whole, so that another model may stand in to the end.
-    `others` returns, or works out, the rest of the plan, whose entries may stand in beside these; it may block.
-    `local` keeps what the local server tells of its models.
-    `on_attempt` receives the record of each attempt that has ended.
-    `patience` is how long the request may wait for the ledger.
-    `check` accepts or rejects a complete answer.
+    `now_ms` is the time of day in UTC milliseconds. `paced` means that the caller limits the concurrent calls of each
+    provider, so that a rate-limited provider is still called. `atomic` holds a streamed answer back until it is
+    complete, so that fallback is possible until its end. `others` returns or computes the rest of the plan, whose
+    entries are further fallbacks; it may block. `local` has the local server's models.
+    `on_attempt` receives the record of each attempt that has ended. `patience` is how long the request may wait for the
+    ledger. `check` accepts or rejects a complete answer.
     """
 
     id: str

@@ -116,7 +116,7 @@ class JobRun:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was told to stop."""
+        """Whether the run was stopped."""
         return self._interrupted.is_set()
 
     def interrupt(self) -> None:

@@ -8,22 +8,21 @@ from llmroute.types import Usage
 from llmroute.types.response import UsageSource
 
 CostBasis = Literal["reported", "estimated", "at_most", "at_least", "corrected"]
-"""Where a cost comes from.
+"""The basis of a cost.
 
-* reported: computed from the usage that the provider told, or nothing was sent, or the provider refused: a fact
-* estimated: a guess, as the usage is not known, and `reserved_picousd` is the most; or, where the usage was reported,
-  as the price after a promotion is not known, and the dearest known was taken
-* at_most: the whole reservation, as no usage is known and a budget binds; the true cost may be less
-* at_least: computed, and something has a price that is not known, or the end of its price has passed
-* corrected: set by the user
+* reported: computed from the reported usage, or zero because nothing was sent or the provider rejected the request *
+estimated: the usage is unknown, and `reserved_picousd` is the upper bound; or the usage was reported and the price
+after a promotion is unknown, so that the highest known price was used * at_most: the complete reservation, because the
+usage is unknown and a budget applies; the true cost may be less * at_least: computed, but the price of a part is
+unknown or has expired * corrected: set by the user
 
-Of a pending row it says how the row is settled if its process dies: `estimated` or `at_most`.
+In a pending row it is the basis of its settlement if the process dies: `estimated` or `at_most`.
 """
 
 
 @dataclass(slots=True)
 class AttemptRow:
-    """One call to one provider; the columns of the table `attempts`, whose comments say what each means."""
+    """One call to one provider; the columns of the table `attempts`, whose comments describe each."""
 
     request_id: str
     attempt: int
@@ -71,7 +70,7 @@ class AttemptRow:
     prompt_cut: str | None = None
 
     def count(self, usage: Usage) -> None:
-        """Take in the tokens that were used, and where the counts come from."""
+        """Set the used tokens and the source of the counts."""
         for name in _COUNTS:
             setattr(self, name, getattr(usage, name))
         self.usage_source = usage.source

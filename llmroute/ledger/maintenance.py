@@ -32,7 +32,7 @@ class CheckReport:
 
 
 class MissingRows(NamedTuple):
-    """How many rows could not be read, and what the sums say that they cost."""
+    """The number of unreadable rows, and their cost by the sums."""
 
     rows: int = 0
     cost_picousd: int = 0
@@ -43,7 +43,7 @@ class MissingRows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """The path of the damaged file, how many attempts were read from it, and the attempts that only sums tell of."""
+    """The path of the damaged file, the number of attempts read from it, and those known only from sums."""
 
     aside: Path
     rows: int
@@ -63,14 +63,14 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How many attempts the ledger has now, and the path of the one that was replaced, None where there was none."""
+    """The number of attempts in the restored ledger, and the path of the replaced one, None where there was none."""
 
     attempts: int
     aside: Path | None
 
 
 class ServerStatus(NamedTuple):
-    """What a server tells of itself; its clock is `clock_offset_ms` ahead of this machine's."""
+    """The status of a server; its clock is `clock_offset_ms` ahead of this machine's."""
 
     version: str
     round_trip_ms: float
@@ -79,7 +79,7 @@ class ServerStatus(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """How many attempts were copied, how many were there already, and how many pending calls stay."""
+    """The numbers of copied attempts, of those already present, and of pending calls that stay in the file."""
 
     copied: int
     already: int
@@ -87,7 +87,7 @@ class Moved(NamedTuple):
 
 
 class LedgerMaintenance(Protocol):
-    """Checks and repairs of one ledger.  Every method raises LedgerError where others keep it locked."""
+    """Checks and repairs of one ledger. Every method raises LedgerError if the ledger stays locked."""
 
     def check(self, now: datetime) -> CheckReport:
         """Check the ledger and change nothing.
@@ -97,7 +97,7 @@ class LedgerMaintenance(Protocol):
         """
 
     def repair(self, now: datetime, *, from_zero: bool = False) -> Repaired:
-        """Repair what a check finds, and do the work that waits.
+        """Repair the faults that a check finds, and do pending work.
 
         Raises:
             LedgerError: the ledger cannot be written, or caps would begin at zero without `from_zero`.

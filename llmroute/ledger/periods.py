@@ -47,15 +47,15 @@ def span_of(period: str, now: datetime) -> tuple[datetime | None, datetime]:
 
 
 def in_zone_of(now: datetime, wall: datetime) -> datetime:
-    """Return when a clock on the wall of the user's zone shows a time, whichever offset holds then."""
+    """Return the instant of a local time in the user's zone, with the UTC offset of that day."""
     if _is_offset_only(now):
-        # By way of the timestamp, since astimezone is an hour off where a change of the clocks skips midnight.
+        # Through the timestamp, because astimezone is an hour off where a clock change skips midnight.
         return datetime.fromtimestamp(wall.replace(tzinfo=None).timestamp(), tz=UTC).astimezone()
     return wall.replace(tzinfo=now.tzinfo)
 
 
 def clock_of(now: datetime) -> Callable[[int], datetime]:
-    """Return what tells the local time of UTC milliseconds in the user's zone."""
+    """Return a function from UTC milliseconds to local time in the user's zone."""
     zone = None if _is_offset_only(now) else now.tzinfo
 
     def local(at_ms: int) -> datetime:
@@ -66,7 +66,7 @@ def clock_of(now: datetime) -> Callable[[int], datetime]:
 
 
 def _is_offset_only(now: datetime) -> bool:
-    """Whether the zone is only today's offset, so that the system must be asked which one held then."""
+    """Whether the zone is only today's offset, so that the system has to convert other days."""
     return now.tzinfo is not None and now.tzinfo is not UTC and not hasattr(now.tzinfo, "key")
 
 
@@ -97,7 +97,7 @@ def before(period: str, now: datetime) -> tuple[datetime, datetime] | None:
         return None
     first = start_of(period, begin - timedelta(hours=12))
     assert first is not None
-    # Compared as milliseconds: in one zone Python compares what the clocks on the wall show.
+    # Compared as milliseconds: within one zone Python compares local times.
     end_ms = min(milliseconds(first) + milliseconds(now) - milliseconds(begin), milliseconds(begin))
     return first, clock_of(now)(end_ms)
 

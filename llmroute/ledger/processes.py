@@ -1,4 +1,4 @@
-"""Identify processes, and tell whether one is alive although pids are reused."""
+"""Identify processes, and check whether one is alive although pids are reused."""
 
 from __future__ import annotations
 

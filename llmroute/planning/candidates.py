@@ -182,7 +182,7 @@ def _dearest(costs: Iterable[int | None]) -> int | None:
 
 
 def _worst_case(model: ModelConfig, size: PromptSize, prices: Iterable[Price]) -> WorstCase | None:
-    """Return what the model may cost under a budget; a limit that the caller has said is not cut down."""
+    """Return the worst case of the model under a budget; a limit that the caller set is not reduced."""
     bounds = [worst_rates(price, size.worst_input, size.cache or "5m") for price in prices]
     known = [bound for bound in bounds if bound is not None]
     if len(known) < len(bounds):

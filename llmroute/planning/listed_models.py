@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate, Plan
     from llmroute.types import ModelConfig
 
-CHAIN_NOTICE = "chain-{}.told"
+CHAIN_NOTICE = "chain-{}.notice"
 """The file in the config directory that holds the day of the last note on replaced models of a chain."""
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate
 
 KEYS = "set a provider's API key, such as OPENAI_API_KEY, to use a better model"
-ENGINE_NOTICE = "engine.told"
+ENGINE_NOTICE = "engine.notice"
 """The file in the config directory that holds the day of the last note that the embedded engine answers."""
 
 

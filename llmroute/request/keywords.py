@@ -25,21 +25,21 @@ class Choices(TypedDict, total=False):
     model: str | None
     """Use this model: `provider/model`, its bare name, or an alias.  Other models are fallbacks."""
     strategy: Strategy | RoutingStrategy | None
-    """How the model is chosen when `model` is not given."""
+    """How to choose the model when `model` is not given."""
     chain: str | None
     """Try the models of this chain, in its order: one of `FallbackChain` by its name, or one of the configuration."""
     fallback: str | Sequence[str | tuple[str, str]]
     """The only fallbacks, by name or (provider, model), after `model` or the best of `provider` or `strategy`."""
     fallback_on: FallbackOn | None
-    """`"content"`: try another model too when one refuses or filters the content."""
+    """`"content"`: also fall back when a model refuses or filters the content."""
     task_type: Task | None
-    """What the prompt is for; implies a capability, and is recorded in the ledger."""
+    """The kind of task; selects models with its capability, and is recorded in the ledger."""
     required_capability: Capability | Iterable[Capability] | None
-    """What the model must be able to do: one capability, or several."""
+    """One or more capabilities that the model must have."""
     budget_remaining: float | None
-    """USD that the request may cost at most, all attempts together, 0 to 1,000,000."""
+    """Maximum cost in USD of the request with all attempts, 0 to 1,000,000."""
     worth_usd: float | None
-    """USD that a wrong answer costs, for the balanced strategy, 0 to 1,000,000; 0.20 unless configured."""
+    """Cost of a wrong answer in USD, for the balanced strategy, 0 to 1,000,000; 0.20 unless configured."""
     on_budget: OnBudget | None
     """`"cheaper"`, or `"refuse"` (raise BudgetExceededError), the default of a `model` alone in `generate_many`."""
     max_latency_ms: int | None
@@ -49,13 +49,13 @@ class Choices(TypedDict, total=False):
     attachments: Sequence[AttachmentSource]
     """Images, PDFs and texts: paths, URLs, bytes, or an `Attachment` with a name and a media type."""
     attachment_type: str | None
-    """The media type of the attachments, in place of what their content tells."""
+    """The media type of the attachments; detected from their content unless given."""
     cache_prompt: bool
-    """Mark the system prompt and the attachments for the provider's prompt cache, because other calls share them."""
+    """Cache the system prompt and the attachments at the provider, for requests that share them."""
     temperature: float | None
     """0 (the most likely tokens) to 2."""
     max_tokens: int | None
-    """The longest answer in tokens, including reasoning."""
+    """Maximum tokens of the answer, including reasoning."""
     effort: Effort | None
     """How much the model reasons before it answers."""
     tier: ServiceTier | None
@@ -63,7 +63,7 @@ class Choices(TypedDict, total=False):
     stop: str | Sequence[str] | None
     """End the answer before this text, or before any of these."""
     timeout_s: float | None
-    """Seconds for the whole request, all attempts and waits together; 300 unless configured."""
+    """Time limit in seconds of the request with all attempts and waits; 300 unless configured."""
     workspace_id: str | None
     """A label for cost reports and budgets."""
     execution_id: str | None
@@ -71,17 +71,20 @@ class Choices(TypedDict, total=False):
     enable_fallback: bool | None
     """Whether another model is tried when one fails; True unless configured."""
     max_attempts: int | None
-    """The most calls, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
+    """Maximum number of attempts, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
     check: Check | None
-    """Accepts the response unless it returns False or raises; may be asynchronous.  Else the next model is asked."""
+    """Accepts the response unless it returns False or raises; may be asynchronous.
+
+    After a rejection the next model is called.
+    """
     max_rejections: int | None
-    """The most answers that may be rejected, by `check` or a schema, 1 to 100; 7 unless given."""
+    """Maximum number of answers rejected by `check` or a schema, 1 to 100; 7 unless given."""
     prefer_local: bool | None
-    """Whether models of this machine rank before all others; False unless configured."""
+    """Whether models on this machine rank before all others; False unless configured."""
     local_only: bool
-    """Send nothing beyond this machine."""
+    """Use only models on this machine."""
     strict_params: bool
-    """Use only models that take every parameter, instead of omitting those that a model does not take."""
+    """Use only models that support every parameter, instead of omitting unsupported ones."""
     upgrade: bool | None
     """Whether a fallback may cost over three times as much as the first choice; True unless configured."""
     atomic: bool

@@ -38,7 +38,7 @@ JITTER = 0.2
 LEAST_S = 0.05
 LEAST_PART = 0.05
 
-Again = Literal["never", "once", "when told", "when broken off", "adapted", "repaired"]
+Again = Literal["never", "once", "when requested", "when broken off", "adapted", "repaired"]
 Next = Literal[
     "any", "other provider first", "other provider", "larger window", "that takes it", "when allowed", "never"
 ]
@@ -78,7 +78,7 @@ def _third(reason: TripReason) -> BreakerRule:
 _FAILURES, _TIMEOUTS, _BROKEN = map(_third, (TripReason.FAILURES, TripReason.TIMEOUTS, TripReason.BROKEN_ANSWERS))
 
 RULES: dict[type[AttemptError], FailureRule] = {
-    RateLimitError: FailureRule("when told", "other provider first", _RATE_LIMIT, unreliable=True),
+    RateLimitError: FailureRule("when requested", "other provider first", _RATE_LIMIT, unreliable=True),
     QuotaError: FailureRule("never", "other provider", _NO_CREDIT, warn=True),
     AuthenticationError: FailureRule("never", "other provider", _KEY_REFUSED, warn=True),
     ModelGoneError: FailureRule("never", "any", _MODEL_GONE, warn=True),
@@ -256,7 +256,7 @@ def _pause_before_again(error: AttemptError, policy: Policy) -> float | None:
     if again == "once" or (again == "when broken off" and getattr(error, "broken_off", False)):
         pause_s = RETRY_PAUSE_S * (1 - JITTER + 2 * JITTER * policy.jitter)
         return max(pause_s, error.retry_after_s or 0.0)
-    if again == "when told" or error.should_retry:
+    if again == "when requested" or error.should_retry:
         return SOON_S if error.retry_after_s is None else error.retry_after_s
     return None
 

@@ -106,7 +106,7 @@ def measure(prompt: Prompt) -> PromptSize:
 
 
 def estimated_tokens(text: str) -> int:
-    """Return about how many tokens a text is, for an answer whose provider told no usage."""
+    """Return the approximate number of tokens of a text, for an answer without reported usage."""
     return -(-size_in_bytes((text,)) // BYTES_PER_TOKEN)
 
 

@@ -1,7 +1,7 @@
-"""A schema in the part of JSON Schema that a provider takes.
+"""A schema in the subset of JSON Schema that a provider supports.
 
-What a provider does not take is widened and told in descriptions, since the answer is checked against the caller's
-schema afterwards; objects are closed, as all of them demand.
+Unsupported constraints are removed and stated in descriptions, because the answer is checked against the caller's
+schema afterwards; objects are closed, as all providers require.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from llmroute.schema.subschemas import resolve
 
 _SCALARS = ("string", "integer", "number", "boolean", "null")
 _STRUCTURE = ("properties", "items", "prefixItems", "enum", "const", "additionalProperties", "patternProperties")
-_TOLD = (
+_STATED = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),
     *("format", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "minProperties"),
     *("maxProperties", "propertyNames", "dependentRequired", "dependentSchemas", "dependencies", "not", "if", "then"),
     *("else", "anyOf", "oneOf", "default", "examples", "contentEncoding", "contentMediaType"),
 )
-"""Keywords that are told in the description where the provider does not take them."""
+"""Keywords that are stated in the description where the provider does not support them."""
 _CONCERNS = {
     ("integer", "number"): ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     ("string",): ("minLength", "maxLength", "pattern", "format"),
@@ -86,15 +86,15 @@ class Derivation:
             parts = [
                 shared | part if isinstance(part, dict) and "$ref" not in part else part for part in node[branches]
             ]
-            return self._told(node, {"anyOf": [self._derived(part) for part in parts]}, but=branches)
+            return self._constrained(node, {"anyOf": [self._derived(part) for part in parts]}, but=branches)
         types = _types(node)
         if len(types) > 1 and not set(types) <= set(_SCALARS):
             return {"anyOf": [self._derived({**node, "type": kind}) for kind in types]}
         if types == ["object"]:
-            return self._told(node, self._object(node))
+            return self._constrained(node, self._object(node))
         if types == ["array"]:
-            return self._told(node, self._array(node))
-        return self._told(node, _scalar(node, types))
+            return self._constrained(node, self._array(node))
+        return self._constrained(node, _scalar(node, types))
 
     def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         target = node["$ref"]
@@ -109,9 +109,9 @@ class Derivation:
         else:
             name = self._names[target] = self._free_name(target)
             self.definitions[name] = self._derived(found)
-        described = {key: value for key, value in node.items() if key in ("description", *_TOLD)}
+        described = {key: value for key, value in node.items() if key in ("description", *_STATED)}
         if described and name in self.definitions and "$ref" not in self.definitions[name]:
-            return self._told(described, self.definitions[name])
+            return self._constrained(described, self.definitions[name])
         return {"$ref": f"#/$defs/{name}"}
 
     def _free_name(self, target: str) -> str:
@@ -164,18 +164,18 @@ class Derivation:
             raise InexpressibleError
         return {"type": "array", "items": self._derived(node["items"])}
 
-    def _told(self, node: dict[str, Any], derived: dict[str, Any], *, but: str | None = None) -> dict[str, Any]:
-        """Return a form with the constraints that the provider takes, and a description that tells the others."""
+    def _constrained(self, node: dict[str, Any], derived: dict[str, Any], *, but: str | None = None) -> dict[str, Any]:
+        """Return a schema with the constraints that the provider supports, and the others in its description."""
         result = dict(derived)
-        told = []
-        for key in _TOLD:
+        stated = []
+        for key in _STATED:
             if key not in node or key == but or not _concerns(key, derived):
                 continue
             if self._takes(key, node[key]):
                 result[key] = node[key]
             else:
-                told.append(f"{key}: {json.dumps(node[key], ensure_ascii=False)}")
-        parts = [node.get("description") or derived.get("description"), f"{{{', '.join(told)}}}" if told else None]
+                stated.append(f"{key}: {json.dumps(node[key], ensure_ascii=False)}")
+        parts = [node.get("description") or derived.get("description"), f"{{{', '.join(stated)}}}" if stated else None]
         if described := " ".join(part for part in parts if isinstance(part, str)):
             result["description"] = described
         return result

@@ -191,12 +191,12 @@ class LLMService:
         in_order: bool = True,
         budget_usd: float | None = None,
     ) -> AsyncIterator[BatchResult]:
-        """Answer many requests, `jobs` at once; yield a response or an error for each, in order unless told not to.
+        """Answer many requests, `jobs` at once; yield a response or an error for each.
 
-        A request is a prompt, the fields of `Options`, or an `Options`.  They are taken as they are needed and may be
-        endless.  Each provider gets fewer at once when it says "too many", and more again when it does not; what failed
-        for what passes by itself is made again.  All together cost at most `budget_usd`: when it is spent, the last
-        results are errors, and no more requests are taken.
+        A request is a prompt, the fields of `Options`, or an `Options`.  Requests are read as needed and may be
+        endless; with `in_order` results have their order.  A rate-limited provider gets fewer concurrent requests, and
+        more again later; temporary failures are retried.  All requests together cost at most `budget_usd`: after that
+        the last results are errors, and no more requests are read.
 
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.

@@ -151,7 +151,7 @@ def _lines_of(path: Path) -> dict[KeyPath, int]:
 
 
 def _key(key: Setting | None, problem: str | None) -> str | None:
-    """Return what is told of a key in place of its value."""
+    """Return the text that is shown instead of a key."""
     if key is None:
         return None
     return "set" if problem is None else f"set, not used: {problem}"

@@ -1,4 +1,4 @@
-"""What must not be told: keys, and the tokens that some gateways have in their addresses; and text of strangers."""
+"""Redaction of keys and of tokens in the addresses of gateways, and safe display of untrusted text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN: Final = frozenset(
         *("production", "staging", "development", "testing", "public", "global"),
     )
 )
-"""Parts of a path that everybody knows.  Of other words a short token cannot be told."""
+"""Common parts of a path. Other words cannot be distinguished from short tokens."""
 _NAMED: Final = frozenset(("deployments", "engines"))
 """Parts of a path behind which a name stands."""
 _WORD: Final = r"(?![a-f]{6})(?:[A-Z]?[a-z]{1,13}|[A-Z]{1,5})"
@@ -59,7 +59,7 @@ class Redaction(NamedTuple):
         return cls(tuple(sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True)))
 
     def but(self, name: str) -> Redaction:
-        """Return what hides all but a name that the caller has said, as that of the model that is called."""
+        """Return a redaction that keeps a name that the caller gave, such as that of the called model."""
         return Redaction(tuple(secret for secret in self.secrets if secret.lower() != name.lower()))
 
     def hide(self, text: str) -> str:
@@ -67,7 +67,7 @@ class Redaction(NamedTuple):
         return _pattern(self.secrets).sub(MARK, text) if self.secrets and text else text
 
     def line(self, text: str, most: int) -> str:
-        """Return a text of strangers as one line of at most so many characters, without secrets and controls."""
+        """Return an untrusted text as one line of at most so many characters, without secrets and controls."""
         window = 4 * most + (len(self.secrets[0]) if self.secrets else 0)
         shown = self.hide(one_line(text[:window]))
         if len(text) > window:
@@ -113,7 +113,7 @@ def shown(url: str) -> str:
 
 
 def _tokens(url: str) -> list[str]:
-    """Return the parts of a path that may be tokens: all but words that everybody knows and names of models."""
+    """Return the parts of a path that may be tokens: all but common words and names of models."""
     found = _ADDRESS.match(url)
     assert found is not None
     parts = found[3].split("/")

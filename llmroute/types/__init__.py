@@ -1,4 +1,4 @@
-"""Shared value types, and the words that options and settings allow."""
+"""Shared value types, and the allowed values of options and settings."""
 
 # No postponed annotations in this package and in other modules that define large classes at start: they double the time
 # that dataclasses and named tuples take to define.
@@ -46,7 +46,7 @@ from llmroute.types.response import (
 from llmroute.types.values import Answered, Value
 
 DEFAULT_PREFERENCE = 0.9
-"""What the scores of the default provider's models are multiplied by, unless configured."""
+"""The factor on the scores of the default provider's models, unless configured."""
 WARN_AT = 0.8
 """The share of a cap at which a warning is printed, unless configured."""
 OnBudget = Literal["cheaper", "refuse"]

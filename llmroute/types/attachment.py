@@ -1,4 +1,4 @@
-"""Attachments: what is sent beside the text of a prompt, and its measures."""
+"""Attachments of a prompt, and their measures."""
 
 # No postponed annotations: see `llmroute.types`.
 from binascii import b2a_base64
@@ -42,7 +42,7 @@ class AttachmentFacts(Answered):
 class Attachment(Value):
     """An image, a PDF or a text for a prompt: its bytes, or the URL that the provider fetches it from.
 
-    `media_type` is told by the content where it is None, `name` is what the model and messages call it.
+    `media_type` is detected from the content where it is None; `name` is its name for the model and in messages.
     """
 
     data: bytes | None = None
@@ -72,11 +72,11 @@ class Attachment(Value):
         return self.url or f"data:{self.facts.media_type};base64,{self.base64}"
 
     def __repr__(self) -> str:
-        """Tell everything but the content."""
+        """Show every field except the content."""
         size = None if self.data is None else f"<{len(self.data)} bytes>"
         url = None if self.url is None else public(self.url)
         return f"Attachment(data={size}, url={url!r}, media_type={self.media_type!r}, name={self.name!r})"
 
 
 AttachmentSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Attachment
-"""What callers attach: a path, a URL as text, content, or an `Attachment`."""
+"""An attachment of a caller: a path, a URL as text, content, or an `Attachment`."""

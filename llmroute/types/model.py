@@ -70,7 +70,7 @@ class ModelConfig:
 
     `id` is the model's name in llmroute, `api_name` its name in requests.
     `cache_min_tokens` is the shortest beginning of a prompt that a marked cache keeps.
-    `own_window` is the context window, in tokens, that the model's settings on a local server ask for.
+    `own_window` is the context window, in tokens, in the model's settings on a local server.
     `batch_queue_tokens` is the most tokens of prompts that may wait at the batch API, by the account of the user.
     `quality` is 0 to 100 (preference, not correctness; see the catalogue's attribution).
     `size` is relative to the provider's other models; `follows` is the `provider/id` of its predecessor.

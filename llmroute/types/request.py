@@ -46,10 +46,10 @@ class CacheMark(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """What is asked of a model, before anybody chose the model.
+    """A prompt with its parameters, independent of the model.
 
-    `None` means "not said": the provider's default holds.  `temperature` is 0 to 2,
-    `max_tokens` counts output tokens, reasoning included.  `schema` is what the answer must be valid against.
+    `None` means "not given": the provider's default applies.  `temperature` is 0 to 2, `max_tokens` counts output
+    tokens, reasoning included.  The answer must be valid against `schema`.
     """
 
     messages: tuple[Message, ...]
@@ -62,9 +62,9 @@ class Prompt(NamedTuple):
     tier: ServiceTier | None = None
     schema: AnswerSchema | None = None
     attachments: tuple[Attachment, ...] = ()
-    """Those of text are in the messages already; the others are sent before the first message of the user."""
+    """Those of text are already in the messages; the others are sent before the first message of the user."""
     cache: CacheMark | None = None
-    """What is marked for the provider's prompt cache, None for nothing."""
+    """The part that is marked for the provider's prompt cache, None for nothing."""
 
     @property
     def media(self) -> tuple[Attachment, ...]:
@@ -73,7 +73,7 @@ class Prompt(NamedTuple):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The texts that a model reads: those of the messages, then the system prompt where there is one."""
+        """The texts of the prompt: those of the messages, then the system prompt, if any."""
         texts = tuple(message.content for message in self.messages)
         return (*texts, self.system) if self.system else texts
 
@@ -100,8 +100,8 @@ class Upload(NamedTuple):
 class HTTPRequest(NamedTuple):
     """A request as a provider renders it.  `body` is JSON text, ready to be sent.
 
-    `window` is what a local server is asked to load the model with, where it has to be asked.  `upload` is sent in
-    place of `body`.  `is_download` says that the answer is a file, of any size.
+    `window` is the context window with which a local server is to load the model, if requested. `upload` is sent
+    instead of `body`. `is_download` means that the response is a file of any size.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -113,5 +113,5 @@ class HTTPRequest(NamedTuple):
     is_download: bool = False
 
     def __repr__(self) -> str:
-        """Tell everything but the headers, which hold the key, and a token in the address."""
+        """Show every field except the headers, which contain the key, and a token in the address."""
         return f"HTTPRequest({self.method!r}, {shown(self.url)!r}, body={self.body!r})"

@@ -20,13 +20,12 @@ UsageSource = Literal["reported", "estimated", "implausible", "none"]
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Usage(Answered):
-    """Tokens of one attempt.  None is "not told", never zero.
+    """Tokens of one attempt.
 
-    `input_tokens` is the whole prompt: what was read from a cache and what was written
-    to one is part of it.  `output_tokens` includes reasoning.  `cache_write_1h_tokens` is
-    the part of `cache_write_tokens` that Anthropic keeps for an hour at its own price.
-    `source` says where the counts come from: `reported` by the provider, `estimated` from what was seen of the answer,
-    or `implausible`, which is an estimate in place of counts that cannot be.
+    None is "not reported", never zero. `input_tokens` is the whole prompt, including tokens that were read from a cache
+    or written to one.  `output_tokens` includes reasoning.  `cache_write_1h_tokens` is the part of `cache_write_tokens`
+    that Anthropic keeps for an hour at its own price. `source` is the origin of the counts: `reported` by the provider,
+    `estimated` from the received answer, or `implausible`, an estimate instead of impossible counts.
     """
 
     input_tokens: int | None = None
@@ -46,10 +45,10 @@ class PromptCut(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What an answer tells of how it was made that sets its price, beside its usage.
+    """The fields of an answer that set its price, beside its usage.
 
-    `tier` is the tier of service and `geo` where the model ran, in the provider's words; `tools` says how often each
-    tool of the provider's own was used.
+    `tier` is the service tier and `geo` the region, as named by the provider; `tools` are the numbers of uses of the
+    provider's own tools.
     """
 
     tier: str | None = None
@@ -58,13 +57,12 @@ class Service(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """A whole answer, or what a stream had told of it when it ended.
+    """A complete answer, or the received part of an interrupted stream.
 
-    `finish_reason` is the field's common word (`stop`, `length`, `content_filter`, `tool_calls`) where the
-    provider's own word means that, else the provider's own word; None means that the provider never said how it ended.
-    `thinking` is kept apart and is never part of `text`.
-    `prompt_cut` is set where the prompt was not read whole.  `usage_final` says that the usage is the provider's last
-    word on the whole answer, rather than a count on the way.
+    `finish_reason` is a common one (`stop`, `length`, `content_filter`, `tool_calls`) where the provider's own has an
+    equivalent, else the provider's own; None means that the provider reported none. `thinking` is separate and never
+    part of `text`. `prompt_cut` is set if the prompt was truncated. `usage_final` is True for the final usage of the
+    complete answer, False for an intermediate count.
     """
 
     text: str = ""
@@ -82,7 +80,7 @@ class Completion(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A piece of a streamed answer: new text, or news about the whole (its last word wins)."""
+    """A chunk of a streamed answer: new text, or facts about the answer, of which the last one counts."""
 
     text: str = ""
     thinking: str = ""
@@ -90,7 +88,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class AttemptRecord(Answered):
-    """One call to one provider as it is told in `gen --json` and kept in the ledger."""
+    """One call to one provider, as in `gen --json` and in the ledger."""
 
     provider: str
     model: str
@@ -103,7 +101,7 @@ class AttemptRecord(Answered):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SkippedModel(Answered):
-    """A model that was to come before the one that answered, and why it was not called."""
+    """A model that ranked before the one that answered, and the reason why it was not called."""
 
     provider: str
     model: str
@@ -112,17 +110,15 @@ class SkippedModel(Answered):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class LLMResponse(Answered, Generic[Parsed]):
-    """A whole answer and what it took; `as_dict()` is JSON-ready.
+    """A complete answer with its cost and attempts; `as_dict()` is JSON-ready.
 
     Money is USD, all attempts of the request together, None where a price is unknown; time is milliseconds.
-    `request_id` is the one under which the ledger keeps the attempts.  `thinking` is what the model told of its
-    reasoning, which is no part of `content`; `tool_calls` are the names of the tools that it called beside answering,
-    `refusal` is what it said instead of some of the answer.  `prompt_cut` says by what signs the model did not read the
-    whole prompt, None where there are none.
-    `skipped` are models that were to come before the one
-    that answered, and were not called: those that the caller listed, or the strategy's own first choice.
-    `attachments` are those of the request, without their content.
-    `parsed` is the document of a request with a schema: JSON values, or an instance of its pydantic class.
+    `request_id` identifies the attempts in the ledger. `thinking` is the model's reasoning, if it is returned, and no
+    part of `content`; `tool_calls` are the names of the tools that it called, `refusal` is the text of a refusal.
+    `prompt_cut` describes the signs of a truncated prompt, None where there are none. `skipped` are models that ranked
+    before the one that answered and were not called: those that the caller listed, or the strategy's first choice.
+    `attachments` are those of the request, without their content. `parsed` is the document of a request with a schema:
+    JSON values, or an instance of its pydantic class.
     """
 
     content: str
@@ -146,14 +142,14 @@ class LLMResponse(Answered, Generic[Parsed]):
     parsed: Parsed = None  # type: ignore[assignment]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-compatible data; an instance of a model class as the document that it is of."""
+        """Return the fields as JSON-compatible data; an instance of a pydantic class becomes its document."""
         import json
 
         fields = Answered.as_dict(self)
         return fields if self.parsed is None else fields | {"parsed": json.loads(self.content)}
 
     def after(self, before: tuple[AttemptRecord, ...]) -> Self:
-        """Return the answer with attempts that were made before its own, and what they cost."""
+        """Return the answer with earlier attempts and their cost."""
         if not before:
             return self
         costs = [self.cost_usd, *(attempt.cost_usd for attempt in before)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RETRY = {
     "never": "no",
     "once": "once, after about 0.5 s",
-    "when told": "once, after `Retry-After` (or 1 s)",
+    "when requested": "once, after `Retry-After` (or 1 s)",
     "when broken off": "once, if the connection broke",
     "adapted": "once, with the parameter changed",
     "repaired": "once, with the errors, to correct it",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llmroute.cli import options as flags
-from llmroute.cli.commands.costs_attempts import calls, correct, export, path, tell_if_unknown
+from llmroute.cli.commands.costs_attempts import calls, correct, export, note_unknown, path
 from llmroute.cli.commands.costs_budget import budget
 from llmroute.cli.commands.costs_ledger import backup, check, move, prune, restore
 from llmroute.cli.commands.costs_reconcile import reconcile
@@ -79,7 +79,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         else:
             write_page(config, query, html)
         if workspace:
-            tell_if_unknown(config, workspace)
+            note_unknown(config, workspace)
 
 
 def write_page(config: Config, query: CostQuery, file: Path) -> None:

@@ -59,10 +59,10 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         else:
             write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
         if workspace:
-            tell_if_unknown(config, workspace)
+            note_unknown(config, workspace)
 
 
-def tell_if_unknown(config: Config, workspace: str) -> None:
+def note_unknown(config: Config, workspace: str) -> None:
     """Print a note if a workspace has no calls: its name may be mistyped."""
     from llmroute.service.costs.report import known_workspaces
 

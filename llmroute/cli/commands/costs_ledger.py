@@ -101,10 +101,10 @@ def _mended(mended: Repaired, *, would: str = "") -> str:
         if saved.lost.rows:
             lines.append(
                 f"{done}lost: {many(saved.lost.rows, 'attempt')} of {money(saved.lost.cost_picousd / PICO_PER_USD)},"
-                f" known from sums; the bill and the caps {would}count them, as rows with the error `row lost`"
+                f" known from sums; reports and budgets {would}count them, as rows with the error `row lost`"
             )
         elif not saved.rows:
-            lines.append(f"nothing tells what was spent: the bill and the caps {would}begin at zero")
+            lines.append(f"there is no record of past costs: reports and budgets {would}restart at zero")
     if mended.kept:
         lines.append(f"{done}kept as it was: {mended.kept}")
     return "".join(f"{line}\n" for line in (*lines, *mended.changes))

@@ -76,10 +76,10 @@ class MarkdownWriter:
 
 
 class _Growing:
-    """The end of the blocks that are not whole, shown below those that are until they are printed.
+    """The end of the incomplete blocks, shown below the complete ones until these are printed.
 
-    It is never longer than the screen, since what has left the screen cannot be taken back.  `unchanging` is held while
-    the blocks change, which `changed` tells, and while anything is printed on the same console.
+    It is never longer than the screen, because text that has scrolled off the screen cannot be erased.  `unchanging` is
+    locked while the blocks change, which `changed` reports, and during any output to the same console.
     """
 
     def __init__(self, console: Console, blocks: Blocks) -> None:

@@ -1,7 +1,7 @@
-"""The lines of a Markdown block as it grows: where it may be over, and what shows its end without all that precedes it.
+"""The lines of a growing Markdown block: where it may end, and the lines that its last lines need to be displayed.
 
-Each line is looked at once, when it has ended.  All that is told here is a guess, for a parse of the whole would cost
-too much: it decides when a text is parsed and what is shown for the time being, not how the text is cut or printed.
+Each line is examined once, when it has ended. The results are estimates, because parsing the whole text would take too
+long: they decide when a text is parsed and the preview, not how the text is split or printed.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _markdown(value: Any, name: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text of strangers as Markdown that is no more than text, in HTML too."""
+    """Return untrusted text escaped for Markdown and HTML."""
     text = re.sub(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", cell(text))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -202,7 +202,7 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
 
 
 def _doubts(report: CostReport) -> list[str]:
-    """Say which part of the bill is no fact."""
+    """Describe the uncertain parts of the costs."""
     ways = {
         "estimated": "~{cost} of it is estimated, for {calls} of unknown usage or price: at most {most}",
         "at_most": "at most {cost} of it is counted for {calls} with no known end under a budget",

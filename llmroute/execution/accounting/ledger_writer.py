@@ -192,7 +192,7 @@ class LedgerWriter:
     def _unknown_caps(self) -> BudgetExceededError:
         return BudgetExceededError(
             f"the budgets of {self.access.name} are unknown: this host never reached it; nothing was sent",
-            hint="llmroute health tells whether it answers",
+            hint="check it with llmroute health",
         )
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:

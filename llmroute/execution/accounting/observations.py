@@ -99,7 +99,7 @@ def _trip(error: AttemptError) -> BreakerRule | None:
 
 
 def _speeds(row: AttemptRow, known_per_token_s: float | None) -> tuple[float, float | None]:
-    """Return seconds to the first token and seconds for each further one, None where that cannot be told apart."""
+    """Return the seconds to the first token and per further token, None where the two cannot be separated."""
     total_s = (row.latency_ms or 0) / 1000
     tokens = row.output_tokens or 0
     if row.ttft_ms is None:

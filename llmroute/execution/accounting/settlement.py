@@ -81,7 +81,7 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
 
 
 def _service(sent: Sent, seen: Completion | None) -> Service:
-    """Return what sets the price beside the usage: as the answer told it, with the tier that was asked for if none."""
+    """Return the price factors beside the usage: as the answer reports them, else with the requested tier."""
     reported = Service() if seen is None else seen.service
     return reported if reported.tier is not None else reported._replace(tier=sent.prompt.tier)
 

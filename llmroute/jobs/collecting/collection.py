@@ -183,5 +183,5 @@ def job_error(job: Job, status: JobStatus) -> AttemptError:
     """Return the error of a job that failed as a whole, by the code of its first fault."""
     code, message = status.faults[0] if status.faults else ("", "no reason is given")
     kind = ModelGoneError if code == "model_not_found" else BadRequestError
-    told = f"{job.provider} rejected the batch: {message}"
-    return kind(told, provider=job.provider, model=job.model, code=code or None)
+    text = f"{job.provider} rejected the batch: {message}"
+    return kind(text, provider=job.provider, model=job.model, code=code or None)

@@ -11,9 +11,9 @@ from llmroute.errors import LedgerError
 if TYPE_CHECKING:
     from llmroute.ledger_location import ServerAddress
 
-HINT = "check LLMROUTE_LEDGER and the server; llmroute health tells whether it answers"
+HINT = "check LLMROUTE_LEDGER and the server with llmroute health"
 _LOCKED = "55P03"
-# Another statement was in the way: the same one may succeed now.
+# A conflict with another statement: a retry may succeed.
 _AGAIN = ("40001", "40P01")
 _MISSING = ("3F000", "42P01", "42883")
 # Connection lost, shutting down, too many connections, a standby that takes no writes.
@@ -79,7 +79,7 @@ def _code(error: BaseException | None) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return what the server said, without its advice; of several hosts, the last one."""
+    """Return the server's message without its hint; of several hosts, the last one."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
     # libpq indents its advice.

@@ -1,4 +1,4 @@
-"""What a server tells of itself."""
+"""The status of a server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def of_json(rows: Iterable[Any]) -> tuple[SharedCap, ...]:
-    """Return the caps that a server tells."""
+    """Return the caps in the JSON of a server."""
     return tuple(SharedCap(*one) for one in rows)
 
 

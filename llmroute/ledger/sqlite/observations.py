@@ -81,7 +81,7 @@ def _set_tokens(db: sqlite3.Connection, provider: str, tokens: RetryTokens) -> N
 
 
 def _by(key: Callable[[Observation], Key], lessons: Iterable[Observation]) -> Iterable[tuple[Key, list[Observation]]]:
-    """Tell lessons apart by what they are about; their order is kept."""
+    """Group observations by their key, in order."""
     found: dict[Key, list[Observation]] = {}
     for lesson in lessons:
         found.setdefault(key(lesson), []).append(lesson)

@@ -138,9 +138,9 @@ def _engine_requirement() -> str:
 
 
 def _run(command: Sequence[str]) -> str | None:
-    """Run a program to its end; return the last line of what it said when it failed, None when it did not.
+    """Run a program; return the last line of its output if it fails, else None.
 
-    It has no terminal to ask on, and ends with the caller.
+    It has no terminal for questions, and ends with the caller.
     """
     try:
         process = subprocess.Popen(  # noqa: S603 (no shell, and no word of it is a stranger's)
@@ -171,7 +171,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _last_line(output: str, code: int) -> str:
-    """Return what an installer said last, without the name and the password that an index may have in its address."""
+    """Return the last line of an installer's output, without a user name and password in the URL of an index."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     last = lines[-1] if lines else f"it ended with {code}"
     return re.sub(r"(?<=://)[^/\s@]*@", "", last)[:_MAX_SHOWN_CHARACTERS]

@@ -34,10 +34,12 @@ NOT_RUNNING = f"ollama: not running ({START_LOCAL_SERVER})"
 
 
 class PulledModels(NamedTuple):
-    """What the server said: None where it did not answer.  `elsewhere` are models that it passes on to another machine.
+    """The server's list of models, None where it did not answer.
+
+    `elsewhere` are models that it forwards to another machine.
 
     `digests` are those of the models that are pulled, by their whole names.
-    `at_s` is the monotonic time at which it was asked.
+    `at_s` is the monotonic time of the request.
     """
 
     pulled: frozenset[str] | None
@@ -101,7 +103,7 @@ class LocalModels:
         return sorted(name.removesuffix(":latest") for name in self._known().pulled or () if ":" in name)
 
     def has(self, api_name: str) -> bool:
-        """Whether a model is pulled, as far as the server tells."""
+        """Whether a model is pulled, by the server's list."""
         return _tag(api_name) in (self._known().pulled or ())
 
     def limits(self, api_name: str) -> ListedModel | None:
@@ -114,7 +116,7 @@ class LocalModels:
             return None
         started_s = self._monotonic()
         try:
-            found = self._ask_limits(api_name)
+            found = self._fetch_limits(api_name)
         except Exception:  # noqa: BLE001 (as for the list)
             self._silent_until_s = self._monotonic() + FRESH_S
             return None
@@ -125,11 +127,11 @@ class LocalModels:
         return found
 
     def kept_limits(self, api_name: str) -> ListedModel | None:
-        """Return the limits that the server has told of a model before; None where they are not kept."""
+        """Return the stored limits of a model; None where there are none."""
         return self._shown.find(_tag(api_name), self._digest(api_name))
 
     def keep_limits(self, api_name: str, found: ListedModel) -> None:
-        """Keep what the server has told of a model."""
+        """Store the limits of a model."""
         self._shown.keep(_tag(api_name), self._digest(api_name), found)
 
     def keep_window(self, api_name: str, window: int) -> None:
@@ -137,17 +139,17 @@ class LocalModels:
         self._shown.keep_window(_tag(api_name), window)
 
     def runs_here(self, api_name: str) -> bool:
-        """Whether a call to a model of Ollama's stays on this machine, as far as its server tells."""
+        """Whether a call to an Ollama model stays on this machine, by its server's list."""
         return self.on_this_machine() and api_name not in self._known().elsewhere
 
     def _digest(self, api_name: str) -> str | None:
-        """Return a model's digest in the last list, None where that is too old to tell one model from another."""
+        """Return a model's digest in the last list, None from servers that are too old to report one."""
         listed = self._listed
         if listed is None or self._monotonic() - listed.at_s > KEPT_UNSEEN_S:
             return None
         return listed.digests.get(_tag(api_name))
 
-    def _ask_limits(self, api_name: str) -> ListedModel:
+    def _fetch_limits(self, api_name: str) -> ListedModel:
         provider = self._connect()
         request = provider.render_show(unlisted(LOCAL_SERVER, api_name, local=True))
         assert request is not None
@@ -165,7 +167,7 @@ class LocalModels:
             return exchange, exchange.read_all(lambda: max(until_s - self._monotonic(), 0.001))
 
     def _known(self) -> PulledModels:
-        """Return what the server said last, asking it again when that is old; one thread asks for all."""
+        """Return the last list, requested again when it is old; one thread requests it for all."""
         listed = self._listed
         if listed is not None and self._monotonic() - listed.at_s < FRESH_S:
             return listed
@@ -183,8 +185,8 @@ class LocalModels:
     def _list(self) -> PulledModels:
         within_s = self._within_s()
         # Silence in less than the usual time is no answer to others.
-        asked_at_s = self._monotonic() if within_s == PROBE_TIMEOUT_S else -FRESH_S
-        nothing = PulledModels(None, frozenset(), asked_at_s, {})
+        sent_at_s = self._monotonic() if within_s == PROBE_TIMEOUT_S else -FRESH_S
+        nothing = PulledModels(None, frozenset(), sent_at_s, {})
         try:
             provider = self._connect()
             exchange, body = self._answer_to(provider.render_models(), within_s)
@@ -207,7 +209,7 @@ class LocalModels:
 
 
 def unlisted_here(registry: ModelRegistry, here: LocalModels) -> list[ModelConfig]:
-    """Return the models that are pulled and that the catalogue does not list; their limits are the server's to tell."""
+    """Return the pulled models that the catalogue does not list; their limits come from the server."""
     known = map(registry.resolve, registry.list_models(LOCAL_SERVER))
     listed = {name for model in known for name in (model.id, model.api_name)}
     names = [name for name in here.names() if name not in listed and f"{name}:latest" not in listed]

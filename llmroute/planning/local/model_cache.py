@@ -1,4 +1,4 @@
-"""What a local server has told of its models: kept in the config directory, for most processes make a single call."""
+"""A cache of the limits of local models, in the config directory, because most processes make a single call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LocalModelCache:
         self._lock = threading.Lock()
 
     def find(self, api_name: str, digest: str | None) -> ListedModel | None:
-        """Return what was told of a model, None where that is too old, or was told of another of its name."""
+        """Return the limits of a model, None where they are too old or belong to another model of that name."""
         with self._lock:
             row = self._read().get(self._key(api_name))
         if row is None:
@@ -67,7 +67,7 @@ class LocalModelCache:
         )
 
     def keep(self, api_name: str, digest: str | None, reported: ListedModel) -> None:
-        """Keep what was told of a model; where it cannot be written, this process knows it still."""
+        """Store the limits of a model; if the file cannot be written, they are kept in this process."""
         row = {
             "digest": digest,
             "at_s": self._now_s(),
@@ -114,7 +114,7 @@ class LocalModelCache:
 
 
 def with_limits(model: ModelConfig, reported: ListedModel) -> ModelConfig:
-    """Return a model with the limits that its server tells, which outrank the catalogue's."""
+    """Return a model with the limits of its server, which override the catalogue's."""
     return replace(
         model,
         context_window=reported.context_window or model.context_window,

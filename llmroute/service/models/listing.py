@@ -62,7 +62,7 @@ def named_here(core: ServiceCore, name: str) -> ModelConfig:
 
 
 def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | None = None) -> list[PricedModel]:
-    """Return them with what the local server has beside the catalogue, its models with the limits that it tells."""
+    """Return the models and those that only the local server has, local ones with the server's limits."""
     every = list(found)
     if provider not in (None, LOCAL_SERVER) or core.endpoints.why_unusable(LOCAL_SERVER) is not None:
         return every
@@ -74,7 +74,7 @@ def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | 
 
 
 def with_limits_here(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
-    """Return them, those of the local server with the limits that it tells."""
+    """Return the models, those of the local server with its limits."""
     here = core.plans.local_models
     return [replace(one, model=_with_own_limits(here, one.model)) for one in found]
 

@@ -1,4 +1,4 @@
-"""Bring the catalogue up to date on command: fetch, merge, compare; nothing is taken before somebody says so."""
+"""Update the catalogue on command: fetch, merge, compare; changes apply only after confirmation."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def prepare(
 ) -> Refresh:
     """Return the catalogue with new prices from `source`, and with what the providers' own lists say.
 
-    `source` is an address, or a file: then nothing is sent to anybody.  `watch` is told what is being fetched, the
-    bytes that are here, and of how many, None where unknown.
+    `source` is an address or a file; with a file, nothing is sent. `watch` is called with the name of the download, the
+    received bytes and the total bytes, None where unknown.
 
     Raises:
         RequestError: the data cannot be read or is not sound.

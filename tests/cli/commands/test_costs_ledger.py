@@ -106,7 +106,7 @@ def test_an_emptied_ledger_is_damage_where_caps_count_on_it(ledger: Path, tmp_pa
         assert ledger.stat().st_size == 0, "no command makes a new one of it"
     mended = run("costs", "check", "--repair", "--yes", home=tmp_path)
     assert mended.code == 0
-    assert "nothing tells what was spent: the bill and the caps begin at zero" in mended.out
+    assert "there is no record of past costs: reports and budgets restart at zero" in mended.out
     assert run("costs", "budget", home=tmp_path).code == 0
 
 
@@ -119,7 +119,7 @@ def test_no_cap_begins_at_zero_by_a_repair_that_was_not_told_so(damaged: bytes, 
     config.write_text("[budgets]\nmonth = 5\n")
     ran = run("costs", "check", "--repair", home=tmp_path)
     assert (ran.code, ran.out) == (3, "")
-    assert "the caps would begin at zero" in ran.err
+    assert "the budgets would restart at zero" in ran.err
     assert "--repair --yes" in ran.err
     assert ledger.read_bytes() == damaged
     assert list(ledger.parent.glob("*corrupt*")) == []

@@ -35,7 +35,7 @@ def backup(connection: ServerConnection, target: Path) -> None:
 
 
 def pruned_sums(db: Connection, schema: str) -> PrunedSums:
-    """Return the sums that no row tells of: all of the pruned time, less what the rows that are left add to them."""
+    """Return the sums without rows: all of the pruned time, minus the sums of the remaining rows."""
     from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
 
     row = db.execute(f"SELECT before_ms FROM {schema}.pruned".encode()).fetchone()  # noqa: S608 (own name)

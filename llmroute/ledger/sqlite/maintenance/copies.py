@@ -106,7 +106,7 @@ def learned(db: sqlite3.Connection) -> Memory:
 
 
 def pruned_sums(db: sqlite3.Connection) -> PrunedSums:
-    """Return the sums of a ledger that no row tells of."""
+    """Return the sums of a ledger that have no rows."""
     row = db.execute("SELECT before_ms FROM pruned").fetchone()
     if row is None:
         return PrunedSums(0, [])

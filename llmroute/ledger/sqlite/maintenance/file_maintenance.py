@@ -62,9 +62,9 @@ class FileMaintenance:
         saved = self.rehearse_repair(now).salvage
         if saved and not saved.rows and not saved.lost.rows:
             raise LedgerError(
-                f"{self.path}: nothing in it tells what was spent, and the caps would begin at zero;"
-                " it is left as it is",
-                hint="llmroute costs restore FILE puts back a copy; llmroute costs check --repair --yes begins at zero",
+                f"{self.path}: it has no record of past costs, so the budgets would restart at zero;"
+                " the file is unchanged",
+                hint="llmroute costs restore FILE restores a backup; costs check --repair --yes restarts at zero",
             )
 
     def rehearse_repair(self, now: datetime) -> Repaired:

@@ -136,7 +136,7 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
             made = {row for row in db.execute(of_rollups(table), summed) if row[-len(COUNTERS.split(", "))]}
             wrong[table] += len({row[0] for row in stored ^ made})
     found = {"quarter-hour": len(buckets), "day": wrong["days"], "workspace quarter-hour": wrong["quarters"]}
-    unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("it is not told since when sums are whole",)
+    unknown = () if db.execute("SELECT 1 FROM coarse").fetchone() else ("the start of complete sums is not recorded",)
     return unknown + tuple(
         f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count
     )

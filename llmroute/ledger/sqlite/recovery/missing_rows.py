@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOST = "row lost"
 UNKNOWN = "unknown"
 LABELS = ("provider", "model", "workspace", "task", "strategy")
-"""What an attempt and its sum are told apart by, beside the time and the status."""
+"""The columns that identify the sum of an attempt, beside the time and the status."""
 _COUNTERS = tuple(COUNTERS.split(", "))
 # A sum of more calls than that is damaged.
 _MOST_ROWS = 1_000_000
@@ -34,10 +34,10 @@ Key = tuple["Value", ...]
 
 
 def stand_in(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int) -> MissingRows:
-    """Insert a row for each call that the surviving sums count and no row tells of; return what they come to.
+    """Insert a row for each call in the surviving sums that has no row; return their number and cost.
 
     `survived` has the rows of `rollups`, `days`, `quarters` and `budgets` that could be read.  Each is compared with
-    what the rows before have made of the new sums, so that a call that several of them tell of is inserted once.
+    the new sums of the rows before, so that a call in several of them is inserted once.
     """
     lost = MissingRows()
     for insert in (_of_rollups, _of_days, _of_quarters):
@@ -104,7 +104,7 @@ def _narrowest_first(hot: Row) -> tuple[bool, int]:
 
 
 def _whole(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
-    """Return sums with the labels of those that there are now and none tells of, where bytes of their own are wrong."""
+    """Return sums whose damaged labels are replaced by those of the current sums without a counterpart."""
     summed = list(summed)
     keys, now = {_key(row, names) for row in summed}, {_key(row, names): row for row in have}
     unsummed = [now[key] for key in now.keys() - keys]
@@ -115,9 +115,9 @@ def _whole(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -
 
 
 def _missing(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...]) -> list[tuple[Row, dict[str, int]]]:
-    """Return the sums that count more calls than there are now, and by how much each counter is short.
+    """Return the sums that count more calls than the current ones, and the difference of each counter.
 
-    `names` are the columns that one sum is told apart by.
+    `names` are the key columns of a sum.
     """
     now = {_key(row, names): row for row in have}
     best: dict[Key, Row] = {}
@@ -136,7 +136,7 @@ def _missing(summed: Iterable[Row], have: Iterable[Row], names: tuple[str, ...])
 
 
 def _summed(quarters: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
-    """Sum quarters by their day and what else is named; the rest is said by the latest."""
+    """Sum quarters by day and the named columns; other columns are those of the latest."""
     found: dict[Key, Row] = {}
     for quarter in sorted(quarters, key=lambda row: _number(row["quarter"])):
         row = {**quarter, "day": _number(quarter["quarter"]) // BUCKETS_PER_DAY}

@@ -116,7 +116,7 @@ def _names(db: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _infer_pruned(rollups: list[Row], db: sqlite3.Connection) -> None:
-    """Take sums before the oldest row for those of pruned rows, where it is not told what was pruned."""
+    """Count sums before the oldest row as those of pruned rows, where pruning is not recorded."""
     (oldest_ms,) = db.execute("SELECT min(started_ms) FROM attempts").fetchone()
     if oldest_ms is None or not any(_quarter(row) < oldest_ms // BUCKET_MS for row in rollups):
         return

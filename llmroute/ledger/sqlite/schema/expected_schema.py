@@ -85,7 +85,7 @@ def mend(db: sqlite3.Connection, unlike: Iterable[Difference]) -> None:
 
 
 def keep_older_sums(db: sqlite3.Connection) -> None:
-    """Take the sums before the oldest row for those of pruned rows, where it is not told what was pruned."""
+    """Count sums before the oldest row as those of pruned rows, where pruning is not recorded."""
     db.execute(
         f"INSERT OR IGNORE INTO pruned SELECT 1, oldest * {BUCKET_MS}"  # noqa: S608 (own names)
         f" FROM (SELECT min(started_ms) / {BUCKET_MS} AS oldest FROM attempts)"

@@ -1,6 +1,6 @@
 """Attempts as spans and metrics in the JSON form of the OpenTelemetry protocol (OTLP 1.x); no I/O.
 
-An attempt has the same ids whenever it is rendered, so that what is delivered twice can be told apart.
+An attempt has the same ids whenever it is rendered, so that duplicates can be detected.
 """
 
 from __future__ import annotations
