@@ -1,7 +1,7 @@
 """Which requests of a batch begin alike, so that the beginning is worth a place in the provider's prompt cache.
 
 A beginning is a system prompt and the first attachments.  It counts as shared once two requests have it that go to the
-same models with the same effort and schema, which a cache tells apart too.  One of them is sent first, the others
+same models with the same effort and schema, which separate entries too.  One of them is sent first, the others
 when it is answered: an entry exists only then.
 """
 
