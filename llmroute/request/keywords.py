@@ -73,10 +73,7 @@ class Choices(TypedDict, total=False):
     max_attempts: int | None
     """Maximum number of attempts, 1 to 100; 8 unless configured, or as many as a chain or `fallback` lists."""
     check: Check | None
-    """Accepts the response unless it returns False or raises; may be asynchronous.
-
-    After a rejection the next model is called.
-    """
+    """Accepts the response unless it returns False or raises; else the next model is called.  May be asynchronous."""
     max_rejections: int | None
     """Maximum number of answers rejected by `check` or a schema, 1 to 100; 7 unless given."""
     prefer_local: bool | None
