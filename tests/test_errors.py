@@ -23,7 +23,7 @@ from llmroute.errors import (
     TransientError,
     UnreachableError,
 )
-from llmroute.execution.combined_error import all_failed
+from llmroute.execution.failures import all_failed
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.types import AttemptRecord
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmroute.execution.flow import run
+from llmroute.execution.flow import RequestFlow
 from llmroute.execution.operations import (
     Begin,
     Blocking,
@@ -50,7 +50,7 @@ def drive(
 
     The response comes before it is settled in the ledger: exhaust the iterator, or close it.
     """
-    flow, driver = run(call, writer.settle_interrupted), _Driver(sender, sleep, writer)
+    flow, driver = RequestFlow(call, writer.settle_interrupted).run(), _Driver(sender, sleep, writer)
     try:
         operation = next(flow)
         while True:
@@ -126,7 +126,7 @@ async def drive_async(
     threads: Threads,
 ) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
-    flow, driver = run(call, writer.settle_interrupted), _AsyncDriver(sender, sleep, writer, threads)
+    flow, driver = RequestFlow(call, writer.settle_interrupted).run(), _AsyncDriver(sender, sleep, writer, threads)
     try:
         operation = next(flow)
         while True:

@@ -17,7 +17,7 @@ from llmroute import exit_codes
 from llmroute.config import Timeouts
 from llmroute.errors import DeadlineError, IncompleteAnswerError, LLMRouteError
 from llmroute.registry import ModelRegistry
-from llmroute.routing.fallback import LEAST_PART, LEAST_S
+from llmroute.routing.attempt_loop import LEAST_PART, LEAST_S
 from llmroute.transport.network.dns import ResolvingNetwork
 from llmroute.transport.requests import built
 from llmroute.types import HTTPRequest

@@ -31,7 +31,8 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.routing.actions import MAX_ATTEMPTS, MoreCandidates, Outcome, Policy, Repair, Try, Wait
-from llmroute.routing.fallback import RULES, SOON_S, attempt_loop
+from llmroute.routing.attempt_loop import attempt_loop
+from llmroute.routing.fallback import RULES, SOON_S
 from llmroute.routing.parameters import Adaptation
 from llmroute.routing.token_estimate import measure
 from llmroute.types import Prompt
