@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
 from llmroute import exit_codes
 from llmroute.cli.standard_streams import OutputFailed, ReaderGone
@@ -55,40 +55,45 @@ def run_until_signal(work: Coroutine[Any, Any, None], wind_down: Callable[[], No
     import asyncio
 
     ended_by: list[int] = []
-
-    async def watched() -> None:
-        loop = asyncio.get_running_loop()
-        working = asyncio.ensure_future(work)
-
-        def end(number: int) -> None:
-            ended_by.append(number)
-            if len(ended_by) == 1:
-                wind_down()
-                loop.call_later(GRACE_S, working.cancel)
-            elif len(ended_by) == 2:  # noqa: PLR2004 (the second)
-                working.cancel()
-                _thread.start_new_thread(_leave_after, (SETTLE_S, 128 + number))
-            else:
-                os._exit(128 + number)
-
-        for number in taken:
-            loop.add_signal_handler(number, end, number)
-        try:
-            await working
-        except asyncio.CancelledError:
-            if not ended_by:
-                raise
-
     taken = [number for number in _ENDING if signal.getsignal(number) is _first]
     listening = signal.set_wakeup_fd(-1)
     try:
-        asyncio.run(watched())
+        asyncio.run(_watched(work, wind_down, taken, ended_by))
     finally:
         # The loop has given the signals back to the system.
         signal.set_wakeup_fd(listening, warn_on_full_buffer=False)
         for number in taken:
             signal.signal(number, _second if ended_by else _first)
     return ended_by[0] if ended_by else None
+
+
+async def _watched(
+    work: Coroutine[Any, Any, None], wind_down: Callable[[], None], taken: Sequence[int], ended_by: list[int]
+) -> None:
+    """Await the work, and append to `ended_by` each of the signals `taken` that arrives."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    working = asyncio.ensure_future(work)
+
+    def end(number: int) -> None:
+        ended_by.append(number)
+        if len(ended_by) == 1:
+            wind_down()
+            loop.call_later(GRACE_S, working.cancel)
+        elif len(ended_by) == 2:  # noqa: PLR2004 (the second)
+            working.cancel()
+            _thread.start_new_thread(_leave_after, (SETTLE_S, 128 + number))
+        else:
+            os._exit(128 + number)
+
+    for number in taken:
+        loop.add_signal_handler(number, end, number)
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not ended_by:
+            raise
 
 
 def _first(number: int, _frame: object) -> None:

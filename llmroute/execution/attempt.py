@@ -78,14 +78,7 @@ class Attempt:
                 completion = yield from call.run(max_tokens)
                 document = yield from self._document(completion)
             except AttemptError as error:
-                call.explain(error)
-                recorder.close_failed(
-                    error, call.partial_answer(), sent=error.sent and call.sent, released=call.released
-                )
-                self._request.budget.pay(recorder.row)
-                yield Close()
-                yield Settle(recorder.row, self._observation(error), error, patience)
-                self.error = error
+                yield from self._fail(error)
                 return
             recorder.close_answered(completion)
             response = replace(recorder.response(completion), skipped=self._skipped)
@@ -109,6 +102,16 @@ class Attempt:
         finally:
             if recorder.closed:
                 record_span(recorder.row)
+
+    def _fail(self, error: AttemptError) -> Generator[Operation, Any, None]:
+        """Settle a failed call."""
+        recorder, call = self._recorder, self._provider_call
+        call.explain(error)
+        recorder.close_failed(error, call.partial_answer(), sent=error.sent and call.sent, released=call.released)
+        self._request.budget.pay(recorder.row)
+        yield Close()
+        yield Settle(recorder.row, self._observation(error), error, self._request.patience)
+        self.error = error
 
     def _document(self, completion: Completion) -> Generator[Operation, Any, AnswerDocument | None]:
         """Return the document that an answer is, None where the request has no schema.

@@ -106,12 +106,6 @@ class RequestFactory:
         """Make a request that has its plan ready; `others` works out the rest of the plan."""
         options = request.options
         timeouts = self.timeouts(options)
-
-        def others_in_time() -> Plan:
-            assert others is not None
-            with self.plans.local_models.listed_within(max(timeouts.total_s - (clock() - clock.started_s), 0.001)):
-                return others()
-
         return RequestContext(
             id=new_id(),
             prompt=request.prompt,
@@ -130,7 +124,7 @@ class RequestFactory:
             on_attempt=self._on_attempt,
             local=self.plans.local_models,
             patience=patience,
-            others=None if others is None else others_in_time,
+            others=None if others is None else self._in_time(others, clock, timeouts.total_s),
             atomic=options.atomic,
             paced=paced,
             check=options.check,
@@ -147,6 +141,15 @@ class RequestFactory:
             max_attempts=self._max_attempts(options, plan),
             max_rejections=options.max_rejections or MAX_REJECTIONS,
         )
+
+    def _in_time(self, others: Callable[[], Plan], clock: Clock, total_s: float) -> Callable[[], Plan]:
+        """Return `others` with no more time for the local server than the request has left."""
+
+        def others_in_time() -> Plan:
+            with self.plans.local_models.listed_within(max(total_s - (clock() - clock.started_s), 0.001)):
+                return others()
+
+        return others_in_time
 
     def labels(self, options: Options) -> Labels:
         """Return the labels of a request in the ledger."""

@@ -25,10 +25,12 @@ from llmroute.service.batch_jobs import require_no_jobs
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from llmroute.batch.reader import Request
     from llmroute.cli.arguments import RequestArguments
     from llmroute.cli.batch.arguments import BatchArguments
+    from llmroute.cli.session import Session
 
 MAX_NOTES = 1000
 GARBAGE_AFTER = 5_000
@@ -37,16 +39,7 @@ GARBAGE_AFTER = 5_000
 def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
     """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print its expected cost."""
     with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
-        if arguments.prompt is not None:
-            raise RequestError(
-                "--batch reads the prompts from its file; drop the prompt argument",
-                hint="--template 'Translate: {text}' adds text to each",
-            )
-        if arguments.render:
-            raise RequestError("--render applies to a single answer; a batch writes JSON lines")
-        if batch.file == "-" and arguments.attaches_stdin:
-            raise RequestError("--attach - is stdin, which --batch - reads", option="attachments")
-        check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
+        _check_arguments(arguments, batch)
         input_format = batch.input_format(arguments.encoding)
         file = open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -69,23 +62,42 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             raise typer.Exit
         if batch.output is not None:
             require_no_jobs(session.service.core.config, batch.output)
-        # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
-        gc.freeze()
-        gc.set_threshold(GARBAGE_AFTER)
         lines = count_lines(file) if is_regular else None
         total = lines if shows_total(input_format, arguments) else None
         runner = BatchRunner(arguments, batch, session, total, file.fileno())
         limits = BatchLimits(batch.at_once, batch.output is None and not batch.unordered, runner.left_usd, lines)
-        running = Batch(
-            runner.output,
-            as_record=runner.as_record,
-            on_failure=runner.add_failure,
-            on_invalid_line=runner.print_error,
-            on_progress=runner.show_progress,
-        )
-        work = running.run(session.service.core, requests, limits, blocking=not is_regular)
-        code = runner.run(running, work)
+        code = _run(runner, session, requests, limits, blocking=not is_regular)
     raise typer.Exit(code)
+
+
+def _check_arguments(arguments: RequestArguments, batch: BatchArguments) -> None:
+    if arguments.prompt is not None:
+        raise RequestError(
+            "--batch reads the prompts from its file; drop the prompt argument",
+            hint="--template 'Translate: {text}' adds text to each",
+        )
+    if arguments.render:
+        raise RequestError("--render applies to a single answer; a batch writes JSON lines")
+    if batch.file == "-" and arguments.attaches_stdin:
+        raise RequestError("--attach - is stdin, which --batch - reads", option="attachments")
+    check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
+
+
+def _run(
+    runner: BatchRunner, session: Session, requests: Iterator[Request], limits: BatchLimits, *, blocking: bool
+) -> int:
+    """Answer the requests by calls; return the exit code."""
+    # A batch runs long: unlike other commands it collects garbage, except the objects that exist now.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
+    running = Batch(
+        runner.output,
+        as_record=runner.as_record,
+        on_failure=runner.add_failure,
+        on_invalid_line=runner.print_error,
+        on_progress=runner.show_progress,
+    )
+    return runner.run(running, running.run(session.service.core, requests, limits, blocking=blocking))
 
 
 def _once(print_note: Callable[[str], None]) -> Callable[[str], None]:

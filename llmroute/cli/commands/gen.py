@@ -37,10 +37,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
 
     Falls back to another model until an answer is complete.  --batch answers each line of a file.
     """
-    if arguments.request["schema"] is not None or schema_multi is not None:
-        from llmroute.cli.schema_arguments import with_schema
-
-        arguments = with_schema(arguments, schema_multi)
+    arguments = _with_schema(arguments, schema_multi)
     batch_arguments = None
     if batch is not None:
         from llmroute.cli.batch.arguments import BatchArguments, JobArguments
@@ -58,15 +55,28 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
             " --no-wait, --poll and --keep"
         )
         fail(RequestError(f"{batch_flags} require --batch FILE"), as_json=arguments.as_json)
+    _generate_checked(arguments, batch_arguments, check_timeout)
+
+
+def _with_schema(arguments: RequestArguments, schema_multi: str | None) -> RequestArguments:
+    if arguments.request["schema"] is None and schema_multi is None:
+        return arguments
+    from llmroute.cli.schema_arguments import with_schema
+
+    return with_schema(arguments, schema_multi)
+
+
+def _generate_checked(arguments: RequestArguments, batch: "BatchArguments | None", check_timeout: float | None) -> None:
+    """Generate, with the check of the answer if there is one."""
     if arguments.request["check"] is not None:
         from llmroute.cli.check_command import checking
 
         with checking(arguments, check_timeout) as checked:
-            _generate(checked, batch_arguments)
+            _generate(checked, batch)
     elif check_timeout is not None:
         fail(RequestError("--check-timeout requires --check COMMAND"), as_json=arguments.as_json)
     else:
-        _generate(arguments, batch_arguments)
+        _generate(arguments, batch)
 
 
 def _generate(arguments: RequestArguments, batch: "BatchArguments | None") -> None:

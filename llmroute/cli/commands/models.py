@@ -111,15 +111,9 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
-        from llmroute.planning.default_registry import warn_when_stale
-        from llmroute.providers import PROVIDERS
-        from llmroute.request.fields import require_one_of
-        from llmroute.service.client import LLMService
         from llmroute.service.models.listing import available, matching, measured, narrowed, ordered
 
-        service = LLMService(note=say)
-        require_one_of("provider", provider, PROVIDERS)
-        warn_when_stale(service.registry, service.config.config_dir, say)
+        service = _service(provider)
         shows_details = as_json or sys.stdout.isatty()
         if live:
             found, code = _live(service, provider)
@@ -137,6 +131,19 @@ def _list(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             found = [one for one in found if one.model.name in callable_models]
         _write(ordered(found, sort) if sort else found, callable_models, as_json=as_json)
         raise typer.Exit(code)
+
+
+def _service(provider: str | None) -> LLMService:
+    """Return the service, after a check of the name of the provider and a warning where the catalogue is old."""
+    from llmroute.planning.default_registry import warn_when_stale
+    from llmroute.providers import PROVIDERS
+    from llmroute.request.fields import require_one_of
+    from llmroute.service.client import LLMService
+
+    service = LLMService(note=say)
+    require_one_of("provider", provider, PROVIDERS)
+    warn_when_stale(service.registry, service.config.config_dir, say)
+    return service
 
 
 def _catalogued(service: LLMService, provider: str | None, *, retired: bool, local: bool) -> list[PricedModel]:

@@ -56,13 +56,15 @@ def refresh(
             write_text(harmless(_as_text(found)))
         found.check(force=force)
         accepted = yes or _is_confirmed(found)
-        if accepted:
-            previous = found.take()
-            note(f"updated {found.path}" + (f" (previous catalogue: {previous})" if previous else ""))
-        else:
-            note("the catalogue is unchanged (--yes accepts the changes)")
+        note(_written(found) if accepted else "the catalogue is unchanged (--yes accepts the changes)")
         if as_json:
             write_json(_as_json(found, accepted=accepted))
+
+
+def _written(found: Refresh) -> str:
+    """Write the catalogue; return a note on where it and the one before are."""
+    previous = found.take()
+    return f"updated {found.path}" + (f" (previous catalogue: {previous})" if previous else "")
 
 
 def _is_confirmed(found: Refresh) -> bool:
