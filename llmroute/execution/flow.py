@@ -116,7 +116,7 @@ class RequestFlow:
     def _retry_allowed(self, action: Try) -> Generator[Operation, Any, bool]:
         request, provider = self._request, action.entry.model.provider
         allowed: bool = yield Blocking(
-            lambda: request.writer.retry_allowed(provider, request.now_ms(), request.patience)
+            lambda: request.writer.statistics.retry_allowed(provider, request.now_ms(), request.patience)
         )
         return allowed
 

@@ -94,7 +94,7 @@ class PlanFactory:
         local_only: bool = False,
     ) -> Candidates:
         """Return the models that could serve a prompt of a size, with what earlier calls have taught of them."""
-        snapshot = self._writer.recall(
+        snapshot = self._writer.statistics.recall(
             bucket=bucket(size.typical_input), task=task or "", now_ms=self._writer.access.now_ms(), patience=patience
         )
         registry = self.registry

@@ -125,7 +125,7 @@ class ServiceCore:
 
     def open_circuits(self) -> dict[str, Breaker]:
         """Return the providers with an open circuit, each with the one that is open longest."""
-        snapshot = self.writer.recall(bucket=0, now_ms=now_ms())
+        snapshot = self.writer.statistics.recall(bucket=0, now_ms=now_ms())
         breakers = [one for one in (snapshot.breakers if snapshot else ()) if not one.model]
         return {
             one.provider: one
@@ -140,7 +140,7 @@ class ServiceCore:
         Raises:
             LedgerError: the ledger cannot be written.
         """
-        closed = self.writer.reset_breakers(provider)
+        closed = self.writer.statistics.reset_breakers(provider)
         self.forget_plans()
         return closed
 

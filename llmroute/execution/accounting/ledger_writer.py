@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
@@ -10,6 +9,7 @@ from llmroute.execution.accounting.budget import Reservation
 from llmroute.execution.accounting.budget_warnings import BudgetWarnings
 from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.execution.accounting.spool_writer import SpoolWriter
+from llmroute.execution.accounting.statistics_reader import StatisticsReader
 from llmroute.execution.operations import Begin, Settle
 from llmroute.files import LOCK_WAIT_S
 from llmroute.types import WARN_AT
@@ -21,12 +21,9 @@ if TYPE_CHECKING:
     from llmroute.errors import CircuitOpenError
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import BudgetWatch, LedgerEntry, LedgerPort, Refusal
-    from llmroute.ledger.stats import StatsSnapshot
     from llmroute.ledger_location import LedgerLocation
 
 
-# How long reading statistics may wait for locks: a request can do without them.
-LOOK_S = 0.25
 # How often an entry is made while shared caps change.
 DRAFTS = 3
 
@@ -58,6 +55,7 @@ class LedgerWriter:
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
+        self.statistics = StatisticsReader(self.access)
         self._limits = tuple(limits)
         self._budget_warnings = BudgetWarnings(self._all_limits, warn_at, warn)
         self._spool = SpoolWriter(self.access.path, warn)
@@ -217,46 +215,6 @@ class LedgerWriter:
             refusal.__cause__ = outcome
             return refusal
         return outcome
-
-    def recall(
-        self, *, bucket: int, task: str = "", now_ms: int, patience: LockTimeout | None = None
-    ) -> StatsSnapshot | None:
-        """Return the statistics; None where there is no ledger, or it cannot be read soon enough."""
-        if not self.access.exists():
-            return None
-        try:
-            with self._brief_wait(patience) as brief:
-                ledger = self.access.ledger(brief)
-                return ledger.recall(bucket=bucket, task=task, now_ms=now_ms, patience=brief)
-        except LedgerError:
-            # The beginning of an attempt reports it.
-            return None
-
-    def reset_breakers(self, provider: str) -> int:
-        """Close every circuit of a provider; return how many were not closed.
-
-        Raises:
-            LedgerError: the ledger cannot be written.
-        """
-        if not self.access.exists():
-            return 0
-        return self.access.ledger().reset_breakers(provider)
-
-    def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
-        """Whether a provider has a retry token left; True where the ledger cannot be read."""
-        try:
-            with self._brief_wait(patience) as brief:
-                return self.access.ledger(brief).retry_allowed(provider, now_ms, brief)
-        except LedgerError:
-            return True
-
-    @contextmanager
-    def _brief_wait(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
-        """Lend a short part of a request's lock timeout to a read."""
-        from llmroute.ledger.lock_timeout import LockTimeout
-
-        with (patience or self.access.patience()).spent() as left_s:
-            yield LockTimeout(min(left_s, LOOK_S))
 
 
 def _is_outdated(outcome: LedgerError | Refusal | None) -> bool:

@@ -257,7 +257,7 @@ def test_an_attempt_under_caps_that_changed_meanwhile_is_made_anew(address: Serv
     location = LedgerLocation(tmp_path / "one", address)
     with PostgresLedger(address, tmp_path / "two") as other:
         writer = LedgerWriter(location, warnings.append)
-        writer.recall(bucket=0, now_ms=0)
+        writer.statistics.recall(bucket=0, now_ms=0)
         admission = Admission(fixed(100), RequestBudget())
         assert writer.begin(Begin(row("free"), admission, Clock())) is None
         set_cap(other.connection, "", "total", 150, "UTC")
