@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
+from llmroute.execution.answer_stream import AnswerStream
 from llmroute.execution.clock import deadline_error
-from llmroute.execution.operations import Blocking, Close, Emit, Operation
-from llmroute.execution.stream_buffer import StreamBuffer
+from llmroute.execution.operations import Blocking, Close, Operation
 from llmroute.planning.local.model_cache import limited
 from llmroute.routing.parameters import adaptation, fitted, refused
 from llmroute.text.redaction import shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.recorder import AttemptRecorder
     from llmroute.execution.request import RequestContext
     from llmroute.execution.timeouts import AttemptTime
-    from llmroute.providers import Provider, StreamReader
+    from llmroute.providers import Provider
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
     from llmroute.text.redaction import Redaction
@@ -53,9 +53,8 @@ class ProviderCall:
         self._recorder = recorder
         self._provider: Provider | None = None
         self._answer: Completion | None = None
-        self._reader: StreamReader | None = None
         self._progress = Progress()
-        self._buffer = StreamBuffer(atomic=request.atomic)
+        self._stream = AnswerStream(request, time, recorder)
         self.adaptation: Adaptation | None = None
 
     @property
@@ -65,7 +64,7 @@ class ProviderCall:
     @property
     def released(self) -> bool:
         """Whether the caller has received text of the answer."""
-        return self._buffer.released
+        return self._stream.buffer.released
 
     @property
     def sent(self) -> bool:
@@ -144,7 +143,7 @@ class ProviderCall:
                 self.adaptation = adaptation(error.code, error.message, sent, self._prompt)
             raise error
         if prompt.streaming:
-            completion = yield from self._stream(provider.open_stream(http_request), first_token_s)
+            completion = yield from self._stream.read(provider.open_stream(http_request), first_token_s)
         else:
             completion = provider.parse_completion((yield from self._read_all()), http_request)
         self._answer = completion = sanitized(completion, self._redaction)
@@ -155,14 +154,14 @@ class ProviderCall:
         self, provider: Provider, http_request: HTTPRequest, prompt: Prompt, cut: Completion
     ) -> Generator[Operation, Any, Completion]:
         """Send the prompt again with a context window that it fits into; return `cut`, the first answer, on failure."""
-        snapshot, self._answer = self._buffer.reset(), cut
+        snapshot, self._answer = self._stream.buffer.reset(), cut
         try:
             return (yield from self._exchange(provider, http_request, prompt))
         except AttemptError as error:
             hide_secrets(error, self._redaction)
             self._request.trace(f"{self._model.name}: retry with a wider context window failed: {error.message}")
             yield Close()
-            self._buffer.restore(snapshot)
+            self._stream.buffer.restore(snapshot)
             self._recorder.row.http_status = OK
             return cut
 
@@ -177,43 +176,6 @@ class ProviderCall:
             listed = provider.parse_show(body, exchange.status, exchange.headers)
             yield Blocking(lambda: request.local.keep_limits(model.api_name, listed))
         return limited(model, listed, self._size)
-
-    def _stream(self, reader: StreamReader, first_token_s: float) -> Generator[Operation, Any, Completion]:
-        request = self._request
-        self._reader = reader
-        # Comments and empty events are no part of the answer and do not extend the limit.
-        limit_s, by_s = first_token_s, request.clock() + first_token_s
-        while not reader.done:
-            data = yield self._time.reading(by_s, limit_s)
-            if not data:
-                break
-            # Line by line, so that text is emitted before an error that arrived in the same read.
-            for line in data.splitlines(keepends=True):
-                for chunk in reader.feed(line):
-                    limit_s = request.timeouts.stall_s
-                    yield from self._add(chunk.text)
-                    by_s = request.clock() + limit_s
-        completion = reader.finish()
-        yield from self._add(self._buffer.remainder(completion.text))
-        return completion
-
-    def _add(self, text: str) -> Generator[Operation, Any, None]:
-        """Buffer a chunk of the answer, and emit the buffer if the caller may see it."""
-        if not text:
-            return
-        if not self._buffer.started:
-            self._recorder.mark_first_token()
-        self._buffer.add(text)
-        if self._buffer.released:
-            self._time.is_last = True
-            yield from self.emit()
-
-    def emit(self) -> Generator[Operation, Any, None]:
-        """Emit the buffered text to the caller, whose own time is not counted as the provider's."""
-        began_s = self._request.clock()
-        for chunk in self._buffer.drain():
-            yield Emit(chunk)
-        self._time.exclude(self._request.clock() - began_s)
 
     def _read_all(self) -> Generator[Operation, Any, bytes]:
         chunks = []
@@ -256,9 +218,13 @@ class ProviderCall:
 
     def partial_answer(self) -> Completion | None:
         """Return the answer as far as it has arrived, None before its beginning."""
-        if self._answer is not None or self._reader is None:
+        if self._answer is not None or self._stream.reader is None:
             return self._answer
-        return sanitized(self._reader.so_far, self._redaction)
+        return sanitized(self._stream.reader.so_far, self._redaction)
+
+    def emit(self) -> Generator[Operation, Any, None]:
+        """Emit the text that the caller has not received yet."""
+        return self._stream.emit()
 
 
 def _rendered(provider: Provider, prompt: Prompt, model: ModelConfig) -> Generator[Operation, Any, HTTPRequest]:
