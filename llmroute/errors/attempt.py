@@ -117,10 +117,16 @@ class ContentError(AttemptError):
 
 
 class ParameterError(AttemptError):
-    """The model does not support a parameter or a value; `code` is its name if the provider reports it."""
+    """The model does not support a parameter or a value; `code` is its name if the provider reports it.
+
+    `maximums` are the largest values of it that the provider names; `unsupported`: the parameter itself, not only its
+    value, is not supported.
+    """
 
     exit_code = exit_codes.USAGE
     kind = "parameter"
+    maximums: tuple[int, ...] = ()
+    unsupported = False
 
 
 class BadRequestError(AttemptError):

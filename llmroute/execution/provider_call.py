@@ -140,7 +140,7 @@ class ProviderCall:
             error = provider.parse_error(exchange.status, exchange.headers, body)
             if isinstance(error, ParameterError):
                 sent = json.loads(http_request.body or b"{}")
-                self.adaptation = adaptation(error.code, error.message, sent, self._prompt)
+                self.adaptation = adaptation(error, sent, self._prompt)
             raise error
         if prompt.streaming:
             completion = yield from self._stream.read(provider.open_stream(http_request), first_token_s)

@@ -29,16 +29,21 @@ if TYPE_CHECKING:
     from llmroute.providers.wire.ollama_pull import PullReader
     from llmroute.types import Completion, ModelConfig, Prompt
 
-_NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
 _NUM_CTX = re.compile(r"^\s*(?:PARAMETER\s+)?num_ctx\s+\"?(\d{1,10})\b", re.MULTILINE | re.IGNORECASE)
 _NO_SUCH_REQUEST = (400, 404, 405, 410, 415, 422, 501)
 # The server supports schemas for any completion model.
 CAPABILITIES = {"completion": "json", "tools": "function_calling", "vision": "vision", "thinking": "reasoning"}
+# Ollama sends errors without codes: these phrases of its messages are the only sign of what happened.
+_NOT_FOUND = re.compile(r"""model ['"]?([\w./:-]+)['"]? not found""")
+_NO_MEMORY = re.compile(r"system memory")
+_NO_THINKING = re.compile(r"does not support thinking$")
 RULES = (
     # The server truncated the prompt until no user message remained.
     ErrorRule(ContextLengthError, words=r"no user query", only=(400, 500)),
     ErrorRule(ParameterError, words=r'" does not support (thinking|tools|chat|generate)', only=(400,)),
 )
+# The registry has no manifest of the model.
+PULL_RULES = (ErrorRule(ModelGoneError, words=r"manifest\b.*does not exist"), *RULES)
 
 
 class Ollama:
@@ -96,9 +101,9 @@ class Ollama:
             error.hint = f"ollama pull {named[1]}, or llmroute models pull ollama/{named[1]}"
         if isinstance(error, AuthenticationError):
             error.hint = "sign in with `ollama signin` if the model runs in Ollama's cloud"
-        if "system memory" in error.message:
+        if _NO_MEMORY.search(error.message):
             error.hint = "choose a smaller model, or one that is quantized further"
-        if isinstance(error, ParameterError) and error.message.endswith("does not support thinking"):
+        if isinstance(error, ParameterError) and _NO_THINKING.search(error.message):
             error.code = "think"
         return error
 
@@ -157,7 +162,7 @@ class Ollama:
         """Return a reader of the progress of the pull."""
         from llmroute.providers.wire.ollama_pull import PullReader
 
-        return PullReader(self._faults)
+        return PullReader(ErrorParser("ollama", self._faults.redaction, PULL_RULES))
 
     def _post(self, path: str, body: dict[str, Any]) -> HTTPRequest:
         return HTTPRequest("POST", self.base_url + path, self._headers(), to_wire(body))

@@ -56,7 +56,6 @@ class ModelRegistry:
     ) -> None:
         catalogue, self.warning = load(catalogue_path) if rows is None else (shipped_catalogue(), None)
         self.as_of: str = catalogue["as_of"]
-        self.attribution: str = catalogue.get("attribution", "")
         self._providers: dict[str, Any] = catalogue["providers"]
         self._today = today
         if user_models and not user_models_checked:

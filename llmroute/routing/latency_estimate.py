@@ -51,9 +51,6 @@ class Evidence(NamedTuple):
     unseen_h: float = 0.0
 
 
-NOTHING = Evidence()
-
-
 def bucket(input_tokens: int) -> int:
     """Return the prompt-size bucket, 0 to 3: a long prompt takes longer to its first token than a short one."""
     return sum(input_tokens > limit for limit in BUCKET_LIMITS)

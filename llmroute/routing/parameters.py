@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from llmroute.errors import ParameterError
     from llmroute.types import ModelConfig, ParameterLimits, Prompt
 
 _FORMAT_NAMES = ("response_format", "format")
@@ -17,14 +18,6 @@ _WIRE_NAMES = {
     "effort": ("reasoning_effort", "reasoning", "thinking", "output_config", "think"),
     "stop": ("stop", "stop_sequences"),
 }
-_MAXIMUM = re.compile(
-    r"(?:[><]=?|at most|up to|less than(?: or equal to)?|maximum(?: value| allowed)?(?: of| is| value is)?|exceeds?)"
-    r"\s*:?\s*(?P<maximum>\d[\d,_]*)",
-    re.IGNORECASE,
-)
-_NOT_TAKEN = re.compile(
-    r"unsupported|not supported|unknown|unrecognized|not permitted|unexpected|\buse\b", re.IGNORECASE
-)
 
 
 def refused(prompt: Prompt, limits: ParameterLimits) -> dict[str, str]:
@@ -66,21 +59,23 @@ class Adaptation(NamedTuple):
         return {new if key == old else key: value for key, value in sent.items() if key != self.drop}
 
 
-def adaptation(code: str | None, message: str, sent: Mapping[str, Any], prompt: Prompt) -> Adaptation | None:
-    """Return how to change a request whose parameter `code` was rejected; None if the caller has set it.
+def adaptation(error: ParameterError, sent: Mapping[str, Any], prompt: Prompt) -> Adaptation | None:
+    """Return how to change a request whose parameter was rejected; None if the caller has set it.
 
     A token limit may be sent under its other name; a parameter that llmroute added may be lowered or dropped.
     """
-    if code is None:
+    if error.code is None:
         return None
-    name = re.split(r"[.\[]", code)[0]
+    name = re.split(r"[.\[]", error.code)[0]
     if name in sent and (name == "stream_options" or (name in _FORMAT_NAMES and _has_schema_in_words(sent, prompt))):
         return Adaptation(drop=name)
     if name not in LIMIT_NAMES or name not in sent:
         return None
-    if (maximum := _maximum(message, sent[name])) is not None:
-        return Adaptation(max_tokens=maximum) if prompt.max_tokens is None else None
-    if _NOT_TAKEN.search(message):
+    given = sent[name]
+    lower = [maximum for maximum in error.maximums if isinstance(given, int) and 0 < maximum < given]
+    if lower:
+        return Adaptation(max_tokens=max(lower)) if prompt.max_tokens is None else None
+    if error.unsupported:
         return Adaptation(rename=(name, LIMIT_NAMES[1 - LIMIT_NAMES.index(name)]))
     return None
 
@@ -100,9 +95,3 @@ def takes(model: ModelConfig, code: str | None, prompt: Prompt | None) -> bool:
         return model.max_output is None or prompt.max_tokens is None or prompt.max_tokens <= model.max_output
     left_out = refused(prompt, model.parameters)
     return not any(name in _WIRE_NAMES[parameter] for parameter in left_out)
-
-
-def _maximum(message: str, sent: object) -> int | None:
-    """Return the largest number in the message that is below the value sent; None if there is none."""
-    named = (int(re.sub(r"[,_]", "", match["maximum"])) for match in _MAXIMUM.finditer(message))
-    return max((one for one in named if isinstance(sent, int) and 0 < one < sent), default=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import AllProvidersFailedError, ParameterError, RequestError
+from llmroute.providers.errors.parser import ErrorParser
 from llmroute.request.options import Options
 from llmroute.routing.parameters import adaptation
 from llmroute.types import LLMResponse, Prompt
@@ -160,9 +161,12 @@ def test_an_adaptation_is_tried_once(tmp_path: Path, httpx_mock: HTTPXMock) -> N
     ],
 )
 def test_a_maximum_is_read_from_the_message(message: str, maximum: int | None) -> None:
-    found = adaptation(OLD, message, {OLD: 16_000}, Prompt(()))
+    body = json.dumps({"error": {"message": message, "param": OLD}}).encode()
+    refusal = ErrorParser("openai").from_response(400, {}, body)
+    assert isinstance(refusal, ParameterError)
+    found = adaptation(refusal, {OLD: 16_000}, Prompt(()))
     assert (found.max_tokens if found else None) == maximum
-    assert adaptation(OLD, message, {OLD: 16_000}, Prompt((), max_tokens=16_000)) is None
+    assert adaptation(refusal, {OLD: 16_000}, Prompt((), max_tokens=16_000)) is None
 
 
 FAILURES = {

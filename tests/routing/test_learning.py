@@ -18,7 +18,6 @@ from llmroute.ledger.statistics.latency import Latency
 from llmroute.ledger.stats import Observation
 from llmroute.routing import latency_estimate
 from llmroute.routing.latency_estimate import (
-    NOTHING,
     Evidence,
     bucket,
     estimate,
@@ -90,7 +89,7 @@ def test_what_is_expected_follows_the_published_formula() -> None:
 
 
 def test_what_nobody_called_is_tried_sooner_than_the_typical() -> None:
-    assert estimate(NOTHING, 2.0, 10.0) == pytest.approx(2.0 / exp(2))
+    assert estimate(Evidence(), 2.0, 10.0) == pytest.approx(2.0 / exp(2))
     assert latency.TYPICAL_SPREAD == latency_estimate.UNSEEN_SPREAD
 
 

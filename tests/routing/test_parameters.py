@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmroute.errors import ParameterError
 from llmroute.routing.parameters import Adaptation, adaptation, fitted, refused
 from llmroute.schema.answer_schema import read_schema
 from llmroute.types import Message, ParameterLimits, Prompt
@@ -74,6 +75,7 @@ def test_a_native_schema_is_dropped_only_where_the_model_reads_it_in_words(name:
     assert asked.schema is not None
     in_words = {name: {}, "messages": [{"role": "system", "content": f"Be brief.\n\n{asked.schema.words}"}]}
     natively = {name: {}, "messages": [{"role": "user", "content": "x"}]}
-    assert adaptation(name, "not supported", in_words, asked) == Adaptation(drop=name)
-    assert adaptation(name, "not supported", natively, asked) is None
-    assert adaptation(name, "not supported", in_words, prompt()) is None
+    refusal = ParameterError("not supported", code=name)
+    assert adaptation(refusal, in_words, asked) == Adaptation(drop=name)
+    assert adaptation(refusal, natively, asked) is None
+    assert adaptation(refusal, in_words, prompt()) is None

@@ -77,10 +77,6 @@ class Latency(NamedTuple):
         """The logarithm of what is usual."""
         return self.log_sum / self.weight
 
-    def typical(self) -> float:
-        """Return the mean of what is usual, in seconds, however long ago: that of a log-normal distribution."""
-        return exp(self.level + self.spread / 2)
-
     def evidence(self, now_ms: int, models: int) -> tuple[float, float, float, float, float, float]:
         """Return weight, level, spread, trouble and how much slower it makes, all as of now, and hours since a call.
 

@@ -25,7 +25,6 @@ _MODULES = {
     "mistral": "llmroute.providers.batch_jobs.mistral",
     "together": "llmroute.providers.batch_jobs.together",
 }
-BATCH_PROVIDERS = frozenset(_MODULES)
 
 
 class JobLimits(NamedTuple):

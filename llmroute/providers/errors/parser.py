@@ -16,7 +16,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.providers.errors.retry_after import parse_retry_after, parse_should_retry
-from llmroute.providers.errors.rules import ErrorDetails, ErrorRule, classify, parameter
+from llmroute.providers.errors.rules import ErrorDetails, ErrorRule, classify, is_unsupported, maximums, parameter
 from llmroute.providers.wire import lenient_json
 from llmroute.text.redaction import MARK, Redaction, one_line
 
@@ -120,13 +120,16 @@ class ErrorParser:
         if kind is ParameterError:
             code = parameter(evidence) or evidence.param or code
         message = self._redact(text) or (f"status {status}" if status else "an error without a message")
-        return kind(
+        error = kind(
             message,
             provider=self.provider,
             http_status=status,
             code=self._redact(code) if code else None,
             hint=HINTS.get(kind, "").format(key_variable=f"{self.provider.upper()}_API_KEY") or None,
         )
+        if isinstance(error, ParameterError):
+            error.maximums, error.unsupported = maximums(message), is_unsupported(message)
+        return error
 
     def _usage(self, body: dict[str, Any]) -> Usage | None:
         usage_fields = lenient_json.mapping(body.get("usage") or lenient_json.mapping(body.get("error")).get("usage"))

@@ -1,4 +1,9 @@
-"""The table from error responses to error classes. The body decides first, the status second."""
+"""The table from error responses to error classes. The body decides first, the status second.
+
+A code decides where a provider sends one.  Words are for errors that providers send without a code, or with one that
+says only `invalid_request_error`: there the message is the only sign.  They are here, and those that one provider alone
+uses in its own module; everything else decides by the class and the fields of an error.
+"""
 
 from __future__ import annotations
 
@@ -123,6 +128,14 @@ PARAMETERS = frozenset(
 )
 """The parameters of ours that a model may reject; any other rejected parameter is the caller's."""
 
+_MAXIMUM = re.compile(
+    r"(?:[><]=?|at most|up to|less than(?: or equal to)?|maximum(?: value| allowed)?(?: of| is| value is)?|exceeds?)"
+    r"\s*:?\s*(?P<maximum>\d[\d,_]*)",
+    re.IGNORECASE,
+)
+_NOT_TAKEN = re.compile(
+    r"unsupported|not supported|unknown|unrecognized|not permitted|unexpected|\buse\b", re.IGNORECASE
+)
 _NAMED = re.compile(rf"""^[`'"]?(?P<param>{"|".join(sorted(PARAMETERS))})(?:\.\w+)*[`'"]?(?=[\s:])""")
 
 
@@ -142,6 +155,16 @@ def parameter(evidence: ErrorDetails) -> str | None:
         return evidence.param
     named = _NAMED.match(evidence.message)
     return named["param"] if named else None
+
+
+def maximums(message: str) -> tuple[int, ...]:
+    """Return the numbers that a message names as the largest ones allowed."""
+    return tuple(int(re.sub(r"[,_]", "", match["maximum"])) for match in _MAXIMUM.finditer(message))
+
+
+def is_unsupported(message: str) -> bool:
+    """Whether a message about a parameter says that the parameter itself is not supported."""
+    return _NOT_TAKEN.search(message) is not None
 
 
 def _matches(rule: ErrorRule, evidence: ErrorDetails) -> bool:

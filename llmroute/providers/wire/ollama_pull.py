@@ -74,7 +74,7 @@ class PullReader:
 
     def _failure(self, event: dict[str, Any]) -> Exception:
         error = self._faults.in_band(event)
-        if "manifest" not in error.message or "does not exist" not in error.message:
+        if not isinstance(error, ModelGoneError):
             return error
         return ModelGoneError("no such model in Ollama's library", provider=error.provider, hint=LIBRARY)
 

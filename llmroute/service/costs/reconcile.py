@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from llmroute.service.core import ServiceCore
     from llmroute.service.costs.vendor_reports import VendorBill
 
-DEFAULT_TOLERANCE_PERCENT: Final = 1.0
 NO_MODEL: Final = "(no model)"
 # A provider that rounds does so to cents at most.
 _MOST_ROUNDING_USD: Final = Decimal("0.005")
