@@ -33,6 +33,9 @@ class Observation(NamedTuple):
     task: str = ""
     tier: str = ""
     """The service tier that was asked for; empty for the standard one."""
+    input_tokens: int | None = None
+    """Of an answer whose usage the provider reported; `cached_tokens` of them were read from a prompt cache."""
+    cached_tokens: int = 0
     output_tokens: int | None = None
     """Of a complete answer: one that ended by itself, and whose usage the provider reported."""
 
@@ -61,6 +64,8 @@ class StatsSnapshot(NamedTuple):
     breakers: list[Breaker]
     check_results: dict[tuple[str, str], tuple[float, float]] = {}  # noqa: RUF012 (never changed)
     """Answers to the task that passed the caller's check, and answers that were checked, by (provider, model)."""
+    cached_inputs: dict[tuple[str, str], tuple[float, float, float, float]] = {}  # noqa: RUF012 (never changed)
+    """Input tokens and those read from prompt caches by (provider, model): of all tasks, then of the task."""
 
     @property
     def calls_per_h(self) -> float:

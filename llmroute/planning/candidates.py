@@ -8,7 +8,14 @@ from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, unlisted_here
 from llmroute.planning.local.model_cache import with_limits
 from llmroute.providers import PROVIDERS
-from llmroute.registry.pricing import cost_uncached_picousd, price_of_service, price_on, worst_cost_picousd, worst_rates
+from llmroute.registry.pricing import (
+    cost_cached_picousd,
+    cost_uncached_picousd,
+    price_of_service,
+    price_on,
+    worst_cost_picousd,
+    worst_rates,
+)
 from llmroute.routing.output_length import output_length
 from llmroute.routing.plan import Candidate
 from llmroute.routing.token_estimate import LEAST_ANSWER_TOKENS, longest_answer
@@ -168,7 +175,7 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
         worst = _dearest(worst_cost_picousd(size.worst_input, longest, one, written) for one in prices)
     return candidate._replace(
         output=output,
-        expected_cost_picousd=cost_uncached_picousd(size.expected_input, output.tokens, of_tier),
+        expected_cost_picousd=cost_cached_picousd(size.expected_input, output.tokens, of_tier, stats.cached_share),
         worst_cost_picousd=worst,
         typical_cost_picousd=cost_uncached_picousd(size.expected_input, size.answer_room, of_tier),
         worst=_worst_case(model, size, prices),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Metric = Literal["ttft", "per_token"]
 
+SHRINKING_TOKENS = 20_000
+"""So many input tokens count as much as what is assumed before any was seen."""
+
 _DESCRIPTIONS = {
     TripReason.RATE_LIMIT: "rate limited",
     TripReason.NO_CREDIT: "no credit",
@@ -97,6 +100,7 @@ class StatsEstimator:
             fails_open=breaker is None or breaker.kind not in ("key", "model"),
             answers=Answers(answers, tokens),
             task_answers=Answers(task_answers, task_tokens),
+            cached_share=cached_share(*snapshot.cached_inputs.get(about, (0.0, 0.0, 0.0, 0.0))),
             check_results=CheckResults(*snapshot.check_results.get(about, (0.0, 0.0)), self._difficulty),
         )
 
@@ -142,6 +146,12 @@ class StatsEstimator:
             and breaker.fingerprint == self._fingerprint(model.provider)
         ]
         return max(mine, key=lambda breaker: breaker.open_until_ms, default=None)
+
+
+def cached_share(tokens: float, cached: float, task_tokens: float, task_cached: float) -> float:
+    """Return the expected share of cached input: that of the task, shrunk to that of the model, shrunk to none."""
+    of_model = cached / (tokens + SHRINKING_TOKENS)
+    return (task_cached + SHRINKING_TOKENS * of_model) / (task_tokens + SHRINKING_TOKENS)
 
 
 def _because(breaker: Breaker) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.types import Usage
+
 if TYPE_CHECKING:
     from datetime import date
 
-    from llmroute.types import CacheLife, ModelConfig, Price, PriceTier, Service, Usage
+    from llmroute.types import CacheLife, ModelConfig, Price, PriceTier, Service
 
 # Names of the tier and of the region with the list price.
 _STANDARD = frozenset(("default", "standard", "auto"))
@@ -99,6 +101,11 @@ def cost_uncached_picousd(prompt_tokens: int, answer_tokens: int, price: Price) 
     if rates.input is None or rates.output is None:
         return None
     return prompt_tokens * rates.input + answer_tokens * rates.output
+
+
+def cost_cached_picousd(prompt_tokens: int, answer_tokens: int, price: Price, cached_share: float) -> int | None:
+    """Return the cost in pico-USD of an attempt that reads a share of its prompt (0 to 1) from a cache."""
+    return cost_picousd(Usage(prompt_tokens, int(prompt_tokens * cached_share), None, answer_tokens), price)
 
 
 def worst_cost_picousd(prompt_tokens: int, answer_tokens: int, price: Price, written: CacheLife | None) -> int | None:

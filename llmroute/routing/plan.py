@@ -67,6 +67,8 @@ class ModelStats(NamedTuple):
     """Those of them to the task of the request."""
     check_results: CheckResults = CheckResults()
     """Verdicts of the caller's checks on answers to the task of the request."""
+    cached_share: float = 0.0
+    """The expected share of the input that is read from a prompt cache, 0 to 1."""
 
 
 class Candidate(NamedTuple):

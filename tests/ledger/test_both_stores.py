@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -385,6 +386,37 @@ def test_the_verdict_of_a_check_is_learned_and_an_answer_may_be_rejected(ledger:
     known = ledger.recall(bucket=0, task="chat", now_ms=now_ms)
     assert known[4]["openai", "gpt"] == pytest.approx((1, 2), rel=1e-6)
     assert ledger.recall(bucket=0, task="other", now_ms=now_ms)[4] == {}
+
+
+def test_cached_input_is_recalled_and_summed_by_the_price_that_was_paid(ledger: Store) -> None:
+    now_ms = now_of(ledger)
+    price = '{"input": 10, "output": 20, "cache_read": 1}'
+    tokens = {
+        "input_tokens": 2000,
+        "cached_input_tokens": 1500,
+        "cache_write_tokens": 300,
+        "cache_write_1h_tokens": 100,
+    }
+    for name, told in (
+        ("a", tokens),
+        ("b", tokens),
+        ("plain", {"input_tokens": 50}),
+        ("longer", {**tokens, "input_tokens": 2001}),
+    ):
+        made = replace(settled(row(name), 7), price=price, **told)
+        task = "chat" if name == "a" else ""
+        known = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, task=task)
+        cached = told.get("cached_input_tokens", 0)
+        ledger.write([Settled(made, known._replace(input_tokens=told["input_tokens"], cached_tokens=cached))])
+    with ledger.snapshot() as reading:
+        assert sorted(reading.cached_usage(Span(None, FOREVER_MS, None))) == [
+            (price, 1, 3000, 600, 200),
+            (price, 2, 1500, 300, 100),
+        ]
+        assert reading.cached_usage(Span(None, 1000, None)) == []
+        assert reading.cached_usage(Span(None, FOREVER_MS, "another")) == []
+    told_of = ledger.recall(bucket=0, task="chat", now_ms=now_ms).cached_inputs["openai", "gpt"]
+    assert told_of == pytest.approx((6051, 4500, 2000, 1500), rel=1e-3)
 
 
 def test_retries_run_out(ledger: Store) -> None:

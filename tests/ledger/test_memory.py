@@ -47,6 +47,9 @@ def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
             assert held.reliabilities == stored.reliabilities
             assert sorted(held.breakers) == sorted(stored.breakers)
             assert held.output_lengths.keys() == stored.output_lengths.keys()
+            assert held.cached_inputs.keys() == stored.cached_inputs.keys()
+            for model, tokens in held.cached_inputs.items():
+                assert tokens == pytest.approx(stored.cached_inputs[model])
             for about, lengths in held.output_lengths.items():
                 assert lengths == pytest.approx(stored.output_lengths[about])
         for tier in ("", "flex"):

@@ -60,7 +60,7 @@ def openai_error(status: int, code: str = "", **headers: str) -> bytes:
     return reply(status, json.dumps(body).encode(), headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
-def anthropic_answer(text: str = "Bonjour!") -> bytes:
+def anthropic_answer(text: str = "Bonjour!", **usage: int) -> bytes:
     """Return a whole answer in Anthropic's format."""
     body = {
         "id": "msg_1",
@@ -68,7 +68,7 @@ def anthropic_answer(text: str = "Bonjour!") -> bytes:
         "model": "claude-haiku-4-5",
         "content": [{"type": "text", "text": text}],
         "stop_reason": "end_turn",
-        "usage": {"input_tokens": 12, "output_tokens": 7},
+        "usage": {"input_tokens": 12, "output_tokens": 7, **usage},
     }
     return reply(200, json.dumps(body).encode())
 

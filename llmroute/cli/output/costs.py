@@ -47,6 +47,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
         "cached_share": total.cached_share,
+        "cache_saved_usd": report.cache_saved_usd,
         "by_model": [_line_as_json(line) for line in report.by_model],
         "groups": [_group_as_json(report, line) for line in report.groups],
         "unsure": {
@@ -195,6 +196,8 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
     share = percent(total.cached_share or 0)
     cached = f" ({total.cached_input_tokens:,} cached, {share})" if total.cached_input_tokens else ""
     lines.append(f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out")
+    if saved := report.cache_saved_usd:
+        lines.append(f"prompt caches {'saved' if saved > 0 else 'cost'} {money(abs(saved))}")
     lines += _doubts(report)
     if total.fallback_cost_picousd:
         lines.append(f"fallbacks cost {money(total.fallback_cost_usd)} of it")

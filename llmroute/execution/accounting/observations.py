@@ -70,7 +70,10 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
         return lesson
     ttft_s, writing_s = _speeds(row, call.per_token_s) if timed else (None, None)
     length = _complete_length(row, call.prompt)
-    return lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
+    lesson = lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
+    if row.usage_source != "reported":
+        return lesson
+    return lesson._replace(input_tokens=row.input_tokens, cached_tokens=row.cached_input_tokens or 0)
 
 
 def check_result_of(row: AttemptRow, *, passed: bool) -> CheckResult:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from llmroute.ledger.budgets import BudgetStatus, Cap
-    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, CachedUsage, NotableAttempts, Span, UncertainCosts
 
 
 class PostgresSnapshot:
@@ -37,6 +37,10 @@ class PostgresSnapshot:
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
         return sums.uncertain_costs(self._db, self._schema, span)
+
+    def cached_usage(self, span: Span) -> list[CachedUsage]:
+        """Return the tokens of a span that were read from and written to prompt caches."""
+        return sums.cached_usage(self._db, self._schema, span)
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

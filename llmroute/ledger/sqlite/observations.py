@@ -9,9 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.ledger.sqlite.breakers import close, learn_failure, open_breakers
-from llmroute.ledger.statistics.decayed import UNUSED_RETRIES, CheckCounts, OutputLengths, Reliability, RetryTokens
+from llmroute.ledger.statistics.decayed import (
+    UNUSED_RETRIES,
+    CachedInput,
+    CheckCounts,
+    OutputLengths,
+    Reliability,
+    RetryTokens,
+)
 from llmroute.ledger.statistics.latency import Latency, first
-from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, evidence, output_lengths
+from llmroute.ledger.statistics.memory import SHORTEST_S, LatencyKey, LengthKey, cached_inputs, evidence, output_lengths
 from llmroute.ledger.stats import CheckResult, Observation, StatsSnapshot
 
 if TYPE_CHECKING:
@@ -32,13 +39,17 @@ def recall(db: sqlite3.Connection, *, bucket: int, task: str = "", now_ms: int) 
     reliabilities = {}
     for provider, model, *counts in db.execute("SELECT provider, model, ok, calls, at_ms FROM reliabilities"):
         reliabilities[provider, model] = Reliability(*counts).decayed(now_ms)
-    return StatsSnapshot(latencies, lengths, reliabilities, open_breakers(db, now_ms), _check_results(db, task, now_ms))
+    rows = db.execute("SELECT provider, model, task, tokens, cached, at_ms FROM cached_inputs")
+    caches = cached_inputs(((row[:3], CachedInput(*row[3:])) for row in rows), task, now_ms)
+    checks = _check_results(db, task, now_ms)
+    return StatsSnapshot(latencies, lengths, reliabilities, open_breakers(db, now_ms), checks, caches)
 
 
 def learn(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
     """Take in what attempts taught, in their order; what many say of one thing is read once and written once."""
     _learn_latencies(db, lessons)
     learn_output_lengths(db, lessons)
+    _learn_cached_inputs(db, lessons)
     _learn_reliabilities(db, lessons)
     # Models that are known to be well: nothing has been left to close since.
     well: set[tuple[str, str, str]] = set()
@@ -125,6 +136,18 @@ def learn_output_lengths(db: sqlite3.Connection, lessons: Sequence[Observation])
         for lesson in own:
             known = known.joined(lesson.output_tokens or 0, lesson.at_ms)
         db.execute("INSERT OR REPLACE INTO output_lengths VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, *known))
+
+
+def _learn_cached_inputs(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:
+    reported = (lesson for lesson in lessons if lesson.input_tokens is not None)
+    for key, own in _by(lambda lesson: (lesson.provider, lesson.model, lesson.task), reported):
+        row = db.execute(
+            "SELECT tokens, cached, at_ms FROM cached_inputs WHERE provider = ? AND model = ? AND task = ?", key
+        ).fetchone()
+        known = CachedInput(*row) if row else CachedInput(0.0, 0.0, own[0].at_ms)
+        for lesson in own:
+            known = known.joined(lesson.input_tokens or 0, lesson.cached_tokens, lesson.at_ms)
+        db.execute("INSERT OR REPLACE INTO cached_inputs VALUES (?, ?, ?, ?, ?, ?)", (*key, *known))
 
 
 def _learn_reliabilities(db: sqlite3.Connection, lessons: Sequence[Observation]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
-    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, CachedUsage, NotableAttempts, Span, UncertainCosts
 
 
 class SQLiteSnapshot:
@@ -39,6 +39,13 @@ class SQLiteSnapshot:
 
         with translated(self._path):
             return uncertain_costs(self._db, span)
+
+    def cached_usage(self, span: Span) -> list[CachedUsage]:
+        """Return the tokens of a span that were read from and written to prompt caches."""
+        from llmroute.ledger.sqlite.queries.cached_usage import cached_usage
+
+        with translated(self._path):
+            return cached_usage(self._db, span)
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

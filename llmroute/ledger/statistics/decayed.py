@@ -73,7 +73,25 @@ class CheckCounts(NamedTuple):
         return self.passed * share, self.checked * share
 
 
-Counts = TypeVar("Counts", Reliability, OutputLengths, CheckCounts)
+class CachedInput(NamedTuple):
+    """How many input tokens there were, and how many of them were read from prompt caches, as of `at_ms`."""
+
+    tokens: float
+    cached: float
+    at_ms: int
+
+    def joined(self, tokens: int, cached: int, at_ms: int) -> CachedInput:
+        """Return the counts after one more answer."""
+        before, cached_before = self.decayed(at_ms)
+        return CachedInput(before + tokens, cached_before + min(cached, tokens), at_ms)
+
+    def decayed(self, now_ms: int) -> tuple[float, float]:
+        """Return both sums as of now."""
+        factor = faded(now_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
+        return self.tokens * factor, self.cached * factor
+
+
+Counts = TypeVar("Counts", Reliability, OutputLengths, CheckCounts, CachedInput)
 
 
 def added(one: Counts, other: Counts) -> Counts:

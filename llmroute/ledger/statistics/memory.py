@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
 from llmroute.ledger.statistics.decayed import (
     UNUSED_RETRIES,
+    CachedInput,
     CheckCounts,
     OutputLengths,
     Reliability,
@@ -54,6 +55,7 @@ class Memory:
     circuits: dict[CircuitKey, Circuit] = field(default_factory=dict)
     retries: dict[str, RetryTokens] = field(default_factory=dict)
     checks: dict[tuple[str, str, str], CheckCounts] = field(default_factory=dict)
+    caches: dict[tuple[str, str, str], CachedInput] = field(default_factory=dict)
 
     def learn(self, seen: Observation) -> None:
         """Fold one observation into the statistics."""
@@ -64,6 +66,10 @@ class Memory:
                 known, took_s = self.latencies.get(key), max(seconds, SHORTEST_S)
                 self.latencies[key] = known.joined(took_s, seen.at_ms) if known else first(took_s, seen.at_ms)
         self.learn_output_length(seen)
+        if seen.input_tokens is not None:
+            of_task = (*about, seen.task)
+            caches = self.caches.get(of_task, CachedInput(0.0, 0.0, seen.at_ms))
+            self.caches[of_task] = caches.joined(seen.input_tokens, seen.cached_tokens, seen.at_ms)
         if seen.succeeded is not None:
             reliability = self.reliabilities.get(about, Reliability(0.0, 0.0, seen.at_ms))
             self.reliabilities[about] = reliability.joined(seen.at_ms, succeeded=seen.succeeded)
@@ -98,6 +104,8 @@ class Memory:
             self.reliabilities[about] = added(known, calls) if known else calls
         for answers, counts in other.checks.items():
             self.checks[answers] = added(self.checks[answers], counts) if answers in self.checks else counts
+        for of_task, caches in other.caches.items():
+            self.caches[of_task] = added(self.caches[of_task], caches) if of_task in self.caches else caches
 
     def spend_retry(self, provider: str, now_ms: int) -> None:
         """Take one of a provider's retries."""
@@ -137,6 +145,7 @@ class Memory:
             {about: reliability.decayed(now_ms) for about, reliability in self.reliabilities.items()},
             [breaker for breaker in statuses if breaker is not None],
             {about[:2]: counts.decayed(now_ms) for about, counts in self.checks.items() if about[2] == task},
+            cached_inputs(self.caches.items(), task, now_ms),
         )
 
     def as_json(self) -> dict[str, list[list[Any]]]:
@@ -148,6 +157,7 @@ class Memory:
             "circuits": [[*circuit, *value] for circuit, value in self.circuits.items()],
             "retries": [[provider, *value] for provider, value in self.retries.items()],
             "checks": [[*answers, *value] for answers, value in self.checks.items()],
+            "caches": [[*about, *value] for about, value in self.caches.items()],
         }
 
     @classmethod
@@ -160,6 +170,7 @@ class Memory:
             {CircuitKey(*row[:3]): Circuit(*row[3:]) for row in stored.get("circuits", ())},
             {row[0]: RetryTokens(*row[1:]) for row in stored.get("retries", ())},
             {(row[0], row[1], row[2]): CheckCounts(*row[3:]) for row in stored.get("checks", ())},
+            {(row[0], row[1], row[2]): CachedInput(*row[3:]) for row in stored.get("caches", ())},
         )
 
     def _learn_failure(self, seen: Observation) -> None:
@@ -176,6 +187,24 @@ class Memory:
     def _close(self, seen: Observation) -> None:
         for key in [key for key in self.circuits if key.covers(seen.provider, seen.model, seen.tier)]:
             del self.circuits[key]
+
+
+def cached_inputs(
+    known: Iterable[tuple[tuple[str, str, str], CachedInput]], task: str, now_ms: int
+) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+    """Return input tokens and cached ones by (provider, model): of all tasks, then of `task`; decayed to now."""
+    found: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+    for (provider, model, of), counts in known:
+        tokens, cached = counts.decayed(now_ms)
+        own = float(of == task)
+        before = found.get((provider, model), (0.0, 0.0, 0.0, 0.0))
+        found[provider, model] = (
+            before[0] + tokens,
+            before[1] + cached,
+            before[2] + tokens * own,
+            before[3] + cached * own,
+        )
+    return found
 
 
 def output_lengths(

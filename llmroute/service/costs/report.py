@@ -21,6 +21,7 @@ from llmroute.ledger.periods import (
 )
 from llmroute.request.fields import require_one_of
 from llmroute.service.ledger_opening import ledger_to_read, snapshot
+from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -67,6 +68,13 @@ class CostReport:
     unsure: UncertainCosts
     saved_picousd: dict[str, int] = field(default_factory=dict)
     """By tier, where the groups are tiers."""
+    cache_saved_picousd: int = 0
+    """What prompt caches have saved; negative where they cost more."""
+
+    @property
+    def cache_saved_usd(self) -> float:
+        """`cache_saved_picousd` in USD."""
+        return self.cache_saved_picousd / PICO_PER_USD
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
@@ -111,13 +119,17 @@ def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
 
 
 def with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) -> CostReport:
-    """Return a report by tier with what each tier has saved."""
+    """Return a report with what prompt caches have saved, and one by tier with what each tier has."""
+    span = counted_span((report.period, report.since, report.until), report.workspace)
+    if usages := reading.cached_usage(span):
+        from llmroute.service.costs.savings import cache_savings_picousd
+
+        report = replace(report, cache_saved_picousd=cache_savings_picousd(usages))
     if report.by != "tier":
         return report
     from llmroute.planning.default_registry import registry_of
     from llmroute.service.costs.savings import savings_picousd
 
-    span = counted_span((report.period, report.since, report.until), report.workspace)
     registry = registry_of(config.config_dir, config.models)
     return replace(report, saved_picousd=savings_picousd(reading, span, registry))
 

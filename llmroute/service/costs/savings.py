@@ -1,14 +1,17 @@
-"""What service tiers have saved: the cost of the same tokens at the standard price, less what they cost."""
+"""What service tiers and prompt caches have saved: the cost of the same tokens without them, less what they cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.registry.pricing import cost_picousd, price_on
-from llmroute.types import Usage
+from llmroute.planning.usage_cost import price_from_json
+from llmroute.registry.pricing import cost_picousd, price_on, rates_for
+from llmroute.types import Price, Usage
 
 if TYPE_CHECKING:
-    from llmroute.ledger.port import Counts, Span
+    from collections.abc import Iterable
+
+    from llmroute.ledger.port import CachedUsage, Counts, Span
     from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
 
@@ -27,6 +30,25 @@ def savings_picousd(counts: Counts, span: Span, registry: ModelRegistry) -> dict
         tier = line.key["tier"]
         if tier not in (STANDARD, PRUNED) and (picousd := saved_picousd(line, registry)) is not None:
             saved[tier] = saved.get(tier, 0) + picousd
+    return saved
+
+
+def cache_savings_picousd(usages: Iterable[CachedUsage]) -> int:
+    """Return what prompt caches have saved in pico-USD: the same tokens at the price of input, less what they cost.
+
+    It is negative where writes cost more than reads have saved.
+    """
+    from llmroute.ledger.port import CACHED_STEP
+
+    saved = 0
+    for usage in usages:
+        shortest = usage.step * CACHED_STEP + 1
+        rates = rates_for(price_from_json(usage.price), shortest)
+        flat = Price(rates.input, rates.output, rates.cache_read, rates.cache_write, rates.cache_write_1h)
+        prompt = usage.read + usage.written
+        paid = cost_picousd(Usage(prompt, usage.read, usage.written, 0, cache_write_1h_tokens=usage.written_1h), flat)
+        if paid is not None and rates.input is not None:
+            saved += prompt * rates.input - paid
     return saved
 
 

@@ -16,6 +16,7 @@ from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS
 from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
 from llmroute.ledger.stats import Observation, ProbeClaim
+from llmroute.planning.model_stats import cached_share
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import Evidence, estimate
 
@@ -43,6 +44,8 @@ lessons = st.builds(
     answered=st.booleans(),
     task=st.sampled_from(["", "chat"]),
     tier=st.sampled_from(["", "flex"]),
+    input_tokens=st.none() | st.integers(0, 10**7),
+    cached_tokens=st.integers(0, 10**7),
     output_tokens=st.none() | st.integers(0, 10**6),
 )
 
@@ -88,6 +91,10 @@ def test_what_is_remembered_is_finite_and_bounded(
             for answers, tokens, of_task, task_tokens in told.output_lengths.values():
                 assert 0 <= of_task <= answers <= len(taught)
                 assert 0 <= task_tokens <= tokens < math.inf
+            for tokens, cached, of_task, cached_of_task in told.cached_inputs.values():
+                assert 0 <= cached <= tokens
+                assert 0 <= cached_of_task <= of_task <= tokens
+                assert 0 <= cached_share(tokens, cached, of_task, cached_of_task) <= 1
             assert all(0 <= ok <= calls <= len(taught) for ok, calls in told.reliabilities.values())
             for breaker in told.breakers:
                 usual_ms = LONGEST_OPEN_OF_MODEL_MS if breaker.kind == "model" else LONGEST_OPEN_MS

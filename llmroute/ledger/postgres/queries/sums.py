@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
 from llmroute.ledger.budgets import BudgetStatus
-from llmroute.ledger.port import Part, UncertainCosts
+from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.schema.tables import COUNTERS as STORED
 from llmroute.ledger.postgres.schema.tables import ROLLUP_KEY
@@ -119,6 +119,21 @@ def uncertain_costs(db: Connection, schema: str, span: Span) -> UncertainCosts:
     """  # noqa: S608 (own names)
     values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
     return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in db.execute(sql.encode(), values)})
+
+
+def cached_usage(db: Connection, schema: str, span: Span) -> list[CachedUsage]:
+    """Return the tokens of a span that were read from and written to prompt caches, without pruned rows."""
+    own = "" if span.workspace is None else " AND coalesce(workspace, '') = %(workspace)s"
+    sql = f"""
+        SELECT price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(coalesce(cached_input_tokens, 0)),
+            sum(coalesce(cache_write_tokens, 0)), sum(coalesce(cache_write_1h_tokens, 0))
+        FROM {schema}.attempts
+        WHERE (cached_input_tokens > 0 OR cache_write_tokens > 0) AND status <> 'pending' AND price IS NOT NULL
+            AND input_tokens > 0 AND started_ms >= %(since_ms)s AND started_ms < %(until_ms)s{own}
+        GROUP BY price, step
+    """  # noqa: S608 (own names)
+    values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
+    return [CachedUsage(price, *map(int, tokens)) for price, *tokens in db.execute(sql.encode(), values)]
 
 
 def summed_status(db: Connection, schema: str, cap: Cap) -> BudgetStatus:

@@ -10,7 +10,7 @@ from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.sqlite.maintenance.prune import new_file
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.statistics.decayed import CheckCounts, OutputLengths, Reliability
+from llmroute.ledger.statistics.decayed import CachedInput, CheckCounts, OutputLengths, Reliability
 from llmroute.ledger.statistics.latency import Latency
 from llmroute.ledger.statistics.memory import LatencyKey, LengthKey, Memory
 
@@ -91,6 +91,7 @@ def learned(db: sqlite3.Connection) -> Memory:
     of_model = ("provider", "model")
     reliabilities = read("reliabilities", 2, (*of_model, *Reliability._fields))
     checks = read("check_results", 3, (*of_model, "task", *CheckCounts._fields))
+    caches = read("cached_inputs", 3, (*of_model, "task", *CachedInput._fields))
     return Memory(
         {
             LatencyKey(*key): Latency(*value)
@@ -102,6 +103,7 @@ def learned(db: sqlite3.Connection) -> Memory:
         },
         {(provider, model): Reliability(*value) for (provider, model), value in reliabilities},
         checks={(provider, model, task): CheckCounts(*value) for (provider, model, task), value in checks},
+        caches={(provider, model, task): CachedInput(*value) for (provider, model, task), value in caches},
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Sums are compared with what the rows make; the windows of caps are opened anew from those.
 _SUMS = ("rollups", "days", "quarters", "budgets")
 # What is learned again where it cannot be read by its names.
-_MEMORY = ("latencies", "output_lengths", "reliabilities", "breakers", "retry_tokens")
+_MEMORY = ("latencies", "output_lengths", "reliabilities", "breakers", "retry_tokens", "cached_inputs")
 
 
 def salvage(path: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Salvage:

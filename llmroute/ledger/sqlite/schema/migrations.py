@@ -12,6 +12,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     ATTEMPTS,
     BILLING,
     BUDGETS,
+    CACHES,
     CHECKS,
     COARSE,
     CUTS,
@@ -37,6 +38,7 @@ MIGRATIONS: tuple[str, ...] = (
     CHECKS,
     WARNINGS,
     NOTABLE,
+    CACHES,
 )
 
 # The first with STRICT tables, of 2021-11-27.

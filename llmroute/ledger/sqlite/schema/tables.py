@@ -372,3 +372,19 @@ CREATE INDEX attempts_of_batches ON attempts (started_ms) WHERE service_tier = '
 CREATE INDEX attempts_by_cost ON attempts (started_ms / 86400000, cost_picousd DESC, workspace) WHERE cost_picousd > 0;
 CREATE INDEX attempts_by_latency ON attempts (started_ms / 86400000, latency_ms DESC, workspace) WHERE latency_ms > 0;
 """
+
+CACHES = """
+-- Input tokens of answers of a model to a task ('' where there was none), and those of them that were read from prompt
+-- caches, faded with a half-life of 30 days, as of `at_ms`.
+CREATE TABLE cached_inputs (
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    task TEXT NOT NULL,
+    tokens REAL NOT NULL,
+    cached REAL NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (provider, model, task)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attempts_cached ON attempts (started_ms) WHERE cached_input_tokens > 0 OR cache_write_tokens > 0;
+"""
