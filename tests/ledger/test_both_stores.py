@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -391,23 +391,13 @@ def test_the_verdict_of_a_check_is_learned_and_an_answer_may_be_rejected(ledger:
 def test_cached_input_is_recalled_and_summed_by_the_price_that_was_paid(ledger: Store) -> None:
     now_ms = now_of(ledger)
     price = '{"input": 10, "output": 20, "cache_read": 1}'
-    tokens = {
-        "input_tokens": 2000,
-        "cached_input_tokens": 1500,
-        "cache_write_tokens": 300,
-        "cache_write_1h_tokens": 100,
-    }
-    for name, told in (
-        ("a", tokens),
-        ("b", tokens),
-        ("plain", {"input_tokens": 50}),
-        ("longer", {**tokens, "input_tokens": 2001}),
-    ):
-        made = replace(settled(row(name), 7), price=price, **told)
-        task = "chat" if name == "a" else ""
-        known = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, task=task)
+    tokens: dict[str, Any] = {"cached_input_tokens": 1500, "cache_write_tokens": 300, "cache_write_1h_tokens": 100}
+    calls = (("a", 2000, tokens, "chat"), ("b", 2000, tokens, ""), ("c", 2001, tokens, ""), ("plain", 50, {}, ""))
+    for name, length, told, task in calls:
+        made = replace(settled(row(name), 7), price=price, input_tokens=length, **told)
+        known = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, task=task, input_tokens=length)
         cached = told.get("cached_input_tokens", 0)
-        ledger.write([Settled(made, known._replace(input_tokens=told["input_tokens"], cached_tokens=cached))])
+        ledger.write([Settled(made, known._replace(cached_tokens=cached))])
     with ledger.snapshot() as reading:
         assert sorted(reading.cached_usage(Span(None, FOREVER_MS, None))) == [
             (price, 1, 3000, 600, 200),

@@ -53,7 +53,7 @@ def test_the_expected_share_is_that_of_the_task_shrunk_to_the_model_and_to_none(
 def test_costs_tell_what_caches_saved_and_later_calls_are_expected_to_hit_them(tmp_path: Path) -> None:
     options = Options(prompt="word " * 4_000, model=ANTHROPIC, max_tokens=10)
     usage = {"input_tokens": 1_000, "cache_read_input_tokens": 90_000, "cache_creation_input_tokens": 5_000}
-    with serving([anthropic_answer(**usage, output_tokens=5)]) as server:
+    with serving([anthropic_answer("yes", **usage)]) as server:
         house = House(tmp_path, anthropic=server)
         with closing(house.service()) as service:
             before, *_ = service.core.plan(options).entries
