@@ -392,7 +392,12 @@ def test_cached_input_is_recalled_and_summed_by_the_price_that_was_paid(ledger: 
     now_ms = now_of(ledger)
     price = '{"input": 10, "output": 20, "cache_read": 1}'
     tokens: dict[str, Any] = {"cached_input_tokens": 1500, "cache_write_tokens": 300, "cache_write_1h_tokens": 100}
-    calls = (("a", 2000, tokens, "chat"), ("b", 2000, tokens, ""), ("c", 2001, tokens, ""), ("plain", 50, {}, ""))
+    calls: tuple[tuple[str, int, dict[str, Any], str], ...] = (
+        ("a", 2000, tokens, "chat"),
+        ("b", 2000, tokens, ""),
+        ("c", 2001, tokens, ""),
+        ("plain", 50, {}, ""),
+    )
     for name, length, told, task in calls:
         made = replace(settled(row(name), 7), price=price, input_tokens=length, **told)
         known = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, task=task, input_tokens=length)
