@@ -104,7 +104,7 @@ def test_a_new_ledger_and_one_that_was_brought_up_to_date_have_all_parts(
         ("DROP TABLE budgets", "the table budgets is missing"),
         ("DROP TABLE pruned", "the table pruned is missing"),
         ("DROP TABLE latencies", "the table latencies is missing"),
-        ("DELETE FROM coarse", "since when sums are whole"),
+        ("DELETE FROM coarse", "the start of complete sums is not recorded"),
     ],
 )
 def test_parts_that_are_missing_or_added_are_found_and_mended(harm: str, named: str, path: Path) -> None:
