@@ -11,7 +11,7 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, print_line, say
 from llmroute.cli.output.tables import response_as_json, usage_line
-from llmroute.cli.standard_streams import OutputFailed
+from llmroute.cli.standard_streams import OutputFailed, require_stdout
 from llmroute.errors import CheckFaultError, LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
@@ -112,6 +112,8 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
             plan = session.service.plan(arguments.options())
             show_plan(plan, as_json=arguments.as_json, every_candidate=arguments.every_candidate)
             raise typer.Exit
+        if arguments.meta is None:
+            require_stdout()
         if arguments.every_candidate:
             fail(RequestError("--all requires --dry-run"), as_json=arguments.as_json)
         yield session

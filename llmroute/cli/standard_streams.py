@@ -16,6 +16,9 @@ _FULL = "/dev/full" if os.path.exists("/dev/full") else os.devnull  # noqa: PTH1
 _FOR_CLOSED = ((0, os.devnull, os.O_RDONLY), (1, _FULL, os.O_RDONLY), (2, os.devnull, os.O_WRONLY))
 
 
+_closed: set[int] = set()
+
+
 class ReaderGone(BaseException):
     """The reader has closed stdout. Not an OSError, which typer would turn into exit code 1."""
 
@@ -68,6 +71,16 @@ def _written(stream: io.FileIO, data: ReadableBuffer) -> int:
     return count
 
 
+def require_stdout() -> None:
+    """Check that stdout was open when the program began: what is paid for must have a place to go.
+
+    Raises:
+        OutputFailed: it was closed.
+    """
+    if 1 in _closed:
+        raise OutputFailed(OSError(errno.EBADF, ""))
+
+
 def take() -> None:
     """Open closed descriptors, so that no file or socket gets their numbers, and replace the streams by those above.
 
@@ -77,6 +90,7 @@ def take() -> None:
         try:
             os.fstat(number)
         except OSError:
+            _closed.add(number)
             os.open(device, mode)  # Gets the lowest free number, which is this one.
             os.set_inheritable(number, True)  # noqa: FBT003 (takes no name)
     out, err = sys.stdout, sys.stderr

@@ -46,8 +46,8 @@ class BudgetStatus(NamedTuple):
         return max(-self.left_picousd, 0)
 
     def is_near(self, warn_at: float) -> bool:
-        """Whether at least the share `warn_at` of the cap is spent."""
-        return 0 < self.cap.cap_picousd * warn_at <= self.spent_picousd
+        """Whether at least the share `warn_at` of the cap, and anything, is spent; a share of 0 is never near."""
+        return warn_at > 0 and 0 < self.spent_picousd >= self.cap.cap_picousd * warn_at
 
 
 def describe(standing: BudgetStatus) -> str:
@@ -68,7 +68,8 @@ def describe(standing: BudgetStatus) -> str:
 
 def near_cap_warning(status: BudgetStatus) -> str:
     """Return the warning that most of a cap is spent."""
-    percent = status.spent_picousd * 100 // status.cap.cap_picousd
+    cap = status.cap.cap_picousd
+    percent = status.spent_picousd * 100 // cap if cap else 100
     return f"warning: {percent}% of a budget is spent: {describe(status)}"
 
 

@@ -87,7 +87,7 @@ def _with_circuit(health: Health, breaker: Breaker) -> Health:
     # A key that may list models may still be refused for completions.
     problem = f"circuit open until its key changes; close it with: {reset_command(breaker.provider)}"
     detail = f"{health.detail}; {problem}" if health.detail else problem
-    return replace(health, detail=detail, open_until=open_until, until_key_changes=True)
+    return replace(health, ok=False, status="bad key", detail=detail, open_until=open_until, until_key_changes=True)
 
 
 def _probe(endpoints: Endpoints, sender: AnySender, name: str, until: float) -> Health:

@@ -18,7 +18,7 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.service.costs.explain import Billed, Booked, Rates, explain
 from llmroute.service.costs.reconcile import NO_MODEL, reconcile
-from tests.support.fault_server import serving
+from tests.support.fault_server import Received, Script, serving
 from tests.support.report_server import ReportServer
 
 if TYPE_CHECKING:
@@ -154,7 +154,28 @@ def test_charges_without_a_model_have_a_line_of_their_own(books: Books) -> None:
     books.vendor.costs.append((DAY, "", "40"))
     vendor = books.compared()
     assert [one.model for one in vendor.days[0].models] == [NO_MODEL]
-    assert causes(vendor) == {"other_calls": Decimal("0.4")}
+    assert causes(vendor) == {"unexplained": Decimal("0.4")}
+
+
+def test_a_day_that_was_not_requested_is_left_out(books: Books) -> None:
+    books.vendor.costs.append((date(2026, 10, 31), HAIKU, "40"))
+    with serving(_OtherDays(books.vendor)) as server:
+        books.monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        with closing(llmroute.LLMService()) as service:
+            (vendor,) = reconcile(service.core, "month", now=NOW).vendors
+    assert vendor.days == ()
+
+
+class _OtherDays:
+    """Answers every request with the days of October."""
+
+    def __init__(self, vendor: ReportServer) -> None:
+        self._vendor = vendor
+
+    def __call__(self, received: Received) -> Script:
+        path, _, _ = received.path.partition("?")
+        asked = f"{path}?starting_at=2026-10-31T00:00:00Z&ending_at=2026-11-01T00:00:00Z"
+        return self._vendor(Received(f"GET {asked} HTTP/1.1", received.headers, received.body))
 
 
 def test_dollars_of_openai_meet_the_ledger_under_a_dated_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,11 +165,10 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 def _send(form: str | None, file: Path | None, to: str | None, selection: Selection) -> None:
     if form != "otlp" or to is None or file is not None:
         raise RequestError("--format otlp and --to go together, without a file", hint="--to http://127.0.0.1:4318")
-    from llmroute.notices import discard
     from llmroute.service.client import LLMService
     from llmroute.service.costs.exports.collector import send
 
-    found = send(LLMService(note=discard).core, to, selection)
+    found = send(LLMService(note=say).core, to, selection)
     say(f"{many(found.attempt_count, 'attempt')} sent to {to}")
     if found.complaint:
         say(f"warning: {found.complaint}")

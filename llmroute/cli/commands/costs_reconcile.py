@@ -41,11 +41,13 @@ def reconcile(
     one provider cannot be read, the other's is printed and the exit code is that of the error.
     """
     with failures(as_json=as_json):
-        from llmroute.notices import discard
+        from llmroute.errors import RequestError
         from llmroute.service.client import LLMService
         from llmroute.service.costs import reconcile as comparison
 
-        found = comparison.reconcile(LLMService(note=discard).core, period)
+        if tolerance != tolerance:  # noqa: PLR0124 (NaN)
+            raise RequestError("--tolerance: nan is not a number from 0 to 100")
+        found = comparison.reconcile(LLMService(note=say).core, period)
         outside = found.outside(tolerance)
         if as_json:
             write_json(_as_json(found))

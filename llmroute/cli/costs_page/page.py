@@ -7,7 +7,8 @@ from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table
+from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table, shortened
+from llmroute.cli.output.charts import cost
 from llmroute.cli.output.costs import cost_sentence, detail_lines, exact, what_if_text
 from llmroute.cli.output.tables import cell, money
 from llmroute.errors import OutputError
@@ -62,17 +63,17 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
     shown = {by: found for by, found in lines.items() if found and (by == report.by or _tells(by, found))}
     return {
         "title": _title(report),
-        "total": money(total.known_cost_usd),
+        "total": cost(total),
         "total_usd": "" if total.known_cost_usd is None else exact(total.known_cost_usd),
         "sentence": cost_sentence(report),
         "details": detail_lines(report, comparison.before),
         "tiles": _tiles(page) if total.call_count else [],
         "budgets": [budget_row(status, warn_at) for status in charts.budgets],
-        "days": day_chart(charts.days),
+        "days": day_chart(charts.days, total),
         "tables": [group_table(by, found) for by, found in shown.items()],
         "wide": ("model", report.by),
         "has_rejected": bool(total.rejected_count),
-        "errors": [(cell(name), count) for name, count in page.notable.failures],
+        "errors": [(shortened(name), count) for name, count in page.notable.failures],
         "dearest": [attempt_row(row) for row in page.notable.dearest],
         "slowest": [attempt_row(row) for row in page.notable.slowest],
         "what_if": None if comparison.what_if is None else what_if_text(report, comparison.what_if),

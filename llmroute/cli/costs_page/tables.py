@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
 from llmroute.cli.output.costs import exact
 from llmroute.cli.output.tables import cell, money
-from llmroute.ledger.reports import total
+from llmroute.ledger.reports import COUNTERS, Line, total
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from datetime import date
 
     from llmroute.ledger.budgets import BudgetStatus
-    from llmroute.ledger.reports import Line
 
 # Further rows are summed in one, so that the page stays small.
-MOST_ROWS = 200
+MOST_ROWS = 100
+_LONGEST_NAME = 60
 NONE = "(none)"
 _BAR_STEP = 10
 
@@ -53,7 +53,7 @@ def group_table(by: str, lines: Sequence[Line]) -> Table:
 
 def _row(name: str, line: Line, highest_picousd: int) -> dict[str, Any]:
     return {
-        "name": cell(name) or NONE,
+        "name": shortened(name) or NONE,
         "line": line,
         "cost": cost(line),
         "usd": "" if line.known_cost_usd is None else exact(line.known_cost_usd),
@@ -66,13 +66,24 @@ def _row(name: str, line: Line, highest_picousd: int) -> dict[str, Any]:
     }
 
 
-def day_chart(days: Sequence[tuple[date, Line]]) -> dict[str, Any]:
-    """Return the bars of the cost per day, or of the calls per day if no call had a cost, and their table."""
+def shortened(name: str) -> str:
+    """Return a name of a stranger on one line, cut where it is long: the size of a page has a bound."""
+    text = cell(name)
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+
+
+def day_chart(days: Sequence[tuple[date, Line]], whole: Line) -> dict[str, Any]:
+    """Return the bars of the cost per day, or of the calls per day if no call had a cost, and their table.
+
+    The first row is what `whole`, the sum of the span, has beyond these days.
+    """
     by_calls = not any(line.cost_picousd for _, line in days)
     values = [line.call_count if by_calls else line.cost_picousd for _, line in days]
     highest = max(values, default=0)
     top = _round_above(highest)
     rows = [_row(day.isoformat(), line, highest or 1) for day, line in days]
+    shown = total(line for _, line in days)
+    earlier = Line({}, *(getattr(whole, name) - getattr(shown, name) for name in COUNTERS))
     labels = [f"{row['name']}: {row['calls'] + ' calls' if by_calls else row['cost']}" for row in rows]
     heights = [round(100 * value / top, 2) for value in values]
     bars = [
@@ -90,7 +101,7 @@ def day_chart(days: Sequence[tuple[date, Line]]) -> dict[str, Any]:
         "bars": bars if highest else [],
         "first": days[0][0].isoformat() if days else "",
         "last": days[-1][0].isoformat() if days else "",
-        "rows": rows,
+        "rows": [_row("(earlier)", earlier, highest or 1), *rows] if earlier.call_count > 0 else rows,
     }
 
 
@@ -119,7 +130,7 @@ def budget_row(status: BudgetStatus, warn_at: float) -> dict[str, Any]:
         "name": budget_name(status),
         "near": status.is_near(warn_at),
         "percent": min(round(share * 100, 1), 100),
-        "percent_text": percent(status.spent_picousd / cap.cap_picousd) if cap.cap_picousd else "",
+        "percent_text": percent(status.spent_picousd / cap.cap_picousd) if cap.cap_picousd else "100%",
         "resets": "never" if cap.end_ms is None else _minute(cap.end_ms),
     }
 
@@ -131,8 +142,8 @@ def attempt_row(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "at_ms": row["started_ms"],
         "when": _minute(row["started_ms"]),
-        "model": cell(f"{row['provider']}/{row['model']}"),
-        "status": cell(" ".join(str(row[name]) for name in ("status", "error") if row[name] is not None)),
+        "model": shortened(f"{row['provider']}/{row['model']}"),
+        "status": shortened(" ".join(str(row[name]) for name in ("status", "error") if row[name] is not None)),
         "cost": "unknown" if picousd is None else money(picousd / PICO_PER_USD),
         "usd": "" if picousd is None else exact(picousd / PICO_PER_USD),
         "time": "" if latency_ms is None else f"{latency_ms / 1000:.1f} s",

@@ -28,7 +28,7 @@ def attempts_table(found: Sequence[dict[str, Any]], fits: int | None) -> str:
             _cost(row),
             _count(row, "input_tokens"),
             _count(row, "output_tokens"),
-            "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f}s",
+            "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f} s",
             str(row["id"]),
         ]
         for row, moment in zip(found, moments, strict=True)

@@ -20,6 +20,7 @@ from llmroute.providers.usage_reports.report import (
     UsageRow,
     amount,
     check_usd,
+    name,
     precision,
     read_page,
     results,
@@ -75,9 +76,9 @@ class AnthropicReports:
         for result in results(bucket):
             cents = amount(result["amount"])
             check_usd(self._faults, result["currency"])
-            label = result.get("description") or result.get("cost_type") or ""
+            label = name(result.get("description")) or name(result.get("cost_type"))
             yield CostRow(
-                day, result.get("model") or "", cents * _USD_PER_CENT, precision(cents) * _USD_PER_CENT, label
+                day, name(result.get("model")), cents * _USD_PER_CENT, precision(cents) * _USD_PER_CENT, label
             )
 
 
@@ -90,11 +91,12 @@ def _usage(bucket: dict[str, Any]) -> Iterator[UsageRow]:
             + tokens(result.get("cache_read_input_tokens"))
             + sum(map(tokens, written_to_cache.values()))
         )
-        yield UsageRow(day, result.get("model") or "", read, tokens(result["output_tokens"]))
+        yield UsageRow(day, name(result.get("model")), read, tokens(result["output_tokens"]))
 
 
 def _day(bucket: dict[str, Any]) -> date:
-    return datetime.fromisoformat(bucket["starting_at"]).astimezone(UTC).date()
+    start = datetime.fromisoformat(bucket["starting_at"])
+    return (start if start.tzinfo else start.replace(tzinfo=UTC)).astimezone(UTC).date()
 
 
 def connect(endpoint: Endpoint) -> AnthropicReports:

@@ -20,6 +20,7 @@ from llmroute.providers.usage_reports.report import (
     UsageRow,
     amount,
     check_usd,
+    name,
     precision,
     read_page,
     results,
@@ -81,7 +82,7 @@ class OpenAIReports:
                 continue
             usd = amount(charged["value"])
             check_usd(self._faults, charged["currency"])
-            item = result.get("line_item") or ""
+            item = name(result.get("line_item"))
             yield CostRow(day, _model(item), usd, precision(usd), item)
 
 
@@ -89,7 +90,7 @@ def _usage(bucket: dict[str, Any]) -> Iterator[UsageRow]:
     day = _day(bucket)
     for result in results(bucket):
         read, written = tokens(result["input_tokens"]), tokens(result.get("output_tokens"))
-        yield UsageRow(day, result.get("model") or "", read, written)
+        yield UsageRow(day, name(result.get("model")), read, written)
 
 
 def _model(item: str) -> str:

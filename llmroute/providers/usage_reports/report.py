@@ -115,7 +115,7 @@ def read_page(
         raise unreadable(faults, f"{what} has further pages, and no token for them")
     try:
         rows = tuple(row for bucket in data for row in parse(bucket))
-    except (KeyError, TypeError, ValueError, InvalidOperation, OverflowError, OSError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
         raise unreadable(faults, f"{what} has a row that cannot be read") from None
     return ReportPage(rows, page if more else None)
 
@@ -169,6 +169,19 @@ def precision(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
     return Decimal(1).scaleb(min(exponent, 0))
+
+
+def name(value: object) -> str:
+    """Return a name; a missing one is empty.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError("not a name")  # noqa: TRY004 (a value of a stranger)
+    return value
 
 
 def tokens(value: object) -> int:

@@ -112,7 +112,7 @@ def _too_high(rest: Decimal, booked: Booked, billed: Billed, rates: Rates | None
     """The provider charges more than the ledger has."""
     more_input = max(billed.input_tokens - booked.input_tokens, 0)
     more_output = max(billed.output_tokens - booked.output_tokens, 0)
-    if more_input or more_output or booked == Booked():
+    if more_input or more_output:
         most = None if rates is None else more_input * rates.input_usd + more_output * rates.output_usd
         other = rest if most is None or booked == Booked() else min(rest, most)
         yield "other_calls", other

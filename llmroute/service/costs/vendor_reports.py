@@ -72,9 +72,12 @@ def fetch(core: ServiceCore, provider: str, since: date, until: date) -> VendorB
     if problem := core.config.providers[provider].admin_problem:
         raise AuthenticationError(f"{admin_key_variable(provider)} is not sent: {problem}", provider=provider)
     reports = connect(provider, core.endpoints.admin_endpoint(provider))
+    costs = _all_rows(core, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p))
+    usage = _all_rows(core, provider, reports, reports.parse_usage, lambda p: reports.render_usage(since, until, p))
+    # A gateway may send other days than those that were requested.
     return VendorBill(
-        _all_rows(core, provider, reports, reports.parse_costs, lambda p: reports.render_costs(since, until, p)),
-        _all_rows(core, provider, reports, reports.parse_usage, lambda p: reports.render_usage(since, until, p)),
+        tuple(row for row in costs if since <= row.day < until),
+        tuple(row for row in usage if since <= row.day < until),
     )
 
 

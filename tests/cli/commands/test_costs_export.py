@@ -328,6 +328,39 @@ def test_bad_headers_are_one_line_and_send_nothing(tmp_path: Path, pairs: str, u
     assert SECRET not in ran.err
 
 
+ODD = ('{"partialSuccess":{"rejectedSpans":"many"}}', '{"partialSuccess":{"rejectedSpans":null}}', "[]", "no JSON")
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_an_odd_reply_of_a_collector_is_a_success(tmp_path: Path, body: str) -> None:
+    with serving([reply(200, body.encode())]) as server:
+        assert "1 attempt sent" in send(home_with(tmp_path, attempt()), server)
+
+
+def test_a_token_within_a_header_is_never_shown(tmp_path: Path) -> None:
+    body = json.dumps({"partialSuccess": {"rejectedSpans": "1", "errorMessage": f"bad {SECRET}"}}).encode()
+    with serving([reply(200, body)]) as server:
+        told = send(
+            home_with(tmp_path, attempt()), server, OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer%20{quote(SECRET)}"
+        )
+    assert SECRET not in told
+
+
+def test_a_pending_attempt_is_sent_with_a_status_too(tmp_path: Path) -> None:
+    home = home_with(tmp_path)
+    me = this_process()
+    mine = {"pid": me.pid, "host": me.host, "process": me.mark, "deadline_ms": time.time_ns() // 10**6 + 10**6}
+    pending = attempt(1, status="pending", cost_picousd=None, **mine)
+    with Ledger(home / "llmroute" / "ledger.db") as ledger, serving([reply(200, b"{}")]) as server:
+        assert ledger.write([Pending(pending)]) == [None]
+        ledger.settle(attempt(2))
+        assert "1 attempt sent" in send(home, server, "--status", "ok")
+        pending.status, pending.cost_picousd = "ok", COST
+        ledger.settle(pending)
+        assert "2 attempts sent" in send(home, server, "--status", "ok")
+        assert "0 attempts sent" in send(home, server, "--status", "ok")
+
+
 def test_a_pending_attempt_is_sent_when_it_is_settled(tmp_path: Path) -> None:
     home = home_with(tmp_path, attempt(0))
     me = this_process()

@@ -176,7 +176,9 @@ def test_an_admin_key_goes_to_no_address_of_a_strangers_env_file_and_over_no_pla
     assert (stranger.code, "would receive a key from another source" in stranger.err) == (3, True)
 
 
-@pytest.mark.parametrize("arguments", [("--tolerance", "-1"), ("--tolerance", "x"), ("--period", "fortnight")])
+@pytest.mark.parametrize(
+    "arguments", [("--tolerance", "-1"), ("--tolerance", "nan"), ("--tolerance", "x"), ("--period", "fortnight")]
+)
 def test_an_option_that_makes_no_sense_is_a_usage_error(home: Path, arguments: tuple[str, ...]) -> None:
     ran = run("costs", "reconcile", *arguments, home=home, ANTHROPIC_ADMIN_KEY=KEY)
     assert (ran.code, ran.out) == (2, "")

@@ -75,6 +75,22 @@ def test_a_line_item_of_openai_names_a_model_or_none(item: str | None, model: st
     assert row == CostRow(DAY, model, Decimal("0.06"), Decimal("0.01"), item or "")
 
 
+ODD_ROWS = {
+    "an amount beyond all numbers": ("openai", "parse_costs", openai_cost("1e999999999")),
+    "a line item that is no text": ("openai", "parse_costs", openai_cost(1, 7)),  # type: ignore[arg-type]
+    "a model that is no text": ("anthropic", "parse_costs", anthropic_cost("1", model=5)),
+    "a list of cached tokens": (
+        "anthropic", "parse_usage", page({"uncached_input_tokens": 1, "output_tokens": 1, "cache_creation": [1]}),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("provider", "parse", "body"), ODD_ROWS.values(), ids=ODD_ROWS)
+def test_a_row_of_another_form_is_a_report_that_cannot_be_read(provider: str, parse: str, body: bytes) -> None:
+    with pytest.raises(VendorReportError, match="has a row that cannot be read"):
+        getattr(connect(provider, Endpoint(KEY)), parse)(body)
+
+
 @given(st.decimals(0, 10**6, places=6))
 def test_cents_of_anthropic_are_exact_hundredths_of_a_dollar(cents: Decimal) -> None:
     (row,) = connect("anthropic", Endpoint(KEY)).parse_costs(anthropic_cost(str(cents))).rows

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -66,7 +67,7 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     position = Position(core.config, url, selection)
     after, is_complete, count, complaint = _begin(core.config, position), True, 0, None
     while rows := _read(core.config, after, selection):
-        settled = [row for row in rows if row["status"] != "pending"]
+        settled = [row for row in rows if row["status"] != "pending" and selection.status in (None, row["status"])]
         if settled:
             answers = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
             answers.append(_post(core, f"{url}/v1/metrics", headers, otlp.metrics(settled)))
@@ -87,9 +88,9 @@ def _begin(config: Config, position: Position) -> int:
 
 
 def _read(config: Config, after: int, selection: Selection) -> list[dict[str, Any]]:
-    """Read the next attempts; no transaction stays open while they are sent."""
+    """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
     now = datetime.now().astimezone()
-    wanted = attempt_filter(selection, now)
+    wanted = replace(attempt_filter(selection, now), status=None)
     with snapshot(config, now) as reading:
         return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, wanted)
 
@@ -131,9 +132,10 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
         )
     try:
         partial = json.loads(answer or b"{}").get("partialSuccess") or {}
-        rejected = next((partial[name] for name in partial if name.startswith("rejected")), 0)
-        reason = Redaction.of(headers.values(), ()).line(str(partial.get("errorMessage", "")), _MAX_REASON_CHARACTERS)
-    except (ValueError, AttributeError):
-        # The body of a success need not be JSON.
+        rejected = int(next((partial[name] for name in partial if name.startswith("rejected")), 0) or 0)
+        secrets = (secret for value in headers.values() for secret in (value, *value.split()))
+        reason = Redaction.of(secrets, ()).line(str(partial.get("errorMessage") or ""), _MAX_REASON_CHARACTERS)
+    except (ValueError, AttributeError, TypeError, OverflowError):
+        # The body of a success need not be JSON, nor of this form.
         return None
-    return f"{public(url)} rejected {int(rejected):,}: {reason}" if int(rejected) or reason else None
+    return f"{public(url)} rejected {rejected:,}: {reason}" if rejected or reason else None
