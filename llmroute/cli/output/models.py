@@ -93,7 +93,7 @@ def _cells(one: PricedModel, *, available: bool) -> list[str]:
 def _seconds(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "?"
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else f"{milliseconds / 1000:.0f} s"  # noqa: PLR2004
+    return f"{milliseconds / 1000:.1f}s" if milliseconds < 10_000 else f"{milliseconds / 1000:.0f}s"  # noqa: PLR2004
 
 
 def _quality(quality: Quality) -> str:
