@@ -64,7 +64,7 @@ def test_each_cell_of_a_row_that_does_not_fit_is_below_its_name(home: Path) -> N
     assert when.startswith("  when ")
     assert status == "  status failed rate_limited 429, prompt cut"
     assert cost == "  cost ~$0.0023 (at most $0.7200)  in 1,234,567  out 8,901"
-    assert rest == "  time 123.5s  id 2"
+    assert rest == "  time 123.5 s  id 2"
 
 
 @pytest.mark.parametrize("columns", [30, 60, 100])
