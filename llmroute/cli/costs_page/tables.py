@@ -67,7 +67,7 @@ def _row(name: str, line: Line, highest_picousd: int) -> dict[str, Any]:
 
 
 def shortened(name: str) -> str:
-    """Return a name of a stranger on one line, cut where it is long: the size of a page has a bound."""
+    """Return an untrusted name on one line, cut where it is long, as the size of a page is bounded."""
     text = cell(name)
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
 
