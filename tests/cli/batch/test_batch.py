@@ -370,7 +370,7 @@ def test_an_older_list_of_failures_stays_when_a_signal_ends_a_batch_with_unread_
         wait_until(lambda: len(server.received) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 143
-        assert b"the input was not read to its end" in process.stderr.read()
+        assert b"the input was not read completely" in process.stderr.read()
         process.stdin.close()
         process.stderr.close()
     assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["r0", "r1", "r2"]
@@ -421,7 +421,7 @@ def test_a_stopped_batch_reports_that_its_pipe_was_not_read_to_the_end(tmp_path:
     read = figures["lines_read"]
     assert 20 <= read <= 24
     assert figures["read_to_end"] is False
-    assert f"; the input was not read to its end ({read} lines read)\n" in err
+    assert f"; the input was not read completely ({read} lines read)\n" in err
     assert figures["failed"] + figures["not_run"] == read == len(results(tmp_path / "out.jsonl.failed"))
 
 
@@ -496,7 +496,7 @@ def test_a_list_of_failures_that_cannot_be_written_does_not_affect_the_results(t
     with serving(lambda one: [openai_error(400, "no")] if prompt_of(one) == "2" else echo(one)) as server:
         ran = run(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
     assert (ran.code, ran.out) == (2, "")
-    assert "--resume retries what failed" in ran.err
+    assert "--resume retries them" in ran.err
     assert "without an answer: out.jsonl.failed" not in ran.err
     assert len(results(tmp_path / "out.jsonl")) == 6
 
