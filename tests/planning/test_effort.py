@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.planning.effort import expected_effort
+from llmroute.registry import ModelRegistry
 from llmroute.types import ParameterLimits
 from tests.routing.models import model
 
@@ -24,6 +25,30 @@ def test_a_model_reasons_by_itself_unless_it_cannot_or_is_told_not_to() -> None:
     )
     assert expected_effort(on_request, None) == "none"
     assert expected_effort(model("openai/a"), "high") == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "runs_at"),
+    [
+        ("anthropic/claude-opus-5-5", "high"),
+        ("mistral/mistral-large-4", "none"),
+        ("together/moonshotai/Kimi-K3", "max"),
+        ("together/openai/gpt-oss-120b", "medium"),
+        ("ollama/qwen3", "high"),
+        ("openai/gpt-5.4", "none"),
+    ],
+)
+def test_without_a_requested_effort_a_model_of_the_catalogue_runs_at_its_vendors_default(
+    name: str, runs_at: str
+) -> None:
+    assert expected_effort(ModelRegistry().resolve(name), None) == runs_at
+
+
+def test_every_model_of_the_catalogue_that_can_stop_reasoning_has_a_default() -> None:
+    registry = ModelRegistry()
+    models = [model for model in map(registry.resolve, registry.list_models()) if "none" in model.parameters.efforts]
+    assert models
+    assert [model.name for model in models if model.parameters.default_effort is None] == []
 
 
 @pytest.mark.parametrize(
