@@ -83,6 +83,10 @@ LIMITS: Final = {
 """By provider; one that is not listed takes no attachments."""
 
 
+_TAKES_ONE_IMAGE = "llama3.2-vision"
+"""The model of Ollama's library of the architecture mllama, which takes one image (server/prompt.go)."""
+
+
 def why_unfit(model: ModelConfig, attachments: Sequence[AttachmentFacts], text_bytes: int) -> str | None:
     """Return why a model's provider does not take these attachments beside a text of so many bytes; None if it does."""
     sent = [one for one in attachments if one.kind != "text"]
@@ -91,6 +95,8 @@ def why_unfit(model: ModelConfig, attachments: Sequence[AttachmentFacts], text_b
     limits = LIMITS.get(model.provider)
     if limits is None:
         return "takes no attachments"
+    if model.provider == "ollama" and model.api_name.partition(":")[0].endswith(_TAKES_ONE_IMAGE):
+        limits = limits._replace(number=1, number_in_large=1)
     return next(_misses(limits, sent, text_bytes, large=(model.context_window or 0) >= LARGE_WINDOW), None)
 
 
@@ -121,7 +127,7 @@ def _misses(limits: Limits, sent: Sequence[AttachmentFacts], text_bytes: int, *,
     yield from _pdf_misses(limits, pdfs, limits.pages_in_large if large else limits.pages)
     most = limits.number_in_large if large else limits.number
     if most is not None and len(images) > most:
-        yield f"takes at most {most} images, not {len(images)}"
+        yield f"takes at most {most} image{'' if most == 1 else 's'}, not {len(images)}"
     total = text_bytes + sum(base64_bytes(one.size_bytes or 0) for one in sent)
     if limits.request_bytes is not None and total > limits.request_bytes:
         yield f"takes requests of at most {_mib(limits.request_bytes)}, not {_mib(total)}"

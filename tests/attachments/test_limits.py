@@ -60,6 +60,13 @@ def test_a_provider_takes_what_is_within_its_limits(
     assert reason in found
 
 
+def test_the_vision_model_of_llama_3_2_takes_one_image_at_ollama() -> None:
+    vision = ModelConfig("ollama", "llama3.2-vision", "llama3.2-vision:11b", context_window=200_000)
+    assert why_unfit(vision, [image()], 0) is None
+    assert why_unfit(vision, [image(), image()], 0) == "takes at most 1 image, not 2"
+    assert why_unfit(model("ollama"), [image(), image()], 0) is None
+
+
 def test_a_large_window_takes_more() -> None:
     assert why_unfit(model("anthropic", 1_000_000), [image()] * 600, 0) is None
     assert why_unfit(model("anthropic", 1_000_000), [document(pages=601)], 0) is not None
