@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +13,24 @@ from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
 PREFIXES = ("postgresql://", "postgres://")
 SCHEMA = "llmroute"
 _MOST_PORT = 65_535
+# What libpq takes from the environment where the URL does not have it: what tells one database from another.
+_PLACE = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "service": "PGSERVICE",
+}
+# No file is meant: the scheme of a URL (a drive of Windows has one letter), or the words that libpq also takes.
+_ADDRESS = re.compile(
+    r"""\s*["']?([a-z][a-z0-9+.-]+:/|postgres(ql)?(:|//)|(host|hostaddr|port|dbname|user|password|service)\s*=)""",
+    re.IGNORECASE,
+)
 
 
 class ServerAddress(NamedTuple):
@@ -26,9 +41,12 @@ class ServerAddress(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The address without user, password and options, for messages and file names."""
+        """The address with all that tells one database from another, and no password, for messages and file names."""
         parts = urlsplit(self.url)
-        place = f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        user, _, hosts = parts.netloc.rpartition("@")
+        place = f"postgresql://{hosts}{parts.path}"
+        if options := _place_options(parts, user):
+            place += f"?{'&'.join(options)}"
         return place if self.schema == SCHEMA else f"{place} (schema {self.schema})"
 
 
@@ -53,6 +71,16 @@ def is_server(text: str) -> bool:
     return text.startswith(PREFIXES)
 
 
+def require_path(text: str, source: str) -> None:
+    """Check that the setting of a ledger, which is no server, is the path of a file; `source` names the setting.
+
+    Raises:
+        ConfigError: it is an address in another form; the message does not quote it, as it may hold a password.
+    """
+    if "://" in text or _ADDRESS.match(text):
+        raise _no_url(source)
+
+
 def server_location(url: str, schema: str | None, folder: Path, source: str) -> LedgerLocation:
     """Return the location of a ledger on a server, with its spool in `folder`; `source` names the setting.
 
@@ -66,9 +94,7 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
         parts = urlsplit(url)
         _check_ports(parts.netloc.rpartition("@")[2])
     except ValueError as error:
-        raise ConfigError(
-            f"{source} is not the URL of a PostgreSQL server", hint="postgresql://user@host/database is one"
-        ) from error
+        raise _no_url(source) from error
     schema = schema or SCHEMA
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema) or schema.startswith("pg_"):
         raise ConfigError(
@@ -84,6 +110,32 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
         raise missing
     server = ServerAddress(url, schema)
     return LedgerLocation(folder / f"server-{sha256(server.name.encode()).hexdigest()[:16]}", server)
+
+
+def _no_url(source: str) -> ConfigError:
+    return ConfigError(f"{source} is not the URL of a PostgreSQL server", hint="postgresql://user@host/database is one")
+
+
+def _place_options(parts: SplitResult, user: str) -> list[str]:
+    """Return the options, of the URL and else of the environment, that name the server or its database."""
+    options = [option for option in parts.query.split("&") if option.partition("=")[0] in _PLACE]
+    given = {option.partition("=")[0] for option in options}
+    hosts = parts.netloc.rpartition("@")[2]
+    if hosts:
+        given.add("host")
+    if re.search(r":\d+(,|$)", hosts):
+        given.add("port")
+    if parts.path.strip("/"):
+        given.add("dbname")
+    for option, variable in _PLACE.items():
+        if option not in given and (value := os.environ.get(variable)):
+            options.append(f"{option}={value}")
+            given.add(option)
+    # The database is named as the user then.
+    user = user.partition(":")[0] or os.environ.get("PGUSER", "")
+    if user and not given & {"dbname", "service"}:
+        options.append(f"dbname={user}")
+    return options
 
 
 def _check_ports(hosts: str) -> None:

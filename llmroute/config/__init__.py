@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from llmroute.config.provider_settings import ProviderSettings, checked_keys
 from llmroute.files import LOCK_WAIT_S
-from llmroute.ledger_location import LedgerLocation, ServerAddress, is_server, server_location
+from llmroute.ledger_location import LedgerLocation, ServerAddress, is_server, require_path, server_location
 from llmroute.types import DEFAULT_PREFERENCE, WARN_AT
 from llmroute.types.values import Value
 
@@ -86,9 +86,11 @@ class Config(Value):
             ConfigError: the URL is invalid, or the driver is not installed.
         """
         named = os.fspath(text)
-        location = LedgerLocation(Path(named))
         if is_server(named):
             location = server_location(named, os.environ.get("LLMROUTE_SCHEMA"), self.config_dir, "ledger")
+        else:
+            require_path(named, "ledger")
+            location = LedgerLocation(Path(named))
         return replace(self, ledger_path=location.path, ledger_server=location.server)
 
     def with_api_keys(self, keys: Mapping[str, str]) -> "Config":

@@ -10,7 +10,7 @@ from llmroute.config import BUDGET_PERIODS, FILE, Config, Limit, Timeouts, file
 from llmroute.config.env import Settings
 from llmroute.config.provider_variables import provider_settings
 from llmroute.errors import ConfigError
-from llmroute.ledger_location import LedgerLocation, is_server, server_location
+from llmroute.ledger_location import LedgerLocation, is_server, require_path, server_location
 from llmroute.text.suggest import nearest
 from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES, WARN_AT
 
@@ -102,8 +102,9 @@ def _ledger_path(text: str | None, source: str) -> Path | None:
     """Return the path of the ledger, which is a regular file or does not exist yet.
 
     Raises:
-        ConfigError: it is another kind of file, such as a device or a pipe.
+        ConfigError: it is an address, or another kind of file, such as a device or a pipe.
     """
+    require_path(text or "", source)
     path = _path(text)
     if path is None:
         return None

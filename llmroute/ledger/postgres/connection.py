@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The first version with which the tests run.
 OLDEST_SERVER = 15
+# Encodings of databases that hold any text; SQL_ASCII takes bytes as they come.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 CONNECT_S = 2
 # A server that does not answer is not waited for again by this process, for so long.
 _AWAY_S = 30.0
@@ -176,17 +178,36 @@ class ServerConnection:
                 self.address.url,
                 autocommit=True,
                 prepare_threshold=None,
+                client_encoding="UTF8",
                 **{name: value for name, value in usual.items() if name not in parameters},
             )
         except psycopg.Error as error:
             if time.monotonic() - began_s >= CONNECT_S / 2:
                 _away[self.address] = time.monotonic() + _AWAY_S, error
             raise
-        version = db.info.server_version // 10_000
-        if version < OLDEST_SERVER:
+        try:
+            _require_server(db, self.address)
+        except LedgerError:
             db.close()
-            raise LedgerError(
-                f"the ledger {self.address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
-                hint="update the server, or set LLMROUTE_LEDGER to another",
-            )
+            raise
         return db
+
+
+def _require_server(db: Connection, address: ServerAddress) -> None:
+    """Refuse a server that is too old, and a database that cannot hold any text.
+
+    Raises:
+        LedgerError: it is one of them.
+    """
+    version = db.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        raise LedgerError(
+            f"the ledger {address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
+            hint="update the server, or set LLMROUTE_LEDGER to another",
+        )
+    encoding = db.info.parameter_status("server_encoding") or _ENCODINGS[0]
+    if encoding not in _ENCODINGS:
+        raise LedgerError(
+            f"the ledger {address.name} needs a database in UTF8; this one is in {encoding}",
+            hint="create one by: createdb --encoding UTF8 --locale C --template template0 llmroute",
+        )

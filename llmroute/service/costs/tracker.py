@@ -12,7 +12,7 @@ from llmroute.errors import RequestError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger.opening import bring_up_to_date, is_ledger, snapshot_of
 from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
-from llmroute.ledger_location import LedgerLocation, is_server
+from llmroute.ledger_location import LedgerLocation, is_server, require_path
 from llmroute.request.fields import require_one_of
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class LLMTracker:
 
     def _snapshot(self, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
         if self._named is not None and not is_server(os.fspath(self._named)):
+            require_path(os.fspath(self._named), "ledger")
             location = LedgerLocation(Path(self._named))
             return snapshot_of(location, milliseconds(now), capped=False, wait_s=LOCK_WAIT_S)
         from llmroute.planning.settings import load
