@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from llmroute.attachments.image_headers import GIF, JPEG, PNG, WEBP, image_header, image_type
-from llmroute.attachments.pdf_pages import is_pdf, pdf_facts
+from llmroute.attachments.pdf_pages import PDF_SIGNATURE, is_pdf, pdf_facts
 from llmroute.errors import RequestError
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.redaction import one_line, public
@@ -47,7 +47,8 @@ def measured(data: bytes, name: str, media_type: str | None) -> Attachment:
     found = known_type(media_type) if media_type else _type_of_content(data, name)
     facts = AttachmentFacts(one_line(name), found, len(data))
     if facts.kind == "text":
-        as_text(data, name)
+        if not as_text(data, name):
+            raise unusable(name, "it is empty")
     elif facts.kind == "pdf":
         counted = pdf_facts(data)
         facts = replace(facts, pages=counted.pages, encrypted=counted.encrypted)
@@ -105,8 +106,10 @@ def unusable(name: str, problem: str, hint: str | None = None) -> RequestError:
 
 
 def _type_of_content(data: bytes, name: str) -> str:
-    found = image_type(data)
-    if found is not None:
+    # A text may begin as an image does, or name the signature of a PDF.
+    if not data.startswith(PDF_SIGNATURE) and _is_text(data):
+        return TEXT
+    if (found := image_type(data)) is not None:
         return found
     if is_pdf(data):
         return PDF
@@ -114,3 +117,10 @@ def _type_of_content(data: bytes, name: str) -> str:
         raise unusable(name, f"it is not a {KNOWN}")
     as_text(data, name)
     return TEXT
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PDF_SIGNATURE: Final = b"%PDF-"
 BYTES_PER_PAGE: Final = 2048
 """What a page takes where the pages cannot be counted."""
 MOST_INFLATED_BYTES: Final = 64 * 2**20
@@ -71,7 +72,7 @@ class _Scan:
 
 def is_pdf(data: bytes) -> bool:
     """Whether data is a PDF: readers accept the signature within the first KiB."""
-    return b"%PDF-" in data[:1024]
+    return PDF_SIGNATURE in data[:1024]
 
 
 def pdf_facts(data: bytes) -> PdfFacts:

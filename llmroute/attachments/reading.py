@@ -24,6 +24,8 @@ MOST_TOTAL_BYTES: Final = 512 * 2**20
 """The largest size of all attachments of a request together."""
 SILENCE_S: Final = 10.0
 """How long a pipe may send nothing before it counts as endless."""
+PIPE_S: Final = 60.0
+"""How long a pipe may take to end."""
 _PIECE_BYTES: Final = 2**20
 
 
@@ -89,7 +91,8 @@ def read_file(path: str) -> bytes:
         if stat.S_ISREG(mode):
             return read_to_end(lambda: os.read(fd, _PIECE_BYTES), path)
         if stat.S_ISFIFO(mode):
-            return read_to_end(lambda: _read_pipe(fd, path), path)
+            until_s = monotonic() + PIPE_S
+            return read_to_end(lambda: _read_pipe(fd, path, until_s), path)
     except OSError as error:
         raise unusable(path, _reason(error)) from None
     finally:
@@ -112,8 +115,10 @@ def read_to_end(read: Callable[[], bytes], name: str) -> bytes:
     return b"".join(pieces)
 
 
-def _read_pipe(fd: int, path: str) -> bytes:
+def _read_pipe(fd: int, path: str, end_s: float) -> bytes:
     """Return the next bytes of a pipe; nothing at its end, or where it has no writer."""
+    if monotonic() > end_s:
+        raise unusable(path, f"it is a pipe that has not ended within {PIPE_S:.0f} s")
     until_s = monotonic() + SILENCE_S
     poller = select.poll()
     poller.register(fd, select.POLLIN)

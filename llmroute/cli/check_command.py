@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmroute.types import LLMResponse
 
 TIMEOUT_S: Final = 60.0
+LEAST_TIMEOUT_S, MOST_TIMEOUT_S = 0.001, 86_400
 ADMIN_KEYS: Final = ("OPENAI_ADMIN_KEY", "ANTHROPIC_ADMIN_KEY")
 MOST_STDERR_BYTES: Final = 4096
 """The maximum length of the command's stderr that is kept; its first line is reported."""
@@ -43,6 +44,9 @@ def checking(arguments: RequestArguments, timeout_s: float | None) -> Iterator[R
     command = arguments.request["check"]
     if not command.strip():
         fail(RequestError("--check: the command is empty", option="check"), as_json=arguments.as_json)
+    if timeout_s is not None and not LEAST_TIMEOUT_S <= timeout_s <= MOST_TIMEOUT_S:
+        expected = f"between {LEAST_TIMEOUT_S} and {MOST_TIMEOUT_S:,} seconds"
+        fail(RequestError(f"--check-timeout: {timeout_s:g} is not {expected}"), as_json=arguments.as_json)
     check = CheckCommand(command, timeout_s=timeout_s or TIMEOUT_S, hidden=[*map(key_variable, PROVIDERS), *ADMIN_KEYS])
     try:
         yield arguments._replace(request={**arguments.request, "check": check})

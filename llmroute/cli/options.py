@@ -135,9 +135,7 @@ CheckTimeout = Annotated[
     float | None,
     typer.Option(
         "--check-timeout",
-        min=0.001,
         metavar="SECONDS",
-        max=86_400,
         help="Time limit of --check in seconds; default 60.",
         rich_help_panel="Limits",
     ),

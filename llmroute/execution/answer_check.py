@@ -138,8 +138,24 @@ def verdict(check: Check, response: LLMResponse) -> CheckError | None:
     if isawaitable(result):
         if iscoroutine(result):
             result.close()
-        raise RequestError("an asynchronous check requires an asynchronous call", option="check")
+        raise _asynchronous()
     return _judged(result)
+
+
+def require_synchronous(check: Check) -> None:
+    """Reject a check that a blocking call could not await, before anything is sent.
+
+    Raises:
+        RequestError: it is an asynchronous function.
+    """
+    from inspect import iscoroutinefunction
+
+    if iscoroutinefunction(check) or iscoroutinefunction(type(check).__call__):
+        raise _asynchronous()
+
+
+def _asynchronous() -> RequestError:
+    return RequestError("an asynchronous check requires an asynchronous call", option="check")
 
 
 async def verdict_async(check: Check, response: LLMResponse) -> CheckError | None:
@@ -149,9 +165,18 @@ async def verdict_async(check: Check, response: LLMResponse) -> CheckError | Non
     from contextvars import copy_context
     from inspect import isawaitable
 
+    def run() -> tuple[object, Exception | None]:
+        # A future cannot raise StopIteration.
+        try:
+            return check(response), None
+        except Exception as error:  # noqa: BLE001 (of the caller's code)
+            return None, error
+
     thread = ThreadPoolExecutor(1, thread_name_prefix="llmroute-check")
     try:
-        result = await asyncio.get_running_loop().run_in_executor(thread, copy_context().run, check, response)
+        result, error = await asyncio.get_running_loop().run_in_executor(thread, copy_context().run, run)
+        if error is not None:
+            return _rejection(error)
         if isawaitable(result):
             result = await result
     except Exception as error:  # noqa: BLE001 (as above)

@@ -86,8 +86,9 @@ def list_of(schema: AnswerSchema) -> AnswerSchema:
     from llmroute.schema.subschemas import moved
 
     dialect = {key: schema.document[key] for key in ("$schema",) if key in schema.document}
-    inner = {key: value for key, value in schema.document.items() if key not in ("$schema", "$id")}
-    items = {"type": "array", "items": moved(inner, "#/properties/items/items")}
+    own_name = schema.document.get("$id")
+    inner = {key: value for key, value in schema.document.items() if key not in ("$schema", "$id", "$recursiveAnchor")}
+    items = {"type": "array", "items": moved(inner, "#/properties/items/items", own_name)}
     return schema_of_document(dialect | {"type": "object", "properties": {"items": items}, "required": ["items"]})
 
 

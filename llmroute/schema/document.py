@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.schema.bounded_validator import ValidationTimeoutError, explaining, within
 from llmroute.schema.restore import DroppedNulls, Restoration, RestoredCase
 from llmroute.schema.strict_json import parse_answer
 from llmroute.schema.subschemas import pointer
@@ -17,12 +17,17 @@ from llmroute.text.redaction import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from llmroute.schema.restore import ValueChange
     from llmroute.schema.vendor_forms import AnswerForm
     from llmroute.types.answer_schema import AnswerSchema
 
 MOST_ERRORS = 8
 MOST_CHARACTERS = 200
 """The longest line about one error."""
+VALIDATION_S = 5.0
+"""How long an answer may take to be checked; within it every answer that people would call fine is."""
+SEARCH_S = 1.0
+"""How long the errors of an invalid answer, or its corrections, are looked for."""
 
 
 class AnswerDocument(NamedTuple):
@@ -49,15 +54,25 @@ def read_document(text: str, schema: AnswerSchema, form: AnswerForm) -> AnswerDo
     except ValueError as error:
         return SchemaErrors((_line(f"not one JSON document: {error}"),))
     try:
-        if form.wrapped and isinstance(value, dict) and value.keys() == {NAME}:
-            value = value[NAME]
-        elif form.wrapped and not form.in_words:
-            return SchemaErrors((f'not an object with the only property "{NAME}"',))
-        value = _restored(value, schema, form)
-        if lines := _lines(schema, value):
-            return SchemaErrors(lines)
+        with within(VALIDATION_S):
+            return _valid_document(value, schema, form)
     except RecursionError:
         return SchemaErrors(("nested too deeply",))
+    except ValidationTimeoutError:
+        return SchemaErrors((f"it could not be checked within {VALIDATION_S:g} s",))
+
+
+def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> AnswerDocument | SchemaErrors:
+    """Return the document that is valid of a value: the value itself, or what a provider's form has wrapped."""
+    is_wrapped = form.wrapped and isinstance(value, dict) and value.keys() == {NAME}
+    if form.wrapped and not form.in_words and not is_wrapped:
+        return SchemaErrors((f'not an object with the only property "{NAME}"',))
+    # A model that is asked in words may leave the wrapping out, also where the schema has a property of that name.
+    if is_wrapped and not (form.in_words and validator_of(schema).is_valid(value)):
+        value = value[NAME]
+    value = _restored(value, schema, form)
+    if not validator_of(schema).is_valid(value):
+        return SchemaErrors(_lines(schema, value))
     written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return AnswerDocument(value, written, value) if schema.model is None else _of_model(value, written, schema.model)
 
@@ -68,16 +83,27 @@ def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> Any:
     def accepts(place: str, part: Any) -> bool:
         return bool(validator_of(schema, place).is_valid(part))
 
-    restore = partial(Restoration, schema.document, accepts=accepts)
+    def changed(value: Any, correction: ValueChange) -> Any:
+        try:
+            with within(SEARCH_S):
+                return Restoration(schema.document, correction, accepts).at(value)
+        except ValidationTimeoutError:
+            return value
+
     if form.null_is_absent:
-        value = restore(correction=DroppedNulls()).at(value)
-    return value if validator_of(schema).is_valid(value) else restore(correction=RestoredCase()).at(value)
+        value = changed(value, DroppedNulls())
+    return value if validator_of(schema).is_valid(value) else changed(value, RestoredCase())
 
 
 def _lines(schema: AnswerSchema, value: Any) -> tuple[str, ...]:
+    """Return what is wrong with an invalid value, at least one line."""
     from jsonschema.exceptions import best_match
 
-    errors = islice(validator_of(schema).iter_errors(value), MOST_ERRORS)
+    try:
+        with within(SEARCH_S), explaining():
+            errors = list(islice(validator_of(schema).iter_errors(value), MOST_ERRORS))
+    except ValidationTimeoutError:
+        return ("it is not valid, and its errors are too many to look for",)
     # The best match of one error is the part of its alternatives that says most.
     deepest = filter(None, (best_match([error]) for error in errors))
     return tuple(_lines_of((error.absolute_path, error.message) for error in deepest))
@@ -92,6 +118,9 @@ def _of_model(value: Any, text: str, model: Any) -> AnswerDocument | SchemaError
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return SchemaErrors(tuple(_lines_of((each["loc"], each["msg"]) for each in found[:MOST_ERRORS])))
+    except Exception as error:  # noqa: BLE001 (of the caller's validators)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return SchemaErrors((_line(f"{model.__name__} does not take it: {reason}"),))
 
 
 def _lines_of(errors: Iterable[tuple[Iterable[str | int], str]]) -> Iterator[str]:

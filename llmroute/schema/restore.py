@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmroute.schema.bounded_validator import matches
 from llmroute.schema.subschemas import local_pointer, part_at, pointer
 
 if TYPE_CHECKING:
@@ -53,17 +54,21 @@ class Restoration:
             if keyword in node:
                 value = self._chosen(value, [f"{place}/{keyword}/{index}" for index in range(len(node[keyword]))])
         if isinstance(value, dict):
-            return {name: self._property(node, place, name, part) for name, part in value.items()}
-        if isinstance(value, list):
-            fixed = len(node.get("prefixItems", ()))
-            places = [f"{place}/prefixItems/{n}" if n < fixed else f"{place}/items" for n in range(len(value))]
-            return [self.at(part, where) for part, where in zip(value, places, strict=True)]
+            value = {name: self._property(node, place, name, part) for name, part in value.items()}
+        elif isinstance(value, list):
+            value = [self.at(part, _place_of_item(node, place, index)) for index, part in enumerate(value)]
+        if "if" in node:
+            return self.at(value, f"{place}/then" if self._accepts(f"{place}/if", value) else f"{place}/else")
         return value
 
     def _property(self, node: Mapping[str, Any], place: str, name: str, value: Any) -> Any:
-        if name in node.get("properties", {}):
-            return self.at(value, place + pointer(["properties", name]))
-        return self.at(value, f"{place}/additionalProperties")
+        named = name in node.get("properties", {})
+        if named:
+            value = self.at(value, place + pointer(["properties", name]))
+        matching = [pattern for pattern in node.get("patternProperties", {}) if matches(pattern, name)]
+        for pattern in matching:
+            value = self.at(value, place + pointer(["patternProperties", pattern]))
+        return value if named or matching else self.at(value, f"{place}/additionalProperties")
 
     def _chosen(self, value: Any, places: list[str]) -> Any:
         results = [(self.at(value, place), place) for place in places]
@@ -82,6 +87,13 @@ class Restoration:
             return part_at(self._document, place)
         except LookupError:
             return None
+
+
+def _place_of_item(node: Mapping[str, Any], place: str, index: int) -> str:
+    """Return where the schema of an item is; `items` may be a list before draft 2020-12."""
+    if isinstance(fixed := node.get("items"), list):
+        return f"{place}/items/{index}" if index < len(fixed) else f"{place}/additionalItems"
+    return f"{place}/prefixItems/{index}" if index < len(node.get("prefixItems", ())) else f"{place}/items"
 
 
 class DroppedNulls:

@@ -111,12 +111,24 @@ def resolve(document: Any, reference: object) -> Any:
     return part_at(document, place)
 
 
-def moved(document: Any, place: str) -> Any:
-    """Return a copy of a schema whose local references hold when it stands at `place`, as `#/$defs/root`."""
+def moved(document: Any, place: str, own_name: object = None) -> Any:
+    """Return a copy of a schema whose references within itself hold when it stands at `place`, as `#/$defs/root`.
+
+    `own_name` is its `$id`, by which it may refer to itself.
+    """
 
     def change(node: dict[str, Any]) -> dict[str, Any]:
-        if local_pointer(node.get("$ref")) is not None:
-            node["$ref"] = place + node["$ref"][1:]
+        # Without an outer anchor of that kind, the root is what `$recursiveRef` refers to.
+        if node.get("$recursiveRef") == "#" and "$ref" not in node:
+            node["$ref"] = node.pop("$recursiveRef")
+        reference = node.get("$ref")
+        if isinstance(own_name, str) and isinstance(reference, str) and own_name:
+            base = own_name.rstrip("#")
+            if reference == base or reference.startswith(f"{base}#"):
+                reference = "#" + reference[len(base) + 1 :]
+                node["$ref"] = reference
+        if local_pointer(reference) is not None:
+            node["$ref"] = f"{place}{node['$ref'][1:]}"
         return node
 
     return rewritten(document, change)

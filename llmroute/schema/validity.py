@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
+from llmroute.schema.bounded_validator import bounded, compiled
 from llmroute.schema.subschemas import IN_PLACE, REFERENCES, children, pointer, walk
 from llmroute.text.redaction import one_line
 
@@ -28,19 +28,27 @@ def check_schema(document: Mapping[str, Any]) -> None:
     Raises:
         RequestError: it is invalid, or refers to something outside itself, which is never fetched.
     """
-    from jsonschema.exceptions import SchemaError, best_match
-
     _check_draft(document)
-    kind = _validator_class(document)
     try:
-        error = best_match(kind(kind.META_SCHEMA).iter_errors(document))
-        if isinstance(error, SchemaError) or error is not None:
-            raise invalid(f"{_place(error.absolute_path)}{error.message}")
-        for node in walk(document):
-            _check_patterns(node)
-        _check_references(document)
+        checked = _check_part(document, document, "")
+        _check_references(document, checked)
     except RecursionError:
         raise invalid("it is nested too deeply") from None
+
+
+def _check_part(document: Mapping[str, Any], part: Any, place: str) -> set[int]:
+    """Check a part of a schema by the rules of the draft of `document`; return the ids of its subschemas."""
+    from jsonschema.exceptions import best_match
+
+    kind = _validator_class(document)
+    error = best_match(kind(kind.META_SCHEMA).iter_errors(part))
+    if error is not None:
+        raise invalid(f"{_place(place, error.absolute_path)}{error.message}")
+    checked = set()
+    for node in walk(part):
+        checked.add(id(node))
+        _check_patterns(node)
+    return checked
 
 
 @lru_cache(maxsize=1024)
@@ -51,13 +59,15 @@ def validator_of(schema: AnswerSchema, place: str = "") -> Validator:
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012, specification_with
 
-    kind = _validator_class(schema.document)
+    kind = bounded(_validator_class(schema.document))
     checker = kind.FORMAT_CHECKER
+    # Where a schema names its draft, jsonschema would take its own class for every reference to the root.
+    document = {key: value for key, value in schema.document.items() if key != "$schema"}
     if not place:
-        return kind(dict(schema.document), registry=Registry(), format_checker=checker)
+        return kind(document, registry=Registry(), format_checker=checker)
     named = schema.document.get("$schema")
     specification = specification_with(named, default=DRAFT202012) if named else DRAFT202012
-    document = {key: value for key, value in schema.document.items() if key not in ("$id", "id")}
+    document = {key: value for key, value in document.items() if key not in ("$id", "id")}
     registry: Any = Registry().with_resource(_ADDRESS, specification.create_resource(document))
     return kind({"$ref": f"{_ADDRESS}#{quote(place)}"}, registry=registry, format_checker=checker)
 
@@ -94,16 +104,19 @@ def _check_draft(document: Mapping[str, Any]) -> None:
 
 
 def _check_patterns(node: Mapping[str, Any]) -> None:
-    patterns = [node.get("pattern"), *(node.get("patternProperties") or ())]
-    for pattern in patterns:
+    patterns = [node["pattern"]] if "pattern" in node else []
+    for pattern in (*patterns, *(node.get("patternProperties") or ())):
         try:
-            re.compile(pattern or "")
-        except (re.error, OverflowError, TypeError) as error:
+            compiled(pattern)
+        except (ValueError, TypeError) as error:
             raise invalid(f"the pattern {pattern!r} cannot be checked: {error}") from None
 
 
-def _check_references(document: Mapping[str, Any]) -> None:
-    """Reject references out of the schema, to nothing, and in a circle that no value ends."""
+def _check_references(document: Mapping[str, Any], checked: set[int]) -> None:
+    """Reject references out of the schema, to nothing, to what is no schema, and in a circle that no value ends.
+
+    `checked` are the ids of the subschemas that are valid; targets that are none of them are checked here.
+    """
     from referencing import Registry, Specification
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012, specification_with
@@ -121,7 +134,7 @@ def _check_references(document: Mapping[str, Any]) -> None:
         if len(seen) > MOST_PATHS:
             raise invalid("it has too many references in parts that apply to one value")
         if id(node) in above:
-            raise invalid("a $ref refers to itself, so that checking a value would not end")
+            raise invalid("a reference refers to itself, so that checking a value would not end")
         seen.add((id(node), above))
         above = above | {id(node)}
         for keyword in REFERENCES:
@@ -131,8 +144,9 @@ def _check_references(document: Mapping[str, Any]) -> None:
                     found = resolver.lookup(target)
                 except (Unresolvable, ValueError, AttributeError, KeyError, TypeError):
                     raise _unresolvable(keyword, target) from None
-                if keyword == "$ref":
-                    waiting.append((found.contents, found.resolver, above))
+                if id(found.contents) not in checked:
+                    checked |= _check_part(document, found.contents, target) | {id(found.contents)}
+                waiting.append((found.contents, found.resolver, above))
         for path, part in children(node):
             inner = resolver
             if isinstance(part, dict):
@@ -146,6 +160,6 @@ def _unresolvable(keyword: str, target: str) -> RequestError:
     return invalid(f"{keyword} {target} is outside of it, and is not fetched", hint="copy what it refers to into $defs")
 
 
-def _place(path: Any) -> str:
-    found = pointer(list(path))
+def _place(place: str, path: Any) -> str:
+    found = place + pointer(list(path))
     return f"{found}: " if found else ""

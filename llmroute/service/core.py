@@ -96,6 +96,10 @@ class ServiceCore:
     def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
         """As `LLMService.answer`."""
         self.resources.require_open()
+        if options.check is not None:
+            from llmroute.execution.answer_check import require_synchronous
+
+            require_synchronous(options.check)
         request = self._factory.ready(options, streaming=streaming)
         return drive(request, self.resources.sender, time.sleep, self.writer)
 

@@ -81,9 +81,17 @@ def test_text_is_utf_8_of_any_language() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["A PDF begins with %PDF-1.7.", "GIF89a is what a GIF begins with", "RIFF---- WEBP and more of it"]
+)
+def test_text_that_names_the_signature_of_another_format_is_text(text: str) -> None:
+    assert measured(text.encode(), "about.md", None).media_type == "text/plain"
+
+
+@pytest.mark.parametrize(
     ("data", "problem"),
     [
         (b"", "it is empty"),
+        (b"\xef\xbb\xbf", "it is empty"),
         (b"PK\x03\x04\0\0docx", "it is not a png"),
         ("Grüße".encode("latin-1"), "it is not UTF-8: byte 0xfc at 2"),
         (png()[:20], r"it is a damaged image \(image/png\)"),

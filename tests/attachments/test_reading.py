@@ -133,6 +133,19 @@ def test_a_pipe_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         thread.join()
 
 
+def test_a_pipe_that_goes_on_for_ever_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PIPE_S", 0.0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    done = threading.Event()
+    thread = write_to(pipe, [b"a", b"b"], done)
+    assert "it is a pipe that has not ended within 0 s" in waited(pipe)
+    done.set()
+    thread.join()
+    os.close(reader)
+
+
 def waited(pipe: Path) -> str:
     """Return the refusal of a pipe once its writer has begun."""
     while "it is empty" in (told := refused(pipe)):

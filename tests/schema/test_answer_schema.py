@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from llmroute.errors import RequestError
 from llmroute.schema.answer_schema import list_of, read_schema, schema_of_json
+from llmroute.schema.document import AnswerDocument, SchemaErrors, read_document
+from llmroute.schema.vendor_forms import IN_WORDS
 
 
 class Dog(BaseModel):
@@ -87,6 +89,13 @@ def test_json_text_that_does_not_parse_is_never_a_short_form() -> None:
         {"const": object()},
         {1: 2},
         {"title": "\ud800"},
+        {"properties": {"a": {"$ref": "#/required"}}, "required": ["a"]},
+        {"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"type": 5}}},
+        {"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"pattern": "("}}},
+        {"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": "text"}},
+        {"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"$ref": "#/x/z"}, "z": {"type": "strang"}}},
+        {"$dynamicAnchor": "x", "$dynamicRef": "#x"},
+        {"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#"},
     ],
 )
 def test_a_document_that_is_no_schema_is_rejected(document: Any) -> None:
@@ -146,3 +155,20 @@ def test_a_list_of_a_schema_keeps_its_references() -> None:
     found = list_of(read_schema(inner))
     assert found.document["required"] == ["items"]
     assert found.document["properties"]["items"]["items"]["$ref"] == "#/properties/items/items/$defs/n"
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveAnchor": True, "$recursiveRef": "#"},
+        {"$id": "https://example.com/tree", "$ref": "https://example.com/tree"},
+        {"$id": "https://example.com/tree", "$ref": "https://example.com/tree#"},
+        {"$ref": "#"},
+    ],
+)
+def test_a_schema_in_a_list_may_refer_to_itself(own: dict[str, Any]) -> None:
+    reference = {key: own.pop(key) for key in ("$ref", "$recursiveRef") if key in own}
+    schema = {**own, "type": "object", "properties": {"next": reference}, "additionalProperties": False}
+    found = list_of(read_schema(schema))
+    assert isinstance(read_document('{"items": [{"next": {"next": {}}}]}', found, IN_WORDS), AnswerDocument)
+    assert isinstance(read_document('{"items": [{"next": {"other": {}}}]}', found, IN_WORDS), SchemaErrors)

@@ -130,10 +130,24 @@ def test_the_best_alternative_says_what_is_wrong() -> None:
     assert errors('{"a": "x"}', schema) == ("/a: 'x' is not of type 'integer'",)
 
 
-def test_formats_are_checked() -> None:
-    schema = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
-    assert value('{"day": "2026-11-27"}', schema)
-    assert errors('{"day": "2026-13-27"}', schema)
+@pytest.mark.parametrize(
+    ("format_", "right", "wrong"),
+    [
+        ("date", "2026-11-27", "2026-13-27"),
+        ("date-time", "2026-11-27T10:00:00Z", "2026-11-27"),
+        ("time", "10:00:00Z", "ten"),
+        ("duration", "PT5M", "5 min"),
+        ("uri", "https://example.com/a", "not a uri"),
+        ("hostname", "example.com", "-example-"),
+        ("ipv4", "127.0.0.1", "127.0.0.256"),
+        ("email", "a@example.com", "a"),
+        ("json-pointer", "/a/0", "a"),
+    ],
+)
+def test_formats_are_checked(format_: str, right: str, wrong: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "format": format_}}}
+    assert value(json.dumps({"a": right}), schema)
+    assert errors(json.dumps({"a": wrong}), schema)
 
 
 @pytest.mark.parametrize("text", ['{"name": "x"}', '[{"answer": 1}]', '{"answer": {"name": "x"}, "more": 1}'])
@@ -146,6 +160,13 @@ def test_a_wrapped_answer_without_its_wrapping_is_an_error(text: str) -> None:
 def test_a_model_that_is_asked_in_words_too_may_leave_the_wrapping_out() -> None:
     assert value('{"answer": ["x"]}', {"type": "array"}, "mistral") == ["x"]
     assert value('["x"]', {"type": "array"}, "mistral") == ["x"]
+    own = {"oneOf": [_has("answer"), _has("error")]}
+    assert value('{"answer": "x"}', own, "mistral") == {"answer": "x"}
+    assert value('{"answer": {"error": "x"}}', own, "mistral") == {"error": "x"}
+
+
+def _has(name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
 
 
 def test_null_stays_where_the_schema_has_it_or_the_form_does_not_use_it() -> None:
@@ -173,6 +194,17 @@ def test_an_enum_that_differs_in_case_only_is_restored() -> None:
     assert value('{"color": "RED"}', COLOR) == {"color": "Red"}
     assert value('["FIXED"]', {"items": {"$ref": "#/$defs/f"}, "$defs": {"f": {"const": "Fixed"}}}) == ["Fixed"]
     assert errors('{"color": "reddish"}', COLOR)
+
+
+def test_case_is_restored_in_lists_of_items_in_patterns_and_under_conditions() -> None:
+    red = {"enum": ["red"]}
+    tuples = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [red], "additionalItems": {"enum": ["x"]}}
+    assert value('["RED", "X"]', tuples) == ["red", "x"]
+    assert value('{"color": "RED"}', {"patternProperties": {"^c": red}}) == {"color": "red"}
+    kinds = {"properties": {"kind": {"const": 1}}, "required": ["kind"]}
+    either = {"if": kinds, "then": {"properties": {"a": red}}, "else": {"properties": {"a": {"const": "blue"}}}}
+    assert value('{"kind": 1, "a": "RED"}', either) == {"kind": 1, "a": "red"}
+    assert value('{"kind": 2, "a": "BLUE"}', either) == {"kind": 2, "a": "blue"}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +269,19 @@ def test_a_model_class_gives_an_instance_and_its_own_validators_hold() -> None:
     assert isinstance(found, AnswerDocument)
     assert found.parsed == Pet(kind="Cat", name="Tom")
     assert errors('{"kind": "Cat", "name": "Thomas"}', Pet) == ("/name: Value error, the name is too long",)
+
+
+@pytest.mark.parametrize("failure", [KeyError("a"), StopIteration(), RecursionError(), TypeError("no")])
+def test_whatever_the_validators_of_a_model_class_raise_is_an_error_of_the_answer(failure: Exception) -> None:
+    class Broken(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def _check(cls, _value: str) -> str:
+            raise failure
+
+    assert errors('{"name": "x"}', Broken)
 
 
 def test_a_repair_ends_with_a_turn_of_the_user_that_lists_the_errors() -> None:

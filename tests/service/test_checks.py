@@ -16,7 +16,6 @@ from tests.support.shell import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
     from llmroute import LLMResponse
@@ -25,9 +24,8 @@ CHEAP, DEAR = "openai/gpt-5.4-mini", "openai/gpt-5.4"
 
 
 class _SignedAnswers(ModelServer):
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        self.words = (f"by {body['model']}",)
-        super().answer(handler, body)
+    def words_for(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return (f"by {body['model']}",)
 
 
 @pytest.fixture
@@ -105,9 +103,21 @@ def test_the_time_of_a_check_does_not_count_toward_the_timeout(
     assert service.generate_sync("hi", model=CHEAP, fallback=DEAR, check=slow, timeout_s=60).content == "by gpt-5.4"
 
 
-def test_an_asynchronous_check_of_a_blocking_call_is_refused(service: LLMService) -> None:
+def test_an_asynchronous_check_of_a_blocking_call_is_refused_before_anything_is_sent(
+    service: LLMService, tmp_path: Path
+) -> None:
     with pytest.raises(RequestError, match="asynchronous"):
         service.generate_sync("hi", model=CHEAP, check=_later)
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_a_check_that_finds_nothing_to_iterate_rejects_an_awaited_response(service: LLMService) -> None:
+    def empty(_response: LLMResponse) -> bool:
+        verdicts: list[bool] = []
+        return next(iter(verdicts))
+
+    with pytest.raises(CheckError, match="StopIteration"):
+        asyncio.run(service.generate("hi", model=CHEAP, enable_fallback=False, check=empty))
 
 
 def test_a_cancelled_check_leaves_the_answer_settled(service: LLMService, tmp_path: Path) -> None:

@@ -76,11 +76,16 @@ class ModelServer:
             "OPENAI_API_KEY": "sk-test-0123456789",
         }
 
+    def words_for(self, _body: dict[str, Any]) -> tuple[str, ...]:
+        """Return the words of the answer to one of several concurrent requests."""
+        return self.words
+
     def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        words = self.words_for(body)
         head = {"id": "chatcmpl-1", "model": body["model"], "created": 1}
         if not body.get("stream"):
             time.sleep(self.pause_s)
-            message = {"role": "assistant", "content": "".join(self.words)}
+            message = {"role": "assistant", "content": "".join(words)}
             choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
             data = json.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": self.usage}).encode()
             handler.send_response(200)
@@ -95,7 +100,7 @@ class ModelServer:
         handler.end_headers()
         handler.close_connection = True
         try:
-            for word in self.words:
+            for word in words:
                 time.sleep(self.pause_s)
                 _send(handler, {**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
             _send(handler, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": self.finish_reason}]})

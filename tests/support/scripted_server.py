@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.support.model_server import ModelServer
-
-if TYPE_CHECKING:
-    from http.server import BaseHTTPRequestHandler
 
 
 @dataclass
@@ -17,6 +14,5 @@ class ScriptedServer(ModelServer):
 
     answers: list[str] = field(default_factory=lambda: ["hello"])
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        self.words = (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0],)
-        super().answer(handler, body)
+    def words_for(self, _body: dict[str, Any]) -> tuple[str, ...]:
+        return (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0],)

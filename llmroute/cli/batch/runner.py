@@ -14,7 +14,7 @@ from llmroute.cli.errors import error_as_json, error_with_hint, say
 from llmroute.cli.output.progress import Bar, ProgressState
 from llmroute.cli.output.tables import response_as_json
 from llmroute.cli.output.writers import first_block
-from llmroute.errors import LLMRouteError
+from llmroute.errors import CheckFaultError, LLMRouteError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -119,7 +119,10 @@ class BatchRunner:
         """Return a result as a JSON object."""
         if result.response is None:
             assert result.error is not None
-            return error_as_json(result.error)
+            record = error_as_json(result.error)
+            if isinstance(result.error, CheckFaultError) and result.error.response is not None:
+                record["unchecked"] = response_as_json(result.error.response)
+            return record
         record = response_as_json(result.response)
         return {**record, "content": first_block(record["content"])} if self._arguments.extract else record
 

@@ -18,7 +18,6 @@ from tests.support.shell import Ran, rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from http.server import BaseHTTPRequestHandler
 
 CHEAP, DEAR = "openai/gpt-5.4-mini", "openai/gpt-5.4"
 BOTH = ("-m", CHEAP, "--fallback", DEAR)
@@ -28,9 +27,8 @@ TAKES_DEAR = "grep -qx 'by gpt-5.4'"
 class _SignedAnswers(ModelServer):
     """Answers with the name of the model."""
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        self.words = (f"by {body['model']}",)
-        super().answer(handler, body)
+    def words_for(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return (f"by {body['model']}",)
 
 
 @pytest.fixture
@@ -242,7 +240,18 @@ def test_a_batch_checks_each_line(server: ModelServer, tmp_path: Path) -> None:
     results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(one["id"], one["content"]) for one in results] == [(number, "by gpt-5.4") for number in range(20)]
     statuses = [row["status"] for row in rows(tmp_path)]
-    assert (statuses.count("rejected"), statuses.count("ok"), len(statuses)) == (20, 20, 40)
+    assert (statuses.count("rejected"), statuses.count("ok"), len(statuses)) == (20, 20, 40), ran.err
+
+
+def test_a_batch_keeps_the_answer_of_a_check_that_took_too_long(server: ModelServer, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("p\n")
+    ran = run(
+        "gen", "--batch", "in.txt", "--lines", "-o", "out.jsonl", "-m", CHEAP, "--check", "sleep 9",
+        "--check-timeout", "0.05", home=tmp_path, **server.settings,
+    )  # fmt: skip
+    assert ran.code != 0
+    result = json.loads((tmp_path / "out.jsonl").read_text())
+    assert (result["error"]["type"], result["unchecked"]["content"]) == ("check_fault", "by gpt-5.4-mini")
 
 
 def test_a_batch_stops_at_a_check_that_cannot_be_started(server: ModelServer, tmp_path: Path) -> None:
@@ -260,6 +269,7 @@ def test_bad_uses_of_a_check_are_refused_before_anything_is_sent(
 ) -> None:
     assert gen("--check", " ").code == 2
     assert gen("-m", CHEAP, "--check-timeout", "5").code == 2
+    assert gen("--check", "true", "--check-timeout", "nan").code == 2
     assert run("stream", "hi", "--check", "true", home=tmp_path, **server.settings).code == 2
     (tmp_path / "in.jsonl").write_text('{"id": 1, "prompt": "hi", "check": "touch owned"}\n')
     ran = run("gen", "--batch", "in.jsonl", "-m", CHEAP, home=tmp_path, **server.settings)
