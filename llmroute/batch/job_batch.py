@@ -99,8 +99,7 @@ class JobBatch:
             run.interrupt()
         try:
             await self._take_lines(run)
-            # Calls are made while jobs run.
-            await asyncio.gather(run.finish(), self._call(core, run, (_FLEX, _STANDARD)))
+            await self._finish(core, run)
         except OutputError as error:
             if error is not self.totals.stopped_by:
                 raise
@@ -111,6 +110,16 @@ class JobBatch:
         await self._call(core, run, (_RESCUE,))
         self.totals.not_run += sum(map(self._states.count, _TIERS))
         self._list_failures()
+
+    async def _finish(self, core: ServiceCore, run: JobRun) -> None:
+        """Make calls while jobs run; where one of both cannot go on, what is in flight is still awaited."""
+        both = [asyncio.ensure_future(work) for work in (run.finish(), self._call(core, run, (_FLEX, _STANDARD)))]
+        try:
+            await asyncio.gather(*both)
+        except Exception:
+            self.interrupt()
+            await asyncio.gather(*both, return_exceptions=True)
+            raise
 
     def _register(self) -> None:
         """Read the input once: check every line before anything is sent."""
@@ -177,7 +186,7 @@ class JobBatch:
                     self._states[index] = _FLEX if tier == "flex" else _STANDARD
                     return
             await run.take(index, json.dumps(request.id, ensure_ascii=False), options)
-        except LedgerError:
+        except (LedgerError, OutputError):
             raise
         except LLMRouteError as error:
             if run.stopped_by is error:

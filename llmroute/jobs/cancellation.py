@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RequestError
 from llmroute.jobs.collecting.collection import Collection
+from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.vendor import is_certain
 from llmroute.request.ids import now_ms
 from llmroute.text.option_names import OptionText, Remedy
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import Job
-    from llmroute.providers.batch_jobs.job import JobStatus
 
 CANCEL_S = 10.0
 """How long the end of a cancelled job is waited for."""
@@ -29,38 +29,47 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
         AttemptError: the provider cannot be reached.
         LedgerError: the journal cannot be written.
     """
+    # A run may have gone on with it since the caller has read it.
+    job = await _stored(tools, job)
     if job.ended or job.delivered_ms is not None:
         raise RequestError(f"job {job.id} is {job.phase} already")
-    vendor = tools.vendor(job.provider)
     if job.vendor_id is None:
         if not await tools.run(tools.journal.withdraw, job.id, now_ms()):
             hint = OptionText("go on with its batch (", Remedy("resume"), "), then cancel the job")
             raise RequestError(f"job {job.id} is being submitted", hint=hint)
-        return job.moved("cancelled")
+        withdrawn = await _stored(tools, job)
+        await OpenJobs(tools, _ignore, keep=False).clean(withdrawn)
+        return withdrawn
     try:
-        await vendor.call(vendor.api.render_cancel(job.vendor_id))
+        return await _cancelled(tools, job, job.vendor_id, pause_s)
+    except AttemptError:
+        stored = await _stored(tools, job)
+        if stored.delivered_ms is None:
+            raise
+        # The run that waits for it has collected it, and deleted it at the provider.
+        return stored
+
+
+async def _cancelled(tools: JobTools, job: Job, vendor_id: str, pause_s: float) -> Job:
+    vendor = tools.vendor(job.provider)
+    try:
+        await vendor.call(vendor.api.render_cancel(vendor_id))
     except AttemptError as error:
         if not is_certain(error):
             raise
     job = await _saved(tools, job._replace(cancel_ms=now_ms()))
     for _ in range(max(round(CANCEL_S / pause_s), 1)):
-        status = await vendor.status(job.vendor_id or "")
+        status = await vendor.status(vendor_id)
         if status.ended:
-            return await _collected(tools, job.moved(status.state), status, pause_s)
+            job = await _saved(tools, job.moved(status.state))
+            await Collection(tools, job, _ignore).collect(status, pause_s)
+            return job
         await asyncio.sleep(pause_s)
     return job
 
 
-async def _collected(tools: JobTools, job: Job, status: JobStatus, pause_s: float) -> Job:
-    """Settle the lines of a job that has ended, unless the run that waits for it has done so."""
-    await _saved(tools, job)
-    try:
-        await Collection(tools, job, _ignore).collect(status, pause_s)
-    except AttemptError:
-        stored: Job | None = await tools.run(tools.journal.job, job.id)
-        if stored is None or stored.delivered_ms is None:
-            raise
-    return job
+async def _stored(tools: JobTools, job: Job) -> Job:
+    return await tools.run(tools.journal.job, job.id) or job
 
 
 async def _saved(tools: JobTools, job: Job) -> Job:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
+from llmroute.errors import OutputError
 from llmroute.files import PRIVATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise an OutputError for an OSError of a file in a folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def new_file(path: Path) -> IO[bytes]:

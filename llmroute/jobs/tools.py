@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
+from llmroute.jobs.private_file import unnamed_file, writing
 from llmroute.jobs.vendor import Vendor
 from llmroute.ledger.opening import journal_of
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llmroute.execution.resources import Resources
     from llmroute.ledger.jobs import JobJournal
     from llmroute.planning.endpoints import Endpoints
+    from llmroute.types import HTTPRequest
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,6 +83,22 @@ class JobTools:
     def schemas_path(self, job: str) -> Path:
         """Return the file with the schemas of the lines of a job."""
         return self.folder / f"{job}.schemas"
+
+    async def downloaded(self, provider: str, request: HTTPRequest) -> IO[bytes]:
+        """Download results of a provider; return them as a file without a name, at its beginning.
+
+        Raises:
+            AttemptError: the download failed, or was cut off.
+            OutputError: the file cannot be written.
+        """
+        with writing(self.folder):
+            file = unnamed_file(self.folder)
+            try:
+                await self.vendor(provider).download(request, file)
+            except BaseException:
+                file.close()
+                raise
+        return file
 
     def delete_input(self, job: str) -> None:
         """Delete the files with the lines of a job and their schemas."""

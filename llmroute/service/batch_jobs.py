@@ -49,12 +49,15 @@ def require_no_jobs(config: Config, output: Path) -> None:
     Raises:
         RequestError: some are.
     """
+    if not config.ledger_path.exists():
+        return
     try:
-        found = jobs_of(config)
+        with closing(ledger_to_read(config)) as ledger:
+            jobs = journal_of(ledger).jobs(output=str(output.resolve()))
     except LedgerError:
         # It keeps no jobs, or cannot be read, which stops no ordinary call.
         return
-    if any(job.output == str(output.resolve()) and job.delivered_ms is None for job, _ in found):
+    if any(job.delivered_ms is None for job in jobs):
         hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " goes on with them")
         raise RequestError(f"{output} has batch jobs that are not collected", hint=hint)
 

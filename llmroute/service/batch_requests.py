@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.executor import generate_many, work_items
 from llmroute.bulk.worker_pool import BatchResult
-from llmroute.errors import LedgerError, LLMRouteError
+from llmroute.errors import LedgerError, LLMRouteError, OutputError
 from llmroute.request.options import JOBS
 from llmroute.types import BATCH
 
@@ -84,7 +84,7 @@ class _Batch:
             if self.job_run.stopped_by is not None:
                 raise self.job_run.stopped_by
             await self.job_run.take(position, json.dumps(position), replace(item.options, tier=BATCH))
-        except LedgerError:
+        except (LedgerError, OutputError):
             raise
         except LLMRouteError as error:
             self._end(position, None, error)

@@ -160,6 +160,15 @@ def test_results_of_an_expired_job_that_end_early_are_downloaded_again(home: Hom
     assert home.billed() == home.vendor.bill_picousd > 0
 
 
+def test_results_of_an_expired_job_that_end_early_are_downloaded_again_despite_noise_after_them(home: Home) -> None:
+    # Together counts no lines; the end of its output is missing, and its file of errors ends in noise.
+    home.vendor.runs_at_most, home.vendor.short, home.vendor.noise = 11, 1, True
+    home.write(["fail", *PROMPTS[:11]], [MODELS["together"]])
+    assert home.run().code == 4
+    assert sum("content" in result for result in home.results()) == 10
+    assert home.billed() == home.vendor.bill_picousd > 0
+
+
 def test_answers_that_a_run_has_no_room_for_are_collected_again(home: Home) -> None:
     home.write(PROMPTS[:3], [MODELS["openai"]])
     ran = run(*GEN, "-o", "/dev/full", home=home.folder, **home.settings)

@@ -186,6 +186,8 @@ class BatchVendor:
             self.files.pop(file_id, None)
             return "delete", 200, json.dumps({"id": file_id, "deleted": True}).encode()
         if path.endswith("/content"):
+            if file_id not in self.files:
+                return "results", 404, b'{"error": {"message": "no such file", "type": "not_found_error"}}'
             return "results", 200, self.files[file_id][1]
         rows = [json.loads(self._file(each)) for each in self.files]
         return "files", 200, json.dumps({"object": "list", "data": rows, "has_more": False}).encode()

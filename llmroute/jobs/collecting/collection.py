@@ -7,7 +7,6 @@ from typing import IO, TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
-from llmroute.jobs.private_file import unnamed_file
 from llmroute.ledger.jobs import number_of
 from llmroute.request.ids import now_ms
 
@@ -46,17 +45,16 @@ class Collection:
         Raises:
             AttemptError: the results cannot be downloaded; what was read of them is settled.
             LedgerError: lines cannot be settled.
-            OSError: the results cannot be written.
+            OutputError: the results cannot be stored or delivered.
         """
         tools, job = self._tools, self._job
-        vendor = tools.vendor(job.provider)
+        api = tools.vendor(job.provider).api
         for number in range(DOWNLOADS):
             if number:
                 await asyncio.sleep(pause_s)
             self._is_torn = False
-            for request in vendor.api.render_results(status):
-                with unnamed_file(tools.folder) as file:
-                    await vendor.download(request, file)
+            for request in api.render_results(status):
+                with await tools.downloaded(job.provider, request) as file:
                     await self._read(file, _not_run(job, status))
             if self._is_whole(status):
                 break
@@ -104,7 +102,7 @@ class Collection:
                 result = api.parse_result(raw)
             except ValueError:
                 self._noise += 1
-                self._is_torn = not raw.endswith(b"\n")
+                self._is_torn = self._is_torn or not raw.endswith(b"\n")
                 continue
             n = number_of(self._job.id, result.custom_id)
             if n is None:

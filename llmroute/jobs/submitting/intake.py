@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
 from llmroute.jobs.line_schemas import SchemaWriter
-from llmroute.jobs.private_file import new_file
+from llmroute.jobs.private_file import new_file, writing
 from llmroute.jobs.submitting.drafts import job_line, pending_row
 from llmroute.ledger.jobs import Job, NewLine, custom_id
 from llmroute.ledger.port import Pending
@@ -66,8 +66,12 @@ class Intake:
 
         Raises:
             LedgerError: lines cannot be reserved.
-            OSError: the file to upload cannot be written.
+            OutputError: the file to upload cannot be written.
         """
+        with writing(self._tools.folder):
+            await self._take(made)
+
+    async def _take(self, made: Draft) -> None:
         model = made.entry.model
         key = model.provider, model.id
         limits = self._tools.vendor(model.provider).api.limits
@@ -93,10 +97,11 @@ class Intake:
         """Seal all jobs.
 
         Raises:
-            LedgerError, OSError: as `take`.
+            LedgerError, OutputError: as `take`.
         """
-        for key in list(self._open):
-            await self._seal(key)
+        with writing(self._tools.folder):
+            for key in list(self._open):
+                await self._seal(key)
 
     async def _begin(self, made: Draft) -> _OpenJob:
         tools, run = self._tools, self._run

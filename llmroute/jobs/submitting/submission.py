@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError
-from llmroute.jobs.private_file import unnamed_file
 from llmroute.jobs.vendor import NOT_FOUND, is_certain
 from llmroute.ledger.jobs import number_of
 from llmroute.request.ids import now_ms
@@ -107,15 +106,15 @@ class Submission:
 
     async def _has_our_lines(self, vendor: Vendor, status: JobStatus, job: Job) -> bool:
         for request in vendor.api.render_results(status):
-            with unnamed_file(self._tools.folder) as file:
-                try:
-                    await vendor.download(request, file)
-                except AttemptError as error:
-                    if error.http_status != NOT_FOUND:
-                        raise
-                    # A new job has results.
-                    return False
-                for line in file:
+            try:
+                results = await self._tools.downloaded(vendor.name, request)
+            except AttemptError as error:
+                if error.http_status != NOT_FOUND:
+                    raise
+                # A new job has results.
+                return False
+            with results:
+                for line in results:
                     with suppress(ValueError):
                         return number_of(job.id, vendor.api.parse_result(line).custom_id) is not None
         return False

@@ -50,13 +50,14 @@ class Submitter:
                 await self._submit(job)
             elif now_ms() >= job.deadline_ms:
                 await self._fail(job, f"{job.provider} took no batch in time")
-            elif not self._tools.input_path(job.id).exists():
-                await self._fail(job, f"the lines of job {job.id} are no longer in {self._tools.folder}")
             else:
                 await self._submit(job)
 
     async def _fail(self, job: Job, reason: str) -> None:
         await self._jobs.fail(job, TransientError(reason, provider=job.provider))
+
+    async def _fail_cancelled(self, job: Job) -> None:
+        await self._fail(job, f"job {job.id} was cancelled before it was submitted")
 
     def later(self, job: Job, requested_s: float | None = None) -> None:
         """Submit a job again after the interval, or after as many seconds as the provider asks for."""
@@ -82,7 +83,7 @@ class Submitter:
                 before, job = job, await self._submission.step(job)
                 self._jobs.by_id[job.id] = job
                 if job.ended:
-                    await self._fail(job, f"job {job.id} was cancelled before it was submitted")
+                    await self._fail_cancelled(job)
                     return
                 if job == before:
                     # It is looked for, and may be listed later.
@@ -90,6 +91,12 @@ class Submitter:
                     return
         except AttemptError as error:
             await self._rejected(job, error)
+        except FileNotFoundError:
+            stored: Job | None = await self._tools.run(self._tools.journal.job, job.id)
+            if stored is not None and stored.ended:
+                await self._fail_cancelled(stored)
+            else:
+                await self._fail(job, f"the lines of job {job.id} are no longer in {self._tools.folder}")
         else:
             self._interval.start_anew()
 
