@@ -94,7 +94,8 @@ class JobBatch:
         self._rescue = settings.rescue
         self._run = run = core.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
         self._register()
-        await run.begin()
+        # What is in the results file is not part of the budget any more.
+        await run.begin(lambda position: self._states[position] == _FINISHED)
         if self._interrupted:
             run.interrupt()
         try:
@@ -236,6 +237,7 @@ class JobBatch:
     def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
         self._states[index] = _FAILED
         self.totals.failed += 1
+        self.totals.first_failure = self.totals.first_failure or error
         self.totals.failure_codes.add(error.exit_code)
         self._write_failure(index, line_id, error, tier)
         self._on_progress(self.totals)

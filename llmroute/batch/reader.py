@@ -131,7 +131,8 @@ def _json_request(number: int, text: str, input_format: InputFormat, defaults: O
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0][:120]
-        return Request(number, number, RequestError(f"the line is not JSON: {reason}"), {})
+        hint = None if text.lstrip().startswith("{") else "--lines reads one prompt per line"
+        return Request(number, number, RequestError(f"the line is not JSON: {reason}", hint=hint), {})
     if not isinstance(record, dict):
         return Request(number, number, RequestError('the line is not an object like {"id": ..., "prompt": "..."}'), {})
     has_id = isinstance(record.get("id"), str | int) and record["id"] != ""

@@ -19,6 +19,7 @@ class BatchTotals:
     `invalid` counts the lines that are not requests, `answered_before` the requests that an earlier run answered.
     `truncated` (at the model's output limit) and `prompts_cut` (the model did not read the complete prompt) are
     answered too.  `lines` counts the lines that were read: the complete input if `read_to_end`.
+    `first_failure` is the error of the first line of batch jobs that failed.
     `failure_codes` holds the exit codes of the errors, `models` the number of answers by model name.
     """
 
@@ -34,6 +35,7 @@ class BatchTotals:
     lines: int = 0
     read_to_end: bool = False
     stopped_by: LLMRouteError | None = None
+    first_failure: LLMRouteError | None = None
     failure_codes: set[int] = field(default_factory=set)
     models: Counter[str] = field(default_factory=Counter)
 

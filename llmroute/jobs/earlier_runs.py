@@ -11,9 +11,15 @@ from llmroute.request.ids import begun_ms, new_id, now_ms
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.jobs.tools import JobTools
-    from llmroute.ledger.jobs import Job
+    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.ledger.jobs import Job, JobLine
+
+
+_RANGE = 1_000
 
 
 class Beginning(NamedTuple):
@@ -28,8 +34,10 @@ class Beginning(NamedTuple):
     before: str | None
 
 
-async def beginning(tools: JobTools, settings: RunSettings) -> Beginning:
+async def beginning(tools: JobTools, settings: RunSettings, is_counted: Callable[[int], bool]) -> Beginning:
     """Return the run that is continued, or a new one; jobs that were never whole are dropped.
+
+    `is_counted` says whether the budget of the run has the cost of the line at a position already.
 
     Raises:
         RequestError: an earlier run is not to be resumed, or was started with another input or other options.
@@ -47,9 +55,9 @@ async def beginning(tools: JobTools, settings: RunSettings) -> Beginning:
             tools.delete_input(job.id)
     jobs = {job.id: job for job in left if job.sealed}
     if tools.shared_budget is not None:
-        for job_id in jobs:
-            sums = await tools.run(tools.journal.sums, job_id)
-            tools.shared_budget.exchange(-sums.reserved_picousd, sums.cost_picousd)
+        for job in jobs.values():
+            sums = await tools.run(tools.journal.sums, job.id)
+            tools.shared_budget.exchange(-sums.reserved_picousd, await _uncounted_picousd(tools, job, is_counted))
     uncleaned = [job for job in earlier if job.delivered_ms is not None and job.cleaned_ms is None]
     same = [job.run for job in earlier if _is_same(settings, job)]
     return Beginning(_run(settings, jobs), jobs, uncleaned, same[-1] if settings.resume and same and not left else None)
@@ -61,6 +69,21 @@ def _run(settings: RunSettings, jobs: dict[str, Job]) -> Run:
         return Run(settings, last.run, last.deadline_ms)
     run_id = new_id()
     return Run(settings, run_id, begun_ms(run_id) + round((settings.within_s or MOST_WITHIN_S) * 1000))
+
+
+def _rows(tools: JobTools, job: Job, numbers: range) -> list[tuple[JobLine, AttemptRow]]:
+    return [*tools.journal.rows(job.id, numbers)]
+
+
+async def _uncounted_picousd(tools: JobTools, job: Job, is_counted: Callable[[int], bool]) -> int:
+    """Return the cost of the settled lines of a job that are not counted."""
+    picousd = first = found = 0
+    while found < job.lines:
+        rows = await tools.run(_rows, tools, job, range(first, first + _RANGE))
+        first, found = first + _RANGE, found + len(rows)
+        settled = [(line, row) for line, row in rows if line.state != "reserved"]
+        picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))
+    return picousd
 
 
 def _is_same(settings: RunSettings, job: Job) -> bool:

@@ -83,6 +83,7 @@ async def _poll_one(vendor: Vendor, job: Job, polled: Polled) -> None:
     try:
         polled.found[job.id] = await vendor.status(job.vendor_id or "")
     except AttemptError as error:
-        if error.http_status != NOT_FOUND:
+        # Some gateways say so in a response with status 200.
+        if error.http_status != NOT_FOUND and error.code not in ("not_found", "not_found_error"):
             raise
         polled.lost.append(job)

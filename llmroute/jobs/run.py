@@ -84,14 +84,16 @@ class JobRun:
         request = await rendered(options, self._tools.resources.threads(), streaming=False)
         return (await self._plans.plan(request, self._tools.factory.begin(options, paced=True))).plan
 
-    async def begin(self) -> None:
+    async def begin(self, is_counted: Callable[[int], bool] = lambda _position: False) -> None:
         """Find what an earlier run of the same output left.
+
+        `is_counted` says whether the budget has the cost of the line at a position already.
 
         Raises:
             RequestError: it is not to be resumed, or was started with another input or other options.
             LedgerError: the journal cannot be read or written.
         """
-        begun = await beginning(self._tools, self._settings)
+        begun = await beginning(self._tools, self._settings, is_counted)
         self._run, self._intake = begun.run, Intake(self._tools, begun.run)
         self._before = begun.before
         self._jobs.by_id |= begun.jobs

@@ -203,3 +203,39 @@ def test_a_run_is_resumed_with_a_template_and_another_name_of_its_input(home: Ho
     ran = run(*absolute, *template, "--resume", home=home.folder, **home.settings)
     assert ran.code == 0, ran.err
     home.assert_all_answered_once(PROMPTS[:3])
+
+
+def test_the_forecast_rejects_what_the_run_rejects(home: Home) -> None:
+    (home.folder / "in.jsonl").write_text('{"prompt": "one", "tier": "flex"}\n')
+    ran = home.run("--dry-run")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_a_run_without_an_answer_says_why(home: Home) -> None:
+    home.write(["fail 1", "fail 2"], [MODELS["openai"]])
+    ran = home.run()
+    assert ran.code == 2
+    assert "no request was answered; the first failed: openai/gpt-4.1-mini: 400 this prompt fails" in ran.err
+
+
+def test_answers_in_the_results_are_counted_once_in_the_budget_of_a_resumed_run(home: Home) -> None:
+    home.write(PROMPTS, [MODELS["openai"]])
+    home.vendor.stalls = True
+    assert home.run("--no-wait").code == 0
+    home.vendor.stalls = False
+    assert home.run("--resume", "--keep").code == 0
+    spent_usd = home.billed() / 1e12
+    # As if the run had been killed when all results were written, before the job was delivered.
+    home.change("UPDATE jobs SET delivered_ms = NULL, cleaned_ms = NULL, phase = 'running'")
+    home.write([*PROMPTS], [MODELS["openai"]])
+    worst_usd = home.query("SELECT sum(reserved_picousd) FROM attempts")[0][0] / 1e12
+    (home.folder / "ledger.db.jobs").mkdir(exist_ok=True)
+    ran = home.run("--resume", "--budget", str(spent_usd + worst_usd))
+    assert ran.code == 0, ran.err
+    assert home.billed() == home.vendor.bill_picousd
+
+
+def test_plain_text_is_told_from_json(home: Home) -> None:
+    (home.folder / "in.jsonl").write_text("Why is the sky blue?\n")
+    ran = home.run()
+    assert "--lines reads one prompt per line" in ran.err

@@ -58,7 +58,14 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
             from llmroute.cli.batch.dry_run import show_forecast
 
             prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
-            show_forecast(session.service, requests, prior, budget_usd=arguments.budget_usd, as_json=arguments.as_json)
+            show_forecast(
+                session.service,
+                requests,
+                prior,
+                budget_usd=arguments.budget_usd,
+                of_jobs=arguments.request["tier"] in (BATCH, AUTO),
+                as_json=arguments.as_json,
+            )
             raise typer.Exit
         if batch.output is not None:
             require_no_jobs(session.service.core.config, batch.output)

@@ -15,7 +15,7 @@ from llmroute.cli.output.tables import columns, money
 from llmroute.cli.output.terminal import harmless
 from llmroute.errors import LLMRouteError
 from llmroute.planning.usage_cost import usd
-from llmroute.types import AUTO, BATCH
+from llmroute.types import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,11 +58,21 @@ class _Forecast:
     """Whether a request is for another tier than the standard one."""
 
 
-def show_forecast(
-    service: LLMService, requests: Iterator[Request], prior: PriorResults, *, budget_usd: float | None, as_json: bool
+def show_forecast(  # noqa: PLR0913 (by keyword)
+    service: LLMService,
+    requests: Iterator[Request],
+    prior: PriorResults,
+    *,
+    budget_usd: float | None,
+    of_jobs: bool,
+    as_json: bool,
 ) -> None:
-    """Print the number of requests per first model, and their cost; answered requests of `prior` are skipped."""
-    forecast = asyncio.run(_forecast(service, requests, prior))
+    """Print the number of requests per first model, and their cost; answered requests of `prior` are skipped.
+
+    Raises:
+        RequestError: with `of_jobs`, a line cannot be in a batch that has batch jobs.
+    """
+    forecast = asyncio.run(_forecast(service, requests, prior, of_jobs=of_jobs))
     left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
         _write_as_json(forecast, prior.cost_usd, left_usd)
@@ -102,16 +112,17 @@ def _coverage(left_usd: float, total: _Share) -> str:
     return f"enough for about {left_usd / expected_usd:.0%} of the expected cost"
 
 
-async def _forecast(service: LLMService, requests: Iterator[Request], prior: PriorResults) -> _Forecast:
-    forecast = _Forecast()
+async def _forecast(
+    service: LLMService, requests: Iterator[Request], prior: PriorResults, *, of_jobs: bool
+) -> _Forecast:
+    forecast = _Forecast(has_tiers=of_jobs)
     executor = service.core.bulk(jobs=1)
     for request in read_ahead(requests, lambda request: executor.expect(request.options)):
+        if of_jobs and not isinstance(request.options, LLMRouteError):
+            check_line(request.line, request.options)
         try:
             if isinstance(request.options, LLMRouteError):
                 raise request.options
-            if request.options.tier in (BATCH, AUTO) or forecast.has_tiers:
-                forecast.has_tiers = True
-                check_line(request.line, request.options)
             result = prior.register(request.id)
             if result is not None and result.answered:
                 forecast.answered_before += 1

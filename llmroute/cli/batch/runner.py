@@ -159,6 +159,8 @@ class BatchRunner:
         if totals.stopped_by is not None:
             unread = "" if totals.read_to_end else f"; the input was not read completely ({totals.lines:,} lines read)"
             say(f"stopped: {error_with_hint(totals.stopped_by)}{unread}")
+        if totals.first_failure is not None and not totals.answered:
+            say(f"no request was answered; the first failed: {error_with_hint(totals.first_failure)}")
         if output.unwritten:
             say(f"paid answers that could not be written: {output.unwritten:,} (the ledger has their cost)")
         if not self._arguments.quiet:

@@ -166,7 +166,7 @@ def _status(job: dict[str, Any]) -> JobStatus:
     if ended and job.get("cancel_initiated_at"):
         state = "cancelled"
     elif ended:
-        state = "expired" if counts.get("expired") and not counts.get("succeeded") else "done"
+        state = "expired" if counts.get("expired") else "done"
     unanswered = sum(counts.get(name, 0) for name in ("errored", "expired", "canceled"))
     return JobStatus(
         vendor_id=lenient_json.text(job.get("id")),
