@@ -133,7 +133,9 @@ def _attempt(ledger: PostgresLedger, *, capped: bool) -> None:
     now_ms = time.time_ns() // 10**6
     made = row(unique(), at_ms=now_ms, deadline_ms=now_ms + 360_000)
     conditions = ([cap(10**15)], fixed(100)) if capped else ((), None)
-    assert ledger.write([Pending(made, *conditions)]) == [None]
+    [refused] = ledger.write([Pending(made, *conditions)])
+    if refused is not None:
+        raise refused
     lesson = Observation("openai", "gpt", "", 0, now_ms, "mark", succeeded=True, ttft_s=0.5, per_token_s=0.01)
     assert ledger.write([Settled(settled(made, 50), lesson)]) == [None]
 

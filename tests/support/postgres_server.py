@@ -112,6 +112,12 @@ class PostgresServer:
             process.send_signal(how)
             process.wait(30)
 
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to the server and all its processes."""
+        assert self._process is not None
+        for pid in (self._process.pid, *_children(self._process.pid)):
+            os.kill(pid, number)
+
     def database(self) -> str:
         """Create an empty database; return its URL."""
         self._databases += 1
@@ -165,3 +171,8 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    return [int(child) for child, parent in map(str.split, found.stdout.splitlines()) if int(parent) == pid]

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
+from llmroute.ledger.postgres.bounded_connection import BoundedConnection, NoReplyError
 from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
 
@@ -44,7 +45,7 @@ class ServerConnection:
 
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
-        self._db: Connection | None = None
+        self._db: BoundedConnection | None = None
         self._lock = threading.RLock()
         start_anew_in_children(self)
 
@@ -58,16 +59,18 @@ class ServerConnection:
         """The quoted name of the schema."""
         return f'"{self.address.schema}"'
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], within_s: float | None = None) -> T:
         """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
+
+        An answer of the server is waited for `within_s`, without end if that is None.
 
         Raises:
             LedgerError: the server cannot be reached, or does not do it.
         """
         with self._lock:
-            return self._run(work)
+            return self._run(work, within_s)
 
-    def call(self, function: str, *values: Any) -> Any:
+    def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
         """Call a function of the schema; return its result."""
         marks = ", ".join(["%s"] * len(values))
         statement = f"SELECT {self.schema}.{function}({marks})".encode()
@@ -76,7 +79,7 @@ class ServerConnection:
             row = db.execute(statement, values).fetchone()
             return None if row is None else row[0]
 
-        return self.run(work)
+        return self.run(work, within_s)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
@@ -118,13 +121,15 @@ class ServerConnection:
         if db is not None:
             db.close()
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
+    def _run(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         for number in range(1, _ATTEMPTS + 1):
             connected = self._db is None
             try:
-                return work(self._connection())
+                return self._answered(work, within_s)
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
-                broken = self._db is None or self._db.broken
+                broken = self._db is None or self._db.broken or isinstance(error, NoReplyError)
+                if isinstance(error, NoReplyError):
+                    _away[self.address] = time.monotonic() + _AWAY_S, error
                 if broken:
                     self._close()
                 if number < _ATTEMPTS:
@@ -135,6 +140,14 @@ class ServerConnection:
                         continue
                 raise ledger_error(error, self.address) from error
         raise AssertionError
+
+    def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
+        db = self._connection()
+        db.reply_by_s = None if within_s is None else time.monotonic() + within_s
+        try:
+            return work(db)
+        finally:
+            db.reply_by_s = None
 
     def _migrate(self) -> None:
         try:
@@ -149,12 +162,12 @@ class ServerConnection:
             raise ledger_error(error, self.address) from error
         require_client(oldest_client, CLIENT_VERSION, self.address)
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> BoundedConnection:
         if self._db is None:
             self._db = self._connected()
         return self._db
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> BoundedConnection:
         try:
             parameters = conninfo_to_dict(self.address.url)
         except psycopg.ProgrammingError as error:
@@ -174,7 +187,7 @@ class ServerConnection:
             raise last
         began_s = time.monotonic()
         try:
-            db = psycopg.connect(
+            db = BoundedConnection.connect(
                 self.address.url,
                 autocommit=True,
                 prepare_threshold=None,

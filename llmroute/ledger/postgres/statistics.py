@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import as_json, observation_of
 from llmroute.ledger.postgres.errors import require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
@@ -51,7 +52,7 @@ def recall(connection: ServerConnection) -> Recollection:
         LedgerError: the server cannot be asked, or its schema is for newer clients only.
     """
     sent_ms = _local_ms()
-    result = connection.call("recall_1")
+    result = connection.call("recall_1", within_s=REPLY_S)
     offset_ms = result["now_ms"] - (sent_ms + _local_ms()) // 2
     require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(result["state"])
@@ -76,8 +77,9 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
         LedgerError: the server cannot be asked, or the role may not write.
     """
     if known.lesson_ids:
-        connection.call("fold_1", known.seen[0], as_json(known.memory.as_json()), known.lesson_ids)
-    while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
+        folded = as_json(known.memory.as_json())
+        connection.call("fold_1", known.seen[0], folded, known.lesson_ids, within_s=REPLY_S)
+    while connection.call("merge_1", MERGED_AT_ONCE, within_s=REPLY_S) == MERGED_AT_ONCE:
         pass
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import CircuitOpenError, LedgerError
 from llmroute.ledger.port import OutdatedCapsError, Pending
+from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
 from llmroute.ledger.postgres.errors import is_of_one_row
 
@@ -92,7 +93,8 @@ def _written(
         return outcomes
     windows = windows_of([entries[place] for place in places])
     try:
-        results = connection.call("write_1", as_json(requests), as_json(windows), *limits)
+        within_s = limits.lock_timeout_ms / 1000 + REPLY_S
+        results = connection.call("write_1", as_json(requests), as_json(windows), *limits, within_s=within_s)
     except LedgerError as error:
         if not is_of_one_row(error.__cause__):
             raise

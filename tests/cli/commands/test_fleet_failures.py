@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from tests.support.postgres_tap import PostgresTap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from http.server import BaseHTTPRequestHandler
 
 __all__ = ["postgres"]
 
@@ -146,6 +148,34 @@ def settle_until_full(host: Host, settings: dict[str, str]) -> None:
         if host.run("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", **settings).err:
             return
     pytest.fail("the disk is never full")
+
+
+class StoppingServer(ModelServer):
+    """Stops the server of the ledger while it is asked."""
+
+    stopped: PostgresServer | None = None
+
+    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        if self.stopped is not None:
+            self.stopped.signal_all(signal.SIGSTOP)
+        super().answer(handler, body)
+
+
+def test_a_server_that_is_stopped_while_a_provider_answers(tmp_path: Path) -> None:
+    with PostgresServer() as server, StoppingServer() as models:
+        host = Host(tmp_path, server.database(), models)
+        assert host.gen().code == 0
+        models.stopped = server
+        try:
+            answered = host.gen()
+        finally:
+            models.stopped = None
+            server.signal_all(signal.SIGCONT)
+        assert (answered.code, answered.out) == (0, "one two three\n")
+        [warning] = answered.err.splitlines()
+        assert "this call is not in the ledger yet" in warning
+        assert "the server does not answer" in warning
+        assert host.calls() == 2
 
 
 def test_a_role_without_rights(host: Host, url: str, postgres: PostgresServer, models: ModelServer) -> None:

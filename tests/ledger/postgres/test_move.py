@@ -124,11 +124,11 @@ def test_a_copy_that_breaks_off_goes_on_where_it_ended(
     calls = []
 
     class Breaking(ServerConnection):
-        def call(self, function: str, *values: Any) -> Any:
+        def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
             calls.append(function)
             if calls.count("move_1") == 3:
                 raise LedgerError("the server is away")
-            return super().call(function, *values)
+            return super().call(function, *values, within_s=within_s)
 
     with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
         moving.move(breaking, file, NOW_MS, lambda _read, _total: None)

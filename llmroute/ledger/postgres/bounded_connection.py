@@ -1,0 +1,44 @@
+"""A connection whose statements are not waited for without end: a stopped server keeps its connections open."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# How long a call of a request waits for an answer, beside its lock timeout.
+REPLY_S = 10.0
+
+
+class NoReplyError(psycopg.OperationalError):
+    """The server did not answer in time; whether it did what it was asked is unknown."""
+
+
+class BoundedConnection(psycopg.Connection[TupleRow]):
+    """Raises NoReplyError from any statement where no answer has come by `reply_by_s`, None for no bound."""
+
+    reply_by_s: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
+        """Wait as `psycopg.Connection.wait`, which looks at the clock ten times a second."""
+        bounded = gen if self.reply_by_s is None else _bounded(gen, self.reply_by_s)
+        return super().wait(bounded, *arguments, **named)
+
+
+def _bounded(gen: Generator[Any, Any, Any], until_s: float) -> Generator[Any, Any, Any]:
+    """Pass on what a generator waits for, until a time."""
+    ready: Any = None
+    while True:
+        try:
+            wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+        ready = yield wanted
+        if not ready and time.monotonic() > until_s:
+            gen.close()
+            raise NoReplyError("the server does not answer")
