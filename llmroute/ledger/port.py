@@ -171,6 +171,10 @@ class Counts(Protocol):
 class LedgerSnapshot(Counts, Protocol):
     """Queries that all see the same state of the ledger."""
 
+    @property
+    def clock_offset_ms(self) -> int:
+        """How far the clock of the ledger is ahead of this machine's."""
+
     def shared_caps(self) -> Sequence[SharedCap]:
         """Return the caps that the ledger keeps for all hosts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from llmroute.ledger import opening
@@ -35,6 +36,11 @@ def snapshot(config: Config, now: datetime) -> AbstractContextManager[LedgerSnap
     """
     capped, wait_s = bool(config.limits), config.timeouts.ledger_s
     return opening.snapshot_of(config.ledger, milliseconds(now), capped=capped, wait_s=wait_s)
+
+
+def now_of(ledger: LedgerPort | LedgerSnapshot | None, now: datetime) -> datetime:
+    """Return now by the clock of a ledger, which its rows and windows go by."""
+    return now if ledger is None else now + timedelta(milliseconds=ledger.clock_offset_ms)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _write(load: _Load, gate: Barrier, counted: Connection) -> None:
 def _attempt(ledger: PostgresLedger, *, capped: bool) -> None:
     now_ms = time.time_ns() // 10**6
     made = row(unique(), at_ms=now_ms, deadline_ms=now_ms + 360_000)
-    conditions = ([cap(10**15)], fixed(100)) if capped else ((), None)
+    conditions = ([cap(10**17)], fixed(100)) if capped else ((), None)
     [refused] = ledger.write([Pending(made, *conditions)])
     if refused is not None:
         raise refused

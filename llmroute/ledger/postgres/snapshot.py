@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class PostgresSnapshot:
     """The `port.LedgerSnapshot` of a ledger on PostgreSQL; `schema` is its quoted schema."""
 
-    def __init__(self, db: Connection, schema: str) -> None:
+    def __init__(self, db: Connection, schema: str, clock_offset_ms: int) -> None:
+        self.clock_offset_ms = clock_offset_ms
         self._db = db
         self._schema = schema
 

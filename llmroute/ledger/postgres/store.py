@@ -124,7 +124,7 @@ class PostgresLedger:
         from llmroute.ledger.postgres.snapshot import PostgresSnapshot
 
         with self.connection.transaction(read_only=True) as db:
-            yield PostgresSnapshot(db, self.connection.schema)
+            yield PostgresSnapshot(db, self.connection.schema, self._offset_ms)
 
     def fill_sums(self) -> None:
         """Settle the attempts of dead hosts, and merge sums where many wait."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class SQLiteSnapshot:
     """The `port.LedgerSnapshot` of a SQLite ledger.  Each query loads its module: reports need few of them."""
 
+    clock_offset_ms = 0
+
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path

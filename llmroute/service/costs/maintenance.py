@@ -13,7 +13,7 @@ from llmroute.ledger import opening
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.periods import milliseconds, start_of
 from llmroute.ledger_location import LedgerLocation
-from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, opened, snapshot
+from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, now_of, opened, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def standings(config: Config, *, now: datetime | None = None) -> list[BudgetStat
         return []
     now = now or _now()
     with snapshot(config, now) as reading:
-        return standings_in(reading, config, now)
+        return standings_in(reading, config, now_of(reading, now))
 
 
 def standings_in(reading: LedgerSnapshot | None, config: Config, now: datetime) -> list[BudgetStatus]:
@@ -108,8 +108,10 @@ def prunable(config: Config, older_than: str, *, now: datetime | None = None) ->
         LedgerError: the ledger cannot be read.
     """
     now = now or _now()
-    before = min([now - _span(older_than), *(start for p in ("week", "month") if (start := start_of(p, now)))])
+    age = _span(older_than)
     with opened(config, now, ledger_to_read) as ledger:
+        now = now_of(ledger, now)
+        before = min([now - age, *(start for p in ("week", "month") if (start := start_of(p, now)))])
         return (0 if ledger is None else ledger.prunable(milliseconds(before))), before
 
 

@@ -12,7 +12,7 @@ from llmroute.registry.pricing import price_on
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
 from llmroute.service.costs.report import counted_span, report_of, reported_span
 from llmroute.service.costs.savings import saved_picousd
-from llmroute.service.ledger_opening import snapshot
+from llmroute.service.ledger_opening import now_of, snapshot
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
 
     now = now or datetime.now().astimezone()
     registry = registry_of(config.config_dir, config.models, now.date())
-    ends = reported_span(question, now)
+    reported_span(question, now)
     with snapshot(config, now) as reading:
+        now = now_of(reading, now)
+        ends = reported_span(question, now)
         report = report_of(reading, question, ends, now)
         before = previous_period(reading, report, now)
         charts = chart_data(reading, config, report, now, MOST_DAYS)

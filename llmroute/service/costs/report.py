@@ -20,7 +20,7 @@ from llmroute.ledger.periods import (
     span_of,
 )
 from llmroute.request.fields import require_one_of
-from llmroute.service.ledger_opening import ledger_to_read, snapshot
+from llmroute.service.ledger_opening import ledger_to_read, now_of, snapshot
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -85,8 +85,11 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
         LedgerError: the ledger cannot be read.
     """
     now = now or datetime.now().astimezone()
-    span = reported_span(question, now)
+    # A question that is not valid is reported whether or not the ledger can be read.
+    reported_span(question, now)
     with snapshot(config, now) as reading:
+        now = now_of(reading, now)
+        span = reported_span(question, now)
         report = report_of(reading, question, span, now)
         return report if reading is None else with_savings(config, reading, report)
 
