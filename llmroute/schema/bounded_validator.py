@@ -55,7 +55,7 @@ def explaining(*, wanted: bool = True) -> Iterator[None]:
 
 @lru_cache(maxsize=16)
 def bounded(kind: Any) -> Any:
-    """Return a validator class of jsonschema with keywords that heed `within`."""
+    """Return a validator class of jsonschema whose keywords keep to the time of `within`."""
     from jsonschema.validators import extend
 
     own: dict[str, Keyword] = {
