@@ -91,12 +91,20 @@ def test_a_job_whose_creation_failed_is_created_once_it_is_certain_that_it_does_
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_a_job_of_unknown_fate_stays_so_when_its_provider_rejects_the_look_for_it(home: Home, status: int) -> None:
-    home.vendor.lose, home.vendor.refuse = ["create"], {"list": [status]}
+def test_a_job_of_unknown_fate_stays_so_when_its_provider_rejects_the_looks_for_it(home: Home, status: int) -> None:
+    home.vendor.lose, home.vendor.refuse = ["create"], {"list": [status] * 3}
     home.write(PROMPTS[:3], [MODELS["openai"]])
     assert home.run().code != 0
     assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(3,)]
     assert home.run("--resume").code == 0
+    home.assert_all_answered_once(PROMPTS[:3])
+
+
+def test_a_run_looks_again_for_a_job_after_its_provider_has_rejected_a_look(home: Home) -> None:
+    home.vendor.lose, home.vendor.refuse = ["create"], {"list": [403, 404]}
+    home.write(PROMPTS[:3], [MODELS["openai"]])
+    ran = home.run()
+    assert (ran.code, "does not list its batches" in ran.err) == (0, True)
     home.assert_all_answered_once(PROMPTS[:3])
 
 

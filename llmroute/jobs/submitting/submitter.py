@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, RateLimitError, TransientError
 from llmroute.jobs.submitting.queue import Queues
-from llmroute.jobs.submitting.submission import Submission
+from llmroute.jobs.submitting.submission import LOOKS, Submission
 from llmroute.jobs.vendor import is_certain
 from llmroute.request.ids import now_ms
 
@@ -32,6 +33,8 @@ class Submitter:
         self._queues = Queues(tools)
         # When each job that the provider rejected for now is submitted again, on the clock of the loop.
         self._due_s: dict[str, float] = {}
+        # How often the provider has rejected the look for each job that may have been created.
+        self._rejected_looks: Counter[str] = Counter()
 
     async def submit(self) -> None:
         """Submit every job that is due, and end those whose deadline has passed.
@@ -110,7 +113,11 @@ class Submitter:
                 await self._queues.rejected(job)
             self.later(job, error.retry_after_s)
         elif job.create_begun_ms is not None:
-            # It may exist: another run finds it.
-            raise error
+            # It may exist: it is looked for again, in the end by another run.
+            self._rejected_looks[job.id] += 1
+            if self._rejected_looks[job.id] >= LOOKS:
+                raise error
+            self._jobs.note(job.id, f"{job.provider} does not list its batches: {error.message}")
+            self.later(job)
         else:
             await self._jobs.fail(job._replace(fault=error.message), error)
