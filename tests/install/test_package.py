@@ -91,7 +91,7 @@ def test_completions_are_installed_where_shells_look(plain: PlainInstall) -> Non
 def test_man_shows_the_installed_page_of_a_command(plain: PlainInstall) -> None:
     command = ["man", "-M", str(plain.prefix / "share" / "man"), "llmroute-costs-calls"]
     done = subprocess.run(command, env={**os.environ, "MANPAGER": "cat"}, capture_output=True, text=True, check=True)
-    assert "List the last attempts, the newest at the end." in done.stdout
+    assert "List the last attempts, newest last." in done.stdout
 
 
 def test_every_module_and_every_public_name_can_be_imported(plain: PlainInstall, tmp_path: Path) -> None:
