@@ -81,6 +81,16 @@ class ServerConnection:
 
         return self.run(work, within_s)
 
+    def require_client(self) -> None:
+        """Refuse a schema that is for newer clients only.
+
+        Raises:
+            LedgerError: as `run`, or this client is older than the oldest one.
+        """
+        sql = f"SELECT oldest_client FROM {self.schema}.version".encode()  # noqa: S608 (own name)
+        row = self.run(lambda db: db.execute(sql).fetchone())
+        require_client(row[0] if row else CLIENT_VERSION, CLIENT_VERSION, self.address)
+
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open a transaction for a block; a `read_only` one sees one state of the ledger.
@@ -89,9 +99,7 @@ class ServerConnection:
             LedgerError: as `run`.
         """
         with self._lock:
-            sql = f"SELECT oldest_client FROM {self.schema}.version".encode()  # noqa: S608 (own name)
-            row = self.run(lambda db: db.execute(sql).fetchone())
-            require_client(row[0] if row else CLIENT_VERSION, CLIENT_VERSION, self.address)
+            self.require_client()
             assert self._db is not None
             try:
                 with self._db.transaction():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from llmroute.errors import LedgerError
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.maintenance import move as moving
+from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import CheckResult, Observation
@@ -146,3 +148,89 @@ def test_windows_that_are_open_count_what_is_copied(file: Path, address: ServerA
         with ledger.connection.transaction() as db:
             found = db.execute(b"SELECT spent_picousd, reserved_picousd FROM llmroute.windows").fetchone()
     assert found == (sum(10 + number for number in range(ROWS)), 5)
+
+
+def test_a_call_that_was_under_way_is_copied_once_it_has_ended(
+    file: Path, address: ServerAddress, tmp_path: Path
+) -> None:
+    with Ledger(file) as ledger:
+        ledger.settle(settled(row("after"), 7))
+    assert move(address, file)[0] == (12, 0, 1)
+    with Ledger(file) as ledger:
+        ledger.settle(settled(row("pending"), 5))
+    assert move(address, file)[0] == (1, 12, 0)
+    assert move(address, file)[0] == (0, 13, 0)
+    with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
+        assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
+
+
+def test_a_ledger_is_the_same_under_another_name(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    move(address, file)
+    renamed = tmp_path / "renamed.db"
+    with Ledger(file) as ledger:
+        ledger.backup(renamed)
+    assert move(address, renamed)[0] == (0, 11, 1)
+    check_equal(file, address, tmp_path)
+
+
+def test_a_copy_that_went_on_by_itself_is_copied_too(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with Ledger(file) as ledger:
+        ledger.backup(other)
+    for path in (file, other):
+        with Ledger(path) as ledger:
+            ledger.settle(settled(row("pending"), 5))
+            ledger.settle(settled(row(path.stem), 7))
+    assert move(address, file)[0] == (13, 0, 0)
+    assert move(address, other)[0] == (1, 12, 0)
+    assert move(address, file)[0] == (0, 13, 0)
+    with PostgresLedger(address, tmp_path / "server") as target, target.snapshot() as snapshot:
+        [status] = snapshot.budget_statuses([cap(1)])
+    assert status.spent_picousd == sum(10 + number for number in range(ROWS)) + 5 + 2 * 7
+
+
+def test_what_is_pruned_between_two_runs_is_in_the_sums(
+    file: Path, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "BATCH", 3)
+
+    class Breaking(ServerConnection):
+        def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
+            if function == "merge_1":
+                raise LedgerError("the server is away")
+            return super().call(function, *values, within_s=within_s)
+
+    with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
+        moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
+    with Ledger(file) as ledger:
+        ledger.settle(settled(row("pending"), 5))
+        ledger.prune(NOW_MS - 15 * DAY_MS)
+    move(address, file)
+    with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
+        assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
+    assert ServerMaintenance(address, tmp_path / "server").check(datetime.now(UTC)).sound
+
+
+def test_calls_that_the_server_pruned_are_counted_once(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    move(address, file)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        assert target.prune(NOW_MS - 45 * DAY_MS) > 0
+    renamed = tmp_path / "renamed.db"
+    with Ledger(file) as ledger:
+        ledger.backup(renamed)
+        before = model_lines(ledger, None, FOREVER_MS)
+    with Ledger(renamed) as ledger, ledger.connection.transaction() as db:
+        # It went on in another way: all its rows are sent again.
+        db.execute("UPDATE attempts SET id = id + 1000")
+    assert move(address, renamed)[0] == (0, 11, 1)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        assert model_lines(target, None, FOREVER_MS) == before
+
+
+def test_a_schema_for_newer_clients_is_not_written(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        with ledger.connection.transaction() as db:
+            db.execute(b"UPDATE llmroute.version SET version = 9, oldest_client = 9")
+    with pytest.raises(LedgerError, match="9 or newer"):
+        move(address, file)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.maintenance import Moved
 from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
 from llmroute.ledger.postgres.statistics import MERGED_AT_ONCE
-from llmroute.ledger.processes import this_process
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from llmroute.ledger.postgres.connection import ServerConnection
     from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
-    from llmroute.ledger.sqlite.store import Ledger
 
 BATCH = 1_000
 
@@ -31,46 +31,90 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
     """
-    from llmroute.ledger.sqlite.maintenance.copies import learned, pruned_sums
+    from llmroute.ledger.sqlite.maintenance.copies import identity, learned, sums_before
     from llmroute.ledger.sqlite.store import Ledger
 
-    name = f"{this_process().host}:{source.resolve()}"
-    copied = read = 0
+    connection.require_client()
+    copied = pending = read = 0
     with closing(Ledger(source)) as ledger:
         ledger.tend(now_ms)
-        statistics = as_json(learned(ledger.db).as_json())
-        last_id = connection.call("begin_move_1", name, statistics, *_pruned(pruned_sums(ledger.db)))
-        total = _settled(ledger, "id > ?", last_id)
-        for rows in _batches(ledger, last_id):
-            sent = as_json([{column: _storable(row[column]) for column in COLUMNS} for row in rows])
-            copied += connection.call("move_1", sent, name, rows[-1]["id"])
-            connection.call("merge_1", MERGED_AT_ONCE)
-            read += len(rows)
-            progress(read, total)
-        (pending,) = ledger.db.execute("SELECT count(*) FROM attempts WHERE status = 'pending'").fetchone()
-        before = _settled(ledger, "id <= ?", last_id)
-    return Moved(copied, before + read - copied, pending)
+        name = identity(ledger.db)
+        with ledger.connection.reading() as db:
+            begun = connection.call("begin_move_1", name, as_json(learned(db).as_json()))
+            since = _Start(_resumed_id(db, begun), begun["pruned_ms"])
+            total = _settled(db, since)
+            for batch in _batches(db, since):
+                pending += batch.pending
+                if batch.rows:
+                    sent = as_json([{column: _storable(row[column]) for column in COLUMNS} for row in batch.rows])
+                    copied += connection.call("move_1", sent, name, batch.last_id, batch.last_call)
+                    connection.call("merge_1", MERGED_AT_ONCE)
+                    read += len(batch.rows)
+                    progress(read, total)
+            _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
+            return Moved(copied, _settled(db, _Start(0, 0)) - copied, pending)
 
 
-def _settled(ledger: Ledger, condition: str, row_id: int) -> int:
-    sql = f"SELECT count(*) FROM attempts WHERE status <> 'pending' AND {condition}"  # noqa: S608 (own words)
-    (count,) = ledger.db.execute(sql, (row_id,)).fetchone()
+class _Start(NamedTuple):
+    """The rows that are read: with higher ids, and that started at a time or later."""
+
+    last_id: int
+    since_ms: int
+
+
+class _Batch(NamedTuple):
+    """Settled rows in order, how many pending ones are between them, and the last one before any pending one."""
+
+    rows: Sequence[dict[str, Any]]
+    pending: int
+    last_id: int | None
+    last_call: str | None
+
+
+def _resumed_id(db: sqlite3.Connection, begun: dict[str, Any]) -> int:
+    """Return the id after which rows are copied: 0 where another copy of this ledger was moved before."""
+    row = db.execute("SELECT request_id, attempt FROM attempts WHERE id = ?", (begun["last_id"],)).fetchone()
+    return int(begun["last_id"]) if row is not None and _call(*row) == begun["last_call"] else 0
+
+
+def _settled(db: sqlite3.Connection, since: _Start) -> int:
+    sql = "SELECT count(*) FROM attempts WHERE status <> 'pending' AND id > ? AND started_ms >= ?"
+    (count,) = db.execute(sql, since).fetchone()
     return int(count)
 
 
-def _batches(ledger: Ledger, last_id: int) -> Iterator[Sequence[dict[str, Any]]]:
-    """Yield settled attempts in order of their ids."""
+def _batches(db: sqlite3.Connection, since: _Start) -> Iterator[_Batch]:
+    """Yield attempts in order of their ids; those that started before the server was pruned are in its sums only."""
     columns = ("id", *COLUMNS)
-    sql = f"SELECT {', '.join(columns)} FROM attempts WHERE id > ? AND status <> 'pending' ORDER BY id LIMIT {BATCH}"  # noqa: S608
-    while rows := ledger.db.execute(sql, (last_id,)).fetchall():
-        yield [dict(zip(columns, row, strict=True)) for row in rows]
-        last_id = rows[-1][0]
+    sql = f"SELECT {', '.join(columns)} FROM attempts WHERE id > ? AND started_ms >= ? ORDER BY id LIMIT {BATCH}"  # noqa: S608
+    last_id, passed = since.last_id, True
+    while found := db.execute(sql, (last_id, since.since_ms)).fetchall():
+        rows = [dict(zip(columns, row, strict=True)) for row in found]
+        settled = [row for row in rows if row["status"] != "pending"]
+        last = None
+        for row in rows:
+            passed = passed and row["status"] != "pending"
+            last = row if passed else last
+        yield _Batch(
+            settled,
+            len(rows) - len(settled),
+            None if last is None else last["id"],
+            None if last is None else _call(last["request_id"], last["attempt"]),
+        )
+        last_id = rows[-1]["id"]
 
 
-def _pruned(sums: PrunedSums) -> tuple[int, str]:
-    """Return before when attempts were deleted, and their sums as records of the rollups."""
-    names = (*ROLLUP_KEY, *COUNTERS)
-    return sums.before_ms, as_json([dict(zip(names, map(_storable, row), strict=True)) for row in sums.rows])
+def _call(request_id: str, attempt: int) -> str:
+    return f"{_storable(request_id)}/{attempt}"
+
+
+def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_pruned_ms: int) -> None:
+    """Add the sums of rows that were deleted, here or on the server, before they were copied."""
+    pruned_ms = max(sums.before_ms, server_pruned_ms)
+    if pruned_ms:
+        names = (*ROLLUP_KEY, *COUNTERS)
+        rows = as_json([dict(zip(names, map(_storable, row), strict=True)) for row in sums.rows])
+        connection.call("end_move_1", name, sums.before_ms, rows, -(-pruned_ms // BUCKET_MS))
 
 
 def _storable(value: Any) -> Any:

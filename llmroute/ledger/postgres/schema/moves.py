@@ -1,48 +1,55 @@
-"""The table and the functions with which a SQLite ledger is copied into a server."""
+"""The tables and the functions with which a SQLite ledger is copied into a server."""
 
 from __future__ import annotations
 
-from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
+from llmroute.ledger.postgres.schema.sums import contribution
+from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY, columns_of
+
+_KEY, _NAMES = ", ".join(ROLLUP_KEY), ", ".join(COUNTERS)
+_ROW_KEY, _ROW_COUNTERS = contribution("attempt")
+# A later settling or correction may change the status of a row that is there.
+_CALLS = ", ".join(name for name in ROLLUP_KEY if name != "status")
+_ADD = f"ON CONFLICT (source, {_KEY}) DO UPDATE SET " + ", ".join(
+    f"{name} = known.{name} + excluded.{name}" for name in COUNTERS
+)
 
 MOVES = f"""
 CREATE TABLE {{schema}}.moves (
-    -- The SQLite ledgers that were copied into this one, and the last row that was.
-    source text PRIMARY KEY,
-    last_id bigint NOT NULL
+    -- The SQLite ledgers that were copied into this one, by their identity; all rows up to `last_id` are here, if
+    -- `last_call` is the call of that row: other copies of the ledger may have gone on in another way.
+    source text COLLATE "C" PRIMARY KEY,
+    last_id bigint NOT NULL,
+    last_call text NOT NULL
 );
 
-CREATE FUNCTION {{schema}}.begin_move_1(name text, learned jsonb, pruned_ms bigint, sums jsonb) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    done bigint;
+-- What each of them has added to the sums.
+CREATE TABLE {{schema}}.moved_sums (
+    source text COLLATE "C" NOT NULL,
+    {columns_of(ROLLUP_KEY)},
+    PRIMARY KEY (source, {_KEY})
+);
+
+CREATE FUNCTION {{schema}}.begin_move_1(of_source text, learned jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO {{schema}}.moves VALUES (name, 0) ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT last_id INTO done FROM {{schema}}.moves WHERE source = name;
-        RETURN done;
+    INSERT INTO {{schema}}.moves VALUES (of_source, 0, '') ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO {{schema}}.lessons (provider, trips, lesson)
+            VALUES ('', false, jsonb_build_object('kind', 'moved', 'state', learned));
     END IF;
-    INSERT INTO {{schema}}.lessons (provider, trips, lesson)
-        VALUES ('', false, jsonb_build_object('kind', 'moved', 'state', learned));
-    IF pruned_ms > 0 THEN
-        LOCK TABLE {{schema}}.windows IN SHARE ROW EXCLUSIVE MODE;
-        INSERT INTO {{schema}}.pruned AS known VALUES (1, pruned_ms)
-            ON CONFLICT (id) DO UPDATE SET before_ms = greatest(known.before_ms, excluded.before_ms);
-        INSERT INTO {{schema}}.deltas ({", ".join((*ROLLUP_KEY, *COUNTERS))})
-            SELECT {", ".join((*ROLLUP_KEY, *COUNTERS))}
-            FROM jsonb_populate_recordset(NULL::{{schema}}.rollups, sums);
-        UPDATE {{schema}}.windows AS known SET spent_picousd = now.spent_picousd
-        FROM {{schema}}.windows AS same
-        CROSS JOIN LATERAL {{schema}}.sums_of_window_1(same.workspace, same.start_ms, same.end_ms) AS now
-        WHERE (known.workspace, known.start_ms, known.end_ms) = (same.workspace, same.start_ms, same.end_ms);
-    END IF;
-    RETURN 0;
+    RETURN (
+        SELECT jsonb_build_object('last_id', last_id, 'last_call', last_call, 'pruned_ms', coalesce(before_ms, 0))
+        FROM {{schema}}.moves LEFT JOIN {{schema}}.pruned ON true WHERE source = of_source
+    );
 END $$;
 
-CREATE FUNCTION {{schema}}.move_1(rows jsonb, name text, to_id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+-- `to_id` is NULL where no further row can be passed over the next time.
+CREATE FUNCTION {{schema}}.move_1(rows jsonb, of_source text, to_id bigint, to_call text) RETURNS bigint
+LANGUAGE plpgsql AS $$
 DECLARE
     made {{schema}}.attempts;
-    added bigint := 0;
+    added {{schema}}.attempts[];
 BEGIN
+    PERFORM 1 FROM {{schema}}.moves WHERE source = of_source FOR UPDATE;
     PERFORM {{schema}}.require_month_1(started_ms) FROM (
         SELECT DISTINCT (value ->> 'started_ms')::bigint AS started_ms FROM jsonb_array_elements(rows)
     ) AS times;
@@ -54,9 +61,43 @@ BEGIN
     FOR made IN SELECT * FROM jsonb_populate_recordset(NULL::{{schema}}.attempts, rows) LOOP
         made.id := nextval('{{schema}}.attempt_ids');
         INSERT INTO {{schema}}.attempts SELECT (made).* ON CONFLICT (request_id, attempt, started_ms) DO NOTHING;
-        added := added + CASE WHEN FOUND THEN 1 ELSE 0 END;
+        IF FOUND THEN
+            added := added || made;
+        END IF;
     END LOOP;
-    UPDATE {{schema}}.moves SET last_id = greatest(last_id, to_id) WHERE source = name;
-    RETURN added;
+    INSERT INTO {{schema}}.moved_sums AS known
+        SELECT of_source, {", ".join(_ROW_KEY)}, {", ".join(f"sum({counter})" for counter in _ROW_COUNTERS)}
+        FROM unnest(added) AS attempt GROUP BY {", ".join(_ROW_KEY)} {_ADD};
+    UPDATE {{schema}}.moves SET last_id = to_id, last_call = to_call WHERE source = of_source AND to_id IS NOT NULL;
+    RETURN coalesce(cardinality(added), 0);
+END $$;
+
+-- Adds what the sums of a source before a quarter have that no row of it brought: the rows were deleted.
+CREATE FUNCTION {{schema}}.end_move_1(of_source text, pruned_ms bigint, sums jsonb, before bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM {{schema}}.moves WHERE source = of_source FOR UPDATE;
+    LOCK TABLE {{schema}}.windows IN SHARE ROW EXCLUSIVE MODE;
+    IF pruned_ms > 0 THEN
+        INSERT INTO {{schema}}.pruned AS known VALUES (1, pruned_ms)
+            ON CONFLICT (id) DO UPDATE SET before_ms = greatest(known.before_ms, excluded.before_ms);
+    END IF;
+    WITH lacking AS (
+        SELECT {_KEY}, {", ".join(f"sum({name}) AS {name}" for name in COUNTERS)} FROM (
+            SELECT {_KEY}, {_NAMES} FROM jsonb_populate_recordset(NULL::{{schema}}.rollups, sums)
+            UNION ALL
+            SELECT {_KEY}, {", ".join(f"-{name}" for name in COUNTERS)} FROM {{schema}}.moved_sums
+            WHERE source = of_source AND quarter < before
+        ) AS difference GROUP BY {_KEY}
+    ), more AS (
+        SELECT *, sum(call_count) OVER (PARTITION BY {_CALLS}) AS calls FROM lacking
+    ), noted AS (
+        INSERT INTO {{schema}}.moved_sums AS known SELECT of_source, {_KEY}, {_NAMES} FROM more WHERE calls > 0 {_ADD}
+    )
+    INSERT INTO {{schema}}.deltas ({_KEY}, {_NAMES}) SELECT {_KEY}, {_NAMES} FROM more WHERE calls > 0;
+    UPDATE {{schema}}.windows AS known SET spent_picousd = now.spent_picousd
+    FROM {{schema}}.windows AS same
+    CROSS JOIN LATERAL {{schema}}.sums_of_window_1(same.workspace, same.start_ms, same.end_ms) AS now
+    WHERE (known.workspace, known.start_ms, known.end_ms) = (same.workspace, same.start_ms, same.end_ms);
 END $$;
 """  # noqa: S608 (own names)

@@ -6,8 +6,8 @@ from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
 from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
 
 
-def _delta(row: str, sign: str) -> str:
-    """Return the statement that appends what a row adds to the sums, or takes from them."""
+def contribution(row: str) -> tuple[list[str], list[str]]:
+    """Return the key and the counters that a row adds to the sums, as SQL."""
     values = {
         "quarter": f"{row}.started_ms / {BUCKET_MS}",
         "workspace": f"coalesce({row}.workspace, '')",
@@ -17,11 +17,16 @@ def _delta(row: str, sign: str) -> str:
         "unknown_cost_count": f"({row}.cost_picousd IS NULL)::int",
         "fallback_cost_picousd": f"CASE WHEN {row}.attempt > 1 THEN coalesce({row}.cost_picousd, 0) ELSE 0 END",
     }
-    key = ", ".join(values.get(name, f"{row}.{name}") for name in ROLLUP_KEY)
-    counters = ", ".join(f"{sign} {values.get(name, f'coalesce({row}.{name}, 0)')}" for name in COUNTERS)
+    key = [values.get(name, f"{row}.{name}") for name in ROLLUP_KEY]
+    return key, [values.get(name, f"coalesce({row}.{name}, 0)") for name in COUNTERS]
+
+
+def _delta(row: str, sign: str) -> str:
+    """Return the statement that appends what a row adds to the sums, or takes from them."""
+    key, counters = contribution(row)
     return (
         f"INSERT INTO {{schema}}.deltas ({', '.join((*ROLLUP_KEY, *COUNTERS))})"  # noqa: S608 (own names)
-        f" VALUES ({key}, {counters});"
+        f" VALUES ({', '.join(key)}, {', '.join(f'{sign} {counter}' for counter in counters)});"
     )
 
 

@@ -20,7 +20,7 @@ ROLLUP_KEY = ("quarter", "provider", "model", "workspace", "task", "strategy", "
 DAY_KEY = ("day", "provider", "model", "workspace", "status")
 
 
-def _columns(key: tuple[str, ...]) -> str:
+def columns_of(key: tuple[str, ...]) -> str:
     """Return the columns of sums by a key, whose first column is a time."""
     texts = [f'{name} text COLLATE "C" NOT NULL' for name in key[1:]]
     numbers = [f"{name} bigint NOT NULL" for name in COUNTERS]
@@ -89,12 +89,12 @@ CREATE INDEX attempts_uncertain ON {schema}.attempts (started_ms)
 
 SUMS = f"""
 -- What each settled attempt adds to the sums: appended, so that no two of them write one row, and merged later.
-CREATE TABLE {{schema}}.deltas (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {_columns(ROLLUP_KEY)});
+CREATE TABLE {{schema}}.deltas (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {columns_of(ROLLUP_KEY)});
 
-CREATE TABLE {{schema}}.rollups ({_columns(ROLLUP_KEY)}, PRIMARY KEY ({", ".join(ROLLUP_KEY)}));
+CREATE TABLE {{schema}}.rollups ({columns_of(ROLLUP_KEY)}, PRIMARY KEY ({", ".join(ROLLUP_KEY)}));
 
 -- The rollups by day of UTC: what a report over a long period reads.
-CREATE TABLE {{schema}}.days ({_columns(DAY_KEY)}, PRIMARY KEY ({", ".join(DAY_KEY)}));
+CREATE TABLE {{schema}}.days ({columns_of(DAY_KEY)}, PRIMARY KEY ({", ".join(DAY_KEY)}));
 
 CREATE TABLE {{schema}}.windows (
     -- What was spent and is reserved by attempts that start in a window; an empty workspace is all of them.

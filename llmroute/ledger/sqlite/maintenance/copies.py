@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.sqlite.maintenance.prune import new_file
-from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
+from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.decayed import CachedInput, CheckCounts, OutputLengths, Reliability
 from llmroute.ledger.statistics.latency import Latency
@@ -26,19 +26,10 @@ _ADD = (
     f"INSERT INTO rollups ({ROLLUP_KEY}, {COUNTERS}) VALUES ({', '.join('?' * (7 + len(_NAMES)))})"  # noqa: S608
     f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _NAMES)}"
 )
-# What the rollups say of pruned rows: all of them, less what the rows that are left add to them.
-_PRUNED = f"""
-SELECT {ROLLUP_KEY}, {", ".join(f"sum({name}) AS {name}" for name in _NAMES)} FROM (
-    SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups WHERE quarter < :whole
-    UNION ALL
-    SELECT {ROLLUP_KEY}, {", ".join(f"-{name}" for name in _NAMES)} FROM ({ROLLUP_OF_ROW})
-    WHERE quarter < :whole
-) GROUP BY {ROLLUP_KEY} HAVING sum(call_count) <> 0
-"""  # noqa: S608 (own names)
 
 
 class PrunedSums(NamedTuple):
-    """The sums of attempts that are deleted: they started before `before_ms`, 0 where none are.
+    """Sums of time in which attempts are deleted: those that started before `before_ms`, 0 where none are.
 
     `rows` are rollups, in the order of `schema.rollups.ROLLUP_KEY` and `COUNTERS`.
     """
@@ -107,9 +98,16 @@ def learned(db: sqlite3.Connection) -> Memory:
     )
 
 
-def pruned_sums(db: sqlite3.Connection) -> PrunedSums:
-    """Return the sums of a ledger that have no rows."""
-    row = db.execute("SELECT before_ms FROM pruned").fetchone()
-    if row is None:
-        return PrunedSums(0, [])
-    return PrunedSums(row[0], db.execute(_PRUNED, {"whole": -(-row[0] // BUCKET_MS)}).fetchall())
+def identity(db: sqlite3.Connection) -> str:
+    """Return what tells a ledger and its copies from others; a rebuilt one may have lost it."""
+    db.execute("INSERT OR IGNORE INTO identity VALUES (1, hex(randomblob(16)))")
+    (ledger,) = db.execute("SELECT ledger FROM identity").fetchone()
+    return str(ledger)
+
+
+def sums_before(db: sqlite3.Connection, before_ms: int) -> PrunedSums:
+    """Return the sums of all attempts before a time, or before when attempts were deleted if that is later."""
+    (pruned_ms,) = db.execute("SELECT ifnull(max(before_ms), 0) FROM pruned").fetchone()
+    whole = -(-max(pruned_ms, before_ms) // BUCKET_MS)
+    rows = db.execute(f"SELECT {ROLLUP_KEY}, {COUNTERS} FROM rollups WHERE quarter < ?", (whole,))  # noqa: S608 (own names)
+    return PrunedSums(pruned_ms, rows.fetchall())

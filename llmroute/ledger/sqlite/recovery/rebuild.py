@@ -45,6 +45,7 @@ def salvage(path: Path, stamp: str, now_ms: int, patience: LockTimeout) -> Salva
     ):
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
             migrate(db)
+            db.execute("DELETE FROM identity")
             rows, lost = _copy(path, fd, db, now_ms)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         aside = free_name(path, "corrupt", stamp)
@@ -99,7 +100,7 @@ def _copy_by_name(path: Path, db: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as old:
         old.row_factory = sqlite3.Row
         old.text_factory = lambda text: text.decode(errors="replace")
-        tables = ["pruned", *_MEMORY]
+        tables = ["pruned", "identity", *_MEMORY]
         with suppress(sqlite3.Error, UnicodeError):
             if len(_names(old, "attempts")) not in shapes()["attempts"].lengths:
                 tables.append("attempts")

@@ -16,6 +16,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     CHECKS,
     COARSE,
     CUTS,
+    IDENTITY,
     JOBS,
     LENGTHS,
     MEMORY,
@@ -39,6 +40,7 @@ MIGRATIONS: tuple[str, ...] = (
     WARNINGS,
     NOTABLE,
     CACHES,
+    IDENTITY,
 )
 
 # The first with STRICT tables, of 2021-11-27.

@@ -388,3 +388,13 @@ CREATE TABLE cached_inputs (
 
 CREATE INDEX attempts_cached ON attempts (started_ms) WHERE cached_input_tokens > 0 OR cache_write_tokens > 0;
 """
+
+IDENTITY = """
+CREATE TABLE identity (
+    -- One row: what tells this ledger and its copies from others, under any name and on any host.
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    ledger TEXT NOT NULL
+) STRICT;
+
+INSERT INTO identity VALUES (1, hex(randomblob(16)));
+"""

@@ -14,6 +14,7 @@ import pytest
 from llmroute.errors import LedgerError
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.sqlite.budgets import summed_status
+from llmroute.ledger.sqlite.maintenance.copies import identity
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import backup, prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_parts, repair_sums
@@ -330,3 +331,11 @@ def test_an_empty_file_is_damage(tmp_path: Path) -> None:
     assert path.stat().st_size == 0, "a check changes nothing"
     mended(path)
     assert path.stat().st_size > 0
+
+
+def test_a_rebuilt_ledger_is_known_as_the_same(path: Path) -> None:
+    with Ledger(path) as ledger:
+        before = identity(ledger.db)
+    salvage(path, "now", NOW_MS, LockTimeout(10))
+    with Ledger(path) as ledger:
+        assert identity(ledger.db) == before
