@@ -26,7 +26,7 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
 
     Raises:
         RequestError: it has ended.
-        AttemptError: the provider cannot be reached.
+        AttemptError: the provider cannot be reached, or rejects it.
         LedgerError: the journal cannot be written.
     """
     # A run may have gone on with it since the caller has read it.
@@ -55,7 +55,8 @@ async def _cancelled(tools: JobTools, job: Job, vendor_id: str, pause_s: float) 
     try:
         await vendor.call(vendor.api.render_cancel(vendor_id))
     except AttemptError as error:
-        if not is_certain(error):
+        # A job that has ended, or is being cancelled already, may reject it; another runs on.
+        if not is_certain(error) or not (job.cancel_ms is not None or (await vendor.status(vendor_id)).ended):
             raise
     job = await _saved(tools, job._replace(cancel_ms=now_ms()))
     for _ in range(max(round(CANCEL_S / pause_s), 1)):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from llmroute.errors import AttemptError, TransientError
 from llmroute.jobs.polling import poll
 from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
-from llmroute.jobs.vendor import is_certain
 from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
@@ -68,8 +67,9 @@ class Tracking:
             try:
                 await vendor.call(vendor.api.render_cancel(job.vendor_id or ""))
             except AttemptError as error:
-                if not is_certain(error):
-                    continue
+                # Unless its status shows that it has ended, it is cancelled again at the next look.
+                self._jobs.note(job.id, f"{job.provider} does not cancel batch {job.vendor_id}: {error.message}")
+                continue
             await self._jobs.save(job._replace(cancel_ms=now_ms()))
 
     def _give_up_late(self, error: AttemptError) -> None:

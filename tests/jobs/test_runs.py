@@ -253,6 +253,30 @@ def test_a_job_is_cancelled_only_after_a_confirmation(home: Home) -> None:
     assert sum("content" in result for result in home.results()) == 1
 
 
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_job_whose_cancellation_is_rejected_runs_on(home: Home, status: int) -> None:
+    home.vendor.stalls, home.vendor.refuse = True, {"cancel": [status]}
+    home.write(PROMPTS[:3], [MODELS["openai"]])
+    home.run("--no-wait")
+    (job,) = listed(home)
+    rejected = run("batches", "cancel", job["job"], "--yes", home=home.folder, **home.settings)
+    assert (rejected.code != 0, "not for you" in rejected.err) == (True, True)
+    assert "is being cancelled" not in rejected.err
+    assert home.query("SELECT cancel_ms FROM jobs") == [(None,)]
+    cancelled = run("batches", "cancel", job["job"], "--yes", home=home.folder, **home.settings)
+    assert (cancelled.code, listed(home)[0]["status"]) == (0, "cancelled")
+
+
+def test_a_late_job_is_cancelled_again_until_its_provider_accepts_it(home: Home) -> None:
+    home.vendor.stalls, home.vendor.refuse = True, {"cancel": [429, 403]}
+    home.write(PROMPTS[:3], [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    home.change("UPDATE jobs SET deadline_ms = (strftime('%s', 'now') - 60) * 1000")
+    assert home.run("--resume").code == 4
+    assert sum(request.endswith("/cancel") for request in home.vendor.requests) == 3
+    assert listed(home)[0]["status"] == "cancelled"
+
+
 def test_a_job_that_does_not_exist_is_not_shown(home: Home) -> None:
     ran = run("batches", "show", "none", home=home.folder, **home.settings)
     assert (ran.code, "there is no job 'none'" in ran.err) == (2, True)

@@ -72,7 +72,7 @@ class BatchVendor:
         runs_at_most: how many lines of a job run before it expires, None for all.
         lose: operations (upload, create, cancel) whose next response is lost, after they were performed.
         reject: statuses with which the next creations are rejected; with 429 for `retry_after_s`, if that is set.
-        refuse: with which statuses the next requests of an operation (list, results) are rejected.
+        refuse: with which statuses the next requests of an operation (list, cancel, results) are rejected.
         others: jobs of other programs, which are listed first.
         hidden_lists: how often jobs are listed before a list has them.
         short: how many of the next downloads end in the middle of a line without a sign of it.
@@ -161,7 +161,7 @@ class BatchVendor:
         if (job := named.get(job_id)) is None:
             return "status", 404, b'{"error": {"message": "no such batch", "type": "not_found_error"}}'
         if action == "cancel":
-            job.cancel = True
+            job.cancel = job.cancel or not self.refuse.get("cancel")
             return "cancel", 200, json.dumps(self._shown(job)).encode()
         if action == "results":
             return "results", 200, self._lines(job, [*job.answered, *job.failed])
