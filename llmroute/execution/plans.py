@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from llmroute.after_fork import start_anew_in_children
 from llmroute.circuits import tier_of_circuits
 from llmroute.planning.candidates import Candidates
-from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
-    from llmroute.registry.expectations import Speed
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
     from llmroute.routing.token_estimate import PromptSize
@@ -97,17 +95,11 @@ class PlanFactory:
         snapshot = self._writer.statistics.recall(
             bucket=bucket(size.typical_input), task=task or "", now_ms=self._writer.access.now_ms(), patience=patience
         )
-        registry = self.registry
-
-        def class_speed(provider: str, model: str, effort: str) -> Speed | None:
-            found = registry.get_model_config(provider, model)
-            return registry.expected_speed(found, effort or expected_effort(found, None))
-
-        endpoints = self._endpoints
+        registry, endpoints = self.registry, self._endpoints
         stats = StatsEstimator(
             snapshot,
             endpoints.fingerprint,
-            class_speed,
+            registry,
             effort=size.effort,
             tier=tier_of_circuits(size.tier),
             paced=paced,

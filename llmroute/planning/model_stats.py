@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llmroute.ledger.stats import Breaker, StatsSnapshot
+    from llmroute.registry import ModelRegistry
     from llmroute.registry.expectations import Speed
     from llmroute.types import Effort, ModelConfig
 
@@ -48,7 +49,7 @@ class StatsEstimator:
     Args:
         snapshot: the statistics in the ledger; None if there is no ledger.
         fingerprint: returns a digest of the key and base URL of a provider; circuits are per fingerprint.
-        class_speed: returns the speed that the catalogue expects of a model, by provider, id and effort.
+        registry: the catalogue, which expects a speed of models that have not been called.
         effort: the effort that the caller requests, None for each model's default.
         tier: the service tier of the request; empty for the standard one.
         difficulty: how hard the task has been for all models that the caller's checks judged.
@@ -59,7 +60,7 @@ class StatsEstimator:
         self,
         snapshot: StatsSnapshot | None,
         fingerprint: Callable[[str], str],
-        class_speed: Callable[[str, str, str], Speed | None],
+        registry: ModelRegistry,
         *,
         effort: Effort | None = None,
         tier: str = "",
@@ -71,7 +72,7 @@ class StatsEstimator:
             snapshot = snapshot._replace(breakers=breakers)
         self._snapshot = snapshot
         self._fingerprint = fingerprint
-        self._class_speed = class_speed
+        self._registry = registry
         self._effort = effort
         self._tier = tier
         self._difficulty = difficulty
@@ -103,6 +104,11 @@ class StatsEstimator:
             cached_share=cached_share(*snapshot.cached_inputs.get(about, (0.0, 0.0, 0.0, 0.0))),
             check_results=CheckResults(*snapshot.check_results.get(about, (0.0, 0.0)), self._difficulty),
         )
+
+    def _class_speed(self, provider: str, model: str, effort: str) -> Speed | None:
+        """Return the speed that the catalogue expects of a model; at its default effort where that is empty."""
+        found = self._registry.get_model_config(provider, model)
+        return self._registry.expected_speed(found, effort or expected_effort(found, None))
 
     @staticmethod
     def _efforts(model: ModelConfig, effort: str) -> tuple[str, ...]:

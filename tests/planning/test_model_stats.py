@@ -10,6 +10,7 @@ import pytest
 from llmroute.circuits import TripReason
 from llmroute.ledger.stats import Breaker, StatsSnapshot
 from llmroute.planning.model_stats import StatsEstimator
+from llmroute.registry import ModelRegistry
 from llmroute.registry.expectations import Speed
 from llmroute.routing.output_length import Answers
 from llmroute.routing.plan import ModelStats
@@ -17,7 +18,7 @@ from llmroute.types import ParameterLimits
 from tests.routing.models import model
 
 if TYPE_CHECKING:
-    from llmroute.types import Effort
+    from llmroute.types import Effort, ModelConfig
 
 MINE = "key-1"
 REASONS = {
@@ -31,11 +32,25 @@ REASONS = {
 CLASS = Speed(first_token_s=2.0, token_s=0.01)
 
 
+class OneClass(ModelRegistry):
+    """A registry that expects one speed of all models."""
+
+    speed: Speed | None = CLASS
+
+    def expected_speed(self, model: ModelConfig, effort: str) -> Speed | None:  # noqa: ARG002
+        return self.speed
+
+
+class NoClass(OneClass):
+    """A registry without speeds."""
+
+    speed = None
+
+
 def memory(*, effort: Effort | None = None, tier: str = "", **told: Any) -> StatsEstimator:
     empty: dict[str, Any] = {"latencies": {}, "output_lengths": {}, "reliabilities": {}, "breakers": []}
     snapshot = StatsSnapshot(**{**empty, **told})
-    mine, of_class = (lambda _provider: MINE), (lambda _provider, _model, _effort: CLASS)
-    return StatsEstimator(snapshot, mine, of_class, effort=effort, tier=tier)
+    return StatsEstimator(snapshot, lambda _provider: MINE, OneClass(), effort=effort, tier=tier)
 
 
 def breaker(kind: str, until_ms: int, *, of: str = "m", fingerprint: str = MINE) -> Breaker:
@@ -50,9 +65,9 @@ def test_a_circuit_of_a_tier_is_open_for_that_tier_only() -> None:
 
 
 def test_without_a_ledger_a_model_is_as_fast_as_its_class() -> None:
-    nothing = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model, _effort: CLASS)
+    nothing = StatsEstimator(None, lambda _provider: MINE, OneClass())
     assert nothing.of(model()) == ModelStats(ttft_s=2.0, s_per_token=0.01)
-    unknown = StatsEstimator(None, lambda _provider: MINE, lambda _provider, _model, _effort: None)
+    unknown = StatsEstimator(None, lambda _provider: MINE, NoClass())
     assert unknown.of(model()) == ModelStats()
 
 

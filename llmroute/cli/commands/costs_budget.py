@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from llmroute.cli.output.budgets import budgets_as_json, budgets_as_text
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
 
 LIFTED = "none"
 MOST_USD = 1_000_000
@@ -65,7 +68,6 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     Caps are stored in config.toml, or in the ledger on a server for all its hosts. They apply from the next call on.
     """
     with failures():
-        from llmroute.config.edit import remove_key, set_value
         from llmroute.planning.settings import load
 
         options = {"day": day, "week": week, "month": month, "total": total}
@@ -84,13 +86,20 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             raise RequestError(
                 "--zone requires a ledger on a server", hint="caps in config.toml use the time zone of this machine"
             )
-        path, wait_s = config.config_dir / "config.toml", config.timeouts.ledger_s
-        table = ("budgets",) if workspace is None else ("budgets", "workspaces", workspace)
-        for period, usd in given.items():
-            if usd is None:
-                remove_key(path, table, period, wait_s=wait_s)
-            else:
-                set_value(path, table, period, usd, wait_s=wait_s)
+        _set_in_config(config, given, workspace)
+
+
+def _set_in_config(config: Config, caps: dict[str, float | int | None], workspace: str | None) -> None:
+    """Write caps in USD by period to config.toml; None removes a cap."""
+    from llmroute.config.edit import remove_key, set_value
+
+    path, wait_s = config.config_dir / "config.toml", config.timeouts.ledger_s
+    table = ("budgets",) if workspace is None else ("budgets", "workspaces", workspace)
+    for period, usd in caps.items():
+        if usd is None:
+            remove_key(path, table, period, wait_s=wait_s)
+        else:
+            set_value(path, table, period, usd, wait_s=wait_s)
 
 
 def _amount(period: str, text: str) -> float | int | None:

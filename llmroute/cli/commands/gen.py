@@ -12,6 +12,11 @@ from llmroute.errors import RequestError
 if TYPE_CHECKING:
     from llmroute.cli.batch.arguments import BatchArguments
 
+_BATCH_FLAGS = (
+    "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter, --template, --within, --rescue, --no-wait,"
+    " --poll and --keep"
+)
+
 
 @takes_a_request(streaming=False)
 def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
@@ -50,11 +55,7 @@ def gen(  # noqa: PLR0913, PLR0917 (one for each flag)
     elif any((output, resume, jobs, unordered, lines, rescue, no_wait, keep)) or any(
         value is not None for value in (column, delimiter, template, within, poll)
     ):
-        batch_flags = (
-            "-o, --resume, --jobs, --unordered, --lines, --column, --delimiter, --template, --within, --rescue,"
-            " --no-wait, --poll and --keep"
-        )
-        fail(RequestError(f"{batch_flags} require --batch FILE"), as_json=arguments.as_json)
+        fail(RequestError(f"{_BATCH_FLAGS} require --batch FILE"), as_json=arguments.as_json)
     _generate_checked(arguments, batch_arguments, check_timeout)
 
 

@@ -57,7 +57,6 @@ def health(
     with failures(as_json=as_json):
         from llmroute.providers import PROVIDERS
         from llmroute.request.fields import require_one_of
-        from llmroute.service.client import LLMService
 
         for option, names in {"provider": provider, "reset": reset}.items():
             for name in names or ():
@@ -66,21 +65,31 @@ def health(
             if provider or reset:
                 raise RequestError(f"--settings and --{'provider' if provider else 'reset'} exclude each other")
             show_settings(as_json=as_json)
-            return
-        if reset:
+        elif reset:
             _reset(tuple(dict.fromkeys(reset)), as_json=as_json)
-            return
-        service = LLMService(note=say)
-        found = service.probe(tuple(provider or ()))
-        budgets = _budgets(service.config)
-        if as_json:
-            document = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
-            providers = {name: _as_json(one) for name, one in found.items()}
-            write_json({"providers": providers, "budgets": document, **_server_json(service.config)})
         else:
-            write_text(_as_text(found) + ("" if provider else f"\n{_setup(service.config, budgets)}"))
-        if any(not one.ok and (one.configured or provider) for one in found.values()):
-            raise typer.Exit(exit_codes.TRY_LATER)
+            _probe(tuple(provider or ()), as_json=as_json)
+
+
+def _probe(providers: tuple[str, ...], *, as_json: bool) -> None:
+    """Write the status of some providers; with none, that of all and of the setup.
+
+    Raises:
+        Exit: a provider that is configured or requested failed.
+    """
+    from llmroute.service.client import LLMService
+
+    service = LLMService(note=say)
+    found = service.probe(providers)
+    budgets = _budgets(service.config)
+    if as_json:
+        document = None if budgets is None else budgets_as_json(budgets, service.config.warn_at)
+        status = {name: _as_json(one) for name, one in found.items()}
+        write_json({"providers": status, "budgets": document, **_server_json(service.config)})
+    else:
+        write_text(_as_text(found) + ("" if providers else f"\n{_setup(service.config, budgets)}"))
+    if any(not one.ok and (one.configured or providers) for one in found.values()):
+        raise typer.Exit(exit_codes.TRY_LATER)
 
 
 def _budgets(config: Config) -> list[BudgetStatus] | None:
