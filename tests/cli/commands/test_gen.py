@@ -105,7 +105,7 @@ def test_a_name_that_is_not_utf8_is_told_on_the_side_as_json_escapes_it(server: 
     ("arguments", "code", "named"),
     [
         (("gen", ""), 2, "the prompt is empty"),
-        (("gen", "Why", "is", "the", "sky", "blue?", "--json"), 2, 'put the prompt in quotes, "Why is ..."'),
+        (("gen", "Why", "is", "the", "sky", "blue?"), 2, 'put the prompt in quotes, "Why is ..."'),
         (("gen", "hi", "-m", "openai-but-not/a-model"), 2, "openai-but-not/a-model"),
         (("gen", "hi", "-m", "gpt-5.4-minni"), 2, "gpt-5.4-mini"),
         (("gen", "hi", "-p", "opnai"), 2, "opnai"),
