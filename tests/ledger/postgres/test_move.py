@@ -234,3 +234,11 @@ def test_a_schema_for_newer_clients_is_not_written(file: Path, address: ServerAd
             db.execute(b"UPDATE llmroute.version SET version = 9, oldest_client = 9")
     with pytest.raises(LedgerError, match="9 or newer"):
         move(address, file)
+
+
+def test_a_copy_of_the_server_itself_adds_nothing_to_it(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    move(address, file)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        target.backup(tmp_path / "copy.db")
+    assert move(address, tmp_path / "copy.db")[0][:2] == (0, 11)
+    check_equal(file, address, tmp_path)

@@ -31,7 +31,8 @@ def backup(connection: ServerConnection, target: Path) -> None:
 
     schema = connection.schema
     with new_ledger(target) as copy, connection.transaction(read_only=True) as db:
-        copy.add(attempts(db, schema, AttemptFilter()), pruned_sums(db, schema))
+        (ledger,) = db.execute(f"SELECT ledger FROM {schema}.identity".encode()).fetchone() or ("",)  # noqa: S608 (own name)
+        copy.add(ledger, attempts(db, schema, AttemptFilter()), pruned_sums(db, schema))
 
 
 def pruned_sums(db: Connection, schema: str) -> PrunedSums:

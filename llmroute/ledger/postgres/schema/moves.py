@@ -14,6 +14,13 @@ _ADD = f"ON CONFLICT (source, {_KEY}) DO UPDATE SET " + ", ".join(
 )
 
 MOVES = f"""
+CREATE TABLE {{schema}}.identity (
+    -- One row: the identity of this ledger, which its copies in SQLite files have too.
+    id bigint PRIMARY KEY CHECK (id = 1),
+    ledger text COLLATE "C" NOT NULL
+);
+INSERT INTO {{schema}}.identity VALUES (1, gen_random_uuid()::text);
+
 CREATE TABLE {{schema}}.moves (
     -- The SQLite ledgers that were copied into this one, by their identity; all rows up to `last_id` are here, if
     -- `last_call` is the call of that row: other copies of the ledger may have gone on in another way.
@@ -72,10 +79,14 @@ BEGIN
     RETURN coalesce(cardinality(added), 0);
 END $$;
 
--- Adds what the sums of a source before a quarter have that no row of it brought: the rows were deleted.
+-- Adds what the sums of a source before a quarter have that no row of it brought: the rows were deleted.  A copy of
+-- this ledger brings none.
 CREATE FUNCTION {{schema}}.end_move_1(of_source text, pruned_ms bigint, sums jsonb, before bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF of_source = (SELECT ledger FROM {{schema}}.identity) THEN
+        RETURN;
+    END IF;
     PERFORM 1 FROM {{schema}}.moves WHERE source = of_source FOR UPDATE;
     LOCK TABLE {{schema}}.windows IN SHARE ROW EXCLUSIVE MODE;
     IF pruned_ms > 0 THEN

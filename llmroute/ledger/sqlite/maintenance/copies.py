@@ -58,9 +58,13 @@ class NewLedger:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def add(self, attempts: Iterable[dict[str, Any]], pruned: PrunedSums) -> None:
-        """Add attempts with their ids, whose sums the triggers add up, and the sums of pruned ones."""
+    def add(self, ledger: str, attempts: Iterable[dict[str, Any]], pruned: PrunedSums) -> None:
+        """Add attempts of a ledger, by its identity, with their ids and the sums of pruned ones.
+
+        Triggers add up the sums of attempts.
+        """
         self._db.execute("BEGIN")
+        self._db.execute("UPDATE identity SET ledger = ?", (ledger,))
         for number, row in enumerate(attempts, 1):
             self._db.execute(_INSERT, row)
             if number % _IN_ONE_TRANSACTION == 0:
