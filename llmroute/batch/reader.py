@@ -179,7 +179,7 @@ def _in_folder(folder: str, name: str) -> str:
 
 def _merged(defaults: Options, options: dict[str, Any]) -> Options:
     if any(name in options for name in _MODEL_OPTIONS):
-        defaults = replace(defaults, model=None, provider=None, chain=None, fallback=())
+        options = {"model": None, "provider": None, "chain": None, "fallback": (), **options}
     if defaults.attachments and "attachments" in options:
         options["attachments"] = [*defaults.attachments, *options["attachments"]]
     return replace(defaults, **options)

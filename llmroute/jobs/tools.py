@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmroute.jobs.private_file import unnamed_file, writing
@@ -70,7 +71,7 @@ class JobTools:
         own = self.factory.plans.registry.get_model_config(provider, model).batch_queue_tokens
         return own or self.vendor(provider).api.limits.queued_tokens
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the lines to upload, beside the ledger."""
         path = self.resources.ledger_path

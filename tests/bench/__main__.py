@@ -22,6 +22,7 @@ BENCHES = {
     "settled": "complete processes: one call with a configuration and a million attempts, compared with a new home",
     "start": "complete processes: help, version and completion, without a call",
     "batch": "5,000 prompts, 64 and 256 at once, compared with plain clients and litellm; memory of 100,000",
+    "jobs": "batch jobs of 50,000 lines at four vendors: CPU time, and memory compared with 5,000",
     "generate": "the library with fallback, compared with plain httpx, CPU time of each request",
     "faults": "10,000 prompts through a provider that fails at random; interrupted calls that are billed",
     "scale": "a ledger of ten million attempts, compared with one of a thousand",

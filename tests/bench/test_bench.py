@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench import baselines, batch, call, faults, generate, scale, settled, start, third_party
+from tests.bench import baselines, batch, call, faults, generate, jobs, scale, settled, start, third_party
 from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 from tests.bench.process import Command
@@ -186,6 +186,15 @@ def test_without_the_aiohttp_transport_its_measurement_is_skipped(monkeypatch: p
     monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
     (skipped,) = [one for one in batch.measure(20, 5, 10, 1).measurements if one.target == 2.0]
     assert (skipped.measured, skipped.note) == (None, "httpx-aiohttp is not installed")
+
+
+def test_many_lines_in_batch_jobs_are_compared_with_few() -> None:
+    found = jobs.measure(few=4, many=12)
+    assert [(one.unit, one.target, one.measured is None) for one in found.measurements] == [
+        ("", 1.2, False),
+        ("ms", 2.0, False),
+    ]
+    check_usage(found, "jobs of 4 lines", "jobs of 12 lines")
 
 
 def test_a_library_call_is_compared_with_a_plain_request() -> None:

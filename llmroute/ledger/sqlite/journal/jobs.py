@@ -106,7 +106,7 @@ class SQLiteJobs:
                     db.execute(_ADD_LINE, (job, *line))
                 # Without a claim to probe, a budget alone refuses.
                 outcomes.append(refusal if isinstance(refusal, BudgetExceededError) else None)
-            db.execute("UPDATE jobs SET lines = (SELECT count(*) FROM job_lines WHERE job = id) WHERE id = ?", (job,))
+            db.execute("UPDATE jobs SET lines = lines + ? WHERE id = ?", (outcomes.count(None), job))
         return outcomes
 
     def settle(self, job: str, ends: Sequence[LineEnd]) -> list[bool]:
