@@ -15,7 +15,7 @@ START = """\
 llmroute routes prompts to OpenAI, Anthropic, Mistral, Ollama and Together, with fallbacks, budgets and a cost ledger.
 Set a key:     export ANTHROPIC_API_KEY=...  (or OPENAI_, MISTRAL_, TOGETHER_; Ollama needs none)
 Generate:      llmroute gen "Why is the sky blue?"  (without a key, first: llmroute models pull builtin/smollm2-135m)
-Check:         llmroute health lists the providers that are set up, llmroute costs the costs so far
+Check:         llmroute health (the providers that are set up), llmroute costs (the costs so far)
 All commands:  llmroute --help
 """
 

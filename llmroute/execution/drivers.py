@@ -57,8 +57,8 @@ def drive(
             result: Any = None
             try:
                 match operation:
-                    case Emit(told) | Done(told):
-                        yield told
+                    case Emit(output) | Done(output):
+                        yield output
                     case _:
                         result = driver.perform(operation)
             except BaseException as error:  # noqa: BLE001 (the flow decides, and raises again what it cannot mend)
@@ -133,8 +133,8 @@ async def drive_async(
             result: Any = None
             try:
                 match operation:
-                    case Emit(told) | Done(told):
-                        yield told
+                    case Emit(output) | Done(output):
+                        yield output
                     case _:
                         result = await driver.perform(operation)
             except BaseException as error:  # noqa: BLE001 (as above)

@@ -1,8 +1,8 @@
 """From what calls have taken to what the next one will take.  Pure.
 
-With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.latency`), the last of them
-a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour of all
-models:
+With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.statistics.latency`), the last
+of them a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour
+of all models:
 
     w = n + 0.05
     mean = (n (m + v / 2) + 0.05 ln p) / w + ln(1 + q (e^d - 1))
@@ -31,7 +31,7 @@ PRIOR_SPREAD = log(1.35) ** 2
 LOOK = 0.0007
 LOOK_IN_TROUBLE = 0.0015
 MOST_WORTH = log(8)
-# A model that nobody has called succeeds 95 times in 100.
+# A model that has not been called succeeds 95 times in 100.
 PRIOR_OK = 9.5
 PRIOR_CALLS = 10.0
 BUCKET_LIMITS = (1_000, 4_000, 16_000)

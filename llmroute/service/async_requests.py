@@ -43,7 +43,7 @@ class AsyncRequests:
         sender, writer = opened.async_sender(), opened.async_writer()
         call = await self._ready(options, streaming=streaming)
         flow = drive_async(call, sender, asyncio.sleep, writer, opened.threads())
-        # Whoever leaves in the middle waits until the attempt is settled.
+        # A caller that leaves in the middle waits until the attempt is settled.
         async with aclosing(flow) as pieces:
             async for piece in pieces:
                 yield piece

@@ -78,7 +78,7 @@ def _fetch_page(sender: AnySender, provider: Provider, request: HTTPRequest, unt
     def left_s() -> float:
         return max(until - time.monotonic(), 0.001)
 
-    # The two are added up by who sends: neither a slow line nor a slow server may take the time twice.
+    # The sender adds up the two: neither a slow line nor a slow server may take the time twice.
     with sender.open(request, connect_s=left_s() / 2, answer_s=left_s() / 2) as exchange:
         body = exchange.read_all(left_s)
     if exchange.status != OK:

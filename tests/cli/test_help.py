@@ -141,6 +141,7 @@ def test_what_is_mistyped_is_guessed_in_one_line(
         (("models", "--max-cost", "-1"), "--max-cost: -1.0 is below 0"),
         (("models", "--sort", "prise"), "--sort: 'prise' is not one of 'price', 'quality', 'latency', 'context'"),
         (("models", "show"), "missing argument 'name'"),
+        (("gen", "Why", "is"), "unexpected argument 'is': put the prompt in quotes, \"Why is ...\""),
     ],
 )
 def test_a_value_that_the_parser_rejects_is_a_json_error_with_json(

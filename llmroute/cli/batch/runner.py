@@ -45,7 +45,7 @@ class RunningBatch(Protocol):
 
 
 class BatchRunner:
-    """One batch on the command line; the methods of its first part are the callbacks of the batch."""
+    """One batch on the command line; the public methods other than `left_usd` and `run` are its callbacks."""
 
     def __init__(
         self, arguments: RequestArguments, batch: BatchArguments, session: Session, total: int | None, source: int
@@ -79,7 +79,7 @@ class BatchRunner:
         remaining answers, 3 (results could not be written), or 6 (all are answered, some incomplete).
 
         Raises:
-            RequestError: the number of jobs is out of range, or the input is not in its format.
+            RequestError: the number of concurrent requests is out of range, or the input is not in its format.
             Interrupted: a signal ended the batch; attempts in flight are settled and the files are complete.
         """
         started_s = time.monotonic()

@@ -129,7 +129,7 @@ def install(context: typer.Context, shell: str | None) -> None:
         return
     with failures():
         # Typer knows the location; it accepts only scripts in its table.
-        _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (as said)
+        _completion_shared._completion_scripts.update(SCRIPTS)  # noqa: SLF001 (see the line above)
         try:
             name, path = _completion_shared.install(_known(shell), PROGRAM, VARIABLE)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Markdown on a terminal: what is whole stands for good, and the end of the block that is being written is shown."""
+"""Markdown on a terminal: complete blocks are final, and the end of the block that is being written is redrawn."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Growing:
         self._lines: list[list[Segment]] = []
         self._live = Live(self, console=console, transient=True, auto_refresh=False)
         self._live.start()
-        # Who is interrupted keeps a terminal with a cursor.
+        # An interrupted process leaves a terminal with a cursor.
         console.show_cursor(show=True)
         self._ended = threading.Event()
         threading.Thread(target=self._refresh, daemon=True).start()

@@ -143,7 +143,7 @@ class AttemptRecorder:
         fill(row, settlement, completion)
         if settlement.doubt is not None:
             self._request.note(f"warning: {row.provider}/{row.model} {settlement.doubt}")
-        # Last: whoever writes the beginning meanwhile, in another thread, must find a pending row or a whole one.
+        # Last: a thread that writes the beginning meanwhile must find a pending row or a whole one.
         row.status = status
 
     def _since_request_ms(self) -> int:

@@ -57,7 +57,7 @@ UNSENT = Settlement()
 
 
 def settle(sent: Sent, seen: Completion | None) -> Settlement:
-    """Return what an attempt came to of which so much was seen; None where not even the beginning of an answer was.
+    """Return the outcome of an attempt; `seen` is the part of its answer that was received, None without its beginning.
 
     A usage that is the provider's last word is a fact, also of an answer that is of no use.  Else the provider may have
     billed all that was allowed: under a budget that is what counts, without one a guess.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
-# Whoever is cancelled while a thread begins the row may settle it first.
+# A caller that is cancelled while a thread begins the row may settle it first.
 INSERT_ONCE = f"{_INSERT} ON CONFLICT (request_id, attempt) DO NOTHING"
 # A settled row stays as it is, with two exceptions unless its cost was corrected: a row whose process was thought dead
 # may still be settled, and a complete answer may be rejected by the caller's check.

@@ -1,4 +1,4 @@
-"""What the local server has: asked over loopback when a plan comes to it, since its models come and go."""
+"""The models of the local server, queried over loopback when a plan reaches them, because they change at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Get a model onto this machine: the local server fetches its own, the embedded one is installed."""
+"""Pull a model onto this machine: resolve its name, and let the local server fetch it."""
 
 from __future__ import annotations
 

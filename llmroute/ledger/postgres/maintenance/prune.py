@@ -73,7 +73,7 @@ def _drop(connection: ServerConnection, month: str) -> int:
         (count,) = row
         with connection.transaction() as db:
             db.execute("SELECT set_config('lock_timeout', %s, true)", (str(_LOCK_TIMEOUT_MS),))
-            # In the order of those who write: the table, then its month.
+            # In the order of writers: the table, then its month.
             db.execute(f"LOCK TABLE ONLY {connection.schema}.attempts IN ACCESS EXCLUSIVE MODE".encode())
             db.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
             pending = f"SELECT 1 FROM {table} WHERE status = 'pending' LIMIT 1"  # noqa: S608 (own names)

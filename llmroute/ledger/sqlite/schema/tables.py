@@ -1,4 +1,4 @@
-"""The tables of the ledger, written to be read.  What stands in braces is of `sums.WORDS`."""
+"""The tables of the ledger, written to be read.  What stands in braces is of `rollups.WORDS`."""
 
 from __future__ import annotations
 
