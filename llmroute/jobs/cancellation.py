@@ -31,11 +31,13 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
     """
     # A run may have gone on with it since the caller has read it.
     job = await _stored(tools, job)
-    if job.ended or job.delivered_ms is not None:
+    if job.delivered_ms is not None or (job.ended and not await _is_reserved(tools, job)):
         raise RequestError(f"job {job.id} is {job.phase} already")
     if job.vendor_id is None:
         if not await tools.run(tools.journal.withdraw, job.id, now_ms()):
             hint = OptionText("go on with its batch (", Remedy("resume"), "), then cancel the job")
+            if job.is_of_library:
+                hint = OptionText("call generate_batch again with its requests, then cancel the job")
             raise RequestError(f"job {job.id} is being submitted", hint=hint)
         withdrawn = await _stored(tools, job)
         await OpenJobs(tools, _ignore, keep=False).clean(withdrawn)
@@ -52,21 +54,28 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
 
 async def _cancelled(tools: JobTools, job: Job, vendor_id: str, pause_s: float) -> Job:
     vendor = tools.vendor(job.provider)
-    try:
-        await vendor.call(vendor.api.render_cancel(vendor_id))
-    except AttemptError as error:
-        # A job that has ended, or is being cancelled already, may reject it; another runs on.
-        if not is_certain(error) or not (job.cancel_ms is not None or (await vendor.status(vendor_id)).ended):
-            raise
-    job = await _saved(tools, job._replace(cancel_ms=now_ms()))
+    if not job.ended:
+        try:
+            await vendor.call(vendor.api.render_cancel(vendor_id))
+        except AttemptError as error:
+            # A job that has ended, or is being cancelled already, may reject it; another runs on.
+            if not is_certain(error) or not (job.cancel_ms is not None or (await vendor.status(vendor_id)).ended):
+                raise
+        job = await _saved(tools, job._replace(cancel_ms=now_ms()))
     for _ in range(max(round(CANCEL_S / pause_s), 1)):
         status = await vendor.status(vendor_id)
         if status.ended:
-            job = await _saved(tools, job.moved(status.state))
+            job = await _saved(tools, job if job.ended else job.moved(status.state))
             await Collection(tools, job, _ignore).collect(status, pause_s)
             return job
         await asyncio.sleep(pause_s)
     return job
+
+
+async def _is_reserved(tools: JobTools, job: Job) -> bool:
+    """Whether lines of a job that has ended are still to be settled: its run was killed before."""
+    sums = await tools.run(tools.journal.sums, job.id)
+    return sums.answered + sums.failed + sums.unanswered < job.lines
 
 
 async def _stored(tools: JobTools, job: Job) -> Job:

@@ -91,6 +91,9 @@ def _is_same(settings: RunSettings, job: Job) -> bool:
 
 
 def _require_same(settings: RunSettings, job: Job) -> None:
+    if settings.confirms:
+        _require_same_of_library(settings, job)
+        return
     if not settings.resume:
         hint = OptionText(Remedy("resume"), " goes on with them")
         raise RequestError(f"{settings.output} has batch jobs that are not collected", hint=hint)
@@ -100,3 +103,11 @@ def _require_same(settings: RunSettings, job: Job) -> None:
         raise RequestError("the options are not those that the batch jobs were made with", option="resume")
     if settings.within_s is not None and round(settings.within_s * 1000) != job.deadline_ms - begun_ms(job.run):
         raise RequestError("the batch jobs were made with another deadline", option="resume")
+
+
+def _require_same_of_library(settings: RunSettings, job: Job) -> None:
+    if job.input_digest != settings.input_digest:
+        hint = f"give another name; llmroute batches cancel {job.id} ends the job"
+        raise RequestError(f"{settings.output} is the name of a batch of other requests", hint=hint, option="name")
+    if settings.within_s is not None and round(settings.within_s * 1000) != job.deadline_ms - begun_ms(job.run):
+        raise RequestError("the batch jobs of these requests were made with another deadline", option="within_s")

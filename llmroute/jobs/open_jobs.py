@@ -23,12 +23,25 @@ T = TypeVar("T")
 
 
 class OpenJobs:
-    """Jobs by our id; `deliver` gets the outcomes of their lines, and with `keep` nothing is deleted at providers."""
+    """Jobs by our id; `deliver` gets the outcomes of their lines.
 
-    def __init__(self, tools: JobTools, deliver: Callable[[LineOutcome], Awaitable[None]], *, keep: bool) -> None:
+    With `keep` nothing is deleted at providers; with `confirms` jobs count as delivered after `confirm` only.
+    """
+
+    def __init__(
+        self,
+        tools: JobTools,
+        deliver: Callable[[LineOutcome], Awaitable[None]],
+        *,
+        keep: bool = False,
+        confirms: bool = False,
+    ) -> None:
         self._tools = tools
         self._deliver = deliver
         self._keep = keep
+        self._confirms = confirms
+        # The jobs that are to be confirmed, and their last status.
+        self._unconfirmed: list[tuple[Job, JobStatus | None]] = []
         self._noted: set[str] = set()
         self.by_id: dict[str, Job] = {}
         self.statuses: dict[str, JobStatus] = {}
@@ -60,11 +73,22 @@ class OpenJobs:
         await self._delivered(job, status)
 
     async def _delivered(self, job: Job, status: JobStatus | None) -> None:
-        """Note that all outcomes of a job were delivered, then clean up after it."""
-        job = await self.save(job._replace(delivered_ms=now_ms()))
+        """Note that all outcomes of a job were delivered, then clean up after it, unless that is to be confirmed."""
+        job = await self.save(job if self._confirms else job._replace(delivered_ms=now_ms()))
         del self.by_id[job.id]
         self.statuses.pop(job.id, None)
-        await self.clean(job, status)
+        if self._confirms:
+            self._unconfirmed.append((job, status))
+        else:
+            await self.clean(job, status)
+
+    async def confirm(self, run: str) -> None:
+        """Note that the outcomes of all jobs of a run were delivered, then clean up after them."""
+        delivered_ms = now_ms()
+        await self._tools.run(self._tools.journal.deliver, run, delivered_ms)
+        for job, status in self._unconfirmed:
+            await self.clean(job._replace(delivered_ms=delivered_ms), status)
+        self._unconfirmed.clear()
 
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
         """Delete what a delivered job left here, and at the provider unless it is to be kept."""

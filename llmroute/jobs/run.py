@@ -10,6 +10,7 @@ from llmroute.bulk.plan_cache import PlanCache
 from llmroute.errors import BudgetExceededError
 from llmroute.execution.prepare import rendered
 from llmroute.jobs.earlier_runs import beginning
+from llmroute.jobs.line_schemas import class_name
 from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.polling import Interval
 from llmroute.jobs.submitting.drafts import draft
@@ -60,7 +61,7 @@ class JobRun:
         self._on_progress = on_progress
         self._plans = PlanCache(tools.factory, tools.resources.threads(), paced=True)
         self._interval = Interval(settings.poll_s)
-        self._jobs = OpenJobs(tools, deliver, keep=settings.keep)
+        self._jobs = OpenJobs(tools, deliver, keep=settings.keep, confirms=settings.confirms)
         self._submitter = Submitter(tools, self._jobs, self._interval)
         self._tracking = Tracking(tools, self._jobs, self._submitter, settings.poll_s or 1.0)
         self._run: Run | None = None
@@ -169,6 +170,19 @@ class JobRun:
             if self._jobs.by_id:
                 await self._pause()
                 await self._submit()
+
+    async def confirm(self) -> None:
+        """Note that the outcomes of all jobs were delivered, and delete what they left.
+
+        Raises:
+            LedgerError: the journal cannot be written.
+        """
+        assert self._run is not None
+        await self._jobs.confirm(self._run.id)
+
+    def know(self, model: type) -> None:
+        """Let answers be instances of a pydantic class also where an earlier process has taken their lines."""
+        self._tools.classes[class_name(model)] = model
 
     async def _round(self) -> None:
         await self._pause()

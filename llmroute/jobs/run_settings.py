@@ -13,7 +13,7 @@ class RunSettings(NamedTuple):
     """A run: where it writes, what it was started with, and how it goes on.
 
     Attributes:
-        output: the absolute path of the results file, None for the library.
+        output: the absolute path of the results file, or the name of a batch of the library.
         input_digest, options_digest: what a run that is resumed must have been started with, too.
         within_s: seconds until lines without an answer are cancelled; None is a day, or what the resumed run has.
         wait: whether to wait for jobs that have been submitted.
@@ -21,6 +21,7 @@ class RunSettings(NamedTuple):
         resume: whether an earlier run of the same output is continued.
         poll_s: seconds between two queries, None for 10 that grow to 60.
         keep: whether files at the provider are kept.
+        confirms: whether jobs count as delivered only when the caller confirms the whole run, as the library does.
     """
 
     output: str | None = None
@@ -32,3 +33,4 @@ class RunSettings(NamedTuple):
     resume: bool = False
     poll_s: float | None = None
     keep: bool = False
+    confirms: bool = False

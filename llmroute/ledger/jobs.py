@@ -36,14 +36,14 @@ class Job(NamedTuple):
     Attributes:
         id: our id, the prefix of the custom ids of its lines.
         run: the run that it belongs to; all jobs of a run have one output, input and deadline.
-        output: the absolute path of the results file, None for the library.
+        output: the absolute path of the results file, or the name of a batch of the library; None in older jobs of it.
         input_digest, options_digest: what the run was started with.
         price: the batch price that its lines were reserved at, as JSON.
         sealed: whether all of its lines are reserved and in the file to upload.
         create_begun_ms: when its creation was first sent, so that it may exist at the provider.
         submitted_ms: when the provider confirmed it.
         cancel_ms: when its cancellation was requested.
-        delivered_ms: when all of its results were written to the output.
+        delivered_ms: when all of its results were written to the output, or yielded to the program.
         cleaned_ms: when its files at the provider were deleted, or were to be kept.
     """
 
@@ -75,6 +75,11 @@ class Job(NamedTuple):
     def ended(self) -> bool:
         """Whether the provider runs no more lines of it."""
         return self.phase in ENDS
+
+    @property
+    def is_of_library(self) -> bool:
+        """Whether a program made it with `generate_batch`, which writes no file."""
+        return self.output is None or not self.output.startswith("/")
 
     def moved(self, phase: JobPhase) -> Job:
         """Return the job in another phase.
@@ -173,6 +178,9 @@ class JobJournal(Protocol):
 
     def lose(self, job: str, error: str, now_ms: int) -> int:
         """Settle the reserved lines of a job whose results are lost: their cost is unknown; return how many."""
+
+    def deliver(self, run: str, now_ms: int) -> None:
+        """Note that the results of all jobs of a run were delivered."""
 
     def drop(self, job: str, now_ms: int) -> None:
         """Release the lines of a job that was never submitted, and delete it with its lines."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.executor import generate_many, work_items
 from llmroute.bulk.worker_pool import BatchResult
-from llmroute.errors import LedgerError, LLMRouteError, OutputError
+from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
+from llmroute.jobs.run_lock import run_locked
+from llmroute.request.fields import printable
 from llmroute.request.options import JOBS
-from llmroute.types import BATCH
+from llmroute.service.request_digest import digest_of
+from llmroute.types import BATCH, AnswerSchema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 
     from llmroute.bulk.worker_pool import WorkItem
     from llmroute.jobs.collecting.outcomes import LineOutcome
@@ -25,15 +30,37 @@ if TYPE_CHECKING:
     from llmroute.types import AttemptRecord, LLMResponse
 
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
 async def generate_batch(
     core: ServiceCore,
     requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
     settings: RunSettings,
     budget_usd: float | None,
-) -> AsyncIterator[BatchResult]:
-    """Yield the result of each request in order, as soon as those before it have theirs."""
-    batch = _Batch(core, settings, budget_usd)
-    running = asyncio.ensure_future(batch.run(requests))
+    name: str | None,
+) -> AsyncGenerator[BatchResult]:
+    """Yield the result of each request in order, as soon as those before it have theirs.
+
+    The jobs of an earlier call are continued that had the same requests and name and whose results were not all read.
+
+    Raises:
+        RequestError: the name is invalid, is that of other requests, or another call has it.
+    """
+    if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise RequestError(f"name {printable(name)} is not 1 to 64 of the characters A-Z a-z 0-9 . _ -", option="name")
+    items = [item async for item in work_items(requests)]
+    digest = digest_of(item.options for item in items)
+    key = name or f"requests:{digest[:32]}"
+    settings = settings._replace(output=key, input_digest=digest, resume=True, confirms=True)
+    batch = _Batch(core, items, settings, budget_usd)
+    async with run_locked(core.job_tools().folder, key), aclosing(_results(batch)) as results:
+        async for result in results:
+            yield result
+
+
+async def _results(batch: _Batch) -> AsyncGenerator[BatchResult]:
+    running = asyncio.ensure_future(batch.run())
     running.add_done_callback(lambda _done: batch.changed.set())
     try:
         position = 0
@@ -44,6 +71,8 @@ async def generate_batch(
                 position += 1
                 yield result
         await running
+        # The caller has asked for more after the last result, so it has them all.
+        await batch.job_run.confirm()
     finally:
         batch.job_run.interrupt()
         running.cancel()
@@ -53,29 +82,39 @@ async def generate_batch(
 class _Batch:
     """The requests of one call, and their results by position until they are yielded."""
 
-    def __init__(self, core: ServiceCore, settings: RunSettings, budget_usd: float | None) -> None:
+    def __init__(
+        self, core: ServiceCore, items: Sequence[WorkItem], settings: RunSettings, budget_usd: float | None
+    ) -> None:
         self._core = core
         self._rescue = settings.rescue
-        self._left: dict[int, WorkItem] = {}
+        self._left = dict(enumerate(items))
         # The attempts of lines that are to be answered by ordinary calls, by position.
         self._rescued: dict[int, tuple[AttemptRecord, ...]] = {}
         self.results: dict[int, BatchResult] = {}
         self.changed = asyncio.Event()
         self.job_run: JobRun = core.job_run(settings, self._deliver, _ignore, budget_usd=budget_usd)
 
-    async def run(self, requests: Iterable[Any] | AsyncIterable[Any]) -> None:
-        """Submit every request, and see it to its end."""
+    async def run(self) -> None:
+        """Submit every request that is in no job yet, and see all to their end."""
+        items = [*self._left.items()]
         await self.job_run.begin()
-        position = 0
-        async for item in work_items(requests):
-            self._left[position] = item
-            await self._take(position, item)
-            position += 1
+        placed = await self.job_run.placed(0, len(items))
+        for position, item in items:
+            if position in placed and self.job_run.is_open(placed[position]):
+                self._know_class(item.options)
+            else:
+                await self._take(position, item)
         await self.job_run.finish()
         for refused in self.job_run.refused:
             assert self.job_run.stopped_by is not None
             self._end(refused, None, self.job_run.stopped_by)
         await self._answer_others()
+
+    def _know_class(self, options: Options | LLMRouteError) -> None:
+        schema = getattr(options, "schema", None)
+        model = schema.model if isinstance(schema, AnswerSchema) else schema
+        if isinstance(model, type):
+            self.job_run.know(model)
 
     async def _take(self, position: int, item: WorkItem) -> None:
         try:

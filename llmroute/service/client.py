@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.errors import RequestError
@@ -218,6 +219,7 @@ class LLMService:
         rescue: bool = False,
         budget_usd: float | None = None,
         poll_s: float | None = None,
+        name: str | None = None,
     ) -> AsyncIterator[BatchResult]:
         """Answer many requests at the batch APIs of providers; yield a response or an error for each, in order.
 
@@ -226,8 +228,13 @@ class LLMService:
         the ordinary price.  All together cost at most `budget_usd`.  `poll_s` is the time between two queries, by
         default 10 seconds that grow to 60.
 
+        All requests are read before the first is submitted.  If the results were not all read, because the loop was
+        left or the process ended, the next call with the same requests goes on with the same jobs and yields all
+        results.  `name` tells batches of the same requests apart: 1 to 64 of the characters A-Z a-z 0-9 . _ -
+
         Raises:
-            RequestError: a value is out of range.
+            RequestError: a value is out of range, `name` is that of other requests whose results were not all read, or
+                another call waits for the same jobs.
             LedgerError: the ledger cannot be written: nothing is submitted without it.
         """
         from llmroute.service.batch_requests import generate_batch
@@ -239,8 +246,9 @@ class LLMService:
                 f"tier {tier!r} is not {BATCH!r}", hint="generate_many() takes other tiers", option="tier"
             )
         settings = RunSettings(within_s=within_s, rescue=rescue, poll_s=poll_s)
-        async for result in generate_batch(self.core, requests, settings, budget_usd):
-            yield result
+        async with aclosing(generate_batch(self.core, requests, settings, budget_usd, name)) as results:
+            async for result in results:
+                yield result
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.

@@ -1,16 +1,17 @@
 """Batch jobs that are killed at every step, each in a home of its own, and resumed: `python -m tests.jobs.killed ...`.
 
 A step is before or after a change of the journal, or after the response of a provider.  The arguments are the folder of
-the homes, the model, of how many steps one is tried, and the arguments of `llmroute`.  Prints the exit code of each
-resumed run, as JSON.
+the homes, the model, of how many steps one is tried, and the arguments of `llmroute`; without any, a program calls
+`generate_batch`.  Prints the exit code of each resumed run, as JSON.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ import rich  # noqa: F401
 import llmroute.cli.batch.job_command
 import llmroute.jobs.run
 import llmroute.jobs.submitting.submission
+import llmroute.service.batch_requests
 import llmroute.service.client
+from llmroute import LLMService
 from llmroute.__main__ import run
 from llmroute.jobs.vendor import Vendor
 from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 KILLED = 99
 MOST_STEPS = 200
-CHANGES = ("add", "save", "reserve", "settle", "release", "lose", "drop")
+CHANGES = ("add", "save", "reserve", "settle", "release", "lose", "drop", "deliver")
 
 
 def prompts(step: int) -> list[str]:
@@ -72,8 +75,33 @@ class Steps:
         Vendor.call = called  # type: ignore[method-assign,assignment]
 
 
-def in_child(home: Path, arguments: Sequence[str], steps: Steps | None) -> int:
-    """Run `llmroute` in a forked process, and return its exit code."""
+def run_command(arguments: Sequence[str]) -> None:
+    """Run `llmroute`, which exits."""
+    sys.argv = ["llmroute", *arguments]
+    run()
+
+
+def run_program() -> None:
+    """Write the result of each request of `in.jsonl` as soon as there is one, unless all are there; exit."""
+    requests = [json.loads(line) for line in Path("in.jsonl").read_text().splitlines()]
+    requests = [{"prompt": each["prompt"], "model": each["model"], "max_tokens": 50} for each in requests]
+
+    async def answer() -> None:
+        with Path("out.jsonl").open("w") as file:  # noqa: ASYNC230 (one task)
+            async with LLMService() as service:
+                async for result in service.generate_batch(requests, poll_s=0.01):
+                    content = None if result.response is None else result.response.content
+                    file.write(json.dumps({"content": content, "error": str(result.error)}) + "\n")
+                    file.flush()
+
+    out = Path("out.jsonl")
+    if not out.exists() or len(out.read_text().splitlines()) < len(requests):
+        asyncio.run(answer())
+    os._exit(0)
+
+
+def in_child(home: Path, call: Callable[[], None], steps: Steps | None) -> int:
+    """Make a call in a forked process, and return its exit code."""
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -86,8 +114,7 @@ def in_child(home: Path, arguments: Sequence[str], steps: Steps | None) -> int:
         llmroute.jobs.submitting.submission.LOOK_S = 0.0
         if steps is not None:
             steps.install()
-        sys.argv = ["llmroute", *arguments]
-        run()
+        call()
     finally:
         os._exit(1)
 
@@ -100,9 +127,11 @@ def main(folder: str, model: str, stride: str, *arguments: str) -> None:
         (home / "config.toml").write_text((Path(folder) / "config.toml").read_text())
         lines = [{"id": n, "prompt": prompt, "model": model} for n, prompt in enumerate(prompts(step))]
         (home / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        if in_child(home, arguments, Steps(step)) != KILLED:
+        first = partial(run_command, arguments) if arguments else run_program
+        again = partial(run_command, (*arguments, "--resume")) if arguments else run_program
+        if in_child(home, first, Steps(step)) != KILLED:
             break
-        codes.append(in_child(home, (*arguments, "--resume"), None))
+        codes.append(in_child(home, again, None))
     sys.stdout.write(json.dumps(codes))
 
 

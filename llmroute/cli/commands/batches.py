@@ -89,7 +89,8 @@ def cancel(job: JobName, yes: flags.Yes = False) -> None:
         say(
             f"{described} is {ended.phase}"
             if ended.ended
-            else f"{described} is being cancelled; --resume collects its results"
+            else f"{described} is being cancelled; {'generate_batch' if ended.is_of_library else '--resume'}"
+            " collects its results"
         )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, RateLimitError, TransientError
+from llmroute.errors import AttemptError, BadRequestError, RateLimitError, TransientError
 from llmroute.jobs.submitting.queue import Queues
 from llmroute.jobs.submitting.submission import LOOKS, Submission
 from llmroute.jobs.vendor import is_certain
@@ -48,8 +48,11 @@ class Submitter:
                 continue
             if self._tools.vendor(job.provider).rests:
                 continue
+            if job.ended:
+                # An earlier run has ended it, and not delivered its outcomes.
+                await self._fail_again(job)
             # One that may have been created is looked for first.
-            if job.create_begun_ms is not None:
+            elif job.create_begun_ms is not None:
                 await self._submit(job)
             elif now_ms() >= job.deadline_ms:
                 await self._fail(job, f"{job.provider} took no batch in time")
@@ -61,6 +64,14 @@ class Submitter:
 
     async def _fail_cancelled(self, job: Job) -> None:
         await self._fail(job, f"job {job.id} was cancelled before it was submitted")
+
+    async def _fail_again(self, job: Job) -> None:
+        if job.phase == "failed" and job.fault is not None:
+            await self._jobs.fail(job, BadRequestError(job.fault, provider=job.provider, model=job.model))
+        elif job.phase == "failed":
+            await self._fail(job, f"{job.provider} took no batch in time")
+        else:
+            await self._fail_cancelled(job)
 
     def later(self, job: Job, requested_s: float | None = None) -> None:
         """Submit a job again after the interval, or after as many seconds as the provider asks for."""

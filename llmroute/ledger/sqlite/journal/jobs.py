@@ -130,6 +130,11 @@ class SQLiteJobs:
         with self._connection.transaction() as db:
             return _end_lines(db, job, _LOSE, error=error, now_ms=now_ms)
 
+    def deliver(self, run: str, now_ms: int) -> None:
+        """Note that the results of all jobs of a run were delivered."""
+        with self._connection.transaction() as db:
+            db.execute("UPDATE jobs SET delivered_ms = ? WHERE run = ? AND delivered_ms IS NULL", (now_ms, run))
+
     def drop(self, job: str, now_ms: int) -> None:
         """Release the lines of a job that was never submitted, and delete it with its lines."""
         with self._connection.transaction() as db:

@@ -1,0 +1,229 @@
+"""`generate_batch` goes on with the jobs that an earlier call with the same requests has left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from llmroute import LLMService, RequestError
+from llmroute.jobs import run_lock
+from tests.jobs.homes import Home
+from tests.jobs.killed import prompts
+from tests.jobs.test_runs import FEWEST_STEPS, PROJECT
+from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG
+from tests.support.shell import environment, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llmroute.bulk.worker_pool import BatchResult
+
+PROMPTS = [f"prompt {n}" for n in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def _settings(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in home.settings.items():
+        monkeypatch.setenv(name, value)
+
+
+def requests_of(texts: Sequence[str], vendor_name: str = "openai") -> list[dict[str, Any]]:
+    return [{"prompt": text, "model": MODELS[vendor_name], "max_tokens": 50} for text in texts]
+
+
+async def results_of(requests: object, *, most: int | None = None, **more: Any) -> list[BatchResult]:
+    """Return the results of a batch; with `most`, leave the loop after so many."""
+    results: list[BatchResult] = []
+    async with LLMService() as service:
+        async for result in service.generate_batch(requests, poll_s=0.01, **more):  # type: ignore[arg-type]
+            results.append(result)
+            if len(results) == most:
+                break
+    return results
+
+
+def contents(results: Sequence[BatchResult]) -> list[str | None]:
+    return [None if each.response is None else each.response.content for each in results]
+
+
+async def leave_when(is_submitted: Callable[[], object]) -> None:
+    """Begin a batch, and cancel it when its job is at the provider."""
+
+    def wait() -> None:
+        while not is_submitted():
+            time.sleep(0.01)
+
+    running = asyncio.ensure_future(results_of(requests_of(PROMPTS)))
+    await asyncio.to_thread(wait)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def answers(texts: Sequence[str]) -> list[str]:
+    return [f"answer\u2028{text}" for text in texts]
+
+
+def is_running(home: Home) -> bool:
+    # Once the vendor has a job, there is a ledger with jobs.
+    return bool(home.vendor.jobs) and bool(home.query("SELECT 1 FROM jobs WHERE phase = 'running'"))
+
+
+def batches(home: Home, *arguments: str) -> Any:
+    ran = run("batches", *arguments, home=home.folder, **home.settings)
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out) if "--json" in arguments else ran.err
+
+
+@pytest.mark.parametrize(("vendor_name", "stride"), [("openai", 2), ("anthropic", 6)])
+def test_a_program_that_is_killed_at_any_step_gets_every_result_from_its_next_call(
+    home: Home, vendor_name: str, stride: int
+) -> None:
+    homes = home.folder / "homes"
+    homes.mkdir()
+    (homes / "config.toml").write_text(TOGETHER_CONFIG)
+    command = [sys.executable, "-m", "tests.jobs.killed", str(homes), MODELS[vendor_name], str(stride)]
+    environ = environment(home.folder, **home.settings) | {"PYTHONPATH": str(PROJECT)}
+    ran = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=True)
+    codes = json.loads(ran.stdout)
+    assert len(codes) >= FEWEST_STEPS // stride
+    assert set(codes) == {0}
+    billed = 0
+    for step in range(0, (len(codes) + 1) * stride, stride):
+        killed = Home(homes / str(step), home.vendor, home.server)
+        one, two, fail = killed.results()
+        assert [one["content"], two["content"]] == answers(prompts(step)[:2])
+        assert "this prompt fails" in fail["error"]
+        assert killed.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+        billed += killed.billed()
+    assert max(home.vendor.runs.values()) == 1
+    assert billed == home.vendor.bill_picousd > 0
+
+
+def test_a_loop_that_was_left_is_continued_by_the_next_call_which_yields_all_results(home: Home) -> None:
+    requests = requests_of(PROMPTS)
+    assert contents(asyncio.run(results_of(requests, most=3))) == answers(PROMPTS[:3])
+    assert home.query("SELECT phase, delivered_ms FROM jobs") == [("done", None)]
+    assert contents(asyncio.run(results_of(iter(requests)))) == answers(PROMPTS)
+    assert max(home.vendor.runs.values()) == 1
+    assert home.billed() == home.vendor.bill_picousd > 0
+    assert not home.vendor.files
+    assert not [*(home.folder / "ledger.db.jobs").iterdir()]
+
+
+def test_a_batch_whose_results_were_all_read_is_over_and_the_next_one_is_new(home: Home) -> None:
+    for _ in range(2):
+        assert contents(asyncio.run(results_of(requests_of(PROMPTS)))) == answers(PROMPTS)
+    assert set(home.vendor.runs.values()) == {2}
+    assert home.query("SELECT count(*) FROM jobs WHERE delivered_ms IS NULL OR cleaned_ms IS NULL") == [(0,)]
+
+
+def test_a_call_that_is_cancelled_while_it_waits_leaves_a_job_that_the_next_call_collects(home: Home) -> None:
+    home.vendor.stalls = True
+    asyncio.run(leave_when(lambda: home.vendor.jobs))
+    home.vendor.stalls = False
+    assert contents(asyncio.run(results_of(requests_of(PROMPTS)))) == answers(PROMPTS)
+    assert max(home.vendor.runs.values()) == 1
+
+
+def test_a_name_stands_for_its_requests_until_their_results_were_read(home: Home) -> None:
+    asyncio.run(results_of(requests_of(PROMPTS), most=1, name="labels-2026-11"))
+    assert [job["output"] for job in batches(home, "--json")] == ["labels-2026-11"]
+    with pytest.raises(RequestError, match="labels-2026-11 is the name of a batch of other requests"):
+        asyncio.run(results_of(requests_of(PROMPTS[1:]), name="labels-2026-11"))
+    # The same requests under another name are another batch.
+    assert contents(asyncio.run(results_of(requests_of(PROMPTS), name="again"))) == answers(PROMPTS)
+    assert set(home.vendor.runs.values()) == {2}
+    assert contents(asyncio.run(results_of(requests_of(PROMPTS), name="labels-2026-11"))) == answers(PROMPTS)
+    assert set(home.vendor.runs.values()) == {2}
+    # Its results were read: the name is free.
+    asyncio.run(results_of(requests_of(PROMPTS[1:]), name="labels-2026-11"))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * 65, 5])
+def test_an_invalid_name_is_rejected_before_anything_is_read(home: Home, name: object) -> None:
+    with pytest.raises(RequestError, match="is not 1 to 64 of the characters"):
+        asyncio.run(results_of(iter(requests_of(PROMPTS)), name=name))
+    assert not home.vendor.requests
+
+
+def test_two_calls_at_once_with_the_same_requests_do_not_share_jobs(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock, "CLOSING_S", 0.0)
+
+    async def both() -> None:
+        service = LLMService()
+        async with service, aclosing(service.generate_batch(requests_of(PROMPTS), poll_s=0.01)) as first:  # type: ignore[type-var]
+            await anext(first)
+            with pytest.raises(RequestError, match="another call waits"):
+                await results_of(requests_of(PROMPTS))
+
+    asyncio.run(both())
+    assert max(home.vendor.runs.values()) == 1
+
+
+def test_a_job_that_a_program_left_can_be_cancelled_and_its_answers_are_settled(home: Home) -> None:
+    home.vendor.stalls, home.vendor.runs_at_most = True, 3
+    asyncio.run(leave_when(lambda: is_running(home)))
+    (job,) = batches(home, "--json")
+    assert job["reserved_usd"] > 0
+    batches(home, "cancel", job["job"], "--yes")
+    (job,) = batches(home, "--json")
+    assert (job["status"], job["done"], job["failed"], job["reserved_usd"]) == ("cancelled", 3, 5, 0)
+    assert home.billed() == home.vendor.bill_picousd > 0
+    assert contents(asyncio.run(results_of(requests_of(PROMPTS)))) == [*answers(PROMPTS[:3]), *[None] * 5]
+    assert home.billed() == home.vendor.bill_picousd
+
+
+def test_a_job_that_ended_before_its_program_was_killed_is_settled_by_a_cancellation(home: Home) -> None:
+    asyncio.run(results_of(requests_of(PROMPTS), most=1))
+    home.change("UPDATE job_lines SET state = 'reserved'")
+    home.change("UPDATE attempts SET status = 'pending', cost_picousd = NULL, settled_ms = NULL")
+    (job,) = batches(home, "--json")
+    assert job["reserved_usd"] > 0
+    assert "is done" in batches(home, "cancel", job["job"], "--yes")
+    (job,) = batches(home, "--json")
+    assert (job["status"], job["done"], job["reserved_usd"]) == ("done", len(PROMPTS), 0)
+    assert home.billed() == home.vendor.bill_picousd
+
+
+class Dog(BaseModel):
+    name: str
+
+
+def test_answers_of_a_continued_batch_are_instances_of_the_class_that_its_requests_name(home: Home) -> None:
+    (request,) = requests_of(['say {"name": "Rex"}'])
+    request["schema"] = Dog
+    home.vendor.polls_to_end = 3
+    asyncio.run(results_of([request], most=1))
+    (result,) = asyncio.run(results_of([request]))
+    assert result.response is not None
+    assert result.response.parsed == Dog(name="Rex")
+    assert set(home.vendor.runs.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"prompt": "a"}, {"prompt": "b"}),
+        ({"prompt": "a", "temperature": 0}, {"prompt": "a"}),
+        ({"prompt": "a", "attachments": [b"a"]}, {"prompt": "a", "attachments": [b"b"]}),
+        ({"prompt": "a", "schema": {"type": "object"}}, {"prompt": "a"}),
+        ({"messages": [{"role": "user", "content": "a"}]}, {"messages": [{"role": "assistant", "content": "a"}]}),
+    ],
+)
+def test_requests_that_differ_have_another_digest(one: dict[str, Any], other: dict[str, Any]) -> None:
+    from llmroute.request.options import Options
+    from llmroute.service.request_digest import digest_of
+
+    assert digest_of([Options(**one)]) == digest_of([Options(**one)])
+    assert digest_of([Options(**one)]) != digest_of([Options(**other)])
