@@ -42,7 +42,7 @@ class FailureRule(NamedTuple):
     Attributes:
         again: whether the same model is retried once, after every other candidate was called.
         next: which candidates may follow; "other provider first" moves models of the failed provider to the end.
-        trip: the circuit it opens, and for how long; None opens none.
+        trip: the circuit it opens, and for how long without a Retry-After; None opens none.
         unreliable: whether it counts against the reliability of the model.
         slow: whether the latency of the model counts as at least the first-token timeout.
         warn: whether the note on the fallback is a warning.

@@ -33,7 +33,7 @@ def admit(db: sqlite3.Connection, row: AttemptRow, caps: Sequence[Cap], worst: W
     """Set the reservation of an attempt to the cost of the longest completion that every cap leaves room for.
 
     Call it inside the write transaction that inserts the row: the lock keeps the sums that are read here valid until
-    the row's trigger has added the reservation.
+    the trigger `budgets_entered` has added the reservation; `budgets_changed` releases it (`schema.tables`).
 
     Raises:
         BudgetExceededError: the shortest completion does not fit; names the tightest cap and when it resets.
