@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from llmroute.ledger.jobs import Job
     from llmroute.service.client import LLMService
 
+_MOST_POSITIONS = 2**62
+
 
 def jobs_of(config: Config) -> list[ListedJob]:
     """Return the jobs of the ledger, oldest first.
@@ -60,6 +62,27 @@ def require_no_jobs(config: Config, output: Path) -> None:
     if any(job.delivered_ms is None for job in jobs):
         hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " goes on with them")
         raise RequestError(f"{output} has batch jobs that are not collected", hint=hint)
+
+
+def positions_in_jobs(config: Config, output: Path) -> set[int]:
+    """Return the positions of the lines of the input whose results jobs are still to write to an output.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if not config.ledger_path.exists():
+        return set()
+    with closing(ledger_to_read(config)) as ledger:
+        journal = journal_of(ledger)
+        left = {
+            job.id: job.run for job in journal.jobs(output=str(output.resolve())) if job.sealed and not job.delivered_ms
+        }
+        return {
+            position
+            for run in set(left.values())
+            for position, line in journal.placed(run, 0, _MOST_POSITIONS).items()
+            if line.job in left
+        }
 
 
 async def cancel_job(service: LLMService, job: Job) -> Job:

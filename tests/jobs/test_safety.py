@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -217,6 +218,17 @@ def test_the_forecast_rejects_what_the_run_rejects(home: Home) -> None:
     (home.folder / "in.jsonl").write_text('{"prompt": "one", "tier": "flex"}\n')
     ran = home.run("--dry-run")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_the_forecast_of_a_resumed_run_leaves_out_lines_that_are_in_jobs(home: Home) -> None:
+    home.write(PROMPTS[:3], [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    made = json.loads(home.run("--resume", "--dry-run", "--json").out)
+    assert (made["models"], made["in_jobs"], made["answered_before"]) == ([], 3, 0)
+    assert "in batch jobs: 3" in home.run("--resume", "--dry-run").out
+    assert home.run("--resume").code == 0
+    made = json.loads(home.run("--resume", "--dry-run", "--json").out)
+    assert (made["models"], made["in_jobs"], made["answered_before"]) == ([], 0, 3)
 
 
 def test_a_run_without_an_answer_says_why(home: Home) -> None:

@@ -21,7 +21,7 @@ from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.fields import check_range
 from llmroute.request.options import MOST_USD
-from llmroute.service.batch_jobs import require_no_jobs
+from llmroute.service.batch_jobs import positions_in_jobs, require_no_jobs
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
@@ -57,13 +57,18 @@ def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
         if arguments.dry_run:
             from llmroute.cli.batch.dry_run import show_forecast
 
-            prior = prior_results(batch.output) if batch.resume and batch.output is not None else PriorResults()
+            of_jobs = arguments.request["tier"] in (BATCH, AUTO)
+            prior, in_jobs = PriorResults(), set[int]()
+            if batch.resume and batch.output is not None:
+                prior = prior_results(batch.output)
+                in_jobs = positions_in_jobs(session.service.core.config, batch.output) if of_jobs else in_jobs
             show_forecast(
                 session.service,
                 requests,
                 prior,
                 budget_usd=arguments.budget_usd,
-                of_jobs=arguments.request["tier"] in (BATCH, AUTO),
+                in_jobs=in_jobs,
+                of_jobs=of_jobs,
                 as_json=arguments.as_json,
             )
             raise typer.Exit

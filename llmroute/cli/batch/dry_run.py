@@ -18,7 +18,7 @@ from llmroute.planning.usage_cost import usd
 from llmroute.types import AUTO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from llmroute.batch.reader import Request
     from llmroute.batch.resume import PriorResults
@@ -54,6 +54,7 @@ class _Forecast:
     shares: dict[tuple[str, str], _Share] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
     answered_before: int = 0
+    in_jobs: int = 0
     has_tiers: bool = False
     """Whether a request is for another tier than the standard one."""
 
@@ -64,15 +65,18 @@ def show_forecast(  # noqa: PLR0913 (by keyword)
     prior: PriorResults,
     *,
     budget_usd: float | None,
+    in_jobs: Collection[int],
     of_jobs: bool,
     as_json: bool,
 ) -> None:
-    """Print the number of requests per first model, and their cost; answered requests of `prior` are skipped.
+    """Print the number of requests per first model, and their cost.
+
+    Answered requests of `prior` are skipped, and those at the positions `in_jobs`, which are submitted already.
 
     Raises:
         RequestError: with `of_jobs`, a line cannot be in a batch that has batch jobs.
     """
-    forecast = asyncio.run(_forecast(service, requests, prior, of_jobs=of_jobs))
+    forecast = asyncio.run(_forecast(service, requests, prior, in_jobs, of_jobs=of_jobs))
     left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
         _write_as_json(forecast, prior.cost_usd, left_usd)
@@ -82,6 +86,8 @@ def show_forecast(  # noqa: PLR0913 (by keyword)
         reasons = [[reason, f"{count:,}"] for reason, count in forecast.excluded.items()]
         write_text(harmless("\n" + columns(("cannot be sent", "requests"), reasons, (1,))))
     lines = [f"already answered: {forecast.answered_before:,}\n"] if forecast.answered_before else []
+    if forecast.in_jobs:
+        lines.append(f"in batch jobs: {forecast.in_jobs:,}\n")
     if left_usd is not None:
         lines.append(f"remaining budget: {money(left_usd)}, {_coverage(left_usd, forecast.total)}\n")
     if lines:
@@ -113,11 +119,11 @@ def _coverage(left_usd: float, total: _Share) -> str:
 
 
 async def _forecast(
-    service: LLMService, requests: Iterator[Request], prior: PriorResults, *, of_jobs: bool
+    service: LLMService, requests: Iterator[Request], prior: PriorResults, in_jobs: Collection[int], *, of_jobs: bool
 ) -> _Forecast:
     forecast = _Forecast(has_tiers=of_jobs)
     executor = service.core.bulk(jobs=1)
-    for request in read_ahead(requests, lambda request: executor.expect(request.options)):
+    for index, request in enumerate(read_ahead(requests, lambda request: executor.expect(request.options))):
         if of_jobs and not isinstance(request.options, LLMRouteError):
             check_line(request.line, request.options)
         try:
@@ -126,6 +132,9 @@ async def _forecast(
             result = prior.register(request.id)
             if result is not None and result.answered:
                 forecast.answered_before += 1
+                continue
+            if index in in_jobs:
+                forecast.in_jobs += 1
                 continue
             await _add(forecast, executor, request.options)
         except LLMRouteError as error:
@@ -169,6 +178,7 @@ def _write_as_json(forecast: _Forecast, prior_cost_usd: float, left_usd: float |
             "models": models,
             "excluded": [{"reason": reason, "requests": count} for reason, count in forecast.excluded.items()],
             "answered_before": forecast.answered_before,
+            "in_jobs": forecast.in_jobs,
             "cost_before_usd": prior_cost_usd,
             "budget_left_usd": left_usd,
         }
