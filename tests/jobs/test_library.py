@@ -109,9 +109,10 @@ def test_a_program_that_is_killed_at_any_step_gets_every_result_from_its_next_ca
 
 
 def test_a_loop_that_was_left_is_continued_by_the_next_call_which_yields_all_results(home: Home) -> None:
-    requests = requests_of(PROMPTS)
-    assert contents(asyncio.run(results_of(requests, most=3))) == answers(PROMPTS[:3])
-    assert home.query("SELECT phase, delivered_ms FROM jobs") == [("done", None)]
+    requests = requests_of(PROMPTS[:4]) + requests_of(PROMPTS[4:], "mistral")
+    # The job of the first half is collected before that of the second.
+    assert contents(asyncio.run(results_of(requests, most=5))) == answers(PROMPTS[:5])
+    assert home.query("SELECT phase, delivered_ms FROM jobs") == [("done", None)] * 2
     assert contents(asyncio.run(results_of(iter(requests)))) == answers(PROMPTS)
     assert max(home.vendor.runs.values()) == 1
     assert home.billed() == home.vendor.bill_picousd > 0
