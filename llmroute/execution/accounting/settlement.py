@@ -110,12 +110,12 @@ def _unknown(sent: Sent, guess: Usage) -> Settlement:
 
 
 def _estimated(sent: Sent, seen: Completion | None) -> Usage:
-    """Return what a call has probably used: what was seen of its answer, else an expected one within its limit."""
+    """Return what a call has probably used: what was seen of its answer, at least the expected one without its end."""
     reported = Usage() if seen is None else seen.usage
     written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
-    if not written and not (seen and seen.usage_final):
-        # It may have been written, or thought, all the same.
-        written = sent.expected_output_tokens
+    if seen is None or not (seen.usage_final or seen.finish_reason):
+        # Its end was not seen: more may have been written, or thought before the text.
+        written = max(written, sent.expected_output_tokens)
     most = sent.prompt.max_tokens
     return Usage(
         input_tokens=sent.size.expected_input if reported.input_tokens is None else reported.input_tokens,
