@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmroute.batch.template import Template
     from llmroute.request.options import Options
 
+LINES_HINT = OptionText(Remedy("lines"), " reads one prompt per line")
 DELIMITER_HINT = OptionText("set the delimiter with ", Remedy("delimiter"))
 MAX_LINE_BYTES = 64 * 1024 * 1024
 # A line that sets one of these replaces all of them, so that it does not mix with the models of the command line.
@@ -131,7 +132,7 @@ def _json_request(number: int, text: str, input_format: InputFormat, defaults: O
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0][:120]
-        hint = None if text.lstrip().startswith("{") else "--lines reads one prompt per line"
+        hint = None if text.lstrip().startswith("{") else LINES_HINT
         return Request(number, number, RequestError(f"the line is not JSON: {reason}", hint=hint), {})
     if not isinstance(record, dict):
         return Request(number, number, RequestError('the line is not an object like {"id": ..., "prompt": "..."}'), {})

@@ -13,6 +13,7 @@ _FLAGS: Final = {
     "encoding": "--encoding",
     "force": "--force",
     "jobs": "--jobs",
+    "lines": "--lines",
     "period": "--period",
     "poll_s": "--poll",
     "prompt": 'an argument or on stdin: llmroute gen "..."',

@@ -85,7 +85,9 @@ class StatsEstimator:
         speed = self._class_speed(model.provider, model.id, effort)
         snapshot = self._snapshot
         if snapshot is None:
-            return ModelStats() if speed is None else ModelStats(ttft_s=speed.first_token_s, s_per_token=speed.token_s)
+            if speed is None:
+                return ModelStats()
+            return ModelStats(ttft_s=never_called(speed.first_token_s), s_per_token=never_called(speed.token_s))
         about = (model.provider, model.id)
         ok, calls = snapshot.reliabilities.get(about, (0.0, 0.0))
         breaker = self._breaker(model)
