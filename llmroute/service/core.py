@@ -10,7 +10,7 @@ from llmroute.execution.accounting.budget import SharedBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.drivers import drive
 from llmroute.execution.plans import PlanFactory
-from llmroute.execution.prepare import RequestFactory
+from llmroute.execution.prepare import RequestFactory, require_call
 from llmroute.execution.resources import Resources
 from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S
 from llmroute.planning.endpoints import Endpoints
@@ -113,6 +113,7 @@ class ServiceCore:
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """As `LLMService.plan`."""
+        require_call(options)
         plan = self.plans.plan(render(options, streaming=streaming))
         if (text := first_choice_note(plan)) is not None:
             self.note(text)

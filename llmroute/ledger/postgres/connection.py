@@ -230,5 +230,5 @@ def _require_server(db: Connection, address: ServerAddress) -> None:
     if encoding not in _ENCODINGS:
         raise LedgerError(
             f"the ledger {address.name} needs a database in UTF8; this one is in {encoding}",
-            hint="create one of encoding UTF8 and locale C from template0, as docs/fleet.md does",
+            hint="create one from template0, with the encoding UTF8 and the locale C",
         )

@@ -181,3 +181,13 @@ def test_a_tier_leaves_the_models_that_have_a_price_for_it(tmp_path: Path) -> No
     assert told["candidates"]
     for one in told["candidates"]:
         assert one["expected_cost_usd"] < costs[one["model"]]
+
+
+@pytest.mark.parametrize("tier", ["batch", "auto"])
+def test_a_tier_of_batches_is_refused_for_one_prompt_as_its_call_refuses_it(tier: str, tmp_path: Path) -> None:
+    with ModelServer() as server:
+        planned = run("gen", "hi", "--tier", tier, "--dry-run", home=tmp_path, **server.settings)
+        called = run("gen", "hi", "--tier", tier, home=tmp_path, **server.settings)
+        assert server.requests == []
+    assert (planned.code, planned.err) == (called.code, called.err)
+    assert planned.code == 2

@@ -240,16 +240,3 @@ def test_a_failed_line_keeps_the_schema_of_its_file(server: ScriptedServer, tmp_
     server.answers = ['{"a": 1}']
     again = run("gen", "--batch", "out.jsonl.failed", *asked, home=tmp_path, **server.settings)
     assert json.loads(again.out)["parsed"] == {"a": 1}
-
-
-def test_batch_jobs_take_no_schema(server: ScriptedServer, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text('{"id": 1, "prompt": "hi", "schema": "a int, b"}\n')
-    (tmp_path / "plain.jsonl").write_text('{"id": 1, "prompt": "hi"}\n')
-    asked = ("-m", CHEAP, "--tier", "batch", "-o", "out.jsonl")
-    every = run("gen", "--batch", "plain.jsonl", "--schema", PERSON, *asked, home=tmp_path, **server.settings)
-    assert (every.code, every.out) == (2, "")
-    assert "--tier batch takes no --schema" in every.err
-    one = run("gen", "--batch", "in.jsonl", *asked, home=tmp_path, **server.settings)
-    assert one.code == 2
-    assert "batch jobs take no schema" in (tmp_path / "out.jsonl").read_text()
-    assert server.requests == []
