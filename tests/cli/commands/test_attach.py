@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.attached_files import gif, pdf, png
+from tests.support.fault_server import reply, serving
 from tests.support.model_server import ModelServer
 from tests.support.ollama_server import OllamaServer, Pulled
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run
@@ -199,8 +200,9 @@ def test_a_failed_line_can_be_run_again_from_another_folder(files: Path) -> None
     folder.mkdir()
     (folder / "own.png").write_bytes(png(7, 7))
     lines(folder / "in.jsonl", {"id": "own", "prompt": "1", "attach": ["own.png", "https://a.example/b.png"]})
-    closed = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "sk-test-0123456789"}
-    run("gen", "--batch", "inputs/in.jsonl", "-o", "out.jsonl", *MODEL, home=files, **closed)
+    with serving([reply(400, b'{"error": {"message": "not now"}}')]) as refusing:
+        refused = {"OPENAI_BASE_URL": f"{refusing.url}/v1", "OPENAI_API_KEY": "sk-test-0123456789"}
+        run("gen", "--batch", "inputs/in.jsonl", "-o", "out.jsonl", *MODEL, home=files, **refused)
     (failed,) = map(json.loads, (files / "out.jsonl.failed").read_text().splitlines())
     assert failed == {"id": "own", "prompt": "1", "attachments": [str(folder / "own.png"), "https://a.example/b.png"]}
     with ModelServer() as server:
