@@ -48,7 +48,7 @@ COMMANDS = {
     "models pull ollama/mistral": (ERR, "ollama/mistral is installed"),
     "models refresh --from prices.json --yes": (FILE, "llmroute/catalogue.json"),
     "costs": (OUT, "gpt-5.4-mini"),
-    "costs --period week --by day --csv": (OUT, ",1,0,10,0,5,0"),
+    "costs --period week --by day --csv": (OUT, ",1,0,0,10,0,5,0"),
     "costs --json": (OUT, '"call_count": 1'),
     "costs calls": (OUT, "gpt-5.4-mini"),
     "costs export calls.csv": (FILE, "calls.csv"),

@@ -122,7 +122,7 @@ def test_the_metadata_describes_the_package(metadata: Message) -> None:
 def test_every_direct_dependency_has_a_floor() -> None:
     extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
     for line in (*PROJECT["dependencies"], *extras):
-        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?>=[0-9]", line), line
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?>=[0-9]", line), line
 
 
 def test_the_description_is_readme(metadata: Message) -> None:
