@@ -114,7 +114,7 @@ def test_the_worst_case_of_a_marked_request_is_that_of_a_write_to_the_cache(tmp_
     with serving([anthropic_answer()]) as server:
         house = House(tmp_path, anthropic=server)
         usual: dict[str, Any] = {"budget_remaining": 5.0, "max_tokens": 10}
-        asyncio.run(gathered(house, asked(count=2, **usual) + asked(SHORT, count=600, prompt="", **usual), jobs=1))
+        asyncio.run(gathered(house, asked(count=2, **usual) + asked(SHORT, count=1200, prompt="", **usual), jobs=1))
         asyncio.run(gathered(house, asked(count=1, **usual), jobs=1))
     hour, _, plain = (reserved for (reserved,) in house.rows("reserved_picousd"))
     assert 1.5 < hour / plain < 1.7, "twice the price of input in place of a quarter more"
