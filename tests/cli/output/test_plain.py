@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ALL = """
 import json, sys
 from llmroute.cli import app
+from llmroute.cli.output import spinner
+spinner.DELAY_S = 600  # it moves the cursor, on a busy machine even in a short call
 for arguments in json.loads(sys.argv[1]):
     print(">>>", *arguments, flush=True)
     app(arguments, prog_name="llmroute", standalone_mode=False)
