@@ -346,11 +346,16 @@ def test_a_token_within_a_header_is_never_shown(tmp_path: Path) -> None:
     assert SECRET not in told
 
 
-def test_a_pending_attempt_is_sent_with_a_status_too(tmp_path: Path) -> None:
-    home = home_with(tmp_path)
+def pending_here() -> AttemptRow:
+    """Return a pending attempt of this process, which is not lost while it runs."""
     me = this_process()
     mine = {"pid": me.pid, "host": me.host, "process": me.mark, "deadline_ms": time.time_ns() // 10**6 + 10**6}
-    pending = attempt(1, status="pending", cost_picousd=None, **mine)
+    return attempt(1, status="pending", cost_picousd=None, **mine)
+
+
+def test_a_pending_attempt_is_sent_with_a_status_too(tmp_path: Path) -> None:
+    home = home_with(tmp_path)
+    pending = pending_here()
     with Ledger(home / "llmroute" / "ledger.db") as ledger, serving([reply(200, b"{}")]) as server:
         assert ledger.write([Pending(pending)]) == [None]
         ledger.settle(attempt(2))
@@ -363,9 +368,7 @@ def test_a_pending_attempt_is_sent_with_a_status_too(tmp_path: Path) -> None:
 
 def test_a_pending_attempt_is_sent_when_it_is_settled(tmp_path: Path) -> None:
     home = home_with(tmp_path, attempt(0))
-    me = this_process()
-    mine = {"pid": me.pid, "host": me.host, "process": me.mark, "deadline_ms": time.time_ns() // 10**6 + 10**6}
-    pending = attempt(1, status="pending", cost_picousd=None, **mine)
+    pending = pending_here()
     with Ledger(home / "llmroute" / "ledger.db") as ledger, serving([reply(200, b"{}")]) as server:
         assert ledger.write([Pending(pending)]) == [None]
         ledger.settle(attempt(2))
