@@ -70,15 +70,15 @@ def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> Answe
     # A model that is asked in words may leave the wrapping out, also where the schema has a property of that name.
     if is_wrapped and not (form.in_words and validator_of(schema).is_valid(value)):
         value = value[NAME]
-    value = _restored(value, schema, form)
-    if not validator_of(schema).is_valid(value):
+    value, is_valid = _restored(value, schema, form)
+    if not is_valid:
         return SchemaErrors(_lines(schema, value))
     written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return AnswerDocument(value, written, value) if schema.model is None else _of_model(value, written, schema.model)
 
 
-def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> Any:
-    """Return the value without nulls that stand for nothing, and, where that is not valid, with the right capitals."""
+def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> tuple[Any, bool]:
+    """Return the value without nulls that stand for nothing, or else with the right capitals; and if it is valid."""
 
     def accepts(place: str, part: Any) -> bool:
         return bool(validator_of(schema, place).is_valid(part))
@@ -92,7 +92,10 @@ def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> Any:
 
     if form.null_is_absent:
         value = changed(value, DroppedNulls())
-    return value if validator_of(schema).is_valid(value) else changed(value, RestoredCase())
+    if validator_of(schema).is_valid(value):
+        return value, True
+    value = changed(value, RestoredCase())
+    return value, bool(validator_of(schema).is_valid(value))
 
 
 def _lines(schema: AnswerSchema, value: Any) -> tuple[str, ...]:
