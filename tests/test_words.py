@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,6 +80,31 @@ def string_literals(source: str, path: str) -> Iterator[Passage]:
             yield Passage(path, node.lineno, " ".join(node.value.split()))
 
 
+def comments(source: str, path: str) -> Iterator[Passage]:
+    """Yield the comments of a module; lines that follow one another in one column are one comment."""
+    whole: Passage | None = None
+    place = (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        line, column = token.start
+        words = token.string.lstrip("# ")
+        if whole and place == (line - 1, column):
+            whole = whole._replace(text=f"{whole.text} {words}")
+        else:
+            if whole:
+                yield whole
+            whole = Passage(path, line, words)
+        place = (line, column)
+    if whole:
+        yield whole
+
+
+def texts(source: str, path: str) -> Iterator[Passage]:
+    yield from string_literals(source, path)
+    yield from comments(source, path)
+
+
 def paragraphs(text: str, path: str) -> Iterator[Passage]:
     """Yield the paragraphs of a page, each on one line; SQL is left out, as released migrations are final."""
     line = 1
@@ -96,7 +123,7 @@ class Name(NamedTuple):
 
 
 def names(source: str, path: str) -> Iterator[Name]:
-    """Yield the names of the classes, functions, parameters, variables and attributes that a module defines."""
+    """Yield the names that a module defines: of classes, functions, parameters, variables, captures, aliases, ..."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -104,6 +131,10 @@ def names(source: str, path: str) -> Iterator[Name]:
             case ast.arg(arg=name):
                 yield Name(path, node.lineno, name)
             case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield Name(path, node.lineno, name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                yield Name(path, node.lineno, name)
+            case ast.ExceptHandler(name=str(name)) | ast.alias(asname=str(name)):
                 yield Name(path, node.lineno, name)
 
 
@@ -134,33 +165,37 @@ def violations(passages: Iterator[Passage]) -> list[str]:
         'hint = (\n    "twenty that need "\n    "a person"\n)',
         '"""The words of the house."""',
         'def f():\n    """Return what the server told."""',
+        "# left alone",
+        "if x:\n    # A model that is left\n    # alone.\n    f()",
+        "x = 1  # a value of a stranger",
     ],
 )
-def test_a_banned_passage_is_found_in_each_kind_of_string(text: str) -> None:
-    assert len(violations(string_literals(text, "module.py"))) == 1
+def test_a_banned_passage_is_found_in_each_kind_of_text(text: str) -> None:
+    assert len(violations(texts(text, "module.py"))) == 1
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "# left alone",
+        "# skipped for 30 s",
+        "x = 1  # left\ny = 2  # ended\n\n# alone",
         'query = "SELECT trips FROM breakers -- left alone"',
         'text = "the rest of the input; tries the next model; skipped for 30 s"',
     ],
 )
-def test_comments_sql_and_plain_words_pass(text: str) -> None:
-    assert violations(string_literals(text, "module.py")) == []
+def test_sql_and_plain_words_pass(text: str) -> None:
+    assert violations(texts(text, "module.py")) == []
 
 
 def test_a_banned_passage_is_found_across_the_lines_of_a_page() -> None:
     assert violations(paragraphs("# Title\n\nA model is left\nalone.\n", "page.md")) == ["page.md:3: 'left alone'"]
 
 
-def test_strings_and_pages_have_no_banned_passage() -> None:
+def test_strings_comments_and_pages_have_no_banned_passage() -> None:
     found = [
         violation
         for path in sorted(PACKAGE.rglob("*.py"))
-        for violation in violations(string_literals(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
+        for violation in violations(texts(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
     ]
     for path in PAGES:
         found += violations(paragraphs(path.read_text(encoding="utf-8"), str(path.relative_to(PROJECT))))
@@ -169,7 +204,20 @@ def test_strings_and_pages_have_no_banned_passage() -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["told = 1", "def f(asked): ...", "class Books: ...", "for who in x: ...", "self.is_said = 1", "UNTOLD_MS = 1"],
+    [
+        "told = 1",
+        "def f(asked): ...",
+        "class Books: ...",
+        "for who in x: ...",
+        "self.is_said = 1",
+        "UNTOLD_MS = 1",
+        "import ledger as books",
+        "from ledger import rows as books",
+        "match x:\n    case Emit(told): ...",
+        "match x:\n    case [first, *told]: ...",
+        "match x:\n    case {'a': 1, **told}: ...",
+        "try: ...\nexcept OSError as told: ...",
+    ],
 )
 def test_a_banned_word_is_found_in_each_kind_of_name(source: str) -> None:
     assert len(banned_names(names(source, "module.py"))) == 1

@@ -51,7 +51,7 @@ FAMILIAR_CALLS = 0.1
 # How often it changes for good, and by how much, as a variance.
 CHANGES_PER_H = 0.08
 CHANGE_SPREAD = 0.16
-# Even a level that rests on nothing is worth a fifth of an answer.
+# A level without any observation still counts as a fifth of an answer.
 VAGUE_CALLS = 0.2
 # From here on, the more models there are to keep an eye on, the longer each is left.
 FEW_MODELS = 5

@@ -143,7 +143,7 @@ def _run(command: Sequence[str]) -> str | None:
     It has no terminal for questions, and ends with the caller.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 (no shell, and no word of it is a stranger's)
+        process = subprocess.Popen(  # noqa: S603 (no shell; no argument is untrusted)
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

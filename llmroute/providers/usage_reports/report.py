@@ -157,7 +157,7 @@ def amount(value: object) -> Decimal:
         ValueError, InvalidOperation: it is not an amount.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError("not an amount")  # noqa: TRY004 (a value of a stranger)
+        raise ValueError("not an amount")  # noqa: TRY004 (an untrusted value)
     found = Decimal(value)
     if not found.is_finite() or abs(found) > _MOST_USD:
         raise ValueError("not an amount")
@@ -180,7 +180,7 @@ def name(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError("not a name")  # noqa: TRY004 (a value of a stranger)
+        raise ValueError("not a name")  # noqa: TRY004 (an untrusted value)
     return value
 
 
