@@ -68,7 +68,7 @@ def copied(error: LedgerError) -> LedgerError:
     """Return a copy of an error for one more caller, whose traceback is added to it."""
     copy = type(error)(error.message, hint=error.hint)
     copy.__cause__ = error.__cause__
-    copy.locked = error.locked
+    copy.locked, copy.unanswered = error.locked, error.unanswered
     return copy
 
 

@@ -76,6 +76,11 @@ def test_a_call_is_on_the_bill_once_it_has_ended(ledger: Store) -> None:
     assert (line.call_count, line.cost_picousd, line.input_tokens, line.latency_ms) == (1, 70, 7, 5)
 
 
+def test_the_columns_of_an_attempt_are_those_of_the_table(ledger: Store) -> None:
+    with ledger.snapshot() as snapshot:
+        assert sorted(snapshot.attempt_columns()) == sorted(["id", "cost_usd", *COLUMNS])
+
+
 def test_writing_an_entry_twice_changes_nothing(ledger: Store) -> None:
     made = row("one")
     ledger.write([Pending(made), Pending(made)])

@@ -28,6 +28,8 @@ class PostgresTap:
         self.trips = 0
         """Round trips after the logins."""
         self._losing = threading.Event()
+        self.unanswered = b""
+        """The connection breaks before the answer to what has these bytes, unless there are none."""
 
     def lose_an_answer(self) -> None:
         """Break the connection before the next answer of the server is passed on."""
@@ -70,6 +72,8 @@ class PostgresTap:
                 if kind in _WAITS:
                     with self._lock:
                         self.trips += 1
+                if self.unanswered and self.unanswered in message:
+                    self._losing.set()
                 server.sendall(message)
 
 

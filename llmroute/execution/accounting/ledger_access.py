@@ -41,6 +41,8 @@ class LedgerAccess:
         self._failed_last = False
         self._is_closed = False
         self._late = 0
+        self.read_error: LedgerError | None = None
+        """Why statistics could not be read last."""
         # Whether the spool may hold rows since the ledger was opened.
         self._has_spooled = False
         self._opening = threading.Lock()

@@ -188,10 +188,11 @@ class LedgerWriter:
         return [*self._limits, *map(limit_of, shared)]
 
     def _unknown_caps(self) -> BudgetExceededError:
-        return BudgetExceededError(
-            f"the budgets of {self.access.name} are unknown: this host never reached it; nothing was sent",
-            hint="check it with llmroute health",
-        )
+        unknown = f"the budgets of {self.access.name} are unknown: this host never reached it; nothing was sent"
+        why = self.access.read_error
+        if why is None:
+            return BudgetExceededError(unknown, hint="check it with llmroute health")
+        return BudgetExceededError(f"{unknown}: {why.message}", hint=why.hint)
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Return the outcome of an operation; a row that cannot be written is spooled, unless a budget binds."""
@@ -209,6 +210,8 @@ class LedgerWriter:
             return reservation.refused(outcome)
         if isinstance(outcome, LedgerError):
             self.access.let_go(outcome)
+            if outcome.unanswered:
+                self._spool.withdraw(row, self.access.now_ms())
             refusal = BudgetExceededError(
                 f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
             )

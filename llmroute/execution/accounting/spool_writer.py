@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llmroute.errors import LedgerError
 from llmroute.execution.operations import Settle
 from llmroute.ledger.stats import Observation
 
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.errors import LedgerError
     from llmroute.execution.operations import Begin
+    from llmroute.ledger.attempt_row import AttemptRow
 
 
 class SpoolWriter:
@@ -52,3 +54,17 @@ class SpoolWriter:
         if not self._warned:
             self._warned = True
             self._warn(f"warning: this call is not in the ledger yet; the next run adds it from {place}{reason}")
+
+    def withdraw(self, row: AttemptRow, now_ms: int) -> None:
+        """Release the reservation of an attempt that was not sent, where the ledger may have its beginning."""
+        from llmroute.ledger import spool
+
+        unsent = replace(row, status="failed", error=LedgerError.kind, settled_ms=now_ms, cost_picousd=0)
+        unsent.cost_basis = "reported"
+        try:
+            spool.keep(unsent, self._path)
+        except OSError as error:
+            self._warn(
+                f"warning: the reservation of this call cannot be withdrawn ({error.strerror});"
+                " it becomes a cost at its deadline"
+            )

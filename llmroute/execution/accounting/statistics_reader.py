@@ -34,8 +34,9 @@ class StatisticsReader:
             with self._brief_wait(patience) as brief:
                 ledger = self._access.ledger(brief)
                 return ledger.recall(bucket=bucket, task=task, now_ms=now_ms, patience=brief)
-        except LedgerError:
+        except LedgerError as error:
             # The beginning of an attempt reports it.
+            self._access.read_error = error
             return None
 
     def reset_breakers(self, provider: str) -> int:

@@ -130,12 +130,14 @@ class ServerConnection:
             db.close()
 
     def _run(self, work: Callable[[Connection], T], within_s: float | None) -> T:
+        unanswered = False
         for number in range(1, _ATTEMPTS + 1):
             connected = self._db is None
             try:
                 return self._answered(work, within_s)
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
                 broken = self._db is None or self._db.broken or isinstance(error, NoReplyError)
+                unanswered = unanswered or (broken and self._db is not None)
                 if isinstance(error, NoReplyError):
                     _away[self.address] = time.monotonic() + _AWAY_S, error
                 if broken:
@@ -146,7 +148,9 @@ class ServerConnection:
                         continue
                     if is_transient(error) or (broken and not connected):
                         continue
-                raise ledger_error(error, self.address) from error
+                failure = ledger_error(error, self.address)
+                failure.unanswered = unanswered
+                raise failure from error
         raise AssertionError
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:

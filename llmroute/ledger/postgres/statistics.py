@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.errors import LedgerError
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import as_json, observation_of
 from llmroute.ledger.postgres.errors import require_client
@@ -52,7 +53,12 @@ def recall(connection: ServerConnection) -> Recollection:
         LedgerError: the server cannot be asked, or its schema is for newer clients only.
     """
     sent_ms = _local_ms()
-    result = connection.call("recall_1", within_s=REPLY_S)
+    try:
+        result = connection.call("recall_1", within_s=REPLY_S)
+    except LedgerError as error:
+        # No entry was in it.
+        error.unanswered = False
+        raise
     offset_ms = result["now_ms"] - (sent_ms + _local_ms()) // 2
     require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(result["state"])

@@ -13,7 +13,7 @@ from llmroute.ledger.opening import attempt_columns
 from llmroute.ledger.periods import milliseconds
 from llmroute.service.costs.exports.tables import FORMATS, PARQUET, ExportedTable, write_parquet, write_text
 from llmroute.service.costs.report import ends_ms
-from llmroute.service.ledger_opening import ledger_to_change, opened, snapshot
+from llmroute.service.ledger_opening import ledger_to_change, now_of, opened, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from llmroute.config import Config
-    from llmroute.ledger.port import AttemptFilter, Correction
+    from llmroute.ledger.port import AttemptFilter, Correction, LedgerSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,23 @@ def last_attempts(config: Config, count: int, selection: Selection | None = None
         RequestError: a time cannot be parsed.
         LedgerError: the ledger cannot be read.
     """
-    now = datetime.now().astimezone()
-    wanted = attempt_filter(selection, now)
-    with snapshot(config, now) as reading:
+    with selected_from(config, selection) as (reading, wanted):
         return [] if reading is None else list(reading.last_attempts(count, wanted))
+
+
+@contextmanager
+def selected_from(config: Config, selection: Selection | None) -> Iterator[tuple[LedgerSnapshot | None, AttemptFilter]]:
+    """Open a snapshot of the ledger, None where there is none, and the filter of a selection by its clock.
+
+    Raises:
+        RequestError: a time cannot be parsed.
+        LedgerError: the ledger cannot be read.
+    """
+    now = datetime.now().astimezone()
+    # A selection that is not valid is reported whether or not the ledger can be read.
+    attempt_filter(selection, now)
+    with snapshot(config, now) as reading:
+        yield reading, attempt_filter(selection, now_of(reading, now))
 
 
 def attempt_filter(selection: Selection | None, now: datetime) -> AttemptFilter:
@@ -160,9 +173,7 @@ def export_to(
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[ExportedTable]:
     """Lend the selected attempts of one snapshot."""
-    now = datetime.now().astimezone()
-    wanted = attempt_filter(selection, now)
-    with snapshot(config, now) as reading:
+    with selected_from(config, selection) as (reading, wanted):
         if reading is None:
             yield ExportedTable(_typed(attempt_columns()), iter(()))
         else:

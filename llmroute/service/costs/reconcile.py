@@ -18,7 +18,7 @@ from llmroute.service.costs.explain import MEANINGS, ZERO, Billed, Booked, Kind,
 from llmroute.service.costs.reconciliation import ComparedDay, ComparedVendor, Explanation, ModelDay, Reconciliation
 from llmroute.service.costs.report import CostQuery, reported_span
 from llmroute.service.costs.vendor_reports import fetch, readable
-from llmroute.service.ledger_opening import snapshot
+from llmroute.service.ledger_opening import now_of, snapshot
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -49,11 +49,15 @@ def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | N
         LedgerError: the ledger cannot be read.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    period, since, until = reported_span(CostQuery(period), now)
+    query = CostQuery(period)
+    # A period that is not valid is reported whether or not the ledger can be read.
+    reported_span(query, now)
     names = readable(core.config)
-    today = now.date()
-    end = min(today, (until - timedelta(milliseconds=1)).date()) + timedelta(days=1)
     with snapshot(core.config, now) as reading:
+        now = now_of(reading, now)
+        period, since, until = reported_span(query, now)
+        today = now.date()
+        end = min(today, (until - timedelta(milliseconds=1)).date()) + timedelta(days=1)
         span = Span(None if since is None else milliseconds(since), (end - _EPOCH).days * DAY_MS)
         by_day = {} if reading is None else _booked_by_day(reading, span, core.registry)
     if since is None:

@@ -178,21 +178,30 @@ def test_a_server_that_is_stopped_while_a_provider_answers(tmp_path: Path) -> No
         assert host.calls() == 2
 
 
-def test_a_role_without_rights(host: Host, url: str, postgres: PostgresServer, models: ModelServer) -> None:
+def test_a_role_without_rights(
+    host: Host, url: str, postgres: PostgresServer, models: ModelServer, tmp_path: Path
+) -> None:
     role = f"stranger_{database_of(url)}"
     postgres.execute(f"CREATE ROLE {role} LOGIN")
     stranger = {"LLMROUTE_LEDGER": postgres.url(database_of(url), role)}
     assert "permission denied" in host.refused_line("costs", code=exit_codes.SETUP, **stranger)
     check_nothing_is_lost(host, models, "permission denied", **stranger)
+    newcomer = Host(tmp_path / "newcomer", stranger["LLMROUTE_LEDGER"], models)
+    told = newcomer.refused_line("gen", "hi", "-m", "openai/gpt-4o", code=exit_codes.BUDGET)
+    assert "this host never reached it; nothing was sent" in told
+    assert "permission denied for schema llmroute" in told
 
 
 def test_a_role_that_may_not_create_the_schema(postgres: PostgresServer, tmp_path: Path, models: ModelServer) -> None:
     database = database_of(postgres.database())
     postgres.execute(f"CREATE ROLE plain_{database} LOGIN")
     host = Host(tmp_path, postgres.url(database, f"plain_{database}"), models)
-    line = host.refused_line("costs", code=exit_codes.SETUP)
-    assert "permission denied" in line
-    assert "CREATE SCHEMA llmroute AUTHORIZATION" in line
+    for line in (
+        host.refused_line("costs", code=exit_codes.SETUP),
+        host.refused_line("gen", "hi", "-m", "openai/gpt-4o", code=exit_codes.BUDGET),
+    ):
+        assert "permission denied" in line
+        assert "CREATE SCHEMA llmroute AUTHORIZATION" in line
 
 
 @pytest.mark.parametrize("gone", [False, True])

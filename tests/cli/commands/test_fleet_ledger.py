@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,12 @@ from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
 from tests.ledger.stores import postgres
+from tests.support.fault_server import serving
 from tests.support.model_server import ModelServer
 from tests.support.postgres_host import Host
 from tests.support.postgres_server import PostgresServer
 from tests.support.pseudo_terminal import run_on_terminal, without_escapes
+from tests.support.report_server import ReportServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +154,16 @@ def test_budgets_reports_and_pruning_go_by_the_clock_of_the_server(host: Host, p
     assert json.loads(host.run("costs", "--period", "day", "--json").out)["call_count"] == 1
     assert "1 attempt" in host.run("costs", "prune", "--older-than", "90d", "--dry-run").err
     assert host.run("costs", "--since", "nonsense").code == exit_codes.USAGE
+    for listed in (
+        host.run("costs", "calls", "--since", "1d", "--json"),
+        host.run("costs", "export", "-", "--format", "jsonl", "--since", "1d"),
+    ):
+        assert listed.out.count('"request_id"') == 1
+    with serving(ReportServer()) as vendor:
+        admin = {"OPENAI_ADMIN_KEY": "sk-admin", "OPENAI_BASE_URL": vendor.url}
+        compared = json.loads(host.run("costs", "reconcile", "--period", "day", "--json", **admin).out)
+    [today] = {day["date"] for one in compared["vendors"] for day in one["days"]}
+    assert today == str((datetime.now(UTC) + timedelta(milliseconds=ahead_ms)).date())
 
 
 def ledger_line(host: Host) -> str:

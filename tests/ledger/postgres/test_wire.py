@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmroute.ledger.attempt_row import COLUMNS
+from llmroute import exit_codes
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.stats import CheckResult, Observation
@@ -119,6 +119,47 @@ def test_what_is_sent_again_after_a_lost_answer_counts_once(
             assert db.execute(b"SELECT spent_picousd, reserved_picousd FROM llmroute.windows").fetchone() == (70, 0)
 
 
+def test_the_reservation_of_a_call_that_was_not_sent_is_withdrawn(
+    tap: PostgresTap, address: ServerAddress, tmp_path: Path
+) -> None:
+    total = cap(10**18)
+    with ModelServer() as models, PostgresLedger(address, tmp_path / "audit") as audit:
+        host = Host(tmp_path, tap.url(address.url), models)
+        host.cap_itself(5)
+        assert host.gen().code == 0
+        [first] = models.requests
+        tap.unanswered = b"write_1"
+        refused = host.refused_line("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", code=exit_codes.BUDGET)
+        assert "nothing was sent" in refused
+        assert models.requests == [first]
+        tap.unanswered = b""
+
+        def books() -> tuple[list[tuple[str, int]], int]:
+            with audit.snapshot() as snapshot:
+                [status] = snapshot.budget_statuses([total])
+                rows = [(one["status"], one["cost_picousd"]) for one in snapshot.attempts(AttemptFilter())]
+            return rows, status.reserved_picousd
+
+        for _ in range(2):
+            assert host.run("costs").code == 0
+            [(_, paid), withdrawn], reserved = books()
+            assert (withdrawn, reserved) == (("failed", 0), 0)
+            assert paid > 0
+
+
+def test_a_call_that_never_reached_the_server_is_not_in_its_ledger(
+    tap: PostgresTap, address: ServerAddress, tmp_path: Path
+) -> None:
+    with ModelServer() as models:
+        host = Host(tmp_path, tap.url(address.url), models)
+        host.cap_itself(5)
+        assert host.gen().code == 0
+        tap.unanswered = b"recall_1"
+        host.refused_line("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", code=exit_codes.BUDGET)
+        tap.unanswered = b""
+        assert host.calls() == 1
+
+
 def test_a_verdict_that_is_sent_again_after_it_was_folded_counts_once(address: ServerAddress, tmp_path: Path) -> None:
     from llmroute.ledger.postgres.statistics import upkeep
 
@@ -128,8 +169,3 @@ def test_a_verdict_that_is_sent_again_after_it_was_folded_counts_once(address: S
         upkeep(ledger.connection, ledger._recalled(anew=True))
         ledger.write([verdict])
         assert ledger._recalled(anew=True).memory.checks["openai", "gpt", "chat"][:2] == (1, 1)
-
-
-def test_the_columns_of_an_attempt_are_those_of_the_table(address: ServerAddress, tmp_path: Path) -> None:
-    with PostgresLedger(address, tmp_path / "one") as ledger, ledger.snapshot() as snapshot:
-        assert sorted(snapshot.attempt_columns()) == sorted(["id", "cost_usd", *COLUMNS])

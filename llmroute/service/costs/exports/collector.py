@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.config.provider_settings import is_header, plain_http_problem
 from llmroute.errors import ConfigError, RequestError, TransientError
-from llmroute.service.costs.export import Selection, attempt_filter
+from llmroute.service.costs.export import Selection, selected_from
 from llmroute.service.costs.exports import otlp
 from llmroute.service.costs.exports.positions import Position
 from llmroute.service.ledger_opening import snapshot
@@ -89,10 +89,9 @@ def _begin(config: Config, position: Position) -> int:
 
 def _read(config: Config, after: int, selection: Selection) -> list[dict[str, Any]]:
     """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
-    now = datetime.now().astimezone()
-    wanted = replace(attempt_filter(selection, now), status=None)
-    with snapshot(config, now) as reading:
-        return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, wanted)
+    with selected_from(config, selection) as (reading, wanted):
+        of_any_status = replace(wanted, status=None)
+        return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
 
 
 def exporter_headers(text: str, url: str) -> dict[str, str]:
