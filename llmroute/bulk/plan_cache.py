@@ -162,12 +162,12 @@ class PlanCache:
         return age_s > MAX_AGE_S or (failed_since and age_s >= self._max_age_after_failure_s)
 
     def _make(self, request: RenderedRequest, patience: LockTimeout, now_s: float) -> _CachedPlan:
-        planner = self._factory.plans.planner(request, patience=patience, paced=self._paced)
+        planner = self._factory.planner(request, patience=patience, paced=self._paced)
         first, complete = planner.first(request)
         return _CachedPlan(first, complete, planner, now_s)
 
     async def _own_plan(self, request: RenderedRequest, patience: LockTimeout) -> SharedPlan:
-        plan = await self._threads.run(lambda: self._factory.plans.plan(request, patience=patience, paced=self._paced))
+        plan = await self._threads.run(lambda: self._factory.plan(request, patience=patience, paced=self._paced))
         return SharedPlan(plan, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmroute.execution.operations import Emit
+from llmroute.execution.operations import Emit, Read
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -93,7 +93,7 @@ class AnswerStream:
         # Comments and empty events are no part of the answer and do not extend the limit.
         limit_s, by_s = first_token_s, request.clock() + first_token_s
         while not reader.done:
-            data = yield self._time.reading(by_s, limit_s)
+            data = yield Read(self._time.reading_s(by_s, limit_s))
             if not data:
                 break
             # Line by line, so that text is emitted before an error that arrived in the same read.

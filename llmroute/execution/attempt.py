@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.circuits import tier_of_circuits
@@ -11,6 +10,7 @@ from llmroute.execution.accounting.budget import Admission
 from llmroute.execution.accounting.live_spans import record_span
 from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
+from llmroute.execution.answer_stream import AnswerStream
 from llmroute.execution.operations import Begin, Blocking, Close, Done, Judge, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
 from llmroute.execution.timeouts import AttemptTime
@@ -51,14 +51,15 @@ class Attempt:
         self._settle_interrupted = settle_interrupted
         self._time = AttemptTime(request, request.clock.started_s, alone=action.alone)
         self._recorder = AttemptRecorder(request, action, request.clock.started_s, tuple(before))
-        self._provider_call = ProviderCall(request, action, self._time, self._recorder)
+        self._stream = AnswerStream(request, self._time, self._recorder)
+        self._provider_call = ProviderCall(request, action, self._time, self._recorder, self._stream)
         self._settled = False
         self.error: AttemptError | BudgetExceededError | None = None
 
     @property
     def released(self) -> bool:
         """Whether the caller has received text of the answer."""
-        return self._provider_call.released
+        return self._stream.buffer.released
 
     @property
     def adaptation(self) -> Adaptation | None:
@@ -80,15 +81,12 @@ class Attempt:
             except AttemptError as error:
                 yield from self._fail(error)
                 return
-            recorder.close_answered(completion)
-            response = replace(recorder.response(completion), skipped=self._skipped)
-            if document is not None:
-                response = replace(response, content=document.text, parsed=document.parsed)
+            response = recorder.close_answered(completion, document, self._skipped)
             if self._request.check is not None:
                 self.error = yield from self._judge(self._request.check, response)
                 if self.error is not None:
                     return
-            yield from call.emit()
+            yield from self._stream.emit()
             yield Done(response)
             if not self._settled:
                 yield Settle(recorder.row, self._observation(None), patience=patience)
@@ -107,7 +105,7 @@ class Attempt:
         """Settle a failed call."""
         recorder, call = self._recorder, self._provider_call
         call.explain(error)
-        recorder.close_failed(error, call.partial_answer(), sent=error.sent and call.sent, released=call.released)
+        recorder.close_failed(error, call.partial_answer(), sent=error.sent and call.sent, released=self.released)
         self._request.budget.pay(recorder.row)
         yield Close()
         yield Settle(recorder.row, self._observation(error), error, self._request.patience)

@@ -9,6 +9,7 @@ from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.clock import Clock, deadline_error
 from llmroute.execution.request import Labels, RequestContext
+from llmroute.planning.planner import Planner
 from llmroute.request.ids import new_id
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS, Policy
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config, Limit, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
+    from llmroute.execution.available_models import AvailableModels
     from llmroute.execution.concurrency.threads import Threads
-    from llmroute.execution.plans import PlanFactory
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.request.options import Options
@@ -41,13 +42,13 @@ class RequestFactory:
         config: Config,
         endpoints: Endpoints,
         writer: LedgerWriter,
-        plans: PlanFactory,
+        models: AvailableModels,
         *,
         note: Callable[[str], None],
         trace: Callable[[str], None],
         on_attempt: Callable[[AttemptRecord], None],
     ) -> None:
-        self.plans = plans
+        self.models = models
         self._config = config
         self._endpoints = endpoints
         self._writer = writer
@@ -70,13 +71,29 @@ class RequestFactory:
         require_call(options)
         request = render(options, streaming=streaming)
         total_s, patience = self.timeouts(options).total_s, self.begin(options)
-        with self.plans.local_models.listed_within(total_s):
-            first, whole = self.plans.planner(request, patience=patience).first(request)
+        with self.models.local_models.listed_within(total_s):
+            first, whole = self.planner(request, patience=patience).first(request)
         if clock() - clock.started_s >= total_s:
             raise deadline_error(total_s)
         others = None if whole is None else lambda: whole().after(first)
         budget = RequestBudget(options.budget_picousd)
         return self.call(request, first, budget, clock=clock, patience=patience, others=others)
+
+    def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
+        """Return the planner of a request as of now; with `paced`, the plan may include rate-limited models."""
+        options = request.options
+        candidates = self.models.candidates(
+            request.size, options.task_type, patience=patience, paced=paced, local_only=options.local_only
+        )
+        return Planner(self._config, self.models.registry, candidates, self._writer.access.now_ms(), self._note)
+
+    def plan(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Plan:
+        """Return the models that would be tried; `paced` as for `planner`.
+
+        Raises:
+            LLMRouteError: by its class, why nothing would be tried.
+        """
+        return self.planner(request, patience=patience, paced=paced).plan(request)
 
     def begin(self, options: Options, *, paced: bool = False) -> LockTimeout:
         """Return how long a request that begins now may wait for the ledger, all its waits together.
@@ -122,7 +139,7 @@ class RequestFactory:
             now_ms=self._writer.access.now_ms,
             budget=budget,
             on_attempt=self._on_attempt,
-            local=self.plans.local_models,
+            local=self.models.local_models,
             patience=patience,
             others=None if others is None else self._in_time(others, clock, timeouts.total_s),
             atomic=options.atomic,
@@ -146,7 +163,7 @@ class RequestFactory:
         """Return `others` with no more time for the local server than the request has left."""
 
         def others_in_time() -> Plan:
-            with self.plans.local_models.listed_within(max(total_s - (clock() - clock.started_s), 0.001)):
+            with self.models.local_models.listed_within(max(total_s - (clock() - clock.started_s), 0.001)):
                 return others()
 
         return others_in_time

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
-from llmroute.execution.answer_stream import AnswerStream
 from llmroute.execution.clock import deadline_error
-from llmroute.execution.operations import Blocking, Close, Operation
+from llmroute.execution.operations import Blocking, Close, Open, Operation, Read
 from llmroute.planning.local.model_cache import limited
-from llmroute.routing.parameters import adaptation, fitted, refused
+from llmroute.routing.parameters import adaptation, refused, without
 from llmroute.text.redaction import shown
 from llmroute.transport.network.send_progress import Progress
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from llmroute.execution.accounting.recorder import AttemptRecorder
+    from llmroute.execution.answer_stream import AnswerStream
     from llmroute.execution.request import RequestContext
     from llmroute.execution.timeouts import AttemptTime
     from llmroute.providers import Provider
@@ -43,7 +43,14 @@ class ProviderCall:
         adaptation: the change of the request that the provider may accept, after it rejected a parameter.
     """
 
-    def __init__(self, request: RequestContext, action: Try, time: AttemptTime, recorder: AttemptRecorder) -> None:
+    def __init__(
+        self,
+        request: RequestContext,
+        action: Try,
+        time: AttemptTime,
+        recorder: AttemptRecorder,
+        stream: AnswerStream,
+    ) -> None:
         self._request = request
         self._model = action.entry.model
         repair = action.repair
@@ -54,17 +61,12 @@ class ProviderCall:
         self._provider: Provider | None = None
         self._answer: Completion | None = None
         self._progress = Progress()
-        self._stream = AnswerStream(request, time, recorder)
+        self._stream = stream
         self.adaptation: Adaptation | None = None
 
     @property
     def _redaction(self) -> Redaction:
         return self._request.endpoints.redaction.but(self._model.api_name)
-
-    @property
-    def released(self) -> bool:
-        """Whether the caller has received text of the answer."""
-        return self._stream.buffer.released
 
     @property
     def sent(self) -> bool:
@@ -104,7 +106,7 @@ class ProviderCall:
         """Send the prompt, again with a wider context window if the local server truncated it."""
         http_request = self._adapt((yield from _rendered(provider, prompt, model)))
         completion = yield from self._exchange(provider, http_request, prompt)
-        if completion.prompt_cut is not None and not self.released:
+        if completion.prompt_cut is not None and not self._stream.buffer.released:
             wider = yield from _rendered(provider, prompt, replace(model, own_window=completion.prompt_cut.window))
             if (again := self._adapt(wider)).body != http_request.body:
                 cut, completion = completion, (yield from self._retry_wider(provider, again, prompt, completion))
@@ -132,7 +134,7 @@ class ProviderCall:
         if prompt.media:
             wait_s += len(http_request.body or b"") / SLOWEST_UPLOAD_BYTES_PER_S
         trace(f"{name}: {http_request.method} {shown(http_request.url)} ({len(http_request.body or b'')} bytes)")
-        exchange = yield self._time.opening(http_request, wait_s, self._progress)
+        exchange = yield Open(http_request, *self._time.opening_s(wait_s), self._progress)
         trace(f"{name}: status {exchange.status}")
         self._recorder.row.http_status = exchange.status
         if exchange.status != OK:
@@ -170,7 +172,7 @@ class ProviderCall:
         request, model = self._request, self._model
         listed = request.local.kept_limits(model.api_name)
         if listed is None:
-            exchange = yield self._time.opening(show, request.timeouts.first_token_s, Progress())
+            exchange = yield Open(show, *self._time.opening_s(request.timeouts.first_token_s), Progress())
             body = yield from self._read_all()
             yield Close()
             listed = provider.parse_show(body, exchange.status, exchange.headers)
@@ -180,7 +182,7 @@ class ProviderCall:
     def _read_all(self) -> Generator[Operation, Any, bytes]:
         chunks = []
         stall_s = self._request.timeouts.stall_s
-        while chunk := (yield self._time.reading(self._request.clock() + stall_s, stall_s)):
+        while chunk := (yield Read(self._time.reading_s(self._request.clock() + stall_s, stall_s))):
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -192,9 +194,11 @@ class ProviderCall:
     def _supported(self, model: ModelConfig, max_tokens: int | None) -> Prompt:
         """Return the prompt without the parameters that the model does not support, within `max_tokens`."""
         request = self._request
-        for words in refused(self._prompt, model.parameters).values():
-            request.note(f"{model.name} takes no {words}; sent without")
-        prompt = fitted(self._prompt, model.parameters)
+        prompt = self._prompt
+        if left_out := refused(prompt, model.parameters):
+            for words in left_out.values():
+                request.note(f"{model.name} takes no {words}; sent without")
+            prompt = without(prompt, left_out)
         if prompt.tier is None and self._recorder.bound and request.endpoints.has_own_address(model.provider):
             # Without a tier OpenAI uses that of the key's project, which may cost more than was reserved.
             prompt = prompt._replace(tier="standard")
@@ -221,10 +225,6 @@ class ProviderCall:
         if self._answer is not None or self._stream.reader is None:
             return self._answer
         return sanitized(self._stream.reader.so_far, self._redaction)
-
-    def emit(self) -> Generator[Operation, Any, None]:
-        """Emit the text that the caller has not received yet."""
-        return self._stream.emit()
 
 
 def _rendered(provider: Provider, prompt: Prompt, model: ModelConfig) -> Generator[Operation, Any, HTTPRequest]:

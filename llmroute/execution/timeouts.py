@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import ProviderTimeoutError
-from llmroute.execution.operations import Open, Read
 
 if TYPE_CHECKING:
     from llmroute.execution.request import RequestContext
-    from llmroute.transport.network.send_progress import Progress
-    from llmroute.types import HTTPRequest
 
 LEAST_WAIT_S = 0.001
 LEAST_SHARE_S = 0.2
@@ -51,18 +48,15 @@ class AttemptTime:
         """Whether the attempt had too little time to say anything of its provider."""
         return self._share_ends_s() - self._began_s < REPORTING_S
 
-    def opening(self, request: HTTPRequest, wait_s: float, progress: Progress) -> Open:
-        """Return the operation that sends a request and waits for the head of its reply, `wait_s` at most.
-
-        `progress` learns how far it came.
-        """
+    def opening_s(self, wait_s: float) -> tuple[float, float]:
+        """Return how long to connect at most, and then to wait for the head of a reply: together at most `wait_s`."""
         # A sender takes at most both together: to connect is part of the wait, not beside it.
         in_all_s = max(min(wait_s, self._share_s()), LEAST_WAIT_S)
         connect_s = min(self._request.timeouts.connect_s, in_all_s)
-        return Open(request, connect_s, in_all_s - connect_s, progress)
+        return connect_s, in_all_s - connect_s
 
-    def reading(self, by_s: float, limit_s: float) -> Read:
-        """Return the operation that reads on until `by_s`, when nothing has come for `limit_s`.
+    def reading_s(self, by_s: float, limit_s: float) -> float:
+        """Return how long to read on: until `by_s`, when nothing has come for `limit_s`.
 
         Raises:
             ProviderTimeoutError: that time is over, or the attempt's, however much comes.
@@ -72,7 +66,7 @@ class AttemptTime:
             raise ProviderTimeoutError(f"nothing of an answer came for {limit_s:.3g} s")
         if share_s <= 0:
             raise ProviderTimeoutError(f"no whole answer within {self._request.clock() - self._began_s:.3g} s")
-        return Read(max(min(left_s, share_s), LEAST_WAIT_S))
+        return max(min(left_s, share_s), LEAST_WAIT_S)
 
     def _ends_s(self) -> float:
         return self._request_started_s + self._request.timeouts.total_s

@@ -68,7 +68,7 @@ class JobTools:
 
     def queued_tokens(self, provider: str, model: str) -> int | None:
         """Return the most tokens of prompts that may wait for a model, None if that is not known."""
-        own = self.factory.plans.registry.get_model_config(provider, model).batch_queue_tokens
+        own = self.factory.models.registry.get_model_config(provider, model).batch_queue_tokens
         return own or self.vendor(provider).api.limits.queued_tokens
 
     @cached_property

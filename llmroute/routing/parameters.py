@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from llmroute.errors import ParameterError
     from llmroute.types import ModelConfig, ParameterLimits, Prompt
@@ -39,11 +39,10 @@ def refused(prompt: Prompt, limits: ParameterLimits) -> dict[str, str]:
     return found
 
 
-def fitted(prompt: Prompt, limits: ParameterLimits) -> Prompt:
-    """Return the prompt without the parameters that the model does not accept."""
-    nothing = {"temperature": None, "effort": None, "stop": ()}
-    changes = {name: nothing[name] for name in refused(prompt, limits)}
-    return prompt._replace(**changes) if changes else prompt  # type: ignore[arg-type]
+def without(prompt: Prompt, names: Iterable[str]) -> Prompt:
+    """Return the prompt without the named parameters."""
+    unset: dict[str, Any] = {"temperature": None, "effort": None, "stop": ()}
+    return prompt._replace(**{name: unset[name] for name in names})
 
 
 class Adaptation(NamedTuple):

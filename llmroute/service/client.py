@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sized
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.errors import RequestError
+from llmroute.execution.drivers import drive
 from llmroute.jobs.run_settings import MOST_WITHIN_S, RunSettings
 from llmroute.planning import settings
 from llmroute.planning.effort import expected_effort
@@ -98,7 +100,7 @@ class LLMService:
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        return self.core.plans.registry
+        return self.core.models.registry
 
     def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
         """Answer by blocking: yield the pieces of a streamed answer, then the response.
@@ -108,7 +110,14 @@ class LLMService:
         Raises:
             LLMRouteError: by its class, what happened.
         """
-        return self.core.answer(options, streaming=streaming)
+        core = self.core
+        core.resources.require_open()
+        if options.check is not None:
+            from llmroute.execution.answer_check import require_synchronous
+
+            require_synchronous(options.check)
+        request = core.factory.ready(options, streaming=streaming)
+        return drive(request, core.resources.sender, time.sleep, core.writer)
 
     @overload
     async def generate(
@@ -305,7 +314,7 @@ class LLMService:
         Asks the local server whether it is up; nothing leaves this machine.
         """
         usable = [name for name in self.config.providers if self.core.endpoints.why_unusable(name) is None]
-        here = self.core.plans.local_models
+        here = self.core.models.local_models
         return [name for name in usable if name != LOCAL_SERVER or here.is_up()]
 
     def close(self) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import SharedBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
-from llmroute.execution.drivers import drive
-from llmroute.execution.plans import PlanFactory
+from llmroute.execution.available_models import AvailableModels
 from llmroute.execution.prepare import RequestFactory, require_call
 from llmroute.execution.resources import Resources
 from llmroute.jobs.run_settings import LEAST_POLL_S, LEAST_WITHIN_S, MOST_POLL_S, MOST_WITHIN_S
@@ -22,7 +20,7 @@ from llmroute.request.rendered import render
 from llmroute.routing.token_estimate import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import httpx
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from llmroute.request.options import Options
     from llmroute.routing.plan import Plan
     from llmroute.service.async_requests import AsyncRequests
-    from llmroute.types import AttemptRecord, LLMResponse, Prompt
+    from llmroute.types import AttemptRecord, Prompt
 
 
 class ServiceCore:
@@ -48,7 +46,8 @@ class ServiceCore:
     Attributes:
         writer: writes attempts to the ledger.
         resources: the connections, threads and writers that are open.
-        plans: plans requests, and has the catalogue and the models of the local server.
+        models: the catalogue, the models of the local server, and what earlier calls have taught of them.
+        factory: plans requests and makes them ready.
     """
 
     def __init__(  # noqa: PLR0913 (by keyword)
@@ -74,14 +73,14 @@ class ServiceCore:
         )
         self.resources = Resources(self.writer, http_client, async_http_client)
         self.endpoints = Endpoints(config)
-        self.plans = PlanFactory(
+        self.models = AvailableModels(
             config, self.endpoints, self.writer, note, registry=registry, sender=self.resources.blocking_sender
         )
-        self._factory = RequestFactory(
+        self.factory = RequestFactory(
             config,
             self.endpoints,
             self.writer,
-            self.plans,
+            self.models,
             note=note,
             trace=self._trace,
             on_attempt=on_attempt or (lambda _record: None),
@@ -91,30 +90,20 @@ class ServiceCore:
     @property
     def registry(self) -> ModelRegistry:
         """The catalogue."""
-        return self.plans.registry
-
-    def answer(self, options: Options, *, streaming: bool) -> Generator[str | LLMResponse, None, None]:
-        """As `LLMService.answer`."""
-        self.resources.require_open()
-        if options.check is not None:
-            from llmroute.execution.answer_check import require_synchronous
-
-            require_synchronous(options.check)
-        request = self._factory.ready(options, streaming=streaming)
-        return drive(request, self.resources.sender, time.sleep, self.writer)
+        return self.models.registry
 
     def async_requests(self) -> AsyncRequests:
         """Return what answers requests by awaiting."""
         if self._async_requests is None:
             from llmroute.service.async_requests import AsyncRequests
 
-            self._async_requests = AsyncRequests(self._factory, self.resources)
+            self._async_requests = AsyncRequests(self.factory, self.resources)
         return self._async_requests
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """As `LLMService.plan`."""
         require_call(options)
-        plan = self.plans.plan(render(options, streaming=streaming))
+        plan = self.factory.plan(render(options, streaming=streaming))
         if (text := first_choice_note(plan)) is not None:
             self.note(text)
         return plan
@@ -126,7 +115,7 @@ class ServiceCore:
 
     def candidates(self, prompt: Prompt) -> Candidates:
         """Return what is expected of models for a prompt, from earlier requests and the catalogue."""
-        return self.plans.candidates(measure(prompt))
+        return self.models.candidates(measure(prompt))
 
     def open_circuits(self) -> dict[str, Breaker]:
         """Return the providers with an open circuit, each with the one that is open longest."""
@@ -171,7 +160,7 @@ class ServiceCore:
             raise RequestError(f"jobs {jobs!r} is no whole number")
         check_range("jobs", jobs, 1, MOST_JOBS)
         shared_budget = _shared_budget(budget_usd) or shared_budget
-        return BulkExecutor(self._factory, self.resources, jobs=jobs, shared_budget=shared_budget, requests=requests)
+        return BulkExecutor(self.factory, self.resources, jobs=jobs, shared_budget=shared_budget, requests=requests)
 
     def job_run(
         self,
@@ -199,7 +188,7 @@ class ServiceCore:
 
         self.resources.require_open()
         return JobTools(
-            factory=self._factory,
+            factory=self.factory,
             resources=self.resources,
             endpoints=self.endpoints,
             note=self.note,

@@ -13,7 +13,7 @@ import pytest
 
 from llmroute.bulk import plan_cache, worker_pool
 from llmroute.errors import BudgetExceededError, DeadlineError, RequestError
-from llmroute.execution.plans import PlanFactory
+from llmroute.execution.prepare import RequestFactory
 from llmroute.execution.timeouts import AttemptTime
 from llmroute.request.options import Options
 from llmroute.routing import fallback
@@ -259,13 +259,13 @@ def test_similar_attachments_share_a_plan_and_one_that_a_provider_refuses_has_it
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = []
-    plan_one = PlanFactory.planner
+    plan_one = RequestFactory.planner
 
-    def counted(self: PlanFactory, request: RenderedRequest, **how: Any) -> Planner:
+    def counted(self: RequestFactory, request: RenderedRequest, **how: Any) -> Planner:
         planned.append(request)
         return plan_one(self, request, **how)
 
-    monkeypatch.setattr(PlanFactory, "planner", counted)
+    monkeypatch.setattr(RequestFactory, "planner", counted)
     monkeypatch.setattr("llmroute.bulk.plan_cache.MAX_AGE_S", 60.0)
     with serving(lambda _received: [openai_answer()]) as openai, serving(lambda _: [anthropic_answer()]) as anthropic:
         house = House(tmp_path, openai=openai, anthropic=anthropic)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmroute.errors import ParameterError
-from llmroute.routing.parameters import Adaptation, adaptation, fitted, refused
+from llmroute.routing.parameters import Adaptation, adaptation, refused, without
 from llmroute.schema.answer_schema import read_schema
 from llmroute.types import Message, ParameterLimits, Prompt
 
@@ -44,7 +44,7 @@ def prompt(**values: Any) -> Prompt:
 )
 def test_what_is_refused_is_named_and_left_out(asked: Prompt, limits: ParameterLimits, words: dict[str, str]) -> None:
     assert refused(asked, limits) == words
-    left = fitted(asked, limits)
+    left = without(asked, words)
     assert refused(left, limits) == {}
     for name in ("temperature", "effort", "stop"):
         assert getattr(left, name) == (() if name == "stop" else None) or name not in words
@@ -66,7 +66,7 @@ def test_what_is_refused_is_named_and_left_out(asked: Prompt, limits: ParameterL
 )
 def test_what_is_taken_is_left_as_it_is(asked: Prompt, limits: ParameterLimits) -> None:
     assert refused(asked, limits) == {}
-    assert fitted(asked, limits) is asked
+    assert without(asked, refused(asked, limits)) == asked
 
 
 @pytest.mark.parametrize("name", ["response_format", "format"])

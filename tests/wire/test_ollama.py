@@ -366,12 +366,12 @@ def test_a_server_on_another_machine_is_not_local(
             pass
 
     service = LLMService(config=config(tmp_path / "c", {"ollama": address}))
-    monkeypatch.setattr(service.core.plans.local_models, "_sender", Up)
+    monkeypatch.setattr(service.core.models.local_models, "_sender", Up)
     with pytest.raises(errors.RequestError, match="does not run on this machine"):
         planned(service, model=MODEL)
     assert planned(service) == []
     service.close()
     near = LLMService(config=config(tmp_path / "c", {"ollama": "http://127.0.0.1:11434"}))
-    monkeypatch.setattr(near.core.plans.local_models, "_sender", Up)
+    monkeypatch.setattr(near.core.models.local_models, "_sender", Up)
     assert planned(near, model=MODEL) == [MODEL]
     near.close()

@@ -101,7 +101,7 @@ def call_each(
             if not (yes or (can_confirm() and typer.confirm("call them?", err=True))):
                 raise RequestError("nothing was sent", hint="--yes calls them without asking")
             failed = False
-            for trial in try_entries(service.core, entries):
+            for trial in try_entries(service, entries):
                 failed = failed or trial.error is not None
                 if as_json:
                     write_json(_trial_as_json(trial))

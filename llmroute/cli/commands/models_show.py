@@ -33,7 +33,7 @@ def show(
 
         service = LLMService(note=say)
         model = named_here(service.core, name)
-        pulled = model.provider == LOCAL_SERVER and service.core.plans.local_models.has(model.api_name)
+        pulled = model.provider == LOCAL_SERVER and service.core.models.local_models.has(model.api_name)
         if not model.known and not pulled:
             raise RequestError(
                 f"{model.name} is not in the catalogue",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import SharedCap
-    from llmroute.ledger.port import LedgerEntry, LedgerPort, Refusal
+    from llmroute.ledger.port import LedgerPort, Refusal
 
 # The part of a request's timeout that its waits for the ledger may take together.
 PART_OF_DEADLINE = 0.25
@@ -95,43 +95,14 @@ class LedgerAccess:
         """Return how long locks may be waited for outside of a request."""
         return LockTimeout(0.0 if self._failed_last else self._wait_s)
 
-    def write(self, entries: Sequence[LedgerEntry], patience: LockTimeout) -> list[LedgerError | Refusal | None]:
-        """As `Ledger.write`.
-
-        Raises:
-            LedgerError: the ledger cannot be opened.
-        """
-        try:
-            outcomes = self.ledger(patience).write(entries, patience)
-        except LedgerError:
-            self._failed_last = True
-            raise
+    def note(self, outcomes: Sequence[LedgerError | Refusal | None]) -> None:
+        """Note the outcomes of a write: after a failed one, the next does not wait."""
         self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
-        return outcomes
 
-    def write_within(
-        self, entries: Sequence[LedgerEntry], patience: LockTimeout
-    ) -> list[LedgerError | Refusal | None] | None:
-        """As `write`; None, with nothing written, where the ledger stayed locked and may be tried again."""
-        try:
-            outcomes = self.ledger(patience).write(entries, patience)
-        except LedgerError as error:
-            if error.locked:
-                return None
-            raise
-        if any(isinstance(outcome, LedgerError) and outcome.locked for outcome in outcomes):
-            return None
-        self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
-        return outcomes
-
-    def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
-        """As `Ledger.write_at_once`; None where it is not open, too."""
-        # Another thread may close it.
-        ledger = self._ledger
-        outcomes = None if ledger is None or self._has_spooled else ledger.write_at_once(entries)
-        if outcomes is not None:
-            self._failed_last = any(isinstance(outcome, LedgerError) for outcome in outcomes)
-        return outcomes
+    @property
+    def ready_ledger(self) -> LedgerPort | None:
+        """The ledger as it is open; None where it is not, or has spooled rows to add first."""
+        return None if self._has_spooled else self._ledger
 
     def ledger(self, patience: LockTimeout | None = None) -> LedgerPort:
         """Return the ledger, opened if necessary, with spooled rows added.

@@ -80,7 +80,7 @@ class LedgerWriter:
     def write(self, operations: Sequence[Begin | Settle], patience: LockTimeout | None = None) -> list[LedgerOutcome]:
         """Write operations in one transaction; return for each what `begin` would return or raise."""
         waits = patience or self.access.patience()
-        outcomes = self._write(operations, lambda entries: self.access.write(entries, waits))
+        outcomes = self._write(operations, lambda entries: self.access.ledger(waits).write(entries, waits))
         assert outcomes is not None
         return outcomes
 
@@ -88,7 +88,8 @@ class LedgerWriter:
         """As `write`; None, with nothing written, where the ledger stays locked for `within_s`."""
         from llmroute.ledger.lock_timeout import LockTimeout
 
-        return self._write(operations, lambda entries: self.access.write_within(entries, LockTimeout(within_s)))
+        waits = LockTimeout(within_s)
+        return self._write(operations, lambda entries: self._unless_locked(entries, waits))
 
     def write_late(self, operations: Sequence[Begin | Settle]) -> None:
         """As `write`, after the service may have been closed: a ledger that is opened for it is closed again."""
@@ -97,7 +98,21 @@ class LedgerWriter:
 
     def write_at_once(self, operations: Sequence[Begin | Settle]) -> list[LedgerOutcome] | None:
         """As `write`; None, with nothing written, where it would have to wait."""
-        return self._write(operations, self.access.write_at_once)
+        # Another thread may close it.
+        ledger = self.access.ready_ledger
+        return self._write(operations, lambda entries: None if ledger is None else ledger.write_at_once(entries))
+
+    def _unless_locked(
+        self, entries: Sequence[LedgerEntry], waits: LockTimeout
+    ) -> Sequence[LedgerError | Refusal | None] | None:
+        """Write entries; return None, with nothing written, where the ledger stayed locked."""
+        try:
+            outcomes = self.access.ledger(waits).write(entries, waits)
+        except LedgerError as error:
+            if error.locked:
+                return None
+            raise
+        return None if any(isinstance(one, LedgerError) and one.locked for one in outcomes) else outcomes
 
     def _write(
         self,
@@ -116,6 +131,8 @@ class LedgerWriter:
             outcomes = write(entries) if entries else []
         except LedgerError as error:
             outcomes = [error] * len(entries)
+        if entries and outcomes is not None:
+            self.access.note(outcomes)
         outdated = drafts_left > 1 and outcomes is not None and any(map(_is_outdated, outcomes))
         if outcomes is None or outdated:
             for draft in drafts:

@@ -15,7 +15,8 @@ from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
 if TYPE_CHECKING:
     from llmroute.execution.request import RequestContext
     from llmroute.routing.actions import Try
-    from llmroute.types import ModelConfig, Prompt
+    from llmroute.schema.document import AnswerDocument
+    from llmroute.types import ModelConfig, Prompt, SkippedModel
 
 DEADLINE_MARGIN_MS = 60_000
 GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
@@ -94,9 +95,15 @@ class AttemptRecorder:
         """Note the prompt and the model of the provider call."""
         self._prompt, self._model = prompt, model
 
-    def close_answered(self, completion: Completion) -> None:
-        """Record a complete answer."""
+    def close_answered(
+        self, completion: Completion, document: AnswerDocument | None, skipped: tuple[SkippedModel, ...]
+    ) -> LLMResponse:
+        """Record a complete answer; return it with what all attempts of the request took.
+
+        `document` is what the answer is where the request has a schema.
+        """
         self._settle("ok", self._settlement(completion), completion)
+        return self._response(completion, document, skipped)
 
     def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
         """Account for a failure.
@@ -152,13 +159,15 @@ class AttemptRecorder:
     def _elapsed_ms(self) -> int:
         return round((self._request.clock() - self._started) * 1000)
 
-    def response(self, completion: Completion) -> LLMResponse:
-        """Return the answer with what all attempts of the request took."""
+    def _response(
+        self, completion: Completion, document: AnswerDocument | None, skipped: tuple[SkippedModel, ...]
+    ) -> LLMResponse:
         row = self.row
         attempts = (*self._before, self.record())
         costs = [attempt.cost_usd for attempt in attempts]
         return LLMResponse(
-            content=completion.text,
+            content=completion.text if document is None else document.text,
+            parsed=None if document is None else document.parsed,
             provider=row.provider,
             model=row.model,
             usage=self._usage,
@@ -175,6 +184,7 @@ class AttemptRecorder:
             refusal=completion.refusal,
             prompt_cut=row.prompt_cut,
             attachments=self._request.size.attachments,
+            skipped=skipped,
         )
 
     def record(self) -> AttemptRecord:

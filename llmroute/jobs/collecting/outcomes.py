@@ -59,7 +59,7 @@ class Outcomes:
         self._tools = tools
         self._job = job
         self._price = None if job.price is None else price_from_json(job.price)
-        self._model = tools.factory.plans.registry.get_model_config(job.provider, job.model)
+        self._model = tools.factory.models.registry.get_model_config(job.provider, job.model)
         self._redaction = tools.endpoints.redaction.but(self._model.api_name)
         self._schemas = LineSchemas(tools.schemas_path(job.id), tools.classes)
 

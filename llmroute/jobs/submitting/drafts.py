@@ -11,7 +11,7 @@ from llmroute.ledger.jobs import JobLine
 from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json
 from llmroute.registry.pricing import price_of_service
 from llmroute.request.ids import now_ms
-from llmroute.routing.parameters import fitted, refused
+from llmroute.routing.parameters import refused, without
 from llmroute.types import BATCH, Service
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
         worst = reservation.bounded()
         worst = worst._replace(least_tokens=worst.most_tokens)
         max_tokens = worst.most_tokens if worst.token_picousd else max_tokens
-    for words in refused(request.prompt, model.parameters).values():
+    left_out = refused(request.prompt, model.parameters)
+    for words in left_out.values():
         tools.note(f"{model.name} takes no {words}; sent without")
-    prompt = fitted(request.prompt, model.parameters)._replace(tier=None, max_tokens=max_tokens)
+    prompt = without(request.prompt, left_out)._replace(tier=None, max_tokens=max_tokens)
     rendered = tools.endpoints.connect(model.provider).render_request(prompt, model)
     body = rendered.body or b"{}"
     return Draft(position, line_id, request, plan, price, worst, reservation, max_tokens, body)

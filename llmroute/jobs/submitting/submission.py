@@ -57,7 +57,7 @@ class Submission:
         return await self._create(vendor, job, upload)
 
     async def _create(self, vendor: Vendor, job: Job, upload: Upload) -> Job:
-        model = self._tools.factory.plans.registry.get_model_config(job.provider, job.model)
+        model = self._tools.factory.models.registry.get_model_config(job.provider, job.model)
         request = vendor.api.render_create(job.id, model.api_name, job.file_id or "", upload)
         job = await self._saved(job._replace(create_begun_ms=now_ms()))
         if job.ended:

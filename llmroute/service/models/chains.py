@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.planning.local.local_models import LocalModels
+    from llmroute.service.client import LLMService
     from llmroute.service.core import ServiceCore
 
 TABLE = ("chains",)
@@ -43,7 +44,7 @@ def chains_today(core: ServiceCore, only: str | None = None) -> dict[str, list[C
     Raises:
         RequestError: there is no such chain.
     """
-    here = core.plans.local_models
+    here = core.models.local_models
     chains = all_chains(core.config)
     names = chains if only is None else [require_chain(core.config, only)]
     return {name: [_entry(core, here, written) for written in chains[name]] for name in names}
@@ -145,14 +146,14 @@ def expected_test_cost_picousd(core: ServiceCore, entries: Sequence[ChainEntry])
     return expected, worst, unknown
 
 
-def try_entries(core: ServiceCore, entries: Sequence[ChainEntry]) -> Iterator[ChainTrial]:
+def try_entries(service: LLMService, entries: Sequence[ChainEntry]) -> Iterator[ChainTrial]:
     """Call every entry of a chain that can be called, one after the other."""
     for entry in entries:
         if entry.problem is not None:
             yield ChainTrial(entry, None, NoCandidateError(entry.problem))
             continue
         try:
-            pieces = list(core.answer(_test_of(entry), streaming=False))
+            pieces = list(service.answer(_test_of(entry), streaming=False))
         except LLMRouteError as error:
             yield ChainTrial(entry, None, error)
             continue

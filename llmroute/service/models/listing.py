@@ -53,7 +53,7 @@ def named_here(core: ServiceCore, name: str) -> ModelConfig:
     Raises:
         RequestError: no model is called so, or several families are.
     """
-    here = core.plans.local_models
+    here = core.models.local_models
 
     def pulled(api_name: str) -> bool:
         return core.endpoints.why_unusable(LOCAL_SERVER) is None and here.has(api_name)
@@ -66,7 +66,7 @@ def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | 
     every = list(found)
     if provider not in (None, LOCAL_SERVER) or core.endpoints.why_unusable(LOCAL_SERVER) is not None:
         return every
-    here = core.plans.local_models
+    here = core.models.local_models
     if not here.is_up():
         return every
     every += [as_listed(core.registry, model) for model in unlisted_here(core.registry, here)]
@@ -75,7 +75,7 @@ def with_local(core: ServiceCore, found: Iterable[PricedModel], provider: str | 
 
 def with_limits_here(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
     """Return the models, those of the local server with its limits."""
-    here = core.plans.local_models
+    here = core.models.local_models
     return [replace(one, model=_with_own_limits(here, one.model)) for one in found]
 
 
@@ -184,7 +184,7 @@ def available(core: ServiceCore, found: Iterable[PricedModel]) -> frozenset[str]
 def why_unavailable(core: ServiceCore, found: Iterable[PricedModel]) -> dict[str, str | None]:
     """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
     why = {name: core.endpoints.why_unusable(name) for name in core.config.providers}
-    here = core.plans.local_models
+    here = core.models.local_models
 
     def problem(one: PricedModel) -> str | None:
         if one.status == "retired":

@@ -98,7 +98,7 @@ def _merged(core: ServiceCore, lists: dict[str, tuple[ListedModel, ...]]) -> Mod
     from llmroute.registry.catalogue_file import load
     from llmroute.registry.provider_lists import merge_live
 
-    catalogue, _ = load(core.plans.catalogue_path)
+    catalogue, _ = load(core.models.catalogue_path)
     for name, models in lists.items():
         try:
             catalogue = merge_live(catalogue, name, [model._asdict() for model in models], core.registry.today)

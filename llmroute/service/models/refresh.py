@@ -91,7 +91,7 @@ def prepare(
     """
     source = source or DATA_URL
     today = core.registry.today
-    old, _ = load(core.plans.catalogue_path)
+    old, _ = load(core.models.catalogue_path)
     remote = source.startswith(("http://", "https://"))
     data = _fetched(core, source, watch) if remote else _read(source)
     try:
@@ -100,7 +100,7 @@ def prepare(
         place = public(source) if remote else source
         raise RequestError(f"{place}: {error.message}", hint=error.hint) from error
     if not remote:
-        return Refresh(core.plans.catalogue_path, old, merged, refresh.diff(old, merged))
+        return Refresh(core.models.catalogue_path, old, merged, refresh.diff(old, merged))
     watch("the providers' lists", 0, None)
     return _with_lists(core, old, merged, today)
 
@@ -127,7 +127,7 @@ def _with_lists(core: ServiceCore, old: dict[str, Any], merged: dict[str, Any], 
             continue
         over = {_name(row) for row in merged["models"] if lifecycle(model_from_row(row), today) == "retired"}
         served += [change for change in compare_live(merged, name, listed) if change.model not in over]
-    return Refresh(core.plans.catalogue_path, old, merged, refresh.diff(old, merged), tuple(served), failures)
+    return Refresh(core.models.catalogue_path, old, merged, refresh.diff(old, merged), tuple(served), failures)
 
 
 def _name(row: dict[str, Any]) -> str:

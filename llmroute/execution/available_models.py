@@ -1,4 +1,4 @@
-"""Plans of requests: the catalogue, the models of the local server, and the statistics of earlier calls."""
+"""The models to choose from: the catalogue, those of the local server, and what earlier calls have taught of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from llmroute.planning.candidates import Candidates
 from llmroute.planning.local.local_models import LOCAL_SERVER, LocalModels
 from llmroute.planning.local.model_cache import FILE, LocalModelCache
 from llmroute.planning.model_stats import StatsEstimator
-from llmroute.planning.planner import Planner
 from llmroute.routing.check_results import CheckResults, difficulty
 from llmroute.routing.latency_estimate import bucket
 from llmroute.routing.strategies import chance_of_quality
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.planning.endpoints import Endpoints
     from llmroute.registry import ModelRegistry
-    from llmroute.request.rendered import RenderedRequest
-    from llmroute.routing.plan import Plan
     from llmroute.routing.token_estimate import PromptSize
     from llmroute.transport.loop_sender import AnySender
 
 
-class PlanFactory:
-    """Plans requests; nothing is sent but a question to the local server, which has models that come and go.
+class AvailableModels:
+    """The candidates of requests; nothing is sent but a query to the local server, whose models come and go.
 
     `note` receives a warning about the catalogue.  Safe to share between threads.
     """
@@ -125,19 +122,3 @@ class PlanFactory:
             )
             for about, counts in results.items()
         )
-
-    def planner(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Planner:
-        """Return the planner of a request as of now; with `paced`, the plan may include rate-limited models."""
-        options = request.options
-        candidates = self.candidates(
-            request.size, options.task_type, patience=patience, paced=paced, local_only=options.local_only
-        )
-        return Planner(self._config, self.registry, candidates, self._writer.access.now_ms(), self._note)
-
-    def plan(self, request: RenderedRequest, *, patience: LockTimeout | None = None, paced: bool = False) -> Plan:
-        """Return the models that would be tried; `paced` as for `planner`.
-
-        Raises:
-            LLMRouteError: by its class, why nothing would be tried.
-        """
-        return self.planner(request, patience=patience, paced=paced).plan(request)
