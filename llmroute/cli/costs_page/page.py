@@ -99,7 +99,8 @@ def _tells(by: str, lines: list[Any]) -> bool:
 
 
 def _tiles(page: CostPage) -> list[dict[str, Any]]:
-    total = page.screen.report.total
+    report = page.screen.report
+    total = report.total
     failed = total.failed_count / total.call_count
     tiles = [
         _tile("calls", f"{total.call_count:,}", total.call_count),
@@ -109,16 +110,18 @@ def _tiles(page: CostPage) -> list[dict[str, Any]]:
         _tile("tokens", f"{total.total_tokens:,}", total.total_tokens),
     ]
     if total.cached_input_tokens:
-        note = f"{total.cached_input_tokens:,} cached tokens, at today's list prices"
-        tiles.append(_tile("saved by caches", money(page.cache_saved_usd), exact(page.cache_saved_usd), note))
+        note = f"{total.cached_input_tokens:,} cached tokens, at the prices of the calls"
+        tiles.append(_tile("saved by caches", _saved(report.cache_saved_usd), exact(report.cache_saved_usd), note))
     if page.batch_count:
         note = (
             f"{page.batch_count:,} {'call' if page.batch_count == 1 else 'calls'}, against today's standard list prices"
         )
-        saved = page.batch_saved_usd
-        text = money(saved) if saved >= 0 else f"-{money(-saved)}"
-        tiles.append(_tile("saved by batches", text, exact(saved), note))
+        tiles.append(_tile("saved by batches", _saved(page.batch_saved_usd), exact(page.batch_saved_usd), note))
     return tiles
+
+
+def _saved(usd: float) -> str:
+    return money(usd) if usd >= 0 else f"-{money(-usd)}"
 
 
 def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.port import NotableAttempts
 from llmroute.ledger.reports import Line
-from llmroute.registry.pricing import price_on
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
-from llmroute.service.costs.report import counted_span, report_of, reported_span
+from llmroute.service.costs.report import counted_span, report_of, reported_span, with_savings
 from llmroute.service.costs.savings import saved_picousd
 from llmroute.service.ledger_opening import now_of, snapshot
 from llmroute.types import PICO_PER_USD
@@ -18,9 +17,7 @@ from llmroute.types import PICO_PER_USD
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot, Span
-    from llmroute.registry import ModelRegistry
     from llmroute.service.costs.report import CostQuery
-    from llmroute.types import Price
 
 # Days with a bar of their own.
 MOST_DAYS = 366
@@ -33,14 +30,13 @@ GROUPED_BY = ("provider", "workspace", "task", "strategy", "status")
 class CostPage:
     """The data of the page: a cost screen with its charts, groups by dimension, and single attempts.
 
-    At today's list prices, `cache_saved_usd` is what cached tokens would have cost more without a cache, and
-    `batch_saved_usd` what the `batch_count` attempts of batch APIs would have cost more at the standard price.
+    `batch_saved_usd` is what the `batch_count` attempts of batch APIs would have cost more at today's standard list
+    prices.
     """
 
     screen: CostScreen
     groups: dict[str, list[Line]]
     notable: NotableAttempts
-    cache_saved_usd: float
     batch_count: int
     batch_saved_usd: float
 
@@ -61,6 +57,7 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         now = now_of(reading, now)
         ends = reported_span(question, now)
         report = report_of(reading, question, ends, now)
+        report = report if reading is None else with_savings(config, reading, report)
         before = previous_period(reading, report, now)
         charts = chart_data(reading, config, report, now, MOST_DAYS)
         span = counted_span(ends, question.workspace)
@@ -72,7 +69,6 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         screen,
         groups,
         notable,
-        _cache_saved_usd(report.by_model, registry),
         sum(line.call_count for line in batches),
         sum(saved_picousd(line, registry) or 0 for line in batches) / PICO_PER_USD,
     )
@@ -92,19 +88,3 @@ def _groups(reading: LedgerSnapshot | None, span: Span, by_model: list[Line]) ->
         "status": by_outcome,
     }
     return {by: regrouped(sources[by], by) for by in GROUPED_BY}
-
-
-def _cache_saved_usd(lines: list[Line], registry: ModelRegistry) -> float:
-    saved = 0
-    for line in lines:
-        price = _list_price(registry, line.key["provider"], line.key["model"]) if line.cached_input_tokens else None
-        if price is not None and price.input is not None and price.cache_read is not None:
-            saved += line.cached_input_tokens * max(price.input - price.cache_read, 0)
-    return saved / PICO_PER_USD
-
-
-def _list_price(registry: ModelRegistry, provider: str, model: str) -> Price | None:
-    """Return today's list price; None if it is unknown."""
-    if provider not in registry.providers:
-        return None
-    return price_on(registry.get_model_config(provider, model), registry.today)

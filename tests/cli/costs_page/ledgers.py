@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.planning.usage_cost import price_as_json
+from llmroute.types import Price
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,9 @@ def settled(ledger: Ledger, number: int, at_ms: int, rng: random.Random) -> None
     row.status, row.error = ("failed", "rate_limited") if number % 11 == 5 else ("ok", None)
     row.workspace, row.task, row.strategy = WORKSPACES[number % 3], ("code", None)[number % 2], "balanced"
     row.input_tokens, row.cached_input_tokens, row.output_tokens = tokens, tokens // 3, tokens // 5
-    row.cost_picousd = None if rate is None else tokens * rate * 1_000
+    if rate is not None:
+        row.cost_picousd = tokens * rate * 1_000
+        row.price = price_as_json(Price(rate * 1_000, rate * 5_000, rate * 100))
     row.latency_ms = rng.randint(200, 90_000)
     row.service_tier = "batch" if number % 13 == 0 else None
     ledger.settle(row)

@@ -103,6 +103,13 @@ def test_the_figures_are_those_of_the_json_report(tmp_path: Path) -> None:
     assert float(str(total["data-v"])) == told["total_cost_usd"]
 
 
+def test_what_caches_saved_is_the_figure_of_the_json_report(tmp_path: Path) -> None:
+    fill(tmp_path, 60)
+    told = json.loads(run("costs", "--period", "all", "--json", home=tmp_path).out)["cache_saved_usd"]
+    [shown] = re.findall(r'saved by caches</dt><dd data-v="([^"]*)"', page(tmp_path, "--period", "all"))
+    assert float(shown) == told > 0
+
+
 def test_only_the_workspace_that_is_asked_for_is_on_the_page(tmp_path: Path) -> None:
     fill(tmp_path, 60)
     text = page(tmp_path, "--workspace", "nightly", "--period", "all")
