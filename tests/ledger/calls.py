@@ -10,13 +10,16 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.budgets import Cap
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.reports import by_model
+from llmroute.ledger.sqlite import observations
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Iterable
 
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.reports import Line
+    from llmroute.ledger.stats import CheckResult, Observation
 
 NOW_MS = 1_790_000_100_000
 FOREVER_MS = NOW_MS * 2
@@ -87,3 +90,10 @@ def _behind_gate(gate: object, work: Callable[..., None], *arguments: object) ->
 
 def unique() -> str:
     return os.urandom(8).hex()
+
+
+def learn(db: sqlite3.Connection, lessons: Iterable[Observation | CheckResult]) -> None:
+    """Fold lessons into the statistics of a ledger."""
+    with observations.changing(db) as memory:
+        for lesson in lessons:
+            memory.learn(lesson)

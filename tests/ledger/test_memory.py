@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite import observations
 from llmroute.ledger.statistics.memory import Memory
 from llmroute.ledger.stats import ProbeClaim
-from tests.ledger.sqlite.test_observations import NOW, db, lesson, lessons
+from tests.ledger.calls import learn
+from tests.ledger.sqlite.test_observations import NOW, claimed, db, lesson, lessons, spend_retry
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,15 +32,15 @@ def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
     db.execute("BEGIN")
     try:
         for _ in range(spent):
-            observations.spend_retry_token(db, "openai", NOW)
+            spend_retry(db, "openai", NOW)
             memory.spend_retry("openai", NOW)
         for one in taught:
-            observations.learn(db, [one])
+            learn(db, [one])
             memory = Memory.of_json(json.loads(json.dumps(memory.as_json())))
             memory.learn(one)
         for provider in ("openai", "mistral"):
             left = memory.retries_left(provider, NOW)
-            assert left == pytest.approx(observations.retry_tokens(db, provider, NOW))
+            assert left == pytest.approx(observations.stored(db).retries_left(provider, NOW))
         for bucket in range(3):
             stored = observations.recall(db, bucket=bucket, task="chat", now_ms=NOW)
             held = memory.snapshot(bucket=bucket, task="chat", now_ms=NOW)
@@ -55,7 +56,7 @@ def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
         for tier in ("", "flex"):
             claim = ProbeClaim("me", NOW, NOW + 1000, "old", tier=tier)
             may_send = memory.half_open("openai", "a", claim) is not None
-            assert may_send == breakers.win_probe(db, "openai", "a", claim)
+            assert may_send == claimed(db, "openai", "a", claim)
     finally:
         db.execute("ROLLBACK")
 

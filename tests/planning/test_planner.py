@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from llmroute.circuits import BreakerRule, TripReason
 from llmroute.cli.option_names import flag_of, in_flags
 from llmroute.errors import BudgetExceededError, ConfigError, NoCandidateError, RequestError
-from llmroute.ledger.sqlite.observations import learn
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
 from llmroute.notices import discard
@@ -24,6 +23,7 @@ from llmroute.routing.chains import PREDEFINED
 from llmroute.service.client import LLMService
 from llmroute.service.models.chains import chains_today
 from llmroute.types import CAPABILITIES, STRATEGIES
+from tests.ledger.calls import learn
 from tests.support.fault_server import closed_port, reply, serving
 from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House
 

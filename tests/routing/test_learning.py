@@ -25,6 +25,7 @@ from llmroute.routing.latency_estimate import (
     provider_factor,
     success_probability,
 )
+from tests.ledger.calls import learn
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -194,9 +195,7 @@ def test_the_ledger_keeps_what_the_formula_says(samples: list[tuple[float, int]]
     db = sqlite3.connect(":memory:", isolation_level=None)
     migrate(db)
     for value, at_ms in samples:
-        observations.learn(
-            db, [Observation("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)]
-        )
+        learn(db, [Observation("openai", "m", "", 2, at_ms, "", succeeded=True, ttft_s=value, per_token_s=value / 100)])
     now_ms = samples[-1][1] + later_ms
     told = observations.recall(db, bucket=2, now_ms=now_ms)
     for metric, scale in (("ttft", 1.0), ("per_token", 0.01)):

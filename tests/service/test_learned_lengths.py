@@ -11,10 +11,10 @@ import pytest
 
 from llmroute.errors import BadOutputError, DeadlineError
 from llmroute.ledger import spool
-from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.stats import Observation
 from llmroute.request.options import Options
+from tests.ledger.calls import learn
 from tests.support.fault_server import Pause, reply, serving
 from tests.support.provider_servers import House
 
@@ -125,7 +125,7 @@ def test_calls_to_this_machine_teach_nothing_about_the_cloud(tmp_path: Path) -> 
         with Ledger(tmp_path / "ledger.db") as ledger, ledger.connection.transaction() as db:
             for number in range(3):
                 at_ms = 1_800_000_000_000 + number
-                observations.learn(
+                learn(
                     db,
                     [
                         Observation(

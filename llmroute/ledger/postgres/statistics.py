@@ -94,7 +94,7 @@ def _fold(memory: Memory, lesson: dict[str, Any]) -> None:
         case None:
             memory.learn(observation_of(lesson))
         case "check":
-            memory.learn_check(CheckResult(**{name: lesson[name] for name in CheckResult._fields}))
+            memory.learn(CheckResult(**{name: lesson[name] for name in CheckResult._fields}))
         case "retry":
             memory.spend_retry(lesson["provider"], lesson["at_ms"])
         case "moved":

@@ -61,5 +61,7 @@ def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeou
             else:
                 if changed and spooled.length is not None:
                     lengths.append(spooled.length)
-        observations.learn_output_lengths(db, lengths)
+        with observations.changing(db) as memory:
+            for length in lengths:
+                memory.learn_output_length(length)
         db.execute("COMMIT")

@@ -9,7 +9,7 @@ from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import Pending, Settled, copied
-from llmroute.ledger.sqlite import breakers, housekeeping, observations
+from llmroute.ledger.sqlite import housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_in_turn
 from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW
 from llmroute.ledger.sqlite.schema.expected_schema import lost_triggers
@@ -173,12 +173,12 @@ class Ledger:
     def retry_allowed(self, provider: str, now_ms: int, patience: LockTimeout | None = None) -> bool:
         """Whether a provider has a retry token left."""
         with self.connection.reading(patience) as db:
-            return observations.retry_tokens(db, provider, now_ms) >= 1
+            return observations.stored(db).retries_left(provider, now_ms) >= 1
 
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""
-        with self.connection.transaction() as db:
-            return breakers.reset_breakers(db, provider)
+        with self.connection.transaction() as db, observations.changing(db) as memory:
+            return memory.reset(provider)
 
     def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
         """Take in spooled rows, then settle the rows of dead processes; see `housekeeping.tend`."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
-from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.budget_warnings import claim
 from llmroute.ledger.sqlite.budgets import admit
 from llmroute.ledger.sqlite.errors import OF_ONE_ROW, translated
-from llmroute.ledger.stats import CheckResult, Observation
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
+    from llmroute.ledger.statistics.memory import Memory
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (own names)
 # A caller that is cancelled while a thread begins the row may settle it first.
@@ -35,15 +35,16 @@ SETTLE = (
 def write(db: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[Refusal | None]:
     """Write entries in order, in the open transaction; return for each its refusal, None if it is written."""
     outcomes: list[Refusal | None] = []
-    for entry in entries:
-        if isinstance(entry, Pending):
-            outcomes.append(_begin(db, entry))
-        else:
-            db.execute(SETTLE, entry.row.values())
-            outcomes.append(None)
-    observed = [entry.observation for entry in entries if isinstance(entry, Settled)]
-    observations.learn(db, [each for each in observed if isinstance(each, Observation)])
-    observations.learn_check_results(db, [each for each in observed if isinstance(each, CheckResult)])
+    with observations.changing(db) as memory:
+        for entry in entries:
+            if isinstance(entry, Pending):
+                outcomes.append(_begin(db, entry, memory))
+            else:
+                db.execute(SETTLE, entry.row.values())
+                outcomes.append(None)
+        for entry in entries:
+            if isinstance(entry, Settled) and entry.observation is not None:
+                memory.learn(entry.observation)
     for entry in entries:
         if isinstance(entry, Settled) and entry.watch is not None:
             entry.watch.near[:] = claim(db, entry.watch.caps, entry.watch.warn_at)
@@ -70,7 +71,7 @@ def write_alone(db: sqlite3.Connection, entry: LedgerEntry, path: Path) -> Ledge
     return outcome
 
 
-def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
+def _begin(db: sqlite3.Connection, entry: Pending, memory: Memory) -> Refusal | None:
     row, claim = entry.row, entry.claim
     # All checks come before the first write.
     if entry.worst is not None:
@@ -78,9 +79,9 @@ def _begin(db: sqlite3.Connection, entry: Pending) -> Refusal | None:
             admit(db, row, entry.caps, entry.worst)
         except BudgetExceededError as refusal:
             return refusal
-    if claim is not None and not breakers.win_probe(db, row.provider, row.model, claim):
+    if claim is not None and not memory.claim_probe(row.provider, row.model, claim):
         return CircuitOpenError("the circuit is half-open: another request is probing the model")
     if entry.retry:
-        observations.spend_retry_token(db, row.provider, row.started_ms)
+        memory.spend_retry(row.provider, row.started_ms)
     db.execute(INSERT_ONCE, row.values())
     return None

@@ -19,22 +19,36 @@ TOKENS_PER_SUCCESS = 0.2
 TOKENS_PER_MS = 1 / 60_000
 
 
+class ModelKey(NamedTuple):
+    """A model."""
+
+    provider: str
+    model: str
+
+
+class LengthKey(NamedTuple):
+    """A model at an effort, and a task; an empty task is none."""
+
+    provider: str
+    model: str
+    effort: str
+    task: str
+
+
+class TaskKey(NamedTuple):
+    """A model and a task; an empty task is none."""
+
+    provider: str
+    model: str
+    task: str
+
+
 class Reliability(NamedTuple):
     """How many calls succeeded, and how many there were, as of `at_ms`."""
 
     ok: float
     calls: float
     at_ms: int
-
-    def joined(self, at_ms: int, *, succeeded: bool) -> Reliability:
-        """Return the counts after one more call."""
-        ok, calls = self.decayed(at_ms)
-        return Reliability(ok + succeeded, calls + 1, at_ms)
-
-    def decayed(self, now_ms: int) -> tuple[float, float]:
-        """Return both counts as of now."""
-        share = faded(now_ms - self.at_ms, RELIABILITY_HALF_LIFE_MS)
-        return self.ok * share, self.calls * share
 
 
 class OutputLengths(NamedTuple):
@@ -44,16 +58,6 @@ class OutputLengths(NamedTuple):
     tokens: float
     at_ms: int
 
-    def joined(self, tokens: int, at_ms: int) -> OutputLengths:
-        """Return the counts after one more answer."""
-        answers, total = self.decayed(at_ms)
-        return OutputLengths(answers + 1, total + tokens, at_ms)
-
-    def decayed(self, now_ms: int) -> tuple[float, float]:
-        """Return both sums as of now."""
-        factor = faded(now_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
-        return self.answers * factor, self.tokens * factor
-
 
 class CheckCounts(NamedTuple):
     """How many answers passed a check, and how many were checked, as of `at_ms`."""
@@ -61,16 +65,6 @@ class CheckCounts(NamedTuple):
     passed: float
     checked: float
     at_ms: int
-
-    def joined(self, at_ms: int, *, passed: bool) -> CheckCounts:
-        """Return the counts after one more verdict."""
-        before, checked = self.decayed(at_ms)
-        return CheckCounts(before + passed, checked + 1, max(self.at_ms, at_ms))
-
-    def decayed(self, now_ms: int) -> tuple[float, float]:
-        """Return both counts as of now."""
-        share = faded(now_ms - self.at_ms, CHECK_HALF_LIFE_MS)
-        return self.passed * share, self.checked * share
 
 
 class CachedInput(NamedTuple):
@@ -80,25 +74,38 @@ class CachedInput(NamedTuple):
     cached: float
     at_ms: int
 
-    def joined(self, tokens: int, cached: int, at_ms: int) -> CachedInput:
-        """Return the counts after one more answer."""
-        before, cached_before = self.decayed(at_ms)
-        return CachedInput(before + tokens, cached_before + min(cached, tokens), at_ms)
-
-    def decayed(self, now_ms: int) -> tuple[float, float]:
-        """Return both sums as of now."""
-        factor = faded(now_ms - self.at_ms, OUTPUT_LENGTH_HALF_LIFE_MS)
-        return self.tokens * factor, self.cached * factor
-
 
 Counts = TypeVar("Counts", Reliability, OutputLengths, CheckCounts, CachedInput)
+_HALF_LIVES_MS: dict[type, int] = {
+    Reliability: RELIABILITY_HALF_LIFE_MS,
+    OutputLengths: OUTPUT_LENGTH_HALF_LIFE_MS,
+    CheckCounts: CHECK_HALF_LIFE_MS,
+    CachedInput: OUTPUT_LENGTH_HALF_LIFE_MS,
+}
+
+
+def decayed(counts: Counts, now_ms: int) -> tuple[float, float]:
+    """Return both counts as of now."""
+    share = faded(now_ms - counts.at_ms, _HALF_LIVES_MS[type(counts)])
+    return counts[0] * share, counts[1] * share
+
+
+def joined(counts: Counts, first: float, second: float, at_ms: int) -> Counts:
+    """Return both counts with more of each, as of `at_ms`."""
+    before, before_second = decayed(counts, at_ms)
+    return type(counts)(before + first, before_second + second, at_ms)
 
 
 def added(one: Counts, other: Counts) -> Counts:
     """Return the counts of two stores together, as of the later one."""
     at_ms = max(one.at_ms, other.at_ms)
-    (first, second), (more_first, more_second) = one.decayed(at_ms), other.decayed(at_ms)
-    return type(one)(first + more_first, second + more_second, at_ms)
+    return joined(one, *decayed(other, at_ms), at_ms)
+
+
+class ProviderKey(NamedTuple):
+    """A provider."""
+
+    provider: str
 
 
 class RetryTokens(NamedTuple):
@@ -115,12 +122,12 @@ class RetryTokens(NamedTuple):
         """Return what is left after one retry."""
         return RetryTokens(max(self.left(now_ms) - 1, 0.0), now_ms)
 
-    def after_successes(self, count: int, now_ms: int) -> RetryTokens:
-        """Return what is left after so many successful calls; itself where none is missing."""
+    def after_success(self, now_ms: int) -> RetryTokens:
+        """Return the tokens after a successful call; unchanged where none is missing."""
         left = self.left(now_ms)
         if left >= RETRY_TOKENS:
             return self
-        return RetryTokens(min(left + TOKENS_PER_SUCCESS * count, RETRY_TOKENS), now_ms)
+        return RetryTokens(min(left + TOKENS_PER_SUCCESS, RETRY_TOKENS), now_ms)
 
 
 UNUSED_RETRIES = RetryTokens(RETRY_TOKENS, 0)

@@ -57,6 +57,16 @@ VAGUE_CALLS = 0.2
 FEW_MODELS = 5
 
 
+class LatencyKey(NamedTuple):
+    """A metric of a model for prompts of one size."""
+
+    provider: str
+    model: str
+    effort: str
+    bucket: int
+    metric: str
+
+
 class Latency(NamedTuple):
     """What is known of one model's seconds.
 

@@ -12,6 +12,7 @@ import pytest
 from llmroute import exit_codes
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.store import PostgresLedger
+from llmroute.ledger.statistics.decayed import ModelKey, TaskKey
 from llmroute.ledger.stats import CheckResult, Observation
 from llmroute.ledger_location import ServerAddress
 from llmroute.service.client import LLMService
@@ -110,8 +111,8 @@ def test_what_is_sent_again_after_a_lost_answer_counts_once(
         assert tap.connections == 4
         known = ledger._recalled(anew=True).memory
         assert known.retries_left("openai", NOW_MS) == pytest.approx(19.2, abs=0.01)
-        assert known.checks["openai", "gpt", "chat"][:2] == (1, 1)
-        assert known.reliabilities["openai", "gpt"][:2] == (1, 1)
+        assert known.checks[TaskKey("openai", "gpt", "chat")][:2] == (1, 1)
+        assert known.reliabilities[ModelKey("openai", "gpt")][:2] == (1, 1)
         with ledger.snapshot() as snapshot:
             [status] = snapshot.budget_statuses([total])
             assert (status.spent_picousd, status.reserved_picousd) == (70, 0)
@@ -168,4 +169,4 @@ def test_a_verdict_that_is_sent_again_after_it_was_folded_counts_once(address: S
         ledger.write([verdict])
         upkeep(ledger.connection, ledger._recalled(anew=True))
         ledger.write([verdict])
-        assert ledger._recalled(anew=True).memory.checks["openai", "gpt", "chat"][:2] == (1, 1)
+        assert ledger._recalled(anew=True).memory.checks[TaskKey("openai", "gpt", "chat")][:2] == (1, 1)

@@ -132,7 +132,7 @@ def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_
     bad = Pending(row("bad", model=None), retry=True)
     entries: list[LedgerEntry] = [Settled(settled(row("a"), 1), lesson()), bad, Pending(row("b"))]
     with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        tokens = observations.retry_tokens(ledger.db, "openai", NOW_MS)
+        tokens = observations.stored(ledger.db).retries_left("openai", NOW_MS)
         begun: list[str] = []
 
         def lock_before_the_second(statement: str) -> None:
@@ -148,4 +148,4 @@ def test_a_lock_that_comes_before_a_group_goes_again_one_by_one_keeps_the_whole_
         assert [type(one) for one in ledger.write(entries)] == [type(None), LedgerError, type(None)]
         assert statuses(ledger) == {"a": "ok", "b": "pending"}
         assert ledger.recall(bucket=0, now_ms=NOW_MS).reliabilities["openai", "gpt"] == (1.0, 1.0)
-        assert observations.retry_tokens(ledger.db, "openai", NOW_MS) == tokens, "what is refused takes none"
+        assert observations.stored(ledger.db).retries_left("openai", NOW_MS) == tokens, "what is refused takes none"

@@ -10,15 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, BreakerRule, TripReason
-from llmroute.ledger.sqlite import breakers, observations
+from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS
 from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
-from llmroute.ledger.stats import Observation, ProbeClaim
+from llmroute.ledger.stats import Breaker, Observation, ProbeClaim
 from llmroute.planning.model_stats import cached_share
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import Evidence, estimate
+from tests.ledger.calls import learn
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,8 +64,22 @@ def lesson(at_ms: int = NOW, name: str = "TransientError", **values: object) -> 
     return plain._replace(**values)  # type: ignore[arg-type]
 
 
+def open_breakers(db: sqlite3.Connection, now_ms: int) -> list[Breaker]:
+    return observations.recall(db, bucket=0, now_ms=now_ms).breakers
+
+
+def claimed(db: sqlite3.Connection, provider: str, model: str, claim: ProbeClaim) -> bool:
+    with observations.changing(db) as memory:
+        return memory.claim_probe(provider, model, claim)
+
+
+def spend_retry(db: sqlite3.Connection, provider: str, now_ms: int) -> None:
+    with observations.changing(db) as memory:
+        memory.spend_retry(provider, now_ms)
+
+
 def open_until(db: sqlite3.Connection, now_ms: int) -> list[int]:
-    return [breaker.open_until_ms for breaker in breakers.open_breakers(db, now_ms)]
+    return [breaker.open_until_ms for breaker in open_breakers(db, now_ms)]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,10 +94,10 @@ def test_what_is_remembered_is_finite_and_bounded(
     db.execute("BEGIN")
     try:
         for one in taught:
-            observations.learn(db, [one])
+            learn(db, [one])
         for _ in range(spent):
-            observations.spend_retry_token(db, "openai", now_ms)
-        assert 0 <= observations.retry_tokens(db, "openai", now_ms) <= RETRY_TOKENS
+            spend_retry(db, "openai", now_ms)
+        assert 0 <= observations.stored(db).retries_left("openai", now_ms) <= RETRY_TOKENS
         for bucket in range(3):
             told = observations.recall(db, bucket=bucket, now_ms=now_ms)
             for evidence in map(Evidence._make, told.latencies.values()):
@@ -115,13 +130,13 @@ def test_lessons_that_are_taken_in_at_once_are_what_each_is_by_itself(
         db.execute("BEGIN")
         try:
             for _ in range(spent):
-                observations.spend_retry_token(db, "openai", NOW)
+                spend_retry(db, "openai", NOW)
             for group in groups:
-                observations.learn(db, group)
+                learn(db, group)
             tables = ("latencies", "reliabilities", "breakers")
             found = [row for table in tables for row in db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 5")]
             tokens = [
-                (name, round(observations.retry_tokens(db, name, NOW + len(taught) * apart_ms), 6))
+                (name, round(observations.stored(db).retries_left(name, NOW + len(taught) * apart_ms), 6))
                 for name in ("openai", "mistral")
             ]
             return [*found, *tokens]
@@ -133,18 +148,18 @@ def test_lessons_that_are_taken_in_at_once_are_what_each_is_by_itself(
 
 def test_a_clock_that_was_far_ahead_keeps_nobody_out(db: sqlite3.Connection) -> None:
     for name in ("UnreachableError", "QuotaError", "ModelGoneError", "RateLimitError"):
-        observations.learn(db, [lesson(NOW + FAR, name)])
+        learn(db, [lesson(NOW + FAR, name)])
     assert len(open_until(db, NOW + FAR)) == 4
     assert open_until(db, NOW) == []
     prober = ProbeClaim("me", NOW, NOW + HOUR_MS, "old")
-    assert breakers.win_probe(db, "openai", "a", prober)
-    observations.learn(db, [lesson(NOW, "UnreachableError")])
+    assert claimed(db, "openai", "a", prober)
+    learn(db, [lesson(NOW, "UnreachableError")])
     [until_ms] = open_until(db, NOW)
     assert until_ms <= NOW + 60_000, "what is learned now counts from now"
 
 
 def test_a_clock_that_jumps_back_by_a_moment_still_lets_in_within_the_hour(db: sqlite3.Connection) -> None:
-    observations.learn(db, [lesson(NOW, "UnreachableError")])
+    learn(db, [lesson(NOW, "UnreachableError")])
     back = NOW - 600_000
     assert all(until_ms <= back + HOUR_MS for until_ms in open_until(db, back))
     assert open_until(db, NOW + 31_000) == []
@@ -154,8 +169,8 @@ def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_an
     db: sqlite3.Connection,
 ) -> None:
     slow = lesson(NOW + FAR)._replace(ttft_s=50.0, trip=None)
-    observations.learn(db, [slow])
-    observations.learn(db, [slow._replace(at_ms=NOW, ttft_s=0.5)])
+    learn(db, [slow])
+    learn(db, [slow._replace(at_ms=NOW, ttft_s=0.5)])
     later = observations.recall(db, bucket=0, now_ms=NOW + 20 * latency.HALF_LIFE_MS)
     assert Evidence(*later.latencies["openai", "a", "", "ttft"]).weight < 0.001
 
@@ -163,77 +178,77 @@ def test_latency_that_was_learned_while_the_clock_was_ahead_is_forgotten_like_an
 def test_rests_double_to_their_bound_and_a_success_ends_them(db: sqlite3.Connection) -> None:
     now_ms, rests = NOW, []
     for _ in range(8):
-        observations.learn(db, [lesson(now_ms, "UnreachableError")])
+        learn(db, [lesson(now_ms, "UnreachableError")])
         [until_ms] = open_until(db, now_ms)
         rests.append((until_ms - now_ms) // 1000)
         now_ms = until_ms + 1
     assert rests == [30, 60, 120, 240, 480, 900, 900, 900]
-    observations.learn(db, [Observation("openai", "b", "", 0, now_ms, "old", succeeded=True)])
-    observations.learn(db, [lesson(now_ms, "UnreachableError")])
+    learn(db, [Observation("openai", "b", "", 0, now_ms, "old", succeeded=True)])
+    learn(db, [lesson(now_ms, "UnreachableError")])
     assert open_until(db, now_ms) == [now_ms + 30_000]
 
 
 def test_a_new_key_does_not_inherit_what_the_old_one_did(db: sqlite3.Connection) -> None:
-    observations.learn(db, [lesson(NOW, "AuthenticationError")])
-    observations.learn(db, [lesson(NOW, "QuotaError", fingerprint="new")])
-    [breaker] = breakers.open_breakers(db, NOW)
+    learn(db, [lesson(NOW, "AuthenticationError")])
+    learn(db, [lesson(NOW, "QuotaError", fingerprint="new")])
+    [breaker] = open_breakers(db, NOW)
     assert (breaker.reason, breaker.open_until_ms) == ("no credit", NOW + 15 * 60_000)
-    assert breakers.win_probe(db, "openai", "a", ProbeClaim("me", NOW, NOW + 1, "third"))
+    assert claimed(db, "openai", "a", ProbeClaim("me", NOW, NOW + 1, "third"))
 
 
 def test_one_wins_the_probe_until_it_is_dead_and_who_planned_before_a_failure_does_not_call(
     db: sqlite3.Connection,
 ) -> None:
-    observations.learn(db, [lesson(NOW, "UnreachableError")])
-    assert not breakers.win_probe(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old"))
-    assert breakers.win_probe(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old", awake=True))
+    learn(db, [lesson(NOW, "UnreachableError")])
+    assert not claimed(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old"))
+    assert claimed(db, "openai", "a", ProbeClaim("early", NOW + 1, NOW + 9_000, "old", awake=True))
     half = NOW + 31_000
-    assert breakers.win_probe(db, "openai", "a", ProbeClaim("one", half, half + 5_000, "old"))
-    assert breakers.win_probe(db, "openai", "a", ProbeClaim("one", half + 1, half + 5_000, "old")), "it asks once more"
-    assert not breakers.win_probe(db, "openai", "a", ProbeClaim("two", half + 1, half + 5_000, "old"))
-    assert [breaker.probing for breaker in breakers.open_breakers(db, half + 1)] == [True]
-    assert breakers.win_probe(db, "openai", "a", ProbeClaim("two", half + 5_001, half + 9_000, "old")), "it has died"
+    assert claimed(db, "openai", "a", ProbeClaim("one", half, half + 5_000, "old"))
+    assert claimed(db, "openai", "a", ProbeClaim("one", half + 1, half + 5_000, "old")), "it asks once more"
+    assert not claimed(db, "openai", "a", ProbeClaim("two", half + 1, half + 5_000, "old"))
+    assert [breaker.probing for breaker in open_breakers(db, half + 1)] == [True]
+    assert claimed(db, "openai", "a", ProbeClaim("two", half + 5_001, half + 9_000, "old")), "it has died"
 
 
 def test_retries_run_out_and_come_back(db: sqlite3.Connection) -> None:
     for _ in range(25):
-        observations.spend_retry_token(db, "openai", NOW)
-    assert observations.retry_tokens(db, "openai", NOW) == 0
-    assert observations.retry_tokens(db, "openai", NOW + 60_000) == pytest.approx(1)
+        spend_retry(db, "openai", NOW)
+    assert observations.stored(db).retries_left("openai", NOW) == 0
+    assert observations.stored(db).retries_left("openai", NOW + 60_000) == pytest.approx(1)
     for _ in range(10):
-        observations.learn(db, [Observation("openai", "a", "", 0, NOW, "old", succeeded=True)])
-    assert observations.retry_tokens(db, "openai", NOW) == pytest.approx(2)
-    assert observations.retry_tokens(db, "openai", NOW + FAR) == RETRY_TOKENS
-    assert observations.retry_tokens(db, "mistral", NOW) == RETRY_TOKENS
+        learn(db, [Observation("openai", "a", "", 0, NOW, "old", succeeded=True)])
+    assert observations.stored(db).retries_left("openai", NOW) == pytest.approx(2)
+    assert observations.stored(db).retries_left("openai", NOW + FAR) == RETRY_TOKENS
+    assert observations.stored(db).retries_left("mistral", NOW) == RETRY_TOKENS
 
 
 @pytest.mark.parametrize("reason", TripReason)
 def test_the_reason_of_an_open_circuit_is_stored_as_the_text_that_older_versions_read(
     db: sqlite3.Connection, reason: TripReason
 ) -> None:
-    observations.learn(db, [lesson(trip=BreakerRule("key", reason, HOUR_MS, HOUR_MS))])
+    learn(db, [lesson(trip=BreakerRule("key", reason, HOUR_MS, HOUR_MS))])
     stored = db.execute("SELECT reason, typeof(reason) FROM breakers").fetchone()
     assert tuple(stored) == (reason.value, "text")
-    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [reason]
+    assert [one.reason for one in open_breakers(db, NOW)] == [reason]
 
 
 def test_a_circuit_that_a_newer_version_opened_stays_open_for_a_reason_this_one_does_not_know(
     db: sqlite3.Connection,
 ) -> None:
-    observations.learn(db, [lesson(trip=BreakerRule("key", TripReason.NO_CREDIT, HOUR_MS, HOUR_MS))])
+    learn(db, [lesson(trip=BreakerRule("key", TripReason.NO_CREDIT, HOUR_MS, HOUR_MS))])
     db.execute("UPDATE breakers SET reason = 'moon in the way'")
-    assert [one.reason for one in breakers.open_breakers(db, NOW)] == [TripReason.FAILURES]
+    assert [one.reason for one in open_breakers(db, NOW)] == [TripReason.FAILURES]
 
 
 def test_lengths_fade_to_the_moment_of_reading_and_a_clock_that_was_ahead_keeps_none(db: sqlite3.Connection) -> None:
     answer = lesson(NOW)._replace(succeeded=True, trip=None, task="chat", output_tokens=900)
-    observations.learn(db, [answer, answer._replace(task="")])
+    learn(db, [answer, answer._replace(task="")])
     half_life_ms = OUTPUT_LENGTH_HALF_LIFE_MS
     for half_lives in (0, 1, 3):
         told = observations.recall(db, bucket=0, task="chat", now_ms=NOW + half_lives * half_life_ms)
         rest = 0.5**half_lives
         assert told.output_lengths["openai", "a", ""] == pytest.approx((2 * rest, 1800 * rest, rest, 900 * rest))
-    observations.learn(db, [answer._replace(at_ms=NOW + FAR), answer])
+    learn(db, [answer._replace(at_ms=NOW + FAR), answer])
     later = observations.recall(db, bucket=0, task="chat", now_ms=NOW + 20 * half_life_ms)
     assert later.output_lengths["openai", "a", ""][0] < 0.001
 
@@ -241,7 +256,7 @@ def test_lengths_fade_to_the_moment_of_reading_and_a_clock_that_was_ahead_keeps_
 def test_an_answer_after_a_half_life_counts_twice_as_much_as_the_one_before(db: sqlite3.Connection) -> None:
     answer = lesson(NOW)._replace(succeeded=True, trip=None, output_tokens=3000)
     then = NOW + OUTPUT_LENGTH_HALF_LIFE_MS
-    observations.learn(db, [answer])
-    observations.learn(db, [answer._replace(at_ms=then, output_tokens=600)])
+    learn(db, [answer])
+    learn(db, [answer._replace(at_ms=then, output_tokens=600)])
     answers, tokens, *_ = observations.recall(db, bucket=0, now_ms=then).output_lengths["openai", "a", ""]
     assert (answers, tokens) == pytest.approx((1.5, 0.5 * 3000 + 600))

@@ -31,7 +31,8 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
     """
-    from llmroute.ledger.sqlite.maintenance.copies import identity, learned, sums_before
+    from llmroute.ledger.sqlite.maintenance.copies import identity, sums_before
+    from llmroute.ledger.sqlite.observations import learned
     from llmroute.ledger.sqlite.store import Ledger
 
     connection.require_client()

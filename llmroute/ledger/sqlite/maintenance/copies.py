@@ -10,9 +10,6 @@ from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.sqlite.maintenance.prune import new_file
 from llmroute.ledger.sqlite.schema.rollups import COUNTERS, ROLLUP_KEY
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.statistics.decayed import CachedInput, CheckCounts, OutputLengths, Reliability
-from llmroute.ledger.statistics.latency import Latency
-from llmroute.ledger.statistics.memory import LatencyKey, LengthKey, Memory
 
 if TYPE_CHECKING:
     import sqlite3
@@ -74,32 +71,6 @@ class NewLedger:
             self._db.execute("INSERT INTO pruned VALUES (1, ?)", (pruned.before_ms,))
             self._db.executemany(_ADD, pruned.rows)
         self._db.execute("COMMIT")
-
-
-def learned(db: sqlite3.Connection) -> Memory:
-    """Return the statistics of a ledger, but for its circuits and retries."""
-
-    def read(table: str, key: int, columns: tuple[str, ...]) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-        for row in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608 (own names)
-            yield row[:key], row[key:]
-
-    of_model = ("provider", "model")
-    reliabilities = read("reliabilities", 2, (*of_model, *Reliability._fields))
-    checks = read("check_results", 3, (*of_model, "task", *CheckCounts._fields))
-    caches = read("cached_inputs", 3, (*of_model, "task", *CachedInput._fields))
-    return Memory(
-        {
-            LatencyKey(*key): Latency(*value)
-            for key, value in read("latencies", len(LatencyKey._fields), LatencyKey._fields + Latency._fields)
-        },
-        {
-            LengthKey(*key): OutputLengths(*value)
-            for key, value in read("output_lengths", len(LengthKey._fields), LengthKey._fields + OutputLengths._fields)
-        },
-        {(provider, model): Reliability(*value) for (provider, model), value in reliabilities},
-        checks={(provider, model, task): CheckCounts(*value) for (provider, model, task), value in checks},
-        caches={(provider, model, task): CachedInput(*value) for (provider, model, task), value in caches},
-    )
 
 
 def identity(db: sqlite3.Connection) -> str:
