@@ -224,7 +224,7 @@ class LedgerPort(Protocol):
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
     ) -> list[LedgerError | Refusal | None]:
-        """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
+        """Write entries in order, in few transactions; return for each its error or refusal, None if it is written."""
 
     def write_at_once(self, entries: Sequence[LedgerEntry]) -> list[LedgerError | Refusal | None] | None:
         """As `write`; None, with nothing written, where it would have to wait for a lock."""

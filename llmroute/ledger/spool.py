@@ -1,7 +1,7 @@
 """The spool: rows that the ledger could not take, in a file beside it until a later run adds them.
 
 Rows are lines of JSON, appended under a lock and synced.  They are added by their key, so that a crash between the
-commit and the removal of the file duplicates nothing.
+commit and the removal of the lines duplicates nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmroute.files import is_at, locked, unlock
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
@@ -21,11 +21,14 @@ from llmroute.ledger.stats import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Survives a reboot, and is seldom on a full or read-only disk.
 ELSEWHERE = Path("/var/tmp")  # noqa: S108 (in a folder of our own, whose owner and mode are checked)
 _LOCK_S = 0.25
+ROWS_AT_ONCE: Final = 250
+"""The most rows that are added in one transaction: others wait for the ledger meanwhile."""
+_BLOCK_BYTES: Final = 1 << 16
 _EFFORT = "complete_at_effort"
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
 
@@ -119,9 +122,10 @@ def _ours_alone(folder: Path) -> bool:
 
 @contextmanager
 def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
-    """Lend the rows of a spool file and its invalid lines; the file is removed when the block ends without an error.
+    """Lend the last ROWS_AT_ONCE rows of a spool file and the invalid lines among them.
 
-    The file stays locked in the block.  Invalid lines are moved to a file of their own.
+    They are removed when the block ends without an error, with the file if it had no more.  It stays locked in the
+    block.  Invalid lines are moved to a file of their own.
     """
     try:
         fd = os.open(place, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
@@ -134,12 +138,16 @@ def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
             # Another process added it while this one waited.
             yield [], []
             return
-        rows, invalid = _read(fd)
+        start, lines = _last_lines(fd)
+        rows, invalid = _parsed(lines)
         yield rows, invalid
         if invalid:
             for text in invalid:
                 _append(bad(place), text + b"\n")
-        _remove(place, fd)
+        if start:
+            os.ftruncate(fd, start)
+        else:
+            _remove(place, fd)
     finally:
         os.close(fd)
 
@@ -158,9 +166,19 @@ def bad(place: Path) -> Path:
     return place.with_name(f"{place.name}.bad")
 
 
-def _read(fd: int) -> tuple[list[SpooledRow], list[bytes]]:
-    with open(os.dup(fd), "rb") as file:  # noqa: PTH123 (a descriptor)
-        lines = file.read().split(b"\n")
+def _last_lines(fd: int) -> tuple[int, list[bytes]]:
+    """Return where the last ROWS_AT_ONCE lines of a file begin, and the lines."""
+    start, data = os.fstat(fd).st_size, b""
+    while start and data.count(b"\n") <= ROWS_AT_ONCE:
+        size = min(start, _BLOCK_BYTES)
+        start -= size
+        data = os.pread(fd, size, start) + data
+    # The last of them is empty, or cut short by a crash.
+    lines = data.split(b"\n")[-ROWS_AT_ONCE - 1 :]
+    return start + len(data) - len(b"\n".join(lines)), lines
+
+
+def _parsed(lines: Iterable[bytes]) -> tuple[list[SpooledRow], list[bytes]]:
     rows: list[SpooledRow] = []
     invalid: list[bytes] = []
     for text in filter(None, lines):

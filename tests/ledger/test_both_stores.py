@@ -30,6 +30,7 @@ from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row,
 from tests.ledger.stores import address, ledger, opened, pgbouncer, pooled, postgres
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from llmroute.ledger.attempt_row import AttemptRow
@@ -309,6 +310,31 @@ def test_spooled_rows_are_taken_in_once(opened: Opened) -> None:
         spool.keep(made, ledger.path)
         assert ledger.tend(NOW_MS) == []
         assert [one.call_count for one in model_lines(ledger, None, FOREVER_MS)] == [1]
+
+
+def test_spooled_rows_are_taken_in_by_groups_which_stay_so_when_the_process_ends(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ROWS_AT_ONCE", 2)
+    groups, real = iter(range(2)), spool.taken
+
+    def ended(place: Path) -> AbstractContextManager[tuple[list[spool.SpooledRow], list[bytes]]]:
+        if next(groups, None) is None:
+            raise KeyboardInterrupt
+        return real(place)
+
+    with opened() as ledger:
+        for number in range(5):
+            place = spool.keep(settled(row(f"call {number}"), 1), ledger.path)
+        with monkeypatch.context() as patch:
+            patch.setattr(spool, "taken", ended)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.tend(NOW_MS)
+        assert [one.call_count for one in model_lines(ledger, None, FOREVER_MS)] == [4]
+        assert place.read_bytes().count(b"\n") == 1
+        assert ledger.tend(NOW_MS) == []
+        assert [one.cost_picousd for one in model_lines(ledger, None, FOREVER_MS)] == [5]
+        assert not place.exists()
 
 
 def test_a_failing_model_rests_and_one_caller_probes_it(ledger: Store) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from llmroute.ledger_location import ServerAddress
 
 _SHORTEST_LOCK_MS = 50
+# A transaction takes longer than its entries are more: each changes the rows of the same windows again.
+ENTRIES_AT_ONCE = spool.ROWS_AT_ONCE
 
 
 class PostgresLedger:
@@ -61,7 +63,7 @@ class PostgresLedger:
     def write(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None = None
     ) -> list[LedgerError | Refusal | None]:
-        """Write entries in order in one transaction; return for each its error or refusal, None if it is written."""
+        """Write entries in order, in groups of ENTRIES_AT_ONCE; return for each its error or refusal, or None."""
         if self._caps_version is None and any(isinstance(entry, Pending) for entry in entries):
             # They were made under the caps that this host saw last.
             try:
@@ -106,9 +108,14 @@ class PostgresLedger:
         """
         del now_ms
         locked = []
-        for place in spool.waiting(self.path):
+        places = spool.waiting(self.path)
+        if places:
+            # A host whose rows are not taken obeys the caps of the others nevertheless.
+            self._recalled(anew=True)
+        for place in places:
             try:
-                self._add_spooled(place, patience)
+                while self._add_spooled(place, patience):
+                    pass
             except BlockingIOError:
                 locked.append(place)
             except PermissionError:
@@ -177,7 +184,13 @@ class PostgresLedger:
     def _written(
         self, entries: Sequence[LedgerEntry], patience: LockTimeout | None, caps_version: int | None
     ) -> list[LedgerError | Refusal | None]:
-        """Write entries that were made under a version of the shared caps, None for any."""
+        """Write entries, up to ENTRIES_AT_ONCE in a transaction, that were made under a version of the shared caps.
+
+        None is any version.
+        """
+        if len(entries) > ENTRIES_AT_ONCE:
+            groups = [entries[at : at + ENTRIES_AT_ONCE] for at in range(0, len(entries), ENTRIES_AT_ONCE)]
+            return [outcome for group in groups for outcome in self._written(group, patience, caps_version)]
         left_s = self._wait_s if patience is None else patience.left_s
         lock_timeout_ms = max(round(left_s * 1000), _SHORTEST_LOCK_MS)
         try:
@@ -209,9 +222,13 @@ class PostgresLedger:
             with suppress(LedgerError):
                 statistics.upkeep(self.connection, known)
 
-    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> None:
-        """Add the rows of one spool file, which are committed before it is removed."""
+    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> bool:
+        """Add the last rows of one spool file, which are committed before they are removed; return whether it has more.
+
+        Other hosts wait no longer than for these.
+        """
         with spool.taken(place) as (rows, invalid):
+            has_more = len(rows) + len(invalid) >= spool.ROWS_AT_ONCE
             entries = [
                 Pending(one.row) if one.row.status == "pending" else Settled(one.row, one.length) for one in rows
             ]
@@ -220,3 +237,4 @@ class PostgresLedger:
                     if not is_of_one_row(outcome.__cause__):
                         raise outcome
                     invalid.append(spool.line(spooled))
+        return has_more

@@ -29,7 +29,8 @@ def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None
     locked = []
     for place in spool.waiting(connection.path):
         try:
-            _add_spooled(connection, place, patience)
+            while _add_spooled(connection, place, patience):
+                pass
         except LedgerError as error:
             # The spool of another user, as under sudo, does not block the ledger.
             if isinstance(error.__cause__, BlockingIOError):
@@ -44,12 +45,13 @@ def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None
     return locked
 
 
-def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeout | None) -> None:
-    """Add the rows of one spool file.
+def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeout | None) -> bool:
+    """Add the last rows of one spool file; return whether it may have more.
 
-    The ledger is locked before the spool and committed before the spool is removed, so that its holder never waits.
+    The ledger is locked before the spool and committed before the rows are removed, so that their holder never waits.
     """
     with translated(connection.path), connection.transaction(patience) as db, spool.taken(place) as (rows, invalid):
+        has_more = len(rows) + len(invalid) >= spool.ROWS_AT_ONCE
         lengths = []
         for spooled in rows:
             row = spooled.row
@@ -65,3 +67,4 @@ def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeou
             for length in lengths:
                 memory.learn_output_length(length)
         db.execute("COMMIT")
+    return has_more

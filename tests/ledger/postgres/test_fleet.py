@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
@@ -18,6 +19,8 @@ from llmroute.execution.accounting.budget import Admission, RequestBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin
+from llmroute.ledger import spool
+from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter, Pending, Settled
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.shared_caps import set_cap
@@ -30,8 +33,10 @@ from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from llmroute.ledger.budgets import SharedCap
     from llmroute.worst_case import WorstCase
 
 __all__ = ["address", "pgbouncer", "pooled", "postgres"]
@@ -268,6 +273,26 @@ def test_an_attempt_under_caps_that_changed_meanwhile_is_made_anew(address: Serv
         writer.access.close()
         with other.snapshot() as snapshot:
             assert [one["request_id"] for one in snapshot.attempts(AttemptFilter())] == ["free", "raised"]
+
+
+def test_a_host_whose_spool_is_not_taken_in_obeys_new_caps_nevertheless(address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "other") as other, PostgresLedger(address, tmp_path / "own") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        spool.keep(settled(row("waits"), 1), ledger.path)
+        set_cap(other.connection, "", "total", 250, "UTC")
+        with psycopg.connect(address.url) as holding:
+            holding.execute("LOCK TABLE llmroute.windows IN SHARE MODE")
+            with pytest.raises(LedgerError, match="lock timeout"):
+                ledger.tend(0, LockTimeout(0))
+        assert ledger.shared_caps == other_caps(other)
+        assert spool.waiting(ledger.path)
+
+
+def other_caps(other: PostgresLedger) -> Sequence[SharedCap] | None:
+    """Return the caps of all hosts as another one sees them."""
+    other.recall(bucket=0, now_ms=0)
+    assert other.shared_caps
+    return other.shared_caps
 
 
 def test_a_server_that_does_not_answer_is_waited_for_once(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_a_service_has_one_connection_and_writes_in_groups(
         assert [one["status"] for one in snapshot.attempts(AttemptFilter())] == ["ok"] * calls
 
 
+def test_a_large_group_is_written_in_several_transactions(
+    tap: PostgresTap, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute.ledger.postgres.store.ENTRIES_AT_ONCE", 2)
+    with PostgresLedger(ServerAddress(tap.url(address.url)), tmp_path / "server") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        before = tap.trips
+        assert ledger.write([Settled(settled(row(f"call {number}"), 1)) for number in range(5)]) == [None] * 5
+        assert tap.trips - before == 3
+
+
 def test_what_is_sent_again_after_a_lost_answer_counts_once(
     tap: PostgresTap, address: ServerAddress, tmp_path: Path
 ) -> None:
