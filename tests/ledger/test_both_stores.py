@@ -297,6 +297,20 @@ def test_a_backup_is_a_sqlite_ledger_with_the_same_rows_and_sums(ledger: Store, 
         ledger.backup(target)
 
 
+def test_a_lost_call_keeps_the_tier_and_the_price_that_it_was_begun_with(ledger: Store) -> None:
+    begun: dict[str, Any] = {"service_tier": "flex", "price": '{"input": 5}'}
+    unbound: dict[str, Any] = {"cost_basis": "estimated", "expected_picousd": 40}
+    nowhere: dict[str, Any] = {"pid": None, "host": None, "process": None, "deadline_ms": 1}
+    ledger.write([Pending(row("one", **begun, **unbound, **nowhere))])
+    ledger.tend(NOW_MS)
+    ledger.recall(bucket=0, now_ms=NOW_MS)
+    with ledger.snapshot() as snapshot:
+        [lost] = snapshot.attempts(AttemptFilter())
+    assert (
+        lost.items() >= {"status": "lost", "service_tier": "flex", "price": '{"input": 5}', "cost_picousd": 40}.items()
+    )
+
+
 def test_spooled_rows_are_taken_in_once(opened: Opened) -> None:
     with opened() as ledger:
         made = settled(row("one"), 70)

@@ -9,8 +9,8 @@ from llmroute.errors import AttemptError, BadOutputError, ContentError, Provider
 from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.processes import this_process
-from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json, usd
-from llmroute.types import AttemptRecord, Completion, LLMResponse, Usage
+from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json, priced, usd
+from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
     from llmroute.execution.request import RequestContext
@@ -60,7 +60,9 @@ class AttemptRecorder:
             workspace=labels.workspace,
             execution=labels.execution,
             effort=request.prompt.effort,
-            price=price_as_json(entry.candidate.price),
+            # Of the tier that is requested, until an answer names the one that served it.
+            service_tier=request.prompt.tier,
+            price=price_as_json(priced(Usage(), self._price, Service(request.prompt.tier)).price),
             price_as_of=model.as_of,
             reserved_picousd=_storable(entry.candidate.worst_cost_picousd),
             expected_picousd=_storable(entry.candidate.expected_cost_picousd),
@@ -195,7 +197,7 @@ class AttemptRecorder:
 def fill(row: AttemptRow, settlement: Settlement, completion: Completion | None) -> None:
     """Fill a row with its usage and cost and what was seen of its answer; its status and times are not set."""
     row.count(settlement.usage)
-    row.service_tier, row.inference_geo = settlement.service.tier, settlement.service.geo
+    row.service_tier, row.inference_geo = settlement.service.tier or row.service_tier, settlement.service.geo
     row.server_tools = json.dumps(dict(settlement.service.tools)) if settlement.service.tools else None
     if settlement.price is not None:
         row.price = price_as_json(settlement.price)

@@ -41,7 +41,8 @@ class Sent(NamedTuple):
 class Settlement(NamedTuple):
     """What is written of an attempt; `doubt` is a warning about it.
 
-    `price` is the one that a fact was priced by, and `service` what else set it.
+    `price` is the one that the cost is at, and `service` what else set it; without a tier in the answer, with the
+    requested one.
     """
 
     usage: Usage = Usage()
@@ -63,21 +64,21 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
     billed all that was allowed: under a budget that is what counts, without one a guess.
     `ledger.sqlite.maintenance.orphans.lose` has the same rule, in SQL, for an attempt whose process died.
     """
-    usage = Usage() if seen is None else seen.usage
+    usage, service = Usage() if seen is None else seen.usage, _service(sent, seen)
     if seen is None or not seen.usage_final or usage.input_tokens is None or usage.output_tokens is None:
-        return _unknown(sent, _estimated(sent, seen))
+        return _unknown(sent, _estimated(sent, seen), service.tier)
     searched = max((count for _, count in seen.service.tools), default=0)
     if searched > MOST_TOOL_USES or not is_plausible(seen, sent):
         guess = _estimated(sent, seen._replace(usage=Usage()))
         cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
         reported = f"{usage.input_tokens:,} input{cached} and {usage.output_tokens:,} output tokens"
-        guess = replace(guess, source="implausible")
-        return _unknown(sent, guess)._replace(doubt=f"reports {reported}, which cannot be; they are not counted")
+        doubt = f"reports {reported}, which cannot be; they are not counted"
+        return _unknown(sent, replace(guess, source="implausible"), service.tier)._replace(doubt=doubt)
     silent = seen.service.tier is None and sent.prompt.tier not in (None, "standard")
-    cost, exact, price = priced(usage, sent.price, _service(sent, seen))
+    cost, exact, price = priced(usage, sent.price, service)
     # An answer that does not say by which tier it was served is priced by the one that was asked for.
     basis = "estimated" if silent and exact else _basis(price, exact=exact)
-    return Settlement(usage, cost, basis, _above(cost, sent), price, seen.service)
+    return Settlement(usage, cost, basis, _above(cost, sent), price, service)
 
 
 def _service(sent: Sent, seen: Completion | None) -> Service:
@@ -92,21 +93,21 @@ def _basis(price: Price | None, *, exact: bool) -> CostBasis:
     return "reported" if price is None or price.doubt is None else price.doubt
 
 
-def _unknown(sent: Sent, guess: Usage) -> Settlement:
+def _unknown(sent: Sent, guess: Usage, tier: str | None) -> Settlement:
     """Settle a call of unknown end: at its reservation where a budget bound it, else at what it has probably cost.
 
     `_LOSE` in ledger/sqlite/maintenance/orphans.py is the same rule in SQL, for the rows of processes that died.
     """
-    reserved = sent.reserved_picousd
+    reserved, service = sent.reserved_picousd, Service(tier)
     if reserved == 0:
         # Where nothing costs anything, nothing is unknown.
-        return Settlement(guess, 0)
+        return Settlement(guess, 0, service=service)
+    cost, _, price = priced(guess, sent.price, service)
     if sent.bound and reserved is not None:
-        return Settlement(guess, reserved, "at_most")
-    cost = priced(guess, sent.price, Service(sent.prompt.tier)).cost_picousd
+        return Settlement(guess, reserved, "at_most", price=price, service=service)
     if cost is not None and reserved is not None:
         cost = min(cost, reserved)
-    return Settlement(guess, cost, "estimated")
+    return Settlement(guess, cost, "estimated", price=price, service=service)
 
 
 def _estimated(sent: Sent, seen: Completion | None) -> Usage:

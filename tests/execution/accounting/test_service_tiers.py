@@ -18,7 +18,7 @@ from llmroute.registry.pricing import cost_picousd
 from llmroute.request.options import Options
 from llmroute.routing.token_estimate import measure
 from llmroute.types import Completion, Message, Price, PriceTier, Prompt, Usage
-from tests.support.fault_server import chunk, chunked_head, reply, serving
+from tests.support.fault_server import Reset, chunk, chunked_head, reply, serving
 from tests.support.mocked_providers import as_response
 from tests.support.provider_servers import KEY, House, delta, event, openai_error
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 OPENAI, ANTHROPIC = "openai/gpt-5.4-mini", "anthropic/claude-haiku-4-5"
 SEARCH = 10**10
+FACTORS = {"flex": 0.5, "priority": 2}
 COLUMNS = (
     "price, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,"
     " cache_write_1h_tokens, server_tools, cost_picousd"
@@ -106,7 +107,41 @@ def test_a_tier_is_asked_for_and_the_one_that_served_is_paid(
         with closing(house.service()) as llm:
             llm.generate_sync("hi", model=OPENAI, tier="flex", enable_fallback=False)
     assert json.loads(server.received[0].body)["service_tier"] == "flex"
-    assert house.rows("service_tier, cost_picousd, cost_basis") == [(served, cost, basis)]
+    assert house.rows("service_tier, cost_picousd, cost_basis") == [(served or "flex", cost, basis)]
+
+
+UNSEEN: dict[str, Script] = {
+    "broken connection": [Reset()],
+    "no JSON": [reply(200, b'{"choices": [')],
+    "refused": [openai_error(429, "resource_unavailable")],
+}
+
+
+@pytest.mark.parametrize("tier", ["flex", "priority"])
+@pytest.mark.parametrize("budget", [None, 1.0])
+@pytest.mark.parametrize("end", UNSEEN)
+def test_an_attempt_whose_answer_was_not_seen_is_recorded_at_the_requested_tier(
+    end: str, budget: float | None, tier: ServiceTier, tmp_path: Path
+) -> None:
+    with serving(UNSEEN[end]) as server:
+        house = House(tmp_path, openai=server)
+        with closing(house.service()) as llm, suppress(LLMRouteError):
+            llm.generate_sync(
+                "hi", model=OPENAI, tier=tier, enable_fallback=False, timeout_s=5, budget_remaining=budget
+            )
+    ((price, recorded),) = set(house.rows("price, service_tier"))
+    assert (json.loads(price)["input"], recorded) == (FACTORS[tier] * 750_000, tier)
+
+
+def test_a_stream_that_breaks_after_it_named_its_tier_is_recorded_at_that_tier(tmp_path: Path) -> None:
+    named = event({"choices": [{"index": 0, "delta": {"content": "Hi"}}], "service_tier": "default"})
+    with serving([chunked_head(), named, b"no length of a chunk\r\n"]) as server:
+        house = House(tmp_path, openai=server)
+        options = Options(prompt="hi", model=OPENAI, tier="flex", enable_fallback=False)
+        with closing(house.service()) as llm, suppress(LLMRouteError):
+            list(llm.answer(options, streaming=True))
+    ((price, recorded, status),) = house.rows("price, service_tier, status")
+    assert (json.loads(price)["input"], recorded, status) == (750_000, "default", "partial")
 
 
 def test_the_standard_tier_is_named_as_openai_names_it_and_none_is_left_to_the_project(tmp_path: Path) -> None:
