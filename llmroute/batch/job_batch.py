@@ -13,6 +13,7 @@ from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.executor import generate_many
 from llmroute.bulk.worker_pool import BatchResult
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
+from llmroute.request.options import CONCURRENCY
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from llmroute.service.core import ServiceCore
     from llmroute.types import ServiceTier
 
-CALLS = 8
-"""Calls at once, beside jobs."""
 GROUP = 500
 """Lines that are looked up in the journal at once."""
 # What a line is: to be taken, in a job, finished, without an answer, not sent; or to be answered by a call, after it
@@ -252,7 +251,7 @@ class JobBatch:
         """Answer the lines of some states by calls."""
         if self._interrupted or not any(map(self._states.count, states)):
             return
-        executor = core.bulk(jobs=CALLS, shared_budget=run.shared_budget)
+        executor = core.bulk(CONCURRENCY, shared_budget=run.shared_budget)
         taken: list[tuple[int, Request]] = []
 
         async def requests() -> AsyncIterator[Options]:
@@ -262,7 +261,7 @@ class JobBatch:
                     taken.append((index, request))
                     yield replace(request.options, tier=_TIERS[state])
 
-        async for result in generate_many(executor, requests(), jobs=CALLS, in_order=True):
+        async for result in generate_many(executor, requests(), concurrency=CONCURRENCY, in_order=True):
             index, request = taken.pop(0)
             line_id, tier = json.dumps(request.id, ensure_ascii=False), _TIERS[self._states[index]] or "standard"
             if result.response is not None:

@@ -29,7 +29,7 @@ class BatchLimits(NamedTuple):
     `requests` is how many there are, None if unknown.
     """
 
-    jobs: int
+    concurrency: int
     in_order: bool
     budget_usd: float | None
     requests: int | None = None
@@ -86,13 +86,17 @@ class Batch:
         `on_failure`; a blocking input is not read further.
 
         Raises:
-            RequestError: jobs or budget are out of range, or the input is not in its format.
+            RequestError: the concurrency or the budget is out of range, or the input is not in its format.
             OSError: the input cannot be read.
         """
-        self._executor = executor = core.bulk(jobs=limits.jobs, budget_usd=limits.budget_usd, requests=limits.requests)
+        self._executor = executor = core.bulk(
+            limits.concurrency, budget_usd=limits.budget_usd, requests=limits.requests
+        )
         if not blocking:
             requests = read_ahead(requests, lambda request: executor.expect(request.options))
-        self._pool = pool = WorkerPool(executor.rounds, self._deliver, jobs=limits.jobs, in_order=limits.in_order)
+        self._pool = pool = WorkerPool(
+            executor.rounds, self._deliver, concurrency=limits.concurrency, in_order=limits.in_order
+        )
         self._reader = reader = ThreadedIterator(requests) if blocking else None
         rest: Iterable[Request] = requests if reader is None else reader.unclaimed
         if self._interrupted:

@@ -52,12 +52,12 @@ class BulkExecutor:
         factory: RequestFactory,
         resources: Resources,
         *,
-        jobs: int,
+        concurrency: int,
         shared_budget: SharedBudget | None,
         requests: int | None = None,
     ) -> None:
         """`requests` is how many requests there will be, None if unknown."""
-        self._jobs = jobs
+        self._concurrency = concurrency
         self._requests = requests
         self._cache_life: CacheLife | None = None
         self._shared = SharedPrompts()
@@ -65,7 +65,7 @@ class BulkExecutor:
         self._resources = resources
         self._shared_budget = shared_budget
         self._plans = PlanCache(factory, resources.threads(), paced=True)
-        self._limiter = ConcurrencyLimiter(jobs, lambda provider: PROVIDERS[provider].local)
+        self._limiter = ConcurrencyLimiter(concurrency, lambda provider: PROVIDERS[provider].local)
         self._writer = ThrottledWriter(
             resources.async_writer, self._limiter, shared_budget, self._plans.note_failure, capped=factory.capped
         )
@@ -101,7 +101,7 @@ class BulkExecutor:
         found = await self._plans.plan(ready, patience)
         if self._cache_life is None:
             answer_s = expected_latency_s(found.plan.entries[0].candidate)
-            is_long = (self._requests or 0) * answer_s / self._jobs > FIVE_MINUTES_S
+            is_long = (self._requests or 0) * answer_s / self._concurrency > FIVE_MINUTES_S
             self._cache_life = "1h" if is_long else "5m"
             if is_long:
                 return await self._planned(ready, part, patience)
@@ -183,12 +183,12 @@ async def generate_many(
     executor: BulkExecutor,
     requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
     *,
-    jobs: int,
+    concurrency: int,
     in_order: bool,
 ) -> AsyncIterator[BatchResult]:
     """Yield the result of each request; requests are sent no faster than results are read."""
-    results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=jobs)
-    pool = WorkerPool(executor.rounds, results.put, jobs=jobs, in_order=in_order)
+    results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=concurrency)
+    pool = WorkerPool(executor.rounds, results.put, concurrency=concurrency, in_order=in_order)
     if isinstance(requests, list | tuple):
         requests = read_ahead(requests, lambda request: executor.expect(_work_item(request).options))
         items = work_items(requests)

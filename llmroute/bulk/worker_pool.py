@@ -53,7 +53,7 @@ class BatchResult(NamedTuple):
 
 
 class WorkerPool:
-    """Runs requests, `jobs` at once.
+    """Runs requests, `concurrency` of them at once.
 
     `deliver` gets each result, one at a time and an answer before it is settled; while it waits, so do the workers.
     With `in_order`, results are delivered in the order of their requests, otherwise on completion.
@@ -64,14 +64,14 @@ class WorkerPool:
         rounds: Rounds,
         deliver: Callable[[BatchResult], Awaitable[None]],
         *,
-        jobs: int,
+        concurrency: int,
         in_order: bool,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._rounds = rounds
-        self._delivery = OrderedDelivery(deliver, _length, workers=jobs, in_order=in_order)
-        self._jobs = jobs
+        self._delivery = OrderedDelivery(deliver, _length, workers=concurrency, in_order=in_order)
+        self._concurrency = concurrency
         self._sleep = sleep
         self._jitter = jitter
         self._taken = 0
@@ -93,7 +93,7 @@ class WorkerPool:
         """
         self._answered_at_s = self._idle_since_s = asyncio.get_running_loop().time()
         taking = asyncio.Lock()
-        await self._run_workers(self._work(take, taking) for _ in range(self._jobs))
+        await self._run_workers(self._work(take, taking) for _ in range(self._concurrency))
         if self._take_error is not None:
             raise self._take_error
 

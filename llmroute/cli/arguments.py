@@ -1,48 +1,74 @@
 """The arguments of `gen` and `stream`: the flags that `request.options` declares, and those for input and output."""
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from llmroute.cli import options as flags
-from llmroute.cli.completion import candidates
 from llmroute.encoding import decoded_argument, known_encoding
 from llmroute.errors import RequestError
 from llmroute.request.attached import read_attachments
 from llmroute.request.options import FIELDS, Options
 from llmroute.types import Attachment
 
-if TYPE_CHECKING:
-    from llmroute.request.fields import RequestField
-
-_COMPLETIONS = {
-    "model": candidates.models,
-    "fallback": candidates.models,
-    "provider": candidates.providers,
-    "chain": candidates.chains,
-    "workspace_id": candidates.workspaces,
-}
-
 
 class RequestArguments(NamedTuple):
     """The arguments of `gen` or `stream`: `request` by the names of `Options`, None where a flag is not given."""
 
     request: dict[str, Any]
-    prompt: flags.PromptArgument = None
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt, in quotes. Text from stdin is put before it; - is stdin alone.")
+    ] = None
     as_json: flags.AsJSON = False
-    meta: flags.Meta = None
-    dry_run: flags.DryRun = False
-    every_candidate: flags.EveryCandidate = False
-    extract: flags.Extract = False
-    render: flags.Render = False
+    meta: Annotated[
+        Path | None,
+        typer.Option("--meta", help="Also write the JSON of the response to this file.", rich_help_panel="Output"),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the models that would be tried, and why; send nothing.", rich_help_panel="Model"
+        ),
+    ] = False
+    every_candidate: Annotated[
+        bool,
+        typer.Option("--all", help="With --dry-run: print all candidates, not only ten.", rich_help_panel="Model"),
+    ] = False
+    extract: Annotated[
+        bool,
+        typer.Option(
+            "-x",
+            "--extract",
+            help="Print only the first fenced code block, if there is one.",
+            rich_help_panel="Output",
+        ),
+    ] = False
+    render: Annotated[
+        bool, typer.Option("--render", help="Render Markdown on a terminal.", rich_help_panel="Output")
+    ] = False
     color: flags.Color = "auto"
-    usage: flags.UsageLine = False
+    usage: Annotated[
+        bool,
+        typer.Option("-u", "--usage", help="Print tokens, cost and time on stderr.", rich_help_panel="Output"),
+    ] = False
     quiet: flags.Quiet = False
-    debug: flags.Debug = False
-    no_stdin: flags.NoStdin = False
-    encoding: flags.Encoding = None
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Print each step on stderr, and a traceback for a bug.", rich_help_panel="Output"),
+    ] = False
+    no_stdin: Annotated[
+        bool, typer.Option("--no-stdin", help="Do not read stdin; for shell loops.", rich_help_panel="Answer")
+    ] = False
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="The encoding of stdin and --batch FILE; default UTF-8.",
+            rich_help_panel="Answer",
+        ),
+    ] = None
 
     @property
     def budget_usd(self) -> float | None:
@@ -115,56 +141,23 @@ def _stdin_twice(other: str) -> RequestError:
     return RequestError(f"--attach - is stdin, which is already {other}", option="attachments")
 
 
-def takes_a_request(*, streaming: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the flags of a request to a command, whose first parameter is a RequestArguments."""
-    request = {
-        name: declared
-        for name, declared in FIELDS.items()
-        if declared.help and not (declared.complete_only if streaming else declared.streaming_only)
-    }
+class CompleteArguments(NamedTuple):
+    """The arguments of `gen` that `stream` has not, because they need the complete answer."""
 
-    def with_flags(command: Callable[..., None]) -> Callable[..., None]:
-        def typed(**values: Any) -> None:
-            given = {name: _value(declared, values.pop(declared.flag)) for name, declared in request.items()}
-            others = {name: values.pop(name) for name in RequestArguments._field_defaults}
-            command(RequestArguments(given, **others), **values)
-
-        typed.__name__, typed.__doc__ = command.__name__, command.__doc__
-        typed.__signature__ = inspect.Signature(_parameters(request, command))  # type: ignore[attr-defined]
-        return typed
-
-    return with_flags
-
-
-def _value(declared: "RequestField", typed: Any) -> Any:
-    """Return the field value for a flag, None where the flag is absent."""
-    if typed is None or typed is False or typed == []:
-        return None
-    return not typed if declared.negates else typed
-
-
-def _parameters(request: dict[str, "RequestField"], command: Callable[..., None]) -> list[inspect.Parameter]:
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    hints = RequestArguments.__annotations__
-    kind = inspect.Parameter.KEYWORD_ONLY
-    prompt, *others = (
-        inspect.Parameter(name, kind, default=default, annotation=hints[name])
-        for name, default in RequestArguments._field_defaults.items()
-    )
-    declared = [_flag(name, declaration) for name, declaration in request.items()]
-    return [prompt, *declared, *others, *(parameter.replace(kind=kind) for parameter in own)]
-
-
-def _flag(name: str, declared: "RequestField") -> inspect.Parameter:
-    flag_type = declared.kind.flag_type
-    option = typer.Option(
-        *((declared.short,) if declared.short else ()),
-        declared.long_flag,
-        help=declared.help,
-        autocompletion=candidates.choices(declared.choices) if declared.choices else _COMPLETIONS.get(name),
-        rich_help_panel=declared.panel,
-    )
-    default, hint = (False, bool) if flag_type is bool else (None, flag_type | None)
-    return inspect.Parameter(
-        declared.flag, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option]
-    )
+    schema_multi: Annotated[
+        str | None,
+        typer.Option(
+            "--schema-multi",
+            help='As --schema, for a list of such values: {"items": [...]}.',
+            rich_help_panel="Answer",
+        ),
+    ] = None
+    check_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--check-timeout",
+            metavar="SECONDS",
+            help="Time limit of --check in seconds; default 60.",
+            rich_help_panel="Limits",
+        ),
+    ] = None

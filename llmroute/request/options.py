@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 
 MAX_TEMPERATURE = 2
 MOST_USD = 10**6
-# Requests at once: the default, and the most.
-JOBS = 8
-MOST_JOBS = 1024
+# Concurrent requests of a batch: the default, and the most.
+CONCURRENCY = 8
+MOST_CONCURRENCY = 1024
 # Types that need no copy: they can be read again, or are rejected.
 _RE_READABLE: Final = (type(None), tuple, list, str, bytes, bytearray, Mapping)
 ON_BUDGET: Final[tuple[OnBudget, ...]] = ("cheaper", "refuse")

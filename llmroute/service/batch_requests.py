@@ -14,7 +14,7 @@ from llmroute.bulk.worker_pool import BatchResult
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
 from llmroute.jobs.run_lock import run_locked
 from llmroute.request.fields import printable
-from llmroute.request.options import JOBS
+from llmroute.request.options import CONCURRENCY
 from llmroute.service.request_digest import digest_of
 from llmroute.types import BATCH, AnswerSchema
 
@@ -148,9 +148,9 @@ class _Batch:
             return
         items = [self._left[position].options for position in self._rescued]
         plain = [replace(options, tier=None) for options in items if not isinstance(options, LLMRouteError)]
-        executor = self._core.bulk(jobs=JOBS, shared_budget=self.job_run.shared_budget)
+        executor = self._core.bulk(CONCURRENCY, shared_budget=self.job_run.shared_budget)
         rescued, error = iter(self._rescued.items()), None
-        async for result in generate_many(executor, plain, jobs=JOBS, in_order=True):
+        async for result in generate_many(executor, plain, concurrency=CONCURRENCY, in_order=True):
             position, before = next(rescued)
             error = result.error
             self._end(position, result.response and _after(before, result.response), error)

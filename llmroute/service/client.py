@@ -14,7 +14,7 @@ from llmroute.planning import settings
 from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.request.ids import new_id
-from llmroute.request.options import JOBS, Options
+from llmroute.request.options import CONCURRENCY, Options
 from llmroute.service.core import ServiceCore
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.router import Router
@@ -197,7 +197,7 @@ class LLMService:
         self,
         requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
         *,
-        jobs: int = JOBS,
+        jobs: int = CONCURRENCY,
         in_order: bool = True,
         budget_usd: float | None = None,
     ) -> AsyncIterator[BatchResult]:
@@ -216,8 +216,8 @@ class LLMService:
         if isinstance(requests, str | bytes | Mapping):
             raise RequestError("the requests are one request: give a list of them")
         count = len(requests) if isinstance(requests, Sized) else None
-        executor = self.core.bulk(jobs=jobs, budget_usd=budget_usd, requests=count)
-        return generate_many(executor, requests, jobs=jobs, in_order=in_order)
+        executor = self.core.bulk(jobs, budget_usd=budget_usd, requests=count)
+        return generate_many(executor, requests, concurrency=jobs, in_order=in_order)
 
     async def generate_batch(  # noqa: PLR0913 (by keyword)
         self,

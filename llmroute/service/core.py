@@ -15,7 +15,7 @@ from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.skipped_models import first_choice_note
 from llmroute.request.fields import check_range
 from llmroute.request.ids import now_ms
-from llmroute.request.options import MOST_JOBS, MOST_USD, as_picousd
+from llmroute.request.options import MOST_CONCURRENCY, MOST_USD, as_picousd
 from llmroute.request.rendered import render
 from llmroute.routing.token_estimate import measure
 
@@ -140,8 +140,8 @@ class ServiceCore:
 
     def bulk(
         self,
+        concurrency: int,
         *,
-        jobs: int,
         budget_usd: float | None = None,
         shared_budget: SharedBudget | None = None,
         requests: int | None = None,
@@ -151,16 +151,18 @@ class ServiceCore:
         `requests` is how many there will be, None if unknown.
 
         Raises:
-            RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
+            RequestError: the concurrency is not between 1 and 1024, or the budget is below zero.
         """
         from llmroute.bulk.executor import BulkExecutor
 
         self.resources.require_open()
-        if not isinstance(jobs, int):
-            raise RequestError(f"jobs {jobs!r} is no whole number")
-        check_range("jobs", jobs, 1, MOST_JOBS)
+        if not isinstance(concurrency, int):
+            raise RequestError(f"jobs {concurrency!r} is no whole number")
+        check_range("jobs", concurrency, 1, MOST_CONCURRENCY)
         shared_budget = _shared_budget(budget_usd) or shared_budget
-        return BulkExecutor(self.factory, self.resources, jobs=jobs, shared_budget=shared_budget, requests=requests)
+        return BulkExecutor(
+            self.factory, self.resources, concurrency=concurrency, shared_budget=shared_budget, requests=requests
+        )
 
     def job_run(
         self,

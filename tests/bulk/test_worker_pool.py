@@ -70,7 +70,12 @@ class World:
     def run(self, count: int, *, jobs: int = 4, in_order: bool = True) -> WorkerPool:
         async def work() -> WorkerPool:
             pool = WorkerPool(
-                rounds_of(self.answer), self.deliver, jobs=jobs, in_order=in_order, sleep=self.sleep, jitter=lambda: 0.5
+                rounds_of(self.answer),
+                self.deliver,
+                concurrency=jobs,
+                in_order=in_order,
+                sleep=self.sleep,
+                jitter=lambda: 0.5,
             )
             tasks = iter([WorkItem(Options(prompt=str(number)), number) for number in range(count)])
 
@@ -198,7 +203,7 @@ def test_a_slow_first_request_holds_back_others_only_beyond_the_limit() -> None:
             number = next(numbers, None)
             return None if number is None else WorkItem(Options(prompt=str(number)), number)
 
-        running = asyncio.ensure_future(WorkerPool(rounds_of(answer), deliver, jobs=4, in_order=True).run(take))
+        running = asyncio.ensure_future(WorkerPool(rounds_of(answer), deliver, concurrency=4, in_order=True).run(take))
         for _ in range(2000):
             await asyncio.sleep(0)
         assert delivered == []
@@ -229,7 +234,9 @@ def test_an_error_of_deliver_cancels_and_settles_everything() -> None:
             return WorkItem(Options(prompt=str(number)), number)
 
         with pytest.raises(BrokenError):
-            await asyncio.wait_for(WorkerPool(rounds_of(world.answer), deliver, jobs=4, in_order=False).run(take), 30)
+            await asyncio.wait_for(
+                WorkerPool(rounds_of(world.answer), deliver, concurrency=4, in_order=False).run(take), 30
+            )
 
     asyncio.run(work())
     assert world.inside == 0
@@ -254,7 +261,7 @@ def test_an_invalid_request_has_its_place_in_the_order() -> None:
         async def deliver(result: BatchResult) -> None:
             delivered.append(result)
 
-        await WorkerPool(rounds_of(World().answer), deliver, jobs=3, in_order=True).run(take)
+        await WorkerPool(rounds_of(World().answer), deliver, concurrency=3, in_order=True).run(take)
 
     asyncio.run(work())
     assert [result.request for result in delivered] == ["a", "b", "c"]

@@ -13,6 +13,7 @@ import typer
 
 from llmroute.batch.resume import PriorResults, prior_results
 from llmroute.batch.runner import Batch, BatchLimits
+from llmroute.cli.batch.arguments import input_format, require_no_job_flags
 from llmroute.cli.batch.input import count_lines, input_errors, input_name, open_input, requests_of, shows_total
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
@@ -20,7 +21,7 @@ from llmroute.cli.session import opened
 from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.fields import check_range
-from llmroute.request.options import MOST_USD
+from llmroute.request.options import CONCURRENCY, MOST_USD
 from llmroute.service.batch_jobs import positions_in_jobs, require_no_jobs
 from llmroute.types import AUTO, BATCH
 
@@ -29,60 +30,46 @@ if TYPE_CHECKING:
 
     from llmroute.batch.reader import Request
     from llmroute.cli.arguments import RequestArguments
-    from llmroute.cli.batch.arguments import BatchArguments
+    from llmroute.cli.batch.options import BatchOptions
     from llmroute.cli.session import Session
 
 MAX_NOTES = 1000
 GARBAGE_AFTER = 5_000
 
 
-def run_batch(arguments: RequestArguments, batch: BatchArguments) -> None:
+def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
     """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print its expected cost."""
     with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
         _check_arguments(arguments, batch)
-        input_format = batch.input_format(arguments.encoding)
+        file_format = input_format(batch, arguments.encoding)
         file = open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         if is_regular:  # A thread may still be blocked on a pipe, so a pipe stays open.
             cleanup.callback(file.close)
             with input_errors(batch.file):
-                check_whole(file, input_format.encoding, input_name(batch.file))
-        requests = requests_of(file, input_format, arguments, batch.file)
+                check_whole(file, file_format.encoding, input_name(batch.file))
+        requests = requests_of(file, file_format, arguments, batch.file)
         if arguments.request["tier"] in (BATCH, AUTO) and not arguments.dry_run:
             from llmroute.cli.batch.job_command import run_jobs
 
             raise typer.Exit(run_jobs(arguments, batch, session, file, is_regular=is_regular))
         if arguments.request["tier"] not in (BATCH, AUTO):
-            batch.jobs.require_none()
+            require_no_job_flags(batch)
         if arguments.dry_run:
-            from llmroute.cli.batch.dry_run import show_forecast
-
-            of_jobs = arguments.request["tier"] in (BATCH, AUTO)
-            prior, in_jobs = PriorResults(), set[int]()
-            if batch.resume and batch.output is not None:
-                prior = prior_results(batch.output)
-                in_jobs = positions_in_jobs(session.service.core.config, batch.output) if of_jobs else in_jobs
-            show_forecast(
-                session.service,
-                requests,
-                prior,
-                budget_usd=arguments.budget_usd,
-                in_jobs=in_jobs,
-                of_jobs=of_jobs,
-                as_json=arguments.as_json,
-            )
+            _forecast(arguments, batch, session, requests)
             raise typer.Exit
         if batch.output is not None:
             require_no_jobs(session.service.core.config, batch.output)
         lines = count_lines(file) if is_regular else None
-        total = lines if shows_total(input_format, arguments) else None
+        total = lines if shows_total(file_format, arguments) else None
         runner = BatchRunner(arguments, batch, session, total, file.fileno())
-        limits = BatchLimits(batch.at_once, batch.output is None and not batch.unordered, runner.left_usd, lines)
+        in_order = batch.output is None and not batch.unordered
+        limits = BatchLimits(batch.concurrency or CONCURRENCY, in_order, runner.left_usd, lines)
         code = _run(runner, session, requests, limits, blocking=not is_regular)
     raise typer.Exit(code)
 
 
-def _check_arguments(arguments: RequestArguments, batch: BatchArguments) -> None:
+def _check_arguments(arguments: RequestArguments, batch: BatchOptions) -> None:
     if arguments.prompt is not None:
         raise RequestError(
             "--batch reads the prompts from its file; drop the prompt argument",
@@ -93,6 +80,26 @@ def _check_arguments(arguments: RequestArguments, batch: BatchArguments) -> None
     if batch.file == "-" and arguments.attaches_stdin:
         raise RequestError("--attach - is stdin, which --batch - reads", option="attachments")
     check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
+
+
+def _forecast(arguments: RequestArguments, batch: BatchOptions, session: Session, requests: Iterator[Request]) -> None:
+    """Print the expected cost of the requests that have no response yet."""
+    from llmroute.cli.batch.dry_run import show_forecast
+
+    of_jobs = arguments.request["tier"] in (BATCH, AUTO)
+    prior, in_jobs = PriorResults(), set[int]()
+    if batch.resume and batch.output is not None:
+        prior = prior_results(batch.output)
+        in_jobs = positions_in_jobs(session.service.core.config, batch.output) if of_jobs else in_jobs
+    show_forecast(
+        session.service,
+        requests,
+        prior,
+        budget_usd=arguments.budget_usd,
+        in_jobs=in_jobs,
+        of_jobs=of_jobs,
+        as_json=arguments.as_json,
+    )
 
 
 def _run(

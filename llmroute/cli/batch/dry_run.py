@@ -122,7 +122,7 @@ async def _forecast(
     service: LLMService, requests: Iterator[Request], prior: PriorResults, in_jobs: Collection[int], *, of_jobs: bool
 ) -> _Forecast:
     forecast = _Forecast(has_tiers=of_jobs)
-    executor = service.core.bulk(jobs=1)
+    executor = service.core.bulk(1)
     for index, request in enumerate(read_ahead(requests, lambda request: executor.expect(request.options))):
         if of_jobs and not isinstance(request.options, LLMRouteError):
             check_line(request.line, request.options)

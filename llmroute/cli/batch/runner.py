@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmroute import exit_codes
 from llmroute.cli import signals
 from llmroute.cli.batch.output import BatchOutput
-from llmroute.cli.batch.summary import PROMPTS_CUT, interruption, summary, summary_as_json
+from llmroute.cli.batch.summary import PROMPTS_CUT, interruption, jobs_text, summary, summary_as_json
 from llmroute.cli.errors import error_as_json, error_with_hint, say
 from llmroute.cli.output.progress import Bar, ProgressState
 from llmroute.cli.output.tables import response_as_json
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from llmroute.batch.totals import BatchTotals
     from llmroute.bulk.worker_pool import BatchResult
     from llmroute.cli.arguments import RequestArguments
-    from llmroute.cli.batch.arguments import BatchArguments
+    from llmroute.cli.batch.options import BatchOptions
     from llmroute.cli.session import Session
+    from llmroute.jobs.run import RunProgress
 
 # Every error is in the results; stderr shows only the first ones.
 MAX_PRINTED_ERRORS = 50
@@ -48,7 +49,7 @@ class BatchRunner:
     """One batch on the command line; the public methods other than `left_usd` and `run` are its callbacks."""
 
     def __init__(
-        self, arguments: RequestArguments, batch: BatchArguments, session: Session, total: int | None, source: int
+        self, arguments: RequestArguments, batch: BatchOptions, session: Session, total: int | None, source: int
     ) -> None:
         """`total` is the number of lines, None if unknown; `source` is the descriptor of the input.
 
@@ -63,8 +64,7 @@ class BatchRunner:
         self._bar = Bar(quiet=arguments.quiet)
         self.output = BatchOutput(batch.output, resume=batch.resume, source=source, stop=self._stop)
         self._running: RunningBatch | None = None
-        self.jobs_text = ""
-        """The state of batch jobs for the progress bar."""
+        self._jobs_text = ""
 
     @property
     def left_usd(self) -> float | None:
@@ -149,9 +149,15 @@ class BatchRunner:
                 failed=totals.failed + totals.invalid,
                 cost_usd=self.output.earlier_cost_usd + totals.cost_usd,
                 budget_usd=self._arguments.budget_usd,
-                more=self.jobs_text,
+                more=self._jobs_text,
             )
         )
+
+    def show_jobs(self, progress: RunProgress) -> None:
+        """Show the state of a batch with the jobs that it is in."""
+        assert self._running is not None
+        self._jobs_text = jobs_text(progress)
+        self.show_progress(self._running.totals)
 
     def _report(self, totals: BatchTotals, seconds: float) -> None:
         output = self.output

@@ -1,7 +1,8 @@
-"""The summary of a batch: one line of text, and the same figures as JSON for --meta."""
+"""The state of a batch in one line of text, and its final figures as JSON for --meta."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.errors import error_as_json
@@ -10,6 +11,7 @@ from llmroute.cli.output.tables import money
 if TYPE_CHECKING:
     from llmroute.batch.failures_file import FailuresFile
     from llmroute.batch.totals import BatchTotals
+    from llmroute.jobs.run import RunProgress
 
 PROMPTS_CUT = "with a prompt that the model truncated (prompt_cut in the results)"
 
@@ -63,3 +65,14 @@ def summary_as_json(totals: BatchTotals, earlier_cost_usd: float, seconds: float
         "seconds": round(seconds, 3),
         "stopped_by": None if totals.stopped_by is None else error_as_json(totals.stopped_by)["error"],
     }
+
+
+def jobs_text(progress: RunProgress) -> str:
+    """Return the state of jobs for the progress bar."""
+    jobs = f"{progress.jobs} job{'' if progress.jobs == 1 else 's'}"
+    reported = f" ({progress.reported:,} lines run)" if progress.reported else ""
+    return f"{jobs}{reported}, {_hours(progress.age_s)} old, {_hours(progress.left_s)} left"
+
+
+def _hours(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -3,19 +3,19 @@
 from contextlib import closing
 from itertools import chain
 
-from llmroute.cli import options as flags
-from llmroute.cli.arguments import RequestArguments, takes_a_request
+from llmroute.cli.arguments import RequestArguments
 from llmroute.cli.errors import fail
+from llmroute.cli.signatures import OfCompleteAnswer, takes_a_request
 from llmroute.errors import RequestError
 
 
 @takes_a_request(streaming=True)
-def stream(arguments: RequestArguments, of_whole_answer: flags.OfWholeAnswer = None) -> None:
+def stream(arguments: RequestArguments, of_complete_answer: OfCompleteAnswer = None) -> None:
     """Stream a response.
 
     Falls back to another model until the first text is printed.
     """
-    if of_whole_answer:
+    if of_complete_answer:
         text = "a schema or a check needs the whole answer, which stream does not wait for; use llmroute gen"
         fail(RequestError(text), as_json=arguments.as_json)
     from llmroute.cli.output.spinner import spinning
