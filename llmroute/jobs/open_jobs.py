@@ -121,9 +121,16 @@ async def _delete(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
     if status is not None:
         requests = vendor.api.render_deletions(status)
     else:
-        requests = () if job.file_id is None else (vendor.api.render_file_deletion(job.file_id),)
+        requests = tuple(map(vendor.api.render_file_deletion, await _input_files(vendor, job)))
     for request in requests:
         await _if_found(vendor.call(request))
+
+
+async def _input_files(vendor: Vendor, job: Job) -> list[str]:
+    """Return the ids of the uploaded files of a job; where the response to its upload was lost, they are looked for."""
+    if job.file_id is not None:
+        return [job.file_id]
+    return [] if job.upload_begun_ms is None else [file.id for file in await vendor.files(job.id)]
 
 
 async def _if_found(call: Awaitable[T]) -> T | None:

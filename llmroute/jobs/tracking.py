@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, TransientError
+from llmroute.errors import AttemptError, BadOutputError, DeadlineError, TransientError
 from llmroute.jobs.polling import poll
+from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
+from llmroute.jobs.vendor import NOT_FOUND
 from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
@@ -19,10 +21,8 @@ if TYPE_CHECKING:
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
 
-LOST_AFTER = 3
-"""How often in a row a provider must not know a job before it counts as lost."""
-GIVE_UP_S = 3_600
-"""How long after the deadline the end of a cancelled job is waited for."""
+LOST_S = 300.0
+"""How long a provider must not know a job before it counts as lost: a new one may not be known at once."""
 
 
 class Tracking:
@@ -33,28 +33,31 @@ class Tracking:
         self._jobs = jobs
         self._submitter = submitter
         self._pause_s = pause_s
-        self._unknown: Counter[str] = Counter()
+        # Since when the provider does not know each job, on the clock of the loop.
+        self._unknown_since_s: dict[str, float] = {}
+        self._begun_ms = now_ms()
 
     async def look(self) -> None:
         """Query the jobs once; cancel those that are late, and collect those that have ended.
 
         Raises:
-            AttemptError: a provider cannot be queried long after the deadline.
+            AttemptError: a provider cannot be queried, or results cannot be downloaded, long after the deadline.
         """
         submitted = [job for job in self._jobs.by_id.values() if job.vendor_id is not None]
         await self._cancel_late(submitted)
         polled = await poll(self._tools, submitted)
         for name, error in polled.errors.items():
             self._jobs.note(name, f"{name} cannot be queried: {error.message}")
-            self._give_up_late(error)
+            if all(map(self._is_overdue, self._jobs.by_id.values())):
+                raise error
+        now_s = asyncio.get_running_loop().time()
         for job in polled.lost:
-            self._unknown[job.id] += 1
-            if self._unknown[job.id] >= LOST_AFTER:
+            if now_s - self._unknown_since_s.setdefault(job.id, now_s) >= LOST_S:
                 message = f"{job.provider} no longer knows batch {job.vendor_id}"
                 await self._jobs.lose(job, TransientError(message, provider=job.provider))
         self._jobs.statuses |= polled.found
         for job_id, status in polled.found.items():
-            self._unknown.pop(job_id, None)
+            self._unknown_since_s.pop(job_id, None)
             await self._update(self._jobs.by_id[job_id], status)
 
     async def _cancel_late(self, jobs: Iterable[Job]) -> None:
@@ -71,14 +74,20 @@ class Tracking:
                 self._jobs.note(job.id, f"{job.provider} does not cancel batch {job.vendor_id}: {error.message}")
                 continue
             await self._jobs.save(job._replace(cancel_ms=now_ms()))
+            late = f"{job.provider} batch {job.vendor_id} is late and is being cancelled"
+            self._jobs.note(job.id, f"{late}; its end is waited for, an hour at most")
 
-    def _give_up_late(self, error: AttemptError) -> None:
-        """Raise the error of a query long after the deadline of every job."""
-        latest_ms = max((job.deadline_ms for job in self._jobs.by_id.values()), default=0)
-        if now_ms() > latest_ms + GIVE_UP_S * 1000:
-            raise error
+    def _is_overdue(self, job: Job) -> bool:
+        """Whether the end of a job was waited for since it was cancelled at its deadline, and is no longer."""
+        return now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
+
+    async def _give_up(self, job: Job, reason: str) -> None:
+        await self._jobs.lose(job, DeadlineError(f"{job.provider} batch {job.vendor_id} {reason}"))
 
     async def _update(self, job: Job, status: JobStatus) -> None:
+        if not status.ended and self._is_overdue(job):
+            await self._give_up(job, "did not end in time, and may have run this request")
+            return
         if not status.ended:
             if status.state != job.phase and not job.ended:
                 await self._jobs.save(job.moved(status.state))
@@ -97,4 +106,8 @@ class Tracking:
             self._jobs.note(
                 job.id, f"the results of {job.provider} batch {job.vendor_id} are not read: {error.message}"
             )
-            self._give_up_late(error)
+            if not self._is_overdue(job):
+                return
+            if error.http_status != NOT_FOUND and not isinstance(error, BadOutputError):
+                raise
+            await self._give_up(job, "has no readable results")

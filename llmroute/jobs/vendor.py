@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadOutputError, RateLimitError
+from llmroute.errors import AttemptError, BadOutputError
 from llmroute.execution.answer_check import hide_secrets
 from llmroute.providers.batch_jobs.job import connect
-from llmroute.providers.errors.retry_after import parse_retry_after
+from llmroute.providers.errors.retry_after import parse_http_date, parse_retry_after
 from llmroute.request.ids import now_ms
 from llmroute.text.redaction import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from llmroute.planning.endpoints import Endpoints
-    from llmroute.providers.batch_jobs.job import JobStatus, StoredFile
+    from llmroute.providers.batch_jobs.job import JobFault, JobStatus, StoredFile
     from llmroute.transport.async_client import AsyncExchange, AsyncSender
     from llmroute.types import HTTPRequest
 
@@ -27,6 +26,11 @@ ANSWER_S = 600.0
 """How long a response may take to begin, an upload included."""
 STALL_S = 60.0
 MOST_PAGES = 100
+MOST_AHEAD_S = 86_400.0
+"""A clock that is further ahead or behind is that of no provider."""
+MOST_CODE = 100
+MOST_REASON = 500
+"""The longest code and reason of a failed job, in characters."""
 NOT_FOUND = 404
 TOO_MANY = 429
 
@@ -82,9 +86,9 @@ class Vendor:
         """Send a request and return the exchange with its response, whose status is one of success."""
         exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S)
         self._trace(f"{self.name}: {request.method} {shown(request.url)}: status {exchange.status}")
-        if (date := exchange.headers.get("date")) is not None:
-            with suppress(ValueError):
-                self.ahead_s = parsedate_to_datetime(date).timestamp() - now_ms() / 1000
+        if (sent_s := parse_http_date(exchange.headers.get("date"))) is not None:
+            ahead_s = sent_s - now_ms() / 1000
+            self.ahead_s = ahead_s if abs(ahead_s) <= MOST_AHEAD_S else 0.0
         if 200 <= exchange.status < 300:  # noqa: PLR2004 (statuses of HTTP)
             self.poll_after_s = parse_retry_after(TOO_MANY, exchange.headers)
             return exchange
@@ -94,8 +98,8 @@ class Vendor:
             await exchange.close()
         hide_secrets(error, self._redaction)
         error.provider = self.name
-        if isinstance(error, RateLimitError):
-            self._rests_until_s = asyncio.get_running_loop().time() + (error.retry_after_s or 0.0)
+        if error.retry_after_s is not None:
+            self._rests_until_s = asyncio.get_running_loop().time() + error.retry_after_s
         raise error
 
     @property
@@ -116,10 +120,41 @@ class Vendor:
         Raises:
             AttemptError: it cannot be queried.
         """
-        return self.api.parse_job(await self.call(self.api.render_status(vendor_id)))
+        status = await self.job(self.api.render_status(vendor_id))
+        if status.vendor_id != vendor_id:
+            raise BadOutputError("the response is about another batch", provider=self.name)
+        return status
 
-    async def jobs(self) -> AsyncIterator[JobStatus]:
-        """Yield the jobs of the account, newest first.
+    async def job(self, request: HTTPRequest) -> JobStatus:
+        """Return the job that the response to a request describes.
+
+        Raises:
+            AttemptError: it failed, or the response describes none.
+        """
+        body = await self.call(request)
+        with self._hiding():
+            return self._harmless(self.api.parse_job(body))
+
+    def _harmless(self, status: JobStatus) -> JobStatus:
+        """Return a status whose faults are short lines without secrets."""
+
+        def line(fault: JobFault) -> JobFault:
+            hidden = self._redaction.line
+            return fault._replace(code=hidden(fault.code, MOST_CODE), message=hidden(fault.message, MOST_REASON))
+
+        return status._replace(faults=tuple(map(line, status.faults)))
+
+    @contextmanager
+    def _hiding(self) -> Iterator[None]:
+        """Hide secrets in the error that a response is."""
+        try:
+            yield
+        except AttemptError as error:
+            hide_secrets(error, self._redaction)
+            raise
+
+    async def jobs(self, since_s: float | None = None) -> AsyncIterator[JobStatus]:
+        """Yield the jobs of the account; the pages after one with a job from before `since_s` are left out.
 
         Raises:
             AttemptError: they cannot be listed.
@@ -128,23 +163,40 @@ class Vendor:
         for _ in range(MOST_PAGES):
             if request is None:
                 return
-            page = self.api.parse_list(await self.call(request), request)
+            body = await self.call(request)
+            with self._hiding():
+                page = self.api.parse_list(body, request)
             for job in page.jobs:
-                yield job
+                yield self._harmless(job)
+            if since_s is not None and any((job.created_s or since_s) < since_s for job in page.jobs):
+                return
             request = page.next_request
 
-    async def files(self, name: str) -> list[StoredFile]:
-        """Return the uploaded files of a name.
+    async def upload(self, request: HTTPRequest) -> StoredFile:
+        """Return the file that an upload has made.
+
+        Raises:
+            AttemptError: it failed.
+        """
+        body = await self.call(request)
+        with self._hiding():
+            return self.api.parse_file(body)
+
+    async def files(self, job: str) -> list[StoredFile]:
+        """Return the files that were uploaded for a job.
 
         Raises:
             AttemptError: they cannot be listed.
         """
+        name = f"{job}.jsonl"
         found: list[StoredFile] = []
         request: HTTPRequest | None = self.api.render_files(name)
         for _ in range(MOST_PAGES):
             if request is None:
                 break
-            page = self.api.parse_files(await self.call(request))
+            body = await self.call(request)
+            with self._hiding():
+                page = self.api.parse_files(body)
             found += [file for file in page.files if file.name == name]
             request = page.next_request
         return found

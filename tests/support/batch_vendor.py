@@ -71,7 +71,8 @@ class BatchVendor:
         polls_to_end: how often a job is seen running before it ends.
         runs_at_most: how many lines of a job run before it expires, None for all.
         lose: operations (upload, create, cancel) whose next response is lost, after they were performed.
-        reject: statuses with which the next creations are rejected; with 429 for `retry_after_s`, if that is set.
+        reject: statuses with which the next creations are rejected.
+        retry_after_s: for how long 429 and 503 ask to wait, None for no such wish.
         refuse: with which statuses the next requests of an operation (list, cancel, results) are rejected.
         others: jobs of other programs, which are listed first.
         hidden_lists: how often jobs are listed before a list has them.
@@ -94,7 +95,7 @@ class BatchVendor:
     runs_at_most: int | None = None
     lose: list[str] = field(default_factory=list)
     reject: list[int] = field(default_factory=list)
-    retry_after_s: int | None = None
+    retry_after_s: float | None = None
     refuse: dict[str, list[int]] = field(default_factory=dict)
     others: list[VendorJob] = field(default_factory=list)
     hidden_lists: int = 0
@@ -136,7 +137,9 @@ class BatchVendor:
         if operation == "results" and self.cuts:
             self.cuts -= 1
             return [reply(status, body)[: -len(body) // 2], Reset()]
-        wait = {"retry-after": str(self.retry_after_s)} if status == 429 and self.retry_after_s is not None else {}
+        wait = (
+            {"retry-after": str(self.retry_after_s)} if status in (429, 503) and self.retry_after_s is not None else {}
+        )
         return [reply(status, body, headers={**wait, "date": formatdate(time.time() + self.clock_s, usegmt=True)})]
 
     def _serve(self, kind: str, method: str, path: str, received: Received) -> tuple[str, int, bytes]:

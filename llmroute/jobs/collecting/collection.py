@@ -152,7 +152,7 @@ class Collection:
 
     @staticmethod
     def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
-        can_rescue = not is_lost and isinstance(error, DeadlineError | TransientError)
+        can_rescue = isinstance(error, DeadlineError) or (not is_lost and isinstance(error, TransientError))
         return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, can_rescue=can_rescue)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError
+from llmroute.errors import AttemptError, BadOutputError
 from llmroute.jobs.vendor import NOT_FOUND, is_certain
 from llmroute.ledger.jobs import number_of
+from llmroute.providers.batch_jobs.job import record
 from llmroute.request.ids import now_ms
 from llmroute.types import Upload
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
+    from llmroute.types import HTTPRequest
 
 LOOKS = 3
 LOOK_S = 60.0
-"""How often, and how long, a job is looked for before it is created again: a new job may not be listed at once."""
+"""How often, and how long, a job or its file is looked for before it is made again: a new one may be listed later."""
 _CLOCK_SLACK_S = 60
 
 
@@ -28,8 +30,8 @@ class Submission:
 
     def __init__(self, tools: JobTools) -> None:
         self._tools = tools
-        # How often each job of unknown fate was looked for in vain.
-        self._looks: dict[str, int] = {}
+        # How often each job of unknown fate, or its file, was looked for in vain.
+        self._looks: Counter[str] = Counter()
         # Jobs at the provider that turned out to be another's.
         self._others: set[str] = set()
 
@@ -46,15 +48,25 @@ class Submission:
         upload = Upload(path, path.stat().st_size)
         render = vendor.api.render_upload(job.id, upload)
         if job.file_id is None and render is not None:
-            file_id = None
-            if job.upload_begun_ms is None:
-                job = await self._saved(job._replace(upload_begun_ms=now_ms()))
-            else:
-                file_id = await self._uploaded(vendor, job, upload)
-            file_id = file_id or vendor.api.parse_file(await vendor.call(render)).id
-            # A job that was cancelled meanwhile has the file to be deleted.
-            return (await self._saved(job._replace(file_id=file_id)))._replace(file_id=file_id)
+            return await self._upload(vendor, job, upload, render)
         return await self._create(vendor, job, upload)
+
+    async def _upload(self, vendor: Vendor, job: Job, upload: Upload, render: HTTPRequest) -> Job:
+        file_id = None
+        if job.upload_begun_ms is not None:
+            file_id = await self._uploaded(vendor, job, upload)
+            if file_id is None and not self._is_missing(job, job.upload_begun_ms):
+                return job
+        if file_id is None:
+            job = await self._saved(job._replace(upload_begun_ms=now_ms()))
+            try:
+                file_id = (await vendor.upload(render)).id
+            except AttemptError as error:
+                if is_certain(error):
+                    await self._saved(job._replace(upload_begun_ms=None))
+                raise
+        # A job that was cancelled meanwhile has the file to be deleted.
+        return (await self._saved(job._replace(file_id=file_id)))._replace(file_id=file_id)
 
     async def _create(self, vendor: Vendor, job: Job, upload: Upload) -> Job:
         model = self._tools.factory.models.registry.get_model_config(job.provider, job.model)
@@ -63,7 +75,9 @@ class Submission:
         if job.ended:
             return job
         try:
-            status = vendor.api.parse_job(await vendor.call(request))
+            status = await vendor.job(request)
+            if status.label not in (None, job.id) or status.vendor_id in await self._known():
+                raise BadOutputError("the response is about another batch", provider=job.provider)
         except AttemptError as error:
             if is_certain(error):
                 await self._saved(job._replace(create_begun_ms=None))
@@ -78,51 +92,68 @@ class Submission:
 
     async def _found(self, vendor: Vendor, job: Job) -> Job:
         """Look for a job that may have been created; once it was looked for often enough, it is not there."""
-        known = {each.vendor_id for each in await self._tools.run(self._tools.journal.jobs)} | self._others
+        known = await self._known() | self._others
+        since_s = _earliest_s(vendor, job)
         waits = False
-        async for status in vendor.jobs():
+        async for status in vendor.jobs(since_s):
             if status.vendor_id in known:
                 continue
             if _is_of(status, job):
                 return await self._submitted(job, status)
-            if not _may_be(status, job, vendor):
-                if _is_older(status, job, vendor):
-                    break
+            if vendor.api.labels or not _may_be(status, job, since_s):
                 continue
-            if not status.ended:
-                waits = True
-            elif await self._has_our_lines(vendor, status, job):
+            # A candidate that runs shows its lines when it has ended.
+            is_ours = await self._has_our_lines(vendor, status, job) if status.ended else None
+            if is_ours:
                 return await self._submitted(job, status)
+            if is_ours is None:
+                waits = True
             else:
                 self._others.add(status.vendor_id)
         if waits:
-            # A candidate that runs shows its lines when it has ended.
             return job
-        self._looks[job.id] = self._looks.get(job.id, 0) + 1
-        if self._looks[job.id] < LOOKS or now_ms() < (job.create_begun_ms or 0) + LOOK_S * 1000:
+        if not self._is_missing(job, job.create_begun_ms or 0):
             return job
-        del self._looks[job.id]
         return await self._saved(job._replace(create_begun_ms=None))
 
-    async def _has_our_lines(self, vendor: Vendor, status: JobStatus, job: Job) -> bool:
+    async def _known(self) -> set[str | None]:
+        """Return the provider's ids of the jobs in the ledger."""
+        return {each.vendor_id for each in await self._tools.run(self._tools.journal.jobs)}
+
+    def _is_missing(self, job: Job, begun_ms: int) -> bool:
+        """Count a look in vain for what was begun at a time; return whether it was looked for often and long enough."""
+        self._looks[job.id] += 1
+        if self._looks[job.id] < LOOKS or now_ms() < begun_ms + LOOK_S * 1000:
+            return False
+        del self._looks[job.id]
+        return True
+
+    async def _has_our_lines(self, vendor: Vendor, status: JobStatus, job: Job) -> bool | None:
+        """Return whether a job that has ended has our lines, None where its results are missing, cut or unreadable."""
+        others, is_readable = 0, True
         for request in vendor.api.render_results(status):
             try:
                 results = await self._tools.downloaded(vendor.name, request)
             except AttemptError as error:
                 if error.http_status != NOT_FOUND:
                     raise
-                # A new job has results.
-                return False
+                return None
             with results:
-                for line in results:
-                    with suppress(ValueError):
-                        return number_of(job.id, vendor.api.parse_result(line).custom_id) is not None
-        return False
+                for line in filter(bytes.strip, results):
+                    try:
+                        custom_id, _ = record(line)
+                    except ValueError:
+                        is_readable = False
+                        continue
+                    if number_of(job.id, custom_id) is not None:
+                        return True
+                    others += 1
+        return False if is_readable and others >= max(status.total or 0, 1) else None
 
     async def _uploaded(self, vendor: Vendor, job: Job, upload: Upload) -> str | None:
         """Return the file of an upload whose response was lost; delete what is not whole."""
         found = None
-        for file in await vendor.files(f"{job.id}.jsonl"):
+        for file in await vendor.files(job.id):
             if found is None and file.size in (None, upload.file_bytes):
                 found = file.id
             else:
@@ -146,13 +177,12 @@ def _is_of(status: JobStatus, job: Job) -> bool:
     return status.input_file is not None and status.input_file == job.file_id
 
 
-def _may_be(status: JobStatus, job: Job, vendor: Vendor) -> bool:
+def _may_be(status: JobStatus, job: Job, since_s: float) -> bool:
     """Whether a job without a label may be ours: created after the intent, with our number of lines."""
-    if vendor.api.labels or _is_older(status, job, vendor):
-        return False
-    return status.total in (None, job.lines)
+    return (status.created_s or since_s) >= since_s and status.total in (None, job.lines)
 
 
-def _is_older(status: JobStatus, job: Job, vendor: Vendor) -> bool:
-    begun_s = (job.create_begun_ms or 0) / 1000 + vendor.ahead_s - _CLOCK_SLACK_S
-    return status.created_s is not None and status.created_s < begun_s
+def _earliest_s(vendor: Vendor, job: Job) -> float:
+    """Return when a job may have been created at the earliest, by the clock of its provider."""
+    # A gateway's clock may be ahead of that which dates the jobs.
+    return (job.create_begun_ms or 0) / 1000 + min(vendor.ahead_s, 0.0) - _CLOCK_SLACK_S

@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadRequestError, RateLimitError, TransientError
+from llmroute.errors import AttemptError, BadRequestError, DeadlineError, RateLimitError, TransientError
+from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.submitting.queue import Queues
 from llmroute.jobs.submitting.submission import LOOKS, Submission
 from llmroute.jobs.vendor import is_certain
@@ -35,6 +36,8 @@ class Submitter:
         self._due_s: dict[str, float] = {}
         # How often the provider has rejected the look for each job that may have been created.
         self._rejected_looks: Counter[str] = Counter()
+        # Since when each job that may have been created is looked for, on the clock of the loop.
+        self._sought_since_s: dict[str, float] = {}
 
     async def submit(self) -> None:
         """Submit every job that is due, and end those whose deadline has passed.
@@ -101,7 +104,7 @@ class Submitter:
                     return
                 if job == before:
                     # It is looked for, and may be listed later.
-                    self.later(job)
+                    await self._look_later(job)
                     return
         except AttemptError as error:
             await self._rejected(job, error)
@@ -114,6 +117,17 @@ class Submitter:
         else:
             self._interval.start_anew()
 
+    async def _look_later(self, job: Job, requested_s: float | None = None) -> None:
+        """Look for a job again, or submit it; long after its deadline, one that may have been created is lost."""
+        if job.create_begun_ms is not None:
+            now_s = asyncio.get_running_loop().time()
+            sought_s = now_s - self._sought_since_s.setdefault(job.id, now_s)
+            if sought_s > GIVE_UP_S and now_ms() > job.deadline_ms + GIVE_UP_S * 1000:
+                message = f"{job.provider} does not show whether it has batch {job.id}, which may have run this request"
+                await self._jobs.lose(job, DeadlineError(message))
+                return
+        self.later(job, requested_s)
+
     async def _rejected(self, job: Job, error: AttemptError) -> None:
         found: Job | None = await self._tools.run(self._tools.journal.job, job.id)
         job = self._jobs.by_id[job.id] = found or job
@@ -122,7 +136,7 @@ class Submitter:
             self._jobs.note(job.id, f"{job.provider} does not take the batch yet: {error.message}")
             if error.code == TOKEN_LIMIT:
                 await self._queues.rejected(job)
-            self.later(job, error.retry_after_s)
+            await self._look_later(job, error.retry_after_s)
         elif job.create_begun_ms is not None:
             # It may exist: it is looked for again, in the end by another run.
             self._rejected_looks[job.id] += 1

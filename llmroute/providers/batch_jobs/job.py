@@ -18,6 +18,7 @@ ENDED: frozenset[JobState] = frozenset(("done", "expired", "cancelled", "failed"
 LABEL = "llmroute_job"
 """The key of our job id in the metadata of a provider's job."""
 WINDOW = "24h"
+_MOST_UNIX_S = 253_402_300_799
 
 _MODULES = {
     "openai": "llmroute.providers.batch_jobs.openai",
@@ -187,15 +188,15 @@ def connect(name: str, provider: Provider) -> BatchAPI:
 
 
 def unix_s(value: object) -> float | None:
-    """Return a time as UNIX seconds, from a number or RFC 3339; None for anything else."""
-    if isinstance(value, bool):
+    """Return a time from 1970 to 9999 as UNIX seconds, from a number or RFC 3339; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, int | float):
-        return float(value)
-    try:
-        return datetime.fromisoformat(lenient_json.text(value)).timestamp()
-    except ValueError:
-        return None
+    return float(value) if 0 <= value <= _MOST_UNIX_S else None
 
 
 def optional(value: object) -> str | None:

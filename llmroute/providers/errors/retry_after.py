@@ -42,14 +42,15 @@ def _number(value: str | None) -> float | None:
 
 
 def _until(wish: str | None, sent: str | None, clock: Callable[[], float]) -> float | None:
-    then = _timestamp(wish)
+    then = parse_http_date(wish)
     if then is None:
         return None
-    now = _timestamp(sent)
+    now = parse_http_date(sent)
     return then - (clock() if now is None else now)
 
 
-def _timestamp(value: str | None) -> float | None:
+def parse_http_date(value: str | None) -> float | None:
+    """Return a date of HTTP as UNIX seconds; None if it is absent or malformed."""
     if not value or ":" not in value:
         return None
     from email.utils import parsedate_to_datetime

@@ -1,0 +1,176 @@
+"""Replies of providers that are late, torn, about something else, or hostile decide nothing that costs money."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute import LLMService
+from llmroute.jobs import tracking
+from llmroute.jobs.submitting import submission
+from llmroute.providers.batch_jobs.job import unix_s
+from tests.support.batch_vendor import MODELS, VendorJob
+from tests.support.fault_server import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.bulk.worker_pool import BatchResult
+    from tests.jobs.homes import Home
+    from tests.support.fault_server import Received, Script
+
+PROMPTS = [f"prompt {n}" for n in range(3)]
+
+
+def answers(home: Home, monkeypatch: pytest.MonkeyPatch, provider: str, count: int = 3) -> list[BatchResult]:
+    """Answer prompts by a provider, in this process."""
+    for name, value in home.settings.items():
+        monkeypatch.setenv(name, value)
+    requests = [{"prompt": prompt, "model": MODELS[provider], "max_tokens": 50} for prompt in PROMPTS[:count]]
+
+    async def answered() -> list[BatchResult]:
+        async with LLMService() as service:
+            return [each async for each in service.generate_batch(requests, poll_s=0.01)]
+
+    return asyncio.run(answered())
+
+
+def assert_answered_once(home: Home, results: list[BatchResult]) -> None:
+    assert [each.response and each.response.content for each in results] == [
+        f"answer\u2028{prompt}" for prompt in PROMPTS[: len(results)]
+    ]
+    assert max(home.vendor.runs.values()) == 1
+    assert home.billed() == home.vendor.bill_picousd > 0
+
+
+def change(home: Home, is_changed: Callable[[Received], bool], as_bytes: Callable[[bytes], bytes], times: int) -> None:
+    """Change the bodies of the next responses to some requests."""
+    serve, left = home.server.answer, [times]
+
+    def answer(received: Received) -> Script:
+        script = serve(received)
+        if left[0] and is_changed(received) and isinstance(script[0], bytes):
+            left[0] -= 1
+            return [reply(200, as_bytes(script[0].partition(b"\r\n\r\n")[2]))]
+        return script
+
+    home.server.answer = answer
+
+
+def is_download(received: Received) -> bool:
+    return received.path.endswith(("/results", "/content"))
+
+
+def is_status(received: Received) -> bool:
+    return re.search(r"^GET .*/(batches|batch/jobs)/[^/ ]+ ", received.line) is not None
+
+
+def test_a_job_is_found_in_a_list_that_begins_with_the_oldest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "LOOK_S", 0.2)
+    home.vendor.lose = ["create"]
+    home.vendor.others.append(VendorJob("old", "together", [], state="done", created_s=time.time() - 86_400))
+    assert_answered_once(home, answers(home, monkeypatch, "together"))
+
+
+STRANGER = b'{"custom_id": "stranger-1", "result": {"type": "expired"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("torn", "count"),
+    [
+        (lambda body: body[: len(body) // 2], 1),
+        (lambda _body: b"", 1),
+        (lambda body: STRANGER + body, 1),
+        (lambda _body: STRANGER, 2),
+    ],
+)
+def test_a_job_is_not_created_again_because_a_download_does_not_show_its_lines(
+    home: Home, monkeypatch: pytest.MonkeyPatch, torn: Callable[[bytes], bytes], count: int
+) -> None:
+    monkeypatch.setattr(submission, "LOOK_S", 0.2)
+    home.vendor.lose = ["create"]
+    change(home, is_download, torn, 1)
+    assert_answered_once(home, answers(home, monkeypatch, "anthropic", count))
+
+
+def test_a_job_that_its_provider_does_not_know_at_once_is_not_lost(home: Home) -> None:
+    home.vendor.refuse = {"status": [404] * 5}
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run().code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_a_job_that_its_provider_does_not_know_for_long_is_lost(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "LOST_S", 0.1)
+    home.vendor.refuse = {"status": [404] * 1_000}
+    results = answers(home, monkeypatch, "openai")
+    assert all("openai no longer knows batch" in str(each.error) for each in results)
+    assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+
+
+def test_a_reply_about_another_batch_is_not_taken_for_that_of_ours(home: Home) -> None:
+    home.vendor.files |= {"file-theirs-in": ("theirs.jsonl", b"{}\n"), "file-theirs": ("out.jsonl", b"{}\n")}
+    theirs = {"id": "theirs", "status": "completed", "input_file_id": "file-theirs-in", "output_file_id": "file-theirs"}
+    change(home, is_status, lambda _body: json.dumps(theirs).encode(), 1)
+    home.write(PROMPTS, [MODELS["openai"]])
+    ran = home.run()
+    assert (ran.code, "the response is about another batch" in ran.err) == (0, True)
+    home.assert_all_answered_once(PROMPTS)
+    assert [*home.vendor.files] == ["file-theirs-in", "file-theirs"]
+
+
+def is_creation(received: Received) -> bool:
+    return received.line.startswith("POST") and received.path.endswith("/batches")
+
+
+def test_a_created_batch_with_the_label_of_another_job_is_not_taken_for_ours(home: Home) -> None:
+    theirs = {"id": "theirs", "status": "in_progress", "metadata": {"llmroute_job": "theirs"}}
+    change(home, is_creation, lambda _body: json.dumps(theirs).encode(), 1)
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run().code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e300", "1" + "0" * 400, "-1", '"0001-01-01T00:00:00"', "true"])
+def test_a_time_that_is_none_counts_as_absent(value: str) -> None:
+    assert unix_s(json.loads(value)) is None
+
+
+def test_a_job_with_a_deadline_that_is_none_is_collected(home: Home) -> None:
+    added = b'{"job_deadline": 1e999, "id": "together-batch'
+    change(home, lambda _received: True, lambda body: body.replace(b'{"id": "together-batch', added), 99)
+    home.write(PROMPTS, [MODELS["together"]])
+    assert home.run().code == 0
+    assert home.query("SELECT expires_ms FROM jobs") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 2020 00:00:00 +99999999999999999999", "Mon, 01 Jan 2024 00:00:00 GMT", "later"]
+)
+def test_a_job_is_found_whatever_the_date_of_responses(home: Home, monkeypatch: pytest.MonkeyPatch, date: str) -> None:
+    monkeypatch.setattr(submission, "LOOK_S", 0.2)
+    home.vendor.lose = ["create"]
+    serve = home.server.answer
+
+    def answer(received: Received) -> Script:
+        script = serve(received)
+        if isinstance(script[0], bytes):
+            return [re.sub(rb"date: [^\r]*", b"date: " + date.encode(), script[0])]
+        return script
+
+    home.server.answer = answer
+    assert_answered_once(home, answers(home, monkeypatch, "anthropic"))
+
+
+def test_no_request_is_sent_before_the_time_that_a_provider_names_with_503(home: Home) -> None:
+    home.vendor.refuse, home.vendor.retry_after_s = {"status": [503]}, 0.5
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run().code == 0
+    home.assert_all_answered_once(PROMPTS)
+    assert max(after - before for before, after in pairwise(home.vendor.times_s)) >= 0.5
