@@ -6,14 +6,13 @@ import os
 import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from llmroute import exit_codes
 from llmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from urllib.parse import SplitResult
 
 PREFIXES = ("postgresql://", "postgres://")
 SCHEMA = "llmroute"
@@ -26,6 +25,11 @@ _PLACE = {
     "dbname": "PGDATABASE",
     "service": "PGSERVICE",
 }
+# As libpq reads a URL: the first @ before any slash ends the password, and # is a character as others.
+_URL = re.compile(
+    r"postgres(?:ql)?://(?:(?P<user>[^:@/]*)(?::[^@/]*)?@)?(?P<hosts>(?:\[[^]]*]|[^/?])*)(?P<path>[^?]*)\??(?P<query>.*)",
+    re.DOTALL,
+)
 # No file is meant: the scheme of a URL (a drive of Windows has one letter), or the words that libpq also takes.
 _ADDRESS = re.compile(
     r"""\s*["']?([a-z][a-z0-9+.-]+:/|postgres(ql)?(:|//)|(host|hostaddr|port|dbname|user|password|service)\s*=)""",
@@ -42,10 +46,9 @@ class ServerAddress(NamedTuple):
     @property
     def name(self) -> str:
         """The address with all that tells one database from another, and no password, for messages and file names."""
-        parts = urlsplit(self.url)
-        user, _, hosts = parts.netloc.rpartition("@")
-        place = f"postgresql://{hosts}{parts.path}"
-        if options := _place_options(parts, user):
+        parts = _parts(self.url)
+        place = f"postgresql://{parts['hosts']}{parts['path']}"
+        if options := _place_options(parts):
             place += f"?{'&'.join(options)}"
         return place if self.schema == SCHEMA else f"{place} (schema {self.schema})"
 
@@ -90,9 +93,15 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
     """
     from hashlib import sha256
 
+    parts = _parts(url)
+    names = [option.partition("=")[0] for option in parts["query"].split("&")]
+    if "@" in "".join((parts["hosts"], parts["path"], *names)):
+        # The rest of a password, which libpq takes for a host or a database.
+        raise ConfigError(
+            f"{source} has a password with @ or / in it", hint="write @ as %40 and / as %2F, or set PGPASSWORD"
+        )
     try:
-        parts = urlsplit(url)
-        _check_ports(parts.netloc.rpartition("@")[2])
+        _check_ports(parts["hosts"])
     except ValueError as error:
         raise _no_url(source) from error
     schema = schema or SCHEMA
@@ -116,23 +125,31 @@ def _no_url(source: str) -> ConfigError:
     return ConfigError(f"{source} is not the URL of a PostgreSQL server", hint="postgresql://user@host/database is one")
 
 
-def _place_options(parts: SplitResult, user: str) -> list[str]:
+def _parts(url: str) -> dict[str, str]:
+    """Return the user, the hosts, the path and the query of a URL, percent-encoded as they are in it."""
+    found = _URL.fullmatch(url)
+    assert found is not None
+    return found.groupdict("")
+
+
+def _place_options(parts: dict[str, str]) -> list[str]:
     """Return the options, of the URL and else of the environment, that name the server or its database."""
-    options = [option for option in parts.query.split("&") if option.partition("=")[0] in _PLACE]
-    given = {option.partition("=")[0] for option in options}
-    hosts = parts.netloc.rpartition("@")[2]
+    named = {unquote(option.partition("=")[0]): option for option in parts["query"].split("&")}
+    options = [option for name, option in named.items() if name in _PLACE]
+    given = named.keys() & _PLACE.keys()
+    hosts = parts["hosts"]
     if hosts:
         given.add("host")
     if re.search(r":\d+(,|$)", hosts):
         given.add("port")
-    if parts.path.strip("/"):
+    if parts["path"][1:]:
         given.add("dbname")
     for option, variable in _PLACE.items():
         if option not in given and (value := os.environ.get(variable)):
             options.append(f"{option}={value}")
             given.add(option)
     # The database is named as the user then.
-    user = user.partition(":")[0] or os.environ.get("PGUSER", "")
+    user = named.get("user", "").partition("=")[2] or parts["user"] or os.environ.get("PGUSER", "")
     if user and not given & {"dbname", "service"}:
         options.append(f"dbname={user}")
     return options

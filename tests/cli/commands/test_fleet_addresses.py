@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
 from llmroute import exit_codes
 from llmroute.errors import ConfigError
@@ -16,7 +22,6 @@ from tests.support.postgres_host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.postgres_server import PostgresServer
 
@@ -99,6 +104,38 @@ def test_roles_and_passwords_of_one_database_share_its_spool_and_appear_in_no_na
     ]
     assert {location.name for location in locations} == {"postgresql://h/db"}
     assert len({location.path for location in locations}) == 1
+
+
+@given(password=st.text("a1:#?[]&=%23,;", max_size=6), user=st.sampled_from(["u", "u?", "u#"]))
+@example(password="12#Winter", user="u")
+@example(password="1?x", user="u")
+@settings(database=None, deadline=None)
+def test_a_password_ends_where_libpq_has_its_end(password: str, user: str) -> None:
+    url = f"postgresql://{user}:{password}@h:5433/one?sslmode=prefer"
+    with suppress(psycopg.ProgrammingError):
+        read = conninfo_to_dict(url)
+        assert (read["host"], read["port"], read["dbname"]) == ("h", "5433", "one")
+        assert server_location(url, None, Path(), "ledger").name == "postgresql://h:5433/one"
+
+
+@given(place=st.text("ab1:#?[]/,.%2F", max_size=12))
+@settings(database=None, deadline=None)
+def test_a_name_reads_as_the_same_server_and_database_as_its_url(place: str) -> None:
+    try:
+        read = conninfo_to_dict(f"postgresql://{place}")
+        name = server_location(f"postgresql://user:s3cret@{place}", None, Path(), "ledger").name
+    except (psycopg.ProgrammingError, ConfigError):
+        return
+    of_name = conninfo_to_dict(name)
+    assert (of_name.get("host"), of_name.get("port")) == (read.get("host"), read.get("port"))
+    assert of_name["dbname"] == read.get("dbname", "user")
+
+
+@pytest.mark.parametrize("rest", ["12/s3cret@h/db", "12/a?s3cret@h/db", "a@s3cret@h/db"])
+def test_a_password_that_libpq_cuts_short_is_refused_and_not_printed(rest: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has a password with @ or / in it") as raised:
+        server_location(f"postgresql://u:{rest}", None, tmp_path, "ledger")
+    assert "s3cret" not in raised.value.message
 
 
 def test_the_caps_and_the_spool_of_a_service_are_not_those_of_another(
