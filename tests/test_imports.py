@@ -25,6 +25,9 @@ HEAVY = {
     "httpx._main",
     "pydantic",
     "jsonschema",
+    # What the extra of jsonschema for all formats brings: seconds of CPU.
+    "arrow",
+    "lark",
     "rich",
     "psycopg",
     "sqlite_utils",

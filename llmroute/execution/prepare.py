@@ -186,12 +186,12 @@ class RequestFactory:
 
 
 async def rendered(options: Options, threads: Threads, *, streaming: bool) -> RenderedRequest:
-    """Return a request as `render` does; attachments are read in a thread.
+    """Return a request as `render` does; attachments and a schema are read in a thread.
 
     Raises:
         RequestError: an option is invalid, or an attachment cannot be read.
     """
-    if not options.attachments:
+    if not options.attachments and options.schema is None:
         return render(options, streaming=streaming)
     return await threads.run(lambda: render(options, streaming=streaming))
 

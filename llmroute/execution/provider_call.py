@@ -228,8 +228,8 @@ class ProviderCall:
 
 
 def _rendered(provider: Provider, prompt: Prompt, model: ModelConfig) -> Generator[Operation, Any, HTTPRequest]:
-    """Render the HTTP request; attachments of megabytes are encoded in a thread."""
-    if not prompt.media:
+    """Render the HTTP request; attachments of megabytes, and the form of a schema, are written in a thread."""
+    if not prompt.media and prompt.schema is None:
         return provider.render_request(prompt, model)
     request: HTTPRequest = yield Blocking(lambda: provider.render_request(prompt, model))
     return request

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
 from llmroute.schema.bounded_validator import bounded, compiled
+from llmroute.schema.formats import format_checker
 from llmroute.schema.subschemas import IN_PLACE, REFERENCES, children, pointer, walk
 from llmroute.text.redaction import one_line
 
@@ -59,8 +60,8 @@ def validator_of(schema: AnswerSchema, place: str = "") -> Validator:
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012, specification_with
 
-    kind = bounded(_validator_class(schema.document))
-    checker = kind.FORMAT_CHECKER
+    draft = _validator_class(schema.document)
+    kind, checker = bounded(draft), format_checker(draft)
     # Where a schema names its draft, jsonschema would take its own class for every reference to the root.
     document = {key: value for key, value in schema.document.items() if key != "$schema"}
     if not place:

@@ -137,17 +137,48 @@ def test_the_best_alternative_says_what_is_wrong() -> None:
         ("date-time", "2026-11-27T10:00:00Z", "2026-11-27"),
         ("time", "10:00:00Z", "ten"),
         ("duration", "PT5M", "5 min"),
+        ("duration", "-P1Y2M3DT4H5M6.7S", "P1Y2"),
+        ("duration", "P2W", "P1Y2W"),
+        ("duration", "P1D", "P1DT"),
         ("uri", "https://example.com/a", "not a uri"),
+        ("uri", "https://example.com/%C3%A9", "https://example.com/é"),
+        ("uri-reference", "../a?b#c", "a b"),
+        ("uri-template", "/a/{b}", "/a/{b"),
+        ("iri", "https://bücher.example/é?ß#日", "/é"),
+        ("iri", "https://example.com/?\ue000", "https://example.com/\ue000"),
+        ("iri", "http://\U00010000.example", "ht\u00e9p://example.com"),
+        ("iri", "mailto:é", "https://example.com/\n"),
+        ("iri-reference", "é/ü", "é ü"),
         ("hostname", "example.com", "-example-"),
+        ("idn-hostname", "bücher.example", "-ü-"),
         ("ipv4", "127.0.0.1", "127.0.0.256"),
         ("email", "a@example.com", "a"),
         ("json-pointer", "/a/0", "a"),
+        ("relative-json-pointer", "1/a", "/a"),
+        ("uuid", "2eb8aa08-aa98-11ea-b4aa-73b441d16380", "2eb8aa08"),
+        ("regex", "^a$", "("),
     ],
 )
 def test_formats_are_checked(format_: str, right: str, wrong: str) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "format": format_}}}
     assert value(json.dumps({"a": right}), schema)
     assert errors(json.dumps({"a": wrong}), schema)
+
+
+@pytest.mark.parametrize(
+    ("draft", "format_", "is_checked"),
+    [
+        ("http://json-schema.org/draft-03/schema#", "color", True),
+        ("http://json-schema.org/draft-06/schema#", "iri", False),
+        ("http://json-schema.org/draft-07/schema#", "iri", True),
+        ("http://json-schema.org/draft-07/schema#", "duration", False),
+        ("https://json-schema.org/draft/2019-09/schema", "duration", True),
+    ],
+)
+def test_a_format_is_checked_from_the_draft_that_has_it(draft: str, format_: str, is_checked: bool) -> None:
+    schema = {"$schema": draft, "type": "object", "properties": {"a": {"type": "string", "format": format_}}}
+    answer = '{"a": "no such thing"}'
+    assert errors(answer, schema) if is_checked else value(answer, schema)
 
 
 @pytest.mark.parametrize("text", ['{"name": "x"}', '[{"answer": 1}]', '{"answer": {"name": "x"}, "more": 1}'])

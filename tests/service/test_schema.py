@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ from pydantic import BaseModel, field_validator
 
 import llmroute
 from llmroute.errors import SchemaError
+from llmroute.schema import answer_schema, document, vendor_forms
 from tests.support.scripted_server import ScriptedServer
 from tests.support.type_checker import type_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MODEL = "openai/gpt-5.4-mini"
@@ -66,6 +68,31 @@ def test_a_schema_holds_for_requests_that_are_awaited_and_for_many(server: Scrip
         return [one.parsed, *(result.response.parsed for result in results if result.response)]
 
     assert asyncio.run(main()) == [Dog(name="Rex"), Dog(name="Rex"), {"name": "Rex"}, {"name": "Rex"}]
+
+
+def test_the_schema_of_an_awaited_request_is_read_and_compiled_off_the_event_loop(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = ['{"name": "Rex"}']
+    threads: dict[str, str] = {}
+
+    def seen(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            threads[name] = threading.current_thread().name
+            return function(*arguments)
+
+        return call
+
+    for module, name in ((answer_schema, "check_schema"), (vendor_forms, "form_for"), (document, "validator_of")):
+        monkeypatch.setattr(module, name, seen(name, getattr(module, name)))
+
+    async def main() -> None:
+        async with llmroute.get_llm_service() as service:
+            await service.generate("hi", model=MODEL, schema={**SCHEMA, "title": "read off the loop"})
+
+    asyncio.run(main())
+    assert threads.keys() == {"check_schema", "form_for", "validator_of"}
+    assert "MainThread" not in threads.values()
 
 
 def test_the_validators_of_the_class_are_told_to_the_model(server: ScriptedServer) -> None:
