@@ -1,4 +1,4 @@
-"""Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together, with fallback, budgets and an honest ledger."""
+"""Route prompts over OpenAI, Anthropic, Mistral, Ollama and Together, with fallback, budgets and a cost ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from outside: UTF-8, or what its owner says that it is; nothing of it is altered silently."""
+"""Decode external text: UTF-8 or a named encoding; invalid bytes are errors, never replaced."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def decoded_argument(text: str, encoding: str | None, place: str) -> str:
 
 
 def check_beginning(data: bytes, place: str) -> None:
-    """Let the first bytes of an input pass that may be UTF-8; a character may be cut at their end.
+    """Check that the first bytes of an input may be UTF-8; a character may be cut at their end.
 
     Raises:
         RequestError: they are binary, or of an encoding that a mark before them names.

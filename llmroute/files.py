@@ -61,7 +61,7 @@ def new_file_beside(path: Path) -> tuple[int, Path]:
 
 
 def put_in_place(fd: int, new: Path, path: Path) -> None:
-    """Let a file take the place of `path`, once its content is on the disk; it gets the mode of the user's older file.
+    """Rename a file to `path`, once its content is on the disk; it gets the mode of the user's older file.
 
     Raises:
         OSError: it cannot; `path` is what it was.

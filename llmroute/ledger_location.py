@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PREFIXES = ("postgresql://", "postgres://")
 SCHEMA = "llmroute"
 _MOST_PORT = 65_535
-# What libpq takes from the environment where the URL does not have it: what tells one database from another.
+# Parameters that libpq takes from the environment where the URL does not have them, and that identify a database.
 _PLACE = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -45,7 +45,7 @@ class ServerAddress(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The address with all that tells one database from another, and no password, for messages and file names."""
+        """The address with all parts that identify the database, without a password, for messages and file names."""
         parts = _parts(self.url)
         place = f"postgresql://{parts['hosts']}{parts['path']}"
         if options := _place_options(parts):

@@ -30,7 +30,7 @@ def is_loopback_host(host: str) -> bool:
 
     literal = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
-        # What follows a % names an interface, and may be looked up as a name where it does not.
+        # The part after a % names an interface, or else may be resolved as a name.
         return "%" not in literal and ip_address(literal).is_loopback
     except ValueError:
         return False

@@ -1,3 +1,3 @@
-"""Which llmroute this is."""
+"""The version of llmroute."""
 
 __version__ = "0.1.0"

@@ -44,6 +44,14 @@ BANNED = {
     r"\btells? (of|what|whether|how|when|by|apart)\b": "reports, describes, distinguishes",
     r"\b(everybody|somebody|strangers?)\b": "name the agent: all callers, another process, untrusted text",
     r"\b(at home|hung up on|no fact|the wall)\b": "on this machine; closed; uncertain; local time",
+    r"\b(lends?|lent|lending)\b": "yields; passed, given",
+    r"\btakes? in\b": "adds, folds",
+    r"\b(in vain|honest(ly)?)\b": "without success; exact, plausible",
+    r"\b(asked for|be asked)\b": "requested; be reached, queried",
+    r"\bstands? in for\b": "replaces",
+    r"\bgo(es)? on\b": "continues",
+    r"\bfor good\b": "permanently",
+    r"(?-i:^(What|Let|Have|Lend|Say)\b)": "a noun phrase; return, yield, check, make",
 }
 # Words of identifiers that are banned, and what to write instead.
 BANNED_NAMES = {

@@ -16,7 +16,7 @@ JPEG: Final = "image/jpeg"
 GIF: Final = "image/gif"
 WEBP: Final = "image/webp"
 
-# A single frame of the largest file has fewer blocks than this; what has more counts as animated.
+# A single frame of the largest file has fewer blocks than this; an image with more counts as animated.
 _MOST_GIF_BLOCKS: Final = 500_000
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC are tables and extensions.

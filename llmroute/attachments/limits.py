@@ -1,4 +1,4 @@
-"""What each provider takes as attachments: types, bytes, pixels, pages and numbers.  Pure.
+"""The attachments that each provider takes: types, bytes, pixels, pages and numbers.  Pure.
 
 Sources: the vision, PDF and request-size pages of the providers' documentation (August 2026).
 """
@@ -22,7 +22,7 @@ _PATCH_PIXELS: Final = 32
 
 
 class Limits(NamedTuple):
-    """What one provider takes.  None is no known limit.
+    """The attachments that one provider takes.  None is no known limit.
 
     Attributes:
         images: media types of images.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PDF_SIGNATURE: Final = b"%PDF-"
 BYTES_PER_PAGE: Final = 2048
-"""What a page takes where the pages cannot be counted."""
+"""The bytes of a page where the pages cannot be counted."""
 MOST_INFLATED_BYTES: Final = 64 * 2**20
 """How much of the compressed objects is inflated, all together."""
 MOST_TOKENS: Final = 2_000_000
@@ -44,7 +44,7 @@ class _Scan:
         return self._left <= 0
 
     def read(self, piece: bytes) -> None:
-        """Read the dictionaries of a piece; an object that goes on in the next piece is not recognized."""
+        """Read the dictionaries of a piece; an object that continues in the next piece is not recognized."""
         # Each open dictionary: whether it is a page tree, and its count.
         trees: list[tuple[bool, int]] = []
         for match in _TOKEN.finditer(piece):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 GROUP = 500
 """Lines that are looked up in the journal at once."""
-# What a line is: to be taken, in a job, finished, without an answer, not sent; or to be answered by a call, after it
-# was in a job, or at the flex or the standard tier from the beginning.
+# The states of a line: to be taken, in a job, finished, without an answer, not sent; or to be answered by a call, after
+# a job, or at the flex or the standard tier from the beginning.
 _TAKE, _IN_JOB, _FINISHED, _FAILED, _NOT_RUN, _RESCUE, _FLEX, _STANDARD = range(8)
 _TIERS: dict[int, ServiceTier | None] = {_RESCUE: None, _FLEX: "flex", _STANDARD: None}
 
@@ -77,7 +77,7 @@ class JobBatch:
         self.interrupt()
 
     def interrupt(self) -> None:
-        """Stop soon: jobs that were submitted go on at their providers."""
+        """Stop soon: submitted jobs continue at their providers."""
         self._interrupted = True
         if self._run is not None:
             self._run.interrupt()
@@ -93,7 +93,7 @@ class JobBatch:
         self._rescue = settings.rescue
         self._run = run = core.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
         self._register()
-        # What is in the results file is not part of the budget any more.
+        # The costs in the results file are already subtracted from the budget.
         await run.begin(lambda position: self._states[position] == _FINISHED)
         if self._interrupted:
             run.interrupt()
@@ -112,7 +112,7 @@ class JobBatch:
         self._list_failures()
 
     async def _finish(self, core: ServiceCore, run: JobRun) -> None:
-        """Make calls while jobs run; where one of both cannot go on, what is in flight is still awaited."""
+        """Make calls while jobs run; if one of both fails, calls in flight are still awaited."""
         both = [asyncio.ensure_future(work) for work in (run.finish(), self._call(core, run, (_FLEX, _STANDARD)))]
         try:
             await asyncio.gather(*both)
@@ -213,7 +213,7 @@ class JobBatch:
             if outcome.can_rescue and self._rescue:
                 self._states[index] = _RESCUE
                 if outcome.error.attempts:
-                    # What it cost is written, whatever becomes of its rescue.
+                    # Its cost is written, also if the rescue fails.
                     self._write_failure(index, outcome.line_id, outcome.error, BATCH)
             else:
                 self._fail(index, outcome.line_id, outcome.error)

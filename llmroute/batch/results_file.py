@@ -46,7 +46,7 @@ class ResultsFile:
         self._prior = PriorResults()
         # The offset of each request's line, by index in the input.
         self._offsets = array("Q")
-        # What requests cost that were sent and not answered, by index: a later result of theirs has it too.
+        # The cost of requests that were sent and not answered, by index; a later result includes it.
         self._earlier_costs_usd: dict[int, float] = {}
         self._lines = 0
         # Repaired by the first write: where a partial last line starts that a crash left, or a missing line end.

@@ -44,7 +44,7 @@ class ProviderLimit:
         self.limit = min(self.limit + self._step / self.limit, self._maximum)
 
     def record_rate_limit(self, started_s: float, now_s: float, retry_after_s: float | None) -> None:
-        """Lower the limit after a 429, and pause for the time that the provider asked for."""
+        """Lower the limit after a 429, and pause for the time that the provider requested."""
         if started_s > self._halved_at_s:
             self.limit = max(self.limit / 2, 1.0)
             self._halved_at_s = now_s

@@ -74,7 +74,7 @@ class SharedPrompts:
         return False
 
     def let_others_follow(self, part: SharedPart) -> None:
-        """Let the requests go that wait for the first one."""
+        """Release the requests that wait for the first one."""
         self._answered[part.key].set()
 
 

@@ -154,7 +154,7 @@ class WorkerPool:
             self._idle_since_s = loop.time()
 
     async def _run_rounds(self, number: int, request: Any, options: Options) -> None:
-        """Run rounds of a request until it is answered or fails for good."""
+        """Run rounds of a request until it is answered or no retry is left."""
         attempts: tuple[AttemptRecord, ...] = ()
         start_round = self._rounds(options)
         current = start_round()
@@ -222,7 +222,7 @@ class WorkerPool:
 
 
 def _retry_after_s(error: LLMRouteError) -> float:
-    """Return the wait that a provider asked for; 0 where attempts failed for different reasons."""
+    """Return the wait that a provider requested; 0 where attempts failed for different reasons."""
     if isinstance(error, AllProvidersFailedError) and len({attempt.error for attempt in error.attempts}) > 1:
         return 0.0
     return getattr(error, "retry_after_s", None) or 0.0

@@ -67,7 +67,7 @@ class Compiler:
         }
 
     def row(self, name: str) -> dict[str, Any]:
-        """All that is known of one model; what is unknown is left out."""
+        """Return all known facts about one model; unknown ones are left out."""
         provider, _, model = name.partition("/")
         facts = _facts(self.overlay["providers"][provider], self.overlay["models"][name], model)
         row: dict[str, Any] = {"provider": provider, "id": model, "api_name": facts["api_name"]}
@@ -182,7 +182,7 @@ class Compiler:
 
 
 def _facts(provider: dict[str, Any], model: dict[str, Any], name: str) -> dict[str, Any]:
-    """What the overlay says of a model, with the keys under which each package lists it (None where it does not)."""
+    """Return the overlay's facts about a model, with the key by which each package lists it, if any."""
     facts = {"parameters": provider["parameters"], "api_name": name, **model}
     api_name = facts["api_name"]
     litellm = provider["litellm"] + model.get("litellm", api_name) if "litellm" in provider else None

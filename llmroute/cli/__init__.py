@@ -11,14 +11,14 @@ from llmroute import exit_codes
 from llmroute.cli import signals, standard_streams
 from llmroute.cli.app import Commands
 from llmroute.cli.completion import scripts
-from llmroute.cli.help import START, exit_code_line
+from llmroute.cli.help import PROGRAM, START, exit_codes_in_short
 from llmroute.version import __version__
 
 app = typer.Typer(
     name="llmroute",
     cls=Commands,
-    help="Route prompts over LLM providers with fallbacks, budgets and a cost ledger.",
-    epilog=exit_code_line(),
+    help=PROGRAM,
+    epilog=exit_codes_in_short(),
     invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,

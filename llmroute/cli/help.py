@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import re
+from typing import Any, Final, NamedTuple
 
 from typer.core import TyperCommand, TyperGroup
 
 from llmroute import exit_codes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-START = """\
+_SET_KEY = "export ANTHROPIC_API_KEY=...  (or OPENAI_, MISTRAL_, TOGETHER_"
+_GENERATE = 'llmroute gen "Why is the sky blue?"'
+START = f"""\
 llmroute routes prompts to OpenAI, Anthropic, Mistral, Ollama and Together, with fallbacks, budgets and a cost ledger.
-Set a key:     export ANTHROPIC_API_KEY=...  (or OPENAI_, MISTRAL_, TOGETHER_; Ollama needs none)
-Generate:      llmroute gen "Why is the sky blue?"  (without a key, first: llmroute models pull builtin/smollm2-135m)
+Set a key:     {_SET_KEY}; Ollama needs none)
+Generate:      {_GENERATE}  (without a key, first: llmroute models pull builtin/smollm2-135m)
 Check:         llmroute health (the providers that are set up), llmroute costs (the costs so far)
 All commands:  llmroute --help
+"""
+# The first character makes click keep the line breaks.
+PROGRAM = f"""\
+\b
+Route prompts over LLM providers with fallbacks, budgets and a cost ledger.
+Example:  {_GENERATE}
+Keys:     {_SET_KEY})
 """
 
 
@@ -96,16 +103,18 @@ PAGES: Final = {
 }
 
 
-def exit_code_line(codes: Iterable[int] = exit_codes.MEANINGS) -> str:
-    """Return exit codes with their meanings, in one line."""
-    return f"Exit codes: {'; '.join(f'{code} {exit_codes.MEANINGS[code]}' for code in codes)}."
-
-
 def epilog(command: str) -> str:
     """Return the text below the flags of a command; its first character makes click keep the line breaks."""
     page = PAGES[command]
     everywhere = (exit_codes.BUG, exit_codes.INTERRUPTED, exit_codes.TERMINATED)
-    return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\n{exit_code_line(sorted({*page.codes, *everywhere}))}"
+    codes = (f"{code} {exit_codes.MEANINGS[code]}" for code in sorted({*page.codes, *everywhere}))
+    return f"\b\nExamples:\n  {page.first}\n  {page.second}\n\nExit codes: {'; '.join(codes)}."
+
+
+def exit_codes_in_short() -> str:
+    """Return the exit codes with the first words of their meanings, in one line."""
+    codes = (f"{code} {re.split(' ?[:,(]', meaning)[0]}" for code, meaning in exit_codes.MEANINGS.items())
+    return f"Exit codes: {'; '.join(codes)}."
 
 
 class GroupedCommand(TyperCommand):

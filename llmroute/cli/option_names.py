@@ -1,4 +1,4 @@
-"""How the command line spells what a text of the library names as an option."""
+"""Command-line flags for the options that texts of the library name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def flag_of(option: str) -> str:
 
 
 def in_flags(text: str) -> str:
-    """Return a text of the library as the command line says it: flags where it names options."""
+    """Return a text of the library with flags in place of the names of options."""
     spell = getattr(text, "spelled_by", None)
     return text if spell is None else str(spell(spelled))
 

@@ -46,7 +46,7 @@ def install() -> None:
 
 
 def run_until_signal(work: Coroutine[Any, Any, None], wind_down: Callable[[], None]) -> int | None:
-    """Run what awaits; return the signal that ended it, None when it has ended by itself.
+    """Run a coroutine; return the signal that ended it, None if it ended by itself.
 
     A handler that raises would raise anywhere in the event loop.  Here the first signal calls `wind_down`, after which
     the work begins nothing and has GRACE_S to end; then, or at the second signal, it is cancelled, and settles what it

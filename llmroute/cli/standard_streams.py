@@ -72,7 +72,7 @@ def _written(stream: io.FileIO, data: ReadableBuffer) -> int:
 
 
 def require_stdout() -> None:
-    """Check that stdout was open when the program began: what is paid for must have a place to go.
+    """Check that stdout was open when the program began, before anything is paid for.
 
     Raises:
         OutputFailed: it was closed.

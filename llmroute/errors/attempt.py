@@ -29,7 +29,7 @@ class AttemptError(LLMRouteError):
     sent = True
     usage: Usage | None = None
 
-    def __init__(  # noqa: PLR0913 (what the rules of `routing.fallback` need)
+    def __init__(  # noqa: PLR0913 (the fields that the rules of `routing.fallback` need)
         self,
         message: str,
         *,

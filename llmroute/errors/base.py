@@ -95,8 +95,8 @@ class ModelRetiredError(NoCandidateError):
 class LedgerError(LLMRouteError):
     """The ledger cannot be read or written.
 
-    `locked` says that another process or thread held its lock for too long, `unanswered` that a server may have done
-    what it was asked: its answer did not arrive.
+    `locked` says that another process or thread held its lock for too long, `unanswered` that a server may have
+    executed the statement: its answer did not arrive.
     """
 
     exit_code = exit_codes.SETUP

@@ -29,7 +29,7 @@ class StreamBuffer:
 
     Attributes:
         started: any text has arrived from the provider.
-        released: text was released to the caller, so that no other model can stand in.
+        released: text was released to the caller, so that no fallback is possible.
     """
 
     def __init__(self, *, atomic: bool) -> None:
@@ -86,7 +86,7 @@ class AnswerStream:
         """Read to the end of the answer; its first chunk may take `first_token_s`.
 
         Raises:
-            AttemptError: the answer has an error, also in its middle, is malformed, or does not go on.
+            AttemptError: the answer has an error, also in its middle, is malformed, or stalls.
         """
         request = self._request
         self.reader = reader

@@ -1,4 +1,4 @@
-"""What a request says of its failures: notes on fallbacks and waits, and the error at its end."""
+"""Messages about the failures of a request: notes on fallbacks and waits, and its final error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CLASSES: dict[type[AttemptError], type[AllProvidersFailedError]] = {}
 
 
 def fallback_note(plan: Plan, action: Try, failure: Failure) -> str:
-    """Return in words what an attempt stands in for, and what it costs where that is far more."""
+    """Return the note on a fallback: the failed model, and the cost where it is far higher."""
     error, failed = failure.error, failure.entry.model
     using = f"using {action.entry.model.name}{price_note(action.entry, plan)}"
     if isinstance(error, BudgetExceededError):
@@ -103,7 +103,7 @@ def final_error(
 
 
 def _name_nearest(refusal: BudgetExceededError, plan: Plan, records: list[AttemptRecord]) -> None:
-    """Let a refusal say which model, of those that were not called, comes nearest to the budget."""
+    """Add to a refusal the model, among those that were not called, that is nearest to the budget."""
     if refusal.headroom_picousd is None or refusal.hint is not None:
         return
     nearest = plan.cheapest(but={f"{record.provider}/{record.model}" for record in records})
@@ -114,7 +114,7 @@ def _name_nearest(refusal: BudgetExceededError, plan: Plan, records: list[Attemp
 
 
 def _with_attempts(refusal: BudgetExceededError, records: list[AttemptRecord]) -> BudgetExceededError:
-    """Let a refusal say which attempts went before it."""
+    """Add to a refusal the attempts before it."""
     if not records:
         return refusal
     text = f"{refusal.message}; failed before: {_summaries(records)}"

@@ -103,7 +103,7 @@ class RequestFlow:
         return self._request.clock() - self._request.clock.started_s
 
     def _note_fallback(self, action: Try) -> None:
-        """Say which model stands in for which, and which models were skipped."""
+        """Note which model replaces which, and which models were skipped."""
         request, skips = self._request, self._skipped_models.before(action.entry)
         if action.fell_from is not None:
             from llmroute.execution.failures import fallback_note

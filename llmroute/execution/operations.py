@@ -70,7 +70,7 @@ class Close:
 
 
 class Judge(NamedTuple):
-    """Have the caller's check judge a settled response; the result is its rejection, None if it accepts."""
+    """Run the caller's check on a settled response; the result is its rejection, None if it accepts."""
 
     check: Check
     response: LLMResponse

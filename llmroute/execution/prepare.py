@@ -35,7 +35,7 @@ FLEX_S = 900.0
 
 
 class RequestFactory:
-    """Makes requests ready; `note` and `trace` are those of the service.  Safe to share between threads."""
+    """Prepares requests; `note` and `trace` are those of the service.  Safe to share between threads."""
 
     def __init__(  # noqa: PLR0913 (all that a request takes)
         self,

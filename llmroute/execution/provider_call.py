@@ -168,7 +168,7 @@ class ProviderCall:
             return cut
 
     def _with_local_limits(self, provider: Provider, show: HTTPRequest) -> Generator[Operation, Any, ModelConfig]:
-        """Return the model with the limits that its local server reports, asked for if they are not cached."""
+        """Return the model with the limits that its local server reports, requested if they are not cached."""
         request, model = self._request, self._model
         listed = request.local.kept_limits(model.api_name)
         if listed is None:

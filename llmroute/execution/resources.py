@@ -154,7 +154,7 @@ class Resources:
         self._writer.access.close()
 
     def leave(self) -> None:
-        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        """As `close`, in a process that ends now: resources that the operating system closes stay open."""
         self._writer.access.leave()
 
     async def aclose(self) -> None:

@@ -35,7 +35,7 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
         raise RequestError(f"job {job.id} is {job.phase} already")
     if job.vendor_id is None:
         if not await tools.run(tools.journal.withdraw, job.id, now_ms()):
-            hint = OptionText("go on with its batch (", Remedy("resume"), "), then cancel the job")
+            hint = OptionText("continue its batch (", Remedy("resume"), "), then cancel the job")
             if job.is_of_library:
                 hint = OptionText("call generate_batch again with its requests, then cancel the job")
             raise RequestError(f"job {job.id} is being submitted", hint=hint)

@@ -1,4 +1,4 @@
-"""What an earlier run of the same output left."""
+"""Jobs that an earlier run of the same output left open."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _require_same(settings: RunSettings, job: Job) -> None:
         _require_same_of_library(settings, job)
         return
     if not settings.resume:
-        hint = OptionText(Remedy("resume"), " goes on with them")
+        hint = OptionText(Remedy("resume"), " continues them")
         raise RequestError(f"{settings.output} has batch jobs that are not collected", hint=hint)
     if job.input_digest != settings.input_digest:
         raise RequestError("the input is not the one that the batch jobs were made from", option="resume")

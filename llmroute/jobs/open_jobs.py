@@ -114,7 +114,7 @@ async def _delete(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
     """Delete what a job left at its provider.
 
     Raises:
-        AttemptError: something could not be deleted; what is not there does not count.
+        AttemptError: a file or job could not be deleted; one that does not exist is no error.
     """
     if status is None and job.vendor_id is not None:
         status = await _if_found(vendor.status(job.vendor_id))

@@ -73,7 +73,7 @@ class JobRun:
 
     @property
     def shared_budget(self) -> SharedBudget | None:
-        """What the run may spend, None without a budget."""
+        """The budget that the lines of the run share, None without one."""
         return self._tools.shared_budget
 
     async def plan(self, options: Options) -> Plan:
@@ -123,7 +123,7 @@ class JobRun:
         return self._interrupted.is_set()
 
     def interrupt(self) -> None:
-        """Stop soon: what was submitted stays so."""
+        """Stop soon: submitted jobs continue at their providers."""
         self._interrupted.set()
 
     async def take(self, position: int, line_id: str, options: Options) -> None:
@@ -155,7 +155,7 @@ class JobRun:
         """Submit what was taken, and unless the run does not wait, see every job to its end.
 
         Raises:
-            LLMRouteError: the run cannot go on; `--resume` can.
+            LLMRouteError: the run failed; `--resume` continues it.
         """
         assert self._intake is not None
         await self._intake.seal()
@@ -181,7 +181,7 @@ class JobRun:
         await self._jobs.confirm(self._run.id)
 
     def know(self, model: type) -> None:
-        """Let answers be instances of a pydantic class also where an earlier process has taken their lines."""
+        """Register a pydantic class, so that answers to lines of an earlier process become instances of it."""
         self._tools.classes[class_name(model)] = model
 
     async def _round(self) -> None:

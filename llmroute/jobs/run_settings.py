@@ -1,4 +1,4 @@
-"""What a run of batch jobs is started with."""
+"""The settings of a run of batch jobs."""
 
 # No postponed annotations: see types.
 from typing import NamedTuple
@@ -12,11 +12,11 @@ GIVE_UP_S = 3_600
 
 
 class RunSettings(NamedTuple):
-    """A run: where it writes, what it was started with, and how it goes on.
+    """The settings of a run: its output, its input, and its behavior.
 
     Attributes:
         output: the absolute path of the results file, or the name of a batch of the library.
-        input_digest, options_digest: what a run that is resumed must have been started with, too.
+        input_digest, options_digest: digests of the input and the options, the same when a run is resumed.
         within_s: seconds until lines without an answer are cancelled; None is a day, or what the resumed run has.
         wait: whether to wait for jobs that have been submitted.
         rescue: whether the caller answers lines without an answer by ordinary calls.

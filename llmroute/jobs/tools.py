@@ -1,4 +1,4 @@
-"""What the parts of a run of batch jobs share."""
+"""Resources that the parts of a run of batch jobs share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class JobTools:
-    """What the parts of a run share: the journal, the providers, the folder of files to upload, and the budget."""
+    """The resources of a run: the journal, the providers, the folder of files to upload, and the budget."""
 
     def __init__(  # noqa: PLR0913 (by keyword)
         self,

@@ -38,7 +38,7 @@ TOO_MANY = 429
 class Vendor:
     """One provider.
 
-    `poll_after_s` is the interval that its last response asked for, None without one; `ahead_s` says by how much its
+    `poll_after_s` is the interval that its last response requested, None without one; `ahead_s` says by how much its
     clock is ahead of this machine's.
     """
 
@@ -104,7 +104,7 @@ class Vendor:
 
     @property
     def rests(self) -> bool:
-        """Whether the provider has asked for no requests for now."""
+        """Whether the provider has requested a pause."""
         return asyncio.get_running_loop().time() < self._rests_until_s
 
     @staticmethod

@@ -29,7 +29,7 @@ class SharedCap(NamedTuple):
 
 
 class BudgetStatus(NamedTuple):
-    """What was spent under a cap, and what pending attempts reserve."""
+    """The amount spent under a cap, and the amount that pending attempts reserve."""
 
     cap: Cap
     spent_picousd: int
@@ -37,7 +37,7 @@ class BudgetStatus(NamedTuple):
 
     @property
     def left_picousd(self) -> int:
-        """What the next attempt may cost."""
+        """The most that the next attempt may cost."""
         return self.cap.cap_picousd - self.spent_picousd - self.reserved_picousd
 
     @property

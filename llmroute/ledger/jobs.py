@@ -1,4 +1,4 @@
-"""The journal of batch jobs: what was reserved, submitted, settled and delivered, whatever database stores it."""
+"""The journal of batch jobs (reserved, submitted, settled, delivered), for any database."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Job(NamedTuple):
         id: our id, the prefix of the custom ids of its lines.
         run: the run that it belongs to; all jobs of a run have one output, input and deadline.
         output: the absolute path of the results file, or the name of a batch of the library; None in older jobs of it.
-        input_digest, options_digest: what the run was started with.
+        input_digest, options_digest: digests of the input and the options of the run.
         price: the batch price that its lines were reserved at, as JSON.
         sealed: whether all of its lines are reserved and in the file to upload.
         create_begun_ms: when its creation was first sent, so that it may exist at the provider.
@@ -93,7 +93,7 @@ class Job(NamedTuple):
 
 
 class JobLine(NamedTuple):
-    """A line of a job: what its settlement needs, without its text.
+    """A line of a job, without its text: the facts that its settlement needs.
 
     `position` is its place in the input, from 0, and `line_id` its id there, as JSON.  The tokens are those of
     `PromptSize`; `max_tokens` is the limit that was sent.
@@ -143,7 +143,7 @@ class JobSums(NamedTuple):
 
 
 class QueuedJob(NamedTuple):
-    """What a job has in the queue of its provider; `tokens` are the expected ones of its prompts."""
+    """The share of a job in the queue of its provider; `tokens` are the expected ones of its prompts."""
 
     provider: str
     model: str

@@ -36,7 +36,7 @@ class LockTimeout:
 
     @contextmanager
     def spent(self) -> Iterator[float]:
-        """Lend the seconds that are left to one wait, and subtract its duration."""
+        """Yield the remaining seconds for one wait, and subtract its duration."""
         began_s = monotonic()
         try:
             yield self.left_s

@@ -128,7 +128,7 @@ def set_shared_cap(location: LedgerLocation, workspace: str, period: str, cap_pi
     """Set a cap for all hosts of a server, and see it at once here; None lifts it.
 
     Raises:
-        LedgerError: the server cannot be asked, or the role may not write.
+        LedgerError: the server cannot be reached, or the role may not write.
     """
     assert location.server is not None
     from llmroute.ledger.postgres.shared_caps import set_cap
@@ -144,7 +144,7 @@ def server_status(location: LedgerLocation) -> ServerStatus | None:
     """Ask the server of a ledger what it is; None of a file.
 
     Raises:
-        LedgerError: the server cannot be asked.
+        LedgerError: the server cannot be reached.
     """
     if location.server is None:
         return None
@@ -174,7 +174,7 @@ def move_to_server(
 
 
 def bring_up_to_date(ledger: LedgerPort, now_ms: int) -> None:
-    """Take in spooled rows, settle those of dead processes and fill the sums; a read-only ledger stays as it is."""
+    """Add spooled rows, settle those of dead processes and fill the sums; a read-only ledger stays as it is."""
     try:
         ledger.tend(now_ms)
         ledger.fill_sums()

@@ -239,7 +239,7 @@ class LedgerPort(Protocol):
         """Close every circuit of a provider; return how many were not closed."""
 
     def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
-        """Take in spooled rows, then settle the rows of dead processes.
+        """Add spooled rows, then settle the rows of dead processes.
 
         Returns the spool files that other processes keep locked.
         """

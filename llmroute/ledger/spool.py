@@ -122,7 +122,7 @@ def _ours_alone(folder: Path) -> bool:
 
 @contextmanager
 def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
-    """Lend the last ROWS_AT_ONCE rows of a spool file and the invalid lines among them.
+    """Yield the last ROWS_AT_ONCE rows of a spool file and the invalid lines among them.
 
     They are removed when the block ends without an error, with the file if it had no more.  It stays locked in the
     block.  Invalid lines are moved to a file of their own.

@@ -1,4 +1,4 @@
-"""Statistics of calls as values: what an attempt adds to them, and what the planner reads."""
+"""Statistics of calls as values: the observation of an attempt, and the snapshot that the planner reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RELIABILITY_HALF_LIFE_MS = 6 * HOUR_MS
 
 
 class Observation(NamedTuple):
-    """What one attempt taught.  Times are seconds; None teaches nothing of the kind.
+    """The observation of one attempt.  Times are seconds; None is no observation of the kind.
 
     `effort` is the one that the model ran at.
     """
@@ -32,7 +32,7 @@ class Observation(NamedTuple):
     answered: bool = False
     task: str = ""
     tier: str = ""
-    """The service tier that was asked for; empty for the standard one."""
+    """The requested service tier; empty for the standard one."""
     input_tokens: int | None = None
     """Of an answer whose usage the provider reported; `cached_tokens` of them were read from a prompt cache."""
     cached_tokens: int = 0
@@ -51,10 +51,10 @@ class CheckResult(NamedTuple):
 
 
 class StatsSnapshot(NamedTuple):
-    """What is known now.
+    """The statistics as of now.
 
     Latencies are what `Latency.evidence` says, by (provider, model, effort, metric).  Output lengths, by (provider,
-    model, effort), are complete answers and their tokens, of all tasks and of the one that was asked for.  An empty
+    model, effort), are complete answers and their tokens, of all tasks and of the requested one.  An empty
     effort is the model's default.  Reliabilities are (succeeded, called).
     """
 

@@ -165,7 +165,7 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     if price is None:
         return candidate._replace(output=output)
     of_tier = price if size.tier is None else price_of_service(price, Service(size.tier))[0]
-    # A provider may serve a request at another tier than was asked for, but a batch at that of the batch API only.
+    # A provider may serve a request at another tier than the requested one, but a batch at that of the batch API only.
     prices: tuple[Price, ...] = (of_tier,) if size.tier == BATCH or of_tier is price else (price, of_tier)
     if candidate.any_tier and size.tier is None:
         prices = (price, *(price_of_service(price, Service(name))[0] for name, _ in price.service_tiers))

@@ -1,4 +1,4 @@
-"""The configuration of the providers that there are."""
+"""The configuration of all providers."""
 
 from __future__ import annotations
 

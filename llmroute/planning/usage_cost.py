@@ -1,4 +1,4 @@
-"""What an attempt has used and cost, as the ledger keeps it."""
+"""The usage and cost of an attempt, as the ledger stores them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def price_from_json(stored: str) -> Price:
 
 
 class UsageCost(NamedTuple):
-    """What a usage costs: pico-USD, None where the price or the usage is unknown; whether all of it has a known price.
+    """The cost of a usage: pico-USD, None where the price or the usage is unknown; whether all of it has a known price.
 
     `price` is the one that was used, of the tier that served the answer.
     """

@@ -1,4 +1,4 @@
-"""What a failure leads to: a retry, the next candidate, an open circuit; one table."""
+"""The consequences of a failure (retry, next candidate, open circuit) in one table."""
 
 from typing import Literal, NamedTuple
 
@@ -37,7 +37,7 @@ Next = Literal[
 
 
 class FailureRule(NamedTuple):
-    """What one class of failure leads to.  The exit code of each is that of its class in `errors`.
+    """The consequences of one class of failure.  The exit code of each is that of its class in `errors`.
 
     Attributes:
         again: whether the same model is retried once, after every other candidate was called.

@@ -27,7 +27,7 @@ CONFIDENCE = 1.0
 UNSEEN_SPREAD = 0.2
 # The variance of the error of a class's speed: a factor of 1.35, measured on 26 models.
 PRIOR_SPREAD = log(1.35) ** 2
-# What a second look is worth, by hours squared and calls an hour, and more of it the likelier it is in trouble.
+# The value of another call, by hours squared and calls an hour; it grows with the chance of a slowdown.
 LOOK = 0.0007
 LOOK_IN_TROUBLE = 0.0015
 MOST_WORTH = log(8)
@@ -38,7 +38,7 @@ BUCKET_LIMITS = (1_000, 4_000, 16_000)
 
 
 class Evidence(NamedTuple):
-    """What is known of one model today, in natural logarithms of seconds.
+    """The observations of one model as of now, in natural logarithms of seconds.
 
     `spread` is a variance, `trouble` how likely it is in trouble now, and `slower` what that adds.
     """

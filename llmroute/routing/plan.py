@@ -32,7 +32,7 @@ TASK_CAPABILITY: dict[Task, Capability | None] = {
 
 
 class Balance(NamedTuple):
-    """What the balanced strategy weighs money against, in USD: a wrong answer, and a second of waiting.
+    """The costs that the balanced strategy adds to the price, in USD: of a wrong answer, and of a second of waiting.
 
     The defaults were chosen on public results of 18 models with 240 hard prompts, and hold on short answers too.
     """
@@ -114,7 +114,7 @@ class Candidate(NamedTuple):
 
 
 class RoutingConstraints(NamedTuple):
-    """What the request asks of the router.  Money is integer pico-USD."""
+    """The constraints of a request on its models.  Money is integer pico-USD."""
 
     strategy: str
     size: PromptSize

@@ -29,7 +29,7 @@ Terms = dict[str, float]
 
 
 class Score(NamedTuple):
-    """What candidates are sorted by, lower is better; `value` is the strategy's own measure, with its terms.
+    """The sort key of candidates, lower is better; `value` is the strategy's own measure, with its terms.
 
     A measure with an unknown price is None, its terms are those that are known, and it ranks after all known ones.
     """

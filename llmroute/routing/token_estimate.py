@@ -1,4 +1,4 @@
-"""Tokens before the call: what to expect, and the worst that can happen.  Pure."""
+"""Tokens before the call: the expected number and its bounds.  Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmroute.types import ModelConfig
 if TYPE_CHECKING:
     from llmroute.types import AttachmentFacts, CacheLife, Effort, Prompt
 
-# What role marks and separators around one message are as a rule.
+# The usual tokens of role marks and separators around one message.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
 TYPICAL_OUTPUT_TOKENS = 500
 """Of an answer to a short question by a model that does not reason."""
@@ -34,7 +34,7 @@ class PromptSize(NamedTuple):
         effort: the reasoning effort set by the caller, None if not set.
         tier: the service tier set by the caller, None if not set.
         cache: how long the marked beginning of the prompt is cached, None where nothing is marked.
-        attachments: what is attached, whose tokens depend on the model: `for_model` adds them to the input.
+        attachments: the attachments, whose tokens depend on the model: `for_model` adds them to the input.
     """
 
     expected_input: int
@@ -49,7 +49,7 @@ class PromptSize(NamedTuple):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What a model must be able to do to read the attachments."""
+        """The capabilities that a model needs to read the attachments."""
         kinds = {one.kind for one in self.attachments}
         return frozenset(_CAPABILITIES[kind] for kind in kinds if kind in _CAPABILITIES)
 
@@ -67,14 +67,14 @@ class PromptSize(NamedTuple):
         from llmroute.attachments.tokens import attachment_tokens
 
         tokens = attachment_tokens(model, self.attachments)
-        # What is beyond the context window is rejected, and costs nothing.
+        # A prompt beyond the context window is rejected, and costs nothing.
         most = min(tokens.most, max(model.context_window or tokens.most, tokens.expected))
         return self._replace(
             expected_input=self.expected_input + tokens.expected, worst_input=self.worst_input + most, attachments=()
         )
 
     def too_long(self, window: int | None) -> str | None:
-        """Say that prompt and completion do not fit a context window; None when they do, or when it is unknown."""
+        """Return why prompt and completion do not fit a context window; None if they do, or if it is unknown."""
         prompt_tokens = max(self.expected_input, self.least_input)
         answer_tokens = self.max_tokens or self.answer_room
         if window is None or prompt_tokens + answer_tokens <= window:

@@ -45,7 +45,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def explaining(*, wanted: bool = True) -> Iterator[None]:
-    """Let errors of alternatives say what is wrong with each of them: that may take exponential time."""
+    """Include the errors of each alternative in those of `anyOf`: this may take exponential time."""
     token = _explaining.set(wanted)
     try:
         yield

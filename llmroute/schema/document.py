@@ -67,7 +67,7 @@ def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> Answe
     is_wrapped = form.wrapped and isinstance(value, dict) and value.keys() == {NAME}
     if form.wrapped and not form.in_words and not is_wrapped:
         return SchemaErrors((f'not an object with the only property "{NAME}"',))
-    # A model that is asked in words may leave the wrapping out, also where the schema has a property of that name.
+    # A model without a native form may leave the wrapping out, also where the schema has a property of that name.
     if is_wrapped and not (form.in_words and validator_of(schema).is_valid(value)):
         value = value[NAME]
     value, is_valid = _restored(value, schema, form)

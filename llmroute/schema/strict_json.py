@@ -29,7 +29,7 @@ def parse(text: str) -> Any:
 
 
 def parse_answer(text: str) -> Any:
-    """Return the value of the one JSON document that an answer is, or that stands in it in a fenced block.
+    """Return the value of the one JSON document that an answer is, or that it has in a fenced block.
 
     Raises:
         ValueError: there is none, or more than one.

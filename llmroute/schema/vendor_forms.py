@@ -1,4 +1,4 @@
-"""What each provider is asked for: the form of a schema that its API takes, derived as the vendor documents."""
+"""The form of a schema that the API of each provider takes, derived as the vendor documents."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _NO_GRAMMAR = re.compile(r"\(\?|\\[bBdDsSwW1-9pP]")
 
 
 class AnswerForm(NamedTuple):
-    """What a model is asked for in place of the caller's schema, not to be changed.
+    """The form that replaces the caller's schema in a request; immutable.
 
-    `schema` is what the provider takes, None where the model is asked in words only.  `strict` says that the provider
+    `schema` is the form that the provider takes, None if the prompt alone requests it.  `strict` says that the provider
     guarantees it.  `wrapped` says that the answer is the property `NAME` of an object, `null_is_absent` that null
-    stands for a property that is left out.  `in_words` says that the instruction goes with the prompt.
+    means that a property is left out.  `in_words` says that the instruction goes with the prompt.
     """
 
     schema: Mapping[str, Any] | None
@@ -63,7 +63,7 @@ IN_WORDS = AnswerForm(None, in_words=True)
 
 
 def form_for(schema: AnswerSchema, model: ModelConfig) -> AnswerForm:
-    """Return what a model is asked for, so that its answer is one that the schema describes."""
+    """Return the form to request from a model for answers that the schema describes."""
     native = CAPABILITY in model.capabilities or not model.known or model.provider in _ENGINES
     if is_ollama_cloud_tag(model.api_name) and model.provider == "ollama":
         native = False

@@ -36,7 +36,7 @@ class AsyncRequests:
         """Yield the pieces of a streamed answer, then the response.
 
         Raises:
-            LLMRouteError: by its class, what happened.
+            LLMRouteError: the request failed; its class says why.
         """
         opened = self._opened
         opened.require_open()
@@ -49,7 +49,7 @@ class AsyncRequests:
                 yield piece
 
     async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
-        """Plan a request and make it ready; its time begins now."""
+        """Plan and prepare a request; its deadline begins now."""
         require_call(options)
         clock, patience = Clock(), self._calls.begin(options)
         request = await rendered(options, self._opened.threads(), streaming=streaming)
@@ -66,6 +66,6 @@ class AsyncRequests:
         return call._replace(on_attempt=on_attempt)
 
     def plan_anew(self) -> None:
-        """Let what was planned in any loop be planned again: what was learned has changed."""
+        """Discard the cached plans of all loops, because the statistics have changed."""
         for plans in self._plans.every():
             plans.invalidate()

@@ -60,7 +60,7 @@ def require_no_jobs(config: Config, output: Path) -> None:
         # It keeps no jobs, or cannot be read, which stops no ordinary call.
         return
     if any(job.delivered_ms is None for job in jobs):
-        hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " goes on with them")
+        hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " continues them")
         raise RequestError(f"{output} has batch jobs that are not collected", hint=hint)
 
 

@@ -74,7 +74,7 @@ async def _results(batch: _Batch) -> AsyncGenerator[BatchResult]:
                 position += 1
                 yield result
         await running
-        # The caller has asked for more after the last result, so it has them all.
+        # The caller requested another result after the last one, so it has them all.
         await batch.job_run.confirm()
     finally:
         batch.job_run.interrupt()

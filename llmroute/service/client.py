@@ -108,7 +108,7 @@ class LLMService:
         The response comes before it is settled in the ledger: exhaust the iterator, or close it.
 
         Raises:
-            LLMRouteError: by its class, what happened.
+            LLMRouteError: the request failed; its class says why.
         """
         core = self.core
         core.resources.require_open()
@@ -140,7 +140,7 @@ class LLMService:
         against it, and `parsed` the same as a dict or an instance of the class.
 
         Raises:
-            LLMRouteError: by its class, what happened.
+            LLMRouteError: the request failed; its class says why.
         """
         request = Options.of_call("generate", prompt, {**options, "schema": schema})
         final: LLMResponse | None = None
@@ -154,7 +154,7 @@ class LLMService:
         """Answer a prompt piece by piece.  Takes the fields of `Options`.
 
         Raises:
-            LLMRouteError: while iterating; by its class, what happened.
+            LLMRouteError: while iterating: the request failed; its class says why.
         """
         return Stream(
             self.core.async_requests().answer(Options.of_call("stream_generate", prompt, options), streaming=True)
@@ -178,7 +178,7 @@ class LLMService:
         """As `generate`, by blocking: for scripts, notebooks and threads.
 
         Raises:
-            LLMRouteError: by its class, what happened.
+            LLMRouteError: the request failed; its class says why.
         """
         request = Options.of_call("generate_sync", prompt, {**options, "schema": schema})
         *_, final = self.answer(request, streaming=False)
@@ -189,7 +189,7 @@ class LLMService:
         """As `stream_generate`, by blocking.
 
         Raises:
-            LLMRouteError: while iterating; by its class, what happened.
+            LLMRouteError: while iterating: the request failed; its class says why.
         """
         return SyncStream(self.answer(Options.of_call("stream_sync", prompt, options), streaming=True))
 
@@ -232,13 +232,13 @@ class LLMService:
     ) -> AsyncIterator[BatchResult]:
         """Answer many requests at the batch APIs of providers; yield a response or an error for each, in order.
 
-        A request is as in `generate_many`.  The first model of its plan that has a batch price answers it.  What has no
-        answer after `within_s` seconds (an hour to a day) is cancelled, and with `rescue` answered by ordinary calls at
-        the ordinary price.  All together cost at most `budget_usd`.  `poll_s` is the time between two queries, by
-        default 10 seconds that grow to 60.
+        A request is as in `generate_many`.  The first model of its plan that has a batch price answers it.  Requests
+        without an answer after `within_s` seconds (an hour to a day) are cancelled, and with `rescue` answered by
+        ordinary calls at the ordinary price.  All together cost at most `budget_usd`.  `poll_s` is the time between
+        two queries, by default 10 seconds that grow to 60.
 
         All requests are read before the first is submitted.  If the results were not all read, because the loop was
-        left or the process ended, the next call with the same requests goes on with the same jobs and yields all
+        left or the process ended, the next call with the same requests continues the same jobs and yields all
         results.  `name` tells batches of the same requests apart: 1 to 64 of the characters A-Z a-z 0-9 . _ -
 
         Raises:
@@ -269,13 +269,13 @@ class LLMService:
 
     @property
     def router(self) -> Router:
-        """What says which models would be tried, and why."""
+        """The router, which returns the models that would be tried, and why."""
         return Router(self.plan, self.track_usage)
 
     def track_usage(
         self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
     ) -> None:
-        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+        """Record a call that was made elsewhere, in costs and statistics.  `cost_usd` None is unknown, not nothing.
 
         Raises:
             RequestError: no such provider, or a negative number.
@@ -322,7 +322,7 @@ class LLMService:
         self.core.resources.close()
 
     def leave(self) -> None:
-        """As `close`, in a process that ends now: what the end of a process closes by itself is left to it."""
+        """As `close`, in a process that ends now: resources that the operating system closes stay open."""
         self.core.resources.leave()
 
     async def aclose(self) -> None:

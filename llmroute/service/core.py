@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class ServiceCore:
-    """What `LLMService`, batches and the commands for models and costs share.  The arguments are those of `LLMService`.
+    """The common parts of `LLMService`, batches and commands.  The arguments are those of `LLMService`.
 
     Attributes:
         writer: writes attempts to the ledger.

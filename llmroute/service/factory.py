@@ -33,7 +33,7 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
 ) -> LLMService:
     """Return a service with the user's own configuration; `ledger`, open or a file's path, is used in place of its own.
 
-    A ledger that is lent open stays open.  The rest is as for `LLMService`.
+    A ledger that is passed open stays open.  The rest is as for `LLMService`.
 
     Raises:
         ConfigError: a setting does not parse or does not fit, or a key is for no provider.

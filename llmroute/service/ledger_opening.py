@@ -29,7 +29,7 @@ def ledger_to_read(config: Config) -> LedgerPort:
 
 
 def snapshot(config: Config, now: datetime) -> AbstractContextManager[LedgerSnapshot | None]:
-    """Open one snapshot of the ledger, which takes in spooled rows first; None where there is no ledger.
+    """Open one snapshot of the ledger, after spooled rows are added; None where there is no ledger.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -45,7 +45,7 @@ def now_of(ledger: LedgerPort | LedgerSnapshot | None, now: datetime) -> datetim
 
 @contextmanager
 def opened(config: Config, now: datetime, open_ledger: Callable[[Config], LedgerPort]) -> Iterator[LedgerPort | None]:
-    """Open the ledger by `open_ledger`, and take in spooled rows; None where there is no ledger.
+    """Open the ledger by `open_ledger`, and add spooled rows; None where there is no ledger.
 
     Raises:
         LedgerError: the ledger cannot be opened.

@@ -26,10 +26,10 @@ OK = 200
 def side_by_side(
     fetch: Callable[[str, float], T], names: Iterable[str], within_s: float = WITHIN_S
 ) -> dict[str, T | LLMRouteError]:
-    """Call `ask` with each name and the moment (monotonic) by which it must return, all at once.
+    """Call `fetch` concurrently, with each name and the monotonic time by which it must return.
 
-    What it raises takes the place of what it returns.  Nothing is waited for beyond that moment, not even a thread that
-    looks an address up, which nothing can interrupt.
+    An error is returned in place of a result.  Nothing is waited for beyond that time, not even a thread that
+    resolves a name, which cannot be interrupted.
     """
     until = time.monotonic() + within_s
     answers: SimpleQueue[tuple[str, T | LLMRouteError | BaseException]] = SimpleQueue()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy
     from llmroute.types import Capability, Strategy
 
-# A prompt of no particular content: what is asked for is the order of models, not an answer.
+# A prompt without content: only the order of models matters.
 ANY_PROMPT = "hello"
 
 
@@ -65,7 +65,7 @@ class Router:
     def track_usage(
         self, provider: str, model: str, success: bool, latency_ms: float, cost_usd: float | None = None
     ) -> None:
-        """Put a call that was made elsewhere on the bill, and learn from it.  `cost_usd` None is unknown, not nothing.
+        """Record a call that was made elsewhere, in costs and statistics.  `cost_usd` None is unknown, not nothing.
 
         Raises:
             RequestError: no such provider, or a negative number.

@@ -30,7 +30,7 @@ class Remedy(NamedTuple):
 class OptionText(str):
     """A text that keeps which of its parts name options; as a string it is what a library's caller reads.
 
-    Pickles and copies keep the parts; what is joined to it with `+` or in an f-string does not.
+    Pickles and copies keep the parts; concatenations with `+` and f-strings do not.
     """
 
     __slots__ = ("parts",)

@@ -90,7 +90,7 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def one_line(text: str) -> str:
-    """Return a text on one line, in which nothing steers a terminal: what cannot be printed becomes a space."""
+    """Return a text on one line, without terminal control characters: unprintable characters become spaces."""
     if not text.isascii():
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, ValidationError
 
-# What is expected, by pydantic's type of error; the names in braces are the constraints that it reports.
+# The expected value, by pydantic's type of error; the names in braces are the constraints that it reports.
 _EXPECTED = {
     "bool_type": "true or false",
     "date_type": "a date",

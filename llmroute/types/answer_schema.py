@@ -13,7 +13,7 @@ class AnswerSchema(Value):
     """A valid JSON Schema, as `llmroute.schema.answer_schema` reads it; equal where the JSON text and the class are.
 
     `text` is the schema as compact JSON and `document` the same as data, not to be changed.  `words` is the instruction
-    for models that must be asked in words.  `model` is the pydantic class that the schema is of, None without one.
+    for models without a native form.  `model` is the pydantic class that the schema is of, None without one.
     """
 
     text: str

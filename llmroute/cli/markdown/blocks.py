@@ -1,4 +1,4 @@
-"""A Markdown text as it grows: which of its blocks are whole, and its last screenful."""
+"""Split a growing Markdown text into complete blocks, and return its last screenful."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ LEAD_AT_MOST: Final = 64
 
 
 class Blocks:
-    """Takes a text piece by piece, and gives what is whole of it in the chunks that are to be printed.
+    """Splits a text that arrives in pieces into chunks of complete blocks, to be printed.
 
-    All but the last block are whole after each piece that ends a line.  The chunks are those of a parse after each of
+    All blocks but the last are complete after a piece that ends a line.  The chunks are those of a parse after each of
     these pieces, but a parse is put off while nothing looks like the beginning of a block, or too much has been parsed:
     the later one finds where the earlier ones would have cut.
     """
 
     def __init__(self) -> None:
         self._outline = Outline()
-        self._rest: list[str] = []  # what has come of the line that has not ended
+        self._rest: list[str] = []  # the parts of the line that has not ended
         self._reached: list[int] = []  # the number of the last line that had begun, at each parse that was put off
         self._wanted = False
         self._size = self._taken = self._parsed = 0
         self._parser: MarkdownIt | None = None
 
     def add(self, piece: str) -> list[str]:
-        """Take a piece; return the chunks that are whole since."""
+        """Add a piece; return the chunks that it completes."""
         self._taken += len(piece)
         self._size += len(piece)
         *ended, rest = piece.split("\n")
@@ -55,16 +55,16 @@ class Blocks:
         return self._cut() if self._wanted and affordable else []
 
     def end(self) -> list[str]:
-        """Return what is left, in chunks."""
+        """Return the rest of the text, in chunks."""
         chunks = self._cut() if self._reached and not self._outline.unclosed() else []
         left = "\n".join((*self._outline.lines, "".join(self._rest)))
         self._outline, self._rest, self._size = Outline(), [], 0
         return [*chunks, left]
 
     def tail(self, rows: int, columns: int) -> tuple[str, bool]:
-        """Return what fills so many rows at the end of what is not whole, and whether anything stands above it.
+        """Return the last rows of the incomplete text, at most `rows`, and whether there is text above them.
 
-        What the lines need from above to be understood, such as the line that opens their fence, comes with them.  No
+        Lines above that they depend on, such as the line that opens their fence, are included.  No
         more than a few screenfuls are looked at, however long the block is.
         """
         outline, left, screen = self._outline, rows, rows * columns

@@ -20,9 +20,9 @@ REFRESHES_PER_S = 8
 
 
 class MarkdownWriter:
-    """Shows an answer as Markdown.  Without colours it is laid out all the same, and not one escape is written.
+    """Shows an answer as Markdown.  Without colors it is laid out in the same way, and no escape is written.
 
-    A block is laid out when it is whole.  Until then what has come of it is laid out a few times a second, as far as
+    A block is printed when it is complete.  Until then its received part is laid out a few times a second, as far as
     the screen has room for it.
     """
 
@@ -34,7 +34,7 @@ class MarkdownWriter:
         self._growing: _Growing | None = None
 
     def write(self, piece: str) -> None:
-        """Show the answer with this piece in it."""
+        """Add a piece to the answer and show it."""
         if self._growing is None:
             self._add(piece)
             if self._fancy:
@@ -97,13 +97,13 @@ class _Growing:
         threading.Thread(target=self._refresh, daemon=True).start()
 
     def end(self) -> None:
-        """Take it off the screen."""
+        """Erase the preview from the screen."""
         self.changed = True
         self._ended.set()
         self._live.stop()
 
     def refresh(self) -> None:
-        """Show what has changed."""
+        """Redraw the preview if it has changed."""
         with self.unchanging:
             if self.changed and not self._ended.is_set():
                 self._live.refresh()

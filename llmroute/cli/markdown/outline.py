@@ -25,7 +25,7 @@ _KIND: Final = re.compile(
     re.VERBOSE,
 )
 _LISTS: Final = {"dash", "plus", "star", "dot", "parenthesis"}
-# A block of these goes on with a line of its own kind: after a blank line too, or only without one.
+# A block of these continues with a line of its own kind: after a blank line too, or only without one.
 _LOOSE: Final = {*_LISTS, "inner"}
 _TIGHT: Final = {"row", "quote", "html"}
 # After a line of these, plain text begins a block.

@@ -1,1 +1,1 @@
-"""What is written to stdout and stderr: answers, tables, charts, progress."""
+"""Output on stdout and stderr: answers, tables, charts, progress."""

@@ -1,4 +1,4 @@
-"""The bill for people and for scripts: text, JSON, CSV, Markdown."""
+"""Cost reports as text, JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TOO_MUCH_PERCENT = 1_000
 
 
 def as_json(report: CostReport) -> dict[str, Any]:
-    """Return the bill with the fields that DESIGN fixes."""
+    """Return a cost report with its documented fields."""
     total = report.total
     return {
         "period": report.period,
@@ -88,7 +88,7 @@ def _group_as_json(report: CostReport, line: Line) -> dict[str, Any]:
 
 
 def _table(report: CostReport) -> tuple[list[str], list[list[Any]]]:
-    """Return the names and the values of the groups that were asked for, else of the models."""
+    """Return the names and the values of the requested groups, else of the models."""
     lines = [_group_as_json(report, line) for line in (report.by_model if report.by is None else report.groups)]
     by = report.by or "model"
     head = list(_group_as_json(report, _empty({"provider": "", "model": ""} if by == "model" else {by: ""})))
@@ -115,7 +115,7 @@ def as_csv(report: CostReport) -> str:
 
 
 def as_markdown(report: CostReport) -> str:
-    """Return the bill in a sentence and a table of Markdown."""
+    """Return a cost report as a sentence and a table of Markdown."""
     head, rows = _table(report)
     names = 2 if head[1] == "model" else 1
     rule = ["---"] * names + ["---:"] * (len(head) - names)

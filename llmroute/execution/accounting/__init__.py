@@ -1,1 +1,1 @@
-"""What an attempt may cost and did cost, and how it is written to the ledger."""
+"""The reservation and the cost of an attempt, and its writes to the ledger."""

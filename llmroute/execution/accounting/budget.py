@@ -1,4 +1,4 @@
-"""What one request may spend, all its attempts together, and how an attempt is made to fit."""
+"""The budget of one request with all its attempts, and the reservation of each attempt."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from llmroute.ledger.stats import ProbeClaim
     from llmroute.worst_case import WorstCase
 
-# More than any budget: what a candidate without a price is refused with, so that any priced one may follow.
+# The headroom in the refusal of a candidate without a price: above any budget, so that any priced one may follow.
 ANY_PRICE = 10**30
 
 
 class SharedBudget:
-    """What many requests may spend together, in pico-USD; attempts in flight hold what they may still cost."""
+    """A budget that many requests share, in pico-USD; attempts in flight hold their worst case."""
 
     def __init__(self, left_picousd: int) -> None:
         self._left_picousd = left_picousd
@@ -28,7 +28,7 @@ class SharedBudget:
 
     @property
     def headroom_picousd(self) -> int:
-        """What the next attempt may cost."""
+        """The most that the next attempt may cost."""
         return self._left_picousd - self._held_picousd
 
     def hold_within(self, worst: WorstCase) -> tuple[int | None, int]:
@@ -46,20 +46,20 @@ class SharedBudget:
             self._held_picousd += picousd
 
     def pay(self, row: AttemptRow) -> None:
-        """Take out what an attempt came to, in place of what was held for it."""
+        """Subtract the cost of an attempt, and release the amount that was held for it."""
         with self._lock:
             self._held_picousd -= row.reserved_picousd or 0
             self._left_picousd -= _came_to(row)
 
     def exchange(self, held_picousd: int, paid_picousd: int) -> None:
-        """Release what is held for several attempts, and take out what they came to."""
+        """Release the amount that is held for several attempts, and subtract their cost."""
         with self._lock:
             self._held_picousd -= held_picousd
             self._left_picousd -= paid_picousd
 
 
 class RequestBudget:
-    """What is left for one request in pico-USD, None without a budget; `shared` is shared with others."""
+    """The remaining budget of one request in pico-USD, None without one; `shared` is shared with others."""
 
     def __init__(self, left_picousd: int | None = None, shared: SharedBudget | None = None) -> None:
         self.left_picousd = left_picousd
@@ -71,7 +71,7 @@ class RequestBudget:
         return self.left_picousd is not None or self.shared is not None
 
     def pay(self, row: AttemptRow) -> None:
-        """Take out what an attempt came to; one of unknown cost counts with its worst case."""
+        """Subtract the cost of an attempt; an unknown cost counts as its worst case."""
         if self.left_picousd is not None:
             self.left_picousd -= _came_to(row)
 

@@ -1,7 +1,7 @@
 """An attempt by OpenTelemetry's semantic conventions for generative AI.
 
 Source: opentelemetry-semantic-conventions 0.66b2 (`_incubating/attributes/gen_ai_attributes.py` and
-`_incubating/metrics/gen_ai_metrics.py`, version 1.44.0 of the conventions).  What they have no name for begins with
+`_incubating/metrics/gen_ai_metrics.py`, version 1.44.0 of the conventions).  Other attributes begin with
 `llmroute.`.  Prompts and answers are not in the ledger, so they are in no span.
 """
 

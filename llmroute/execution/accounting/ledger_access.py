@@ -161,7 +161,7 @@ class LedgerAccess:
                 self.close()
 
     def let_go(self, error: LedgerError | None) -> None:
-        """Have the next attempt add spooled rows and, unless the ledger was only locked, open it anew."""
+        """Make the next attempt add spooled rows and, unless the ledger was only locked, reopen it."""
         self._has_spooled = True
         ledger = self._ledger
         if ledger is None or error is None or error.locked:

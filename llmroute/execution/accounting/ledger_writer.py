@@ -31,7 +31,7 @@ LedgerOutcome: TypeAlias = "int | BudgetExceededError | CircuitOpenError | None"
 
 
 class _PendingWrite(NamedTuple):
-    """An operation as the ledger entry that it becomes, or as the refusal of a budget before the ledger is asked."""
+    """An operation with its ledger entry, or with the refusal of a budget that is decided without the ledger."""
 
     operation: Begin | Settle
     entry: LedgerEntry | BudgetExceededError
@@ -146,7 +146,7 @@ class LedgerWriter:
         return results
 
     def _watched(self, entries: list[LedgerEntry]) -> BudgetWatch | None:
-        """Have the last of the attempts that end watch the caps of all of them."""
+        """Make the last of the attempts that end watch the caps of all of them."""
         from llmroute.ledger.port import Settled
 
         ends = {place: entry for place, entry in enumerate(entries) if isinstance(entry, Settled)}
@@ -157,7 +157,7 @@ class LedgerWriter:
         return watch
 
     def _outcome(self, draft: _PendingWrite, written: Iterator[LedgerError | Refusal | None]) -> LedgerOutcome:
-        """Return the outcome of an operation; takes one from `written` where the ledger was asked."""
+        """Return the outcome of an operation; takes one from `written` where the ledger was called."""
         if isinstance(draft.entry, BudgetExceededError):
             return draft.entry
         if self._spool.holds_beginning_of(draft.operation):

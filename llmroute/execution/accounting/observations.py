@@ -22,12 +22,12 @@ NO_CAPACITY_FOR_TIER = "resource_unavailable"
 
 
 class CallContext(NamedTuple):
-    """What the row of an attempt does not say about its call.
+    """Facts about the call of an attempt that are not in its row.
 
     Attributes:
         prompt: the prompt that was sent, with its completion limit.
         effort: the reasoning effort that the model ran at.
-        tier: the service tier that was asked for; empty for the standard one.
+        tier: the requested service tier; empty for the standard one.
         fingerprint: a digest of the provider's key and base URL.
         first_token_s: how long the first token is waited for, in seconds.
         per_token_s: known seconds per output token of the model: they divide the time of an answer that was not

@@ -25,7 +25,7 @@ GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
 408 and 504 as in RFC 9110, 499 of nginx, 460 of AWS, 520, 522 and 524 of Cloudflare, 598 and 599 of other proxies.
 """
 GAVE_UP_CODE = "timeout_error"
-"""What Anthropic calls the error of a 504, also inside an answer with status 200."""
+"""Anthropic's name of the error of a 504, also inside an answer with status 200."""
 
 
 class AttemptRecorder:
@@ -75,7 +75,7 @@ class AttemptRecorder:
 
     @property
     def bound(self) -> bool:
-        """Whether a budget counts the attempt: what the ledger wrote when it began."""
+        """Whether a budget counts the attempt, as the ledger wrote when it began."""
         return self.row.cost_basis == "at_most"
 
     @property

@@ -24,7 +24,7 @@ MOST_TOOL_USES = 1_000
 
 
 class Sent(NamedTuple):
-    """What was sent, and what it may cost.  `prompt` is the one that the model was given: cut down and adapted.
+    """The request that was sent, and its worst case.  `prompt` is as the model received it: fitted and adapted.
 
     `reserved_picousd` is the worst case, None where the price is unknown; `bound` says that a budget counts it.
     """
@@ -39,7 +39,7 @@ class Sent(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What is written of an attempt; `doubt` is a warning about it.
+    """The usage and cost of an attempt as they are written; `doubt` is a warning about them.
 
     `price` is the one that the cost is at, and `service` what else set it; without a tier in the answer, with the
     requested one.
@@ -76,7 +76,7 @@ def settle(sent: Sent, seen: Completion | None) -> Settlement:
         return _unknown(sent, replace(guess, source="implausible"), service.tier)._replace(doubt=doubt)
     silent = seen.service.tier is None and sent.prompt.tier not in (None, "standard")
     cost, exact, price = priced(usage, sent.price, service)
-    # An answer that does not say by which tier it was served is priced by the one that was asked for.
+    # An answer that does not say by which tier it was served is priced by the requested one.
     basis = "estimated" if silent and exact else _basis(price, exact=exact)
     return Settlement(usage, cost, basis, _above(cost, sent), price, service)
 
@@ -111,7 +111,7 @@ def _unknown(sent: Sent, guess: Usage, tier: str | None) -> Settlement:
 
 
 def _estimated(sent: Sent, seen: Completion | None) -> Usage:
-    """Return what a call has probably used: what was seen of its answer, at least the expected one without its end."""
+    """Return the probable usage of a call: that of the received text, without its end at least the expected usage."""
     reported = Usage() if seen is None else seen.usage
     written = 0 if seen is None else estimated_tokens(seen.text + seen.thinking)
     if seen is None or not (seen.usage_final or seen.finish_reason):
@@ -130,7 +130,7 @@ def _estimated(sent: Sent, seen: Completion | None) -> Usage:
 
 
 def is_plausible(seen: Completion, sent: Sent) -> bool:
-    """Whether a provider can have used so much, and so little, honestly for the answer that was seen.
+    """Whether a reported usage is plausible for the answer that was received.
 
     The prompt is within the model's window, or within its own bound of a token for each byte, whichever is more: a
     gateway may put a system prompt or tools before it.  The answer is within the `max_tokens` that was sent, else
@@ -162,7 +162,7 @@ def _is_too_little(seen: Completion) -> bool:
 
 
 def _above(cost: int | None, sent: Sent) -> str | None:
-    """Say that a fact is more than was possible by our reckoning."""
+    """Return the warning that a reported usage is above the possible maximum."""
     if cost is None or sent.reserved_picousd is None or cost <= sent.reserved_picousd:
         return None
     from llmroute.types import PICO_PER_USD

@@ -59,7 +59,7 @@ class StatisticsReader:
 
     @contextmanager
     def _brief_wait(self, patience: LockTimeout | None) -> Iterator[LockTimeout]:
-        """Lend a short part of a request's lock timeout to a read."""
+        """Yield a short part of a request's lock timeout for a read."""
         from llmroute.ledger.lock_timeout import LockTimeout
 
         with (patience or self._access.patience()).spent() as left_s:

@@ -1,4 +1,4 @@
-"""What belongs to one event loop: connections, and futures that its tasks wait for."""
+"""Objects that belong to one event loop: connections, and futures that its tasks wait for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Made(NamedTuple, Generic[T]):
 
 
 class PerLoop(Generic[T]):
-    """Makes one of its kind for each event loop that asks; `close` is awaited before a loop shuts down."""
+    """Creates one object for each event loop; `close` is awaited before a loop shuts down."""
 
     def __init__(self, new: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> None:
         self._new = new
@@ -31,13 +31,13 @@ class PerLoop(Generic[T]):
         start_anew_in_children(self)
 
     def start_anew(self) -> None:
-        """Forget what was made: a forked child has loops of its own."""
+        """Forget all objects: a forked child has loops of its own."""
         leave_to_parent(self._by_loop)
         self._by_loop = {}
         self._lock = threading.Lock()
 
     def get(self) -> T:
-        """Return the one of the running loop."""
+        """Return the object of the running loop."""
         loop = asyncio.get_running_loop()
         made = self._by_loop.get(loop)
         return self._make(loop) if made is None else made.one
@@ -64,11 +64,11 @@ class PerLoop(Generic[T]):
                 await self._close(one)
 
     async def close(self) -> None:
-        """Close the one of the running loop; a new one is made when it asks again."""
+        """Close the object of the running loop; the next `get` creates another."""
         if (made := self._by_loop.get(asyncio.get_running_loop())) is not None:
             await made.until_closed.aclose()
 
     def every(self) -> list[T]:
-        """Return those of all loops that are not closed."""
+        """Return the objects of all loops that are not closed."""
         with self._lock:
             return [made.one for loop, made in self._by_loop.items() if not loop.is_closed()]

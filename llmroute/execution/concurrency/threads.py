@@ -1,4 +1,4 @@
-"""Threads of our own for what blocks, so that nothing here waits behind what a program gives the loop's own."""
+"""Threads for blocking calls, separate from the default executor of the loop, which the program may fill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ waiting_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("llmrout
 
 
 class Threads:
-    """A pool of threads that is made when it is first needed."""
+    """A pool of threads that is created when it is first needed."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -36,7 +36,7 @@ class Threads:
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Return the future of what a call returns, for the running loop; it sees the caller's context variables."""
+        """Start a call; return its future for the running loop.  The call sees the caller's context variables."""
         with self._lock:
             loop = asyncio.get_running_loop()
             context = copy_context()
@@ -48,7 +48,7 @@ class Threads:
         return await self.submit(call)
 
     def start(self, call: Callable[[], object]) -> None:
-        """Have a call made for which nothing waits."""
+        """Start a call in a thread without waiting for it."""
         with self._lock:
             self._opened().submit(call)
 
@@ -58,7 +58,7 @@ class Threads:
         return self._pool
 
     def close(self) -> None:
-        """Let the threads end when what they do is done."""
+        """End the threads when their running calls have ended."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:

@@ -40,10 +40,10 @@ class Collection:
         self._is_torn = False
 
     async def collect(self, status: JobStatus, pause_s: float) -> None:
-        """Settle and deliver every line of a job that has ended; what was missing is downloaded again after `pause_s`.
+        """Settle and deliver every line of a job that has ended; missing results are downloaded again after `pause_s`.
 
         Raises:
-            AttemptError: the results cannot be downloaded; what was read of them is settled.
+            AttemptError: the results cannot be downloaded; the lines that were read are settled.
             LedgerError: lines cannot be settled.
             OutputError: the results cannot be stored or delivered.
         """
@@ -94,7 +94,7 @@ class Collection:
     def _results(self, file: IO[bytes]) -> Iterator[tuple[int, LineResult]]:
         """Yield the results in a file by the numbers of their lines."""
         api = self._tools.vendor(self._job.provider).api
-        # Lines end at line feeds only: other separators of Unicode may stand in an answer.
+        # Lines end at line feeds only: an answer may contain other separators of Unicode.
         for raw in file:
             if not raw.strip():
                 continue

@@ -28,7 +28,7 @@ OK = 200
 
 
 class LineOutcome(NamedTuple):
-    """What became of a line: a response or an error.
+    """The outcome of a line: a response or an error.
 
     `can_rescue` says that an ordinary call may answer it: it was not run, or its answer is not valid.
     """
@@ -42,7 +42,7 @@ class LineOutcome(NamedTuple):
 
 
 class JudgedResult(NamedTuple):
-    """The result of a line, checked: what was seen of an answer, and the document that it is, or the error.
+    """The checked result of a line: the received answer, and its document, or the error.
 
     Without an answer or an error, the line was not run.
     """

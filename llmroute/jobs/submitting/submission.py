@@ -30,7 +30,7 @@ class Submission:
 
     def __init__(self, tools: JobTools) -> None:
         self._tools = tools
-        # How often each job of unknown fate, or its file, was looked for in vain.
+        # How often each job of unknown fate, or its file, was not found.
         self._looks: Counter[str] = Counter()
         # Jobs at the provider that turned out to be another's.
         self._others: set[str] = set()

@@ -16,7 +16,7 @@ REPLY_S = 10.0
 
 
 class NoReplyError(psycopg.OperationalError):
-    """The server did not answer in time; whether it did what it was asked is unknown."""
+    """The server did not answer in time; whether it executed the statement is unknown."""
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):

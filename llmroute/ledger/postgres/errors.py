@@ -40,7 +40,7 @@ def is_of_one_row(error: BaseException | None) -> bool:
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether the server could not be asked."""
+    """Whether the server could not be reached."""
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return _code(error).startswith(_AWAY)
     return not _code(error) or _code(error).startswith(_AWAY)

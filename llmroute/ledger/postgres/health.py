@@ -19,7 +19,7 @@ def server_status(address: ServerAddress, path: Path) -> ServerStatus:
     """Ask the server; the login is not in the round trip.
 
     Raises:
-        LedgerError: the server cannot be asked.
+        LedgerError: the server cannot be reached.
     """
     with closing(PostgresLedger(address, path)) as ledger:
         connection = ledger.connection

@@ -49,7 +49,7 @@ def set_cap(connection: ServerConnection, workspace: str, period: str, cap_picou
     """Set a cap for all hosts; None lifts it.
 
     Raises:
-        LedgerError: the server cannot be asked, or the role may not write.
+        LedgerError: the server cannot be reached, or the role may not write.
     """
     connection.call("set_cap_1", workspace, period, cap_picousd, zone)
 

@@ -26,7 +26,7 @@ MERGED_AT_ONCE = 10_000
 
 
 class Recollection(NamedTuple):
-    """What a server knows at `now_ms` of its clock.
+    """The statistics and caps of a server at `now_ms` of its clock.
 
     `seen` is the version of the memory and the last lesson in it; `lesson_ids` are folded into it here only.
     """
@@ -50,7 +50,7 @@ def recall(connection: ServerConnection) -> Recollection:
     """Read everything in one round trip, which settles the attempts of dead hosts too.
 
     Raises:
-        LedgerError: the server cannot be asked, or its schema is for newer clients only.
+        LedgerError: the server cannot be reached, or its schema is for newer clients only.
     """
     sent_ms = _local_ms()
     try:
@@ -80,7 +80,7 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
     """Fold the lessons that were read, unless another client did, and merge sums.
 
     Raises:
-        LedgerError: the server cannot be asked, or the role may not write.
+        LedgerError: the server cannot be reached, or the role may not write.
     """
     if known.lesson_ids:
         folded = as_json(known.memory.as_json())

@@ -102,7 +102,7 @@ class PostgresLedger:
         return closed
 
     def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
-        """Take in spooled rows; those of dead hosts are settled by `recall` and `fill_sums`.
+        """Add spooled rows; those of dead hosts are settled by `recall` and `fill_sums`.
 
         Returns the spool files that other processes keep locked.
         """

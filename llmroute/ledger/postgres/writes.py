@@ -48,7 +48,7 @@ def write(
 
     Raises:
         OutdatedCapsError: an attempt begins, and shared caps are of another version.
-        LedgerError: the server cannot be asked, or does not write.
+        LedgerError: the server cannot be reached, or does not write.
     """
     if not any(isinstance(entry, Pending) for entry in entries):
         limits = limits._replace(caps_version=None)

@@ -181,7 +181,7 @@ class Ledger:
             return memory.reset(provider)
 
     def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
-        """Take in spooled rows, then settle the rows of dead processes; see `housekeeping.tend`."""
+        """Add spooled rows, then settle the rows of dead processes; see `housekeeping.tend`."""
         return housekeeping.tend(self.connection, now_ms, patience)
 
     @contextmanager

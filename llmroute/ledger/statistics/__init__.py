@@ -1,1 +1,1 @@
-"""What calls teach, as pure functions of a state and an observation."""
+"""Statistics of calls, as pure functions of a state and an observation."""

@@ -23,7 +23,7 @@ LONGEST_PROBE_MS = 25 * HOUR_MS
 
 
 class CircuitKey(NamedTuple):
-    """What a circuit covers.  `kind` is as in `kind_at`; `model` is empty where it is a whole provider."""
+    """The scope of a circuit.  `kind` is as in `kind_at`; `model` is empty where it is a whole provider."""
 
     kind: str
     provider: str

@@ -1,21 +1,21 @@
-"""What calls have taken: a level, how far answers scatter around it, and how likely there is trouble that passes.
+"""The latency of calls: a level, how far answers scatter around it, and how likely a temporary slowdown is.
 
-In natural logarithms of seconds, with a level m of n calls, a variance v and a chance p of trouble that has
-lasted s hours and adds d, and an answer x that comes a hours after the one before:
+In natural logarithms of seconds, with a level m of n calls, a variance v and a chance p of trouble (a temporary
+slowdown) that has lasted s hours and adds d, and an answer x that comes a hours after the one before:
 
     q  = p e^(-a (a + 2 s) / 4),  q <- q + (1 - q) 0.02 n / (n + 0.1) (1 - e^(-a / 2))      in trouble now?
     n <- n 2^(-a / 24),  r = x - m,  w = v (1 + 1 / (n + 0.2))
     p, g = the shares, among the three explanations of r, of the last two:
-           as usual (1 - q) N(r; 0, w),  trouble q N(r; d, w + 0.6),  changed for good 0.08 a N(r; 0, w + 0.16)
+           as usual (1 - q) N(r; 0, w),  trouble q N(r; d, w + 0.6),  changed for ever 0.08 a N(r; 0, w + 0.16)
     n <- min((1 - g) n + 1 - p, 16)
     m <- m + (1 - p) r / n
     v <- v + (1 - p - g) (min(r^2, 9 v) - v) / (n + 25), from 0.04 to 4
     d <- d + (r - d) 0.6 / (0.6 + v), from 0.5, while p is a half or more; else d = 1.6 and s = 0
 
 N(r; c, w) is the normal density of r around c with variance w.  So a model that is well known is left after one bad
-answer, or after a few that come close upon each other; what was known of it holds again when the trouble is likely to
-be over, which it is the sooner the longer it has lasted (a Weibull distribution of shape 2: some two hours); and what
-goes on for longer than trouble does is taken for what is usual now.
+answer, or after a few in quick succession; its level holds again when the slowdown is likely to be over,
+the sooner the longer it has lasted (a Weibull distribution of shape 2: some two hours); and a slowdown that lasts for
+longer becomes the new level.
 Source: Hamilton's filter of a process that changes its regime (Econometrica 57, 1989); the constants were fitted on
 random worlds that `tests/bench/latency.py` does not use.
 """
@@ -48,7 +48,7 @@ SLOWER_SPREAD = 0.6
 # From here on it is taken to be in trouble: when that began and how much slower it is are kept.
 LIKELY = 0.5
 FAMILIAR_CALLS = 0.1
-# How often it changes for good, and by how much, as a variance.
+# How often the level changes permanently, and by how much, as a variance.
 CHANGES_PER_H = 0.08
 CHANGE_SPREAD = 0.16
 # A level without any observation still counts as a fifth of an answer.
@@ -68,7 +68,7 @@ class LatencyKey(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """What is known of one model's seconds.
+    """The estimate of one model's seconds.
 
     `weight` is how many calls are behind the level at `at_ms`, `log_sum` that times the level; `trouble` is how likely
     the last answer came of trouble, which began at `since_ms` at the latest and adds `slower` to the level.
@@ -84,7 +84,7 @@ class Latency(NamedTuple):
 
     @property
     def level(self) -> float:
-        """The logarithm of what is usual."""
+        """The logarithm of the usual seconds."""
         return self.log_sum / self.weight
 
     def evidence(self, now_ms: int, models: int) -> tuple[float, float, float, float, float, float]:
@@ -98,7 +98,7 @@ class Latency(NamedTuple):
         return weight, self.level, self.spread, self._in_trouble(elapsed_ms), self.slower, unseen_ms / HOUR_MS
 
     def joined(self, seconds: float, at_ms: int) -> Latency:
-        """Return what is known after one more call."""
+        """Return the estimate after one more call."""
         elapsed_ms = max(at_ms - self.at_ms, LEAST_APART_H * HOUR_MS)
         weight = self.weight * faded(elapsed_ms, HALF_LIFE_MS)
         surprise = log(seconds) - self.level
@@ -115,14 +115,14 @@ class Latency(NamedTuple):
         return Latency(weight, weight * level, at_ms, spread, trouble, max(slower, LEAST_SLOWER), since_ms)
 
     def _in_trouble(self, elapsed_ms: float) -> float:
-        """Return how likely it is in trouble after a while."""
+        """Return the chance of a temporary slowdown after a time."""
         elapsed, lasted = elapsed_ms / HOUR_MS / TROUBLE_H, max(self.at_ms - self.since_ms, 0) / HOUR_MS / TROUBLE_H
         still = self.trouble * exp(-elapsed * (elapsed + 2 * lasted))
         often = IN_TROUBLE * self.weight / (self.weight + FAMILIAR_CALLS)
         return still + (1 - still) * often * (1 - exp(-elapsed))
 
     def _explained(self, surprise: float, weight: float, elapsed_ms: float) -> tuple[float, float, float]:
-        """Return how likely such an answer is usual, comes of trouble, or of a change for good."""
+        """Return how likely such an answer is usual, of a temporary slowdown, or of a permanent change."""
         expected = self._in_trouble(elapsed_ms)
         variance = self.spread * (1 + 1 / (weight + VAGUE_CALLS))
         usual = _likelihood(1 - expected, surprise, variance)
@@ -136,18 +136,18 @@ class Latency(NamedTuple):
 
 
 def better_known(one: Latency, other: Latency) -> Latency:
-    """Return of the latencies of two stores the one with more calls behind it."""
+    """Return the latency of two stores that more calls support."""
     now_ms = max(one.at_ms, other.at_ms)
     return max(one, other, key=lambda latency: latency.evidence(now_ms, 1)[0])
 
 
 def first(seconds: float, at_ms: int) -> Latency:
-    """Return what is known after a first call."""
+    """Return the estimate after a first call."""
     return Latency(1.0, log(seconds), at_ms, since_ms=at_ms)
 
 
 def faded(elapsed_ms: float, half_life_ms: float) -> float:
-    """Return what is left of one after a while; a clock that jumped back stood still."""
+    """Return the remaining share of a decayed count; a clock that jumped back counts as standing still."""
     return exp(-log(2) * max(elapsed_ms, 0) / half_life_ms)
 
 

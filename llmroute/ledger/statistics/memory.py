@@ -1,4 +1,4 @@
-"""All that calls have taught, as one value that observations are folded into, for a ledger that keeps it as JSON."""
+"""The statistics of calls as one value that observations are folded into; ledgers store it as JSON or in tables."""
 
 from __future__ import annotations
 

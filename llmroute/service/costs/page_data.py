@@ -1,4 +1,4 @@
-"""What the HTML page of a cost report shows, from one snapshot of the ledger."""
+"""The data of the HTML page of a cost report, from one snapshot of the ledger."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
 _NAMED: Final = 3
 
 BookedByDay = dict[tuple[str, date, str], Booked]
-"""What the ledger has by provider, UTC day and model."""
+"""The figures of the ledger by provider, UTC day and model."""
 
 
 def reconcile(core: ServiceCore, period: str | None = None, *, now: datetime | None = None) -> Reconciliation:

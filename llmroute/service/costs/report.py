@@ -69,7 +69,7 @@ class CostReport:
     saved_picousd: dict[str, int] = field(default_factory=dict)
     """By tier, where the groups are tiers."""
     cache_saved_picousd: int = 0
-    """What prompt caches have saved; negative where they cost more."""
+    """The savings by prompt caches; negative where they cost more."""
 
     @property
     def cache_saved_usd(self) -> float:

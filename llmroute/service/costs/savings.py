@@ -1,4 +1,4 @@
-"""What service tiers and prompt caches have saved: the cost of the same tokens without them, less what they cost."""
+"""Savings by service tiers and prompt caches: the cost of the same tokens without them, less their actual cost."""
 
 from __future__ import annotations
 

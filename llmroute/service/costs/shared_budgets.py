@@ -24,7 +24,7 @@ def set_shared(config: Config, caps_usd: Mapping[str, float | None], workspace: 
 
     Raises:
         RequestError: there is no such time zone.
-        LedgerError: the server cannot be asked, or the role may not write.
+        LedgerError: the server cannot be reached, or the role may not write.
     """
     name = zone or local_zone()
     try:

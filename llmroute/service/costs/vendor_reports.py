@@ -104,7 +104,7 @@ def _all_rows(
 
 
 def _body(core: ServiceCore, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:
-    """Return a page; after a rate limit or a server error it is requested again, after the pause that is asked for."""
+    """Return a page; after a rate limit or a server error it is requested again, after the requested pause."""
     for pause_s in _PAUSES_S:
         try:
             return _requested(core, provider, reports, request)

@@ -1,4 +1,4 @@
-"""Chains as they stand today, and the keeping of the user's own in config.toml."""
+"""Chains with the models that they name today, and changes of the user's own in config.toml."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """An entry as it was written, the model that stands for it today, and why it cannot be called (None: it can)."""
+    """An entry as it was written, the model that it names today, and why that cannot be called (None if it can)."""
 
     written: str
     resolved: str | None
@@ -123,7 +123,7 @@ def _checked(core: ServiceCore, entry: str, notes: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChainTrial:
-    """How an entry did when it was called: its answer or why there is none."""
+    """The result of a call of an entry: its answer or its error."""
 
     entry: ChainEntry
     response: LLMResponse | None
@@ -131,7 +131,7 @@ class ChainTrial:
 
 
 def expected_test_cost_picousd(core: ServiceCore, entries: Sequence[ChainEntry]) -> tuple[int, int, list[str]]:
-    """Return what calling every entry is expected to cost, at most costs, and the models whose price is unknown."""
+    """Return the expected and the highest cost of calling every entry, and the models whose price is unknown."""
     expected = worst = 0
     unknown = []
     for entry in entries:

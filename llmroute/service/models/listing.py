@@ -1,4 +1,4 @@
-"""The models that there are, with what holds of them here and today."""
+"""List models with their price, status and availability of today."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHORT_PROMPT = Prompt((Message("user", "hi"),))
 
 @dataclass(frozen=True, slots=True)
 class PricedModel:
-    """A model, its price today, and what is expected of it."""
+    """A model, its price and status of today, and its expected latency and quality."""
 
     model: ModelConfig
     price: Price | None
@@ -48,10 +48,10 @@ def listed(registry: ModelRegistry, provider: str | None = None) -> list[PricedM
 
 
 def named_here(core: ServiceCore, name: str) -> ModelConfig:
-    """Return the model of a name, one that only the local server knows too.
+    """Return the model with a name, also one that only the local server has.
 
     Raises:
-        RequestError: no model is called so, or several families are.
+        RequestError: no model has that name, or several families have it.
     """
     here = core.models.local_models
 
@@ -85,7 +85,7 @@ def _with_own_limits(here: LocalModels, model: ModelConfig) -> ModelConfig:
 
 
 def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
-    """Return a model with what holds of it today."""
+    """Return a model with its price, status and expectations of today."""
     typical_ms = registry.typical_latency_ms(model.provider)
     return PricedModel(
         model=model,
@@ -97,7 +97,7 @@ def as_listed(registry: ModelRegistry, model: ModelConfig) -> PricedModel:
 
 
 def measured(core: ServiceCore, found: Iterable[PricedModel]) -> list[PricedModel]:
-    """Return them with the latency that a plan for a short prompt expects."""
+    """Return models with the latency that a plan for a short prompt expects."""
     candidates = core.candidates(SHORT_PROMPT)
     return [replace(one, expected_latency_ms=_expected_ms(candidates, one)) for one in found]
 
@@ -110,9 +110,9 @@ def _expected_ms(candidates: Candidates, one: PricedModel) -> int | None:
 def narrowed(
     found: Iterable[PricedModel], capabilities: Collection[str] = (), max_usd_per_mtok: float | None = None
 ) -> list[PricedModel]:
-    """Return those that have every capability, and whose input and output cost at most so much per million tokens.
+    """Return the models with every capability whose input and output cost at most so much per million tokens.
 
-    A price that is unknown fits no limit.
+    An unknown price exceeds any limit.
 
     Raises:
         RequestError: there is no such capability.
@@ -155,9 +155,9 @@ def _has_word(model: ModelConfig, search: str) -> bool:
 
 
 def ordered(found: Iterable[PricedModel], by: Order) -> list[PricedModel]:
-    """Return them best first: cheapest (input and output together), best, fastest, or of the widest window.
+    """Return models best first: by price (input and output together), quality, latency or context window.
 
-    What is unknown comes last, and ties go by name.
+    Unknown values come last, and ties are sorted by name.
     """
     keys: dict[Order, Callable[[PricedModel], float]] = {
         "price": lambda one: sum(_usd(one)),
@@ -176,13 +176,13 @@ def _usd(one: PricedModel) -> tuple[float, float]:
 
 
 def available(core: ServiceCore, found: Iterable[PricedModel]) -> frozenset[str]:
-    """Return the names of those that can be called from here; asks the local server what it has."""
+    """Return the names of the models that can be called from here; queries the local server."""
     why = why_unavailable(core, found)
     return frozenset(name for name, problem in why.items() if problem is None)
 
 
 def why_unavailable(core: ServiceCore, found: Iterable[PricedModel]) -> dict[str, str | None]:
-    """Say of each why it cannot be called from here; None when it can.  Asks the local server what it has."""
+    """Return why each cannot be called from here, None if it can.  Queries the local server."""
     why = {name: core.endpoints.why_unusable(name) for name in core.config.providers}
     here = core.models.local_models
 

@@ -1,4 +1,4 @@
-"""What each key can really call: the providers' own lists, merged with the catalogue."""
+"""The models that each key can call: the providers' own lists, merged with the catalogue."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def to_pull(core: ServiceCore, name: str) -> ModelConfig:
 
 
 def pull(core: ServiceCore, model: ModelConfig) -> Iterator[PullProgress]:
-    """Yield how the pull goes on until the model is there.  A layer that is fetched already is not fetched again.
+    """Yield the progress of the pull until the model is installed.  Existing layers are not fetched again.
 
     Raises:
         AttemptError: the server is not there, or could not fetch it.

@@ -36,10 +36,10 @@ _MOST_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A catalogue that was brought up to date and is not taken yet.
+    """An updated catalogue that is not in use yet.
 
-    `changes` is how it differs from the one in use, `served` what the providers list and the catalogue does not hold,
-    and the other way round; `failures` says whose list did not come.
+    `changes` are the differences from the one in use, `served` the models that only the providers list
+    or only the catalogue; `failures` are the errors by provider.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Refresh:
     failures: dict[str, LLMRouteError] = field(default_factory=dict)
 
     def check(self, *, force: bool = False) -> None:
-        """Let it pass when it may be taken; `force` lets a price move as far as it likes.
+        """Check that the catalogue can be used; `force` accepts price changes of any size.
 
         Raises:
             RequestError: it may not; the message names the model and the reason.
@@ -60,7 +60,7 @@ class Refresh:
             raise RequestError(f"the data is of {self.new['as_of']}, and llmroute came with a catalogue of {own}")
 
     def take(self) -> Path | None:
-        """Use it from now on; return where the previous one is kept, None when there was none.
+        """Use it from now on; return the path of the previous one, None if there was none.
 
         Raises:
             RequestError: there is no place for it; the previous one is still in use.
@@ -106,7 +106,7 @@ def prepare(
 
 
 def _with_lists(core: ServiceCore, old: dict[str, Any], merged: dict[str, Any], today: date) -> Refresh:
-    """Ask the providers that have a key.  What runs on the user's machine has neither prices nor ends."""
+    """Merge the lists of the providers that have a key.  Local models have neither prices nor retirement dates."""
     requested = [name for name, row in PROVIDERS.items() if row.needs_key and core.endpoints.why_unusable(name) is None]
     failures: dict[str, LLMRouteError] = {
         name: ConfigError(f"{name}: its address comes from .env in the working directory")

@@ -1,4 +1,4 @@
-"""Copy a SQLite ledger into a server, once: a second run goes on where the first ended."""
+"""Copy a SQLite ledger into a server, once: a second run continues the first."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ServerMaintenance:
             return Repaired(before, None, None, changes, self._checked(ledger))
 
     def rehearse_repair(self, now: datetime) -> Repaired:
-        """Say what a repair would find: it corrects sums and nothing else."""
+        """Return the result that a repair would have: it corrects sums only."""
         report = self.check(now)
         return Repaired(report, None, None, (), report)
 

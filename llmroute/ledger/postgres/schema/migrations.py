@@ -1,7 +1,7 @@
 """Migrations: how the schema is created and brought up to date, by whichever host comes first.
 
 Each function of the schema is one statement of a client, in one round trip.  Their names end in a version, so that
-older clients go on beside newer ones.  Locks are taken in one order: months, the table of windows, its rows by key,
+older clients work beside newer ones.  Locks are taken in one order: months, the table of windows, its rows by key,
 probes.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 # Each entry brings the schema one version further and is never edited once released.  A migration only adds: clients
-# of older versions go on beside it, unless it raises `version.oldest_client`.
+# of older versions work beside it, unless it raises `version.oldest_client`.
 _TABLES = (VERSION, ATTEMPTS, SUMS, STATISTICS)
 _FUNCTIONS = (CLOCK, MONTHS, SUMMING, MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
 MIGRATIONS: tuple[str, ...] = ("".join((*_TABLES, *_FUNCTIONS)),)

@@ -1,4 +1,4 @@
-"""What a client reads before it plans, which settles the attempts of dead hosts too, and how lessons are folded."""
+"""Functions that return the statistics for a plan, settle the attempts of dead hosts, and fold observations."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class NewLedger:
 
 
 def identity(db: sqlite3.Connection) -> str:
-    """Return what tells a ledger and its copies from others; a rebuilt one may have lost it."""
+    """Return the identity that a ledger shares with its copies; a new one if a rebuilt ledger has lost it."""
     db.execute("INSERT OR IGNORE INTO identity VALUES (1, hex(randomblob(16)))")
     (ledger,) = db.execute("SELECT ledger FROM identity").fetchone()
     return str(ledger)

@@ -40,7 +40,7 @@ def create(path: Path, patience: LockTimeout) -> None:
 
 @contextmanager
 def new_ledger_beside(path: Path) -> Iterator[Path]:
-    """Lend an empty file beside a ledger; files of its name that are left at the end are removed."""
+    """Yield an empty file beside a ledger; it and its log are removed at the end if they still exist."""
     fd, new = new_file_beside(path)
     os.close(fd)
     try:
@@ -65,7 +65,7 @@ def replace(path: Path, new: Path, aside: Path) -> None:
 
 @contextmanager
 def unwritten(path: Path, patience: LockTimeout) -> Iterator[int]:
-    """Lend the open file of a ledger while it is locked against writers; a damaged one may not be lockable.
+    """Yield the open file of a ledger while it is locked against writers; a damaged one may not be lockable.
 
     The file is closed after the connection: closing it drops all locks of this process on it.
 

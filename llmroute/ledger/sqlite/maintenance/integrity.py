@@ -129,7 +129,7 @@ def _wrong_sums(db: sqlite3.Connection) -> tuple[str, ...]:
     for span in spans(db):
         stored, counted = set(db.execute(_KEPT, span)), set(db.execute(FROM_ROWS, span))
         buckets |= {row[0] for row in stored ^ counted}
-        # What is not summed yet is read from the rollups.
+        # Days that are not summed yet are read from the rollups.
         summed = {**span, "first": max(span["first"], since_day)}
         for table, within in SPANS.items():
             stored = set(db.execute(f"SELECT * FROM {table} WHERE {within} AND call_count <> 0", summed))  # noqa: S608 (own names)

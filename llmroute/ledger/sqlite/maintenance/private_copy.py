@@ -23,7 +23,7 @@ _PART_BYTES = 1 << 20
 
 @contextmanager
 def copied(path: Path, patience: LockTimeout) -> Iterator[Path]:
-    """Lend a copy with its log and its spool, in a folder that is removed at the end.
+    """Yield a copy with its log and its spool, in a folder that is removed at the end.
 
     Raises:
         LedgerError: the disk is full, or others keep the ledger locked.

@@ -56,7 +56,7 @@ def new_file(target: Path) -> Iterator[Path]:
     Raises:
         RequestError: the target exists, or its folder does not.
         OutputError: the target cannot be written.
-        LedgerError: what SQLite raises in the block.
+        LedgerError: SQLite raised an error in the block.
     """
     if os.path.lexists(target):
         raise RequestError(f"{target} already exists", hint="name a new file")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.sqlite.recovery.page_reader import Value
 
-# What a byte is read as that is no text.
+# The replacement of a byte that is not text.
 _WRONG: Final = "\ufffd"
 # Wrong bytes, and what beside and among them may be of the same character: a byte of it can have become ASCII.
 _SPOT: Final = re.compile("([\0-\x7f]?)(\ufffd+(?:[\0-\x7f]\ufffd+)?)([\0-\x7f]?)")

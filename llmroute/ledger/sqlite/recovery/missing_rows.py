@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.sqlite.recovery.page_reader import Value
 
-# What such a row has in its column `error`.
+# The column `error` of such a row.
 LOST = "row lost"
 UNKNOWN = "unknown"
 LABELS = ("provider", "model", "workspace", "task", "strategy")
@@ -76,7 +76,7 @@ def _of_days(db: sqlite3.Connection, survived: dict[str, list[Row]], now_ms: int
 
 
 def _of_quarters(db: sqlite3.Connection, survived: dict[str, list[Row]], _now_ms: int) -> Iterator[AttemptRow]:
-    """Compare whole days, since what was found by the day stands in any of its quarters."""
+    """Compare whole days, since a row that was restored by its day is in any of its quarters."""
     now = _rows(db, "quarters")
     found = _whole(survived.get("quarters", []), now, ("quarter", "workspace", "status"))
     names = ("day", "workspace", "status")
@@ -152,7 +152,7 @@ def _key(row: Row, names: tuple[str, ...]) -> Key:
 
 
 def _rows_for(labels: Row, at_ms: int, missing: dict[str, int]) -> list[AttemptRow]:
-    """Return so many rows that together come to what is missing."""
+    """Return rows that together have the missing counters."""
     count = missing["call_count"]
     unknown = min(missing["unknown_cost_count"], count)
     rows = [

@@ -17,7 +17,7 @@ Value = int | float | str | bytes | None
 
 _MAGIC = b"SQLite format 3\0"
 _FILE_HEADER = 100
-# What SQLite makes where nothing else is asked for.
+# The default of SQLite.
 _USUAL_PAGE = 4096
 _LEAST_PAGE, _MOST_PAGE = 512, 65_536
 _INDEX_INTERIOR, _INDEX_LEAF, _TABLE_LEAF = 2, 10, 13
@@ -50,7 +50,7 @@ class DatabasePages:
         self.free = self._free_pages(first) if self.header_is_whole else frozenset()
 
     def __getitem__(self, number: int) -> bytes:
-        """Return a page; what the file is too short for is filled with zeros."""
+        """Return a page; bytes beyond the end of the file are zeros."""
         logged = self._logged.get(number)
         if logged is not None:
             return logged
@@ -85,7 +85,7 @@ class DatabasePages:
             try:
                 yield self._record(page, kind, pointer)
             except (IndexError, ValueError, struct.error):
-                # What is damaged is left out.
+                # A damaged record is left out.
                 continue
 
     def _record(self, page: bytes, kind: int, at: int) -> Record:
@@ -97,11 +97,11 @@ class DatabasePages:
             rowid, at = _varint(page, at)
             rowid = _signed(rowid)
         payload, is_here = self._payload(page, at, length, in_table=kind == _TABLE_LEAF)
-        # Half of what goes on elsewhere may be of another page: its numbers would be wrong, and its text is no text.
+        # Half of a record on several pages may be of another record: wrong numbers, and bytes that are not text.
         return Record(rowid, _values(payload, "replace" if is_here else "strict"))
 
     def _payload(self, page: bytes, at: int, length: int, *, in_table: bool) -> tuple[bytes, bool]:
-        """Return a payload, and whether it is all on its page: what does not fit goes on in a chain of others."""
+        """Return a payload, and whether it is all on its page: the rest of a long one is in a chain of others."""
         room = self.size
         if length > self.count * room:
             raise ValueError("longer than the file")
@@ -143,7 +143,7 @@ def _sane(size: int) -> int | None:
 
 
 def _committed(log: bytes, page_size: int) -> dict[int, bytes]:
-    """Return the pages of a write-ahead log as of its last commit; what comes after the first fault does not count."""
+    """Return the pages of a write-ahead log as of its last commit, up to the first fault."""
     if len(log) < _WAL_HEADER or _page_size_of_log(log) != page_size:
         return {}
     order = _WAL_MAGIC[struct.unpack_from(">I", log)[0]]

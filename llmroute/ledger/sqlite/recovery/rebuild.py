@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Sums are compared with what the rows make; the windows of caps are opened anew from those.
 _SUMS = ("rollups", "days", "quarters", "budgets")
-# What is learned again where it cannot be read by its names.
+# Statistics, which are learned again where these tables cannot be read by name.
 _MEMORY = ("latencies", "output_lengths", "reliabilities", "breakers", "retry_tokens", "cached_inputs")
 
 
@@ -90,7 +90,7 @@ def _copy_pages(pages: DatabasePages, db: sqlite3.Connection) -> dict[str, list[
     for row in mangled:
         _put(db, put, restored_attempt(db, survived, row))
     if not pages.header_is_whole:
-        # Which pages are in use is not known: what was pruned may have come back.
+        # The pages in use are unknown: pruned rows may have come back.
         db.execute("DELETE FROM attempts WHERE started_ms < (SELECT before_ms FROM pruned) AND status <> 'pending'")
     return survived
 

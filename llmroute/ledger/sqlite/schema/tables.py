@@ -1,4 +1,4 @@
-"""The tables of the ledger, written to be read.  What stands in braces is of `rollups.WORDS`."""
+"""The tables of the ledger.  `rollups.WORDS` has the words in braces."""
 
 from __future__ import annotations
 
