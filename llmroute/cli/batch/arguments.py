@@ -1,4 +1,4 @@
-"""What the flags of `gen --batch` say: the format of its input, and the settings of a run of batch jobs."""
+"""The arguments of `gen --batch`: the format of its input, and the settings of a run of batch jobs."""
 
 from __future__ import annotations
 
