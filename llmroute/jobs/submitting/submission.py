@@ -121,7 +121,7 @@ class Submission:
         return {each.vendor_id for each in await self._tools.run(self._tools.journal.jobs)}
 
     def _is_missing(self, job: Job, begun_ms: int) -> bool:
-        """Count an unsuccessful look for what was begun at a time; return whether it was looked for often and long enough."""
+        """Count an unsuccessful look for a file or job; return whether there were enough, for long enough."""
         self._looks[job.id] += 1
         if self._looks[job.id] < LOOKS or now_ms() < begun_ms + LOOK_S * 1000:
             return False
