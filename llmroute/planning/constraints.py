@@ -60,7 +60,10 @@ def only_requested(constraints: RoutingConstraints, options: Options, *, known: 
 
 def _balance(options: Options, config: Config) -> Balance:
     balance = Balance(**config.balance)
-    return balance if options.worth_usd is None else balance._replace(wrong_answer_usd=options.worth_usd)
+    if options.worth_usd is not None:
+        balance = balance._replace(wrong_answer_usd=options.worth_usd)
+    # Without the sign of -0.0, which every term would show.
+    return Balance(*map(abs, balance))
 
 
 def _unsupported(prompt: Prompt, registry: ModelRegistry) -> dict[str, str]:

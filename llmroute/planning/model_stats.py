@@ -101,6 +101,7 @@ class StatsEstimator:
             open_until_ms=breaker.open_until_ms if breaker else None,
             open_because=_because(breaker) if breaker else None,
             fails_open=breaker is None or breaker.kind not in ("key", "model"),
+            called=calls > 0,
             answers=Answers(answers, tokens),
             task_answers=Answers(task_answers, task_tokens),
             cached_share=cached_share(*snapshot.cached_inputs.get(about, (0.0, 0.0, 0.0, 0.0))),

@@ -48,6 +48,13 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
             # Setting up another provider would not help.
             too_long.exit_code = exit_codes.USAGE
         raise too_long
+    counted = _counted(made, constraints)
+    if counted and all(one.lacks_tier for one in counted):
+        providers = " and ".join(sorted({one.model.provider for one in counted}))
+        no_tier = f"no model of {providers} has a known price for the service tier {constraints.tier}"
+        of_tier = NoCandidateError(no_tier, option="tier")
+        of_tier.exit_code = exit_codes.USAGE  # no key or server would change it
+        raise of_tier
     reasons = OptionText(*_reasons(made, constraints))
     look = LOOK
     if way_to_engine and way_to_engine not in reasons:

@@ -22,8 +22,9 @@ def exclude(candidate: Candidate, constraints: RoutingConstraints) -> Exclusion 
     """Return why a candidate cannot serve the request; None if it can."""
     reason = _unable(candidate, constraints)
     if reason is not None:
+        whole_provider = bool(candidate.unusable) and candidate.provider_unusable
         return Exclusion(
-            candidate.model, reason, whole_provider=bool(candidate.unusable) and candidate.provider_unusable
+            candidate.model, reason, whole_provider=whole_provider, lacks_tier=_lacks_tier(candidate, constraints)
         )
     if (reason := _unfit(candidate.model, constraints.size)) is not None:
         return Exclusion(candidate.model, reason, unfit=True)
@@ -57,11 +58,15 @@ def _unable(candidate: Candidate, constraints: RoutingConstraints) -> str | None
         return "does not run on this machine"
     if not constraints.capabilities <= model.capabilities:
         return f"lacks {', '.join(sorted(constraints.capabilities - model.capabilities))}"
-    if constraints.tier not in (None, "standard") and constraints.tier not in candidate.tiers:
+    if _lacks_tier(candidate, constraints):
         return f"no known price for the service tier {constraints.tier}"
     if constraints.unsupported and (parameter := constraints.unsupported.get(model.name)):
         return f"does not accept {parameter}"
     return None
+
+
+def _lacks_tier(candidate: Candidate, constraints: RoutingConstraints) -> bool:
+    return constraints.tier not in (None, "standard", *candidate.tiers)
 
 
 def _unfit(model: ModelConfig, size: PromptSize) -> str | None:

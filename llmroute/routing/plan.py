@@ -52,6 +52,7 @@ class ModelStats(NamedTuple):
         open_because: why the circuit is open, as shown to the user.
         ignore_circuit: whether to call it although its circuit is open.
         fails_open: whether to call it in spite of its open circuit when no other model can be called.
+        called: whether it was called lately, with whatever outcome.
     """
 
     ttft_s: float | None = None
@@ -61,6 +62,7 @@ class ModelStats(NamedTuple):
     open_because: str | None = None
     ignore_circuit: bool = False
     fails_open: bool = True
+    called: bool = False
     answers: Answers = Answers()
     """Complete answers at the effort of the request, to all tasks."""
     task_answers: Answers = Answers()
@@ -161,6 +163,7 @@ class Exclusion(NamedTuple):
         distance: how far it misses the limits of the caller, as a fraction of them.
         too_long: whether the request does not fit its context window.
         unfit: whether the provider does not take the attachments.
+        lacks_tier: whether it has no known price for the service tier, whatever else the reason is.
         over_budget: the candidate, if only the budget of the request excludes it.
         whole_provider: whether the reason holds for every model of the provider, and names the provider.
     """
@@ -173,6 +176,7 @@ class Exclusion(NamedTuple):
     over_budget: Candidate | None = None
     whole_provider: bool = False
     unfit: bool = False
+    lacks_tier: bool = False
 
 
 class Skip(NamedTuple):

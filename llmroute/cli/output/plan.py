@@ -14,7 +14,7 @@ from llmroute.routing.strategies import chance_right
 from llmroute.text.option_names import many
 
 if TYPE_CHECKING:
-    from llmroute.routing.plan import Plan, RankedCandidate
+    from llmroute.routing.plan import Candidate, Plan, RankedCandidate
     from llmroute.types import AttachmentFacts
 
 
@@ -97,18 +97,23 @@ def _attached(one: AttachmentFacts) -> str:
 
 def _cells(rank: int, entry: RankedCandidate) -> list[str]:
     candidate = entry.candidate
-    answers = candidate.output.answers
-    known = f"{answers} answer{'s' if answers > 1 else ''}" if answers else "never called"
     return [
         str(rank),
         entry.model.name,
         money(usd(candidate.expected_cost_picousd)),
         money(usd(candidate.worst_cost_picousd)),
         _seconds(entry.expected_latency_ms / 1000),
-        f"{candidate.output.tokens:,}, {known}",
+        f"{candidate.output.tokens:,}, {_basis_of_length(candidate)}",
         _quality(entry),
         _score(entry),
     ]
+
+
+def _basis_of_length(candidate: Candidate) -> str:
+    """Return what the expected length is based on."""
+    if answers := candidate.output.answers:
+        return many(answers, "answer")
+    return "no complete answer" if candidate.stats.called else "never called"
 
 
 def _quality(entry: RankedCandidate) -> str:

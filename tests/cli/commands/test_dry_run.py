@@ -101,6 +101,30 @@ def test_the_table_names_each_candidate_with_its_terms_and_each_exclusion_with_i
     assert "\x1b" not in ran.out
 
 
+def test_a_model_with_answers_that_were_all_cut_is_not_shown_as_never_called(tmp_path: Path) -> None:
+    choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "length"}
+    cut = {"model": "m", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
+    with serving([reply(200, json.dumps(cut).encode())]) as server:
+        settings = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "sk-x"}
+        asked = ("gen", "hi", "-m", "openai/gpt-4.1-mini", "--no-fallback")
+        before = run(*asked, "--dry-run", home=tmp_path, **settings).out
+        run(*asked, "--max-tokens", "9", home=tmp_path, **settings)
+        after = run(*asked, "--dry-run", home=tmp_path, **settings).out
+    assert ("600, never called" in before, "600, no complete answer" in after) == (True, True)
+
+
+@pytest.mark.parametrize("given", ["--worth=-0", "config"])
+def test_a_value_of_zero_is_shown_without_a_sign(given: str, tmp_path: Path) -> None:
+    (tmp_path / "llmroute").mkdir()
+    (tmp_path / "llmroute" / "config.toml").write_text("[balance]\nsecond_usd = -0.0\nwrong_answer_usd = -0.0\n")
+    with ModelServer() as server:
+        flags = [] if given == "config" else [given]
+        shown = run("gen", "hi", "--dry-run", *flags, home=tmp_path, **server.settings)
+        terms = plan(tmp_path, *flags, **server.settings)["candidates"][0]["terms"]
+    assert ("$0.00 for " in shown.out, "$-0.00" in shown.out) == (True, False)
+    assert [str(terms[name]) for name in ("wrong_answer_usd", "time_usd")] == ["0.0", "0.0"]
+
+
 def test_a_chain_is_shown_as_it_would_be_tried(tmp_path: Path) -> None:
     with ModelServer() as server:
         told = plan(tmp_path, "--chain", "high_quality", **server.settings)
@@ -181,6 +205,13 @@ def test_a_tier_leaves_the_models_that_have_a_price_for_it(tmp_path: Path) -> No
     assert told["candidates"]
     for one in told["candidates"]:
         assert one["expected_cost_usd"] < costs[one["model"]]
+
+
+@pytest.mark.parametrize("flags", [("--dry-run",), ()])
+def test_a_tier_that_no_model_of_the_provider_has_is_a_usage_error(flags: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run("gen", "hi", "-p", "anthropic", "--tier", "flex", *flags, home=tmp_path, ANTHROPIC_API_KEY="sk-x")
+    assert ran.code == 2
+    assert ran.err == "llmroute: no model of anthropic has a known price for the service tier flex\n"
 
 
 @pytest.mark.parametrize("tier", ["batch", "auto"])
