@@ -16,7 +16,6 @@ from tests.bench.__main__ import BENCHES, main
 from tests.bench.latency import CHOOSERS, DAY_S, SLOW_S, SLOWER, Learned, excesses, floor, world
 from tests.bench.process import Command
 from tests.bench.report import Measurement, table
-from tests.bench.worth import balanced_beside_best, share_within_a_quarter, spend_over_best
 from tests.support.model_server import ModelServer
 from tests.support.shell import environment, run
 
@@ -244,20 +243,3 @@ def test_learned_latencies_choose_the_faster_model() -> None:
         chosen = chooser.choose(now_s)
         chooser.learn(chosen, (2.0, 1.0)[chosen], now_s)
     assert chooser.choose(3000) == 1
-
-
-def test_expected_costs_come_nearer_to_the_truth_with_each_answer() -> None:
-    after = [mean(share_within_a_quarter(seed, answers) for seed in range(6)) for answers in (2, 20, 200)]
-    assert after == sorted(after)
-    assert after[-1] > 0.7
-    assert mean(share_within_a_quarter(seed, 20, 0.8) for seed in range(6)) > 0.7
-
-
-def test_cost_optimized_spends_little_more_than_the_cheapest_model_would() -> None:
-    assert spend_over_best(0) < 1.3
-
-
-def test_balanced_costs_a_part_of_the_best_model_and_is_nearly_as_often_right() -> None:
-    behind, share = (mean(values) for values in zip(*map(balanced_beside_best, range(2)), strict=True))
-    assert behind < 12
-    assert share < 1.5
