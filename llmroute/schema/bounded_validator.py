@@ -62,6 +62,7 @@ def bounded(kind: Any) -> Any:
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "unevaluatedProperties": _unevaluated_properties,
         "uniqueItems": _unique_items,
         "multipleOf": _multiple_of,
     }
@@ -169,6 +170,46 @@ def _additional_properties(
     elif part is not False:
         for name in extra:
             yield from validator.descend(instance[name], part, path=name)
+
+
+def _unevaluated_properties(
+    validator: Any, _part: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object") and (extra := instance.keys() - _evaluated(validator, instance, schema)):
+        names = ", ".join(repr(name) for name in instance if name in extra)
+        yield _error(f"properties that no part of the schema allows: {names}")
+
+
+def _evaluated(validator: Any, instance: Mapping[str, Any], schema: Any) -> set[str]:
+    """Return the properties of an object that a schema describes, by itself or by its parts for the same object."""
+    if not isinstance(schema, dict):
+        return set()
+    patterns = schema.get("patternProperties", {})
+    found = {name for name in instance if any(matches(pattern, name) for pattern in patterns)}
+    found |= schema.get("properties", {}).keys() & instance.keys()
+    for keyword in {"additionalProperties", "unevaluatedProperties"} & schema.keys():
+        of_others = validator.evolve(schema=schema[keyword])
+        found |= {name for name in instance.keys() - found if of_others.is_valid(instance[name])}
+    for part in _parts_in_force(validator, instance, schema):
+        found |= _evaluated(part, instance, part.schema)
+    return found
+
+
+def _parts_in_force(validator: Any, instance: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield validators of the parts of a schema that apply to the same object and hold."""
+    resolver = validator._resolver  # noqa: SLF001 (jsonschema has no other way to the target of a reference)
+    targets = [resolver.lookup(schema[keyword]) for keyword in ("$ref", "$dynamicRef") if keyword in schema]
+    if "$recursiveRef" in schema:
+        from referencing.jsonschema import lookup_recursive_ref
+
+        targets.append(lookup_recursive_ref(resolver))
+    yield from (validator.evolve(schema=target.contents, _resolver=target.resolver) for target in targets)
+    parts = [part for name, part in schema.get("dependentSchemas", {}).items() if name in instance]
+    parts += [part for keyword in ("allOf", "anyOf", "oneOf") for part in schema.get(keyword, ())]
+    if "if" in schema:
+        holds = _holds(validator, schema["if"], instance)
+        parts += [schema[keyword] for keyword in (("if", "then") if holds else ("else",)) if keyword in schema]
+    yield from (validator.evolve(schema=part) for part in parts if _holds(validator, part, instance))
 
 
 def _unique_items(validator: Any, wanted: bool, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:

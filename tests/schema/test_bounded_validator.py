@@ -35,6 +35,10 @@ def is_valid(answer: Any, schema: dict[str, Any]) -> bool:
             {"type": "object", "patternProperties": {"^(a|a)*b?c?$": {}}, "additionalProperties": False},
             {LETTERS: 1},
         ),
+        (
+            {"allOf": [{"patternProperties": {"^(a|a)*b?c?$": {}}}], "type": "object", "unevaluatedProperties": False},
+            {LETTERS: 1},
+        ),
     ],
 )
 def test_a_pattern_that_takes_exponential_time_ends_as_an_invalid_answer(
@@ -42,6 +46,57 @@ def test_a_pattern_that_takes_exponential_time_ends_as_an_invalid_answer(
 ) -> None:
     monkeypatch.setattr(documents, "VALIDATION_S", 0.2)
     assert read(answer, schema) == SchemaErrors(("it could not be checked within 0.2 s",))
+
+
+NAMED = st.dictionaries(st.sampled_from("abc"), st.sampled_from([True, {"type": "integer"}]), max_size=2)
+TOP = st.fixed_dictionaries(
+    {},
+    optional={
+        "properties": NAMED,
+        "patternProperties": st.dictionaries(st.sampled_from(["^a", "[bc]"]), st.just({"type": "integer"}), max_size=1),
+        "additionalProperties": st.sampled_from([{"type": "string"}, False]),
+        "required": st.lists(st.sampled_from("abc"), max_size=1),
+        "$ref": st.just("#/$defs/d"),
+    },
+)
+PARTS = st.recursive(
+    TOP,
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "properties": NAMED,
+            "allOf": st.lists(inner, min_size=1, max_size=2),
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+            "oneOf": st.lists(inner, min_size=1, max_size=2),
+            "if": inner,
+            "then": inner,
+            "else": inner,
+            "dependentSchemas": st.dictionaries(st.sampled_from("abc"), inner, max_size=1),
+        },
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    draft=st.sampled_from(["2019-09", "2020-12"]),
+    part=PARTS,
+    rest=st.sampled_from([False, {"type": "integer"}]),
+    answer=st.dictionaries(st.sampled_from("abcd"), st.sampled_from([1, "x"]), max_size=3),
+)
+def test_properties_are_unevaluated_where_jsonschema_says_so(
+    draft: str, part: dict[str, Any], rest: Any, answer: dict[str, Any]
+) -> None:
+    defined = {"d": {"properties": {"a": True}, "patternProperties": {"^d": {"type": "string"}}}}
+    schema = {
+        "$schema": f"https://json-schema.org/draft/{draft}/schema",
+        "type": "object",
+        "$defs": defined,
+        "allOf": [part],
+        "unevaluatedProperties": rest,
+    }
+    # In the older draft these keywords mean the same; jsonschema reads additionalProperties there as named properties.
+    assert is_valid(answer, schema) == jsonschema.Draft202012Validator(schema).is_valid(answer)
 
 
 def _node(kind: str, **parts: Any) -> dict[str, Any]:
