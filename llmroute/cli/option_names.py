@@ -25,6 +25,7 @@ _FLAGS: Final = {
     "template": "--template",
     "until": "--until",
     "within_s": "--within",
+    "zone": "--zone",
 }
 """The flags that are no fields of a request; those are declared in `request.options`."""
 

@@ -199,6 +199,12 @@ class LedgerSnapshot(Counts, Protocol):
     def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
 
+    def first_open_id(self) -> int | None:
+        """Return the first id at or before which attempts may still be recorded.
+
+        None where every attempt gets a higher id than those that are visible.
+        """
+
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
         """Return the attempts of a span that stand out, `most` of each kind."""
 

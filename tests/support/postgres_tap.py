@@ -30,6 +30,8 @@ class PostgresTap:
         self._losing = threading.Event()
         self.unanswered = b""
         """The connection breaks before the answer to what has these bytes, unless there are none."""
+        self.swallowed = b""
+        """What has these bytes is not passed on, nor what follows it, and gets no answer."""
 
     def lose_an_answer(self) -> None:
         """Break the connection before the next answer of the server is passed on."""
@@ -67,6 +69,7 @@ class PostgresTap:
                 client.sendall(data.replace(*self._replaced) if self._replaced[0] else data)
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        swallows = False
         with suppress(OSError), client, server:
             for kind, message in _messages(client):
                 if kind in _WAITS:
@@ -74,7 +77,9 @@ class PostgresTap:
                         self.trips += 1
                 if self.unanswered and self.unanswered in message:
                     self._losing.set()
-                server.sendall(message)
+                swallows = swallows or bool(self.swallowed and self.swallowed in message)
+                if not swallows:
+                    server.sendall(message)
 
 
 def _messages(client: socket.socket) -> Iterator[tuple[int | None, bytes]]:

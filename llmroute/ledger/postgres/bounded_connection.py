@@ -11,8 +11,9 @@ from psycopg.rows import TupleRow
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# How long a call of a request waits for an answer, beside its lock timeout.
+# How long a short statement waits for an answer, beside its lock timeout, and one that reads or writes much.
 REPLY_S = 10.0
+SLOW_REPLY_S = 600.0
 
 
 class NoReplyError(psycopg.OperationalError):
@@ -20,14 +21,18 @@ class NoReplyError(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
-    """Raises NoReplyError from any statement where no answer has come by `reply_by_s`, None for no bound."""
+    """Raises NoReplyError from any statement where no answer has come within `reply_within_s`, and is closed then."""
 
-    reply_by_s: float | None = None
+    reply_within_s = SLOW_REPLY_S
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         """Wait as `psycopg.Connection.wait`, which looks at the clock ten times a second."""
-        bounded = gen if self.reply_by_s is None else _bounded(gen, self.reply_by_s)
-        return super().wait(bounded, *arguments, **named)
+        try:
+            return super().wait(_bounded(gen, time.monotonic() + self.reply_within_s), *arguments, **named)
+        except NoReplyError:
+            # The end of an open transaction would wait for as long again.
+            self.close()
+            raise
 
 
 def _bounded(gen: Generator[Any, Any, Any], until_s: float) -> Generator[Any, Any, Any]:

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
-from llmroute.ledger.postgres.bounded_connection import BoundedConnection, NoReplyError
+from llmroute.ledger.postgres.bounded_connection import REPLY_S, SLOW_REPLY_S, BoundedConnection, NoReplyError
 from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
 
@@ -62,7 +62,7 @@ class ServerConnection:
     def run(self, work: Callable[[Connection], T], within_s: float | None = None) -> T:
         """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
 
-        An answer of the server is waited for `within_s`, without end if that is None.
+        An answer of the server is waited for `within_s`, REPLY_S if that is None.
 
         Raises:
             LedgerError: the server cannot be reached, or does not do it.
@@ -107,6 +107,7 @@ class ServerConnection:
                         self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     yield self._db
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
+                self._note(error)
                 raise ledger_error(error, self.address) from error
 
     def close(self) -> None:
@@ -138,8 +139,7 @@ class ServerConnection:
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
                 broken = self._db is None or self._db.broken or isinstance(error, NoReplyError)
                 unanswered = unanswered or (broken and self._db is not None)
-                if isinstance(error, NoReplyError):
-                    _away[self.address] = time.monotonic() + _AWAY_S, error
+                self._note(error)
                 if broken:
                     self._close()
                 if number < _ATTEMPTS:
@@ -153,13 +153,19 @@ class ServerConnection:
                 raise failure from error
         raise AssertionError
 
+    def _note(self, error: Exception) -> None:
+        """Count a server that does not answer as unreachable for a while."""
+        if isinstance(error, NoReplyError):
+            _away[self.address] = time.monotonic() + _AWAY_S, error
+            self._close()
+
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         db = self._connection()
-        db.reply_by_s = None if within_s is None else time.monotonic() + within_s
+        db.reply_within_s = REPLY_S if within_s is None else within_s
         try:
             return work(db)
         finally:
-            db.reply_by_s = None
+            db.reply_within_s = SLOW_REPLY_S
 
     def _migrate(self) -> None:
         try:

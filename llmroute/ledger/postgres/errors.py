@@ -82,6 +82,7 @@ def _words(error: Exception) -> str:
     """Return the server's message without its hint; of several hosts, the last one."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
-    # libpq indents its advice.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
+    # libpq indents its advice; the server's follows the message.
+    texts = (line for line in str(error).splitlines() if not line.startswith(("\t", "DETAIL:", "HINT:")))
+    lines = [line.strip() for line in texts if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -63,6 +63,10 @@ class PostgresSnapshot:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
         return rows.attempts_after(self._db, self._schema, row_id, most, wanted)
 
+    def first_open_id(self) -> int:
+        """Return the first id at or before which attempts may still be recorded, by writes under way or later ones."""
+        return rows.first_open_id(self._db, self._schema)
+
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
         """Return the attempts of a span that stand out, `most` of each kind."""
         return notable_attempts(self._db, self._schema, span, most)

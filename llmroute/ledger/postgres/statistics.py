@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import as_json, observation_of
 from llmroute.ledger.postgres.errors import require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
@@ -54,7 +53,7 @@ def recall(connection: ServerConnection) -> Recollection:
     """
     sent_ms = _local_ms()
     try:
-        result = connection.call("recall_1", within_s=REPLY_S)
+        result = connection.call("recall_1")
     except LedgerError as error:
         # No entry was in it.
         error.unanswered = False
@@ -84,8 +83,8 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
     """
     if known.lesson_ids:
         folded = as_json(known.memory.as_json())
-        connection.call("fold_1", known.seen[0], folded, known.lesson_ids, within_s=REPLY_S)
-    while connection.call("merge_1", MERGED_AT_ONCE, within_s=REPLY_S) == MERGED_AT_ONCE:
+        connection.call("fold_1", known.seen[0], folded, known.lesson_ids)
+    while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
         pass
 
 

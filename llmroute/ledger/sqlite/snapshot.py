@@ -84,6 +84,9 @@ class SQLiteSnapshot:
         with translated(self._path):
             return attempts_after(self._db, row_id, most, wanted)
 
+    def first_open_id(self) -> None:
+        """Return None: writes are one after the other, and so are their ids."""
+
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
         """Return the attempts of a span that stand out, `most` of each kind."""
         from llmroute.ledger.sqlite.queries.notable_attempts import notable_attempts

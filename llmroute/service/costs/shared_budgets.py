@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from llmroute.errors import RequestError
 from llmroute.ledger import opening
+from llmroute.text.option_names import OptionText, Remedy
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -17,31 +18,50 @@ if TYPE_CHECKING:
     from llmroute.config import Config
 
 _LOCAL_TIME = Path("/etc/localtime")
+# Files among those of the time zones that differ between machines.
+_OF_ONE_MACHINE = ("localtime", "posixrules")
 
 
 def set_shared(config: Config, caps_usd: Mapping[str, float | None], workspace: str, zone: str | None) -> None:
     """Set caps by period for all hosts, None lifts one; `zone` None is the time zone of this machine.
 
     Raises:
-        RequestError: there is no such time zone.
+        RequestError: there is no such time zone, or this machine's has no name.
         LedgerError: the server cannot be reached, or the role may not write.
     """
     name = zone or local_zone()
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise RequestError(f"unknown time zone {name!r}", hint="such as Europe/Berlin or UTC") from error
+    if not _is_zone(name):
+        raise RequestError(f"{name!r} is not the name of a time zone", hint="such as Europe/Berlin or UTC")
     for period, usd in caps_usd.items():
         picousd = None if usd is None else round(usd * PICO_PER_USD)
         opening.set_shared_cap(config.ledger, workspace, period, picousd, name)
 
 
 def local_zone() -> str:
-    """Return the IANA name of this machine's time zone, UTC where it has none."""
+    """Return the IANA name of this machine's time zone, UTC where it has none.
+
+    Raises:
+        RequestError: it is a rule or a file without a name.
+    """
     named = os.environ.get("TZ", "").removeprefix(":")
-    if not named:
-        named = str(_LOCAL_TIME.resolve()).partition("zoneinfo/")[2]
-    try:
-        return ZoneInfo(named).key if named else "UTC"
-    except (KeyError, ValueError, OSError):
+    if not named and not _LOCAL_TIME.exists():
         return "UTC"
+    # As a path, it ends in the name.
+    name = (named or str(_LOCAL_TIME.resolve())).rpartition("zoneinfo/")[2]
+    if not _is_zone(name):
+        raise RequestError(
+            f"the time zone of this machine ({named or _LOCAL_TIME}) has no name",
+            hint=OptionText("name one with ", Remedy("zone"), ", such as Europe/Berlin or UTC"),
+        )
+    return name
+
+
+def _is_zone(name: str) -> bool:
+    """Whether every machine knows a time zone by this name."""
+    if name in _OF_ONE_MACHINE:
+        return False
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

@@ -65,8 +65,8 @@ def fixed_cost(chance: random.Random) -> WorstCase:
 
 
 def persist(ledger: PostgresLedger, entry: Pending | Settled) -> bool:
-    """Send an entry until the server takes or refuses it."""
-    until_s = time.monotonic() + 30
+    """Send an entry until the server takes or refuses it; one that was slow to refuse is left alone for 30 s."""
+    until_s = time.monotonic() + 90
     while time.monotonic() < until_s:
         [outcome] = ledger.write([entry])
         if not isinstance(outcome, LedgerError):
@@ -94,7 +94,7 @@ def test_a_cap_is_exact_while_hosts_and_the_server_are_killed(tmp_path: Path) ->
             server.start()
             time.sleep(0.5)
         for process in processes:
-            process.join(120)
+            process.join(200)
         assert [process.exitcode for process in processes[4:]] == [0] * (PROCESSES - 4)
         time.sleep(DEADLINE_MS / 1000)
         with PostgresLedger(address, tmp_path / "audit") as ledger:
@@ -124,7 +124,7 @@ def test_a_cap_is_exact_through_pgbouncer(pooled: ServerAddress, tmp_path: Path)
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(200)
     assert [process.exitcode for process in processes] == [0] * 8
     with PostgresLedger(pooled, tmp_path / "audit") as ledger, ledger.snapshot() as snapshot:
         rows = list(snapshot.attempts(AttemptFilter()))

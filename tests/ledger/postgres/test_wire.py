@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from llmroute import exit_codes
-from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.errors import LedgerError
+from llmroute.ledger.port import AttemptFilter, Pending, Settled, Span
+from llmroute.ledger.postgres.connection import ServerConnection
+from llmroute.ledger.postgres.health import server_status
+from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.statistics.decayed import ModelKey, TaskKey
 from llmroute.ledger.stats import CheckResult, Observation
@@ -23,8 +29,7 @@ from tests.support.postgres_host import Host
 from tests.support.postgres_tap import PostgresTap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from llmroute.ledger.port import LedgerEntry
     from tests.support.postgres_server import PostgresServer
@@ -170,6 +175,71 @@ def test_a_call_that_never_reached_the_server_is_not_in_its_ledger(
         host.refused_line("gen", "hi", "-m", "openai/gpt-4o", "--no-fallback", code=exit_codes.BUDGET)
         tap.unanswered = b""
         assert host.calls() == 1
+
+
+def no_claim(address: ServerAddress) -> None:
+    ServerConnection(address).require_client()
+
+
+def no_cap(address: ServerAddress) -> None:
+    set_cap(ServerConnection(address), "", "day", 5, "UTC")
+
+
+def no_status(address: ServerAddress) -> None:
+    server_status(address, Path("unused"))
+
+
+@pytest.mark.parametrize(
+    ("swallowed", "command"), [(b"now_ms_1", no_status), (b"oldest_client", no_claim), (b"set_cap_1", no_cap)]
+)
+def test_a_command_does_not_wait_without_end_for_a_server_that_does_not_answer(
+    swallowed: bytes,
+    command: Callable[[ServerAddress], None],
+    tap: PostgresTap,
+    address: ServerAddress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tap.swallowed = swallowed
+    monkeypatch.setattr("llmroute.ledger.postgres.connection.REPLY_S", 0.2)
+    with pytest.raises(LedgerError, match="does not answer"):
+        command(ServerAddress(tap.url(address.url)))
+
+
+def test_a_transaction_in_which_the_server_stops_answering_is_left_at_once(
+    tap: PostgresTap, address: ServerAddress, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = PostgresLedger(ServerAddress(tap.url(address.url)), tmp_path / "one")
+
+    def report() -> None:
+        with ledger.snapshot() as snapshot:
+            tap.swallowed = b"rollups"
+            ledger.connection._db.reply_within_s = 0.2  # type: ignore[union-attr]
+            list(snapshot.counted(("model",), Span(None, NOW_MS)))
+
+    with pytest.raises(LedgerError, match="does not answer"):
+        report()
+    assert caplog.text == ""
+
+
+def test_attempts_that_are_committed_after_later_ones_are_exported(address: ServerAddress, tmp_path: Path) -> None:
+    def exportable(after: int) -> list[str]:
+        with ledger.snapshot() as snapshot:
+            end, found = snapshot.first_open_id(), snapshot.attempts_after(after, 9, AttemptFilter())
+        return [one["request_id"] for one in found if one["id"] < end]
+
+    with PostgresLedger(address, tmp_path / "one") as ledger, psycopg.connect(address.url) as slow:
+        assert exportable(0) == []
+        ledger.write([Settled(settled(row("first"), 1))])
+        assert exportable(0) == ["first"]
+        slow.execute(
+            "INSERT INTO llmroute.attempts (request_id, attempt, started_ms, provider, model, streaming, status,"
+            " usage_source) VALUES ('slow', 1, %s, 'openai', 'gpt', 0, 'ok', 'none')",
+            (NOW_MS,),
+        )
+        ledger.write([Settled(settled(row("fast"), 1))])
+        assert exportable(0) == ["first"]
+        slow.commit()
+        assert exportable(0) == ["first", "slow", "fast"]
 
 
 def test_a_verdict_that_is_sent_again_after_it_was_folded_counts_once(address: ServerAddress, tmp_path: Path) -> None:

@@ -65,8 +65,9 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     selection = selection or Selection()
     position = Position(core.config, url, selection)
-    after, is_complete, count, complaint = _begin(core.config, position), True, 0, None
-    while rows := _read(core.config, after, selection):
+    after, open_id = _begin(core.config, position)
+    is_complete, count, complaint = True, 0, None
+    while rows := _read(core.config, after, open_id, selection):
         settled = [row for row in rows if row["status"] != "pending" and selection.status in (None, row["status"])]
         if settled:
             answers = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
@@ -82,16 +83,18 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     return Exported(count, complaint)
 
 
-def _begin(config: Config, position: Position) -> int:
+def _begin(config: Config, position: Position) -> tuple[int, int | None]:
+    """Return the id after which attempts are sent, and the one before which they are, None for all."""
     with snapshot(config, datetime.now().astimezone()) as reading:
-        return 0 if reading is None else position.read(reading)
+        return (0, None) if reading is None else (position.read(reading), reading.first_open_id())
 
 
-def _read(config: Config, after: int, selection: Selection) -> list[dict[str, Any]]:
+def _read(config: Config, after: int, open_id: int | None, selection: Selection) -> list[dict[str, Any]]:
     """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
     with selected_from(config, selection) as (reading, wanted):
         of_any_status = replace(wanted, status=None)
-        return [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
+        rows = [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
+    return [row for row in rows if open_id is None or row["id"] < open_id]
 
 
 def exporter_headers(text: str, url: str) -> dict[str, str]:
