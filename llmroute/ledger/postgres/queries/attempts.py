@@ -25,7 +25,7 @@ _CONDITIONS: Final = {
 # The same double as in SQLite.
 _USD = "cost_picousd::float8 / 1e12::float8 AS cost_usd"
 _FETCHED_AT_ONCE = 1_000
-# So many ids may be taken while one write is under way.
+# So many ids may be taken while one write is in progress.
 _OPEN_AT_MOST = 50_000
 
 
@@ -57,7 +57,7 @@ def attempts_after(db: Connection, schema: str, row_id: int, most: int, wanted: 
 
 
 def first_open_id(db: Connection, schema: str) -> int:
-    """Return the first id at or before which attempts may still be recorded, by writes under way or later ones.
+    """Return the first id at or before which attempts may still be recorded, by writes in progress or later ones.
 
     A write has its ids before it is committed, and ids of others may be committed meanwhile.
     """
