@@ -64,7 +64,7 @@ class PostgresSnapshot:
         return rows.attempts_after(self._db, self._schema, row_id, most, wanted)
 
     def first_open_id(self) -> int:
-        """Return the first id at or before which attempts may still be recorded, by writes in progress or later ones."""
+        """Return the first id at or before which attempts may still be recorded, by this or a later write."""
         return rows.first_open_id(self._db, self._schema)
 
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
