@@ -14,7 +14,7 @@ from llmroute.execution.answer_stream import AnswerStream
 from llmroute.execution.operations import Begin, Blocking, Close, Done, Judge, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
 from llmroute.execution.timeouts import AttemptTime
-from llmroute.ledger.stats import ProbeClaim
+from llmroute.ledger.statistics.values import ProbeClaim
 from llmroute.planning.effort import expected_effort
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import CheckError
     from llmroute.execution.request import RequestContext
-    from llmroute.ledger.stats import Observation
+    from llmroute.ledger.statistics.values import Observation
     from llmroute.routing.actions import Try
     from llmroute.routing.parameters import Adaptation
     from llmroute.schema.document import AnswerDocument

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from llmroute.execution.clock import Clock
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.stats import CheckResult, Observation
+    from llmroute.ledger.statistics.values import CheckResult, Observation
     from llmroute.transport.network.send_progress import Progress
     from llmroute.types import Check, HTTPRequest, LLMResponse
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import BudgetExceededError
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.port import Pending
+    from llmroute.ledger.entries import Pending
 
 JobPhase = Literal["submitting", "queued", "running", "done", "expired", "cancelled", "failed"]
 LineState = Literal["reserved", "answered", "rejected", "failed", "unanswered"]

@@ -5,71 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from llmroute.ledger.attempt_row import AttemptRow
+    from llmroute.errors import LedgerError
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
-    from llmroute.worst_case import WorstCase
-
-
-class Pending(NamedTuple):
-    """An attempt that is about to be sent, and the conditions of its admission.
-
-    `caps` limit the completion of `worst`; nothing is reserved where that is None.  `claim` takes the probe of a
-    half-open circuit, None ignores circuits; a `retry` takes a retry token.
-    """
-
-    row: AttemptRow
-    caps: Sequence[Cap] = ()
-    worst: WorstCase | None = None
-    claim: ProbeClaim | None = None
-    retry: bool = False
-
-
-class BudgetWatch(NamedTuple):
-    """Caps of which a write puts those into `near` of which the share `warn_at` is spent then.
-
-    Each is put there once in its window, whichever process writes.
-    """
-
-    caps: Sequence[Cap]
-    warn_at: float
-    near: list[BudgetStatus]
-
-
-class Settled(NamedTuple):
-    """The end of an attempt and its observation, or, after that, the verdict of the caller's check.
-
-    A row that is settled already does not change, except from ok to rejected.  Caps that the row counts against may
-    be watched.
-    """
-
-    row: AttemptRow
-    observation: Observation | CheckResult | None = None
-    watch: BudgetWatch | None = None
-
-
-class OutdatedCapsError(LedgerError):
-    """Shared caps changed after an entry was made, which must be made anew; nothing is written."""
-
-
-LedgerEntry = Pending | Settled
-Refusal = BudgetExceededError | CircuitOpenError
-
-
-def copied(error: LedgerError) -> LedgerError:
-    """Return a copy of an error for one more caller, whose traceback is added to it."""
-    copy = type(error)(error.message, hint=error.hint)
-    copy.__cause__ = error.__cause__
-    copy.locked, copy.unanswered = error.locked, error.unanswered
-    return copy
+    from llmroute.ledger.statistics.values import StatsSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +70,10 @@ class UncertainCosts:
     estimated: Part = Part()
     at_most: Part = Part()
     at_least: Part = Part()
+
+    def parts(self) -> list[tuple[str, Part]]:
+        """Return the parts by their basis."""
+        return [("estimated", self.estimated), ("at_most", self.at_most), ("at_least", self.at_least)]
 
 
 class NotableAttempts(NamedTuple):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmroute.files import is_at, locked, unlock
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from llmroute.routing.plan import ModelStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llmroute.ledger.stats import Breaker, StatsSnapshot
+    from llmroute.ledger.statistics.values import Breaker, StatsSnapshot
     from llmroute.registry import ModelRegistry
     from llmroute.registry.expectations import Speed
     from llmroute.types import Effort, ModelConfig

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort
-    from llmroute.ledger.stats import Breaker
+    from llmroute.ledger.statistics.values import Breaker
     from llmroute.planning.candidates import Candidates
     from llmroute.registry import ModelRegistry
     from llmroute.request.options import Options

@@ -23,7 +23,7 @@ from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llmroute.ledger.stats import Breaker
+    from llmroute.ledger.statistics.values import Breaker
     from llmroute.planning.endpoints import Endpoints
     from llmroute.transport.loop_sender import AnySender
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.ledger_location import ServerAddress
 from tests.bench import fleet_database
 from tests.bench.process import LLMROUTE, REPEATS, Command, run_interleaved

@@ -21,8 +21,8 @@ from functools import partial
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Protocol
 
-from llmroute.ledger import stats
 from llmroute.ledger.statistics import latency
+from llmroute.ledger.statistics import values as stats
 from llmroute.routing.latency_estimate import Evidence, estimate, never_called, provider_factor
 from tests.bench.report import BenchResult, Measurement
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from tests.bench import ledger_generator
 from tests.bench.process import REPEATS, Command, run_interleaved
 from tests.bench.report import BenchResult, Measurement

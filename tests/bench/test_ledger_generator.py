@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from tests.bench import ledger_generator

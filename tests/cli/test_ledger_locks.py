@@ -16,8 +16,8 @@ import pytest
 
 from llmroute.files import Hold, locked
 from llmroute.ledger import spool
+from llmroute.ledger.entries import Pending
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import Pending
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.reports import Line
-    from llmroute.ledger.stats import CheckResult, Observation
+    from llmroute.ledger.statistics.values import CheckResult, Observation
 
 NOW_MS = 1_790_000_100_000
 FOREVER_MS = NOW_MS * 2

@@ -20,10 +20,11 @@ from llmroute.errors import (
 )
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
-from llmroute.ledger.port import AttemptFilter, BudgetWatch, Pending, Settled, Span
+from llmroute.ledger.entries import BudgetWatch, Pending, Settled
+from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.reports import COUNTERS, grouped
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim
+from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim
 from llmroute.routing.fallback import RULES
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique

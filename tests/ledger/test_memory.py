@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from llmroute.ledger.sqlite import observations
 from llmroute.ledger.statistics.memory import Memory
-from llmroute.ledger.stats import ProbeClaim
+from llmroute.ledger.statistics.values import ProbeClaim
 from tests.ledger.calls import learn
 from tests.ledger.sqlite.test_observations import NOW, claimed, db, lesson, lessons, spend_retry
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from llmroute.ledger.stats import Observation
+    from llmroute.ledger.statistics.values import Observation
 
 __all__ = ["db"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.circuits import TripReason
-from llmroute.ledger.stats import Breaker, StatsSnapshot
+from llmroute.ledger.statistics.values import Breaker, StatsSnapshot
 from llmroute.planning.model_stats import StatsEstimator
 from llmroute.registry import ModelRegistry
 from llmroute.registry.expectations import Speed

@@ -14,7 +14,7 @@ from llmroute.circuits import BreakerRule, TripReason
 from llmroute.cli.option_names import flag_of, in_flags
 from llmroute.errors import BudgetExceededError, ConfigError, NoCandidateError, RequestError
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.notices import discard
 from llmroute.planning.planner import ENGINE_NOTICE
 from llmroute.registry.pricing import rates_on

@@ -15,7 +15,7 @@ from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.schema.migrations import migrate
 from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.latency import Latency
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.routing import latency_estimate
 from llmroute.routing.latency_estimate import (
     Evidence,

@@ -16,7 +16,8 @@ import pytest
 
 from llmroute.cli.commands.costs import report
 from llmroute.cli.output.charts import cost
-from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
+from llmroute.cli.output.costs.formats import as_csv, as_json, as_markdown
+from llmroute.cli.output.costs.text import report_parts
 from llmroute.cli.output.tables import rendered
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds

@@ -12,7 +12,7 @@ import pytest
 from llmroute.errors import BadOutputError, DeadlineError
 from llmroute.ledger import spool
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.request.options import Options
 from tests.ledger.calls import learn
 from tests.support.fault_server import Pause, reply, serving

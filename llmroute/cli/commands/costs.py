@@ -15,7 +15,8 @@ from llmroute.cli.commands.costs_ledger import backup, check, move, prune, resto
 from llmroute.cli.commands.costs_reconcile import reconcile
 from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
-from llmroute.cli.output.costs import as_csv, as_json, as_markdown, report_parts
+from llmroute.cli.output.costs.formats import as_csv, as_json, as_markdown
+from llmroute.cli.output.costs.text import report_parts
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import rendered
 from llmroute.cli.output.terminal import fancy, harmless, width

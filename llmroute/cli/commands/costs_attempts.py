@@ -53,7 +53,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if as_json:
             write_json(found)
         elif found:
-            from llmroute.cli.output.attempts import attempts_table
+            from llmroute.cli.output.costs.attempts import attempts_table
 
             write_text(attempts_table(found, terminal_width()))
         else:

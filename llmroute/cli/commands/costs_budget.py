@@ -10,7 +10,7 @@ from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import failures
 from llmroute.cli.help import GroupedCommand, epilog
-from llmroute.cli.output.budgets import budgets_as_json, budgets_as_text
+from llmroute.cli.output.costs.budgets import budgets_as_json, budgets_as_text
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError

@@ -11,7 +11,7 @@ from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import error_text, failures, say
-from llmroute.cli.output.budgets import budgets_as_json
+from llmroute.cli.output.costs.budgets import budgets_as_json
 from llmroute.cli.output.settings import show_settings
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import cell, flowing, money

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table, shortened
 from llmroute.cli.output.charts import cost
-from llmroute.cli.output.costs import cost_sentence, detail_lines, exact, what_if_text
+from llmroute.cli.output.costs.formats import exact
+from llmroute.cli.output.costs.text import cost_sentence, detail_lines, what_if_text
 from llmroute.cli.output.tables import cell, money
 from llmroute.errors import OutputError
 from llmroute.service.costs.page_data import GROUPED_BY

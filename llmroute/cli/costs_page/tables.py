@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
-from llmroute.cli.output.costs import exact
+from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.tables import cell, money
 from llmroute.ledger.reports import COUNTERS, Line, total
 from llmroute.types import PICO_PER_USD

@@ -10,7 +10,7 @@ from llmroute.ledger.budgets import dollars
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.stats import ProbeClaim
+    from llmroute.ledger.statistics.values import ProbeClaim
     from llmroute.worst_case import WorstCase
 
 # The headroom in the refusal of a candidate without a price: above any budget, so that any priced one may follow.

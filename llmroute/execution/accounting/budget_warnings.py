@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.port import BudgetWatch
+    from llmroute.ledger.entries import BudgetWatch
 
 
 class BudgetWarnings:
@@ -31,7 +31,7 @@ class BudgetWarnings:
         if not rows or not limits:
             return None
         from llmroute.execution.accounting.caps import current_caps
-        from llmroute.ledger.port import BudgetWatch
+        from llmroute.ledger.entries import BudgetWatch
 
         try:
             return BudgetWatch(current_caps(limits, max(row.started_ms for row in rows)), self._warn_at, [])

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import SharedCap
-    from llmroute.ledger.port import LedgerPort, Refusal
+    from llmroute.ledger.entries import Refusal
+    from llmroute.ledger.port import LedgerPort
 
 # The part of a request's timeout that its waits for the ledger may take together.
 PART_OF_DEADLINE = 0.25

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
+    from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.port import BudgetWatch, LedgerEntry, LedgerPort, Refusal
+    from llmroute.ledger.port import LedgerPort
     from llmroute.ledger_location import LedgerLocation
 
 
@@ -147,7 +148,7 @@ class LedgerWriter:
 
     def _watched(self, entries: list[LedgerEntry]) -> BudgetWatch | None:
         """Make the last of the attempts that end watch the caps of all of them."""
-        from llmroute.ledger.port import Settled
+        from llmroute.ledger.entries import Settled
 
         ends = {place: entry for place, entry in enumerate(entries) if isinstance(entry, Settled)}
         watch = self._budget_warnings.watch([entry.row for entry in ends.values()])
@@ -167,7 +168,7 @@ class LedgerWriter:
         return self._conclude(draft, next(written))
 
     def _draft(self, operation: Begin | Settle) -> _PendingWrite:
-        from llmroute.ledger.port import Pending, Settled
+        from llmroute.ledger.entries import Pending, Settled
 
         row = operation.row
         if isinstance(operation, Settle):
@@ -241,7 +242,7 @@ def _is_outdated(outcome: LedgerError | Refusal | None) -> bool:
     """Whether an entry was made under caps that have changed since."""
     if not isinstance(outcome, LedgerError):
         return False
-    from llmroute.ledger.port import OutdatedCapsError
+    from llmroute.ledger.entries import OutdatedCapsError
 
     return isinstance(outcome, OutdatedCapsError)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import TripReason
 from llmroute.errors import BadOutputError, RejectedError
-from llmroute.ledger.stats import CheckResult, Observation
+from llmroute.ledger.statistics.values import CheckResult, Observation
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import bucket
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
 from llmroute.execution.operations import Settle
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

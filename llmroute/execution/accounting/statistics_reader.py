@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from llmroute.execution.accounting.ledger_access import LedgerAccess
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger.statistics.values import StatsSnapshot
 
 # How long a read may wait for locks.
 LOOK_S = 0.25

@@ -10,8 +10,8 @@ from llmroute.execution.accounting.caps import current_caps
 from llmroute.jobs.line_schemas import SchemaWriter
 from llmroute.jobs.private_file import new_file, writing
 from llmroute.jobs.submitting.drafts import job_line, pending_row
+from llmroute.ledger.entries import Pending
 from llmroute.ledger.jobs import Job, NewLine, custom_id
-from llmroute.ledger.port import Pending
 from llmroute.planning.usage_cost import price_as_json
 from llmroute.request.ids import new_id, now_ms
 

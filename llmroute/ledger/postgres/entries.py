@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from llmroute.circuits import BreakerRule, TripReason, kinds_at
 from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
-from llmroute.ledger.port import Pending
-from llmroute.ledger.stats import CheckResult, Observation
+from llmroute.ledger.entries import Pending
+from llmroute.ledger.statistics.values import CheckResult, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.port import LedgerEntry, Refusal, Settled
+    from llmroute.ledger.entries import LedgerEntry, Refusal, Settled
     from llmroute.ledger.statistics.breakers import CircuitKey
 
 END_OF_TOTAL_MS = 2**62

@@ -12,7 +12,7 @@ from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.postgres.shared_caps import of_json
 from llmroute.ledger.statistics.breakers import CircuitKey
 from llmroute.ledger.statistics.memory import Memory
-from llmroute.ledger.stats import CheckResult
+from llmroute.ledger.statistics.values import CheckResult
 
 if TYPE_CHECKING:
     from llmroute.ledger.budgets import SharedCap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
-from llmroute.ledger.port import OutdatedCapsError, Pending, Settled, copied
+from llmroute.ledger.entries import OutdatedCapsError, Pending, Settled, copied
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llmroute.ledger.budgets import SharedCap
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
-    from llmroute.ledger.port import Correction, LedgerEntry, Refusal
+    from llmroute.ledger.port import Correction
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
     from llmroute.ledger.postgres.statistics import Recollection
-    from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger.statistics.values import StatsSnapshot
     from llmroute.ledger_location import ServerAddress
 
 _SHORTEST_LOCK_MS = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import CircuitOpenError, LedgerError
-from llmroute.ledger.port import OutdatedCapsError, Pending
+from llmroute.ledger.entries import OutdatedCapsError, Pending
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
 from llmroute.ledger.postgres.errors import is_of_one_row
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
-    from llmroute.ledger.port import LedgerEntry, Refusal
+    from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.postgres.connection import ServerConnection
     from llmroute.ledger.postgres.statistics import Recollection
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import ItemsView, Iterator
 
-    from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger.statistics.values import StatsSnapshot
 
 Key = TypeVar("Key", bound=NamedTuple)
 Value = TypeVar("Value", bound=NamedTuple)

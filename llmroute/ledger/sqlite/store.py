@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger.entries import Pending, Settled, copied
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import Pending, Settled, copied
 from llmroute.ledger.sqlite import housekeeping, observations
 from llmroute.ledger.sqlite.connection import connected_in_turn
 from llmroute.ledger.sqlite.errors import HINT, OF_ONE_ROW
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap, SharedCap
-    from llmroute.ledger.port import Correction, LedgerEntry, Refusal
+    from llmroute.ledger.entries import LedgerEntry, Refusal
+    from llmroute.ledger.port import Correction
     from llmroute.ledger.sqlite.connection import Connect
     from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
     from llmroute.ledger.sqlite.snapshot import SQLiteSnapshot
-    from llmroute.ledger.stats import CheckResult, Observation, ProbeClaim, StatsSnapshot
+    from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim, StatsSnapshot
     from llmroute.worst_case import WorstCase
 
 

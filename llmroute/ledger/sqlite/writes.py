@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.ledger.attempt_row import COLUMNS
-from llmroute.ledger.port import LedgerEntry, Pending, Refusal, Settled
+from llmroute.ledger.entries import LedgerEntry, Pending, Refusal, Settled
 from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.budget_warnings import claim
 from llmroute.ledger.sqlite.budgets import admit

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason, kind_at, kinds_at
-from llmroute.ledger.stats import Breaker
+from llmroute.ledger.statistics.values import Breaker
 
 if TYPE_CHECKING:
     from llmroute.circuits import BreakerRule
-    from llmroute.ledger.stats import Observation, ProbeClaim
+    from llmroute.ledger.statistics.values import Observation, ProbeClaim
 
 # So many failures within this long open a circuit whose rule counts failures.
 COUNTING_WINDOW_MS = 600_000

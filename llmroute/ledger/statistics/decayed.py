@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from llmroute.circuits import HOUR_MS
 from llmroute.ledger.statistics.latency import faded
-from llmroute.ledger.stats import RELIABILITY_HALF_LIFE_MS
+from llmroute.ledger.statistics.values import RELIABILITY_HALF_LIFE_MS
 
 OUTPUT_LENGTH_HALF_LIFE_MS = 30 * 24 * HOUR_MS
 CHECK_HALF_LIFE_MS = 90 * 24 * HOUR_MS

@@ -24,12 +24,12 @@ from llmroute.ledger.statistics.decayed import (
     joined,
 )
 from llmroute.ledger.statistics.latency import Latency, LatencyKey, better_known, first
-from llmroute.ledger.stats import CheckResult, StatsSnapshot
+from llmroute.ledger.statistics.values import CheckResult, StatsSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
 
-    from llmroute.ledger.stats import Observation, ProbeClaim
+    from llmroute.ledger.statistics.values import Observation, ProbeClaim
 
 Key = TypeVar("Key")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.entries import Settled
 from llmroute.ledger.periods import END_OF_TIME_MS
-from llmroute.ledger.port import Settled
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pyarrow import parquet
 
 from llmroute.ledger.attempt_row import AttemptRow
-from llmroute.ledger.port import Pending
+from llmroute.ledger.entries import Pending
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.fault_server import FaultServer, Received, Script, reply, serving

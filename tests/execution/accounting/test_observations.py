@@ -27,7 +27,7 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.types import Prompt
 
 if TYPE_CHECKING:
-    from llmroute.ledger.stats import Observation
+    from llmroute.ledger.statistics.values import Observation
 
 ROW = AttemptRow(
     "r", 1, started_ms=1000, settled_ms=5000, provider="openai", model="m", streaming=True, status="ok", effort="low",

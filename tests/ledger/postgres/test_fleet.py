@@ -20,13 +20,14 @@ from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin
 from llmroute.ledger import spool
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.lock_timeout import LockTimeout
-from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger.stats import Observation
+from llmroute.ledger.statistics.values import Observation
 from llmroute.ledger_location import LedgerLocation, ServerAddress
 from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import LedgerError
-from llmroute.ledger.port import AttemptFilter, Pending, Settled
+from llmroute.ledger.entries import Pending, Settled
+from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.maintenance import move as moving
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.ledger.stats import CheckResult, Observation
+from llmroute.ledger.statistics.values import CheckResult, Observation
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled
 from tests.ledger.stores import address, postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger.stats import StatsSnapshot
+    from llmroute.ledger.statistics.values import StatsSnapshot
     from llmroute.ledger_location import ServerAddress
 
 __all__ = ["address", "postgres"]

@@ -13,13 +13,14 @@ import pytest
 
 from llmroute import exit_codes
 from llmroute.errors import LedgerError
-from llmroute.ledger.port import AttemptFilter, Pending, Settled, Span
+from llmroute.ledger.entries import Pending, Settled
+from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.health import server_status
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.statistics.decayed import ModelKey, TaskKey
-from llmroute.ledger.stats import CheckResult, Observation
+from llmroute.ledger.statistics.values import CheckResult, Observation
 from llmroute.ledger_location import ServerAddress
 from llmroute.service.client import LLMService
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
@@ -31,7 +32,7 @@ from tests.support.postgres_tap import PostgresTap
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from llmroute.ledger.port import LedgerEntry
+    from llmroute.ledger.entries import LedgerEntry
     from tests.support.postgres_server import PostgresServer
 
 __all__ = ["address", "postgres"]

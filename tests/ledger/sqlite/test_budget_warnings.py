@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.budgets import BudgetStatus, Cap, near_cap_warning
-from llmroute.ledger.port import BudgetWatch, Settled
+from llmroute.ledger.entries import BudgetWatch, Settled
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, fixed, row, settled, unique
 

@@ -12,18 +12,18 @@ import pytest
 
 from llmroute.circuits import BreakerRule, TripReason
 from llmroute.errors import BudgetExceededError, CircuitOpenError, LedgerError
-from llmroute.ledger import stats
-from llmroute.ledger.port import Pending, Settled
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger.statistics import values as stats
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from llmroute.ledger.port import LedgerEntry
+    from llmroute.ledger.entries import LedgerEntry
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
+from llmroute.ledger.entries import Pending
 from llmroute.ledger.jobs import Job, JobLine, LineEnd, NewLine, custom_id, number_of
-from llmroute.ledger.port import Pending
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
 

@@ -15,7 +15,7 @@ from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS
 from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
-from llmroute.ledger.stats import Breaker, Observation, ProbeClaim
+from llmroute.ledger.statistics.values import Breaker, Observation, ProbeClaim
 from llmroute.planning.model_stats import cached_share
 from llmroute.routing.fallback import RULES
 from llmroute.routing.latency_estimate import Evidence, estimate

@@ -1,0 +1,1 @@
+"""Cost reports for terminals and for programs."""
