@@ -10,6 +10,10 @@ HOUR_MS: Final = 60 * MINUTE_MS
 FOR_GOOD_MS: Final = 10 * 365 * 24 * HOUR_MS
 """Until the key's fingerprint changes: a key that was rejected does not become valid by itself."""
 
+COUNTING_WINDOW_MS: Final = 10 * MINUTE_MS
+FAILURES_TO_OPEN: Final = 3
+"""So many failures within the window open a circuit whose rule counts failures."""
+
 CircuitKind = Literal["endpoint", "address", "key", "model"]
 
 
@@ -38,7 +42,7 @@ class BreakerRule(NamedTuple):
     """Which circuit a failure opens, why and for how long.
 
     `kind` is `key` or `address` (a whole provider), `model` (one model) or `endpoint` (one model at one service tier).
-    `counts` opens only after three failures in ten minutes.  Each opening without a success between doubles `rest_ms`,
+    `counts` opens only after `FAILURES_TO_OPEN` failures within `COUNTING_WINDOW_MS`.  Each opening without a success between doubles `rest_ms`,
     up to `most_ms`.
     """
 

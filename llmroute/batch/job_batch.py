@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from llmroute.batch.job_results import JobResults
 from llmroute.batch.job_tiers import check_line, route
 from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.executor import generate_many
@@ -54,9 +55,8 @@ class JobBatch:
         on_jobs: Callable[[RunProgress], None],
     ) -> None:
         self.totals = BatchTotals()
-        self._results = results
+        self._results = JobResults(results, self.totals, as_record, on_progress)
         self._open_requests = open_requests
-        self._as_record = as_record
         self._on_failure = on_failure
         self._on_invalid_line = on_invalid_line
         self._on_progress = on_progress
@@ -130,9 +130,10 @@ class JobBatch:
             try:
                 if isinstance(options, RequestError):
                     raise options
-                state = _FINISHED if self._results.register(index, request.id) else _TAKE
+                state = _FINISHED if self._results.register(index, request) else _TAKE
             except RequestError as error:
-                self._write_invalid(index, request, error)
+                self._on_invalid_line(request.line, error)
+                self._results.add_invalid(index, request, error)
                 state = _FINISHED
             else:
                 if state == _FINISHED:
@@ -142,13 +143,6 @@ class JobBatch:
             self._states.append(state)
         totals.read_to_end = True
         self._on_progress(totals)
-
-    def _write_invalid(self, index: int, request: Request, error: RequestError) -> None:
-        self.totals.invalid += 1
-        self.totals.failure_codes.add(error.exit_code)
-        self._on_invalid_line(request.line, error)
-        record = self._as_record(BatchResult(request, None, error))
-        self._results.write(index, {"id": request.id, "line": request.line, **record})
 
     async def _take_lines(self, run: JobRun) -> None:
         requests, first = enumerate(self._open_requests()), 0
@@ -214,38 +208,14 @@ class JobBatch:
                 self._states[index] = _RESCUE
                 if outcome.error.attempts:
                     # Its cost is written, also if the rescue fails.
-                    self._write_failure(index, outcome.line_id, outcome.error, BATCH)
+                    self._results.add_attempts(index, outcome.line_id, outcome.error, BATCH)
             else:
                 self._fail(index, outcome.line_id, outcome.error)
             return
         self._states[index] = _FINISHED
-        self._answer(index, outcome.line_id, BatchResult(None, outcome.response, None), outcome.max_tokens, BATCH)
-
-    def _answer(self, index: int, line_id: str, result: BatchResult, max_tokens: int | None, tier: str) -> None:
-        totals, response = self.totals, result.response
-        assert response is not None
-        totals.answered += 1
-        totals.models[f"{response.provider}/{response.model}"] += 1
-        totals.prompts_cut += response.prompt_cut is not None
-        totals.truncated += response.finish_reason == "length" and max_tokens is None
-        totals.add_cost(response.cost_usd)
-        own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
-        self._results.write(index, {**self._as_record(result), **own})
-        self._on_progress(totals)
-
-    def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
-        self._states[index] = _FAILED
-        self.totals.failed += 1
-        self.totals.first_failure = self.totals.first_failure or error
-        self.totals.failure_codes.add(error.exit_code)
-        self._write_failure(index, line_id, error, tier)
-        self._on_progress(self.totals)
-
-    def _write_failure(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
-        for attempt in error.attempts:
-            self.totals.add_cost(attempt.cost_usd)
-        record = self._as_record(BatchResult(None, None, error))
-        self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
+        self._results.add_answer(
+            index, outcome.line_id, BatchResult(None, outcome.response, None), outcome.max_tokens, BATCH
+        )
 
     async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> None:
         """Answer the lines of some states by calls."""
@@ -267,9 +237,13 @@ class JobBatch:
             if result.response is not None:
                 assert not isinstance(request.options, RequestError)
                 self._states[index] = _FINISHED
-                self._answer(index, line_id, result, request.options.max_tokens, tier)
+                self._results.add_answer(index, line_id, result, request.options.max_tokens, tier)
             elif result.error is not None:
                 self._fail(index, line_id, result.error, tier)
+
+    def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
+        self._states[index] = _FAILED
+        self._results.add_failure(index, line_id, error, tier)
 
     def _list_failures(self) -> None:
         """Pass the requests without an answer to `on_failure`; those in jobs may still get one."""

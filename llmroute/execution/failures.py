@@ -16,10 +16,10 @@ from llmroute.errors import (
     RejectedError,
     remade,
 )
-from llmroute.execution.provider_call import OK
 from llmroute.planning.skipped_models import price_note
 from llmroute.routing.fallback import RULES
 from llmroute.text.option_names import OptionText
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def wait_note(action: Wait, deadline_s: float) -> str:
 def _summary(kind: str, status: int | None) -> str:
     """Return a failure in a few words, with the HTTP status if it was an error status."""
     words = _SUMMARIES.get(kind, kind.replace("_", " "))
-    return words if status in (None, OK) else f"{words} ({status})"
+    return words if status in (None, HTTP_OK) else f"{words} ({status})"
 
 
 def final_error(

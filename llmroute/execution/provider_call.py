@@ -14,6 +14,7 @@ from llmroute.planning.local.model_cache import limited
 from llmroute.routing.parameters import adaptation, refused, without
 from llmroute.text.redaction import shown
 from llmroute.transport.network.send_progress import Progress
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +34,6 @@ SLOWEST_S_PER_TOKEN = 0.05
 LONG_ANSWER_TOKENS = 16_000
 # The time to send attachments is added to the wait for the answer.
 SLOWEST_UPLOAD_BYTES_PER_S = 250_000
-OK = 200
 
 
 class ProviderCall:
@@ -137,7 +137,7 @@ class ProviderCall:
         exchange = yield Open(http_request, *self._time.opening_s(wait_s), self._progress)
         trace(f"{name}: status {exchange.status}")
         self._recorder.row.http_status = exchange.status
-        if exchange.status != OK:
+        if exchange.status != HTTP_OK:
             body = yield from self._read_all()
             error = provider.parse_error(exchange.status, exchange.headers, body)
             if isinstance(error, ParameterError):
@@ -164,7 +164,7 @@ class ProviderCall:
             self._request.trace(f"{self._model.name}: retry with a wider context window failed: {error.message}")
             yield Close()
             self._stream.buffer.restore(snapshot)
-            self._recorder.row.http_status = OK
+            self._recorder.row.http_status = HTTP_OK
             return cut
 
     def _with_local_limits(self, provider: Provider, show: HTTPRequest) -> Generator[Operation, Any, ModelConfig]:

@@ -45,9 +45,9 @@ def own_registry() -> ModelRegistry:
         return _cached[1]
     registry = registry_of(*settings.own_models())
     if registry.warning:
-        from llmroute import logs
+        from llmroute.logs import warn
 
-        logs.warn(registry.warning)
+        warn(registry.warning)
     _cached = stamp, registry
     return registry
 

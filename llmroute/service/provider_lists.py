@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.errors import LLMRouteError, ProviderTimeoutError
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +21,6 @@ T = TypeVar("T")
 
 WITHIN_S = 5.0
 MAX_PAGES = 50
-OK = 200
 
 
 def side_by_side(
@@ -81,6 +81,6 @@ def _fetch_page(sender: AnySender, provider: Provider, request: HTTPRequest, unt
     # The sender adds up the two: neither a slow line nor a slow server may take the time twice.
     with sender.open(request, connect_s=left_s() / 2, answer_s=left_s() / 2) as exchange:
         body = exchange.read_all(left_s)
-    if exchange.status != OK:
+    if exchange.status != HTTP_OK:
         raise provider.parse_error(exchange.status, exchange.headers, body)
     return provider.parse_models(body)

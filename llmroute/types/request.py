@@ -97,6 +97,9 @@ class Upload(NamedTuple):
         return len(self.before) + self.file_bytes + len(self.after) - (1 if self.joined and self.file_bytes else 0)
 
 
+HTTP_OK = 200
+
+
 class HTTPRequest(NamedTuple):
     """A request as a provider renders it.  `body` is JSON text, ready to be sent.
 

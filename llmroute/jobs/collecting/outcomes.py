@@ -15,6 +15,7 @@ from llmroute.planning.usage_cost import price_from_json, usd
 from llmroute.request.ids import now_ms
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import LineResult
     from llmroute.schema.document import AnswerDocument
-
-OK = 200
 
 
 class LineOutcome(NamedTuple):
@@ -97,7 +96,7 @@ class Outcomes:
             self._tools.note(f"warning: {self._model.name} {settlement.doubt}")
         fill(row, settlement, completion)
         row.service_tier, row.settled_ms = BATCH, now_ms()
-        row.http_status = OK if error is None or result.completion is not None else error.http_status
+        row.http_status = HTTP_OK if error is None or result.completion is not None else error.http_status
         row.error = None if error is None else error.kind
         row.status = "ok" if error is None else error.status
         if error is None:

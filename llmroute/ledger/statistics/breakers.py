@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.circuits import FOR_GOOD_MS, HOUR_MS, TripReason, kind_at, kinds_at
+from llmroute.circuits import COUNTING_WINDOW_MS, FAILURES_TO_OPEN, FOR_GOOD_MS, HOUR_MS, TripReason, kind_at, kinds_at
 from llmroute.ledger.statistics.values import Breaker
 
 if TYPE_CHECKING:
     from llmroute.circuits import BreakerRule
     from llmroute.ledger.statistics.values import Observation, ProbeClaim
 
-# So many failures within this long open a circuit whose rule counts failures.
-COUNTING_WINDOW_MS = 600_000
-FAILURES_TO_OPEN = 3
 # No circuit stays open for longer than this: a later end was written while the clock was ahead, and is ignored.
 LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS = HOUR_MS, 24 * HOUR_MS
 LONGEST_PROBE_MS = 25 * HOUR_MS

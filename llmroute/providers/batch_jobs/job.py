@@ -20,13 +20,6 @@ LABEL = "llmroute_job"
 WINDOW = "24h"
 _MOST_UNIX_S = 253_402_300_799
 
-_MODULES = {
-    "openai": "llmroute.providers.batch_jobs.openai",
-    "anthropic": "llmroute.providers.batch_jobs.anthropic",
-    "mistral": "llmroute.providers.batch_jobs.mistral",
-    "together": "llmroute.providers.batch_jobs.together",
-}
-
 
 class JobLimits(NamedTuple):
     """The most lines and bytes of one job, and what may wait at once; None is "not published".
@@ -182,8 +175,8 @@ class BatchAPI(Protocol):
 
 
 def connect(name: str, provider: Provider) -> BatchAPI:
-    """Return the batch API of a provider, importing only its module."""
-    api: BatchAPI = import_module(_MODULES[name]).connect(provider)
+    """Return the batch API of a provider whose `ProviderSpec` has one, importing only its module."""
+    api: BatchAPI = import_module(f"{__package__}.{name}").connect(provider)
     return api
 
 

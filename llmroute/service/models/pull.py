@@ -8,6 +8,7 @@ from llmroute.errors import RequestError, UnreachableError
 from llmroute.planning.local.engine_install import MODEL
 from llmroute.planning.local.local_models import LOCAL_SERVER, START_LOCAL_SERVER
 from llmroute.providers import ENGINE
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from llmroute.providers.wire.ollama_pull import PullProgress
     from llmroute.service.core import ServiceCore
     from llmroute.types import ModelConfig
-
-OK = 200
 
 
 def to_pull(core: ServiceCore, name: str) -> ModelConfig:
@@ -54,7 +53,7 @@ def pull(core: ServiceCore, model: ModelConfig) -> Iterator[PullProgress]:
         with core.resources.blocking_sender().open(
             provider.render_pull(model.api_name), connect_s=timeouts.connect_s, answer_s=wait_s
         ) as exchange:
-            if exchange.status != OK:
+            if exchange.status != HTTP_OK:
                 body = exchange.read_all(lambda: timeouts.stall_s)
                 raise provider.parse_error(exchange.status, exchange.headers, body)
             reader = provider.open_pull()

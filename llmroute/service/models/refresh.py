@@ -20,6 +20,7 @@ from llmroute.service.models.live_models import fetch_lists
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.text.redaction import public
 from llmroute.types import HTTPRequest
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 FETCH_S = 60.0
-OK = 200
 _MOST_DIGITS = 15
 
 
@@ -155,7 +155,7 @@ def _fetched(core: ServiceCore, url: str, watch: Callable[[str, int, int | None]
         for piece in exchange.pieces(lambda: max(until - time.monotonic(), 0.001)):
             body += piece
             watch("prices", len(body), int(length) if known else None)
-    if exchange.status != OK:
+    if exchange.status != HTTP_OK:
         raise TransientError(
             f"{public(url)} answers {exchange.status}",
             hint=OptionText(Remedy("source"), " names a file or another address"),

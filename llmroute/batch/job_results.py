@@ -1,0 +1,79 @@
+"""The results of a batch of jobs: a record for each line in the results file, and the totals of all."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from llmroute.bulk.worker_pool import BatchResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmroute.batch.reader import Request
+    from llmroute.batch.runner import Results
+    from llmroute.batch.totals import BatchTotals
+    from llmroute.errors import LLMRouteError, RequestError
+
+
+class JobResults:
+    """Writes the results of lines, in any order, and counts them in `totals`.
+
+    `line_id` is the id of a line as JSON; `tier` is that by which it was answered.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        totals: BatchTotals,
+        as_record: Callable[[BatchResult], dict[str, Any]],
+        on_progress: Callable[[BatchTotals], None],
+    ) -> None:
+        self._results = results
+        self._totals = totals
+        self._as_record = as_record
+        self._on_progress = on_progress
+
+    def register(self, index: int, request: Request) -> bool:
+        """Register a line; return whether an earlier run has answered it.
+
+        Raises:
+            RequestError: another line has its id.
+        """
+        return self._results.register(index, request.id)
+
+    def add_invalid(self, index: int, request: Request, error: RequestError) -> None:
+        """Write the error of a line that is no request."""
+        self._totals.invalid += 1
+        self._totals.failure_codes.add(error.exit_code)
+        record = self._as_record(BatchResult(request, None, error))
+        self._results.write(index, {"id": request.id, "line": request.line, **record})
+
+    def add_answer(self, index: int, line_id: str, result: BatchResult, max_tokens: int | None, tier: str) -> None:
+        """Write the answer to a line whose limit is `max_tokens`."""
+        totals, response = self._totals, result.response
+        assert response is not None
+        totals.answered += 1
+        totals.models[f"{response.provider}/{response.model}"] += 1
+        totals.prompts_cut += response.prompt_cut is not None
+        totals.truncated += response.finish_reason == "length" and max_tokens is None
+        totals.add_cost(response.cost_usd)
+        own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
+        self._results.write(index, {**self._as_record(result), **own})
+        self._on_progress(totals)
+
+    def add_failure(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
+        """Write the error of a line that gets no answer."""
+        totals = self._totals
+        totals.failed += 1
+        totals.first_failure = totals.first_failure or error
+        totals.failure_codes.add(error.exit_code)
+        self.add_attempts(index, line_id, error, tier)
+        self._on_progress(totals)
+
+    def add_attempts(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
+        """Write an error with what its attempts cost; the line may still get an answer."""
+        for attempt in error.attempts:
+            self._totals.add_cost(attempt.cost_usd)
+        record = self._as_record(BatchResult(None, None, error))
+        self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
