@@ -42,8 +42,8 @@ class BreakerRule(NamedTuple):
     """Which circuit a failure opens, why and for how long.
 
     `kind` is `key` or `address` (a whole provider), `model` (one model) or `endpoint` (one model at one service tier).
-    `counts` opens only after `FAILURES_TO_OPEN` failures within `COUNTING_WINDOW_MS`.  Each opening without a success between doubles `rest_ms`,
-    up to `most_ms`.
+    `counts` opens only after `FAILURES_TO_OPEN` failures within `COUNTING_WINDOW_MS`.  Each opening without a success
+    between doubles `rest_ms`, up to `most_ms`.
     """
 
     kind: CircuitKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.circuits import FOR_GOOD_MS
+from llmroute.circuits import COUNTING_WINDOW_MS, FAILURES_TO_OPEN, FOR_GOOD_MS
 from llmroute.routing.fallback import RULES
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _how_long(trip: BreakerRule) -> str:
     if trip.rest_ms == FOR_GOOD_MS:
         return "until the key changes"
     longest = "" if trip.most_ms == trip.rest_ms else f" to {_duration(trip.most_ms)}"
-    return f"{_duration(trip.rest_ms)}{longest}{', after 3 failures in 10 min' if trip.counts else ''}"
+    counted = f", after {FAILURES_TO_OPEN} failures in {_duration(COUNTING_WINDOW_MS)}" if trip.counts else ""
+    return f"{_duration(trip.rest_ms)}{longest}{counted}"
 
 
 def _duration(milliseconds: int) -> str:
