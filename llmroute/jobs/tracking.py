@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOST_S = 300.0
 """How long a provider must not know a job before it counts as lost: a new one may not be known at once."""
+UNREADABLE_S = 600.0
+"""How long results that are cut off are downloaded again."""
 
 
 class Tracking:
@@ -33,8 +35,9 @@ class Tracking:
         self._jobs = jobs
         self._submitter = submitter
         self._pause_s = pause_s
-        # Since when the provider does not know each job, on the clock of the loop.
+        # Since when the provider does not know each job, or its results are cut off, on the clock of the loop.
         self._unknown_since_s: dict[str, float] = {}
+        self._unreadable_since_s: dict[str, float] = {}
         self._begun_ms = now_ms()
 
     async def look(self) -> None:
@@ -106,8 +109,12 @@ class Tracking:
             self._jobs.note(
                 job.id, f"the results of {job.provider} batch {job.vendor_id} are not read: {error.message}"
             )
-            if not self._is_overdue(job):
-                return
-            if error.http_status != NOT_FOUND and not isinstance(error, BadOutputError):
-                raise
-            await self._give_up(job, "has no readable results")
+            if isinstance(error, BadOutputError):
+                now_s = asyncio.get_running_loop().time()
+                if now_s - self._unreadable_since_s.setdefault(job.id, now_s) >= UNREADABLE_S:
+                    message = f"{job.provider} batch {job.vendor_id} has no whole results"
+                    await self._jobs.lose(job, BadOutputError(message, provider=job.provider))
+            elif self._is_overdue(job):
+                if error.http_status != NOT_FOUND:
+                    raise
+                await self._give_up(job, "has no results")

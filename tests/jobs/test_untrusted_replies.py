@@ -7,7 +7,7 @@ import json
 import re
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,8 +15,10 @@ from llmroute import LLMService
 from llmroute.jobs import tracking
 from llmroute.jobs.submitting import submission
 from llmroute.providers.batch_jobs.job import unix_s
+from tests.jobs.homes import KEY
 from tests.support.batch_vendor import MODELS, VendorJob
 from tests.support.fault_server import reply
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,3 +176,110 @@ def test_no_request_is_sent_before_the_time_that_a_provider_names_with_503(home:
     assert home.run().code == 0
     home.assert_all_answered_once(PROMPTS)
     assert max(after - before for before, after in pairwise(home.vendor.times_s)) >= 0.5
+
+
+@pytest.mark.parametrize("phase", ["running", "done"])
+def test_a_cancelled_job_that_never_ends_is_given_up_and_its_lines_are_rescued(home: Home, phase: str) -> None:
+    home.vendor.endless = True
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    expected = home.query("SELECT sum(expected_picousd) FROM attempts")
+    home.change(f"UPDATE jobs SET phase = '{phase}', deadline_ms = (strftime('%s', 'now') - 7200) * 1000")
+    home.change("UPDATE jobs SET cancel_ms = deadline_ms")
+    ran = home.run("--resume", "--rescue")
+    assert ran.code == 0, ran.err
+    assert [result["tier"] for result in home.results()] == ["standard"] * 3
+    # The provider may have run them.
+    assert home.query("SELECT sum(cost_picousd) FROM attempts WHERE service_tier = 'batch'") == expected
+    assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+
+
+def test_a_cancelled_job_that_never_ends_is_listed_as_failed_without_a_rescue(home: Home) -> None:
+    home.vendor.endless = True
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    home.change("UPDATE jobs SET deadline_ms = (strftime('%s', 'now') - 7200) * 1000")
+    home.change("UPDATE jobs SET cancel_ms = deadline_ms")
+    assert home.run("--resume").code == 4
+    assert "did not end in time" in home.results()[0]["error"]["message"]
+    assert len((home.folder / "out.jsonl.failed").read_text().splitlines()) == 3
+
+
+def test_a_late_job_that_is_only_now_cancelled_is_waited_for(home: Home) -> None:
+    home.vendor.endless = True
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    home.change("UPDATE jobs SET deadline_ms = (strftime('%s', 'now') - 7200) * 1000")
+    ran = home.run("--resume", "--no-wait")
+    assert (ran.code, "is late and is being cancelled; its end is waited for" in ran.err) == (0, True)
+    home.vendor.endless, home.vendor.runs_at_most = False, 3
+    assert home.run("--resume").code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+@pytest.mark.parametrize("torn", [lambda body: body[: len(body) // 2], lambda _body: b""])
+def test_results_that_stay_cut_off_for_a_while_lose_no_answer(home: Home, torn: Callable[[bytes], bytes]) -> None:
+    change(home, is_download, torn, 4)
+    home.write(PROMPTS, [MODELS["together"]])
+    assert home.run().code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_results_that_stay_cut_off_for_long_are_lost(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "UNREADABLE_S", 0.1)
+    change(home, is_download, lambda _body: b"", 1_000)
+    results = answers(home, monkeypatch, "openai")
+    assert all("has no whole results" in str(each.error) for each in results)
+    assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+
+
+def test_an_answer_counts_after_a_result_of_the_same_line_that_says_it_was_not_run(home: Home) -> None:
+    def doubled(body: bytes) -> bytes:
+        unrun = {"response": None, "error": {"code": "batch_expired", "message": "too late"}}
+        lines = [{**json.loads(line), **unrun} for line in body.split(b"\n") if line]
+        return b"".join(json.dumps(line).encode() + b"\n" for line in lines) + body
+
+    change(home, is_download, doubled, 1)
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run("--rescue").code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+@pytest.mark.parametrize("provider", ["openai", "mistral", "together"])
+def test_the_reason_of_a_job_that_failed_is_one_line_without_the_key(home: Home, provider: str) -> None:
+    reason = f"bad key {KEY}\u001b[31m\nin red"
+
+    def failed(body: bytes) -> bytes:
+        status = {**json.loads(body), "status": "failed" if provider == "openai" else "FAILED"}
+        fault = {"code": "bad", "message": reason}
+        faults: Any = {"openai": {"data": [fault]}, "mistral": [fault]}.get(provider)
+        return json.dumps({**status, "errors": faults, "error": reason}).encode()
+
+    change(home, is_status, failed, 9)
+    home.write(PROMPTS[:1], [MODELS[provider]])
+    ran = home.run()
+    assert ran.code == 2
+    assert "rejected the batch: bad key [key] [31m in red" in ran.err
+    assert home.query("SELECT fault FROM jobs") == [("bad key [key] [31m in red",)]
+    assert KEY not in (home.folder / "out.jsonl").read_text()
+
+
+def test_a_file_whose_upload_was_lost_is_deleted_when_its_job_is_cancelled(home: Home) -> None:
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    home.vendor.jobs.clear()
+    home.change("UPDATE jobs SET phase = 'submitting', vendor_id = NULL, create_begun_ms = NULL, file_id = NULL")
+    assert home.vendor.files
+    ((job,),) = home.query("SELECT id FROM jobs")
+    assert run("batches", "cancel", job, "--yes", home=home.folder, **home.settings).code == 0
+    assert not home.vendor.files
+
+
+def test_a_file_that_is_listed_late_is_not_uploaded_again(home: Home) -> None:
+    home.vendor.lose = ["upload"]
+    change(home, lambda received: received.line.startswith("GET /openai/v1/files?"), lambda _body: b'{"data": []}', 5)
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run().code == 0
+    assert home.vendor.uploads == 1
+    assert not home.vendor.files
+    home.assert_all_answered_once(PROMPTS)

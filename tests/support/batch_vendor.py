@@ -84,6 +84,7 @@ class BatchVendor:
         cuts: how many of the next downloads are cut off.
         noise: whether results hold unknown, repeated and unreadable records.
         stalls: whether jobs run until they are cancelled.
+        endless: whether jobs run on after that.
         most_running: the most jobs, and the most lines in them, that ran at once.
         times_s: when each request came.
         formats: the native form of the schema of each prompt that was run.
@@ -107,6 +108,7 @@ class BatchVendor:
     cuts: int = 0
     noise: bool = False
     stalls: bool = False
+    endless: bool = False
     jobs: dict[str, VendorJob] = field(default_factory=dict)
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
@@ -225,7 +227,8 @@ class BatchVendor:
     def _seen(self, job: VendorJob) -> dict[str, Any]:
         """Show a job, after it has gone on."""
         job.polls += 1
-        if job.state == "running" and (job.cancel or (job.polls > self.polls_to_end and not self.stalls)):
+        ends = job.cancel or (job.polls > self.polls_to_end and not self.stalls)
+        if job.state == "running" and ends and not self.endless:
             self._run(job)
         return self._shown(job)
 

@@ -7,7 +7,8 @@ from typing import IO, TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
-from llmroute.ledger.jobs import number_of
+from llmroute.ledger.jobs import custom_id, number_of
+from llmroute.providers.batch_jobs.job import LineResult
 from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import Job, JobLine
-    from llmroute.providers.batch_jobs.job import JobStatus, LineResult
+    from llmroute.providers.batch_jobs.job import JobStatus
 
 GROUP = 200
 """Lines that are settled in one transaction."""
@@ -33,8 +34,9 @@ class Collection:
         self._job = job
         self._deliver = deliver
         self._outcomes = Outcomes(tools, job)
-        # The lines with a result.
+        # The lines with a result, and those whose results all say that they were not run.
         self._seen: set[int] = set()
+        self._unrun: set[int] = set()
         self._ran = 0
         self._noise = 0
         self._is_torn = False
@@ -43,23 +45,26 @@ class Collection:
         """Settle and deliver every line of a job that has ended; missing results are downloaded again after `pause_s`.
 
         Raises:
-            AttemptError: the results cannot be downloaded; the lines that were read are settled.
+            AttemptError: the results cannot be downloaded, or are cut off; the lines that were read are settled.
             LedgerError: lines cannot be settled.
             OutputError: the results cannot be stored or delivered.
         """
         tools, job = self._tools, self._job
-        api = tools.vendor(job.provider).api
+        requests = tools.vendor(job.provider).api.render_results(status)
         for number in range(DOWNLOADS):
             if number:
                 await asyncio.sleep(pause_s)
             self._is_torn = False
-            for request in api.render_results(status):
+            for request in requests:
                 with await tools.downloaded(job.provider, request) as file:
                     await self._read(file, _not_run(job, status))
             if self._is_whole(status):
                 break
         if self._noise:
             tools.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
+        if requests and self._is_cut(status):
+            raise BadOutputError("its results are cut off", provider=job.provider)
+        await self._settle_unrun(_not_run(job, status))
         is_lost = status.state == "done" or not self._is_whole(status)
         await self._end(_lost(job, status) if is_lost else _why_not_run(job, status), is_lost=is_lost)
 
@@ -67,7 +72,14 @@ class Collection:
         """Whether the results that were read are all that there are, as far as the job says."""
         succeeded, failed = status.succeeded or 0, status.failed or 0
         least = self._job.lines if status.state == "done" else min(succeeded + failed, self._job.lines)
-        return not self._is_torn and len(self._seen) >= least and self._ran >= min(succeeded, self._job.lines)
+        found = len(self._seen) + len(self._unrun)
+        return not self._is_torn and found >= least and self._ran >= min(succeeded, self._job.lines)
+
+    def _is_cut(self, status: JobStatus) -> bool:
+        """Whether lines have no result, and the results or the counts of the job show that there is more."""
+        found, lines = len(self._seen) + len(self._unrun), self._job.lines
+        is_less = self._is_torn or not found or self._ran < min(status.succeeded or 0, lines)
+        return found < lines and is_less
 
     async def fail(self, error: LLMRouteError) -> None:
         """Release every line of a job that was not run, and deliver the error for each."""
@@ -83,8 +95,13 @@ class Collection:
             if n in self._seen:
                 self._noise += 1
                 continue
+            if result.unrun:
+                # Another result of the line may be an answer.
+                self._unrun.add(n)
+                continue
+            self._unrun.discard(n)
             self._seen.add(n)
-            self._ran += not result.unrun
+            self._ran += 1
             group.append((n, result))
             if len(group) >= GROUP:
                 await self._settle(group, not_run)
@@ -109,6 +126,13 @@ class Collection:
                 self._noise += 1
             else:
                 yield n, result
+
+    async def _settle_unrun(self, not_run: LLMRouteError) -> None:
+        numbers = sorted(self._unrun)
+        self._seen |= self._unrun
+        for first in range(0, len(numbers), GROUP):
+            group = numbers[first : first + GROUP]
+            await self._settle([(n, LineResult(custom_id(self._job.id, n), unrun=True)) for n in group], not_run)
 
     async def _settle(self, group: list[tuple[int, LineResult]], not_run: LLMRouteError) -> None:
         """Settle lines in one transaction, then deliver them."""
