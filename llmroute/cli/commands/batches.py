@@ -38,10 +38,10 @@ def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.batch_jobs import jobs_of
 
-        found = jobs_of(load())
+        found = jobs_of(load_noted())
         if as_json:
             write_json([_as_json(one) for one in found])
         elif found:
@@ -54,10 +54,10 @@ def _list(context: typer.Context, as_json: flags.AsJSON = False) -> None:
 def show(job: JobName, as_json: flags.AsJSON = False) -> None:
     """Show one job."""
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.batch_jobs import job_of
 
-        document = _as_json(job_of(load(), job))
+        document = _as_json(job_of(load_noted(), job))
         if as_json:
             write_json(document)
             return

@@ -66,7 +66,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json_):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs.report import CostQuery
 
         forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md, "html": html is not None}
@@ -74,7 +74,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         if len(chosen) > 1:
             raise RequestError(f"--{' and --'.join(chosen)} exclude each other")
         query = CostQuery(period, since, until, by, workspace)
-        config = load()
+        config = load_noted()
         if html is None:
             show(config, query, chosen[0] if chosen else "text", color=color)
         else:

@@ -44,10 +44,10 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     prompt; --json has the details.
     """
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs.export import Selection, last_attempts
 
-        config = load()
+        config = load_noted()
         selection = Selection(since, until, model, status, workspace, execution)
         found = last_attempts(config, last, selection)
         if as_json:
@@ -88,11 +88,11 @@ def correct(
     Reports and budgets use it from now on; the computed cost is kept.
     """
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.planning.usage_cost import usd
         from llmroute.service.costs import export as records
 
-        correction = records.correct(load(), attempt, _dollars(cost))
+        correction = records.correct(load_noted(), attempt, _dollars(cost))
         name, old, new = (
             f"{correction.provider}/{correction.model}",
             usd(correction.old_picousd),
@@ -150,7 +150,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     pip install 'llmroute[parquet]'.
     """
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs.export import Selection
 
         selection = Selection(since, until, model, status, workspace, execution)
@@ -159,7 +159,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         elif file is None:
             raise RequestError("no file was given", hint="for example bill.csv, or - for stdout")
         else:
-            _write(load(), file, form, selection)
+            _write(load_noted(), file, form, selection)
 
 
 def _send(form: str | None, file: Path | None, to: str | None, selection: Selection) -> None:
@@ -194,6 +194,6 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
 def path() -> None:
     """Print the path of the ledger."""
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
 
-        write_text(f"{load().ledger.name}\n")
+        write_text(f"{load_noted().ledger.name}\n")

@@ -33,10 +33,10 @@ def show(context: typer.Context, as_json: flags.AsJSON = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs.maintenance import standings
 
-        config = load()
+        config = load_noted()
         found = standings(config)
         if as_json:
             write_json({"budgets": budgets_as_json(found, config.warn_at)})
@@ -68,7 +68,7 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     Caps are stored in config.toml, or in the ledger on a server for all its hosts. They apply from the next call on.
     """
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
 
         options = {"day": day, "week": week, "month": month, "total": total}
         given = {period: _amount(period, text) for period, text in options.items() if text is not None}
@@ -76,7 +76,7 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             raise RequestError("no cap was given", hint="--day, --week, --month or --total USD")
         if workspace == "":
             raise RequestError("the name of the workspace is empty")
-        config = load()
+        config = load_noted()
         if config.ledger.server is not None:
             from llmroute.service.costs.shared_budgets import set_shared
 

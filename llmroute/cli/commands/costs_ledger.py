@@ -38,10 +38,10 @@ def check(
     Checks the file, its tables, the sums, the reservations and the spooled rows. Exits with 3 if something is wrong.
     """
     with failures(as_json=as_json):
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs import maintenance
 
-        config = load()
+        config = load_noted()
         if config.ledger_path.exists() and (size := config.ledger_path.stat().st_size) > LONG_BYTES:
             say(f"reads every row of {size / 1e9:.1f} GB; this takes minutes")
         if dry_run:
@@ -121,10 +121,10 @@ def _report_text(report: CheckReport, path: str) -> str:
 def backup(file: Annotated[Path, typer.Argument(help="The file to create.")]) -> None:
     """Back up the ledger, also while it is in use."""
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs import maintenance
 
-        maintenance.backup(load(), file)
+        maintenance.backup(load_noted(), file)
 
 
 def restore(file: Annotated[Path, typer.Argument(help="A file from `costs backup`.")]) -> None:
@@ -134,10 +134,10 @@ def restore(file: Annotated[Path, typer.Argument(help="A file from `costs backup
     reports nor budgets count them.
     """
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs import maintenance
 
-        config = load()
+        config = load_noted()
         done = maintenance.restore(config, file)
         say(f"{many(done.attempts, 'attempt')} {'is' if done.attempts == 1 else 'are'} in {config.ledger.name} now")
         if done.aside is not None:
@@ -156,11 +156,11 @@ def move(
     with its pending calls.
     """
     with failures():
+        from llmroute.cli.configuration import load_noted
         from llmroute.cli.output.progress import Bar, ProgressState
-        from llmroute.planning.settings import load
         from llmroute.service.costs import maintenance
 
-        config = load()
+        config = load_noted()
         with Bar() as bar:
             done = maintenance.move(
                 config, url, source, lambda read, total: bar.show(ProgressState("costs move", read, total))
@@ -182,10 +182,10 @@ def prune(
     The current week and month are kept complete. The file keeps its size.
     """
     with failures():
-        from llmroute.planning.settings import load
+        from llmroute.cli.configuration import load_noted
         from llmroute.service.costs import maintenance
 
-        config = load()
+        config = load_noted()
         count, before = maintenance.prunable(config, older_than)
         old = f"{many(count, 'attempt')} before {before:%Y-%m-%d}"
         if count == 0:

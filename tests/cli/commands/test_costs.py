@@ -262,3 +262,15 @@ def test_a_workspace_that_no_call_was_made_for_is_told_with_who_may_be_meant(tmp
     assert ran.out.startswith("$0.00 in workspace nihgtly")
     assert ran.err == "llmroute: there are no calls of workspace 'nihgtly' (did you mean nightly?)\n"
     assert run("costs", "--workspace", "nightly", "--period", "day", home=home).err == ""
+
+
+@pytest.mark.parametrize(
+    "command", [("costs",), ("costs", "calls"), ("costs", "budget"), ("costs", "export", "-"), ("costs", "check")]
+)
+def test_a_line_of_env_that_does_not_parse_is_noted_by_every_command(command: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "llmroute"
+    folder.mkdir()
+    write(folder, {"age_h": 0})
+    (folder / ".env").write_text("LLMROUTE_DEFAULT_PERIOD s3cret\n")
+    ran = run(*command, home=tmp_path)
+    assert (ran.code, "line 1 does not parse and is ignored" in ran.err, "s3cret" in ran.err) == (0, True, False)

@@ -1,0 +1,24 @@
+"""The configuration of a command that makes no service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmroute.cli.errors import say
+
+if TYPE_CHECKING:
+    from llmroute.config import Config
+
+
+def load_noted() -> Config:
+    """Return the user's configuration; prints what is ignored in its files.
+
+    Raises:
+        ConfigError: a setting does not parse or does not fit.
+    """
+    from llmroute.planning.settings import load
+
+    config = load()
+    if config.notice:
+        say(config.notice)
+    return config
