@@ -15,21 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.ledger import spool
-from tests.support.model_server import ModelServer
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.model_server import ModelServer
+
 MODEL = "openai/gpt-5.4-mini"
 ASK = ("gen", "hi", "-m", MODEL, "--no-fallback")
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 @pytest.fixture

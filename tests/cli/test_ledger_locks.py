@@ -22,12 +22,13 @@ from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import row, settled
-from tests.support.model_server import ModelServer
 from tests.support.shell import rows, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.model_server import ModelServer
 
 ASK = ("gen", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
 # How long a command takes on a machine that is busy, locks aside.
@@ -62,12 +63,6 @@ def stopped_holder(what: str, path: Path) -> Iterator[None]:
     finally:
         holder.kill()
         holder.communicate()
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 @pytest.fixture

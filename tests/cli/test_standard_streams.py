@@ -14,22 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute import exit_codes
-from tests.support.model_server import ModelServer
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.support.model_server import ModelServer
 
 MODEL = "openai/gpt-5.4-mini"
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
 FULL = "llmroute: stdout cannot be written: No space left on device"
 CLOSED = "llmroute: stdout is closed"
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 def redirected(line: str, home: Path, **settings: str) -> Ran:

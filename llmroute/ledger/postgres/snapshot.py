@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.ledger.budgets import SharedCap
+from llmroute.ledger.budgets import BudgetStatus, SharedCap
+from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
+from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
 from llmroute.ledger.postgres.queries.notable_attempts import notable_attempts
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from llmroute.ledger.budgets import BudgetStatus, Cap
-    from llmroute.ledger.port import AttemptFilter, CachedUsage, NotableAttempts, Span, UncertainCosts
+    from llmroute.ledger.budgets import Cap
+    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span
 
 
 class PostgresSnapshot:
@@ -37,19 +39,40 @@ class PostgresSnapshot:
 
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
-        return sums.uncertain_costs(self._db, self._schema, span)
+        # Where the usage was reported, only the price is uncertain, and the highest known price was taken.
+        columns = """
+            cost_basis, count(*), coalesce(sum(cost_picousd), 0), coalesce(sum(
+                CASE WHEN cost_basis = 'estimated' AND usage_source = 'reported' THEN greatest(cost_picousd, 0)
+                WHEN cost_picousd IS NOT NULL AND reserved_picousd IS NOT NULL
+                THEN greatest(cost_picousd, reserved_picousd) END
+            ), 0)
+        """
+        rows = self._of_span(columns, "cost_basis IN ('estimated', 'at_most', 'at_least')", "cost_basis", span)
+        return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in rows})
 
     def cached_usage(self, span: Span) -> list[CachedUsage]:
         """Return the tokens of a span that were read from and written to prompt caches."""
-        return sums.cached_usage(self._db, self._schema, span)
+        columns = f"""
+            price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(coalesce(cached_input_tokens, 0)),
+            sum(coalesce(cache_write_tokens, 0)), sum(coalesce(cache_write_1h_tokens, 0))
+        """
+        cached = "(cached_input_tokens > 0 OR cache_write_tokens > 0) AND price IS NOT NULL AND input_tokens > 0"
+        rows = self._of_span(columns, cached, "price, step", span)
+        return [CachedUsage(price, *map(int, tokens)) for price, *tokens in rows]
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
-        return [sums.summed_status(self._db, self._schema, cap) for cap in caps]
+        sql = f"SELECT * FROM {self._schema}.sums_of_window_1(%(workspace)s, %(start_ms)s, %(end_ms)s)"  # noqa: S608
+        found = [self._db.execute(sql.encode(), window_json(cap)).fetchall() for cap in caps]
+        return [BudgetStatus(cap, *row) for cap, (row,) in zip(caps, found, strict=True)]
 
     def workspaces(self) -> list[str]:
         """Return the names of all workspaces."""
-        return sums.workspaces(self._db, self._schema)
+        sql = " UNION ".join(
+            f"SELECT workspace FROM {self._schema}.{table} WHERE workspace > ''"  # noqa: S608 (own names)
+            for table in ("days", "deltas")
+        )
+        return [name for (name,) in self._db.execute(f"{sql} ORDER BY workspace".encode())]
 
     def attempts(self, wanted: AttemptFilter) -> Generator[dict[str, Any], None, None]:
         """Yield attempts by column, oldest first."""
@@ -74,3 +97,13 @@ class PostgresSnapshot:
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""
         return rows.attempt_columns(self._db, self._schema)
+
+    def _of_span(self, columns: str, condition: str, group: str, span: Span) -> list[tuple[Any, ...]]:
+        """Return aggregates of the settled attempts of a span."""
+        own = "" if span.workspace is None else " AND coalesce(workspace, '') = %(workspace)s"
+        sql = f"""
+            SELECT {columns} FROM {self._schema}.attempts WHERE status <> 'pending' AND {condition}
+            AND started_ms >= %(since_ms)s AND started_ms < %(until_ms)s{own} GROUP BY {group}
+        """  # noqa: S608 (own names)
+        values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
+        return self._db.execute(sql.encode(), values).fetchall()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
 from llmroute.ledger.sqlite.errors import translated
+from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
 
 if TYPE_CHECKING:
     import sqlite3
@@ -12,7 +14,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
-    from llmroute.ledger.port import AttemptFilter, CachedUsage, NotableAttempts, Span, UncertainCosts
+    from llmroute.ledger.port import AttemptFilter, NotableAttempts, Span
+
+# Where the usage was reported, only the price is uncertain, and the highest known price was taken.
+_UNCERTAIN = """
+SELECT cost_basis, count(*), ifnull(sum(cost_picousd), 0),
+    ifnull(sum(max(cost_picousd, iif(cost_basis = 'estimated' AND usage_source = 'reported', 0, reserved_picousd))), 0)
+FROM attempts
+WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
+    AND started_ms >= :since_ms AND started_ms < :until_ms{own}
+GROUP BY cost_basis
+"""
+# The condition of the index `attempts_cached`.
+_CACHED = f"""
+SELECT price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(ifnull(cached_input_tokens, 0)),
+    sum(ifnull(cache_write_tokens, 0)), sum(ifnull(cache_write_1h_tokens, 0))
+FROM attempts
+WHERE (cached_input_tokens > 0 OR cache_write_tokens > 0) AND status <> 'pending' AND price IS NOT NULL
+    AND input_tokens > 0 AND started_ms >= :since_ms AND started_ms < :until_ms{{own}}
+GROUP BY price, step
+"""  # noqa: S608 (own names)
+# From one to the next by the index, instead of through all buckets; rollups only as far as those are not summed yet.
+_WORKSPACES = f"""
+WITH RECURSIVE names (name) AS (
+    SELECT min(workspace) FROM quarters WHERE workspace > ''
+    UNION ALL SELECT (SELECT min(workspace) FROM quarters WHERE workspace > name) FROM names WHERE name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL
+UNION SELECT workspace FROM rollups WHERE quarter < {SINCE_BUCKET} AND workspace > ''
+"""  # noqa: S608 (own names)
 
 
 class SQLiteSnapshot:
@@ -37,17 +67,11 @@ class SQLiteSnapshot:
 
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
-        from llmroute.ledger.sqlite.queries.uncertain_costs import uncertain_costs
-
-        with translated(self._path):
-            return uncertain_costs(self._db, span)
+        return UncertainCosts(**{basis: Part(*sums) for basis, *sums in self._of_span(_UNCERTAIN, span)})
 
     def cached_usage(self, span: Span) -> list[CachedUsage]:
         """Return the tokens of a span that were read from and written to prompt caches."""
-        from llmroute.ledger.sqlite.queries.cached_usage import cached_usage
-
-        with translated(self._path):
-            return cached_usage(self._db, span)
+        return [CachedUsage(*row) for row in self._of_span(_CACHED, span)]
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
@@ -58,10 +82,8 @@ class SQLiteSnapshot:
 
     def workspaces(self) -> list[str]:
         """Return the names of all workspaces."""
-        from llmroute.ledger.sqlite.queries.workspaces import workspaces
-
         with translated(self._path):
-            return workspaces(self._db)
+            return [name for (name,) in self._db.execute(_WORKSPACES)]
 
     def attempts(self, wanted: AttemptFilter) -> Generator[dict[str, Any], None, None]:
         """Yield attempts by column, oldest first."""
@@ -100,3 +122,10 @@ class SQLiteSnapshot:
 
         with translated(self._path):
             return attempt_columns(self._db)
+
+    def _of_span(self, sql: str, span: Span) -> list[tuple[Any, ...]]:
+        """Return the rows of a query of the attempts of a span."""
+        own = "" if span.workspace is None else " AND ifnull(workspace, '') = :workspace"
+        values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
+        with translated(self._path):
+            return self._db.execute(sql.format(own=own), values).fetchall()

@@ -23,19 +23,13 @@ from tests.support.pseudo_terminal import run_on_terminal, without_escapes
 from tests.support.shell import LLMROUTE, environment, rows, run, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.support.fault_server import FaultServer, Received, Script
 
 MODEL = "openai/gpt-5.4-mini"
 GEN = ("gen", "-m", MODEL, "--no-fallback")
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 def settings(server: FaultServer) -> dict[str, str]:

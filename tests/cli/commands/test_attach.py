@@ -17,16 +17,9 @@ from tests.support.ollama_server import OllamaServer, Pulled
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MODEL = ("-m", "openai/gpt-4.1-mini", "--no-fallback")
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 @pytest.fixture

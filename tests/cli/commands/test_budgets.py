@@ -14,20 +14,14 @@ import pytest
 
 from llmroute.cli.output.tables import money
 from tests.docs.pages import read
-from tests.support.model_server import ModelServer
 from tests.support.shell import rows, run, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.model_server import ModelServer
+
 MODEL = "openai/gpt-5.4-mini"
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 def configure(home: Path, text: str) -> None:

@@ -10,16 +10,12 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.fault_server import reply, serving
 from tests.support.model_server import USAGE, ModelServer
 from tests.support.shell import LLMROUTE, environment, rows, run, start
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 GEN_FIELDS = {
     "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "prompt_cut", "usage",
@@ -30,12 +26,6 @@ USAGE_FIELDS = {
 }  # fmt: skip
 ATTEMPT_FIELDS = {"provider", "model", "status", "error", "http_status", "latency_ms", "cost_usd"}
 MODEL = "openai/gpt-5.4-mini"
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize("command", ["gen", "stream"])

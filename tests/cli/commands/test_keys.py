@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.model_server import ModelServer
 from tests.support.shell import Ran, environment, run, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.model_server import ModelServer
 
 MARK = "marked-0123456789-abcdefghij"
 KEYS = {f"{name}_API_KEY": f"sk-{name.lower()}-{MARK}" for name in ("OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER")}
@@ -31,12 +31,6 @@ ChatCompletions.rendered, ChatCompletions.render_request = ChatCompletions.rende
 from llmroute.cli import main
 main()
 """
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 def assert_unmarked(home: Path, *runs: Ran) -> None:

@@ -11,22 +11,16 @@ import pytest
 from llmroute.cli.output.tables import money, usage_line
 from llmroute.cli.output.writers import first_block
 from llmroute.types import AttemptRecord, LLMResponse, Usage
-from tests.support.model_server import ModelServer
 from tests.support.pseudo_terminal import run_on_terminal
 from tests.support.shell import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.model_server import ModelServer
 
 MODEL = "openai/gpt-4o"
 ANSWER = "Do this:\n\n```sh\nls -l\n```\n\nor this:\n\n```\nother\n```\n"
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with ModelServer() as running:
-        yield running
 
 
 def on_terminal(server: ModelServer, home: Path, *arguments: str, **settings: str) -> str:

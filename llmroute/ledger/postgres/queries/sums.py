@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
-from llmroute.ledger.budgets import BudgetStatus
-from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
-from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.schema.tables import COUNTERS as STORED
 from llmroute.ledger.postgres.schema.tables import ROLLUP_KEY
 from llmroute.ledger.reports import COUNTERS, PRUNED
@@ -17,7 +14,6 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from llmroute.ledger.budgets import Cap
     from llmroute.ledger.port import Span
 
 _BY_STATUS = {
@@ -100,54 +96,3 @@ def _parts(
     )
     pruned = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM {all_sums(schema)}) AS counted"  # noqa: S608 (own names)
     return [(rows, "quarter", max(first, whole), end), (pruned, "quarter", first, min(end, whole))]
-
-
-def uncertain_costs(db: Connection, schema: str, span: Span) -> UncertainCosts:
-    """Return how much of a span's cost is estimated or bounded."""
-    own = "" if span.workspace is None else " AND coalesce(workspace, '') = %(workspace)s"
-    # Where the usage was reported, only the price is uncertain, and the highest known price was taken.
-    sql = f"""
-        SELECT cost_basis, count(*), coalesce(sum(cost_picousd), 0), coalesce(sum(
-            CASE WHEN cost_basis = 'estimated' AND usage_source = 'reported' THEN greatest(cost_picousd, 0)
-            WHEN cost_picousd IS NOT NULL AND reserved_picousd IS NOT NULL THEN greatest(cost_picousd, reserved_picousd)
-            END
-        ), 0)
-        FROM {schema}.attempts
-        WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
-            AND started_ms >= %(since_ms)s AND started_ms < %(until_ms)s{own}
-        GROUP BY cost_basis
-    """  # noqa: S608 (own names)
-    values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
-    return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in db.execute(sql.encode(), values)})
-
-
-def cached_usage(db: Connection, schema: str, span: Span) -> list[CachedUsage]:
-    """Return the tokens of a span that were read from and written to prompt caches, without pruned rows."""
-    own = "" if span.workspace is None else " AND coalesce(workspace, '') = %(workspace)s"
-    sql = f"""
-        SELECT price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(coalesce(cached_input_tokens, 0)),
-            sum(coalesce(cache_write_tokens, 0)), sum(coalesce(cache_write_1h_tokens, 0))
-        FROM {schema}.attempts
-        WHERE (cached_input_tokens > 0 OR cache_write_tokens > 0) AND status <> 'pending' AND price IS NOT NULL
-            AND input_tokens > 0 AND started_ms >= %(since_ms)s AND started_ms < %(until_ms)s{own}
-        GROUP BY price, step
-    """  # noqa: S608 (own names)
-    values = {"since_ms": span.since_ms or 0, "until_ms": span.until_ms, "workspace": span.workspace}
-    return [CachedUsage(price, *map(int, tokens)) for price, *tokens in db.execute(sql.encode(), values)]
-
-
-def summed_status(db: Connection, schema: str, cap: Cap) -> BudgetStatus:
-    """Return the status of a cap, summed from the rollups and the pending rows."""
-    sql = f"SELECT * FROM {schema}.sums_of_window_1(%(workspace)s, %(start_ms)s, %(end_ms)s)"  # noqa: S608
-    row = db.execute(sql.encode(), window_json(cap)).fetchone()
-    assert row is not None
-    return BudgetStatus(cap, *row)
-
-
-def workspaces(db: Connection, schema: str) -> list[str]:
-    """Return the names of all workspaces."""
-    sql = f"""
-        SELECT workspace FROM {schema}.days WHERE workspace > '' UNION SELECT workspace FROM {schema}.deltas
-        WHERE workspace > '' ORDER BY workspace
-    """  # noqa: S608 (own names)
-    return [name for (name,) in db.execute(sql.encode())]

@@ -17,7 +17,6 @@ from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.maintenance.prune import prune
 from llmroute.ledger.sqlite.maintenance.repair import repair_sums
 from llmroute.ledger.sqlite.queries.attempts import attempts, last_attempts
-from llmroute.ledger.sqlite.queries.workspaces import workspaces
 from llmroute.ledger.sqlite.schema import backfill, migrations
 from llmroute.ledger.sqlite.store import Ledger
 from tests.ledger.calls import NOW_MS, cap, row, settled
@@ -125,7 +124,8 @@ def test_reports_are_the_same_before_and_while_and_after_the_coarser_sums_are_ma
         assert steps > 5
         assert not backfill.lacking(ledger.db)
         assert told(ledger) == whole
-        assert workspaces(ledger.db) == ["w1", "w2"]
+        with ledger.snapshot() as snapshot:
+            assert snapshot.workspaces() == ["w1", "w2"]
     assert check(before, NOW_MS).faults == ()
 
 
