@@ -93,6 +93,12 @@ class JobBatch:
         self._rescue = settings.rescue
         self._run = run = core.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
         self._register()
+        try:
+            await self._run_to_end(core, run)
+        finally:
+            await run.end()
+
+    async def _run_to_end(self, core: ServiceCore, run: JobRun) -> None:
         # The costs in the results file are already subtracted from the budget.
         await run.begin(lambda position: self._states[position] == _FINISHED)
         if self._interrupted:

@@ -19,7 +19,7 @@ from llmroute.types import AUTO, BATCH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.config import Config, Limit, Timeouts
+    from llmroute.config import Config, Timeouts
     from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.execution.available_models import AvailableModels
     from llmroute.execution.concurrency.threads import Threads
@@ -171,11 +171,6 @@ class RequestFactory:
     def labels(self, options: Options) -> Labels:
         """Return the labels of a request in the ledger."""
         return Labels(options.task_type, options.workspace_id or self._config.workspace, options.execution_id)
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """The caps of the configuration."""
-        return tuple(self._config.limits)
 
     def _max_attempts(self, options: Options, plan: Plan) -> int:
         """Return how many calls a request makes at most; models that were listed one by one are all called once."""

@@ -9,7 +9,6 @@ from llmroute.errors import AttemptError, RequestError
 from llmroute.jobs.collecting.collection import Collection
 from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.vendor import is_certain
-from llmroute.request.ids import now_ms
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ async def cancel(tools: JobTools, job: Job, pause_s: float = 0.5) -> Job:
     if job.delivered_ms is not None or (job.ended and not await _is_reserved(tools, job)):
         raise RequestError(f"job {job.id} is {job.phase} already")
     if job.vendor_id is None:
-        if not await tools.run(tools.journal.withdraw, job.id, now_ms()):
+        if not await tools.run(tools.journal.withdraw, job.id, tools.now_ms()):
             hint = OptionText("continue its batch (", Remedy("resume"), "), then cancel the job")
             if job.is_of_library:
                 hint = OptionText("call generate_batch again with its requests, then cancel the job")
@@ -61,7 +60,7 @@ async def _cancelled(tools: JobTools, job: Job, vendor_id: str, pause_s: float) 
             # A job that has ended, or is being cancelled already, may reject it; another runs on.
             if not is_certain(error) or not (job.cancel_ms is not None or (await vendor.status(vendor_id)).ended):
                 raise
-        job = await _saved(tools, job._replace(cancel_ms=now_ms()))
+        job = await _saved(tools, job._replace(cancel_ms=tools.now_ms()))
     for _ in range(max(round(CANCEL_S / pause_s), 1)):
         status = await vendor.status(vendor_id)
         if status.ended:

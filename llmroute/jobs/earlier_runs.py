@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.errors import RequestError
+from llmroute.errors import AttemptError, RequestError
+from llmroute.jobs.open_jobs import delete_at
 from llmroute.jobs.run_settings import MOST_WITHIN_S
 from llmroute.jobs.submitting.intake import Run
-from llmroute.request.ids import begun_ms, new_id, now_ms
+from llmroute.ledger.processes import this_process
+from llmroute.request.ids import begun_ms, new_id
 from llmroute.text.option_names import OptionText, Remedy
 
 if TYPE_CHECKING:
@@ -45,29 +47,47 @@ async def beginning(tools: JobTools, settings: RunSettings, is_counted: Callable
     """
     earlier: list[Job] = []
     if settings.output is not None:
-        earlier = await tools.run(lambda: tools.journal.jobs(output=settings.output))
+        found = await tools.run(lambda: tools.journal.jobs(output=settings.output))
+        earlier = [job for job in found if _is_here(job) or _is_same(settings, job)]
     left = [job for job in earlier if job.delivered_ms is None]
     if left:
         _require_same(settings, left[-1])
+    jobs = {job.id: job for job in left if job.sealed and not _is_gone(tools, job)}
     for job in left:
-        if not job.sealed:
-            await tools.run(tools.journal.drop, job.id, now_ms())
-            tools.delete_input(job.id)
-    jobs = {job.id: job for job in left if job.sealed}
+        if job.id not in jobs:
+            await _drop(tools, job)
     if tools.shared_budget is not None:
         for job in jobs.values():
             sums = await tools.run(tools.journal.sums, job.id)
             tools.shared_budget.exchange(-sums.reserved_picousd, await _uncounted_picousd(tools, job, is_counted))
     uncleaned = [job for job in earlier if job.delivered_ms is not None and job.cleaned_ms is None]
     same = [job.run for job in earlier if _is_same(settings, job)]
-    return Beginning(_run(settings, jobs), jobs, uncleaned, same[-1] if settings.resume and same and not left else None)
+    before = same[-1] if settings.resume and same and not left else None
+    return Beginning(_run(tools, settings, jobs), jobs, uncleaned, before)
 
 
-def _run(settings: RunSettings, jobs: dict[str, Job]) -> Run:
+def _is_gone(tools: JobTools, job: Job) -> bool:
+    """Whether the lines of a job that was not submitted are gone: they were written on another host."""
+    was_sent = job.file_id is not None or job.create_begun_ms is not None or job.vendor_id is not None
+    return not (was_sent or job.ended or tools.input_path(job.id).exists())
+
+
+async def _drop(tools: JobTools, job: Job) -> None:
+    """Drop a job that was not submitted: its lines are taken again."""
+    if job.upload_begun_ms is not None:
+        try:
+            await delete_at(tools.vendor(job.provider), job, None)
+        except AttemptError as error:
+            tools.note(f"files at {job.provider} could not be deleted: {error.message}")
+    await tools.run(tools.journal.drop, job.id, tools.now_ms())
+    tools.delete_input(job.id)
+
+
+def _run(tools: JobTools, settings: RunSettings, jobs: dict[str, Job]) -> Run:
     if jobs:
         last = next(reversed(jobs.values()))
         return Run(settings, last.run, last.deadline_ms)
-    run_id = new_id()
+    run_id = new_id(tools.now_ms())
     return Run(settings, run_id, begun_ms(run_id) + round((settings.within_s or MOST_WITHIN_S) * 1000))
 
 
@@ -84,6 +104,11 @@ async def _uncounted_picousd(tools: JobTools, job: Job, is_counted: Callable[[in
         settled = [(line, row) for line, row in rows if line.state != "reserved"]
         picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))
     return picousd
+
+
+def _is_here(job: Job) -> bool:
+    """Whether the output of a job is a file of this host; that of another host is another file of the same path."""
+    return job.host in (None, this_process().host)
 
 
 def _is_same(settings: RunSettings, job: Job) -> bool:

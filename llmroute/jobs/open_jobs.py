@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 from llmroute.errors import AttemptError
 from llmroute.jobs.collecting.collection import Collection
 from llmroute.jobs.vendor import NOT_FOUND
-from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +73,7 @@ class OpenJobs:
 
     async def _delivered(self, job: Job, status: JobStatus | None) -> None:
         """Note that all outcomes of a job were delivered, then clean up after it, unless that is to be confirmed."""
-        job = await self.save(job if self._confirms else job._replace(delivered_ms=now_ms()))
+        job = await self.save(job if self._confirms else job._replace(delivered_ms=self._tools.now_ms()))
         del self.by_id[job.id]
         self.statuses.pop(job.id, None)
         if self._confirms:
@@ -84,7 +83,7 @@ class OpenJobs:
 
     async def confirm(self, run: str) -> None:
         """Note that the outcomes of all jobs of a run were delivered, then clean up after them."""
-        delivered_ms = now_ms()
+        delivered_ms = self._tools.now_ms()
         await self._tools.run(self._tools.journal.deliver, run, delivered_ms)
         for job, status in self._unconfirmed:
             await self.clean(job._replace(delivered_ms=delivered_ms), status)
@@ -96,11 +95,11 @@ class OpenJobs:
         tools.delete_input(job.id)
         if not self._keep:
             try:
-                await _delete(vendor, job, status)
+                await delete_at(vendor, job, status)
             except AttemptError as error:
                 self.note(job.id, f"files at {job.provider} could not be deleted: {error.message}")
                 return
-        await tools.run(tools.journal.save, job._replace(cleaned_ms=now_ms()))
+        await tools.run(tools.journal.save, job._replace(cleaned_ms=self._tools.now_ms()))
 
     def note(self, about: str, text: str) -> None:
         """Pass a note about a job or a provider on once."""
@@ -110,7 +109,7 @@ class OpenJobs:
             self._tools.note(text)
 
 
-async def _delete(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
+async def delete_at(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
     """Delete what a job left at its provider.
 
     Raises:

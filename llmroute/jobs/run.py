@@ -10,6 +10,7 @@ from llmroute.bulk.plan_cache import PlanCache
 from llmroute.errors import BudgetExceededError
 from llmroute.execution.prepare import rendered
 from llmroute.jobs.earlier_runs import beginning
+from llmroute.jobs.lease import RunLease
 from llmroute.jobs.line_schemas import class_name
 from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.polling import Interval
@@ -17,7 +18,6 @@ from llmroute.jobs.submitting.drafts import draft
 from llmroute.jobs.submitting.intake import Intake, Run
 from llmroute.jobs.submitting.submitter import Submitter
 from llmroute.jobs.tracking import Tracking
-from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +62,8 @@ class JobRun:
         self._plans = PlanCache(tools.factory, tools.resources.threads(), paced=True)
         self._interval = Interval(settings.poll_s)
         self._jobs = OpenJobs(tools, deliver, keep=settings.keep, confirms=settings.confirms)
-        self._submitter = Submitter(tools, self._jobs, self._interval)
+        self._lease = RunLease(tools, settings, self.interrupt)
+        self._submitter = Submitter(tools, self._jobs, self._interval, self._lease)
         self._tracking = Tracking(tools, self._jobs, self._submitter, settings.poll_s or 1.0)
         self._run: Run | None = None
         self._intake: Intake | None = None
@@ -91,9 +92,11 @@ class JobRun:
         `is_counted` says whether the budget has the cost of the line at a position already.
 
         Raises:
-            RequestError: it is not to be resumed, or was started with another input or other options.
+            RequestError: it is not to be resumed, was started with another input or other options, or goes on in
+                another process.
             LedgerError: the journal cannot be read or written.
         """
+        await self._lease.take()
         begun = await beginning(self._tools, self._settings, is_counted)
         self._run, self._intake = begun.run, Intake(self._tools, begun.run)
         self._before = begun.before
@@ -170,6 +173,7 @@ class JobRun:
             if self._jobs.by_id:
                 await self._pause()
                 await self._submit()
+        self._lease.require()
 
     async def confirm(self) -> None:
         """Note that the outcomes of all jobs were delivered, and delete what they left.
@@ -183,6 +187,10 @@ class JobRun:
     def know(self, model: type) -> None:
         """Register a pydantic class, so that answers to lines of an earlier process become instances of it."""
         self._tools.classes[class_name(model)] = model
+
+    async def end(self) -> None:
+        """Let another process go on with the run."""
+        await self._lease.end()
 
     async def _round(self) -> None:
         await self._pause()
@@ -216,6 +224,6 @@ class JobRun:
         jobs = [*self._jobs.by_id.values()]
         statuses = self._jobs.statuses.values()
         reported = sum((status.succeeded or 0) + (status.failed or 0) for status in statuses)
-        age_s = (now_ms() - min((job.created_ms for job in jobs), default=now_ms())) / 1000
-        left_s = max((self._run.deadline_ms - now_ms()) / 1000, 0.0)
+        age_s = (self._tools.now_ms() - min((job.created_ms for job in jobs), default=self._tools.now_ms())) / 1000
+        left_s = max((self._run.deadline_ms - self._tools.now_ms()) / 1000, 0.0)
         self._on_progress(RunProgress(len(jobs), reported, age_s, left_s))

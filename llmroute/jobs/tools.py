@@ -7,13 +7,13 @@ from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmroute.jobs.private_file import unnamed_file, writing
 from llmroute.jobs.vendor import Vendor
-from llmroute.ledger.opening import journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from llmroute.execution.accounting.budget import SharedBudget
+    from llmroute.execution.accounting.ledger_writer import LedgerWriter
     from llmroute.execution.prepare import RequestFactory
     from llmroute.execution.resources import Resources
     from llmroute.ledger.jobs import JobJournal
@@ -36,8 +36,10 @@ class JobTools:
         note: Callable[[str], None],
         trace: Callable[[str], None],
         shared_budget: SharedBudget | None,
+        writer: LedgerWriter,
     ) -> None:
         self.factory = factory
+        self.writer = writer
         self.resources = resources
         self.endpoints = endpoints
         self.note = note
@@ -52,9 +54,13 @@ class JobTools:
         """The journal of the ledger; it may block.
 
         Raises:
-            LedgerError: the ledger cannot be opened, or keeps none.
+            LedgerError: the ledger cannot be opened.
         """
-        return journal_of(self.resources.ledger())
+        return self.resources.ledger().jobs
+
+    def now_ms(self) -> int:
+        """Return the time of day in UTC milliseconds, by the clock of the ledger."""
+        return self.writer.access.now_ms()
 
     async def run(self, call: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
         """Make a call that may block, in a thread."""
@@ -63,7 +69,7 @@ class JobTools:
     def vendor(self, name: str) -> Vendor:
         """Return the batch API of a provider."""
         if name not in self._vendors:
-            self._vendors[name] = Vendor(name, self.endpoints, self.resources.async_sender, self.trace)
+            self._vendors[name] = Vendor(name, self.endpoints, self.resources.async_sender, self.trace, self.now_ms)
         return self._vendors[name]
 
     def queued_tokens(self, provider: str, model: str) -> int | None:

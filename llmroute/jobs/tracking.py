@@ -10,7 +10,6 @@ from llmroute.jobs.polling import poll
 from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
 from llmroute.jobs.vendor import NOT_FOUND
-from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +37,7 @@ class Tracking:
         # Since when the provider does not know each job, or its results are cut off, on the clock of the loop.
         self._unknown_since_s: dict[str, float] = {}
         self._unreadable_since_s: dict[str, float] = {}
-        self._begun_ms = now_ms()
+        self._begun_ms = self._tools.now_ms()
 
     async def look(self) -> None:
         """Query the jobs once; cancel those that are late, and collect those that have ended.
@@ -65,7 +64,7 @@ class Tracking:
 
     async def _cancel_late(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if job.cancel_ms is not None or job.ended or now_ms() < job.deadline_ms:
+            if job.cancel_ms is not None or job.ended or self._tools.now_ms() < job.deadline_ms:
                 continue
             vendor = self._tools.vendor(job.provider)
             if vendor.rests:
@@ -76,13 +75,13 @@ class Tracking:
                 # Unless its status shows that it has ended, it is cancelled again at the next look.
                 self._jobs.note(job.id, f"{job.provider} does not cancel batch {job.vendor_id}: {error.message}")
                 continue
-            await self._jobs.save(job._replace(cancel_ms=now_ms()))
+            await self._jobs.save(job._replace(cancel_ms=self._tools.now_ms()))
             late = f"{job.provider} batch {job.vendor_id} is late and is being cancelled"
             self._jobs.note(job.id, f"{late}; its end is waited for, an hour at most")
 
     def _is_overdue(self, job: Job) -> bool:
         """Whether the end of a job was waited for since it was cancelled at its deadline, and is no longer."""
-        return now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
+        return self._tools.now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
 
     async def _give_up(self, job: Job, reason: str) -> None:
         await self._jobs.lose(job, DeadlineError(f"{job.provider} batch {job.vendor_id} {reason}"))

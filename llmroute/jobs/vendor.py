@@ -10,7 +10,6 @@ from llmroute.errors import AttemptError, BadOutputError
 from llmroute.execution.answer_check import hide_secrets
 from llmroute.providers.batch_jobs.job import connect
 from llmroute.providers.errors.retry_after import parse_http_date, parse_retry_after
-from llmroute.request.ids import now_ms
 from llmroute.text.redaction import shown
 
 if TYPE_CHECKING:
@@ -39,11 +38,16 @@ class Vendor:
     """One provider.
 
     `poll_after_s` is the interval that its last response requested, None without one; `ahead_s` says by how much its
-    clock is ahead of this machine's.
+    clock is ahead of the ledger's.
     """
 
     def __init__(
-        self, name: str, endpoints: Endpoints, sender: Callable[[], AsyncSender], trace: Callable[[str], None]
+        self,
+        name: str,
+        endpoints: Endpoints,
+        sender: Callable[[], AsyncSender],
+        trace: Callable[[str], None],
+        now_ms: Callable[[], int],
     ) -> None:
         self.name = name
         self._provider = endpoints.connect(name)
@@ -51,6 +55,7 @@ class Vendor:
         self._redaction = endpoints.redaction
         self._sender = sender
         self._trace = trace
+        self._now_ms = now_ms
         self.poll_after_s: float | None = None
         self.ahead_s = 0.0
         self._rests_until_s = 0.0
@@ -87,7 +92,7 @@ class Vendor:
         exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S)
         self._trace(f"{self.name}: {request.method} {shown(request.url)}: status {exchange.status}")
         if (sent_s := parse_http_date(exchange.headers.get("date"))) is not None:
-            ahead_s = sent_s - now_ms() / 1000
+            ahead_s = sent_s - self._now_ms() / 1000
             self.ahead_s = ahead_s if abs(ahead_s) <= MOST_AHEAD_S else 0.0
         if 200 <= exchange.status < 300:  # noqa: PLR2004 (statuses of HTTP)
             self.poll_after_s = parse_retry_after(TOO_MANY, exchange.headers)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import BudgetExceededError
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.entries import Pending
+    from llmroute.ledger.entries import BudgetWatch, Pending
 
 JobPhase = Literal["submitting", "queued", "running", "done", "expired", "cancelled", "failed"]
 LineState = Literal["reserved", "answered", "rejected", "failed", "unanswered"]
@@ -45,6 +45,7 @@ class Job(NamedTuple):
         cancel_ms: when its cancellation was requested.
         delivered_ms: when all of its results were written to the output, or yielded to the program.
         cleaned_ms: when its files at the provider were deleted, or were to be kept.
+        host: the host that it was made on, None in older jobs.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Job(NamedTuple):
     cancel_ms: int | None = None
     delivered_ms: int | None = None
     cleaned_ms: int | None = None
+    host: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -92,6 +94,13 @@ class Job(NamedTuple):
         return self._replace(phase=phase)
 
 
+_FIXED: Final = ("id", "run", "output", "input_digest", "options_digest", "provider", "model", "created_ms", "host")
+CHANGING: Final = tuple(name for name in Job._fields if name not in _FIXED)
+"""The fields of a job that `JobJournal.save` saves."""
+KEPT: Final = ("cancel_ms", "delivered_ms", "cleaned_ms")
+"""Those that are not taken back: another process may have noted them."""
+
+
 class JobLine(NamedTuple):
     """A line of a job, without its text: the facts that its settlement needs.
 
@@ -107,6 +116,17 @@ class JobLine(NamedTuple):
     worst_input: int
     max_tokens: int | None
     expected_output: int
+
+
+class SchemaOfLines(NamedTuple):
+    """The schema of the lines of a job from number `n` on, as JSON; None where they have none.
+
+    `class_name` is the name of the pydantic class that it was made from.
+    """
+
+    n: int
+    document: str | None
+    class_name: str | None = None
 
 
 class NewLine(NamedTuple):
@@ -168,10 +188,17 @@ class JobJournal(Protocol):
         """Cancel a job whose creation was not sent, and release its lines; return whether it was so."""
 
     def reserve(self, job: str, lines: Sequence[NewLine]) -> list[BudgetExceededError | None]:
-        """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job."""
+        """Reserve the worst case of lines; return for each its refusal, None if it is now a line of the job.
 
-    def settle(self, job: str, ends: Sequence[LineEnd]) -> list[bool]:
-        """Settle lines; return for each whether it was still reserved: a settled line does not change."""
+        Raises:
+            OutdatedCapsError: shared caps changed after the lines were made; nothing is reserved.
+        """
+
+    def settle(self, job: str, ends: Sequence[LineEnd], watch: BudgetWatch | None = None) -> list[bool]:
+        """Settle lines; return for each whether it was still reserved: a settled line does not change.
+
+        Caps that they count against may be watched.
+        """
 
     def release(self, job: str, error: str, now_ms: int) -> int:
         """Release the reserved lines of a job, which were not run; return how many."""
@@ -211,6 +238,15 @@ class JobJournal(Protocol):
 
         A job that may have been created counts.
         """
+
+    def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
+        """Take the lease of a run, or renew it; return its owner, which is another while the lease of that lasts.
+
+        A `dead` owner has none any more.  A ledger of one machine has no leases: the lock of the output is enough.
+        """
+
+    def end_lease(self, run: str, owner: str) -> None:
+        """Give a lease back."""
 
 
 def custom_id(job: str, n: int) -> str:

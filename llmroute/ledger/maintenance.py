@@ -79,11 +79,12 @@ class ServerStatus(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The numbers of copied attempts, of those already present, and of pending calls that stay in the file."""
+    """The numbers of copied attempts, of those already present, and of pending calls and batch jobs that stay."""
 
     copied: int
     already: int
     pending: int
+    open_jobs: int
 
 
 class LedgerMaintenance(Protocol):

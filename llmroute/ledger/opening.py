@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from llmroute.ledger.budgets import SharedCap
-    from llmroute.ledger.jobs import JobJournal
     from llmroute.ledger.maintenance import LedgerMaintenance, Moved, ServerStatus
     from llmroute.ledger.port import LedgerPort, LedgerSnapshot
     from llmroute.ledger_location import LedgerLocation, ServerAddress
@@ -36,18 +35,6 @@ def is_ledger(given: object) -> TypeGuard[LedgerPort]:
     from llmroute.ledger.sqlite.store import Ledger
 
     return isinstance(given, Ledger)
-
-
-def journal_of(ledger: LedgerPort) -> JobJournal:
-    """Return the journal of batch jobs of an open ledger.
-
-    Raises:
-        LedgerError: its database keeps none.
-    """
-    journal: JobJournal | None = getattr(ledger, "jobs", None)
-    if journal is None:
-        raise LedgerError(f"the ledger {ledger.path} keeps no batch jobs", hint="use a ledger in a SQLite file")
-    return journal
 
 
 def has_content(location: LedgerLocation) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmroute.errors import LedgerError
     from llmroute.ledger.budgets import BudgetStatus, Cap, SharedCap
     from llmroute.ledger.entries import LedgerEntry, Refusal
+    from llmroute.ledger.jobs import JobJournal
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.statistics.values import StatsSnapshot
 
@@ -201,6 +202,10 @@ class LedgerPort(Protocol):
 
     def snapshot(self) -> AbstractContextManager[LedgerSnapshot]:
         """Open one read transaction for reports."""
+
+    @property
+    def jobs(self) -> JobJournal:
+        """The journal of batch jobs; it may block."""
 
     def fill_sums(self) -> None:
         """Sum up what reports would otherwise have to sum, in short transactions."""

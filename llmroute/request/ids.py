@@ -11,9 +11,9 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_id() -> str:
-    """Return an id that sorts by time, so that the ledger grows at its end."""
-    return f"{now_ms():012x}{os.urandom(8).hex()}"
+def new_id(at_ms: int | None = None) -> str:
+    """Return an id that sorts by time, now or `at_ms`, so that the ledger grows at its end."""
+    return f"{now_ms() if at_ms is None else at_ms:012x}{os.urandom(8).hex()}"
 
 
 def begun_ms(made_id: str) -> int:

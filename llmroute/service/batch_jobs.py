@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError, RequestError
 from llmroute.jobs import listing
-from llmroute.ledger.opening import journal_of
 from llmroute.service.ledger_opening import ledger_to_read
 from llmroute.text.option_names import OptionText, Remedy
 
@@ -28,10 +27,10 @@ def jobs_of(config: Config) -> list[ListedJob]:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not config.ledger_path.exists():
+    if not config.ledger.exists():
         return []
     with closing(ledger_to_read(config)) as ledger:
-        journal = journal_of(ledger)
+        journal = ledger.jobs
         return listing.listed(journal, journal.jobs())
 
 
@@ -51,13 +50,13 @@ def require_no_jobs(config: Config, output: Path) -> None:
     Raises:
         RequestError: some are.
     """
-    if not config.ledger_path.exists():
+    if not config.ledger.exists():
         return
     try:
         with closing(ledger_to_read(config)) as ledger:
-            jobs = journal_of(ledger).jobs(output=str(output.resolve()))
+            jobs = ledger.jobs.jobs(output=str(output.resolve()))
     except LedgerError:
-        # It keeps no jobs, or cannot be read, which stops no ordinary call.
+        # It cannot be read, which stops no ordinary call.
         return
     if any(job.delivered_ms is None for job in jobs):
         hint = OptionText(Remedy("tier"), " batch with ", Remedy("resume"), " continues them")
@@ -70,10 +69,10 @@ def positions_in_jobs(config: Config, output: Path) -> set[int]:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not config.ledger_path.exists():
+    if not config.ledger.exists():
         return set()
     with closing(ledger_to_read(config)) as ledger:
-        journal = journal_of(ledger)
+        journal = ledger.jobs
         left = {
             job.id: job.run for job in journal.jobs(output=str(output.resolve())) if job.sealed and not job.delivered_ms
         }

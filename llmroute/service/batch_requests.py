@@ -80,6 +80,7 @@ async def _results(batch: _Batch) -> AsyncGenerator[BatchResult]:
         batch.job_run.interrupt()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await batch.job_run.end()
 
 
 class _Batch:

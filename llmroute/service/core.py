@@ -196,6 +196,7 @@ class ServiceCore:
             note=self.note,
             trace=self._trace,
             shared_budget=shared_budget,
+            writer=self.writer,
         )
 
 

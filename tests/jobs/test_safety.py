@@ -147,17 +147,23 @@ def test_a_job_whose_lines_are_gone_is_found_by_its_label(home: Home) -> None:
     home.assert_all_answered_once(PROMPTS[:3])
 
 
-def test_a_job_whose_lines_are_gone_before_it_was_created_is_released(home: Home) -> None:
+@pytest.mark.parametrize("is_uploaded", [True, False])
+def test_a_job_whose_lines_are_gone_before_it_was_created_is_created_from_its_file_or_made_anew(
+    home: Home, *, is_uploaded: bool
+) -> None:
     home.write(PROMPTS[:3], [MODELS["openai"]])
     assert home.run("--no-wait").code == 0
     home.vendor.jobs.clear()
     home.change("UPDATE jobs SET phase = 'submitting', vendor_id = NULL, create_begun_ms = NULL")
+    if not is_uploaded:
+        home.change("UPDATE jobs SET file_id = NULL")
     for path in (home.folder / "ledger.db.jobs").iterdir():
         path.unlink()
     ran = home.run("--resume")
-    assert ran.code == 4
-    assert "are no longer in" in home.results()[0]["error"]["message"]
-    assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+    assert ran.code == 0, ran.err
+    home.assert_all_answered_once(PROMPTS[:3])
+    assert home.vendor.uploads == (1 if is_uploaded else 2)
+    assert not home.vendor.files
 
 
 @pytest.mark.parametrize("vendor_name", MODELS)

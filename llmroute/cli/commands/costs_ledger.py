@@ -152,8 +152,8 @@ def move(
 ) -> None:
     """Copy a SQLite ledger to a PostgreSQL server.
 
-    Attempts, sums of pruned time and learned statistics are copied. A second run continues the first. The file is kept,
-    with its pending calls.
+    Attempts, sums of pruned time, learned statistics and collected batch jobs are copied. A second run continues the
+    first. The file is kept, with its pending calls and batch jobs.
     """
     with failures():
         from llmroute.cli.configuration import load_noted
@@ -169,6 +169,9 @@ def move(
         say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
         if done.pending:
             say(f"not copied: {many(done.pending, 'pending call')}; run it again when they have ended")
+        if done.open_jobs:
+            jobs = many(done.open_jobs, "batch job")
+            say(f"not copied: {jobs}; collect the results with the file as the ledger, then run it again")
         say("set LLMROUTE_LEDGER to the URL to use the server")
 
 

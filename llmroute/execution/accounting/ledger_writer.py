@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
+    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerPort
@@ -195,6 +196,25 @@ class LedgerWriter:
 
         caps = current_caps(limits, row.started_ms)
         return _PendingWrite(operation, Pending(row, caps, worst, admission.prober, admission.retry), reservation)
+
+    def limits(self) -> list[Limit]:
+        """Return the caps of the configuration and those of the ledger, as last seen.
+
+        Raises:
+            BudgetExceededError: those of the ledger are unknown.
+        """
+        limits = self._all_limits()
+        if limits is None:
+            raise self._unknown_caps()
+        return limits
+
+    def watched(self, rows: Sequence[AttemptRow]) -> BudgetWatch | None:
+        """Return the caps that rows of settled attempts count against, for the ledger to watch."""
+        return self._budget_warnings.watch(rows)
+
+    def warn_of(self, watch: BudgetWatch) -> None:
+        """Warn of the watched caps that are nearly spent."""
+        self._budget_warnings.warn_of(watch)
 
     def _all_limits(self) -> list[Limit] | None:
         """Return the caps of the configuration and those of the ledger; None where those are unknown."""

@@ -9,7 +9,6 @@ from llmroute.errors import AttemptError, BadOutputError, BadRequestError, Deadl
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
 from llmroute.ledger.jobs import custom_id, number_of
 from llmroute.providers.batch_jobs.job import LineResult
-from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -147,7 +146,10 @@ class Collection:
         judged = await tools.run(lambda: {line.n: self._outcomes.judge(line.n, results[line.n]) for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
         ends = [self._outcomes.settle(line, row, judged[line.n], not_run) for line, row in reserved]
-        settled = await tools.run(tools.journal.settle, job.id, ends)
+        watch = tools.writer.watched([end.row for end in ends])
+        settled = await tools.run(tools.journal.settle, job.id, ends, watch)
+        if watch is not None:
+            tools.writer.warn_of(watch)
         if tools.shared_budget is not None:
             for end, is_new in zip(ends, settled, strict=True):
                 if is_new:
@@ -161,7 +163,7 @@ class Collection:
         before = await tools.run(tools.journal.sums, job.id)
         # A line of a complete job without a result may have been run.
         end = tools.journal.lose if is_lost else tools.journal.release
-        await tools.run(end, job.id, error.kind, now_ms())
+        await tools.run(end, job.id, error.kind, self._tools.now_ms())
         if tools.shared_budget is not None:
             after = await tools.run(tools.journal.sums, job.id)
             tools.shared_budget.exchange(before.reserved_picousd, after.cost_picousd - before.cost_picousd)

@@ -12,7 +12,6 @@ from llmroute.execution.answer_check import document_of, error_in, hide_secrets,
 from llmroute.jobs.line_schemas import LineSchemas
 from llmroute.ledger.jobs import LineEnd
 from llmroute.planning.usage_cost import price_from_json, usd
-from llmroute.request.ids import now_ms
 from llmroute.routing.token_estimate import PromptSize
 from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service
 from llmroute.types.request import HTTP_OK
@@ -84,7 +83,7 @@ class Outcomes:
         if error is not None and error.usage is not None:
             completion = (completion or Completion())._replace(usage=error.usage, usage_final=True)
         if completion is None and error is None:
-            row.settled_ms, row.cost_picousd, row.cost_basis = now_ms(), 0, "reported"
+            row.settled_ms, row.cost_picousd, row.cost_basis = self._tools.now_ms(), 0, "reported"
             row.status, row.error = "failed", not_run.kind
             return LineEnd(line.n, "unanswered", row)
         settlement = UNSENT
@@ -95,7 +94,7 @@ class Outcomes:
         if settlement.doubt is not None:
             self._tools.note(f"warning: {self._model.name} {settlement.doubt}")
         fill(row, settlement, completion)
-        row.service_tier, row.settled_ms = BATCH, now_ms()
+        row.service_tier, row.settled_ms = BATCH, self._tools.now_ms()
         row.http_status = HTTP_OK if error is None or result.completion is not None else error.http_status
         row.error = None if error is None else error.kind
         row.status = "ok" if error is None else error.status
@@ -137,7 +136,7 @@ class Outcomes:
             model=row.model,
             usage=row.usage(),
             cost_usd=usd(row.cost_picousd),
-            latency_ms=max((row.settled_ms or now_ms()) - began_ms, 0),
+            latency_ms=max((row.settled_ms or self._tools.now_ms()) - began_ms, 0),
             ttft_ms=None,
             finish_reason=completion.finish_reason,
             attempts=(record_of(row),),

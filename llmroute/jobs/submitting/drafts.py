@@ -10,12 +10,14 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.jobs import JobLine
 from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json
 from llmroute.registry.pricing import price_of_service
-from llmroute.request.ids import now_ms
 from llmroute.routing.parameters import refused, without
 from llmroute.types import BATCH, Service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmroute.jobs.tools import JobTools
+    from llmroute.ledger.budgets import Cap
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan, RankedCandidate
     from llmroute.types import Price
@@ -68,7 +70,7 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
     """Render a line for the first model of its plan, and hold its worst case in the budgets of the run and the line.
 
     Raises:
-        BudgetExceededError: it does not fit; nothing is held.
+        BudgetExceededError: it does not fit, or the caps of the ledger are unknown; nothing is held.
         RequestError: the model has no batch price, or the answer would have to be checked by a check of the caller.
     """
     if request.options.check is not None:
@@ -78,10 +80,9 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
     worst = reservation = None
     budget = RequestBudget(request.options.budget_picousd, tools.shared_budget)
     max_tokens = request.prompt.max_tokens
-    if budget.bounded or tools.factory.limits:
+    if budget.bounded or tools.writer.limits():
         reservation = Reservation(model.name, entry.candidate.worst, budget, whole=True)
-        worst = reservation.bounded()
-        worst = worst._replace(least_tokens=worst.most_tokens)
+        worst = _whole(reservation.bounded())
         max_tokens = worst.most_tokens if worst.token_picousd else max_tokens
     left_out = refused(request.prompt, model.parameters)
     for words in left_out.values():
@@ -90,6 +91,17 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
     rendered = tools.endpoints.connect(model.provider).render_request(prompt, model)
     body = rendered.body or b"{}"
     return Draft(position, line_id, request, plan, price, worst, reservation, max_tokens, body)
+
+
+def _whole(worst: WorstCase) -> WorstCase:
+    """Return a worst case that is admitted as it is, or not at all."""
+    return worst._replace(least_tokens=worst.most_tokens)
+
+
+def worst_under(made: Draft, caps: Sequence[Cap]) -> WorstCase | None:
+    """Return the worst case that caps limit, which may not have been there when the line was made; None without any."""
+    worst = made.entry.candidate.worst
+    return made.worst or (_whole(worst) if caps and worst is not None else None)
 
 
 def job_line(made: Draft, n: int) -> JobLine:
@@ -115,7 +127,7 @@ def pending_row(tools: JobTools, made: Draft, request_id: str, deadline_ms: int)
     return AttemptRow(
         request_id=request_id,
         attempt=1,
-        started_ms=now_ms(),
+        started_ms=tools.now_ms(),
         provider=entry.model.provider,
         model=entry.model.id,
         streaming=False,
@@ -131,7 +143,6 @@ def pending_row(tools: JobTools, made: Draft, request_id: str, deadline_ms: int)
         expected_picousd=_storable(candidate.expected_cost_picousd),
         deadline_ms=deadline_ms + KEPT_MS,
         service_tier=BATCH,
-        cost_basis="estimated" if made.worst is None else "at_most",
     )
 
 

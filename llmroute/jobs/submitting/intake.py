@@ -7,15 +7,19 @@ from math import inf
 from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
+from llmroute.execution.accounting.ledger_writer import DRAFTS
 from llmroute.jobs.line_schemas import SchemaWriter
 from llmroute.jobs.private_file import new_file, writing
-from llmroute.jobs.submitting.drafts import job_line, pending_row
-from llmroute.ledger.entries import Pending
+from llmroute.jobs.submitting.drafts import job_line, pending_row, worst_under
+from llmroute.ledger.entries import OutdatedCapsError, Pending
 from llmroute.ledger.jobs import Job, NewLine, custom_id
+from llmroute.ledger.processes import this_process
 from llmroute.planning.usage_cost import price_as_json
-from llmroute.request.ids import new_id, now_ms
+from llmroute.request.ids import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llmroute.errors import BudgetExceededError
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.jobs.submitting.drafts import Draft
@@ -116,9 +120,10 @@ class Intake:
             model=model.id,
             phase="submitting",
             lines=0,
-            created_ms=now_ms(),
+            created_ms=self._tools.now_ms(),
             deadline_ms=run.deadline_ms,
             price=price_as_json(made.price),
+            host=this_process().host,
         )
         await tools.run(tools.journal.add, job)
         schemas = SchemaWriter(tools.schemas_path(job.id), tools.classes)
@@ -128,15 +133,16 @@ class Intake:
         """Reserve the drafts of a job, and write those that fit into its file."""
         tools, job, drafts = self._tools, taking.job, taking.drafts
         taking.drafts = []
-        lines = []
-        for n, made in enumerate(drafts, taking.next_n):
-            row = pending_row(tools, made, custom_id(job.id, n), job.deadline_ms)
-            caps = current_caps(
-                [limit for limit in tools.factory.limits if limit.workspace in ("", row.workspace)], row.started_ms
-            )
-            lines.append(NewLine(job_line(made, n), Pending(row, caps, made.worst)))
+        for _ in range(DRAFTS):
+            lines = self._lines(job, enumerate(drafts, taking.next_n))
+            try:
+                outcomes = await tools.run(tools.journal.reserve, job.id, lines)
+                break
+            except OutdatedCapsError as error:
+                changed = error
+        else:
+            raise changed
         taking.next_n += len(drafts)
-        outcomes = await tools.run(tools.journal.reserve, job.id, lines)
         api = tools.vendor(job.provider).api
         for made, (line, pending), refusal in zip(drafts, lines, outcomes, strict=True):
             if refusal is not None:
@@ -149,6 +155,18 @@ class Intake:
             taking.file.write(api.line(custom_id(job.id, line.n), made.body) + b"\n")
             taking.job = taking.job._replace(lines=taking.job.lines + 1)
 
+    def _lines(self, job: Job, drafts: Iterable[tuple[int, Draft]]) -> list[NewLine]:
+        """Return drafts as lines of a job, under the caps that are in force."""
+        limits, lines = self._tools.writer.limits(), []
+        for n, made in drafts:
+            row = pending_row(self._tools, made, custom_id(job.id, n), job.deadline_ms)
+            own = [limit for limit in limits if limit.workspace in ("", row.workspace)]
+            caps = current_caps(own, row.started_ms)
+            worst = worst_under(made, caps)
+            row.cost_basis = "estimated" if worst is None else "at_most"
+            lines.append(NewLine(job_line(made, n), Pending(row, caps, worst)))
+        return lines
+
     async def _seal(self, key: tuple[str, str]) -> None:
         tools, taking = self._tools, self._open[key]
         await self._reserve(taking)
@@ -158,7 +176,7 @@ class Intake:
         taking.file.close()
         taking.schemas.close()
         if not taking.job.lines:
-            await tools.run(tools.journal.drop, taking.job.id, now_ms())
+            await tools.run(tools.journal.drop, taking.job.id, self._tools.now_ms())
             tools.delete_input(taking.job.id)
             return
         job = taking.job._replace(sealed=True)

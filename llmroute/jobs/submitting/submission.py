@@ -9,10 +9,10 @@ from llmroute.errors import AttemptError, BadOutputError
 from llmroute.jobs.vendor import NOT_FOUND, is_certain
 from llmroute.ledger.jobs import number_of
 from llmroute.providers.batch_jobs.job import record
-from llmroute.request.ids import now_ms
 from llmroute.types import Upload
 
 if TYPE_CHECKING:
+    from llmroute.jobs.lease import RunLease
     from llmroute.jobs.tools import JobTools
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
@@ -28,8 +28,9 @@ _CLOCK_SLACK_S = 60
 class Submission:
     """Submits jobs of a run.  One step at a time, each after it is written down; `step` says what is next."""
 
-    def __init__(self, tools: JobTools) -> None:
+    def __init__(self, tools: JobTools, lease: RunLease) -> None:
         self._tools = tools
+        self._lease = lease
         # How often each job of unknown fate, or its file, was not found.
         self._looks: Counter[str] = Counter()
         # Jobs at the provider that turned out to be another's.
@@ -44,10 +45,13 @@ class Submission:
         vendor = self._tools.vendor(job.provider)
         if job.create_begun_ms is not None:
             return await self._found(vendor, job)
+        if job.file_id is not None:
+            # The lines may be on another host.
+            return await self._create(vendor, job, Upload(self._tools.input_path(job.id), 0))
         path = self._tools.input_path(job.id)
         upload = Upload(path, path.stat().st_size)
         render = vendor.api.render_upload(job.id, upload)
-        if job.file_id is None and render is not None:
+        if render is not None:
             return await self._upload(vendor, job, upload, render)
         return await self._create(vendor, job, upload)
 
@@ -58,7 +62,7 @@ class Submission:
             if file_id is None and not self._is_missing(job, job.upload_begun_ms):
                 return job
         if file_id is None:
-            job = await self._saved(job._replace(upload_begun_ms=now_ms()))
+            job = await self._saved(job._replace(upload_begun_ms=self._tools.now_ms()))
             try:
                 file_id = (await vendor.upload(render)).id
             except AttemptError as error:
@@ -71,7 +75,8 @@ class Submission:
     async def _create(self, vendor: Vendor, job: Job, upload: Upload) -> Job:
         model = self._tools.factory.models.registry.get_model_config(job.provider, job.model)
         request = vendor.api.render_create(job.id, model.api_name, job.file_id or "", upload)
-        job = await self._saved(job._replace(create_begun_ms=now_ms()))
+        await self._lease.confirm()
+        job = await self._saved(job._replace(create_begun_ms=self._tools.now_ms()))
         if job.ended:
             return job
         try:
@@ -86,7 +91,7 @@ class Submission:
 
     async def _submitted(self, job: Job, status: JobStatus) -> Job:
         expires_ms = None if status.expires_s is None else round(status.expires_s * 1000)
-        job = job._replace(vendor_id=status.vendor_id, submitted_ms=now_ms(), expires_ms=expires_ms)
+        job = job._replace(vendor_id=status.vendor_id, submitted_ms=self._tools.now_ms(), expires_ms=expires_ms)
         # One that has ended already is collected as any other.
         return await self._saved(job.moved("queued" if status.ended else status.state))
 
@@ -123,7 +128,7 @@ class Submission:
     def _is_missing(self, job: Job, begun_ms: int) -> bool:
         """Count an unsuccessful look for a file or job; return whether there were enough, for long enough."""
         self._looks[job.id] += 1
-        if self._looks[job.id] < LOOKS or now_ms() < begun_ms + LOOK_S * 1000:
+        if self._looks[job.id] < LOOKS or self._tools.now_ms() < begun_ms + LOOK_S * 1000:
             return False
         del self._looks[job.id]
         return True

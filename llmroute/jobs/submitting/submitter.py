@@ -11,9 +11,9 @@ from llmroute.jobs.run_settings import GIVE_UP_S
 from llmroute.jobs.submitting.queue import Queues
 from llmroute.jobs.submitting.submission import LOOKS, Submission
 from llmroute.jobs.vendor import is_certain
-from llmroute.request.ids import now_ms
 
 if TYPE_CHECKING:
+    from llmroute.jobs.lease import RunLease
     from llmroute.jobs.open_jobs import OpenJobs
     from llmroute.jobs.polling import Interval
     from llmroute.jobs.tools import JobTools
@@ -26,11 +26,11 @@ TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 (a code of OpenAI)
 class Submitter:
     """Submits jobs that are due."""
 
-    def __init__(self, tools: JobTools, jobs: OpenJobs, interval: Interval) -> None:
+    def __init__(self, tools: JobTools, jobs: OpenJobs, interval: Interval, lease: RunLease) -> None:
         self._tools = tools
         self._jobs = jobs
         self._interval = interval
-        self._submission = Submission(tools)
+        self._submission = Submission(tools, lease)
         self._queues = Queues(tools)
         # When each job that the provider rejected for now is submitted again, on the clock of the loop.
         self._due_s: dict[str, float] = {}
@@ -57,7 +57,7 @@ class Submitter:
             # One that may have been created is looked for first.
             elif job.create_begun_ms is not None:
                 await self._submit(job)
-            elif now_ms() >= job.deadline_ms:
+            elif self._tools.now_ms() >= job.deadline_ms:
                 await self._fail(job, f"{job.provider} took no batch in time")
             else:
                 await self._submit(job)
@@ -122,7 +122,7 @@ class Submitter:
         if job.create_begun_ms is not None:
             now_s = asyncio.get_running_loop().time()
             sought_s = now_s - self._sought_since_s.setdefault(job.id, now_s)
-            if sought_s > GIVE_UP_S and now_ms() > job.deadline_ms + GIVE_UP_S * 1000:
+            if sought_s > GIVE_UP_S and self._tools.now_ms() > job.deadline_ms + GIVE_UP_S * 1000:
                 message = f"{job.provider} does not show whether it has batch {job.id}, which may have run this request"
                 await self._jobs.lose(job, DeadlineError(message))
                 return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap
-    from llmroute.ledger.entries import LedgerEntry, Refusal, Settled
+    from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal, Settled
     from llmroute.ledger.statistics.breakers import CircuitKey
 
 END_OF_TOTAL_MS = 2**62
@@ -75,11 +75,17 @@ def settle_json(entry: Settled) -> dict[str, Any]:
         lesson = {"kind": "check", **observation._asdict()}
     elif isinstance(observation, Observation):
         lesson = {**observation._asdict(), "kinds": kinds_at(observation.tier)}
-    watched = watch and {
-        "warn_at": watch.warn_at,
-        "caps": [cap_json(cap, number) for number, cap in enumerate(watch.caps)],
-    }
-    return {"begins": False, "row": row_json(entry.row), "lesson": lesson, "watch": watched}
+    return {"begins": False, "row": row_json(entry.row), "lesson": lesson, "watch": watch and watch_json(watch)}
+
+
+def watch_json(watch: BudgetWatch) -> dict[str, Any]:
+    """Return the caps that are watched; answers name them by their numbers."""
+    return {"warn_at": watch.warn_at, "caps": [cap_json(cap, number) for number, cap in enumerate(watch.caps)]}
+
+
+def keep_near(watch: BudgetWatch, near: Sequence[tuple[int, int, int]] | None) -> None:
+    """Put the watched caps that are nearly spent into the watch."""
+    watch.near[:] = [BudgetStatus(watch.caps[number], spent, reserved) for number, spent, reserved in near or ()]
 
 
 def observation_of(lesson: dict[str, Any]) -> Observation:
@@ -102,8 +108,7 @@ def outcome_of(entry: LedgerEntry, result: dict[str, Any]) -> Refusal | Outdated
     """
     if not isinstance(entry, Pending):
         if entry.watch is not None:
-            caps, near = entry.watch.caps, entry.watch.near
-            near[:] = [BudgetStatus(caps[number], spent, reserved) for number, spent, reserved in result["near"] or ()]
+            keep_near(entry.watch, result["near"])
         return None
     if over := result.get("over"):
         number, spent, reserved = over

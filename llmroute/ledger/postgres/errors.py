@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from llmroute.errors import LedgerError
+from llmroute.ledger.entries import OutdatedCapsError
 
 if TYPE_CHECKING:
     from llmroute.ledger_location import ServerAddress
@@ -58,6 +59,11 @@ def require_client(oldest: int, version: int, address: ServerAddress) -> None:
             f" and this llmroute is of version {version}",
             hint="update llmroute",
         )
+
+
+def outdated(address: ServerAddress) -> OutdatedCapsError:
+    """Return the error of entries that were made under other caps."""
+    return OutdatedCapsError(f"the caps of {address.name} changed", hint="run the command again")
 
 
 def ledger_error(error: Exception, address: ServerAddress) -> LedgerError:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import Correction
+    from llmroute.ledger.postgres.journal import PostgresJobs
     from llmroute.ledger.postgres.snapshot import PostgresSnapshot
     from llmroute.ledger.postgres.statistics import Recollection
     from llmroute.ledger.statistics.values import StatsSnapshot
@@ -46,6 +47,7 @@ class PostgresLedger:
         self.path = path
         self.connection = ServerConnection(address)
         self._wait_s = wait_s
+        self._jobs: PostgresJobs | None = None
         self._known: Recollection | None = None
         self._offset_ms = 0
         self._caps: tuple[SharedCap, ...] | None = None
@@ -133,6 +135,15 @@ class PostgresLedger:
 
         with self.connection.transaction(read_only=True) as db:
             yield PostgresSnapshot(db, self.connection.schema, self._offset_ms)
+
+    @property
+    def jobs(self) -> PostgresJobs:
+        """The journal of batch jobs."""
+        if self._jobs is None:
+            from llmroute.ledger.postgres.journal import PostgresJobs
+
+            self._jobs = PostgresJobs(self.connection, self._wait_s, self._recalled)
+        return self._jobs
 
     def fill_sums(self) -> None:
         """Settle the attempts of dead hosts, and merge sums where many wait."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import CircuitOpenError, LedgerError
-from llmroute.ledger.entries import OutdatedCapsError, Pending
+from llmroute.ledger.entries import Pending
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
-from llmroute.ledger.postgres.errors import is_of_one_row
+from llmroute.ledger.postgres.errors import is_of_one_row, outdated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _written(
             return [error]
         return [_written(connection, [entry], known, limits)[0] for entry in entries]
     if results is None:
-        raise OutdatedCapsError(f"the caps of {connection.address.name} changed", hint="run the command again")
+        raise outdated(connection.address)
     for place, one in zip(places, results, strict=True):
         outcomes[place] = outcome_of(entries[place], one)
     return outcomes

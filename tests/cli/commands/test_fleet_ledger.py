@@ -11,6 +11,7 @@ import pytest
 
 from llmroute import exit_codes
 from llmroute.errors import ConfigError
+from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
@@ -116,7 +117,7 @@ def test_health_tells_of_the_server_and_of_a_clock_that_is_off(host: Host, postg
     [(version,)] = postgres.execute("SHOW server_version")
     line = ledger_line(host)
     assert f"PostgreSQL {version}" in line
-    assert "ms a round trip, schema version 1, clock" in line
+    assert f"ms a round trip, schema version {CLIENT_VERSION}, clock" in line
     assert "is wrong" not in line
     database = host._settings["LLMROUTE_LEDGER"].rpartition("/")[2]
     postgres.execute(
@@ -131,7 +132,7 @@ def test_health_tells_of_the_server_and_of_a_clock_that_is_off(host: Host, postg
     assert "the clock of this machine or of the server is wrong" in line
     told = json.loads(host.run("health", "--json").out)["ledger"]
     assert told["clock_offset_ms"] == pytest.approx(-90_000, abs=2_000)
-    assert (told["schema_version"], told["version"]) == (1, version)
+    assert (told["schema_version"], told["version"]) == (CLIENT_VERSION, version)
     host.gen()
     [attempt] = json.loads(host.run("costs", "calls", "--json").out)
     [(started_ms,)] = postgres.execute("SELECT started_ms FROM llmroute.attempts", database)

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin
 from llmroute.ledger import spool
 from llmroute.ledger.entries import Pending, Settled
+from llmroute.ledger.jobs import Job
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
+from llmroute.ledger.postgres.schema import migrations
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
 from llmroute.ledger.postgres.store import PostgresLedger
@@ -256,6 +259,46 @@ def test_roles_with_the_documented_grants_write_and_read(postgres: PostgresServe
         assert "permission denied" in refusal.message
     with as_role("stranger") as ledger, pytest.raises(LedgerError, match="permission denied"):
         ledger.recall(bucket=0, now_ms=0)
+
+
+def test_tables_of_a_newer_version_are_added_once_and_have_the_grants_of_attempts(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.database().rpartition("/")[2]
+    address = ServerAddress(postgres.url(database))
+    with monkeypatch.context() as older, PostgresLedger(address, tmp_path / "older") as ledger:
+        older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        older.setattr(migrations, "CLIENT_VERSION", 1)
+        ledger.write([Settled(settled(row("one"), 1))])
+    for role, rights in (("writer", "SELECT, INSERT, UPDATE, DELETE"), ("looker", "SELECT")):
+        name = f"{role}_{database}"
+        postgres.execute(f"CREATE ROLE {name} LOGIN")
+        postgres.execute(f"GRANT USAGE ON SCHEMA llmroute TO {name}", database)
+        postgres.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA llmroute TO {name}", database)
+
+    def as_role(role: str) -> PostgresLedger:
+        return PostgresLedger(ServerAddress(postgres.url(database, f"{role}_{database}")), tmp_path / role)
+
+    with as_role("looker") as ledger, pytest.raises(LedgerError, match="permission denied") as refused:
+        ledger.jobs.jobs()
+    assert "its owner" in str(refused.value.hint)
+    threads = [threading.Thread(target=lists_jobs, args=(address, tmp_path / str(number))) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert postgres.execute("SELECT version, oldest_client FROM llmroute.version", database) == [(2, 1)]
+    with as_role("writer") as ledger:
+        ledger.jobs.add(Job("job", "run", "/out", "in", "opts", "openai", "gpt", "submitting", 0, 1, 2))
+    with as_role("looker") as ledger:
+        assert [job.id for job in ledger.jobs.jobs()] == ["job"]
+        with pytest.raises(LedgerError, match="permission denied"):
+            ledger.jobs.deliver("run", 1)
+
+
+def lists_jobs(address: ServerAddress, path: Path) -> None:
+    with PostgresLedger(address, path) as ledger:
+        assert ledger.jobs.jobs() == []
 
 
 def test_an_attempt_under_caps_that_changed_meanwhile_is_made_anew(address: ServerAddress, tmp_path: Path) -> None:

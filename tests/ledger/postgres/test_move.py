@@ -10,6 +10,7 @@ import pytest
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.entries import Pending, Settled
+from llmroute.ledger.jobs import Job, JobLine, LineEnd, NewLine
 from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.maintenance import move as moving
@@ -58,7 +59,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def move(address: ServerAddress, file: Path) -> tuple[tuple[int, int, int], list[tuple[int, int]]]:
+def move(address: ServerAddress, file: Path) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
     connection = ServerConnection(address)
     try:
@@ -90,11 +91,11 @@ def statistics(known: StatsSnapshot) -> dict[str, Any]:
 
 def test_rows_sums_and_statistics_are_copied_once(file: Path, address: ServerAddress, tmp_path: Path) -> None:
     done, told = move(address, file)
-    assert done == (11, 0, 1)
+    assert done == (11, 0, 1, 0)
     assert told == [(11, 11)]
     check_equal(file, address, tmp_path)
     again, _ = move(address, file)
-    assert again == (0, 11, 1)
+    assert again == (0, 11, 1, 0)
     check_equal(file, address, tmp_path)
     with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
         target.recall(bucket=0, now_ms=0)
@@ -136,7 +137,7 @@ def test_a_copy_that_breaks_off_goes_on_where_it_ended(
     with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
         moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
     done, told = move(address, file)
-    assert done == (5, 6, 1)
+    assert done == (5, 6, 1, 0)
     assert told == [(3, 5), (5, 5)]
     check_equal(file, address, tmp_path)
 
@@ -156,11 +157,11 @@ def test_a_call_that_was_under_way_is_copied_once_it_has_ended(
 ) -> None:
     with Ledger(file) as ledger:
         ledger.settle(settled(row("after"), 7))
-    assert move(address, file)[0] == (12, 0, 1)
+    assert move(address, file)[0] == (12, 0, 1, 0)
     with Ledger(file) as ledger:
         ledger.settle(settled(row("pending"), 5))
-    assert move(address, file)[0] == (1, 12, 0)
-    assert move(address, file)[0] == (0, 13, 0)
+    assert move(address, file)[0] == (1, 12, 0, 0)
+    assert move(address, file)[0] == (0, 13, 0, 0)
     with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
         assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
 
@@ -170,7 +171,7 @@ def test_a_ledger_is_the_same_under_another_name(file: Path, address: ServerAddr
     renamed = tmp_path / "renamed.db"
     with Ledger(file) as ledger:
         ledger.backup(renamed)
-    assert move(address, renamed)[0] == (0, 11, 1)
+    assert move(address, renamed)[0] == (0, 11, 1, 0)
     check_equal(file, address, tmp_path)
 
 
@@ -182,9 +183,9 @@ def test_a_copy_that_went_on_by_itself_is_copied_too(file: Path, address: Server
         with Ledger(path) as ledger:
             ledger.settle(settled(row("pending"), 5))
             ledger.settle(settled(row(path.stem), 7))
-    assert move(address, file)[0] == (13, 0, 0)
-    assert move(address, other)[0] == (1, 12, 0)
-    assert move(address, file)[0] == (0, 13, 0)
+    assert move(address, file)[0] == (13, 0, 0, 0)
+    assert move(address, other)[0] == (1, 12, 0, 0)
+    assert move(address, file)[0] == (0, 13, 0, 0)
     with PostgresLedger(address, tmp_path / "server") as target, target.snapshot() as snapshot:
         [status] = snapshot.budget_statuses([cap(1)])
     assert status.spent_picousd == sum(10 + number for number in range(ROWS)) + 5 + 2 * 7
@@ -223,9 +224,32 @@ def test_calls_that_the_server_pruned_are_counted_once(file: Path, address: Serv
     with Ledger(renamed) as ledger, ledger.connection.transaction() as db:
         # It went on in another way: all its rows are sent again.
         db.execute("UPDATE attempts SET id = id + 1000")
-    assert move(address, renamed)[0] == (0, 11, 1)
+    assert move(address, renamed)[0] == (0, 11, 1, 0)
     with PostgresLedger(address, tmp_path / "server") as target:
         assert model_lines(target, None, FOREVER_MS) == before
+
+
+def test_collected_jobs_are_copied_and_open_ones_stay(file: Path, address: ServerAddress, tmp_path: Path) -> None:
+    collected, left = (
+        Job(name, name, "/out", "in", "opts", "openai", "gpt", "done", 0, NOW_MS, NOW_MS, delivered_ms=at_ms)
+        for name, at_ms in (("job", NOW_MS), ("job1", None))
+    )
+    lines = [NewLine(JobLine(n, n, f'"{n}"', "reserved", 5, 9, None, 50), Pending(row(f"job-{n}"))) for n in (0, 5)]
+    with Ledger(file) as source:
+        source.jobs.add(left)
+        source.jobs.add(collected)
+        source.jobs.reserve("job", lines)
+        source.jobs.settle("job", [LineEnd(line.n, "answered", settled(new.row, 3)) for line, new in lines])
+        sums = source.jobs.sums("job")
+    assert move(address, file)[0] == (13, 0, 1, 1)
+    assert move(address, file)[0] == (0, 13, 1, 1)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        assert [(job.id, job.lines) for job in target.jobs.jobs()] == [("job", 2)]
+        assert (target.jobs.sums("job"), sums.cost_picousd) == (sums, 6)
+        target.backup(tmp_path / "copy.db")
+        with Ledger(tmp_path / "copy.db") as copy:
+            assert copy.jobs.jobs() == target.jobs.jobs()
+            assert copy.jobs.lines("job", 0, 9) == target.jobs.lines("job", 0, 9)
 
 
 def test_a_schema_for_newer_clients_is_not_written(file: Path, address: ServerAddress, tmp_path: Path) -> None:

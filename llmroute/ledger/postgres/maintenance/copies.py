@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.postgres.maintenance.move_jobs import copy_jobs
 from llmroute.ledger.postgres.queries.attempts import attempts
 from llmroute.ledger.postgres.queries.sums import all_sums, of_rows
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
@@ -33,6 +34,7 @@ def backup(connection: ServerConnection, target: Path) -> None:
     with new_ledger(target) as copy, connection.transaction(read_only=True) as db:
         (ledger,) = db.execute(f"SELECT ledger FROM {schema}.identity".encode()).fetchone() or ("",)  # noqa: S608 (own name)
         copy.add(ledger, attempts(db, schema, AttemptFilter()), pruned_sums(db, schema))
+        copy_jobs(db, schema, copy)
 
 
 def pruned_sums(db: Connection, schema: str) -> PrunedSums:

@@ -10,6 +10,7 @@ from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.maintenance import Moved
 from llmroute.ledger.postgres.bounded_connection import SLOW_REPLY_S
 from llmroute.ledger.postgres.entries import as_json
+from llmroute.ledger.postgres.maintenance.move_jobs import move_jobs
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
 from llmroute.ledger.postgres.statistics import MERGED_AT_ONCE
 
@@ -25,7 +26,9 @@ BATCH = 1_000
 
 
 def move(connection: ServerConnection, source: Path, now_ms: int, progress: Callable[[int, int], None]) -> Moved:
-    """Copy settled attempts, the sums of pruned ones and the learned statistics; pending calls stay in the file.
+    """Copy settled attempts, the sums of pruned ones, the learned statistics and delivered batch jobs.
+
+    Pending calls and other batch jobs stay in the file.
 
     `progress` receives how many attempts were read, and how many there are to read.
 
@@ -56,7 +59,8 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
                     read += len(batch.rows)
                     progress(read, total)
             _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
-            return Moved(copied, _settled(db, _Start(0, 0)) - copied, pending)
+            already = _settled(db, _Start(0, 0)) - copied
+        return Moved(copied, already, pending, move_jobs(connection, ledger.jobs))
 
 
 class _Start(NamedTuple):

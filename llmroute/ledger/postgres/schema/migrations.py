@@ -1,14 +1,15 @@
 """Migrations: how the schema is created and brought up to date, by whichever host comes first.
 
 Each function of the schema is one statement of a client, in one round trip.  Their names end in a version, so that
-older clients work beside newer ones.  Locks are taken in one order: months, the table of windows, its rows by key,
-probes.
+older clients work beside newer ones.  Locks are taken in one order: a job, months, the table of windows, its rows by
+key, probes, lines of jobs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.ledger.postgres.schema import jobs
 from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
 from llmroute.ledger.postgres.schema.circuits import PROBES
 from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 # of older versions work beside it, unless it raises `version.oldest_client`.
 _TABLES = (VERSION, ATTEMPTS, SUMS, STATISTICS)
 _FUNCTIONS = (CLOCK, MONTHS, SUMMING, MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
-MIGRATIONS: tuple[str, ...] = ("".join((*_TABLES, *_FUNCTIONS)),)
+MIGRATIONS: tuple[str, ...] = ("".join((*_TABLES, *_FUNCTIONS)), jobs.TABLES + jobs.FUNCTIONS)
 CLIENT_VERSION = len(MIGRATIONS)
 
 

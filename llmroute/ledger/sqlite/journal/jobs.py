@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.jobs import ENDS, Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
+from llmroute.ledger.jobs import CHANGING, ENDS, KEPT, Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
+from llmroute.ledger.sqlite.budget_warnings import claim
 from llmroute.ledger.sqlite.writes import SETTLE, write
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
+    from llmroute.ledger.entries import BudgetWatch
     from llmroute.ledger.jobs import LineEnd, NewLine
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 _JOB = ", ".join(Job._fields)
 _LINE = ", ".join(JobLine._fields)
 _ADD_JOB = f"INSERT INTO jobs ({_JOB}) VALUES ({', '.join('?' * len(Job._fields))})"  # noqa: S608 (own names)
-_FIXED = ("id", "run", "output", "input_digest", "options_digest", "provider", "model", "created_ms")
-_CHANGING = tuple(name for name in Job._fields if name not in _FIXED)
-# Another process may have noted these; they are not taken back.
-_KEPT = ("cancel_ms", "delivered_ms", "cleaned_ms")
-_SETS = ", ".join(f"{name} = ifnull(?, {name})" if name in _KEPT else f"{name} = ?" for name in _CHANGING)
+_SETS = ", ".join(f"{name} = ifnull(?, {name})" if name in KEPT else f"{name} = ?" for name in CHANGING)
 _SAVE_JOB = f"UPDATE jobs SET {_SETS} WHERE id = ?"  # noqa: S608
 _WITHDRAW = """
 UPDATE jobs SET phase = 'cancelled', cancel_ms = ?, delivered_ms = ?
@@ -84,7 +82,7 @@ class SQLiteJobs:
             (stored,) = db.execute("SELECT phase FROM jobs WHERE id = ?", (job.id,)).fetchone()
             if stored in ENDS and not job.ended:
                 return False
-            db.execute(_SAVE_JOB, (*(getattr(job, name) for name in _CHANGING), job.id))
+            db.execute(_SAVE_JOB, (*(getattr(job, name) for name in CHANGING), job.id))
             return True
 
     def withdraw(self, job: str, now_ms: int) -> bool:
@@ -109,7 +107,7 @@ class SQLiteJobs:
             db.execute("UPDATE jobs SET lines = lines + ? WHERE id = ?", (outcomes.count(None), job))
         return outcomes
 
-    def settle(self, job: str, ends: Sequence[LineEnd]) -> list[bool]:
+    def settle(self, job: str, ends: Sequence[LineEnd], watch: BudgetWatch | None = None) -> list[bool]:
         """Settle lines; return for each whether it was still reserved: a settled line does not change."""
         settled = []
         with self._connection.transaction() as db:
@@ -118,6 +116,8 @@ class SQLiteJobs:
                 if was_reserved:
                     db.execute(SETTLE, end.row.values())
                 settled.append(was_reserved)
+            if watch is not None:
+                watch.near[:] = claim(db, watch.caps, watch.warn_at)
         return settled
 
     def release(self, job: str, error: str, now_ms: int) -> int:
@@ -197,6 +197,14 @@ class SQLiteJobs:
         """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
         with self._connection.reading() as db:
             return [QueuedJob(*row) for row in db.execute(_ENQUEUED, (provider, besides))]
+
+    def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
+        """Return the owner: the lock of the output is enough on one machine."""
+        del run, for_ms, dead
+        return owner
+
+    def end_lease(self, run: str, owner: str) -> None:
+        """Do nothing: there are no leases."""
 
 
 def _end_lines(db: sqlite3.Connection, job: str, statement: str, **values: object) -> int:

@@ -13,7 +13,7 @@ from llmroute.ledger.sqlite.store import Ledger
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _NAMES = COUNTERS.split(", ")
@@ -70,6 +70,13 @@ class NewLedger:
         if pruned.before_ms:
             self._db.execute("INSERT INTO pruned VALUES (1, ?)", (pruned.before_ms,))
             self._db.executemany(_ADD, pruned.rows)
+        self._db.execute("COMMIT")
+
+    def add_rows(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows to a table that no sums depend on."""
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        self._db.execute("BEGIN")
+        self._db.executemany(insert, rows)
         self._db.execute("COMMIT")
 
 

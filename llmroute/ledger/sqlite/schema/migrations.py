@@ -17,6 +17,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     COARSE,
     CUTS,
     IDENTITY,
+    JOB_HOSTS,
     JOBS,
     LENGTHS,
     MEMORY,
@@ -41,6 +42,7 @@ MIGRATIONS: tuple[str, ...] = (
     NOTABLE,
     CACHES,
     IDENTITY,
+    JOB_HOSTS,
 )
 
 # The first with STRICT tables, of 2021-11-27.

@@ -350,6 +350,19 @@ CREATE TABLE job_lines (
 CREATE INDEX job_lines_by_position ON job_lines (job, position);
 """
 
+JOB_HOSTS = """
+ALTER TABLE jobs ADD COLUMN host TEXT;
+
+CREATE TABLE job_schemas (
+    -- The schema of the lines of a job from number `n` on, as JSON; none where it is NULL.
+    job TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    document TEXT,
+    class_name TEXT,
+    PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+"""
+
 CHECKS = """
 -- Answers of a model to a task ('' where there was none) that passed the caller's check, and answers that were checked,
 -- faded with a half-life of 90 days, as of `at_ms`.
