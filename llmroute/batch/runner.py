@@ -10,7 +10,7 @@ from llmroute.batch.threaded_iterator import ThreadedIterator
 from llmroute.batch.totals import BatchTotals
 from llmroute.bulk.shared_prompts import read_ahead
 from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
-from llmroute.errors import BudgetExceededError, LLMRouteError, RequestError
+from llmroute.errors import BudgetExceededError, InterruptedRequestError, LLMRouteError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -150,8 +150,12 @@ class Batch:
         """Deliver the results that waited for their turn, and pass everything without a result to `on_failure`."""
         for result in pool.held():
             await self._deliver(result)
-        for request in self._open.values():
-            self._on_failure(request, None)
+        interrupted = {result.request[0]: result for result in pool.interrupted()}
+        for index, request in list(self._open.items()):
+            if index in interrupted:
+                await self._deliver(interrupted[index])
+            else:
+                self._on_failure(request, None)
         until_s = time.monotonic() + LISTING_TIME_S
         for request in rest:
             if (item := self._work_item(request)) is not None and not isinstance(item.options, LLMRouteError):
@@ -225,6 +229,12 @@ class Batch:
             # The budget of the batch is spent: nothing was sent, and the rest will not be.
             self._on_failure(request, None)
             self.totals.not_run += 1
+            return
+        if isinstance(error, InterruptedRequestError):
+            # Its cost is written, so that a later run with a budget counts it.
+            self._on_failure(request, None)
+            self.totals.interrupted += 1
+            self._results.write(index, record)
             return
         self._on_failure(request, error)
         self.totals.failed += 1

@@ -17,6 +17,7 @@ class BatchTotals:
     """The counts and costs of a batch so far.
 
     `invalid` counts the lines that are not requests, `answered_before` the requests that an earlier run answered.
+    `interrupted` counts the requests that were sent, may have cost something, and were cancelled before their result.
     `truncated` (at the model's output limit) and `prompts_cut` (the model did not read the complete prompt) are
     answered too.  `lines` counts the lines that were read: the complete input if `read_to_end`.
     `first_failure` is the error of the first line of batch jobs that failed.
@@ -28,6 +29,7 @@ class BatchTotals:
     invalid: int = 0
     answered_before: int = 0
     not_run: int = 0
+    interrupted: int = 0
     truncated: int = 0
     prompts_cut: int = 0
     cost_picousd: int = 0

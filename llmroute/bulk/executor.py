@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan
-    from llmroute.types import CacheLife
+    from llmroute.types import AttemptRecord, CacheLife
 
 FIVE_MINUTES_S = 300.0
 
@@ -107,9 +107,12 @@ class BulkExecutor:
                 return await self._planned(ready, part, patience)
         return ready, found
 
-    def rounds(self, options: Options) -> Callable[[], Round | None]:
-        """Return a function that starts the next round of a request, or returns None when no attempts are left."""
-        options, rounds = _refusing_on_budget(options), RetryRounds()
+    def rounds(self, options: Options, on_attempt: Callable[[AttemptRecord], None]) -> Callable[[], Round | None]:
+        """Return a function that starts the next round of a request, or returns None when no attempts are left.
+
+        `on_attempt` receives the record of each attempt that has ended.
+        """
+        options, rounds = _refusing_on_budget(options), RetryRounds(on_attempt)
         part = self._shared.part_of(options)
         if part is None:
             return lambda: None if rounds.exhausted else self._round(options, rounds, None)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from llmroute.bulk.worker_pool import RETRY_DELAYS_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmroute.execution.accounting.budget import RequestBudget
     from llmroute.execution.request import RequestContext
     from llmroute.routing.plan import Plan, RankedCandidate
@@ -20,10 +22,12 @@ FIRST_ROUND_ATTEMPTS = 3
 class RetryRounds:
     """Counts the attempts of one request: all its rounds together make no more than a single request would.
 
-    `budget` is what all rounds together may spend, None before the first.
+    `budget` is what all rounds together may spend, None before the first; `on_attempt` receives the record of each
+    attempt that has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_attempt: Callable[[AttemptRecord], None]) -> None:
+        self._on_attempt = on_attempt
         self.budget: RequestBudget | None = None
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._rejected: set[tuple[str, str]] = set()
@@ -64,6 +68,7 @@ class RetryRounds:
                 self._rejected.add((record.provider, record.model))
             else:
                 self._attempts[record.provider, record.model] += 1
+            self._on_attempt(record)
             request.on_attempt(record)
 
         return request._replace(

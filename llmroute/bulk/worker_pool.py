@@ -14,7 +14,13 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.bulk.ordered_delivery import OrderedDelivery
-from llmroute.errors import AllProvidersFailedError, BudgetExceededError, CheckFaultError, LLMRouteError
+from llmroute.errors import (
+    AllProvidersFailedError,
+    BudgetExceededError,
+    CheckFaultError,
+    InterruptedRequestError,
+    LLMRouteError,
+)
 from llmroute.exit_codes import SETUP, TRY_LATER, USAGE
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
@@ -32,8 +38,11 @@ MAX_ACCOUNT_ERRORS = 20
 
 Round = AsyncGenerator[str | LLMResponse]
 """One round of attempts: yields the response, and settles it in the ledger when it is resumed."""
-Rounds = Callable[[Options], Callable[[], Round | None]]
-"""Returns a function that starts the next round of a request, or returns None when it has no attempts left."""
+Rounds = Callable[[Options, Callable[["AttemptRecord"], None]], Callable[[], Round | None]]
+"""Returns a function that starts the next round of a request, or returns None when it has no attempts left.
+
+The second argument receives the record of each attempt that has ended.
+"""
 Take = Callable[[], Awaitable["WorkItem | None"]]
 
 
@@ -82,6 +91,7 @@ class WorkerPool:
         self._take_error: Exception | None = None
         self._delays: set[asyncio.Future[None]] = set()
         self._winding_down = False
+        self._interrupted: list[BatchResult] = []
         self.stopped_by: LLMRouteError | None = None
 
     async def run(self, take: Take) -> None:
@@ -100,6 +110,13 @@ class WorkerPool:
     def held(self) -> list[BatchResult]:
         """Return, and forget, the results that wait for earlier ones that will not come."""
         return self._delivery.take_held()
+
+    def interrupted(self) -> list[BatchResult]:
+        """Return the requests that were cancelled after an attempt that may have cost something, with their attempts.
+
+        The result of a request that was cancelled last of all may have been delivered already.
+        """
+        return self._interrupted
 
     def stop(self, reason: LLMRouteError) -> None:
         """Start no more requests; those in flight finish without further retries."""
@@ -147,16 +164,21 @@ class WorkerPool:
             # Idle time is not an outage.
             self._answered_at_s += loop.time() - self._idle_since_s
         self._in_flight += 1
+        made: list[AttemptRecord] = []
         try:
-            await self._run_rounds(number, item.request, options)
+            await self._run_rounds(number, item.request, self._rounds(options, made.append))
+        except asyncio.CancelledError:
+            if any(attempt.cost_usd != 0 for attempt in made):
+                error = InterruptedRequestError("interrupted before the request had a result", attempts=made)
+                self._interrupted.append(BatchResult(item.request, None, error))
+            raise
         finally:
             self._in_flight -= 1
             self._idle_since_s = loop.time()
 
-    async def _run_rounds(self, number: int, request: Any, options: Options) -> None:
+    async def _run_rounds(self, number: int, request: Any, start_round: Callable[[], Round | None]) -> None:
         """Run rounds of a request until it is answered or no retry is left."""
         attempts: tuple[AttemptRecord, ...] = ()
-        start_round = self._rounds(options)
         current = start_round()
         for delay_s in (*RETRY_DELAYS_S, None):
             assert current is not None

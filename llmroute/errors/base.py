@@ -150,6 +150,13 @@ class DeadlineError(LLMRouteError):
     kind = "deadline"
 
 
+class InterruptedRequestError(LLMRouteError):
+    """A batch was interrupted after this request was sent and before it had a result."""
+
+    exit_code = exit_codes.TRY_LATER
+    kind = "interrupted"
+
+
 class IncompleteAnswerError(LLMRouteError):
     """The response ended early, after a part of it was streamed to the caller."""
 

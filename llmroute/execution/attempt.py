@@ -54,6 +54,8 @@ class Attempt:
         self._stream = AnswerStream(request, self._time, self._recorder)
         self._provider_call = ProviderCall(request, action, self._time, self._recorder, self._stream)
         self._settled = False
+        self.begun = False
+        """Whether the attempt is in the ledger."""
         self.error: AttemptError | BudgetExceededError | None = None
 
     @property
@@ -75,6 +77,7 @@ class Attempt:
             except (BudgetExceededError, CircuitOpenError) as refusal:
                 self.error = refusal
                 return
+            self.begun = True
             try:
                 completion = yield from call.run(max_tokens)
                 document = yield from self._document(completion)

@@ -86,7 +86,12 @@ class RequestFlow:
         request, skipped_models = self._request, self._skipped_models
         self._note_fallback(action)
         attempt = Attempt(request, action, self._records, skipped_models.skipped, self._settle_interrupted)
-        yield from attempt.run()
+        try:
+            yield from attempt.run()
+        except BaseException:
+            if attempt.begun:
+                request.on_attempt(attempt.record())
+            raise
         error = attempt.error
         if isinstance(error, BudgetExceededError | CircuitOpenError):
             skipped_models.add(action.entry.model, error.message)

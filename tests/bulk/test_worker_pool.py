@@ -11,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.bulk import ordered_delivery, worker_pool
-from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
-from llmroute.errors import AuthenticationError, BudgetExceededError, LLMRouteError, RateLimitError, TransientError
+from llmroute.bulk.worker_pool import BatchResult, Rounds, WorkerPool, WorkItem
+from llmroute.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    InterruptedRequestError,
+    LLMRouteError,
+    RateLimitError,
+    TransientError,
+)
 from llmroute.request.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 
@@ -25,8 +32,8 @@ def response(text: str) -> LLMResponse:
 Answer = Callable[[Options], AsyncGenerator[str | LLMResponse]]
 
 
-def rounds_of(answer: Answer) -> Callable[[Options], Callable[[], AsyncGenerator[str | LLMResponse]]]:
-    return lambda options: lambda: answer(options)
+def rounds_of(answer: Answer) -> Rounds:
+    return lambda options, _on_attempt: lambda: answer(options)
 
 
 class World:
@@ -105,6 +112,41 @@ def test_every_request_has_one_result_and_no_more_than_jobs_run_at_once(
     for result in world.delivered:
         assert (result.error is not None) == (result.request in failing)
         assert result.response is None or result.response.content == str(result.request)
+
+
+def test_a_request_that_is_cancelled_after_paid_attempts_is_returned_with_them() -> None:
+    waiting = asyncio.Event()
+    paid, free = AttemptRecord("p", "m", "rejected", cost_usd=0.5), AttemptRecord("p", "m", "failed", cost_usd=0.0)
+
+    def rounds(options: Options, on_attempt: Callable[[AttemptRecord], None]) -> Callable[[], AsyncGenerator[Any]]:
+        async def answer() -> AsyncGenerator[Any]:
+            on_attempt(paid if options.prompt == "paid" else free)
+            waiting.set()
+            await asyncio.sleep(30)
+            yield response("never")
+
+        return answer
+
+    async def work() -> list[BatchResult]:
+        items = iter([WorkItem(Options(prompt=prompt), prompt) for prompt in ("paid", "free")])
+
+        async def take() -> WorkItem | None:
+            return next(items, None)
+
+        async def deliver(result: BatchResult) -> None:
+            raise AssertionError(result)
+
+        pool = WorkerPool(rounds, deliver, concurrency=2, in_order=True)
+        running = asyncio.ensure_future(pool.run(take))
+        await waiting.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        return pool.interrupted()
+
+    (found,) = asyncio.run(work())
+    assert found.request == "paid"
+    assert isinstance(found.error, InterruptedRequestError)
+    assert found.error.attempts == (paid,)
 
 
 def test_a_temporary_failure_is_retried_with_growing_delays_and_every_attempt_is_reported() -> None:

@@ -24,6 +24,7 @@ def summary(totals: BatchTotals, seconds: float, failures: FailuresFile | None) 
         (totals.failed, "failed"),
         (totals.invalid, "invalid lines"),
         (totals.not_run, "not run"),
+        (totals.interrupted, "interrupted"),
         (totals.truncated, "truncated at the model's output limit (--max-tokens allows more)"),
         (totals.prompts_cut, PROMPTS_CUT),
     )
@@ -54,6 +55,7 @@ def summary_as_json(totals: BatchTotals, earlier_cost_usd: float, seconds: float
         "failed": totals.failed,
         "bad_lines": totals.invalid,
         "not_run": totals.not_run,
+        "interrupted": totals.interrupted,
         "lines_read": totals.lines,
         "read_to_end": totals.read_to_end,
         "cut_short": totals.truncated,

@@ -314,7 +314,37 @@ def test_a_second_signal_cancels_requests_in_flight_and_writes_results_that_wait
     assert b"interrupted: 7 of 8 answered, 1 left\n" in err, "without -o there is nothing to be resumed"
     statuses = Counter(row["status"] for row in rows(tmp_path))
     assert statuses == {"ok": 7, "interrupted": 1}
-    assert len(parsed(out.decode())) == 7
+    *answered, interrupted = parsed(out.decode())
+    assert ["content" in one for one in answered] == [True] * 7
+    assert interrupted["error"]["type"] == "interrupted"
+
+
+def test_what_a_second_signal_interrupts_is_in_the_summary_and_counts_in_the_budget_of_the_next_run(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "in.jsonl", [{"id": "slow", "prompt": "slow"}, {"id": "checked", "prompt": "b"}])
+    flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--resume", "--meta", "meta.json")
+    check = ("--check", "touch checking; sleep 40")
+    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
+        process = start(*GEN, *flags, *check, home=tmp_path, **settings(server))
+        wait_until(lambda: len(server.received) == 2 and (tmp_path / "checking").exists())
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+        paid = {row["status"]: row["cost_picousd"] for row in rows(tmp_path)}
+        assert paid.keys() == {"ok", "interrupted"}
+        assert min(paid.values()) > 0
+        assert b"0 answered, 2 interrupted; $0.0" in err
+        figures = json.loads((tmp_path / "meta.json").read_text())
+        assert round(figures["cost_usd"] * 10**12) == sum(paid.values())
+        assert figures["interrupted"] == 2
+        assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["slow", "checked"]
+        budget = ("--budget", f"{sum(paid.values()) / 10**12:.12f}")
+        spent = run(*GEN, *flags, *budget, home=tmp_path, **settings(server))
+    assert spent.code == 5
+    assert len(rows(tmp_path)) == 2, "nothing of the budget is left"
+    assert json.loads((tmp_path / "meta.json").read_text())["cost_before_usd"] == figures["cost_usd"]
 
 
 def test_after_a_signal_nothing_is_retried_and_no_waiting_request_is_sent(tmp_path: Path) -> None:
