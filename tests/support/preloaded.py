@@ -93,7 +93,8 @@ def _read(fd: int) -> bytes:
         return file.read()
 
 
-def _import() -> None:
+def import_all() -> None:
+    """Import all of llmroute and what it imports in some runs only."""
     for module in ALSO:
         importlib.import_module(module)
     for found in pkgutil.walk_packages(llmroute.__path__, "llmroute."):
@@ -165,5 +166,5 @@ def _become_llmroute(fds: list[int], others: list[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _import()
+    import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))
