@@ -30,10 +30,10 @@ def plan(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> Pl
     return Plan(tuple(ranked), tuple(excluded), constraints.strategy)
 
 
-def keep_order(constraints: RoutingConstraints, candidates: Iterable[Candidate], chain: str | None = None) -> Plan:
+def keep_order(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> Plan:
     """Return a plan in the order given: for a chain or a list of models."""
     entries, excluded = _sift(constraints, candidates)
-    return Plan(tuple(entry for _, entry in entries), tuple(excluded), None if chain else constraints.strategy, chain)
+    return Plan(tuple(entry for _, entry in entries), tuple(excluded), constraints.strategy)
 
 
 def _sift(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> tuple[list[_Keyed], list[Exclusion]]:

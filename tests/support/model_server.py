@@ -6,24 +6,30 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from http import HTTPStatus
+from typing import Any, ClassVar
 
-from tests.support.background import serve_in_background
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.support.local_server import Handler, LocalServer
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
+class _Counting(Handler):
+    owner: ModelServer
+
+    def handle(self) -> None:
+        told = self.owner
+        with told.counting:
+            told.connections += 1
+            told.open_connections += 1
+            told.most_connections = max(told.most_connections, told.open_connections)
+        super().handle()
+        with told.counting:
+            told.open_connections -= 1
 
 
 @dataclass
-class ModelServer:
+class ModelServer(LocalServer):
     """Answers each request with `words`; a streamed answer waits `pause_s` before each word."""
 
     words: tuple[str, ...] = ("one ", "two ", "three")
@@ -36,51 +42,30 @@ class ModelServer:
     open_connections: int = 0
     most_connections: int = 0
 
-    def __enter__(self) -> Self:
-        told = self
-        counting = threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle(self) -> None:
-                with counting:
-                    told.connections += 1
-                    told.open_connections += 1
-                    told.most_connections = max(told.most_connections, told.open_connections)
-                super().handle()
-                with counting:
-                    told.open_connections -= 1
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                told.requests.append(body)
-                told.answer(self, body)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        serve_in_background(self.server)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    handler = _Counting
+    counting: ClassVar = threading.Lock()
 
     @property
     def settings(self) -> dict[str, str]:
         """The environment that points the OpenAI provider here."""
         return {
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{self.server.server_address[1]}/v1",
+            "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": "sk-test-0123456789",
         }
+
+    def serve(self, handler: Handler) -> None:
+        if handler.command == "GET":
+            handler.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            return
+        body = json.loads(handler.body())
+        self.requests.append(body)
+        self.answer(handler, body)
 
     def words_for(self, _body: dict[str, Any]) -> tuple[str, ...]:
         """Return the words of the answer to one of several concurrent requests."""
         return self.words
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def answer(self, handler: Handler, body: dict[str, Any]) -> None:
         words = self.words_for(body)
         head = {"id": "chatcmpl-1", "model": body["model"], "created": 1}
         if not body.get("stream"):
@@ -110,5 +95,5 @@ class ModelServer:
             return
 
 
-def _send(handler: BaseHTTPRequestHandler, event: dict[str, Any]) -> None:
+def _send(handler: Handler, event: dict[str, Any]) -> None:
     handler.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")

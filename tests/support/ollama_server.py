@@ -5,18 +5,9 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from tests.support.background import serve_in_background
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
+from tests.support.local_server import Handler, LocalServer
 
 
 @dataclass(frozen=True)
@@ -35,7 +26,7 @@ class Pulled:
 
 
 @dataclass
-class OllamaServer:
+class OllamaServer(LocalServer):
     """Answers with `words`, after `load_s` seconds without a byte; a prompt beyond `num_ctx` is cut unasked.
 
     `show` and `tags` are replies of its own to /api/show and /api/tags: status and body.  A model does not load with a
@@ -49,33 +40,6 @@ class OllamaServer:
     tags: tuple[int, bytes] | None = None
     most_window: int | None = None
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                told.answer(self, {})
-
-            def do_POST(self) -> None:
-                told.answer(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        serve_in_background(self.server)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     @property
     def chats(self) -> list[dict[str, Any]]:
@@ -92,7 +56,10 @@ class OllamaServer:
         """The windows that answers were asked for in."""
         return [chat["options"]["num_ctx"] for chat in self.chats]
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def serve(self, handler: Handler) -> None:
+        self.answer(handler, json.loads(handler.body() or b"{}"))
+
+    def answer(self, handler: Handler, body: dict[str, Any]) -> None:
         self.requests.append((handler.path, body))
         if handler.path == "/api/version":
             _send(handler, 200, {"version": "0.12.0"})
@@ -124,7 +91,7 @@ class OllamaServer:
         }
         return row | ({"remote_host": model.remote_host, "remote_model": name} if model.remote_host else {})
 
-    def _chat(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], model: Pulled) -> None:
+    def _chat(self, handler: Handler, body: dict[str, Any], model: Pulled) -> None:
         time.sleep(self.load_s)
         size = sum(len(message["content"].encode()) for message in body["messages"])
         if self.most_window is not None and body["options"]["num_ctx"] > self.most_window:
@@ -153,11 +120,11 @@ class OllamaServer:
         handler.wfile.write(b"0\r\n\r\n")
 
 
-def _send(handler: BaseHTTPRequestHandler, status: int, body: dict[str, Any]) -> None:
+def _send(handler: Handler, status: int, body: dict[str, Any]) -> None:
     _send_bytes(handler, status, json.dumps(body).encode())
 
 
-def _send_bytes(handler: BaseHTTPRequestHandler, status: int, data: bytes) -> None:
+def _send_bytes(handler: Handler, status: int, data: bytes) -> None:
     handler.send_response(status)
     handler.send_header("content-type", "application/json; charset=utf-8")
     handler.send_header("content-length", str(len(data)))

@@ -5,14 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.background import serve_in_background
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.support.local_server import Handler, LocalServer
 
 
 @dataclass
@@ -41,48 +37,23 @@ class Exchange:
 
 
 @dataclass
-class Witness:
+class Witness(LocalServer):
     """Passes on to `upstream`; `exchanges` holds what went by."""
 
     upstream: str
     exchanges: list[Exchange] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        witness = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                exchange = Exchange(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
-                witness.exchanges.append(exchange)
-                witness.pass_on(self, exchange)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        serve_in_background(self.server)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
     @property
     def last(self) -> Exchange:
         return self.exchanges[-1]
 
-    def pass_on(self, handler: BaseHTTPRequestHandler, exchange: Exchange) -> None:
+    def serve(self, handler: Handler) -> None:
+        exchange = Exchange(handler.path, {k.lower(): v for k, v in handler.headers.items()}, handler.body())
+        self.exchanges.append(exchange)
         line = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=60)
         kept = ("authorization", "x-api-key", "content-type", "anthropic-version")
-        line.request("POST", exchange.path, exchange.request, {k: v for k, v in exchange.headers.items() if k in kept})
+        headers = {k: v for k, v in exchange.headers.items() if k in kept}
+        line.request(handler.command, exchange.path, exchange.request, headers)
         answer = line.getresponse()
         exchange.status = answer.status
         handler.send_response(answer.status)

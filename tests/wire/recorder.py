@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import httpx
 
 from tests.providers.samples import chat_answer, chat_chunk, event
-from tests.support.background import serve_in_background
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.support.local_server import Handler, LocalServer
 
 PATHS = {
     "openai": "/v1/chat/completions",
@@ -39,7 +35,7 @@ class Request:
 
 
 @dataclass
-class Recorder:
+class Recorder(LocalServer):
     """Answers a request for an answer with `status`, `headers` and `body`; None is an answer of the provider's kind."""
 
     status: int = 200
@@ -47,43 +43,14 @@ class Recorder:
     body: bytes | None = None
     requests: list[Request] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                told.answer(self)
-
-            def do_POST(self) -> None:
-                told.answer(self)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        serve_in_background(self.server)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
     @property
     def asked(self) -> list[Request]:
         """The requests for an answer; what is asked of Ollama before is apart."""
         return [request for request in self.requests if request.path in PATHS.values()]
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+    def serve(self, handler: Handler) -> None:
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        _send(handler, *self._reply(Request(handler.command, handler.path, headers, body)))
+        _send(handler, *self._reply(Request(handler.command, handler.path, headers, handler.body())))
 
     def respond(self, request: httpx.Request) -> httpx.Response:
         """Answer in place of a transport of httpx."""
@@ -123,7 +90,7 @@ def answer_of(path: str, *, streaming: bool) -> bytes:
     return chat_chunk({"content": "Hello"}) + chat_chunk({}, "stop") + b"data: [DONE]\n\n"
 
 
-def _send(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
+def _send(handler: Handler, status: int, headers: dict[str, str], body: bytes) -> None:
     handler.send_response(status)
     for name, value in headers.items():
         handler.send_header(name, value)

@@ -6,14 +6,10 @@ import random
 import socket
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from tests.providers import corpus
-from tests.support.background import serve_in_background
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.support.local_server import Handler, LocalServer
 
 FRAMINGS = ("whole", "chunked", "closing")
 """With its length and in one piece; in chunks that are cut at random; cut at random and ended by closing."""
@@ -24,53 +20,29 @@ PAUSE_S = 0.0005
 NOT_REPLAYED = {"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive", "date", "server"}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
+class _Prompt(Handler):
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @dataclass
-class Replay:
+class Replay(LocalServer):
     """Serves each item in each framing under a base address of its own; `seen` has the path of each request."""
 
     items: dict[str, corpus.Item] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        told = self
+    handler = _Prompt
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                super().setup()
-                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-            def do_GET(self) -> None:
-                told.answer(self)
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
-                told.answer(self)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        serve_in_background(self.server)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def url(self, item: corpus.Item, framing: str) -> str:
+    def url_of(self, item: corpus.Item, framing: str) -> str:
         """Return the base address at which an item is replayed."""
         name = item["id"].replace("/", "-")
         self.items[name] = item
-        return f"http://127.0.0.1:{self.server.server_address[1]}/{name}/{framing}"
+        return f"{self.url}/{name}/{framing}"
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def serve(self, handler: Handler) -> None:
+        handler.body()
         self.seen.append(handler.path)
         name, framing, rest = handler.path.removeprefix("/").split("/", 2)
         item = self.items[name]
@@ -91,9 +63,7 @@ def cut(body: bytes, choice: random.Random) -> list[bytes]:
     return [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
 
 
-def send(
-    handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], pieces: list[bytes], framing: str
-) -> None:
+def send(handler: Handler, status: int, headers: dict[str, str], pieces: list[bytes], framing: str) -> None:
     """Send an answer in its framing, each piece by itself."""
     handler.send_response(status)
     for name, value in headers.items():

@@ -45,7 +45,7 @@ class Stage:
     def call(self, item: corpus.Item, framing: str, *, awaiting: bool) -> Outcome:
         provider = provider_of(item)
         return call(
-            config(self.home, {provider: self.replay.url(item, framing)}),
+            config(self.home, {provider: self.replay.url_of(item, framing)}),
             self.registry,
             streaming=item["streaming"],
             awaiting=awaiting,
@@ -174,7 +174,7 @@ def test_a_recorded_error_arrives_in_its_class(
 def test_a_recorded_model_list_is_what_health_counts(item: corpus.Item, stage: Stage, tmp_path: Path) -> None:
     name = item["provider"].upper()
     for framing in FRAMINGS:
-        settings = {f"{name}_BASE_URL": stage.replay.url(item, framing), f"{name}_API_KEY": "k-0123456789abcdef"}
+        settings = {f"{name}_BASE_URL": stage.replay.url_of(item, framing), f"{name}_API_KEY": "k-0123456789abcdef"}
         ran = run("health", "-p", item["provider"], "--json", home=tmp_path, **settings)
         told = json.loads(ran.out)["providers"][item["provider"]]
         chats = [m for m in item["expect"]["model_ids"] if "embed" not in m or item["provider"] != "mistral"]

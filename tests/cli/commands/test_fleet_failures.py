@@ -24,7 +24,8 @@ from tests.support.postgres_tap import PostgresTap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from http.server import BaseHTTPRequestHandler
+
+    from tests.support.local_server import Handler
 
 __all__ = ["postgres"]
 
@@ -155,7 +156,7 @@ class StoppingServer(ModelServer):
 
     stopped: PostgresServer | None = None
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def answer(self, handler: Handler, body: dict[str, Any]) -> None:
         if self.stopped is not None:
             self.stopped.signal_all(signal.SIGSTOP)
         super().answer(handler, body)
