@@ -189,7 +189,7 @@ class JobRun:
         self._tools.classes[class_name(model)] = model
 
     async def end(self) -> None:
-        """Let another process go on with the run."""
+        """Release the run, so that another process can continue it."""
         await self._lease.end()
 
     async def _round(self) -> None:
