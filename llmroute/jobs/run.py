@@ -92,7 +92,7 @@ class JobRun:
         `is_counted` says whether the budget has the cost of the line at a position already.
 
         Raises:
-            RequestError: it is not to be resumed, was started with another input or other options, or goes on in
+            RequestError: it is not to be resumed, was started with another input or other options, or continues in
                 another process.
             LedgerError: the journal cannot be read or written.
         """
