@@ -1,49 +1,104 @@
-"""A connection whose statements are not waited for without end: a stopped server keeps its connections open."""
+"""Connections that are not waited for without end: a stopped server keeps them open."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from llmroute.errors import LedgerError
 
-# How long a short statement waits for an answer, beside its lock timeout, and one that reads or writes much.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from psycopg import Connection
+
+    from llmroute.ledger_location import ServerAddress
+
+# How long a statement waits for an answer, beside its lock timeout.
 REPLY_S = 10.0
-SLOW_REPLY_S = 600.0
+CONNECT_S = 2
+# The first version with which the tests run.
+OLDEST_SERVER = 15
+# Encodings of databases that hold any text; SQL_ASCII takes bytes as they come.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 
 
 class NoReplyError(psycopg.OperationalError):
-    """The server did not answer in time; whether it executed the statement is unknown."""
+    """The server did not answer in time; whether it did what it was asked is unknown."""
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
-    """Raises NoReplyError from any statement where no answer has come within `reply_within_s`, and is closed then."""
+    """Raises NoReplyError from any statement that is not answered within `reply_within_s`, and is closed then.
 
-    reply_within_s = SLOW_REPLY_S
+    It waits on while `is_at_work` says that the server works on the statement; None is unknown.
+    """
+
+    is_at_work: Callable[[], bool] | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.reply_within_s = REPLY_S
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         """Wait as `psycopg.Connection.wait`, which looks at the clock ten times a second."""
-        try:
-            return super().wait(_bounded(gen, time.monotonic() + self.reply_within_s), *arguments, **named)
-        except NoReplyError:
-            # The end of an open transaction would wait for as long again.
-            self.close()
-            raise
+        return super().wait(self._bounded(gen), *arguments, **named)
 
-
-def _bounded(gen: Generator[Any, Any, Any], until_s: float) -> Generator[Any, Any, Any]:
-    """Pass on what a generator waits for, until a time."""
-    ready: Any = None
-    while True:
-        try:
-            wanted = gen.send(ready)
-        except StopIteration as end:
-            return end.value
-        ready = yield wanted
-        if not ready and time.monotonic() > until_s:
+    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Pass on what a generator waits for, as long as may be waited."""
+        ready: Any = None
+        until_s = time.monotonic() + self.reply_within_s
+        is_last_look = False
+        while True:
+            try:
+                wanted = gen.send(ready)
+            except StopIteration as end:
+                return end.value
+            ready = yield wanted
+            if not ready and time.monotonic() <= until_s:
+                continue
+            if ready or (self.is_at_work is not None and self.is_at_work()):
+                until_s, is_last_look = time.monotonic() + self.reply_within_s, False
+                continue
+            if not is_last_look:
+                # It may have answered while it was asked.
+                is_last_look = True
+                continue
             gen.close()
+            # What is rolled back or closed after this error needs no answer.
+            self.pgconn.finish()
             raise NoReplyError("the server does not answer")
+
+
+def is_at_work(url: str, pid: int) -> bool:
+    """Whether a process of the server runs a statement, as another connection has it."""
+    waits = "SELECT state LIKE 'idle%%' OR wait_event = 'ClientWrite' FROM pg_stat_activity WHERE pid = %s"
+    try:
+        with closing(BoundedConnection.connect(url, autocommit=True, connect_timeout=CONNECT_S)) as other:
+            row = other.execute(waits, (pid,)).fetchone()
+    except psycopg.Error:
+        return False
+    return row is not None and not row[0]
+
+
+def require_server(db: Connection, address: ServerAddress) -> None:
+    """Refuse a server that is too old, and a database that cannot hold any text.
+
+    Raises:
+        LedgerError: it is one of them.
+    """
+    version = db.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        raise LedgerError(
+            f"the ledger {address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
+            hint="update the server, or set LLMROUTE_LEDGER to another",
+        )
+    encoding = db.info.parameter_status("server_encoding") or _ENCODINGS[0]
+    if encoding not in _ENCODINGS:
+        raise LedgerError(
+            f"the ledger {address.name} needs a database in UTF8; this one is in {encoding}",
+            hint="create one from template0, with the encoding UTF8 and the locale C",
+        )

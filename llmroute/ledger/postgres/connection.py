@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -12,12 +13,19 @@ from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
-from llmroute.ledger.postgres.bounded_connection import REPLY_S, SLOW_REPLY_S, BoundedConnection, NoReplyError
+from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger.postgres.bounded_connection import (
+    CONNECT_S,
+    BoundedConnection,
+    NoReplyError,
+    is_at_work,
+    require_server,
+)
 from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from psycopg import Connection
@@ -26,11 +34,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# The first version with which the tests run.
-OLDEST_SERVER = 15
-# Encodings of databases that hold any text; SQL_ASCII takes bytes as they come.
-_ENCODINGS = ("UTF8", "SQL_ASCII")
-CONNECT_S = 2
 # A server that does not answer is not waited for again by this process, for so long.
 _AWAY_S = 30.0
 _away: dict[ServerAddress, tuple[float, psycopg.Error]] = {}
@@ -62,7 +65,7 @@ class ServerConnection:
     def run(self, work: Callable[[Connection], T], within_s: float | None = None) -> T:
         """Run `work`, which may be repeated, on the connection; create the tables where they are missing.
 
-        An answer of the server is waited for `within_s`, REPLY_S if that is None.
+        An answer of the server is waited for `within_s`, None is the usual time.
 
         Raises:
             LedgerError: the server cannot be reached, or does not do it.
@@ -72,14 +75,16 @@ class ServerConnection:
 
     def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
         """Call a function of the schema; return its result."""
-        marks = ", ".join(["%s"] * len(values))
-        statement = f"SELECT {self.schema}.{function}({marks})".encode()
+        return self.run(lambda db: self._called(db, function, values), within_s)
 
-        def work(db: Connection) -> Any:
-            row = db.execute(statement, values).fetchone()
-            return None if row is None else row[0]
+    def call_at_length(self, function: str, *values: Any) -> Any:
+        """As `call`, of a function that is waited for as long as the server works on it."""
 
-        return self.run(work, within_s)
+        def work(_: Connection) -> Any:
+            with self._watched() as db:
+                return self._called(db, function, values)
+
+        return self.run(work)
 
     def require_client(self) -> None:
         """Refuse a schema that is for newer clients only.
@@ -95,17 +100,16 @@ class ServerConnection:
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open a transaction for a block; a `read_only` one sees one state of the ledger.
 
+        Its statements are waited for as long as the server works on them.
+
         Raises:
             LedgerError: as `run`.
         """
         with self._lock:
             self.require_client()
-            assert self._db is not None
             try:
-                with self._db.transaction():
-                    if read_only:
-                        self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    yield self._db
+                with self._watched(read_only=read_only) as db:
+                    yield db
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
                 self._note(error)
                 raise ledger_error(error, self.address) from error
@@ -124,6 +128,11 @@ class ServerConnection:
         finally:
             self._lock.release()
         return True
+
+    def _called(self, db: Connection, function: str, values: Sequence[Any]) -> Any:
+        marks = ", ".join(["%s"] * len(values))
+        row = db.execute(f"SELECT {self.schema}.{function}({marks})".encode(), values).fetchone()
+        return None if row is None else row[0]
 
     def _close(self) -> None:
         db, self._db = self._db, None
@@ -161,15 +170,34 @@ class ServerConnection:
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         db = self._connection()
-        db.reply_within_s = REPLY_S if within_s is None else within_s
+        usual_s = db.reply_within_s
+        db.reply_within_s = usual_s if within_s is None else within_s
         try:
             return work(db)
         finally:
-            db.reply_within_s = SLOW_REPLY_S
+            db.reply_within_s = usual_s
+
+    @contextmanager
+    def _watched(self, *, read_only: bool = False, lock_timeout_s: float = LOCK_WAIT_S) -> Iterator[Connection]:
+        """Open a transaction whose statements are waited for as long as the server works on them."""
+        db = self._connection()
+        try:
+            with db.transaction():
+                if read_only:
+                    db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                # Behind pgbouncer another process of the server may run the next transaction.
+                sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
+                row = db.execute(sql, (f"{lock_timeout_s * 1000:.0f}",)).fetchone()
+                assert row is not None
+                db.is_at_work = partial(is_at_work, self.address.url, row[0])
+                yield db
+        finally:
+            db.is_at_work = None
 
     def _migrate(self) -> None:
         try:
-            oldest_client = migrate(self._connection(), self.address.schema)
+            with self._watched(lock_timeout_s=0) as db:
+                oldest_client = migrate(db, self.address.schema)
         except psycopg.errors.InsufficientPrivilege as error:
             failure = ledger_error(error, self.address)
             failure.hint = (
@@ -218,28 +246,8 @@ class ServerConnection:
                 _away[self.address] = time.monotonic() + _AWAY_S, error
             raise
         try:
-            _require_server(db, self.address)
+            require_server(db, self.address)
         except LedgerError:
             db.close()
             raise
         return db
-
-
-def _require_server(db: Connection, address: ServerAddress) -> None:
-    """Refuse a server that is too old, and a database that cannot hold any text.
-
-    Raises:
-        LedgerError: it is one of them.
-    """
-    version = db.info.server_version // 10_000
-    if version < OLDEST_SERVER:
-        raise LedgerError(
-            f"the ledger {address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
-            hint="update the server, or set LLMROUTE_LEDGER to another",
-        )
-    encoding = db.info.parameter_status("server_encoding") or _ENCODINGS[0]
-    if encoding not in _ENCODINGS:
-        raise LedgerError(
-            f"the ledger {address.name} needs a database in UTF8; this one is in {encoding}",
-            hint="create one from template0, with the encoding UTF8 and the locale C",
-        )

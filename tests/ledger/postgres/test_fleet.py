@@ -221,7 +221,7 @@ def test_a_newer_schema_is_refused_only_below_its_oldest_client(address: ServerA
 
 
 def test_an_older_server_is_refused(address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmroute.ledger.postgres.connection.OLDEST_SERVER", 99)
+    monkeypatch.setattr("llmroute.ledger.postgres.bounded_connection.OLDEST_SERVER", 99)
     with (
         PostgresLedger(address, tmp_path / "one") as ledger,
         pytest.raises(LedgerError, match="needs PostgreSQL 99 or newer"),

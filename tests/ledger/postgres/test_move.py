@@ -128,11 +128,11 @@ def test_a_copy_that_breaks_off_goes_on_where_it_ended(
     calls = []
 
     class Breaking(ServerConnection):
-        def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
+        def call_at_length(self, function: str, *values: Any) -> Any:
             calls.append(function)
             if calls.count("move_1") == 3:
                 raise LedgerError("the server is away")
-            return super().call(function, *values, within_s=within_s)
+            return super().call_at_length(function, *values)
 
     with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
         moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
@@ -197,10 +197,10 @@ def test_what_is_pruned_between_two_runs_is_in_the_sums(
     monkeypatch.setattr(moving, "BATCH", 3)
 
     class Breaking(ServerConnection):
-        def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
+        def call_at_length(self, function: str, *values: Any) -> Any:
             if function == "merge_1":
                 raise LedgerError("the server is away")
-            return super().call(function, *values, within_s=within_s)
+            return super().call_at_length(function, *values)
 
     with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
         moving.move(breaking, file, NOW_MS, lambda _read, _total: None)

@@ -201,7 +201,7 @@ def test_a_command_does_not_wait_without_end_for_a_server_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tap.swallowed = swallowed
-    monkeypatch.setattr("llmroute.ledger.postgres.connection.REPLY_S", 0.2)
+    monkeypatch.setattr("llmroute.ledger.postgres.bounded_connection.REPLY_S", 0.2)
     with pytest.raises(LedgerError, match="does not answer"):
         command(ServerAddress(tap.url(address.url)))
 

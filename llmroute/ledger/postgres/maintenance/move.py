@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.maintenance import Moved
-from llmroute.ledger.postgres.bounded_connection import SLOW_REPLY_S
 from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.maintenance.move_jobs import move_jobs
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
@@ -45,17 +44,15 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
         ledger.tend(now_ms)
         name = identity(ledger.db)
         with ledger.connection.reading() as db:
-            begun = connection.call("begin_move_1", name, as_json(learned(db).as_json()), within_s=SLOW_REPLY_S)
+            begun = connection.call_at_length("begin_move_1", name, as_json(learned(db).as_json()))
             since = _Start(_resumed_id(db, begun), begun["pruned_ms"])
             total = _settled(db, since)
             for batch in _batches(db, since):
                 pending += batch.pending
                 if batch.rows:
                     sent = as_json([{column: _storable(row[column]) for column in COLUMNS} for row in batch.rows])
-                    copied += connection.call(
-                        "move_1", sent, name, batch.last_id, batch.last_call, within_s=SLOW_REPLY_S
-                    )
-                    connection.call("merge_1", MERGED_AT_ONCE, within_s=SLOW_REPLY_S)
+                    copied += connection.call_at_length("move_1", sent, name, batch.last_id, batch.last_call)
+                    connection.call_at_length("merge_1", MERGED_AT_ONCE)
                     read += len(batch.rows)
                     progress(read, total)
             _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
@@ -122,7 +119,7 @@ def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_prune
     if pruned_ms:
         names = (*ROLLUP_KEY, *COUNTERS)
         rows = as_json([dict(zip(names, map(_storable, row), strict=True)) for row in sums.rows])
-        connection.call("end_move_1", name, sums.before_ms, rows, -(-pruned_ms // BUCKET_MS), within_s=SLOW_REPLY_S)
+        connection.call_at_length("end_move_1", name, sums.before_ms, rows, -(-pruned_ms // BUCKET_MS))
 
 
 def _storable(value: Any) -> Any:

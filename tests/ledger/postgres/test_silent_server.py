@@ -1,0 +1,96 @@
+"""A server that takes a statement and never answers is given up; one that works on a long one is waited for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.errors import LedgerError
+from llmroute.ledger.entries import Settled
+from llmroute.ledger.postgres import bounded_connection
+from llmroute.ledger.postgres.connection import ServerConnection
+from llmroute.ledger.postgres.health import server_status
+from llmroute.ledger.postgres.maintenance.move import move
+from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
+from llmroute.ledger.postgres.store import PostgresLedger
+from llmroute.ledger.sqlite.store import Ledger
+from llmroute.ledger_location import ServerAddress
+from tests.ledger.calls import NOW_MS, row, settled
+from tests.ledger.stores import address, pgbouncer, pooled, postgres
+from tests.support.postgres_tap import PostgresTap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.postgres_server import PostgresServer
+
+__all__ = ["address", "pgbouncer", "pooled", "postgres"]
+
+
+@pytest.fixture
+def tap(postgres: PostgresServer) -> Iterator[PostgresTap]:
+    with PostgresTap(postgres.port) as tap:
+        yield tap
+
+
+@pytest.fixture
+def ledger(tap: PostgresTap, address: ServerAddress, tmp_path: Path) -> Iterator[PostgresLedger]:
+    """A ledger with a call, behind the tap, and a file beside it that may be moved."""
+    with Ledger(tmp_path / "file.db") as file:
+        file.settle(settled(row("moved"), 1))
+    with PostgresLedger(ServerAddress(tap.url(address.url)), tmp_path / "server") as ledger:
+        assert ledger.write([Settled(settled(row("call"), 1))]) == [None]
+        yield ledger
+
+
+def use(ledger: PostgresLedger, what: str) -> None:
+    """Have a ledger do something that sends statements."""
+    path, connection = ledger.path, ledger.connection
+    uses: dict[str, Callable[[], object]] = {
+        "health": lambda: server_status(connection.address, path),
+        "check": lambda: ServerMaintenance(connection.address, path).check(datetime.now(UTC)),
+        "correct": lambda: ledger.correct("call/1", 7, NOW_MS),
+        "prune": lambda: ledger.prune(NOW_MS + 10_000_000),
+        "backup": lambda: ledger.backup(path.with_name("copy.db")),
+        "move": lambda: move(connection, path.with_name("file.db"), NOW_MS, lambda _, __: None),
+    }
+    uses[what]()
+
+
+@pytest.mark.parametrize(
+    ("what", "statement"),
+    [
+        ("health", b"server_version"),
+        ("check", b"sums_of_window_1"),
+        ("correct", b"UPDATE"),
+        ("correct", b"COMMIT"),
+        ("prune", b"DELETE"),
+        ("backup", b"FETCH"),
+        ("move", b"move_1"),
+    ],
+)
+def test_a_statement_whose_answer_never_comes_is_given_up(
+    what: str, statement: bytes, tap: PostgresTap, ledger: PostgresLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    tap.swallowed = statement
+    ledger.connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_connection, "REPLY_S", 0.2)
+        with pytest.raises(LedgerError, match="cannot be reached: the server does not answer"):
+            use(ledger, what)
+    assert not caplog.records, "psycopg warns of a rollback that fails"
+
+
+@pytest.mark.parametrize("server", ["address", "pooled"])
+def test_a_statement_is_waited_for_while_the_server_works_on_it(server: str, request: pytest.FixtureRequest) -> None:
+    with (
+        closing(ServerConnection(request.getfixturevalue(server))) as connection,
+        connection.transaction() as db,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(db, "reply_within_s", 0.3)
+        assert db.execute("SELECT pg_sleep(1)").fetchone() == ("",)
