@@ -56,6 +56,7 @@ class JobBatch:
     ) -> None:
         self.totals = BatchTotals()
         self._results = JobResults(results, self.totals, as_record, on_progress)
+        self._secure = results.secure
         self._open_requests = open_requests
         self._on_failure = on_failure
         self._on_invalid_line = on_invalid_line
@@ -91,7 +92,7 @@ class JobBatch:
             OSError: the input cannot be read.
         """
         self._rescue = settings.rescue
-        self._run = run = core.job_run(settings, self._deliver, self._on_jobs, budget_usd=budget_usd)
+        self._run = run = core.job_run(settings, self._deliver, self._on_jobs, self._secure, budget_usd=budget_usd)
         self._register()
         try:
             await self._run_to_end(core, run)
@@ -233,7 +234,10 @@ class JobBatch:
         async def requests() -> AsyncIterator[Options]:
             for index, request in enumerate(self._open_requests()):
                 if (state := self._states[index]) in states and not self._interrupted:
-                    assert not isinstance(request.options, RequestError)
+                    if isinstance(request.options, RequestError):
+                        # A file that it names has changed since.
+                        self._fail(index, json.dumps(request.id, ensure_ascii=False), request.options)
+                        continue
                     taken.append((index, request))
                     yield replace(request.options, tier=_TIERS[state])
 

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute.batch.resume import PriorResults, cost_picousd, result_lines
-from llmroute.errors import RequestError
-from llmroute.files import cannot_write, open_locked, replacing
+from llmroute.errors import OutputError, RequestError
+from llmroute.files import cannot_write, is_at, open_locked, replacing
 from llmroute.text.option_names import OptionText, Remedy
 from llmroute.types import PICO_PER_USD
 
@@ -37,12 +37,14 @@ class ResultsFile:
         `source` is the descriptor of the input.
 
         Raises:
-            RequestError: its folder does not exist, another run writes it, it is the input, or it has content and is
-                not resumed.
+            RequestError: its folder does not exist, another run writes it, it is the input, it has content and is not
+                resumed, or it is a stream and is.
             OutputError: it cannot be written.
         """
         self.path = path
         self._fd, self._created = _open_exclusively(path)
+        self.is_stream = not _is_seekable(self._fd)
+        """Whether it is a pipe or a terminal, which keeps nothing."""
         self._prior = PriorResults()
         # The offset of each request's line, by index in the input.
         self._offsets = array("Q")
@@ -68,6 +70,8 @@ class ResultsFile:
     def _check_is_free(self, source: int | None, *, resume: bool) -> None:
         if source is not None and os.path.samestat(os.fstat(source), os.fstat(self._fd)):
             raise RequestError(f"{self.path} is the input: write the results to another file")
+        if resume and self.is_stream:
+            raise RequestError(f"{self.path} is not a file, whose results can be read again", option="resume")
         if not resume and os.fstat(self._fd).st_size:
             hint = OptionText(Remedy("resume"), " continues it; or name a new file")
             raise RequestError(f"{self.path} is not empty", hint=hint)
@@ -137,25 +141,47 @@ class ResultsFile:
             self._offsets.extend([_NO_OFFSET] * missing)
         self._offsets[index] = offset
 
+    def secure(self) -> None:
+        """Write the results to the disk.
+
+        Raises:
+            OSError: they cannot be written.
+            OutputError: the file was deleted, moved or replaced since it was opened.
+        """
+        if not self._is_regular():
+            return
+        if not is_at(self._fd, self.path):
+            hint = OptionText(Remedy("resume"), " collects what it can")
+            raise OutputError(f"{self.path} was deleted, moved or replaced while the batch ran", hint=hint)
+        os.fsync(self._fd)
+
+    def _is_regular(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._fd).st_mode)
+
     def finish(self, *, in_order: bool) -> None:
         """Delete superseded lines, sort the others into the order of the input if `in_order`, and close the file.
 
+        A file that was deleted or moved is written again.
+
         Raises:
             OSError: the file cannot be rewritten; it has all lines, in the order of completion.
+            OutputError: it was replaced by another file, or was deleted and cannot be written again.
         """
         if self._fd < 0:
             return
         try:
-            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            if not self._is_regular():
                 return
             self._repair_last_line()
             os.fsync(self._fd)
             offsets = self._final_offsets()
             superseded = len(offsets) < self._lines
-            if in_order and (superseded or any(here > after for here, after in itertools.pairwise(offsets))):
-                self._rewrite(offsets)
-            elif superseded:
-                self._rewrite(array("Q", sorted(offsets)))
+            is_sorted = all(here <= after for here, after in itertools.pairwise(offsets))
+            final = offsets if in_order or is_sorted else array("Q", sorted(offsets))
+            if not is_at(self._fd, self.path):
+                self._restore(final)
+            elif superseded or (in_order and not is_sorted):
+                self._rewrite(final)
         finally:
             self.close()
 
@@ -164,6 +190,15 @@ class ResultsFile:
         offsets = array("Q", self._prior.unrelated_offsets())
         offsets.extend(offset for offset in self._offsets if offset != _NO_OFFSET)
         return offsets
+
+    def _restore(self, offsets: array[int]) -> None:
+        if self.path.exists():
+            raise OutputError(f"{self.path} was replaced by another file while the batch ran")
+        try:
+            self._rewrite(offsets)
+        except OSError as error:
+            problem = f"{self.path} was deleted while the batch ran, and cannot be written again"
+            raise OutputError(f"{problem}: {error.strerror}") from error
 
     def _rewrite(self, offsets: array[int]) -> None:
         with (
@@ -197,3 +232,11 @@ def _open_exclusively(path: Path) -> tuple[int, bool]:
     if opened is None:
         raise RequestError(f"another run is writing {path}")
     return opened
+
+
+def _is_seekable(fd: int) -> bool:
+    try:
+        os.lseek(fd, 0, os.SEEK_CUR)
+    except OSError:
+        return False
+    return True

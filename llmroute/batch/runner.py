@@ -48,6 +48,13 @@ class Results(Protocol):
     def write(self, index: int, record: dict[str, Any]) -> None:
         """Write the result of a request."""
 
+    def secure(self) -> None:
+        """Write the results to the disk.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+
 
 class Batch:
     """One run over an input.

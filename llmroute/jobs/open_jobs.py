@@ -31,12 +31,14 @@ class OpenJobs:
         self,
         tools: JobTools,
         deliver: Callable[[LineOutcome], Awaitable[None]],
+        secure: Callable[[], None] | None = None,
         *,
         keep: bool = False,
         confirms: bool = False,
     ) -> None:
         self._tools = tools
         self._deliver = deliver
+        self._secure = secure
         self._keep = keep
         self._confirms = confirms
         # The jobs that are to be confirmed, and their last status.
@@ -73,6 +75,8 @@ class OpenJobs:
 
     async def _delivered(self, job: Job, status: JobStatus | None) -> None:
         """Note that all outcomes of a job were delivered, then clean up after it, unless that is to be confirmed."""
+        if self._secure is not None:
+            self._secure()
         job = await self.save(job if self._confirms else job._replace(delivered_ms=self._tools.now_ms()))
         del self.by_id[job.id]
         self.statuses.pop(job.id, None)

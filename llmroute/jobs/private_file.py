@@ -40,5 +40,6 @@ def unnamed_file(folder: Path) -> IO[bytes]:
     Raises:
         OSError: it cannot be created.
     """
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     return TemporaryFile(dir=folder)

@@ -44,6 +44,8 @@ class RunProgress(NamedTuple):
 class JobRun:
     """One run.  `deliver` gets each outcome after it is settled, `on_progress` the state after each query.
 
+    `secure` is called before a job counts as delivered: what was delivered must not be lost any more.
+
     Attributes:
         stopped_by: why no more lines are taken, None while they are.
         refused: the positions of lines that were not taken because of that.
@@ -55,13 +57,14 @@ class JobRun:
         settings: RunSettings,
         deliver: Callable[[LineOutcome], Awaitable[None]],
         on_progress: Callable[[RunProgress], None],
+        secure: Callable[[], None] | None = None,
     ) -> None:
         self._tools = tools
         self._settings = settings
         self._on_progress = on_progress
         self._plans = PlanCache(tools.factory, tools.resources.threads(), paced=True)
         self._interval = Interval(settings.poll_s)
-        self._jobs = OpenJobs(tools, deliver, keep=settings.keep, confirms=settings.confirms)
+        self._jobs = OpenJobs(tools, deliver, secure, keep=settings.keep, confirms=settings.confirms)
         self._lease = RunLease(tools, settings, self.interrupt)
         self._submitter = Submitter(tools, self._jobs, self._interval, self._lease)
         self._tracking = Tracking(tools, self._jobs, self._submitter, settings.poll_s or 1.0)

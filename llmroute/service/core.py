@@ -169,6 +169,7 @@ class ServiceCore:
         settings: RunSettings,
         deliver: Callable[[LineOutcome], Awaitable[None]],
         on_progress: Callable[[RunProgress], None],
+        secure: Callable[[], None] | None = None,
         *,
         budget_usd: float | None = None,
     ) -> JobRun:
@@ -182,7 +183,7 @@ class ServiceCore:
         shared_budget = _shared_budget(budget_usd)
         check_range("within_s", settings.within_s, LEAST_WITHIN_S, MOST_WITHIN_S, "seconds")
         check_range("poll_s", settings.poll_s, LEAST_POLL_S, MOST_POLL_S, "seconds")
-        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress)
+        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress, secure)
 
     def job_tools(self, shared_budget: SharedBudget | None = None) -> JobTools:
         """Return what batch jobs share: the journal, the providers and a budget."""

@@ -52,7 +52,7 @@ def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
         if arguments.request["tier"] in (BATCH, AUTO) and not arguments.dry_run:
             from llmroute.cli.batch.job_command import run_jobs
 
-            raise typer.Exit(run_jobs(arguments, batch, session, file, is_regular=is_regular))
+            raise typer.Exit(run_jobs(arguments, batch, session, file))
         if arguments.request["tier"] not in (BATCH, AUTO):
             require_no_job_flags(batch)
         if arguments.dry_run:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from contextlib import ExitStack
-from hashlib import file_digest, sha256
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from llmroute.batch.job_batch import JobBatch
 from llmroute.cli.batch.arguments import input_format, run_settings
-from llmroute.cli.batch.input import count_lines, requests_of, shows_total
+from llmroute.cli.batch.input import count_lines, input_errors, requests_of, shows_total
 from llmroute.cli.batch.runner import BatchRunner
 from llmroute.cli.errors import say
 from llmroute.errors import RequestError
+from llmroute.jobs.private_file import unnamed_file, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
     from llmroute.cli.session import Session
 
 
-def run_jobs(
-    arguments: RequestArguments, batch: BatchOptions, session: Session, file: IO[bytes], *, is_regular: bool
-) -> int:
-    """Run a batch as jobs and return its exit code; see `BatchRunner.run`.  The input is read several times.
+PIECE_BYTES = 1 << 20
+
+
+def run_jobs(arguments: RequestArguments, batch: BatchOptions, session: Session, file: IO[bytes]) -> int:
+    """Run a batch as jobs and return its exit code; see `BatchRunner.run`.
 
     Raises:
         LLMRouteError: the batch cannot be run.
@@ -37,16 +37,18 @@ def run_jobs(
         raise RequestError("--tier batch takes no --check: its answers come later", option="check")
     settings = run_settings(batch)
     file_format = input_format(batch, arguments.encoding)
-    with ExitStack() as cleanup:
-        path = Path(batch.file) if is_regular else _copied(file, cleanup)
-        with path.open("rb") as content:
-            input_digest = file_digest(content, "sha256").hexdigest()
+    copy, input_digest = _copied(file, batch.file, session.service.core.job_tools().folder)
+    with copy:
         settings = settings._replace(input_digest=input_digest, options_digest=_digest(arguments, file_format))
-        total = count_lines(file) if is_regular and shows_total(file_format, arguments) else None
+        total = count_lines(copy) if shows_total(file_format, arguments) else None
         runner = BatchRunner(arguments, batch, session, total, file.fileno())
+        if runner.output.is_stream:
+            hint = "answers are deleted at the provider once they are in it"
+            raise RequestError(f"{batch.output} is not a file, which batch jobs write their results to", hint=hint)
 
         def open_requests() -> Iterator[Request]:
-            with path.open("rb") as content:
+            with open(os.dup(copy.fileno()), "rb") as content:  # noqa: PTH123 (a descriptor)
+                content.seek(0)
                 yield from requests_of(content, file_format, arguments, batch.file)
 
         running = _job_batch(runner, open_requests)
@@ -74,9 +76,21 @@ def _digest(arguments: RequestArguments, file_format: InputFormat) -> str:
     return sha256(f"{arguments.defaults()!r}\n{absolute!r}".encode()).hexdigest()
 
 
-def _copied(file: IO[bytes], cleanup: ExitStack) -> Path:
-    """Copy an input that can be read once only into a temporary file."""
-    copy = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix="llmroute-"))  # noqa: SIM115 (entered)
-    shutil.copyfileobj(file, copy)
-    copy.flush()
-    return Path(copy.name)
+def _copied(file: IO[bytes], name: str, folder: Path) -> tuple[IO[bytes], str]:
+    """Copy the input into a file without a name, and return it with its digest.
+
+    The input is read several times, and may change while jobs run.
+    """
+    digest = sha256()
+    with writing(folder):
+        copy = unnamed_file(folder)
+        while piece := _piece(file, name):
+            digest.update(piece)
+            copy.write(piece)
+        copy.seek(0)
+    return copy, digest.hexdigest()
+
+
+def _piece(file: IO[bytes], name: str) -> bytes:
+    with input_errors(name):
+        return file.read(PIECE_BYTES)

@@ -55,6 +55,11 @@ class BatchOutput:
         """Whether `--resume` can continue from the results."""
         return self._path is not None and _is_regular(self._path) and not self.broken
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the results go to stdout, a pipe or a terminal, which keep nothing."""
+        return self._file is None or self._file.is_stream
+
     def register(self, index: int, request_id: str | int) -> bool:
         """Register a request of the input; see `batch.runner.Results`."""
         if self._file is not None:
@@ -85,6 +90,25 @@ class BatchOutput:
                 return
         self.unwritten += "content" in record
 
+    def secure(self) -> None:
+        """Write the results to the disk; stop the batch where that fails.
+
+        Raises:
+            OutputError: they cannot be written, or their file was deleted, moved or replaced.
+        """
+        if self._file is None or self.broken:
+            return
+        try:
+            self._file.secure()
+        except OSError as error:
+            failure = OutputError(f"{self._path} cannot be written: {error.strerror}")
+        except OutputError as error:
+            failure = error
+        else:
+            return
+        self._stop(failure)
+        raise failure
+
     def _break_off(self, reason: str) -> None:
         self.broken = True
         self._stop(OutputError(reason))
@@ -108,6 +132,9 @@ class BatchOutput:
                 self._file.finish(in_order=in_order)
         except OSError as error:
             say(f"warning: {self._path} is complete but not sorted: it could not be rewritten: {error.strerror}")
+        except OutputError as error:
+            say(f"warning: {error}")
+            self.broken = True
         finally:
             self._finish_failures(complete=complete)
 
