@@ -13,6 +13,8 @@ from tests.support.shell import run
 if TYPE_CHECKING:
     from typing import Literal
 
+    from playwright.sync_api import Browser
+
 SCREENS = Path(__file__).parent / "screens"
 # Width, height and color scheme in CSS pixels.
 SIZES: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
@@ -21,19 +23,32 @@ SIZES: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
 }
 
 
+def sample(home: Path) -> Path:
+    """Write a page with hostile names; return its path."""
+    fill(home, 400, days=90)
+    run("costs", "--period", "all", "--html", "page.html", home=home)
+    return home / "page.html"
+
+
+def shot(browser: Browser, path: Path, screen: str) -> bytes:
+    """Return the screenshot of a page in a size, as PNG."""
+    width, height, scheme = SIZES[screen]
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto(path.as_uri())
+    image = page.screenshot()
+    page.close()
+    return image
+
+
 def write() -> None:
-    """Write a screenshot of a page with hostile names in each size."""
+    """Write a screenshot of the page in each size."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as name, sync_playwright() as running:
-        home = Path(name)
-        fill(home, 400, days=90)
-        run("costs", "--period", "all", "--html", "page.html", home=home)
         browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for screen, (width, height, scheme) in SIZES.items():
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-            page.goto((home / "page.html").as_uri())
-            page.screenshot(path=SCREENS / f"{screen}.png")
+        path = sample(Path(name))
+        for screen in SIZES:
+            (SCREENS / f"{screen}.png").write_bytes(shot(browser, path, screen))
         browser.close()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cli.costs_page.ledgers import fill
+from tests.cli.costs_page.screens import SCREENS, SIZES, sample, shot
 from tests.support.shell import run
 
 if TYPE_CHECKING:
@@ -44,6 +46,39 @@ CONTRAST = """() => {
         const [one, other] = [getComputedStyle(element).color, background(element)].map(luminance);
         return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
     }));
+}"""
+
+# The texts that are cut by the window, and the pairs of which one covers the other.
+MISPLACED = """() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walker.nextNode()) {
+        const node = walker.currentNode, range = document.createRange();
+        range.selectNodeContents(node);
+        if (node.data.trim() && !node.parentElement.closest("script, title") && node.parentElement.checkVisibility())
+            for (const box of range.getClientRects()) found.push({text: node.data.trim(), box});
+    }
+    const cut = found.filter(({box}) => box.left < 0 || box.right > innerWidth + 0.5).map(({text}) => text);
+    const covers = (one, other) =>
+        Math.min(one.right, other.right) - Math.max(one.left, other.left) > 2 &&
+        Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > Math.min(one.height, other.height) / 2;
+    const covered = found.flatMap((one, place) => found.slice(place + 1)
+        .filter((other) => covers(one.box, other.box)).map((other) => [one.text, other.text]));
+    return [found.length > 5, cut, covered];
+}"""
+# The mean difference of two images by tiles, from 0 to 1: too coarse for the fonts of a machine.
+DIFFERENCE = """async ([one, other]) => {
+    const tiles = async (source) => {
+        const image = new Image();
+        image.src = "data:image/png;base64," + source;
+        await image.decode();
+        const canvas = new OffscreenCanvas(8, 20), context = canvas.getContext("2d");
+        context.imageSmoothingQuality = "high";
+        context.drawImage(image, 0, 0, 8, 20);
+        return [...context.getImageData(0, 0, 8, 20).data];
+    };
+    const [left, right] = [await tiles(one), await tiles(other)];
+    return left.reduce((sum, value, place) => sum + Math.abs(value - right[place]), 0) / left.length / 255;
 }"""
 
 
@@ -90,6 +125,7 @@ def test_a_page_loads_nothing_fits_its_window_and_is_readable(
     size = {"width": width, "height": 900}
     page = opened(browser, home / f"{name}.html", viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(MISPLACED) == [True, [], []]
     assert page.evaluate(CONTRAST) >= 4.5
     is_dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert is_dark == (scheme == "dark")
@@ -142,4 +178,20 @@ def test_a_print_has_dark_text_on_white(browser: Any, home: Path) -> None:
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf().startswith(b"%PDF")
+    page.close()
+
+
+@pytest.mark.parametrize("screen", SIZES)
+def test_a_page_looks_as_the_kept_screenshot(screen: str, browser: Any, tmp_path: Path) -> None:
+    shown = shot(browser, sample(tmp_path), screen)
+    other = "360" if screen == "1280" else "1280"
+    kept, of_other = ((SCREENS / f"{name}.png").read_bytes() for name in (screen, other))
+    page = browser.new_page()
+
+    def difference(kept: bytes) -> float:
+        found: float = page.evaluate(DIFFERENCE, [b64encode(image).decode() for image in (shown, kept)])
+        return found
+
+    assert difference(kept) < 0.03
+    assert difference(of_other) > 0.2
     page.close()

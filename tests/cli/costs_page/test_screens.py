@@ -1,4 +1,4 @@
-"""The kept screenshots of the page: of both widths, and small.  They are looked at, not compared: fonts differ."""
+"""The kept screenshots of the page: of both widths, and small.  `test_in_chromium` compares pages with them."""
 
 from __future__ import annotations
 
