@@ -67,3 +67,8 @@ def priced(usage: Usage, price: Price | None, service: Service = Service()) -> U
 def usd(picousd: int | None) -> float | None:
     """Return pico-USD as USD."""
     return None if picousd is None else picousd / PICO_PER_USD
+
+
+def storable(picousd: int | None) -> int | None:
+    """Return an amount within the range of the ledger."""
+    return None if picousd is None else min(picousd, MOST_PICOUSD)

@@ -9,7 +9,7 @@ from llmroute.errors import AttemptError, BadOutputError, ContentError, Provider
 from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.processes import this_process
-from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json, priced, usd
+from llmroute.planning.usage_cost import price_as_json, priced, storable, usd
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class AttemptRecorder:
             service_tier=request.prompt.tier,
             price=price_as_json(priced(Usage(), self._price, Service(request.prompt.tier)).price),
             price_as_of=model.as_of,
-            reserved_picousd=_storable(entry.candidate.worst_cost_picousd),
-            expected_picousd=_storable(entry.candidate.expected_cost_picousd),
+            reserved_picousd=storable(entry.candidate.worst_cost_picousd),
+            expected_picousd=storable(entry.candidate.expected_cost_picousd),
             pid=process.pid,
             host=process.host,
             process=process.mark,
@@ -242,7 +242,3 @@ def _is_refusal(status: int | None) -> bool:
     if status is None or status in GAVE_UP_STATUSES:
         return False
     return not 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
-
-
-def _storable(picousd: int | None) -> int | None:
-    return None if picousd is None else min(picousd, MOST_PICOUSD)

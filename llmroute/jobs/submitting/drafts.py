@@ -8,7 +8,7 @@ from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import RequestBudget, Reservation
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.jobs import JobLine
-from llmroute.planning.usage_cost import MOST_PICOUSD, price_as_json
+from llmroute.planning.usage_cost import price_as_json, storable
 from llmroute.registry.pricing import price_of_service
 from llmroute.routing.parameters import refused, without
 from llmroute.types import BATCH, Service
@@ -139,12 +139,8 @@ def pending_row(tools: JobTools, made: Draft, request_id: str, deadline_ms: int)
         effort=made.request.prompt.effort,
         price=price_as_json(made.price),
         price_as_of=entry.model.as_of,
-        reserved_picousd=_storable(candidate.worst_cost_picousd),
-        expected_picousd=_storable(candidate.expected_cost_picousd),
+        reserved_picousd=storable(candidate.worst_cost_picousd),
+        expected_picousd=storable(candidate.expected_cost_picousd),
         deadline_ms=deadline_ms + KEPT_MS,
         service_tier=BATCH,
     )
-
-
-def _storable(picousd: int | None) -> int | None:
-    return None if picousd is None else min(picousd, MOST_PICOUSD)

@@ -68,7 +68,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 is_last_look = True
                 continue
             gen.close()
-            # What is rolled back or closed after this error needs no answer.
+            # A rollback or close after this error needs no answer.
             self.pgconn.finish()
             raise NoReplyError("the server does not answer")
 
