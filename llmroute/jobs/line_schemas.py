@@ -1,107 +1,98 @@
-"""The schemas of the lines of a job, in a file beside its lines until the job is collected.
-
-A line of the file has a number and a schema, which is that of the lines of the job from this number on.
-"""
+"""The schemas of the lines of a job, which the journal keeps until the job is collected."""
 
 from __future__ import annotations
 
 import json
-import os
-from array import array
 from bisect import bisect_right
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmroute.jobs.private_file import new_file
+from llmroute.ledger.jobs import SchemaOfLines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
+    from llmroute.ledger.jobs import JobJournal
     from llmroute.types.answer_schema import AnswerSchema
 
 
-class SchemaWriter:
-    """Writes the schemas of lines in the order of their numbers; there is no file until a line has one.
+class SchemaChanges:
+    """Finds where the schema of lines changes; `classes` gets the pydantic classes of schemas by name."""
 
-    `classes` gets the pydantic classes of schemas by name.
-    """
-
-    def __init__(self, path: Path, classes: MutableMapping[str, type]) -> None:
-        self._path = path
+    def __init__(self, classes: MutableMapping[str, type]) -> None:
         self._classes = classes
-        self._file: IO[bytes] | None = None
         self._last: AnswerSchema | None = None
 
-    def add(self, n: int, schema: AnswerSchema | None) -> None:
-        """Write the schema of line `n`, unless it is that of the line before.
+    def of(self, lines: Iterable[tuple[int, AnswerSchema | None]]) -> list[SchemaOfLines]:
+        """Return the schemas of lines, in the order of their numbers, that are not those of the lines before."""
+        changes = []
+        for n, schema in lines:
+            if schema != self._last:
+                self._last = schema
+                changes.append(self._change(n, schema))
+        return changes
 
-        Raises:
-            OSError: it cannot be written.
-        """
-        if schema == self._last:
-            return
-        self._last = schema
-        if self._file is None:
-            self._file = new_file(self._path)
-        record: dict[str, Any] = {"from": n}
-        if schema is not None:
-            record["schema"] = schema.document
-            if schema.model is not None:
-                record["class"] = name = class_name(schema.model)
-                self._classes[name] = schema.model
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-
-    def close(self) -> None:
-        """Write the file to the disk.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+    def _change(self, n: int, schema: AnswerSchema | None) -> SchemaOfLines:
+        if schema is None:
+            return SchemaOfLines(n, None)
+        name = None
+        if schema.model is not None:
+            name = class_name(schema.model)
+            self._classes[name] = schema.model
+        return SchemaOfLines(n, json.dumps(schema.document, ensure_ascii=False), name)
 
 
 class LineSchemas:
-    """The schemas in a file; `classes` are the pydantic classes of this process by name."""
+    """The schemas of a job; `classes` are the pydantic classes of this process by name.  Its methods may block.
 
-    def __init__(self, path: Path, classes: Mapping[str, type]) -> None:
-        """Read where each schema is.
+    Jobs of older versions have them in a file.
+    """
+
+    def __init__(self, journal: JobJournal, job: str, classes: Mapping[str, type], older: Path) -> None:
+        """Read where each schema begins.
 
         Raises:
-            OSError: the file exists and cannot be read.
+            LedgerError: the journal cannot be read.
+            OSError: the file of an older version exists and cannot be read.
         """
-        self._path = path
+        self._journal = journal
+        self._job = job
         self._classes = classes
-        self._numbers, self._offsets = array("Q"), array("Q")
-        try:
-            with path.open("rb") as file:
-                offset = 0
-                for line in file:
-                    self._numbers.append(json.loads(line)["from"])
-                    self._offsets.append(offset)
-                    offset += len(line)
-        except FileNotFoundError:
-            pass
+        self._starts = journal.schema_starts(job)
+        if not self._starts and older.exists():
+            journal.add_schemas(job, _read(older))
+            self._starts = journal.schema_starts(job)
 
-    def of(self, n: int) -> AnswerSchema | None:
-        """Return the schema of line `n`, None if it has none.
+    def of_lines(self, numbers: Sequence[int]) -> dict[int, AnswerSchema]:
+        """Return the schemas of lines by number, without lines that have none.
 
         Raises:
-            OSError: the file cannot be read.
+            LedgerError: the journal cannot be read.
         """
-        index = bisect_right(self._numbers, n) - 1
-        if index < 0:
-            return None
-        with self._path.open("rb") as file:
-            file.seek(self._offsets[index])
-            record = json.loads(file.readline())
-        if "schema" not in record:
-            return None
+        if not self._starts:
+            return {}
+        starts = {n: self._starts[index] for n in numbers if (index := bisect_right(self._starts, n) - 1) >= 0}
         from llmroute.schema.answer_schema import schema_of_document
 
-        return schema_of_document(record["schema"], self._classes.get(record.get("class", "")))
+        found = {
+            one.n: schema_of_document(json.loads(one.document), self._classes.get(one.class_name or ""))
+            for one in self._journal.schemas(self._job, sorted({*starts.values()}))
+            if one.document is not None
+        }
+        return {n: found[start] for n, start in starts.items() if start in found}
+
+
+def _read(path: Path) -> list[SchemaOfLines]:
+    with path.open("rb") as file:
+        records = [json.loads(line) for line in file]
+    return [
+        SchemaOfLines(
+            record["from"],
+            json.dumps(record["schema"], ensure_ascii=False) if "schema" in record else None,
+            record.get("class"),
+        )
+        for record in records
+    ]
 
 
 def class_name(model: type) -> str:

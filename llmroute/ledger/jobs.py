@@ -239,6 +239,15 @@ class JobJournal(Protocol):
         A job that may have been created counts.
         """
 
+    def add_schemas(self, job: str, schemas: Sequence[SchemaOfLines]) -> None:
+        """Add schemas of lines; they are deleted with their job, or when that is cleaned up after."""
+
+    def schema_starts(self, job: str) -> list[int]:
+        """Return the numbers of the lines at which the schemas of a job begin, in order."""
+
+    def schemas(self, job: str, starts: Sequence[int]) -> list[SchemaOfLines]:
+        """Return the schemas of a job that begin at some lines."""
+
     def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
         """Take the lease of a run, or renew it; return its owner, which is another while the lease of that lasts.
 

@@ -98,6 +98,39 @@ def test_a_run_that_is_resumed_checks_answers_by_the_schemas_it_was_started_with
     assert not [*(home.folder / "ledger.db.jobs").iterdir()]
 
 
+def test_the_schemas_of_lines_are_in_the_ledger_until_their_job_is_collected(home: Home) -> None:
+    home.vendor.stalls = True
+    model, other = MODELS["openai"], {"type": "object", "required": ["age"], "properties": {"age": {}}}
+    lines: list[dict[str, Any]] = [
+        {"prompt": VALID},
+        {"prompt": VALID, "schema": other},
+        {"prompt": VALID, "schema": other},
+        {"prompt": "x"},
+    ]
+    write(home, [{**line, "model": model} for line in lines])
+    assert home.run("--no-wait").code == 0
+    assert home.query("SELECT n, document IS NULL FROM job_schemas ORDER BY n") == [(1, 0), (3, 1)]
+    for path in (home.folder / "ledger.db.jobs").iterdir():
+        path.unlink()
+    home.vendor.stalls = False
+    assert home.run("--resume").code == 6
+    assert ["error" in result for result in home.results()] == [False, True, True, False]
+    assert home.query("SELECT count(*) FROM job_schemas") == [(0,)]
+
+
+def test_the_schemas_of_a_job_of_an_older_version_are_read_from_their_file(home: Home) -> None:
+    home.vendor.stalls = True
+    home.write([VALID, VALID], [MODELS["openai"]])
+    assert home.run("--no-wait").code == 0
+    (job,) = json.loads(run("batches", "--json", home=home.folder, **home.settings).out)
+    records = [{"from": 0, "schema": {"type": "object", "required": ["age"]}, "class": "a.B"}, {"from": 1}]
+    written = "".join(json.dumps(record) + "\n" for record in records)
+    (home.folder / "ledger.db.jobs" / f"{job['job']}.schemas").write_text(written)
+    home.vendor.stalls = False
+    assert home.run("--resume").code == 6
+    assert ["error" in result for result in home.results()] == [True, False]
+
+
 def test_a_cancelled_job_settles_invalid_answers_as_rejected(home: Home) -> None:
     home.vendor.stalls, home.vendor.runs_at_most = True, 2
     home.write([INVALID, VALID, "say {}"], [MODELS["openai"]])

@@ -8,7 +8,7 @@ import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
 from llmroute.ledger.entries import BudgetWatch, OutdatedCapsError, Pending
-from llmroute.ledger.jobs import Job, JobLine, LineEnd, NewLine, custom_id, number_of
+from llmroute.ledger.jobs import Job, JobLine, LineEnd, NewLine, SchemaOfLines, custom_id, number_of
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.ledger.calls import NOW_MS, cap, fixed, row, settled
@@ -202,6 +202,18 @@ def test_a_saved_job_is_found_by_its_output(ledger: Store) -> None:
     assert (found.phase, found.sealed, found.vendor_id) == ("queued", True, "batch_1")
     assert ledger.jobs.jobs(output="/other") == []
     assert ledger.jobs.job("job") == found
+
+
+def test_the_schemas_of_lines_are_kept_until_their_job_is_cleaned_up_after(ledger: Store) -> None:
+    schemas = [SchemaOfLines(0, '{"z": 1, "a": 2}', "a.B"), SchemaOfLines(7, None)]
+    for name in ("job", "job1", "job2"):
+        ledger.jobs.add(job(name))
+        ledger.jobs.add_schemas(name, schemas)
+    assert ledger.jobs.schema_starts("job") == [0, 7]
+    assert ledger.jobs.schemas("job", [0]) == schemas[:1]
+    ledger.jobs.save(job(phase="done", cleaned_ms=NOW_MS))
+    ledger.jobs.drop("job1", NOW_MS)
+    assert [ledger.jobs.schema_starts(name) for name in ("job", "job1", "job2")] == [[], [], [0, 7]]
 
 
 def test_a_job_that_has_ended_does_not_run_again() -> None:

@@ -143,7 +143,7 @@ class Collection:
             self._seen.discard(unknown)
             self._ran -= not results[unknown].unrun
             self._noise += 1
-        judged = await tools.run(lambda: {line.n: self._outcomes.judge(line.n, results[line.n]) for line, _ in rows})
+        judged = await tools.run(self._outcomes.judge, {line.n: results[line.n] for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
         ends = [self._outcomes.settle(line, row, judged[line.n], not_run) for line, row in reserved]
         watch = tools.writer.watched([end.row for end in ends])

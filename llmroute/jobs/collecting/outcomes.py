@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import AttemptError, SchemaError
@@ -17,12 +18,15 @@ from llmroute.types import BATCH, Completion, LLMResponse, Prompt, Service
 from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.tools import JobTools
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import LineResult
     from llmroute.schema.document import AnswerDocument
+    from llmroute.types.answer_schema import AnswerSchema
 
 
 class LineOutcome(NamedTuple):
@@ -59,18 +63,30 @@ class Outcomes:
         self._price = None if job.price is None else price_from_json(job.price)
         self._model = tools.factory.models.registry.get_model_config(job.provider, job.model)
         self._redaction = tools.endpoints.redaction.but(self._model.api_name)
-        self._schemas = LineSchemas(tools.schemas_path(job.id), tools.classes)
 
-    def judge(self, n: int, result: LineResult) -> JudgedResult:
-        """Check the result of line `n`; this may take long."""
+    @cached_property
+    def _schemas(self) -> LineSchemas:
+        tools, job = self._tools, self._job.id
+        return LineSchemas(tools.journal, job, tools.classes, tools.schemas_path(job))
+
+    def judge(self, results: Mapping[int, LineResult]) -> dict[int, JudgedResult]:
+        """Check the results of lines, by number; this may take long.
+
+        Raises:
+            LedgerError: their schemas cannot be read.
+            OSError: the file with the schemas of a job of an older version cannot be read.
+        """
+        schemas = self._schemas.of_lines([*results])
+        return {n: self._judge(result, schemas.get(n)) for n, result in results.items()}
+
+    def _judge(self, result: LineResult, schema: AnswerSchema | None) -> JudgedResult:
         if result.unrun:
             return JudgedResult()
         if result.completion is None:
             return JudgedResult(error=result.error)
         completion = sanitized(result.completion, self._redaction)
         error: AttemptError | None = error_in(completion)
-        schema = self._schemas.of(n) if error is None else None
-        if schema is None:
+        if schema is None or error is not None:
             return JudgedResult(completion, None, error)
         try:
             return JudgedResult(completion, document_of(completion, schema, self._model))

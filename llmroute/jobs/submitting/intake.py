@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from llmroute.execution.accounting.caps import current_caps
 from llmroute.execution.accounting.ledger_writer import DRAFTS
-from llmroute.jobs.line_schemas import SchemaWriter
+from llmroute.jobs.line_schemas import SchemaChanges
 from llmroute.jobs.private_file import new_file, writing
 from llmroute.jobs.submitting.drafts import job_line, pending_row, worst_under
 from llmroute.ledger.entries import OutdatedCapsError, Pending
@@ -43,7 +43,7 @@ class Run:
 class _OpenJob:
     """A job that takes lines."""
 
-    def __init__(self, job: Job, file: IO[bytes], schemas: SchemaWriter) -> None:
+    def __init__(self, job: Job, file: IO[bytes], schemas: SchemaChanges) -> None:
         self.job = job
         self.file = file
         self.schemas = schemas
@@ -126,13 +126,15 @@ class Intake:
             host=this_process().host,
         )
         await tools.run(tools.journal.add, job)
-        schemas = SchemaWriter(tools.schemas_path(job.id), tools.classes)
-        return _OpenJob(job, new_file(tools.input_path(job.id)), schemas)
+        return _OpenJob(job, new_file(tools.input_path(job.id)), SchemaChanges(tools.classes))
 
     async def _reserve(self, taking: _OpenJob) -> None:
         """Reserve the drafts of a job, and write those that fit into its file."""
         tools, job, drafts = self._tools, taking.job, taking.drafts
         taking.drafts = []
+        given = [(n, made.request.prompt.schema) for n, made in enumerate(drafts, taking.next_n)]
+        if schemas := taking.schemas.of(given):
+            await tools.run(tools.journal.add_schemas, job.id, schemas)
         for _ in range(DRAFTS):
             lines = self._lines(job, enumerate(drafts, taking.next_n))
             try:
@@ -151,7 +153,6 @@ class Intake:
                 continue
             if made.reservation is not None:
                 made.reservation.admitted(pending.row.reserved_picousd or 0)
-            taking.schemas.add(line.n, made.request.prompt.schema)
             taking.file.write(api.line(custom_id(job.id, line.n), made.body) + b"\n")
             taking.job = taking.job._replace(lines=taking.job.lines + 1)
 
@@ -174,7 +175,6 @@ class Intake:
         taking.file.flush()
         os.fsync(taking.file.fileno())
         taking.file.close()
-        taking.schemas.close()
         if not taking.job.lines:
             await tools.run(tools.journal.drop, taking.job.id, self._tools.now_ms())
             tools.delete_input(taking.job.id)

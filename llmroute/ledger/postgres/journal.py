@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
 from llmroute.ledger.entries import Settled
-from llmroute.ledger.jobs import CHANGING, ENDS, KEPT, Job, JobLine, JobSums, PlacedLine, QueuedJob
+from llmroute.ledger.jobs import CHANGING, ENDS, KEPT, Job, JobLine, JobSums, PlacedLine, QueuedJob, SchemaOfLines
 from llmroute.ledger.postgres.bounded_connection import REPLY_S
 from llmroute.ledger.postgres.entries import (
     as_json,
@@ -103,6 +103,8 @@ class PostgresJobs:
     def save(self, job: Job) -> bool:
         """Save the fields of a job that change; return False, without a change, where another process has ended it."""
         values = [getattr(job, name) for name in CHANGING]
+        if job.cleaned_ms is not None:
+            self._change("DELETE FROM {schema}.job_schemas WHERE job = %s", (job.id,))
         return self._change(_SAVE_JOB, (*values, job.id, [*ENDS], job.ended)) > 0
 
     def withdraw(self, job: str, now_ms: int) -> bool:
@@ -208,6 +210,21 @@ class PostgresJobs:
     def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
         """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
         return [QueuedJob(*row) for row in self._rows(_ENQUEUED, (provider, besides))]
+
+    def add_schemas(self, job: str, schemas: Sequence[SchemaOfLines]) -> None:
+        """Add schemas of lines."""
+        sql = "INSERT INTO {schema}.job_schemas SELECT * FROM jsonb_populate_recordset(NULL::{schema}.job_schemas, %s)"
+        rows = [{"job": job, **schema._asdict()} for schema in schemas]
+        self._change(f"{sql} ON CONFLICT DO NOTHING", (as_json(rows),))
+
+    def schema_starts(self, job: str) -> list[int]:
+        """Return the numbers of the lines at which the schemas of a job begin, in order."""
+        return [n for (n,) in self._rows("SELECT n FROM {schema}.job_schemas WHERE job = %s ORDER BY n", (job,))]
+
+    def schemas(self, job: str, starts: Sequence[int]) -> list[SchemaOfLines]:
+        """Return the schemas of a job that begin at some lines."""
+        query = "SELECT n, document, class_name FROM {schema}.job_schemas WHERE job = %s AND n = ANY (%s)"
+        return [SchemaOfLines(*row) for row in self._rows(query, (job, [*starts]))]
 
     def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
         """Take the lease of a run, or renew it; return its owner, which is another while the lease of that lasts."""

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
-from llmroute.ledger.jobs import CHANGING, ENDS, KEPT, Job, JobLine, JobSums, PlacedLine, QueuedJob, custom_id
+from llmroute.ledger.jobs import (
+    CHANGING,
+    ENDS,
+    KEPT,
+    Job,
+    JobLine,
+    JobSums,
+    PlacedLine,
+    QueuedJob,
+    SchemaOfLines,
+    custom_id,
+)
 from llmroute.ledger.sqlite.budget_warnings import claim
 from llmroute.ledger.sqlite.writes import SETTLE, write
 
@@ -43,6 +54,7 @@ UPDATE attempts SET status = 'failed', error = :error, settled_ms = :now_ms,
     cost_basis = ifnull(cost_basis, 'at_most')
 WHERE {_OF_JOB}
 """  # noqa: S608 (own names)
+_FORGET_SCHEMAS = "DELETE FROM job_schemas WHERE job = ?"
 _SUMS = """
 SELECT ifnull(sum(state = 'answered'), 0), ifnull(sum(state IN ('failed', 'rejected')), 0),
     ifnull(sum(state = 'unanswered'), 0)
@@ -83,6 +95,8 @@ class SQLiteJobs:
             if stored in ENDS and not job.ended:
                 return False
             db.execute(_SAVE_JOB, (*(getattr(job, name) for name in CHANGING), job.id))
+            if job.cleaned_ms is not None:
+                db.execute(_FORGET_SCHEMAS, (job.id,))
             return True
 
     def withdraw(self, job: str, now_ms: int) -> bool:
@@ -140,6 +154,7 @@ class SQLiteJobs:
         with self._connection.transaction() as db:
             _end_lines(db, job, _RELEASE, status="interrupted", error=None, now_ms=now_ms)
             db.execute("DELETE FROM job_lines WHERE job = ?", (job,))
+            db.execute(_FORGET_SCHEMAS, (job,))
             db.execute("DELETE FROM jobs WHERE id = ?", (job,))
 
     def jobs(self, *, run: str | None = None, output: str | None = None) -> list[Job]:
@@ -197,6 +212,22 @@ class SQLiteJobs:
         """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
         with self._connection.reading() as db:
             return [QueuedJob(*row) for row in db.execute(_ENQUEUED, (provider, besides))]
+
+    def add_schemas(self, job: str, schemas: Sequence[SchemaOfLines]) -> None:
+        """Add schemas of lines."""
+        with self._connection.transaction() as db:
+            db.executemany("INSERT INTO job_schemas VALUES (?, ?, ?, ?)", [(job, *schema) for schema in schemas])
+
+    def schema_starts(self, job: str) -> list[int]:
+        """Return the numbers of the lines at which the schemas of a job begin, in order."""
+        with self._connection.reading() as db:
+            return [n for (n,) in db.execute("SELECT n FROM job_schemas WHERE job = ? ORDER BY n", (job,))]
+
+    def schemas(self, job: str, starts: Sequence[int]) -> list[SchemaOfLines]:
+        """Return the schemas of a job that begin at some lines."""
+        query = "SELECT n, document, class_name FROM job_schemas WHERE job = ? AND n = ?"
+        with self._connection.reading() as db:
+            return [SchemaOfLines(*row) for n in starts for row in db.execute(query, (job, n))]
 
     def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
         """Return the owner: the lock of the output is enough on one machine."""
