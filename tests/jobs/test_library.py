@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import subprocess
 import sys
+import threading
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
