@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from llmroute.config import Config
 
 _LOCAL_TIME = Path("/etc/localtime")
-# Files among those of the time zones that differ between machines.
-_OF_ONE_MACHINE = ("localtime", "posixrules")
+# Files among those of the time zones that differ between machines, and folders that some machines lack.
+_OF_ONE_MACHINE = ("localtime", "posixrules", "posix/", "right/")
 
 
 def set_shared(config: Config, caps_usd: Mapping[str, float | None], workspace: str, zone: str | None) -> None:
@@ -58,7 +58,7 @@ def local_zone() -> str:
 
 def _is_zone(name: str) -> bool:
     """Whether every machine knows a time zone by this name."""
-    if name in _OF_ONE_MACHINE:
+    if name.startswith(_OF_ONE_MACHINE):
         return False
     try:
         ZoneInfo(name)

@@ -88,7 +88,7 @@ def test_a_shared_budget_binds_every_host_until_it_is_lifted(host: Host, tmp_pat
     assert host.run("costs", "budget", "set", "--day", "none").code == 0
     assert other.gen().code == 0
     assert "no budget is set" in other.run("costs", "budget").out
-    for zone in ("Nowhere", "localtime"):
+    for zone in ("Nowhere", "localtime", "right/UTC"):
         assert host.run("costs", "budget", "set", "--day", "1", "--zone", zone).code == exit_codes.USAGE
     rule = host.run("costs", "budget", "set", "--day", "1", TZ="CET-1CEST,M3.5.0,M10.5.0/3")
     assert (rule.code, "--zone" in rule.err) == (exit_codes.USAGE, True)
