@@ -27,6 +27,12 @@ SILENCE_S: Final = 10.0
 PIPE_S: Final = 60.0
 """How long a pipe may take to end."""
 _PIECE_BYTES: Final = 2**20
+_FIELDS: Final[dict[str, tuple[type, ...]]] = {
+    "data": (bytes, bytearray, memoryview),
+    "url": (str,),
+    "media_type": (str,),
+    "name": (str,),
+}
 
 
 def read_all(sources: Iterable[AttachmentSource], media_type: str | None) -> tuple[Attachment, ...]:
@@ -57,10 +63,16 @@ def _read(source: AttachmentSource, media_type: str | None, number: int) -> Atta
     if isinstance(source, str) and is_url(source):
         return of_url(source, None, media_type)
     path = os.fspath(source)
-    return measured(read_file(path), PurePath(path).name, media_type)
+    # Where the locale is not of UTF-8, Python keeps the bytes of a name beyond ASCII.
+    name = os.fsencode(PurePath(path).name).decode("utf-8", "replace")
+    return measured(read_file(path), name, media_type)
 
 
 def _given(source: Attachment, media_type: str | None, number: int) -> Attachment:
+    for field, kinds in _FIELDS.items():
+        if not isinstance(value := getattr(source, field), (*kinds, type(None))):
+            reason = f"its {field} is of type {type(value).__name__}, not {kinds[0].__name__}"
+            raise unusable(f"attachment {number}", reason)
     if (source.data is None) == (source.url is None):
         raise unusable(source.name or f"attachment {number}", "an Attachment has either data or a URL")
     kind = source.media_type or media_type

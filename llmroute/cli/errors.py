@@ -20,6 +20,8 @@ from llmroute.text.suggest import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FIRST_ERROR_STATUS = 300
+
 
 @contextmanager
 def failures(*, as_json: bool = False) -> Iterator[None]:
@@ -48,7 +50,9 @@ def error_text(error: LLMRouteError) -> str:
     if isinstance(error, AllProvidersFailedError) or not isinstance(error, AttemptError) or not error.provider:
         return message
     source = f"{error.provider}/{error.model}" if error.model else error.provider
-    return f"{source}: {f'{error.http_status} ' if error.http_status else ''}{message}"
+    # An answer that is not accepted came with a status of success, which says nothing of the reason.
+    status = error.http_status if error.http_status is not None and error.http_status >= FIRST_ERROR_STATUS else None
+    return f"{source}: {message if status is None else f'{status} {message}'}"
 
 
 def error_of(provider: str, error: LLMRouteError) -> str:

@@ -85,6 +85,8 @@ class RequestFlow:
     def _try(self, action: Try) -> Generator[Operation, Any, Outcome]:
         request, skipped_models = self._request, self._skipped_models
         self._note_fallback(action)
+        if action.repair is not None and not action.retry:
+            request.note(f"{action.entry.model.name}: {self._errors[-1].message}; asking it to correct the answer")
         attempt = Attempt(request, action, self._records, skipped_models.skipped, self._settle_interrupted)
         try:
             yield from attempt.run()
@@ -131,7 +133,4 @@ class RequestFlow:
             return None
         from llmroute.execution.answer_check import repair_of
 
-        repair = repair_of(error, self._request.prompt, action.entry)
-        if repair is not None:
-            self._request.note(f"{action.entry.model.name}: {error.message}; asking it to correct the answer")
-        return repair
+        return repair_of(error, self._request.prompt, action.entry)

@@ -56,6 +56,10 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
         of_tier.exit_code = exit_codes.USAGE  # no key or server would change it
         raise of_tier
     reasons = OptionText(*_reasons(made, constraints))
+    if counted and all(one.lacks_medium and not one.whole_provider for one in counted):
+        of_medium = NoCandidateError(OptionText("no model can serve this request: ", reasons), option="attachments")
+        of_medium.exit_code = exit_codes.USAGE  # no key or server would change it
+        raise of_medium
     look = LOOK
     if way_to_engine and way_to_engine not in reasons:
         look = f"{way_to_engine} installs a small model that needs no key; llmroute health shows what is set up"

@@ -107,7 +107,7 @@ class Options(Value):
     )
     task_type: Task | None = declare(
         TEXT,
-        "The kind of task, such as code; selects models with its capability.",
+        "The kind of task, such as code_generation; selects models with its capability.",
         flag="task",
         panel="Model",
         choices=tuple(TASK_CAPABILITY),

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmroute.encoding import decoded
+from llmroute.encoding import decoded, decoded_argument
 from llmroute.errors import RequestError
 from llmroute.schema.answer_schema import schema_of_json, schema_of_text
 from llmroute.schema.short_form import is_short_form
@@ -30,14 +30,14 @@ def schema_of_argument(text: str, folder: Path | None = None) -> AnswerSchema:
         RequestError: it is none of them, or no JSON Schema.
     """
     if text.strip().startswith("{"):
-        return schema_of_json(text)
+        return schema_of_json(decoded_argument(text, None, "schema"))
     try:
         return _schema_of_file(Path(text) if folder is None else folder / text, one_line(text)[:MOST_SHOWN])
     except (OSError, ValueError) as error:
         # No name of a file can be so long, or have half characters.
         missing = not isinstance(error, OSError) or error.errno in _MISSING
         if (missing and is_short_form(text)) or not text.strip():
-            return schema_of_text(text)
+            return schema_of_text(decoded_argument(text, None, "schema"))
         shown = one_line(text)[:MOST_SHOWN]
         if missing:
             raise RequestError(f"schema: there is no file {shown}", hint=_HINT, option="schema") from None

@@ -24,7 +24,11 @@ def exclude(candidate: Candidate, constraints: RoutingConstraints) -> Exclusion 
     if reason is not None:
         whole_provider = bool(candidate.unusable) and candidate.provider_unusable
         return Exclusion(
-            candidate.model, reason, whole_provider=whole_provider, lacks_tier=_lacks_tier(candidate, constraints)
+            candidate.model,
+            reason,
+            whole_provider=whole_provider,
+            lacks_tier=_lacks_tier(candidate, constraints),
+            lacks_medium=not constraints.size.capabilities <= candidate.model.capabilities,
         )
     if (reason := _unfit(candidate.model, constraints.size)) is not None:
         return Exclusion(candidate.model, reason, unfit=True)

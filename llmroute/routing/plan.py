@@ -164,6 +164,7 @@ class Exclusion(NamedTuple):
         too_long: whether the request does not fit its context window.
         unfit: whether the provider does not take the attachments.
         lacks_tier: whether it has no known price for the service tier, whatever else the reason is.
+        lacks_medium: whether it does not take the kind of an attachment, whatever else the reason is.
         over_budget: the candidate, if only the budget of the request excludes it.
         whole_provider: whether the reason holds for every model of the provider, and names the provider.
     """
@@ -177,6 +178,7 @@ class Exclusion(NamedTuple):
     whole_provider: bool = False
     unfit: bool = False
     lacks_tier: bool = False
+    lacks_medium: bool = False
 
 
 class Skip(NamedTuple):

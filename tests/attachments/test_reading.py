@@ -61,6 +61,9 @@ def test_what_is_not_a_readable_file_is_refused(tmp_path: Path) -> None:
     assert refused(empty) == "empty cannot be attached: it is empty"
     assert refused(b"") == "attachment 1 cannot be attached: it is empty"
     assert refused(Attachment()).endswith("has either data or a URL")
+    wrong: dict[str, Any]
+    for wrong in ({"data": "abc"}, {"url": 3}, {"data": b"a", "media_type": 3}, {"data": b"a", "name": b"a"}):
+        assert f"its {list(wrong)[-1]} is of type" in refused(Attachment(**wrong))
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     assert "symbolic links" in refused(loop)

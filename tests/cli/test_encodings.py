@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.model_server import ModelServer
-from tests.support.shell import LLMROUTE, Ran, environment
+from tests.support.shell import LLMROUTE, Ran, environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,28 @@ def test_bytes_of_the_command_line_are_not_altered(flag: str, tmp_path: Path) ->
             ran = gen(tmp_path, server, *arguments)
             assert (ran.code, server.requests) == (2, [])
             assert "is not UTF-8: byte 0xe9" in ran.err
+
+
+def test_a_short_form_and_the_name_of_an_attachment_are_read_as_utf_8_in_any_locale(tmp_path: Path) -> None:
+    (tmp_path / "é.txt").write_text("text")
+    posix = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with ModelServer() as server:
+        run(
+            "gen",
+            "hi",
+            "-m",
+            "openai/gpt-4o",
+            "-a",
+            "é.txt",
+            "--schema",
+            "a: naïve",
+            home=tmp_path,
+            **posix,
+            **server.settings,
+        )
+        sent = json.dumps(server.requests[0], ensure_ascii=False)
+    assert "naïve" in sent
+    assert "é.txt" in sent
 
 
 @pytest.mark.parametrize(

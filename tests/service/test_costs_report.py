@@ -12,9 +12,12 @@ import pytest
 from llmroute.config import Limit
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.periods import milliseconds
+from llmroute.ledger.reports import Line
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.planning.default_registry import registry_of
 from llmroute.service.costs import comparison
 from llmroute.service.costs.report import CostQuery, bill
+from llmroute.service.costs.savings import saved_picousd
 from tests.support.provider_servers import House
 
 if TYPE_CHECKING:
@@ -97,3 +100,13 @@ def test_a_report_its_days_and_its_budgets_are_of_one_snapshot(tmp_path: Path, m
     assert sum(line.cost_picousd for _, line in screen.charts.days) == 7
     assert [status.spent_picousd for status in screen.charts.budgets] == [7]
     assert bill(config, CostQuery("month"), now=NOW).total.cost_picousd == 14
+
+
+@pytest.mark.parametrize(("tier", "unknown", "is_told"), [("flex", 0, True), ("weird", 0, False), ("flex", 1, False)])
+def test_a_saving_is_told_only_where_the_price_of_the_tier_and_all_costs_are_known(
+    tier: str, unknown: int, is_told: bool, tmp_path: Path
+) -> None:
+    line = Line(
+        {"provider": "openai", "model": "gpt-5.4-mini"}, 1, call_count=2, unknown_cost_count=unknown, input_tokens=9
+    )
+    assert (saved_picousd(line, tier, registry_of(tmp_path, {})) is not None) is is_told

@@ -118,7 +118,7 @@ class Reservation:
         could = f"{self._model}: it could cost {dollars(worst.least_picousd)}"
         wanted = worst.tokens_within(ANY_PRICE if left is None else left)
         if wanted is None:
-            raise _refusal(f"{could}, and the request may cost {dollars(left or 0)}", left, of_request=True)
+            raise _refusal(f"{could}, and the request may cost {dollars(max(left or 0, 0))}", left, of_request=True)
         worst = worst._replace(most_tokens=wanted, least_tokens=wanted if self._whole else worst.least_tokens)
         if shared is None:
             return worst

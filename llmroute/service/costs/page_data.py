@@ -12,7 +12,7 @@ from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data
 from llmroute.service.costs.report import counted_span, report_of, reported_span, with_savings
 from llmroute.service.costs.savings import saved_picousd
 from llmroute.service.ledger_opening import now_of, snapshot
-from llmroute.types import PICO_PER_USD
+from llmroute.types import BATCH, PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -70,7 +70,7 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         groups,
         notable,
         sum(line.call_count for line in batches),
-        sum(saved_picousd(line, registry) or 0 for line in batches) / PICO_PER_USD,
+        sum(saved_picousd(line, BATCH, registry) or 0 for line in batches) / PICO_PER_USD,
     )
 
 

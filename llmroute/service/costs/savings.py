@@ -28,7 +28,7 @@ def savings_picousd(counts: Counts, span: Span, registry: ModelRegistry) -> dict
     saved: dict[str, int] = {}
     for line in lines_of(counts, ("tier", "provider", "model"), span):
         tier = line.key["tier"]
-        if tier not in (STANDARD, PRUNED) and (picousd := saved_picousd(line, registry)) is not None:
+        if tier not in (STANDARD, PRUNED) and (picousd := saved_picousd(line, tier, registry)) is not None:
             saved[tier] = saved.get(tier, 0) + picousd
     return saved
 
@@ -52,11 +52,13 @@ def cache_savings_picousd(usages: Iterable[CachedUsage]) -> int:
     return saved
 
 
-def saved_picousd(line: Line, registry: ModelRegistry) -> int | None:
+def saved_picousd(line: Line, tier: str, registry: ModelRegistry) -> int | None:
     """Return the cost of a model's tokens at its standard price, minus what they cost; None where one is unknown."""
-    if line.cost_picousd == 0:
+    if line.cost_picousd == 0 or line.unknown_cost_count:
         return None
     price = price_on(registry.get_model_config(line.key["provider"], line.key["model"]), registry.today)
+    if price is None or tier not in dict(price.service_tiers):
+        return None
     usage = Usage(line.input_tokens, line.cached_input_tokens, None, line.output_tokens)
-    standard = None if price is None else cost_picousd(usage, price._replace(tiers=()))
+    standard = cost_picousd(usage, price._replace(tiers=()))
     return None if standard is None else standard - line.cost_picousd

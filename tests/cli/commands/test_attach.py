@@ -138,6 +138,15 @@ def test_a_named_model_that_cannot_see_is_refused(files: Path, server: ModelServ
     assert "openai/gpt-3.5-turbo: lacks vision" in ran.err
 
 
+def test_a_provider_none_of_whose_models_takes_the_attachment_exits_with_2(files: Path, server: ModelServer) -> None:
+    (files / "a.pdf").write_bytes(pdf())
+    asked = ("gen", "hi", "-p", "together", "-a", "a.pdf")
+    ran = run(*asked, home=files, TOGETHER_API_KEY="sk-test-0123456789", **server.settings)
+    assert (ran.code, server.requests) == (2, [])
+    assert "lacks pdf" in ran.err
+    assert run(*asked, home=files, **server.settings).code == 3, "a key is missing too"
+
+
 def test_an_image_goes_to_a_local_model_and_an_address_goes_nowhere(files: Path) -> None:
     pulled = {"gemma3:latest": Pulled(capabilities=("completion", "vision")), "llama3.1:latest": Pulled()}
     with OllamaServer(pulled) as server:

@@ -66,6 +66,16 @@ def test_an_invalid_answer_is_paid_and_repaired_by_the_same_model(
     assert "/age: 'old' is not of type 'integer'" in repair["messages"][2]["content"]
 
 
+def test_a_repair_is_told_only_where_the_model_is_called_again(gen: Callable[..., Ran], server: ScriptedServer) -> None:
+    server.answers = ["nope"]
+    only = ("-m", CHEAP, "--no-fallback", "--schema", PERSON)
+    limited = gen(*only, "--max-rejections", "1")
+    assert (limited.code, len(server.requests), limited.err.count("asking it to correct")) == (6, 1, 0)
+    repaired = gen(*only)
+    assert (repaired.code, len(server.requests), repaired.err.count("asking it to correct")) == (6, 3, 1)
+    assert f"{CHEAP}: the answer is not valid" in limited.err, "a status of success is no part of the reason"
+
+
 def test_the_next_model_is_asked_after_one_repair(
     gen: Callable[..., Ran], server: ScriptedServer, tmp_path: Path
 ) -> None:

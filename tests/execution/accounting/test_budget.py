@@ -202,3 +202,8 @@ def test_an_answer_whose_length_nobody_said_fits_the_window() -> None:
     assert longest_answer(None, 8_192, 1_000, 100) == 7_192
     assert longest_answer(None, 8_192, 20_000, 5_000) == (8_192 - 5_000) // 2
     assert longest_answer(None, 100, 20_000, 5_000) == LEAST_ANSWER_TOKENS
+
+
+def test_a_request_that_was_billed_more_than_its_budget_has_nothing_left() -> None:
+    with pytest.raises(BudgetExceededError, match=r"the request may cost \$0\.00$"):
+        Reservation("a/b", WorstCase(10, 7, 50, 10), RequestBudget(-115)).bounded()
