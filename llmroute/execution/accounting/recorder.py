@@ -9,7 +9,8 @@ from llmroute.errors import AttemptError, BadOutputError, ContentError, Provider
 from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.processes import this_process
-from llmroute.planning.usage_cost import price_as_json, priced, storable, usd
+from llmroute.planning.usage_cost import price_as_json, storable, usd
+from llmroute.registry.pricing import price_of_service
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class AttemptRecorder:
             effort=request.prompt.effort,
             # Of the tier that is requested, until an answer names the one that served it.
             service_tier=request.prompt.tier,
-            price=price_as_json(priced(Usage(), self._price, Service(request.prompt.tier)).price),
+            price=price_as_json(self._price and price_of_service(self._price, Service(request.prompt.tier))[0]),
             price_as_of=model.as_of,
             reserved_picousd=storable(entry.candidate.worst_cost_picousd),
             expected_picousd=storable(entry.candidate.expected_cost_picousd),
