@@ -47,8 +47,9 @@ def named_options() -> set[str]:
 
 
 def flags_there_are() -> set[str]:
-    tops = [called(name) for name in SUMMARIES]
-    commands = [*tops, *(each for top in tops for each in getattr(top, "commands", {}).values())]
+    commands = [called(name) for name in SUMMARIES]
+    for each in commands:
+        commands += getattr(each, "commands", {}).values()
     return {flag for each in commands for parameter in each.params for flag in parameter.opts}
 
 
