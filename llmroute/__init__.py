@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         SkippedModel as SkippedModel,
         Usage as Usage,
     )
-    from llmroute.text.option_names import Remedy as Remedy
+    from llmroute.text.option_text import Remedy as Remedy
     # isort: on
 
 # Each public name and where it lives: importing llmroute costs nothing until one is used.
@@ -125,7 +125,7 @@ _HOMES = {
     "ProviderTimeoutError": "llmroute.errors",
     "QuotaError": "llmroute.errors",
     "RateLimitError": "llmroute.errors",
-    "Remedy": "llmroute.text.option_names",
+    "Remedy": "llmroute.text.option_text",
     "RejectedError": "llmroute.errors",
     "RequestError": "llmroute.errors",
     "SchemaError": "llmroute.errors",

@@ -8,7 +8,7 @@ import os
 from typing import IO, Any, Final
 
 from llmroute.errors import RequestError
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 PIECE_BYTES: Final = 64 * 1024
 HINT: Final = OptionText(Remedy("encoding"), " says how it is encoded: latin-1, cp1252, utf-16 ...")

@@ -24,7 +24,7 @@ from llmroute.errors import (
     UnreachableError,
 )
 from llmroute.execution.failures import all_failed
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import AttemptRecord
 
 if TYPE_CHECKING:

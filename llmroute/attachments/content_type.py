@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from llmroute.attachments.image_headers import GIF, JPEG, PNG, WEBP, image_header, image_type
 from llmroute.attachments.pdf_pages import PDF_SIGNATURE, is_pdf, pdf_facts
 from llmroute.errors import RequestError
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.redaction import one_line, public
 from llmroute.types import PDF, Attachment, AttachmentFacts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from llmroute.errors import RequestError
 from llmroute.jobs.run_settings import LEAST_WITHIN_S
 from llmroute.providers import PROVIDERS
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.redaction import shown
 from llmroute.types import AUTO, BATCH
 from llmroute.types.attachment import Attachment

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from llmroute.encoding import HINT, as_utf8, check_beginning, decoded
 from llmroute.errors import RequestError
 from llmroute.request.rendered import prompt_of
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.suggest import nearest
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from llmroute.errors import RequestError
 from llmroute.request.fields import BOOL, printable
 from llmroute.request.options import FIELDS as REQUEST_FIELDS
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.suggest import nearest
 
 _DECLARED = {name: declared for name, declared in REQUEST_FIELDS.items() if declared.in_lines}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.batch.resume import PriorResults, cost_picousd, result_lines
 from llmroute.errors import OutputError, RequestError
 from llmroute.files import cannot_write, is_at, open_locked, replacing
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

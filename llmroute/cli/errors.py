@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.status_line import clear
 from llmroute.cli.output.terminal import harmless
 from llmroute.cli.standard_streams import OutputFailed

@@ -37,7 +37,7 @@ class Page(NamedTuple):
 
 _ANY = tuple(exit_codes.MEANINGS)
 _READS = (0, 2, 3)
-_ASKS = (0, 2, 3, 4, 6)
+_SENDS = (0, 2, 3, 4, 6)
 
 PAGES: Final = {
     "gen": Page(
@@ -51,10 +51,12 @@ PAGES: Final = {
         _ANY,
     ),
     "health": Page("llmroute health", "llmroute health --provider anthropic --json", (0, 2, 3, 4)),
-    "models": Page("llmroute models haiku", "llmroute models --capability vision --sort price", _ASKS),
+    "models": Page("llmroute models haiku", "llmroute models --capability vision --sort price", _SENDS),
     "models show": Page("llmroute models show claude-haiku-4-5", "llmroute models show haiku --json", _READS),
-    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull builtin/smollm2-135m", _ASKS),
-    "models refresh": Page("llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _ASKS),
+    "models pull": Page("llmroute models pull ollama/qwen3", "llmroute models pull builtin/smollm2-135m", _SENDS),
+    "models refresh": Page(
+        "llmroute models refresh", "llmroute models refresh --from prices.json --yes --json", _SENDS
+    ),
     "costs": Page("llmroute costs --period month", "llmroute costs --since 7d --by day --csv", _READS),
     "costs calls": Page("llmroute costs calls --last 20", "llmroute costs calls --workspace nightly --json", _READS),
     "costs correct": Page(

@@ -9,7 +9,7 @@ from llmroute import exit_codes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llmroute.text.option_names import Remedy
+    from llmroute.text.option_text import Remedy
     from llmroute.types import AttemptRecord, LLMResponse
 
 
@@ -39,7 +39,7 @@ class LLMRouteError(Exception):
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """The options that the message and the hint refer to, with values that would help where those are known."""
-        from llmroute.text.option_names import remedies_of
+        from llmroute.text.option_text import remedies_of
 
         return remedies_of(self.message, self.hint)
 

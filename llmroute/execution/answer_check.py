@@ -72,7 +72,7 @@ def error_in(completion: Completion) -> AttemptError | None:
 
 
 def _all_reasoning() -> BadOutputError:
-    from llmroute.text.option_names import OptionText, Remedy
+    from llmroute.text.option_text import OptionText, Remedy
 
     error = BadOutputError(
         "the answer is empty: all its tokens went into reasoning",
@@ -103,7 +103,7 @@ def _schema_error(completion: Completion, lines: tuple[str, ...], *, cut: bool =
     error = SchemaError(f"the answer is not valid against the schema: {'; '.join(lines)}")
     error.answer, error.errors, error.cut = completion.text, lines, cut
     if cut:
-        from llmroute.text.option_names import OptionText, Remedy
+        from llmroute.text.option_text import OptionText, Remedy
 
         error.hint = OptionText("allow more with ", Remedy("max_tokens"))
     return error

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmroute.errors import DeadlineError
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

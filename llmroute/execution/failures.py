@@ -18,7 +18,7 @@ from llmroute.errors import (
 )
 from llmroute.planning.skipped_models import price_note
 from llmroute.routing.fallback import RULES
-from llmroute.text.option_names import OptionText
+from llmroute.text.option_text import OptionText
 from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from llmroute.planning.skipped_models import SkippedModels, first_choice_note, s
 from llmroute.routing.actions import MoreCandidates, Outcome, Try, Wait
 from llmroute.routing.attempt_loop import attempt_loop
 from llmroute.routing.fallback import SOON_S
-from llmroute.text.option_names import OptionText
+from llmroute.text.option_text import OptionText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

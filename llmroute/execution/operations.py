@@ -42,7 +42,7 @@ class Settle(NamedTuple):
     """
 
     row: AttemptRow
-    lesson: Observation | CheckResult | None
+    observation: Observation | CheckResult | None
     error: AttemptError | None = None
     patience: LockTimeout | None = None
 

@@ -13,7 +13,7 @@ from llmroute.planning.planner import Planner
 from llmroute.request.ids import new_id
 from llmroute.request.rendered import render
 from llmroute.routing.actions import MAX_ATTEMPTS, MAX_REJECTIONS, Policy
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from llmroute.jobs.run_settings import MOST_WITHIN_S
 from llmroute.jobs.submitting.intake import Run
 from llmroute.ledger.processes import this_process
 from llmroute.request.ids import begun_ms, new_id
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
-    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobLine
 
@@ -36,7 +36,7 @@ class Beginning(NamedTuple):
     before: str | None
 
 
-async def beginning(tools: JobTools, settings: RunSettings, is_counted: Callable[[int], bool]) -> Beginning:
+async def beginning(context: JobContext, settings: RunSettings, is_counted: Callable[[int], bool]) -> Beginning:
     """Return the run that is continued, or a new one; jobs that were never whole are dropped.
 
     `is_counted` says whether the budget of the run has the cost of the line at a position already.
@@ -47,59 +47,59 @@ async def beginning(tools: JobTools, settings: RunSettings, is_counted: Callable
     """
     earlier: list[Job] = []
     if settings.output is not None:
-        found = await tools.run(lambda: tools.journal.jobs(output=settings.output))
+        found = await context.run(lambda: context.journal.jobs(output=settings.output))
         earlier = [job for job in found if _is_here(job) or _is_same(settings, job)]
     left = [job for job in earlier if job.delivered_ms is None]
     if left:
         _require_same(settings, left[-1])
-    jobs = {job.id: job for job in left if job.sealed and not _is_gone(tools, job)}
+    jobs = {job.id: job for job in left if job.sealed and not _is_gone(context, job)}
     for job in left:
         if job.id not in jobs:
-            await _drop(tools, job)
-    if tools.shared_budget is not None:
+            await _drop(context, job)
+    if context.shared_budget is not None:
         for job in jobs.values():
-            sums = await tools.run(tools.journal.sums, job.id)
-            tools.shared_budget.exchange(-sums.reserved_picousd, await _uncounted_picousd(tools, job, is_counted))
+            sums = await context.run(context.journal.sums, job.id)
+            context.shared_budget.exchange(-sums.reserved_picousd, await _uncounted_picousd(context, job, is_counted))
     uncleaned = [job for job in earlier if job.delivered_ms is not None and job.cleaned_ms is None]
     same = [job.run for job in earlier if _is_same(settings, job)]
     before = same[-1] if settings.resume and same and not left else None
-    return Beginning(_run(tools, settings, jobs), jobs, uncleaned, before)
+    return Beginning(_run(context, settings, jobs), jobs, uncleaned, before)
 
 
-def _is_gone(tools: JobTools, job: Job) -> bool:
+def _is_gone(context: JobContext, job: Job) -> bool:
     """Whether the lines of a job that was not submitted are gone: they were written on another host."""
     was_sent = job.file_id is not None or job.create_begun_ms is not None or job.vendor_id is not None
-    return not (was_sent or job.ended or tools.input_path(job.id).exists())
+    return not (was_sent or job.ended or context.input_path(job.id).exists())
 
 
-async def _drop(tools: JobTools, job: Job) -> None:
+async def _drop(context: JobContext, job: Job) -> None:
     """Drop a job that was not submitted: its lines are taken again."""
     if job.upload_begun_ms is not None:
         try:
-            await delete_at(tools.vendor(job.provider), job, None)
+            await delete_at(context.vendor(job.provider), job, None)
         except AttemptError as error:
-            tools.note(f"files at {job.provider} could not be deleted: {error.message}")
-    await tools.run(tools.journal.drop, job.id, tools.now_ms())
-    tools.delete_input(job.id)
+            context.note(f"files at {job.provider} could not be deleted: {error.message}")
+    await context.run(context.journal.drop, job.id, context.now_ms())
+    context.delete_input(job.id)
 
 
-def _run(tools: JobTools, settings: RunSettings, jobs: dict[str, Job]) -> Run:
+def _run(context: JobContext, settings: RunSettings, jobs: dict[str, Job]) -> Run:
     if jobs:
         last = next(reversed(jobs.values()))
         return Run(settings, last.run, last.deadline_ms)
-    run_id = new_id(tools.now_ms())
+    run_id = new_id(context.now_ms())
     return Run(settings, run_id, begun_ms(run_id) + round((settings.within_s or MOST_WITHIN_S) * 1000))
 
 
-def _rows(tools: JobTools, job: Job, numbers: range) -> list[tuple[JobLine, AttemptRow]]:
-    return [*tools.journal.rows(job.id, numbers)]
+def _rows(context: JobContext, job: Job, numbers: range) -> list[tuple[JobLine, AttemptRow]]:
+    return [*context.journal.rows(job.id, numbers)]
 
 
-async def _uncounted_picousd(tools: JobTools, job: Job, is_counted: Callable[[int], bool]) -> int:
+async def _uncounted_picousd(context: JobContext, job: Job, is_counted: Callable[[int], bool]) -> int:
     """Return the cost of the settled lines of a job that are not counted."""
     picousd = first = found = 0
     while found < job.lines:
-        rows = await tools.run(_rows, tools, job, range(first, first + _RANGE))
+        rows = await context.run(_rows, context, job, range(first, first + _RANGE))
         first, found = first + _RANGE, found + len(rows)
         settled = [(line, row) for line, row in rows if line.state != "reserved"]
         picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))

@@ -13,8 +13,8 @@ from llmroute.ledger.processes import Process, lives, this_process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
-    from llmroute.jobs.tools import JobTools
 
 LEASE_S = 60.0
 """How long a lease lasts that is not renewed: so long after its host has died, another takes over."""
@@ -28,9 +28,9 @@ class RunLease:
     `on_loss` is called where another process has taken it, after this one could not renew it for its whole time.
     """
 
-    def __init__(self, tools: JobTools, settings: RunSettings, on_loss: Callable[[], None]) -> None:
+    def __init__(self, context: JobContext, settings: RunSettings, on_loss: Callable[[], None]) -> None:
         named = f"{settings.output}\0{settings.input_digest}\0{settings.options_digest}"
-        self._tools = tools
+        self._context = context
         self._run = sha256(named.encode(errors="surrogateescape")).hexdigest()
         self._owner = _written(this_process())
         self._output = settings.output
@@ -54,7 +54,7 @@ class RunLease:
             if loop.time() > until_s:
                 raise self._taken(owner)
             if owner != noted:
-                self._tools.note(f"another process on {_host(owner)} may work on the batch jobs: waiting")
+                self._context.note(f"another process on {_host(owner)} may work on the batch jobs: waiting")
                 noted = owner
             await asyncio.sleep(_LOOK_AGAIN_S)
         self._renewing = asyncio.ensure_future(self._renew())
@@ -88,7 +88,7 @@ class RunLease:
         self._renewing = None
         # It ends by itself.
         with suppress(LedgerError):
-            await self._tools.run(self._tools.journal.end_lease, self._run, self._owner)
+            await self._context.run(self._context.journal.end_lease, self._run, self._owner)
 
     async def _renew(self) -> None:
         while not self._is_lost:
@@ -98,7 +98,7 @@ class RunLease:
         self._on_loss()
 
     async def _leased(self, dead: str | None = None) -> str:
-        return await self._tools.run(self._tools.journal.lease, self._run, self._owner, round(LEASE_S * 1000), dead)
+        return await self._context.run(self._context.journal.lease, self._run, self._owner, round(LEASE_S * 1000), dead)
 
     def _taken(self, owner: str) -> RequestError:
         place = f" on {_host(owner)}" if owner else ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.collecting.outcomes import LineOutcome
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
@@ -29,14 +29,14 @@ class OpenJobs:
 
     def __init__(
         self,
-        tools: JobTools,
+        context: JobContext,
         deliver: Callable[[LineOutcome], Awaitable[None]],
         secure: Callable[[], None] | None = None,
         *,
         keep: bool = False,
         confirms: bool = False,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._deliver = deliver
         self._secure = secure
         self._keep = keep
@@ -50,18 +50,18 @@ class OpenJobs:
 
     async def save(self, job: Job) -> Job:
         """Save a job and return it."""
-        await self._tools.run(self._tools.journal.save, job)
+        await self._context.run(self._context.journal.save, job)
         self.by_id[job.id] = job
         return job
 
     async def fail(self, job: Job, error: LLMRouteError) -> None:
         """End a job that was not run, and deliver the error for each of its lines."""
-        await Collection(self._tools, job, self._deliver).fail(error)
+        await Collection(self._context, job, self._deliver).fail(error)
         await self._delivered(job if job.ended else job.moved("failed"), None)
 
     async def lose(self, job: Job, error: LLMRouteError) -> None:
         """End a job whose results are lost, and deliver the error for each of its lines."""
-        await Collection(self._tools, job, self._deliver).lose(error)
+        await Collection(self._context, job, self._deliver).lose(error)
         await self._delivered(job if job.ended else job.moved("failed"), None)
 
     async def collect(self, job: Job, status: JobStatus, pause_s: float) -> None:
@@ -70,14 +70,14 @@ class OpenJobs:
         Raises:
             AttemptError: its results cannot be read.
         """
-        await Collection(self._tools, job, self._deliver).collect(status, pause_s)
+        await Collection(self._context, job, self._deliver).collect(status, pause_s)
         await self._delivered(job, status)
 
     async def _delivered(self, job: Job, status: JobStatus | None) -> None:
         """Note that all outcomes of a job were delivered, then clean up after it, unless that is to be confirmed."""
         if self._secure is not None:
             self._secure()
-        job = await self.save(job if self._confirms else job._replace(delivered_ms=self._tools.now_ms()))
+        job = await self.save(job if self._confirms else job._replace(delivered_ms=self._context.now_ms()))
         del self.by_id[job.id]
         self.statuses.pop(job.id, None)
         if self._confirms:
@@ -87,30 +87,30 @@ class OpenJobs:
 
     async def confirm(self, run: str) -> None:
         """Note that the outcomes of all jobs of a run were delivered, then clean up after them."""
-        delivered_ms = self._tools.now_ms()
-        await self._tools.run(self._tools.journal.deliver, run, delivered_ms)
+        delivered_ms = self._context.now_ms()
+        await self._context.run(self._context.journal.deliver, run, delivered_ms)
         for job, status in self._unconfirmed:
             await self.clean(job._replace(delivered_ms=delivered_ms), status)
         self._unconfirmed.clear()
 
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
         """Delete what a delivered job left here, and at the provider unless it is to be kept."""
-        tools, vendor = self._tools, self._tools.vendor(job.provider)
-        tools.delete_input(job.id)
+        context, vendor = self._context, self._context.vendor(job.provider)
+        context.delete_input(job.id)
         if not self._keep:
             try:
                 await delete_at(vendor, job, status)
             except AttemptError as error:
                 self.note(job.id, f"files at {job.provider} could not be deleted: {error.message}")
                 return
-        await tools.run(tools.journal.save, job._replace(cleaned_ms=self._tools.now_ms()))
+        await context.run(context.journal.save, job._replace(cleaned_ms=self._context.now_ms()))
 
     def note(self, about: str, text: str) -> None:
         """Pass a note about a job or a provider on once."""
         key = f"{about} {text}"
         if key not in self._noted:
             self._noted.add(key)
-            self._tools.note(text)
+            self._context.note(text)
 
 
 async def delete_at(vendor: Vendor, job: Job, status: JobStatus | None) -> None:

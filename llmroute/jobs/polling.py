@@ -10,7 +10,7 @@ from llmroute.jobs.vendor import NOT_FOUND
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
@@ -49,14 +49,14 @@ class Polled:
         self.errors: dict[str, AttemptError] = {}
 
 
-async def poll(tools: JobTools, jobs: Iterable[Job]) -> Polled:
+async def poll(context: JobContext, jobs: Iterable[Job]) -> Polled:
     """Query the status of jobs that were submitted."""
     polled = Polled()
     providers: dict[str, list[Job]] = {}
     for job in jobs:
         providers.setdefault(job.provider, []).append(job)
     for name, own in providers.items():
-        vendor = tools.vendor(name)
+        vendor = context.vendor(name)
         if vendor.rests:
             continue
         try:

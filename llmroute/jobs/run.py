@@ -16,7 +16,7 @@ from llmroute.jobs.open_jobs import OpenJobs
 from llmroute.jobs.polling import Interval
 from llmroute.jobs.submitting.drafts import draft
 from llmroute.jobs.submitting.intake import Intake, Run
-from llmroute.jobs.submitting.submitter import Submitter
+from llmroute.jobs.submitting.run_submissions import RunSubmissions
 from llmroute.jobs.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
     from llmroute.execution.accounting.budget import SharedBudget
     from llmroute.jobs.collecting.outcomes import LineOutcome
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
-    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import PlacedLine
     from llmroute.request.options import Options
     from llmroute.routing.plan import Plan
@@ -53,21 +53,21 @@ class JobRun:
 
     def __init__(
         self,
-        tools: JobTools,
+        context: JobContext,
         settings: RunSettings,
         deliver: Callable[[LineOutcome], Awaitable[None]],
         on_progress: Callable[[RunProgress], None],
         secure: Callable[[], None] | None = None,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._settings = settings
         self._on_progress = on_progress
-        self._plans = PlanCache(tools.factory, tools.resources.threads(), paced=True)
+        self._plans = PlanCache(context.factory, context.resources.threads(), paced=True)
         self._interval = Interval(settings.poll_s)
-        self._jobs = OpenJobs(tools, deliver, secure, keep=settings.keep, confirms=settings.confirms)
-        self._lease = RunLease(tools, settings, self.interrupt)
-        self._submitter = Submitter(tools, self._jobs, self._interval, self._lease)
-        self._tracking = Tracking(tools, self._jobs, self._submitter, settings.poll_s or 1.0)
+        self._jobs = OpenJobs(context, deliver, secure, keep=settings.keep, confirms=settings.confirms)
+        self._lease = RunLease(context, settings, self.interrupt)
+        self._submitter = RunSubmissions(context, self._jobs, self._interval, self._lease)
+        self._tracking = Tracking(context, self._jobs, self._submitter, settings.poll_s or 1.0)
         self._run: Run | None = None
         self._intake: Intake | None = None
         self._before: str | None = None
@@ -78,7 +78,7 @@ class JobRun:
     @property
     def shared_budget(self) -> SharedBudget | None:
         """The budget that the lines of the run share, None without one."""
-        return self._tools.shared_budget
+        return self._context.shared_budget
 
     async def plan(self, options: Options) -> Plan:
         """Return the plan of a request.
@@ -86,8 +86,8 @@ class JobRun:
         Raises:
             LLMRouteError: no model can be tried; the class says why.
         """
-        request = await rendered(options, self._tools.resources.threads(), streaming=False)
-        return (await self._plans.plan(request, self._tools.factory.begin(options, paced=True))).plan
+        request = await rendered(options, self._context.resources.threads(), streaming=False)
+        return (await self._plans.plan(request, self._context.factory.begin(options, paced=True))).plan
 
     async def begin(self, is_counted: Callable[[int], bool] = lambda _position: False) -> None:
         """Find what an earlier run of the same output left.
@@ -100,8 +100,8 @@ class JobRun:
             LedgerError: the journal cannot be read or written.
         """
         await self._lease.take()
-        begun = await beginning(self._tools, self._settings, is_counted)
-        self._run, self._intake = begun.run, Intake(self._tools, begun.run)
+        begun = await beginning(self._context, self._settings, is_counted)
+        self._run, self._intake = begun.run, Intake(self._context, begun.run)
         self._before = begun.before
         self._jobs.by_id |= begun.jobs
         for job in begun.uncleaned:
@@ -110,13 +110,13 @@ class JobRun:
     async def placed(self, first: int, last: int) -> dict[int, PlacedLine]:
         """Return the lines of the run that are in jobs already, by position, from `first` to `last`."""
         assert self._run is not None
-        return await self._tools.run(self._tools.journal.placed, self._run.id, first, last)
+        return await self._context.run(self._context.journal.placed, self._run.id, first, last)
 
     async def unanswered_before(self, first: int, last: int) -> set[int]:
         """Return the positions of lines, from `first` to `last`, that the run before has left for a rescue."""
         if self._before is None:
             return set()
-        placed = await self._tools.run(self._tools.journal.placed, self._before, first, last)
+        placed = await self._context.run(self._context.journal.placed, self._before, first, last)
         return {position for position, line in placed.items() if line.state in ("unanswered", "rejected")}
 
     def is_open(self, placed: PlacedLine) -> bool:
@@ -139,11 +139,11 @@ class JobRun:
             LLMRouteError: the line cannot be taken; where no other can be, `stopped_by` is set.
         """
         assert self._intake is not None
-        request = await rendered(options, self._tools.resources.threads(), streaming=False)
-        plan = (await self._plans.plan(request, self._tools.factory.begin(options, paced=True))).plan
+        request = await rendered(options, self._context.resources.threads(), streaming=False)
+        plan = (await self._plans.plan(request, self._context.factory.begin(options, paced=True))).plan
         while True:
             try:
-                made = draft(self._tools, position, line_id, request, plan)
+                made = draft(self._context, position, line_id, request, plan)
                 break
             except BudgetExceededError as refusal:
                 if refusal.of_request:
@@ -189,7 +189,7 @@ class JobRun:
 
     def know(self, model: type) -> None:
         """Register a pydantic class, so that answers to lines of an earlier process become instances of it."""
-        self._tools.classes[class_name(model)] = model
+        self._context.classes[class_name(model)] = model
 
     async def end(self) -> None:
         """Release the run, so that another process can continue it."""
@@ -201,7 +201,7 @@ class JobRun:
         await self._look()
 
     async def _pause(self) -> None:
-        waits_s = [self._tools.vendor(job.provider).poll_after_s or 0.0 for job in self._jobs.by_id.values()]
+        waits_s = [self._context.vendor(job.provider).poll_after_s or 0.0 for job in self._jobs.by_id.values()]
         pause_s = self._interval.next_s(max(waits_s, default=None))
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
@@ -227,6 +227,6 @@ class JobRun:
         jobs = [*self._jobs.by_id.values()]
         statuses = self._jobs.statuses.values()
         reported = sum((status.succeeded or 0) + (status.failed or 0) for status in statuses)
-        age_s = (self._tools.now_ms() - min((job.created_ms for job in jobs), default=self._tools.now_ms())) / 1000
-        left_s = max((self._run.deadline_ms - self._tools.now_ms()) / 1000, 0.0)
+        age_s = (self._context.now_ms() - min((job.created_ms for job in jobs), default=self._context.now_ms())) / 1000
+        left_s = max((self._run.deadline_ms - self._context.now_ms()) / 1000, 0.0)
         self._on_progress(RunProgress(len(jobs), reported, age_s, left_s))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from llmroute.errors import AttemptError, BadOutputError, DeadlineError, TransientError
 from llmroute.jobs.polling import poll
 from llmroute.jobs.run_settings import GIVE_UP_S
-from llmroute.jobs.submitting.submitter import TOKEN_LIMIT
+from llmroute.jobs.submitting.run_submissions import TOKEN_LIMIT
 from llmroute.jobs.vendor import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.open_jobs import OpenJobs
-    from llmroute.jobs.submitting.submitter import Submitter
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.submitting.run_submissions import RunSubmissions
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
 
@@ -29,15 +29,15 @@ UNREADABLE_S = 600.0
 class Tracking:
     """Follows the jobs of a run; results that miss lines are downloaded again after `pause_s`."""
 
-    def __init__(self, tools: JobTools, jobs: OpenJobs, submitter: Submitter, pause_s: float) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, jobs: OpenJobs, submitter: RunSubmissions, pause_s: float) -> None:
+        self._context = context
         self._jobs = jobs
         self._submitter = submitter
         self._pause_s = pause_s
         # Since when the provider does not know each job, or its results are cut off, on the clock of the loop.
         self._unknown_since_s: dict[str, float] = {}
         self._unreadable_since_s: dict[str, float] = {}
-        self._begun_ms = self._tools.now_ms()
+        self._begun_ms = self._context.now_ms()
 
     async def look(self) -> None:
         """Query the jobs once; cancel those that are late, and collect those that have ended.
@@ -47,7 +47,7 @@ class Tracking:
         """
         submitted = [job for job in self._jobs.by_id.values() if job.vendor_id is not None]
         await self._cancel_late(submitted)
-        polled = await poll(self._tools, submitted)
+        polled = await poll(self._context, submitted)
         for name, error in polled.errors.items():
             self._jobs.note(name, f"{name} cannot be queried: {error.message}")
             if all(map(self._is_overdue, self._jobs.by_id.values())):
@@ -64,9 +64,9 @@ class Tracking:
 
     async def _cancel_late(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if job.cancel_ms is not None or job.ended or self._tools.now_ms() < job.deadline_ms:
+            if job.cancel_ms is not None or job.ended or self._context.now_ms() < job.deadline_ms:
                 continue
-            vendor = self._tools.vendor(job.provider)
+            vendor = self._context.vendor(job.provider)
             if vendor.rests:
                 continue
             try:
@@ -75,13 +75,13 @@ class Tracking:
                 # Unless its status shows that it has ended, it is cancelled again at the next look.
                 self._jobs.note(job.id, f"{job.provider} does not cancel batch {job.vendor_id}: {error.message}")
                 continue
-            await self._jobs.save(job._replace(cancel_ms=self._tools.now_ms()))
+            await self._jobs.save(job._replace(cancel_ms=self._context.now_ms()))
             late = f"{job.provider} batch {job.vendor_id} is late and is being cancelled"
             self._jobs.note(job.id, f"{late}; its end is waited for, an hour at most")
 
     def _is_overdue(self, job: Job) -> bool:
         """Whether the end of a job was waited for since it was cancelled at its deadline, and is no longer."""
-        return self._tools.now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
+        return self._context.now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
 
     async def _give_up(self, job: Job, reason: str) -> None:
         await self._jobs.lose(job, DeadlineError(f"{job.provider} batch {job.vendor_id} {reason}"))

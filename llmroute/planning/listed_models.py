@@ -65,7 +65,7 @@ class ListedModels(NamedTuple):
         model = self._called(name)
         if problem := self.candidates.why_unusable(model.provider):
             raise NoCandidateError(problem)
-        return self._living(model)
+        return self._current(model)
 
     def of_models(self, names: Sequence[str], constraints: RoutingConstraints, best: ModelConfig | None = None) -> Plan:
         """Return the plan for the named models that can be called, in order; `best` comes first.
@@ -74,7 +74,7 @@ class ListedModels(NamedTuple):
             LLMRouteError: by its class, why none can.
         """
         models = [best] if best else []
-        models += [self._living(self._called(name)) for name in names]
+        models += [self._current(self._called(name)) for name in names]
         return self._in_order([self._unranked(model) for model in models], constraints)
 
     def of_chain(self, name: str, constraints: RoutingConstraints) -> Plan:
@@ -120,14 +120,14 @@ class ListedModels(NamedTuple):
             refuse(made, constraints)
         return with_skipped([one.model.name for one in unique], made)
 
-    def _living(self, model: ModelConfig) -> ModelConfig:
+    def _current(self, model: ModelConfig) -> ModelConfig:
         """Return the successor of a retired model; with a custom base URL the model itself."""
-        at_home = self.config.providers[model.provider].base_url is None
+        at_provider = self.config.providers[model.provider].base_url is None
         # Gateways and local servers use model names of their own.
-        mistyped = self.registry.unlisted_notice(model) if at_home and not PROVIDERS[model.provider].local else None
+        mistyped = self.registry.unlisted_notice(model) if at_provider and not PROVIDERS[model.provider].local else None
         if notice := mistyped or self.registry.notice(model):
             self.note(notice)
-        return self.registry.living(model) if at_home else model
+        return self.registry.living(model) if at_provider else model
 
 
 def best_of(
@@ -147,11 +147,11 @@ def best_of(
     made = plan(constraints, map(_ignoring_circuit, usable))
     if made.entries or not provider:
         return made.entries[0].model if made.entries else None
-    living = [one for one in found if registry.status(one.model) != "retired"]
+    not_retired = [one for one in found if registry.status(one.model) != "retired"]
     size = PromptSize(expected_input=1, least_input=0, worst_input=0, answer_room=constraints.size.answer_room)
     unbound = RoutingConstraints(constraints.strategy, size)
     made = plan(
-        unbound, (_ignoring_circuit(candidates.of(one.model))._replace(unusable=None) for one in usable or living)
+        unbound, (_ignoring_circuit(candidates.of(one.model))._replace(unusable=None) for one in usable or not_retired)
     )
     return made.entries[0].model if made.entries else None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from llmroute import exit_codes
 from llmroute.errors import BudgetExceededError, NoCandidateError, RequestError
 from llmroute.providers import PROVIDERS
-from llmroute.text.option_names import OptionText
+from llmroute.text.option_text import OptionText
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Exclusion, Plan, RoutingConstraints

@@ -150,7 +150,7 @@ class Planner(NamedTuple):
 
     def _note_last_resort(self, made: Plan) -> None:
         from llmroute.planning.no_candidate import miss_text, nearest
-        from llmroute.text.option_names import OptionText
+        from llmroute.text.option_text import OptionText
 
         near = nearest(made)
         why = OptionText(miss_text(near), " (", near.admitted_by, " would admit it)") if near else KEYS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.router import is_upgrade
-from llmroute.text.option_names import OptionText
+from llmroute.text.option_text import OptionText
 from llmroute.types import SkippedModel
 
 if TYPE_CHECKING:

@@ -112,10 +112,10 @@ class Anthropic:
         rows = lenient_json.objects(payload.get("data"))
         if not isinstance(payload.get("data"), list):
             raise self.faults.unreadable("the response is not a model list")
-        living = (row for row in rows if lenient_json.text(row.get("id")) and row.get("lifecycle") != "retired")
+        not_retired = (row for row in rows if lenient_json.text(row.get("id")) and row.get("lifecycle") != "retired")
         last = lenient_json.text(payload.get("last_id"))
         more = payload.get("has_more") is True and bool(last) and bool(rows)
-        return ModelPage(tuple(map(_parse_model, living)), self.render_models(after=last) if more else None)
+        return ModelPage(tuple(map(_parse_model, not_retired)), self.render_models(after=last) if more else None)
 
     def render_show(self, model: ModelConfig) -> HTTPRequest | None:  # noqa: ARG002 (the contract's)
         """Return None: no request must precede a call."""

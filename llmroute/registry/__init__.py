@@ -206,7 +206,7 @@ class ModelRegistry:
     @class_or_instance_method
     def successor(self, model: ModelConfig) -> ModelConfig | None:
         """Return the first successor of the model that is not retired, or None."""
-        return lifecycle.living_successor(model, self.today, self._index.get)
+        return lifecycle.current_successor(model, self.today, self._index.get)
 
     @class_or_instance_method
     def notice(self, model: ModelConfig) -> str | None:

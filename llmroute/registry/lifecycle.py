@@ -34,7 +34,7 @@ def lifecycle(model: ModelConfig, today: date) -> Status:
     return "active"
 
 
-def living_successor(model: ModelConfig, today: date, get: Callable[[str], ModelConfig | None]) -> ModelConfig | None:
+def current_successor(model: ModelConfig, today: date, get: Callable[[str], ModelConfig | None]) -> ModelConfig | None:
     """Follow the successors of a model to the first that is not retired; None where there is none.
 
     `get` returns the model of a `provider/id`.  A circular chain of successors ends at the first repetition.

@@ -14,7 +14,7 @@ from llmroute.errors import RequestError
 from llmroute.registry.genai_prices import price_rows
 from llmroute.registry.row_parser import KINDS
 from llmroute.registry.schema import check_catalogue
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any, Final, NamedTuple
 
 from llmroute.errors import RequestError
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.suggest import nearest
 from llmroute.types import AnswerSchema, Attachment, Message
 

@@ -9,7 +9,7 @@ from llmroute.request.attached import cache_mark, read_attachments, with_texts
 from llmroute.request.fields import printable
 from llmroute.request.options import DEFAULTS, FIELDS, VALUES
 from llmroute.routing.token_estimate import measure
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import Message, Prompt
 
 if TYPE_CHECKING:

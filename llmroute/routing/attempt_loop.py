@@ -162,7 +162,7 @@ def _fits(other: RankedCandidate, refused: BudgetExceededError) -> bool:
 
 
 def _deadline(policy: Policy, entry: RankedCandidate, error: AttemptError) -> DeadlineError:
-    from llmroute.text.option_names import OptionText, Remedy
+    from llmroute.text.option_text import OptionText, Remedy
 
     # A timeout caused by the deadline itself is not a failure of the provider.
     cut_short = isinstance(error, ProviderTimeoutError)

@@ -41,7 +41,7 @@ def exclude(candidate: Candidate, constraints: RoutingConstraints) -> Exclusion 
     ):
         return None
     if misses := list(_misses(candidate, constraints)):
-        from llmroute.text.option_names import Remedy
+        from llmroute.text.option_text import Remedy
 
         return Exclusion(
             candidate.model,

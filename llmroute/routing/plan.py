@@ -12,7 +12,7 @@ from llmroute.types import DEFAULT_PREFERENCE, AttachmentFacts, Capability, Mode
 from llmroute.worst_case import WorstCase
 
 if TYPE_CHECKING:
-    from llmroute.text.option_names import Remedy
+    from llmroute.text.option_text import Remedy
 
 UNRATED = 50
 """The quality of a model of which nothing is known."""

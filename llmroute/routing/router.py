@@ -135,7 +135,7 @@ def _without_advice(made: Plan, candidates: Sequence[Candidate]) -> Plan:
 
 
 def _forbidden(dearer: Candidate, first: Candidate) -> Exclusion:
-    from llmroute.text.option_names import OptionText, Remedy
+    from llmroute.text.option_text import OptionText, Remedy
 
     known = None not in (dearer.typical_cost_picousd, first.typical_cost_picousd)
     problem = "costs more than the first choice" if known else "could cost more than the first choice (price unknown)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LedgerError, RequestError
 from llmroute.jobs import listing
 from llmroute.service.ledger_opening import ledger_to_read
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,4 +89,4 @@ async def cancel_job(service: LLMService, job: Job) -> Job:
     from llmroute.jobs.cancellation import cancel
 
     async with service:
-        return await cancel(service.core.job_tools(), job)
+        return await cancel(service.core.job_context(), job)

@@ -54,10 +54,10 @@ async def generate_batch(
     key = name or f"requests:{digest[:32]}"
     settings = settings._replace(output=key, input_digest=digest, resume=True, confirms=True)
     batch = _Batch(core, items, settings, budget_usd)
-    tools = core.job_tools()
+    context = core.job_context()
     # The ledger comes first, which creates the folder of both.
-    await tools.run(lambda: tools.journal)
-    async with run_locked(tools.folder, key), aclosing(_results(batch)) as results:
+    await context.run(lambda: context.journal)
+    async with run_locked(context.folder, key), aclosing(_results(batch)) as results:
         async for result in results:
             yield result
 

@@ -17,7 +17,7 @@ from llmroute.request.ids import new_id
 from llmroute.request.options import CONCURRENCY, Options
 from llmroute.service.core import ServiceCore
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
-from llmroute.service.router import Router
+from llmroute.service.library_router import Router
 from llmroute.service.stream import Stream, SyncStream
 from llmroute.types import BATCH, LLMResponse
 

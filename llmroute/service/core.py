@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.config import Config
     from llmroute.jobs.collecting.outcomes import LineOutcome
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.run import JobRun, RunProgress
     from llmroute.jobs.run_settings import RunSettings
-    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.port import LedgerPort
     from llmroute.ledger.statistics.values import Breaker
     from llmroute.planning.candidates import Candidates
@@ -183,14 +183,14 @@ class ServiceCore:
         shared_budget = _shared_budget(budget_usd)
         check_range("within_s", settings.within_s, LEAST_WITHIN_S, MOST_WITHIN_S, "seconds")
         check_range("poll_s", settings.poll_s, LEAST_POLL_S, MOST_POLL_S, "seconds")
-        return JobRun(self.job_tools(shared_budget), settings, deliver, on_progress, secure)
+        return JobRun(self.job_context(shared_budget), settings, deliver, on_progress, secure)
 
-    def job_tools(self, shared_budget: SharedBudget | None = None) -> JobTools:
+    def job_context(self, shared_budget: SharedBudget | None = None) -> JobContext:
         """Return what batch jobs share: the journal, the providers and a budget."""
-        from llmroute.jobs.tools import JobTools
+        from llmroute.jobs.context import JobContext
 
         self.resources.require_open()
-        return JobTools(
+        return JobContext(
             factory=self.factory,
             resources=self.resources,
             endpoints=self.endpoints,

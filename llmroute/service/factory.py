@@ -45,13 +45,13 @@ def get_llm_service(  # noqa: PLR0913 (by keyword)
         if not is_ledger(ledger):
             raise RequestError(f"ledger is a {type(ledger).__name__}, where a llmroute.Ledger or a path is needed")
     config = config or settings.load()
-    lent = None if isinstance(ledger, str | os.PathLike) else ledger
+    given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
     if isinstance(ledger, str | os.PathLike):
         config = config.with_ledger(ledger)
     return LLMService(
         config=config,
         api_keys=api_keys,
-        ledger=lent,
+        ledger=given_ledger,
         note=note,
         trace=trace,
         on_attempt=on_attempt,

@@ -18,7 +18,7 @@ from llmroute.errors import (
 )
 from llmroute.planning.local.local_models import LOCAL_SERVER, START_LOCAL_SERVER
 from llmroute.providers import ENGINE, PROVIDERS
-from llmroute.service.provider_lists import WITHIN_S, fetch_models, side_by_side
+from llmroute.service.model_lists import WITHIN_S, fetch_models, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

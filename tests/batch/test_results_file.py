@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmroute.batch.failures_file import FailuresFile
 from llmroute.batch.results_file import ResultsFile
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.errors import RequestError
 
 if TYPE_CHECKING:

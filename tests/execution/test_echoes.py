@@ -13,8 +13,8 @@ import pytest
 
 from llmroute.errors import LLMRouteError
 from llmroute.request.options import Options
+from llmroute.service.model_lists import fetch_models
 from llmroute.service.models.live_models import fetch_lists
-from llmroute.service.provider_lists import fetch_models
 from tests.support.fault_server import chunk, chunked_head, closed_port, reply, serving
 from tests.support.provider_servers import KEY, OPENAI, House, event
 

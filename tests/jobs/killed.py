@@ -20,7 +20,7 @@ import rich  # noqa: F401
 
 import llmroute.cli.batch.job_command
 import llmroute.jobs.run
-import llmroute.jobs.submitting.submission
+import llmroute.jobs.submitting.job_submission
 import llmroute.service.batch_requests
 import llmroute.service.client
 from llmroute import LLMService
@@ -111,7 +111,7 @@ def in_child(home: Path, call: Callable[[], None], steps: Steps | None) -> int:
         out = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        llmroute.jobs.submitting.submission.LOOK_S = 0.0
+        llmroute.jobs.submitting.job_submission.LOOK_S = 0.0
         if steps is not None:
             steps.install()
         call()

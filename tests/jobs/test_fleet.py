@@ -19,7 +19,7 @@ from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG
 from tests.support.shell import run
 
 if TYPE_CHECKING:
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from tests.support.postgres_server import PostgresServer
 
 __all__ = ["postgres"]
@@ -117,7 +117,7 @@ def test_another_host_submits_lines_whose_job_was_not_created(fleet: Fleet) -> N
 class _Lease(RunLease):
     """The lease of a process elsewhere."""
 
-    def __init__(self, tools: JobTools) -> None:
+    def __init__(self, tools: JobContext) -> None:
         super().__init__(tools, SETTINGS, lambda: None)
         self._owner = "1  elsewhere"
 
@@ -129,7 +129,7 @@ def test_one_process_works_on_a_run_until_its_lease_has_ended(fleet: Fleet, monk
     async def work() -> None:
         lost = asyncio.Event()
         async with LLMService() as service:
-            tools = service.core.job_tools()
+            tools = service.core.job_context()
             own, other = RunLease(tools, SETTINGS, lost.set), _Lease(tools)
             await other.take()
             for name in ("LEASE_S", "_RENEW_S", "_LOOK_AGAIN_S"):

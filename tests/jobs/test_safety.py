@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute import LLMService
-from llmroute.jobs.submitting import submission
+from llmroute.jobs.submitting import job_submission as submission
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.request.ids import now_ms
 from tests.jobs.homes import GEN

@@ -13,7 +13,7 @@ import pytest
 
 from llmroute import LLMService
 from llmroute.jobs import tracking
-from llmroute.jobs.submitting import submission
+from llmroute.jobs.submitting import job_submission as submission
 from llmroute.providers.batch_jobs.job import unix_s
 from tests.jobs.homes import KEY
 from tests.support.batch_vendor import MODELS, VendorJob

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.circuits import BreakerRule, TripReason
-from llmroute.cli.option_names import flag_of, in_flags
+from llmroute.cli.flag_names import flag_of, in_flags
 from llmroute.errors import BudgetExceededError, ConfigError, NoCandidateError, RequestError
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.values import Observation

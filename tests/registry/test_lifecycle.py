@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmroute.registry import ModelRegistry
-from llmroute.registry.lifecycle import lifecycle, living_successor, notice, stale_warning
+from llmroute.registry.lifecycle import current_successor, lifecycle, notice, stale_warning
 from llmroute.types import ModelConfig
 
 
@@ -61,15 +61,15 @@ def test_successors_are_followed_to_the_first_that_lives() -> None:
         "openai/b": model("openai/b", "2026-01-01", "openai/c"),
         "openai/c": model("openai/c", "2027-01-01", "openai/d"),
     }
-    assert living_successor(chain["openai/a"], date(2026, 6, 1), chain.get) == chain["openai/c"]
-    assert living_successor(chain["openai/a"], date(2025, 6, 1), chain.get) == chain["openai/b"]
-    assert living_successor(chain["openai/a"], date(2027, 6, 1), chain.get) is None
+    assert current_successor(chain["openai/a"], date(2026, 6, 1), chain.get) == chain["openai/c"]
+    assert current_successor(chain["openai/a"], date(2025, 6, 1), chain.get) == chain["openai/b"]
+    assert current_successor(chain["openai/a"], date(2027, 6, 1), chain.get) is None
 
 
 @given(st.lists(st.integers(0, 5), min_size=6, max_size=6))
 def test_a_chain_of_successors_that_bites_its_tail_ends(links: list[int]) -> None:
     chain = {f"openai/{at}": model(f"openai/{at}", "2025-01-01", f"openai/{to}") for at, to in enumerate(links)}
-    assert living_successor(chain["openai/0"], date(2026, 1, 1), chain.get) is None
+    assert current_successor(chain["openai/0"], date(2026, 1, 1), chain.get) is None
 
 
 def test_a_model_about_to_retire_is_told_with_its_successor() -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.errors import RequestError
 from llmroute.registry import ModelRegistry
 from llmroute.registry.catalogue_file import PREVIOUS, render_catalogue, shipped_catalogue, write_catalogue
-from llmroute.registry.provider_lists import compare_live, merge_live
+from llmroute.registry.list_merge import compare_live, merge_live
 from llmroute.registry.refresh import Change, check, diff, merge_file, merge_prices
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from llmroute.routing.output_length import OutputLength
 from llmroute.routing.plan import Balance, Candidate, ModelStats, RankedCandidate, RoutingConstraints
 from llmroute.routing.router import keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
-from llmroute.text.option_names import Remedy
+from llmroute.text.option_text import Remedy
 from llmroute.types import STRATEGIES
 from tests.routing.models import candidate, candidates, constraint_sets, constraints, entry
 

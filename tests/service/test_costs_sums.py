@@ -22,8 +22,8 @@ from llmroute.cli.output.tables import rendered
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.reports import DIMENSIONS
+from llmroute.service.costs.attempts import export
 from llmroute.service.costs.comparison import Comparison, cost_screen
-from llmroute.service.costs.export import export
 from llmroute.service.costs.report import CostQuery, bill
 from tests.support.generated_ledger import ATTEMPTS, WORKSPACES, count, generate, read, with_wall_clock
 from tests.support.provider_servers import House

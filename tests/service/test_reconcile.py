@@ -22,7 +22,7 @@ from tests.support.fault_server import Received, Script, serving
 from tests.support.report_server import ReportServer
 
 if TYPE_CHECKING:
-    from llmroute.service.costs.reconciliation import ComparedVendor, Reconciliation
+    from llmroute.service.costs.compared_costs import ComparedVendor, Reconciliation
 
 NOW = datetime(2026, 11, 27, 18, tzinfo=UTC)
 DAY = date(2026, 11, 3)

@@ -17,7 +17,7 @@ from llmroute import errors
 from llmroute.batch import request_schema
 from llmroute.batch.results_file import ResultsFile
 from llmroute.cli.errors import error_as_json, error_with_hint
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.errors import (
     AllProvidersFailedError,
     AttemptError,

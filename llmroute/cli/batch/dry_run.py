@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.batch.job_tiers import check_line, route
 from llmroute.bulk.shared_prompts import read_ahead
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, money
 from llmroute.cli.output.terminal import harmless

@@ -37,7 +37,7 @@ def run_jobs(arguments: RequestArguments, batch: BatchOptions, session: Session,
         raise RequestError("--tier batch takes no --check: its answers come later", option="check")
     settings = run_settings(batch)
     file_format = input_format(batch, arguments.encoding)
-    copy, input_digest = _copied(file, batch.file, session.service.core.job_tools().folder)
+    copy, input_digest = _copied(file, batch.file, session.service.core.job_context().folder)
     with copy:
         settings = settings._replace(input_digest=input_digest, options_digest=_digest(arguments, file_format))
         total = count_lines(copy) if shows_total(file_format, arguments) else None

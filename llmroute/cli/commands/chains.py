@@ -15,7 +15,7 @@ from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import columns, fitted, money
 from llmroute.cli.output.terminal import can_confirm, harmless, terminal_width
 from llmroute.errors import RequestError
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

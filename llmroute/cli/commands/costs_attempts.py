@@ -13,7 +13,7 @@ from llmroute.cli.output.stdout import write_json, write_text, written_out
 from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 from llmroute.text.suggest import nearest
 from llmroute.types import PICO_PER_USD
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from llmroute.config import Config
-    from llmroute.service.costs.export import Selection
+    from llmroute.service.costs.attempts import Selection
 
 _MOST = 1_000_000
 _STDOUT = "-"
@@ -45,7 +45,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     """
     with failures(as_json=as_json):
         from llmroute.cli.configuration import load_noted
-        from llmroute.service.costs.export import Selection, last_attempts
+        from llmroute.service.costs.attempts import Selection, last_attempts
 
         config = load_noted()
         selection = Selection(since, until, model, status, workspace, execution)
@@ -90,7 +90,7 @@ def correct(
     with failures(as_json=as_json):
         from llmroute.cli.configuration import load_noted
         from llmroute.planning.usage_cost import usd
-        from llmroute.service.costs import export as records
+        from llmroute.service.costs import attempts as records
 
         correction = records.correct(load_noted(), attempt, _dollars(cost))
         name, old, new = (
@@ -151,7 +151,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     """
     with failures():
         from llmroute.cli.configuration import load_noted
-        from llmroute.service.costs.export import Selection
+        from llmroute.service.costs.attempts import Selection
 
         selection = Selection(since, until, model, status, workspace, execution)
         if form == "otlp" or to is not None:
@@ -175,7 +175,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 
 
 def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
-    from llmroute.service.costs import export as records
+    from llmroute.service.costs import attempts as records
 
     focus = records.FocusLayout()
     layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")

@@ -14,7 +14,7 @@ from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import can_confirm
 from llmroute.errors import RequestError
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

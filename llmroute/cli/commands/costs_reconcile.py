@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from llmroute.service.costs.reconciliation import ComparedDay, ComparedVendor, ModelDay, Reconciliation
+    from llmroute.service.costs.compared_costs import ComparedDay, ComparedVendor, ModelDay, Reconciliation
 
 _HEAD = ("day (UTC)", "ledger", "provider", "difference", "")
 _NUMBERS = (1, 2, 3)

@@ -18,7 +18,7 @@ from llmroute.cli.help import GroupedCommand, epilog
 from llmroute.cli.output.models import model_as_json, model_table
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import harmless, width
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 from llmroute.types import CAPABILITIES
 
 if TYPE_CHECKING:

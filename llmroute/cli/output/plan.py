@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.tables import attachments_as_json, columns, fitted, flowing, money
 from llmroute.cli.output.terminal import harmless, width
 from llmroute.planning.usage_cost import usd
 from llmroute.routing.strategies import chance_right
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from llmroute.routing.plan import Candidate, Plan, RankedCandidate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
-from llmroute.cli.option_names import in_flags
+from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.terminal import harmless, rich_console
 
 if TYPE_CHECKING:

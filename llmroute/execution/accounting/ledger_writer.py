@@ -173,7 +173,7 @@ class LedgerWriter:
 
         row = operation.row
         if isinstance(operation, Settle):
-            return _PendingWrite(operation, Settled(row, operation.lesson))
+            return _PendingWrite(operation, Settled(row, operation.observation))
         admission = operation.admission
         known = self._all_limits()
         if known is None:

@@ -44,7 +44,7 @@ class CallContext(NamedTuple):
 
 def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContext) -> Observation:
     """Return what a settled attempt teaches."""
-    lesson = Observation(
+    observation = Observation(
         provider=row.provider,
         model=row.model,
         effort=call.effort,
@@ -60,20 +60,20 @@ def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContex
     if error is not None and not isinstance(error, RejectedError):
         elapsed_s = (row.latency_ms or 0) / 1000
         rule = RULES[type(error)]
-        return lesson._replace(
+        return observation._replace(
             succeeded=False if rule.unreliable and error.code != NO_CAPACITY_FOR_TIER else None,
             ttft_s=max(call.first_token_s, elapsed_s) if rule.slow and timed else None,
             trip=_trip(error),
             output_tokens=_complete_length(row, call.prompt) if isinstance(error, BadOutputError) else None,
         )
     if row.status not in ("ok", "rejected"):
-        return lesson
+        return observation
     ttft_s, writing_s = _speeds(row, call.per_token_s) if timed else (None, None)
     length = _complete_length(row, call.prompt)
-    lesson = lesson._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
+    observation = observation._replace(succeeded=True, ttft_s=ttft_s, per_token_s=writing_s, output_tokens=length)
     if row.usage_source != "reported":
-        return lesson
-    return lesson._replace(input_tokens=row.input_tokens, cached_tokens=row.cached_input_tokens or 0)
+        return observation
+    return observation._replace(input_tokens=row.input_tokens, cached_tokens=row.cached_input_tokens or 0)
 
 
 def check_result_of(row: AttemptRow, *, passed: bool) -> CheckResult:

@@ -37,8 +37,10 @@ class SpoolWriter:
         row = operation.row
         key = (row.request_id, row.attempt)
         self._pending.discard(key)
-        lesson = operation.lesson if isinstance(operation, Settle) else None
-        effort = lesson.effort if isinstance(lesson, Observation) and lesson.output_tokens is not None else None
+        observation = operation.observation if isinstance(operation, Settle) else None
+        effort = None
+        if isinstance(observation, Observation) and observation.output_tokens is not None:
+            effort = observation.effort
         reason = "" if why is None else f": {why.message}"
         try:
             place = spool.keep(row, self._path, complete_at_effort=effort)

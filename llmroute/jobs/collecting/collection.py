@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from llmroute.errors import LLMRouteError
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import JobStatus
 
@@ -28,11 +28,11 @@ _RANGE = 1_000
 class Collection:
     """Collects one job; `deliver` gets the outcome of each of its lines, after it is settled."""
 
-    def __init__(self, tools: JobTools, job: Job, deliver: Callable[[LineOutcome], Awaitable[None]]) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, job: Job, deliver: Callable[[LineOutcome], Awaitable[None]]) -> None:
+        self._context = context
         self._job = job
         self._deliver = deliver
-        self._outcomes = Outcomes(tools, job)
+        self._outcomes = Outcomes(context, job)
         # The lines with a result, and those whose results all say that they were not run.
         self._seen: set[int] = set()
         self._unrun: set[int] = set()
@@ -48,19 +48,19 @@ class Collection:
             LedgerError: lines cannot be settled.
             OutputError: the results cannot be stored or delivered.
         """
-        tools, job = self._tools, self._job
-        requests = tools.vendor(job.provider).api.render_results(status)
+        context, job = self._context, self._job
+        requests = context.vendor(job.provider).api.render_results(status)
         for number in range(DOWNLOADS):
             if number:
                 await asyncio.sleep(pause_s)
             self._is_torn = False
             for request in requests:
-                with await tools.downloaded(job.provider, request) as file:
+                with await context.downloaded(job.provider, request) as file:
                     await self._read(file, _not_run(job, status))
             if self._is_whole(status):
                 break
         if self._noise:
-            tools.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
+            context.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
         if requests and self._is_cut(status):
             raise BadOutputError("its results are cut off", provider=job.provider)
         await self._settle_unrun(_not_run(job, status))
@@ -109,7 +109,7 @@ class Collection:
 
     def _results(self, file: IO[bytes]) -> Iterator[tuple[int, LineResult]]:
         """Yield the results in a file by the numbers of their lines."""
-        api = self._tools.vendor(self._job.provider).api
+        api = self._context.vendor(self._job.provider).api
         # Lines end at line feeds only: an answer may contain other separators of Unicode.
         for raw in file:
             if not raw.strip():
@@ -137,39 +137,39 @@ class Collection:
         """Settle lines in one transaction, then deliver them."""
         if not group:
             return
-        tools, job, results = self._tools, self._job, dict(group)
-        rows = await tools.run(lambda: [*tools.journal.rows(job.id, [*results])])
+        context, job, results = self._context, self._job, dict(group)
+        rows = await context.run(lambda: [*context.journal.rows(job.id, [*results])])
         for unknown in results.keys() - {line.n for line, _ in rows}:
             self._seen.discard(unknown)
             self._ran -= not results[unknown].unrun
             self._noise += 1
-        judged = await tools.run(self._outcomes.judge, {line.n: results[line.n] for line, _ in rows})
+        judged = await context.run(self._outcomes.judge, {line.n: results[line.n] for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
         ends = [self._outcomes.settle(line, row, judged[line.n], not_run) for line, row in reserved]
-        watch = tools.writer.watched([end.row for end in ends])
-        settled = await tools.run(tools.journal.settle, job.id, ends, watch)
+        watch = context.writer.watched([end.row for end in ends])
+        settled = await context.run(context.journal.settle, job.id, ends, watch)
         if watch is not None:
-            tools.writer.warn_of(watch)
-        if tools.shared_budget is not None:
+            context.writer.warn_of(watch)
+        if context.shared_budget is not None:
             for end, is_new in zip(ends, settled, strict=True):
                 if is_new:
-                    tools.shared_budget.pay(end.row)
+                    context.shared_budget.pay(end.row)
         for line, row in rows:
             await self._deliver(self._outcomes.outcome(line, row, judged[line.n], not_run))
 
     async def _end(self, error: LLMRouteError, *, is_lost: bool) -> None:
         """Settle the lines without a result, and deliver an error for each."""
-        tools, job = self._tools, self._job
-        before = await tools.run(tools.journal.sums, job.id)
+        context, job = self._context, self._job
+        before = await context.run(context.journal.sums, job.id)
         # A line of a complete job without a result may have been run.
-        end = tools.journal.lose if is_lost else tools.journal.release
-        await tools.run(end, job.id, error.kind, self._tools.now_ms())
-        if tools.shared_budget is not None:
-            after = await tools.run(tools.journal.sums, job.id)
-            tools.shared_budget.exchange(before.reserved_picousd, after.cost_picousd - before.cost_picousd)
+        end = context.journal.lose if is_lost else context.journal.release
+        await context.run(end, job.id, error.kind, self._context.now_ms())
+        if context.shared_budget is not None:
+            after = await context.run(context.journal.sums, job.id)
+            context.shared_budget.exchange(before.reserved_picousd, after.cost_picousd - before.cost_picousd)
         first, found = 0, 0
         while found < job.lines:
-            lines = await tools.run(tools.journal.lines, job.id, first, first + _RANGE - 1)
+            lines = await context.run(context.journal.lines, job.id, first, first + _RANGE - 1)
             first += _RANGE
             found += len(lines)
             for line in lines:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from llmroute.errors import LLMRouteError
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import LineResult
@@ -57,17 +57,17 @@ class JudgedResult(NamedTuple):
 class Outcomes:
     """Turns the results of one job into outcomes."""
 
-    def __init__(self, tools: JobTools, job: Job) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, job: Job) -> None:
+        self._context = context
         self._job = job
         self._price = None if job.price is None else price_from_json(job.price)
-        self._model = tools.factory.models.registry.get_model_config(job.provider, job.model)
-        self._redaction = tools.endpoints.redaction.but(self._model.api_name)
+        self._model = context.factory.models.registry.get_model_config(job.provider, job.model)
+        self._redaction = context.endpoints.redaction.but(self._model.api_name)
 
     @cached_property
     def _schemas(self) -> LineSchemas:
-        tools, job = self._tools, self._job.id
-        return LineSchemas(tools.journal, job, tools.classes, tools.schemas_path(job))
+        context, job = self._context, self._job.id
+        return LineSchemas(context.journal, job, context.classes, context.schemas_path(job))
 
     def judge(self, results: Mapping[int, LineResult]) -> dict[int, JudgedResult]:
         """Check the results of lines, by number; this may take long.
@@ -99,7 +99,7 @@ class Outcomes:
         if error is not None and error.usage is not None:
             completion = (completion or Completion())._replace(usage=error.usage, usage_final=True)
         if completion is None and error is None:
-            row.settled_ms, row.cost_picousd, row.cost_basis = self._tools.now_ms(), 0, "reported"
+            row.settled_ms, row.cost_picousd, row.cost_basis = self._context.now_ms(), 0, "reported"
             row.status, row.error = "failed", not_run.kind
             return LineEnd(line.n, "unanswered", row)
         settlement = UNSENT
@@ -108,9 +108,9 @@ class Outcomes:
             priced = completion._replace(service=Service(None, *completion.service[1:]))
             settlement = settle(self._sent(line, row), priced)
         if settlement.doubt is not None:
-            self._tools.note(f"warning: {self._model.name} {settlement.doubt}")
+            self._context.note(f"warning: {self._model.name} {settlement.doubt}")
         fill(row, settlement, completion)
-        row.service_tier, row.settled_ms = BATCH, self._tools.now_ms()
+        row.service_tier, row.settled_ms = BATCH, self._context.now_ms()
         row.http_status = HTTP_OK if error is None or result.completion is not None else error.http_status
         row.error = None if error is None else error.kind
         row.status = "ok" if error is None else error.status
@@ -152,7 +152,7 @@ class Outcomes:
             model=row.model,
             usage=row.usage(),
             cost_usd=usd(row.cost_picousd),
-            latency_ms=max((row.settled_ms or self._tools.now_ms()) - began_ms, 0),
+            latency_ms=max((row.settled_ms or self._context.now_ms()) - began_ms, 0),
             ttft_ms=None,
             finish_reason=completion.finish_reason,
             attempts=(record_of(row),),

@@ -16,7 +16,7 @@ from llmroute.types import BATCH, Service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.ledger.budgets import Cap
     from llmroute.request.rendered import RenderedRequest
     from llmroute.routing.plan import Plan, RankedCandidate
@@ -66,7 +66,7 @@ def batch_price(entry: RankedCandidate) -> Price:
     return price_of_service(price, Service(BATCH))[0]
 
 
-def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest, plan: Plan) -> Draft:
+def draft(context: JobContext, position: int, line_id: str, request: RenderedRequest, plan: Plan) -> Draft:
     """Render a line for the first model of its plan, and hold its worst case in the budgets of the run and the line.
 
     Raises:
@@ -78,17 +78,17 @@ def draft(tools: JobTools, position: int, line_id: str, request: RenderedRequest
     entry = plan.entries[0]
     model, price = entry.model, batch_price(entry)
     worst = reservation = None
-    budget = RequestBudget(request.options.budget_picousd, tools.shared_budget)
+    budget = RequestBudget(request.options.budget_picousd, context.shared_budget)
     max_tokens = request.prompt.max_tokens
-    if budget.bounded or tools.writer.limits():
+    if budget.bounded or context.writer.limits():
         reservation = Reservation(model.name, entry.candidate.worst, budget, whole=True)
         worst = _whole(reservation.bounded())
         max_tokens = worst.most_tokens if worst.token_picousd else max_tokens
     left_out = refused(request.prompt, model.parameters)
     for words in left_out.values():
-        tools.note(f"{model.name} takes no {words}; sent without")
+        context.note(f"{model.name} takes no {words}; sent without")
     prompt = without(request.prompt, left_out)._replace(tier=None, max_tokens=max_tokens)
-    rendered = tools.endpoints.connect(model.provider).render_request(prompt, model)
+    rendered = context.endpoints.connect(model.provider).render_request(prompt, model)
     body = rendered.body or b"{}"
     return Draft(position, line_id, request, plan, price, worst, reservation, max_tokens, body)
 
@@ -119,15 +119,15 @@ def job_line(made: Draft, n: int) -> JobLine:
     )
 
 
-def pending_row(tools: JobTools, made: Draft, request_id: str, deadline_ms: int) -> AttemptRow:
+def pending_row(context: JobContext, made: Draft, request_id: str, deadline_ms: int) -> AttemptRow:
     """Return the attempt of a line, which no process owns: its job does."""
     entry, options = made.entry, made.request.options
-    labels = tools.factory.labels(options)
+    labels = context.factory.labels(options)
     candidate = entry.candidate
     return AttemptRow(
         request_id=request_id,
         attempt=1,
-        started_ms=tools.now_ms(),
+        started_ms=context.now_ms(),
         provider=entry.model.provider,
         model=entry.model.id,
         streaming=False,

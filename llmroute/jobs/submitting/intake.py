@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from llmroute.errors import BudgetExceededError
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.jobs.submitting.drafts import Draft
-    from llmroute.jobs.tools import JobTools
 
 GROUP = 200
 """Lines that are reserved in one transaction."""
@@ -56,8 +56,8 @@ class _OpenJob:
 class Intake:
     """Takes lines for a run; a job is sealed when it is full, or by `seal`."""
 
-    def __init__(self, tools: JobTools, run: Run) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, run: Run) -> None:
+        self._context = context
         self._run = run
         self._open: dict[tuple[str, str], _OpenJob] = {}
         self.sealed: list[Job] = []
@@ -72,20 +72,20 @@ class Intake:
             LedgerError: lines cannot be reserved.
             OutputError: the file to upload cannot be written.
         """
-        with writing(self._tools.folder):
+        with writing(self._context.folder):
             await self._take(made)
 
     async def _take(self, made: Draft) -> None:
         model = made.entry.model
         key = model.provider, model.id
-        limits = self._tools.vendor(model.provider).api.limits
+        limits = self._context.vendor(model.provider).api.limits
         line_bytes = len(made.body) + _FIELD_BYTES
         line_tokens = made.request.size.for_model(model).expected_input
         taking = self._open.get(key)
         if taking is not None and (
             taking.next_n + len(taking.drafts) >= limits.lines
             or taking.size + line_bytes > limits.input_bytes
-            or taking.tokens + line_tokens > (self._tools.queued_tokens(*key) or inf)
+            or taking.tokens + line_tokens > (self._context.queued_tokens(*key) or inf)
         ):
             await self._seal(key)
             taking = None
@@ -103,12 +103,12 @@ class Intake:
         Raises:
             LedgerError, OutputError: as `take`.
         """
-        with writing(self._tools.folder):
+        with writing(self._context.folder):
             for key in list(self._open):
                 await self._seal(key)
 
     async def _begin(self, made: Draft) -> _OpenJob:
-        tools, run = self._tools, self._run
+        context, run = self._context, self._run
         settings, model = run.settings, made.entry.model
         job = Job(
             id=new_id(),
@@ -120,32 +120,32 @@ class Intake:
             model=model.id,
             phase="submitting",
             lines=0,
-            created_ms=self._tools.now_ms(),
+            created_ms=self._context.now_ms(),
             deadline_ms=run.deadline_ms,
             price=price_as_json(made.price),
             host=this_process().host,
         )
-        await tools.run(tools.journal.add, job)
-        return _OpenJob(job, new_file(tools.input_path(job.id)), SchemaChanges(tools.classes))
+        await context.run(context.journal.add, job)
+        return _OpenJob(job, new_file(context.input_path(job.id)), SchemaChanges(context.classes))
 
     async def _reserve(self, taking: _OpenJob) -> None:
         """Reserve the drafts of a job, and write those that fit into its file."""
-        tools, job, drafts = self._tools, taking.job, taking.drafts
+        context, job, drafts = self._context, taking.job, taking.drafts
         taking.drafts = []
         given = [(n, made.request.prompt.schema) for n, made in enumerate(drafts, taking.next_n)]
         if schemas := taking.schemas.of(given):
-            await tools.run(tools.journal.add_schemas, job.id, schemas)
+            await context.run(context.journal.add_schemas, job.id, schemas)
         for _ in range(DRAFTS):
             lines = self._lines(job, enumerate(drafts, taking.next_n))
             try:
-                outcomes = await tools.run(tools.journal.reserve, job.id, lines)
+                outcomes = await context.run(context.journal.reserve, job.id, lines)
                 break
             except OutdatedCapsError as error:
                 changed = error
         else:
             raise changed
         taking.next_n += len(drafts)
-        api = tools.vendor(job.provider).api
+        api = context.vendor(job.provider).api
         for made, (line, pending), refusal in zip(drafts, lines, outcomes, strict=True):
             if refusal is not None:
                 made.release()
@@ -158,9 +158,9 @@ class Intake:
 
     def _lines(self, job: Job, drafts: Iterable[tuple[int, Draft]]) -> list[NewLine]:
         """Return drafts as lines of a job, under the caps that are in force."""
-        limits, lines = self._tools.writer.limits(), []
+        limits, lines = self._context.writer.limits(), []
         for n, made in drafts:
-            row = pending_row(self._tools, made, custom_id(job.id, n), job.deadline_ms)
+            row = pending_row(self._context, made, custom_id(job.id, n), job.deadline_ms)
             own = [limit for limit in limits if limit.workspace in ("", row.workspace)]
             caps = current_caps(own, row.started_ms)
             worst = worst_under(made, caps)
@@ -169,16 +169,16 @@ class Intake:
         return lines
 
     async def _seal(self, key: tuple[str, str]) -> None:
-        tools, taking = self._tools, self._open[key]
+        context, taking = self._context, self._open[key]
         await self._reserve(taking)
         del self._open[key]
         taking.file.flush()
         os.fsync(taking.file.fileno())
         taking.file.close()
         if not taking.job.lines:
-            await tools.run(tools.journal.drop, taking.job.id, self._tools.now_ms())
-            tools.delete_input(taking.job.id)
+            await context.run(context.journal.drop, taking.job.id, self._context.now_ms())
+            context.delete_input(taking.job.id)
             return
         job = taking.job._replace(sealed=True)
-        await tools.run(tools.journal.save, job)
+        await context.run(context.journal.save, job)
         self.sealed.append(job)

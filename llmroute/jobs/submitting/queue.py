@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from llmroute.errors import AttemptError
 
 if TYPE_CHECKING:
-    from llmroute.jobs.tools import JobTools
+    from llmroute.jobs.context import JobContext
     from llmroute.ledger.jobs import Job, QueuedJob
 
 
 class Queues:
     """Counts what the jobs of the ledger have at providers, of all runs."""
 
-    def __init__(self, tools: JobTools) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
         # The fewest tokens that a model had no room for, by provider and model.
         self._too_many: dict[tuple[str, str], int] = {}
         # Jobs of other runs that have ended, which their own run is still to collect.
@@ -30,7 +30,7 @@ class Queues:
         own, others = await self._counted(job)
         if self._fits(own, others):
             return True
-        vendor = self._tools.vendor(job.provider)
+        vendor = self._context.vendor(job.provider)
         try:
             async for status in vendor.jobs():
                 if status.ended:
@@ -41,13 +41,13 @@ class Queues:
 
     def _fits(self, own: QueuedJob, others: list[QueuedJob]) -> bool:
         lines = sum(other.lines for other in others)
-        most_lines = self._tools.vendor(own.provider).api.limits.queued_lines
+        most_lines = self._context.vendor(own.provider).api.limits.queued_lines
         if most_lines is not None and lines and lines + own.lines > most_lines:
             return False
         tokens = _tokens(own, others)
         if not tokens:
             return True
-        most_tokens = self._tools.queued_tokens(own.provider, own.model)
+        most_tokens = self._context.queued_tokens(own.provider, own.model)
         too_many = self._too_many.get((own.provider, own.model))
         tokens += own.tokens
         return not ((most_tokens is not None and tokens > most_tokens) or (too_many is not None and tokens >= too_many))
@@ -65,9 +65,9 @@ class Queues:
 
     async def _counted(self, job: Job) -> tuple[QueuedJob, list[QueuedJob]]:
         """Return what a job would have at its provider, and what others have there."""
-        tools = self._tools
-        others = await tools.run(tools.journal.enqueued, job.provider, job.id)
-        own = await tools.run(tools.journal.queued, job.id)
+        context = self._context
+        others = await context.run(context.journal.enqueued, job.provider, job.id)
+        own = await context.run(context.journal.queued, job.id)
         return own, [other for other in others if other.vendor_id not in self._ended]
 
 

@@ -48,12 +48,12 @@ class Memory:
     checks: MutableMapping[TaskKey, CheckCounts] = field(default_factory=dict)
     caches: MutableMapping[TaskKey, CachedInput] = field(default_factory=dict)
 
-    def learn(self, lesson: Observation | CheckResult) -> None:
+    def learn(self, observation: Observation | CheckResult) -> None:
         """Fold an observation, or the verdict of a caller's check, into the statistics."""
-        if isinstance(lesson, CheckResult):
-            self._learn_check(lesson)
+        if isinstance(observation, CheckResult):
+            self._learn_check(observation)
         else:
-            self._learn_call(lesson)
+            self._learn_call(observation)
 
     def learn_output_length(self, seen: Observation) -> None:
         """Fold in the length of a complete answer, and nothing else of the observation."""

@@ -148,8 +148,8 @@ class ChatCompletions:
     def _max_tokens_key(self, model: ModelConfig) -> str:
         if not self._dialect.max_completion_tokens:
             return "max_tokens"
-        at_home = self.base_url == self._dialect.base_url
-        return "max_completion_tokens" if at_home else model.parameters.max_tokens_name
+        at_provider = self.base_url == self._dialect.base_url
+        return "max_completion_tokens" if at_provider else model.parameters.max_tokens_name
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request; they hold the key."""

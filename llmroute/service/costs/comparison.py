@@ -154,8 +154,8 @@ def what_if(config: Config, report: CostReport, registry: ModelRegistry) -> What
     provider = config.default_provider or _most_used(report)
     if provider not in registry.providers:
         return None
-    living = (registry.resolve(name) for name in registry.list_models(provider))
-    judged = [model for model in living if model.quality is not None and registry.status(model) != "retired"]
+    models = (registry.resolve(name) for name in registry.list_models(provider))
+    judged = [model for model in models if model.quality is not None and registry.status(model) != "retired"]
     best = max(judged, key=lambda model: (model.quality or 0, model.id), default=None)
     price = None if best is None else price_on(best, registry.today)
     if best is None or price is None:

@@ -14,8 +14,8 @@ from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.reports import COUNTERS
 from llmroute.providers import PROVIDERS
 from llmroute.providers.usage_reports.report import REPORTING
+from llmroute.service.costs.compared_costs import ComparedDay, ComparedVendor, Explanation, ModelDay, Reconciliation
 from llmroute.service.costs.explain import MEANINGS, ZERO, Billed, Booked, Kind, Rates, explain
-from llmroute.service.costs.reconciliation import ComparedDay, ComparedVendor, Explanation, ModelDay, Reconciliation
 from llmroute.service.costs.report import CostQuery, reported_span
 from llmroute.service.costs.vendor_reports import fetch, readable
 from llmroute.service.ledger_opening import now_of, snapshot

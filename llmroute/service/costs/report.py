@@ -148,7 +148,7 @@ def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
         require_one_of("period", period, REPORTED_PERIODS)
         return period, *span_of(period, now)
     if question.period is not None:
-        from llmroute.text.option_names import OptionText, Remedy
+        from llmroute.text.option_text import OptionText, Remedy
 
         hint = OptionText("either ", Remedy("period"), ", or ", Remedy("since"), " and ", Remedy("until"))
         raise RequestError("a period and a span were given", hint=hint)
@@ -181,7 +181,7 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
 def _parsed_ms(option: str, text: str, now: datetime) -> int:
     at_ms = _milliseconds(text.strip(), now)
     if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
-        from llmroute.text.option_names import OptionText, Remedy
+        from llmroute.text.option_text import OptionText, Remedy
 
         raise RequestError(
             OptionText(Remedy(option), f": {text!r} is not a time"),

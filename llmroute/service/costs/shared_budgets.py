@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from llmroute.errors import RequestError
 from llmroute.ledger import opening
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.errors import AuthenticationError, BadOutputError, RateLimitError, TransientError, VendorReportError
 from llmroute.providers.usage_reports.report import REPORTING, connect
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,15 +53,15 @@ def chains_today(core: ServiceCore, only: str | None = None) -> dict[str, list[C
 def _entry(core: ServiceCore, here: LocalModels, written: str) -> ChainEntry:
     try:
         listed = named_here(core, written)
-        living = current_model(core.registry, listed)
-        if living is None:
+        current = current_model(core.registry, listed)
+        if current is None:
             return ChainEntry(written, None, core.registry.retired_error(listed).message)
     except RequestError as error:
         return ChainEntry(written, None, error.message)
-    problem = core.endpoints.why_unusable(living.provider)
-    if problem is None and living.provider == LOCAL_SERVER:
-        problem = here.why_unusable(living.api_name)
-    return ChainEntry(written, living.name, problem)
+    problem = core.endpoints.why_unusable(current.provider)
+    if problem is None and current.provider == LOCAL_SERVER:
+        problem = here.why_unusable(current.api_name)
+    return ChainEntry(written, current.name, problem)
 
 
 def set_chain(core: ServiceCore, name: str, entries: Sequence[str]) -> list[str]:

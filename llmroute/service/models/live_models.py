@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from llmroute.errors import LLMRouteError, NoCandidateError, RequestError
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.providers import ENGINE, PROVIDERS
+from llmroute.service.model_lists import fetch_models, side_by_side
 from llmroute.service.models.listing import PricedModel, as_listed, listed, with_limits_here
-from llmroute.service.provider_lists import fetch_models, side_by_side
 from llmroute.types import ModelConfig, Price
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _merged(core: ServiceCore, lists: dict[str, tuple[ListedModel, ...]]) -> Mod
     """Return the catalogue with what the lists say of its models; the user's own rows outrank both."""
     from llmroute.registry import ModelRegistry
     from llmroute.registry.catalogue_file import load
-    from llmroute.registry.provider_lists import merge_live
+    from llmroute.registry.list_merge import merge_live
 
     catalogue, _ = load(core.models.catalogue_path)
     for name, models in lists.items():

@@ -14,10 +14,10 @@ from llmroute.registry import refresh
 from llmroute.registry.catalogue_file import PREVIOUS, load, shipped_catalogue, write_catalogue
 from llmroute.registry.genai_prices import DATA_URL
 from llmroute.registry.lifecycle import lifecycle
-from llmroute.registry.provider_lists import compare_live, merge_live
+from llmroute.registry.list_merge import compare_live, merge_live
 from llmroute.registry.row_parser import model_from_row
 from llmroute.service.models.live_models import fetch_lists
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.redaction import public
 from llmroute.types import HTTPRequest
 from llmroute.types.request import HTTP_OK

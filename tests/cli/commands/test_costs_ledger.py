@@ -20,7 +20,7 @@ from llmroute.cli.commands import costs_ledger
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning import settings
-from llmroute.service.costs import export
+from llmroute.service.costs import attempts as export
 from tests.ledger.calls import row, settled
 from tests.support.pseudo_terminal import run_on_terminal
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
 from llmroute.ledger.postgres.queries.sums import all_sums, of_rows
 from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -21,7 +21,7 @@ from llmroute.ledger.sqlite.schema.expected_schema import differences
 from llmroute.ledger.sqlite.schema.migrations import is_current, require_sqlite
 from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 from llmroute.ledger.sqlite.store import Ledger
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

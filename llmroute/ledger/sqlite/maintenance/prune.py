@@ -43,7 +43,7 @@ def backup(connection: SharedConnection, target: Path) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")
             (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
-            from llmroute.text.option_names import OptionText, Remedy
+            from llmroute.text.option_text import OptionText, Remedy
 
             hint = OptionText(Remedy("repair", value=True, words="llmroute costs check says how to repair it"))
             raise LedgerError(f"the ledger is damaged, and so is the copy: {sound}", hint=hint)

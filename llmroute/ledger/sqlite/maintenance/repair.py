@@ -12,7 +12,7 @@ from llmroute.ledger.sqlite.maintenance.orphans import dead_rows, lose
 from llmroute.ledger.sqlite.maintenance.prune import backup
 from llmroute.ledger.sqlite.schema.backfill import SPANS, fill, forget
 from llmroute.ledger.sqlite.schema.expected_schema import differences, mend
-from llmroute.text.option_names import many
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     import sqlite3

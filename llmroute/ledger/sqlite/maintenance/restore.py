@@ -15,7 +15,7 @@ from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.locks import folder_held
 from llmroute.ledger.sqlite.maintenance.create import free_name, new_ledger_beside, replace, tidy, unwritten
 from llmroute.ledger.sqlite.maintenance.integrity import check
-from llmroute.text.option_names import OptionText, Remedy
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.config.provider_settings import is_header, plain_http_problem
 from llmroute.errors import ConfigError, RequestError, TransientError
-from llmroute.service.costs.export import Selection, selected_from
+from llmroute.service.costs.attempts import Selection, selected_from
 from llmroute.service.costs.exports import otlp
 from llmroute.service.costs.exports.positions import Position
 from llmroute.service.ledger_opening import snapshot

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot
-    from llmroute.service.costs.export import Selection
+    from llmroute.service.costs.attempts import Selection
 
 POSITIONS_FILE: Final = "otlp-export.json"
 """The file in the config directory."""

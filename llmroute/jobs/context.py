@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class JobTools:
+class JobContext:
     """The resources of a run: the journal, the providers, the folder of files to upload, and the budget."""
 
     def __init__(  # noqa: PLR0913 (by keyword)

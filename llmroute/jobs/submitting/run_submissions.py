@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadRequestError, DeadlineError, RateLimitError, TransientError
 from llmroute.jobs.run_settings import GIVE_UP_S
+from llmroute.jobs.submitting.job_submission import LOOKS, JobSubmission
 from llmroute.jobs.submitting.queue import Queues
-from llmroute.jobs.submitting.submission import LOOKS, Submission
 from llmroute.jobs.vendor import is_certain
 
 if TYPE_CHECKING:
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.lease import RunLease
     from llmroute.jobs.open_jobs import OpenJobs
     from llmroute.jobs.polling import Interval
-    from llmroute.jobs.tools import JobTools
     from llmroute.ledger.jobs import Job
 
 TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 (a code of OpenAI)
 """Too many tokens are enqueued: the job fits when others have ended."""
 
 
-class Submitter:
+class RunSubmissions:
     """Submits jobs that are due."""
 
-    def __init__(self, tools: JobTools, jobs: OpenJobs, interval: Interval, lease: RunLease) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, jobs: OpenJobs, interval: Interval, lease: RunLease) -> None:
+        self._context = context
         self._jobs = jobs
         self._interval = interval
-        self._submission = Submission(tools, lease)
-        self._queues = Queues(tools)
+        self._submission = JobSubmission(context, lease)
+        self._queues = Queues(context)
         # When each job that the provider rejected for now is submitted again, on the clock of the loop.
         self._due_s: dict[str, float] = {}
         # How often the provider has rejected the look for each job that may have been created.
@@ -49,7 +49,7 @@ class Submitter:
         for job in [*self._jobs.by_id.values()]:
             if job.vendor_id is not None or self._due_s.get(job.id, 0.0) > now_s:
                 continue
-            if self._tools.vendor(job.provider).rests:
+            if self._context.vendor(job.provider).rests:
                 continue
             if job.ended:
                 # An earlier run has ended it, and not delivered its outcomes.
@@ -57,7 +57,7 @@ class Submitter:
             # One that may have been created is looked for first.
             elif job.create_begun_ms is not None:
                 await self._submit(job)
-            elif self._tools.now_ms() >= job.deadline_ms:
+            elif self._context.now_ms() >= job.deadline_ms:
                 await self._fail(job, f"{job.provider} took no batch in time")
             else:
                 await self._submit(job)
@@ -109,11 +109,11 @@ class Submitter:
         except AttemptError as error:
             await self._rejected(job, error)
         except FileNotFoundError:
-            stored: Job | None = await self._tools.run(self._tools.journal.job, job.id)
+            stored: Job | None = await self._context.run(self._context.journal.job, job.id)
             if stored is not None and stored.ended:
                 await self._fail_cancelled(stored)
             else:
-                await self._fail(job, f"the lines of job {job.id} are no longer in {self._tools.folder}")
+                await self._fail(job, f"the lines of job {job.id} are no longer in {self._context.folder}")
         else:
             self._interval.start_anew()
 
@@ -122,14 +122,14 @@ class Submitter:
         if job.create_begun_ms is not None:
             now_s = asyncio.get_running_loop().time()
             sought_s = now_s - self._sought_since_s.setdefault(job.id, now_s)
-            if sought_s > GIVE_UP_S and self._tools.now_ms() > job.deadline_ms + GIVE_UP_S * 1000:
+            if sought_s > GIVE_UP_S and self._context.now_ms() > job.deadline_ms + GIVE_UP_S * 1000:
                 message = f"{job.provider} does not show whether it has batch {job.id}, which may have run this request"
                 await self._jobs.lose(job, DeadlineError(message))
                 return
         self.later(job, requested_s)
 
     async def _rejected(self, job: Job, error: AttemptError) -> None:
-        found: Job | None = await self._tools.run(self._tools.journal.job, job.id)
+        found: Job | None = await self._context.run(self._context.journal.job, job.id)
         job = self._jobs.by_id[job.id] = found or job
         for_now = not is_certain(error) or not error.sent or isinstance(error, RateLimitError | TransientError)
         if for_now or error.code == TOKEN_LIMIT:

@@ -63,8 +63,3 @@ def remedies_of(*texts: str | None) -> tuple[Remedy, ...]:
     """Return the remedies that texts name, in order."""
     named = [part for text in texts if isinstance(text, OptionText) for part in text.parts if not isinstance(part, str)]
     return tuple(remedy for remedies in named for remedy in remedies)
-
-
-def many(count: int, unit: str) -> str:
-    """Return a number with the name of its unit, in the plural unless it is one."""
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"

@@ -12,8 +12,8 @@ from llmroute.providers.batch_jobs.job import record
 from llmroute.types import Upload
 
 if TYPE_CHECKING:
+    from llmroute.jobs.context import JobContext
     from llmroute.jobs.lease import RunLease
-    from llmroute.jobs.tools import JobTools
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
@@ -25,11 +25,11 @@ LOOK_S = 60.0
 _CLOCK_SLACK_S = 60
 
 
-class Submission:
+class JobSubmission:
     """Submits jobs of a run.  One step at a time, each after it is written down; `step` says what is next."""
 
-    def __init__(self, tools: JobTools, lease: RunLease) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, lease: RunLease) -> None:
+        self._context = context
         self._lease = lease
         # How often each job of unknown fate, or its file, was not found.
         self._looks: Counter[str] = Counter()
@@ -42,13 +42,13 @@ class Submission:
         Raises:
             AttemptError: the provider rejects it, or cannot be reached; `is_certain` says whether it may exist.
         """
-        vendor = self._tools.vendor(job.provider)
+        vendor = self._context.vendor(job.provider)
         if job.create_begun_ms is not None:
             return await self._found(vendor, job)
         if job.file_id is not None:
             # The lines may be on another host.
-            return await self._create(vendor, job, Upload(self._tools.input_path(job.id), 0))
-        path = self._tools.input_path(job.id)
+            return await self._create(vendor, job, Upload(self._context.input_path(job.id), 0))
+        path = self._context.input_path(job.id)
         upload = Upload(path, path.stat().st_size)
         render = vendor.api.render_upload(job.id, upload)
         if render is not None:
@@ -62,7 +62,7 @@ class Submission:
             if file_id is None and not self._is_missing(job, job.upload_begun_ms):
                 return job
         if file_id is None:
-            job = await self._saved(job._replace(upload_begun_ms=self._tools.now_ms()))
+            job = await self._saved(job._replace(upload_begun_ms=self._context.now_ms()))
             try:
                 file_id = (await vendor.upload(render)).id
             except AttemptError as error:
@@ -73,10 +73,10 @@ class Submission:
         return (await self._saved(job._replace(file_id=file_id)))._replace(file_id=file_id)
 
     async def _create(self, vendor: Vendor, job: Job, upload: Upload) -> Job:
-        model = self._tools.factory.models.registry.get_model_config(job.provider, job.model)
+        model = self._context.factory.models.registry.get_model_config(job.provider, job.model)
         request = vendor.api.render_create(job.id, model.api_name, job.file_id or "", upload)
         await self._lease.confirm()
-        job = await self._saved(job._replace(create_begun_ms=self._tools.now_ms()))
+        job = await self._saved(job._replace(create_begun_ms=self._context.now_ms()))
         if job.ended:
             return job
         try:
@@ -91,7 +91,7 @@ class Submission:
 
     async def _submitted(self, job: Job, status: JobStatus) -> Job:
         expires_ms = None if status.expires_s is None else round(status.expires_s * 1000)
-        job = job._replace(vendor_id=status.vendor_id, submitted_ms=self._tools.now_ms(), expires_ms=expires_ms)
+        job = job._replace(vendor_id=status.vendor_id, submitted_ms=self._context.now_ms(), expires_ms=expires_ms)
         # One that has ended already is collected as any other.
         return await self._saved(job.moved("queued" if status.ended else status.state))
 
@@ -123,12 +123,12 @@ class Submission:
 
     async def _known(self) -> set[str | None]:
         """Return the provider's ids of the jobs in the ledger."""
-        return {each.vendor_id for each in await self._tools.run(self._tools.journal.jobs)}
+        return {each.vendor_id for each in await self._context.run(self._context.journal.jobs)}
 
     def _is_missing(self, job: Job, begun_ms: int) -> bool:
         """Count an unsuccessful look for a file or job; return whether there were enough, for long enough."""
         self._looks[job.id] += 1
-        if self._looks[job.id] < LOOKS or self._tools.now_ms() < begun_ms + LOOK_S * 1000:
+        if self._looks[job.id] < LOOKS or self._context.now_ms() < begun_ms + LOOK_S * 1000:
             return False
         del self._looks[job.id]
         return True
@@ -138,7 +138,7 @@ class Submission:
         others, is_readable = 0, True
         for request in vendor.api.render_results(status):
             try:
-                results = await self._tools.downloaded(vendor.name, request)
+                results = await self._context.downloaded(vendor.name, request)
             except AttemptError as error:
                 if error.http_status != NOT_FOUND:
                     raise
@@ -167,10 +167,10 @@ class Submission:
 
     async def _saved(self, job: Job) -> Job:
         """Save a job, and return it; one that another process has ended is returned as that has left it."""
-        journal = self._tools.journal
-        if await self._tools.run(journal.save, job):
+        journal = self._context.journal
+        if await self._context.run(journal.save, job):
             return job
-        return await self._tools.run(journal.job, job.id) or job
+        return await self._context.run(journal.job, job.id) or job
 
 
 def _is_of(status: JobStatus, job: Job) -> bool:

@@ -12,8 +12,8 @@ import pytest
 
 import llmroute
 from llmroute.cli.app import SUMMARIES, called
-from llmroute.cli.option_names import flag_of, in_flags
-from llmroute.text.option_names import OptionText, Remedy, remedies_of
+from llmroute.cli.flag_names import flag_of, in_flags
+from llmroute.text.option_text import OptionText, Remedy, remedies_of
 
 PACKAGE = Path(llmroute.__file__).parent
 # The meaning of an exit code is for scripts; the compiler of the catalogue is a program of its own; what installs the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from llmroute.text.option_names import Remedy
+    from llmroute.text.option_text import Remedy
 
 _FLAGS: Final = {
     "budget_usd": "--budget",
