@@ -102,6 +102,8 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
         )
     try:
         _check_ports(parts["hosts"])
+        # libpq's values are read as UTF-8.
+        unquote(url, errors="strict").encode()
     except ValueError as error:
         raise _no_url(source) from error
     schema = schema or SCHEMA

@@ -119,11 +119,12 @@ def test_a_password_ends_where_libpq_has_its_end(password: str, user: str) -> No
 
 
 @given(place=st.text("ab1:#?[]/,.%2F", max_size=12))
+@example(place="%F1")
 @settings(database=None, deadline=None)
 def test_a_name_reads_as_the_same_server_and_database_as_its_url(place: str) -> None:
     try:
-        read = conninfo_to_dict(f"postgresql://{place}")
         name = server_location(f"postgresql://user:s3cret@{place}", None, Path(), "ledger").name
+        read = conninfo_to_dict(f"postgresql://{place}")
     except (psycopg.ProgrammingError, ConfigError):
         return
     of_name = conninfo_to_dict(name)
@@ -136,6 +137,12 @@ def test_a_password_that_libpq_cuts_short_is_refused_and_not_printed(rest: str, 
     with pytest.raises(ConfigError, match="has a password with @ or / in it") as raised:
         server_location(f"postgresql://u:{rest}", None, tmp_path, "ledger")
     assert "s3cret" not in raised.value.message
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:s3cret%F1@h/db", "postgresql://u:s3cret\udcf1@h/db"])
+def test_a_url_whose_parts_are_not_utf_8_is_none(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not the URL of a PostgreSQL server"):
+        server_location(url, None, tmp_path, "ledger")
 
 
 def test_the_caps_and_the_spool_of_a_service_are_not_those_of_another(
