@@ -353,5 +353,5 @@ def test_another_answers_soon(stage: Stage, failure: str, monkeypatch: pytest.Mo
         stage.assert_text(stage.ask(), OTHER)
         return time.monotonic() - began
 
-    # The best of three, as another process may take the processor meanwhile.
-    assert min(seconds() for _ in range(3)) < SLACK * (bare_s + bound_s)
+    # One of ten, as another process may take the processor meanwhile.
+    assert any(seconds() < SLACK * (bare_s + bound_s) for _ in range(10))

@@ -302,13 +302,18 @@ WAYS = ("sync", "sync, the caller's client", "async", "async, the caller's clien
 def test_a_call_that_gets_no_connection_costs_nothing(way: str, tmp_path: Path) -> None:
     asked = {"model": OPENAI, "enable_fallback": False, "timeout_s": 0.2}
 
-    async def ask_async(llm: LLMService) -> None:
+    async def ask_many(llm: LLMService) -> None:
+        async for _ in llm.generate_many([{"prompt": "hi", **asked}], budget_usd=1.0):
+            pass
+
+    async def ask_async(llm: LLMService, ended: asyncio.Event) -> None:
         if way == "many":
-            # It is made again while it may pass by itself.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.6):
-                    async for _ in llm.generate_many([{"prompt": "hi", **asked}], budget_usd=1.0):
-                        pass
+            # It is retried while the failure may pass by itself.
+            asking = asyncio.create_task(ask_many(llm))
+            await ended.wait()
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
         elif way == "cancelled":
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
@@ -330,11 +335,12 @@ def test_a_call_that_gets_no_connection_costs_nothing(way: str, tmp_path: Path) 
                 continue
 
             async def run() -> None:
+                ended = asyncio.Event()
                 async with httpx.AsyncClient(trust_env=False) as own:
-                    clients = {"async_http_client": own} if "caller" in way else None
-                    async with service(house, clients=clients) as llm:
+                    clients = {"async_http_client": own} if "caller" in way else {}
+                    async with service(house, clients={**clients, "on_attempt": lambda _: ended.set()}) as llm:
                         with suppress(LLMRouteError):
-                            await ask_async(llm)
+                            await ask_async(llm, ended)
 
             asyncio.run(run())
     rows = house.rows("cost_picousd, cost_basis, status")
