@@ -149,6 +149,24 @@ def test_a_model_that_is_too_small_is_passed_over_for_the_next(server: OllamaSer
     assert (ran.code, [chat["model"] for chat in server.chats]) == (0, ["large:1b"])
 
 
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [(("--strategy", "local_first"), {}), ((), {"LLM_PREFER_LOCAL": "true"})],
+    ids=["flag", "setting"],
+)
+def test_a_local_model_comes_first_only_if_it_holds_the_prompt(
+    flags: tuple[str, ...], settings: dict[str, str], server: OllamaServer, tmp_path: Path
+) -> None:
+    server.models = {"small:1b": Pulled(window=4096)}
+    settings = {**settings, "OLLAMA_HOST": server.url, "OPENAI_API_KEY": "sk-x"}
+    first = [
+        json.loads(run("gen", *flags, "--dry-run", "--json", home=tmp_path, stdin="word " * words, **settings).out)
+        for words in (3, 8_000)
+    ]
+    assert first[0]["candidates"][0]["model"] == "small:1b"
+    assert {each["provider"] for each in first[1]["candidates"]} == {"openai"}
+
+
 def test_where_every_window_is_too_small_the_request_is_at_fault(server: OllamaServer, tmp_path: Path) -> None:
     server.models = {"small:1b": Pulled(window=4096)}
     ran = run("gen", "--fallback", "ollama/small:1b", home=tmp_path, stdin="word " * 8_000, OLLAMA_HOST=server.url)
