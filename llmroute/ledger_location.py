@@ -25,9 +25,12 @@ _PLACE = {
     "dbname": "PGDATABASE",
     "service": "PGSERVICE",
 }
-# As libpq reads a URL: the first @ before any slash ends the password, and # is a character as others.
+# As libpq reads a URL: the first @ before any slash ends the password, # is a character as others, and brackets count
+# at the beginning of a host.
+_HOST = r"(?:\[[^]]*])?[^/?,]*"
 _URL = re.compile(
-    r"postgres(?:ql)?://(?:(?P<user>[^:@/]*)(?::[^@/]*)?@)?(?P<hosts>(?:\[[^]]*]|[^/?])*)(?P<path>[^?]*)\??(?P<query>.*)",
+    r"postgres(?:ql)?://(?:(?P<user>[^:@/]*)(?::[^@/]*)?@)?"
+    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<path>[^?]*)\??(?P<query>.*)",
     re.DOTALL,
 )
 # No file is meant: the scheme of a URL (a drive of Windows has one letter), or the words that libpq also takes.

@@ -120,6 +120,8 @@ def test_a_password_ends_where_libpq_has_its_end(password: str, user: str) -> No
 
 @given(place=st.text("ab1:#?[]/,.%2F", max_size=12))
 @example(place="%F1")
+@example(place="1[[/]F")
+@example(place="a:1[,2/],b")
 @settings(database=None, deadline=None)
 def test_a_name_reads_as_the_same_server_and_database_as_its_url(place: str) -> None:
     try:
