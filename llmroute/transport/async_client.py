@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 
 from llmroute.errors import BadOutputError, BadRequestError
@@ -52,6 +53,8 @@ class AsyncSender:
             for client in self._clients.idle():
                 await client.aclose()
             lane = self._clients.enter(request.url)
+            # Loads anyio's backend, which httpcore would load within the connect timeout.
+            anyio.current_time()
         except faults() as fault:
             raise with_host(translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request) from cause(
                 fault, request

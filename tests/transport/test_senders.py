@@ -6,6 +6,7 @@ import asyncio
 import gc
 import gzip
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -487,6 +488,35 @@ def test_a_failed_exchange_leaves_no_connection_behind(fetch: Fetch) -> None:
         with pytest.raises(ProviderTimeoutError):
             fetch(server.url, read_s=0.1)
         assert server.wait_until_idle()
+
+
+FIRST_REQUEST = """
+import asyncio, sys
+import httpx
+from llmroute.transport.async_client import AsyncSender
+from llmroute.types import HTTPRequest
+
+send = httpx.AsyncClient.send
+async def watched(*given, **more):
+    before = {*sys.modules}
+    response = await send(*given, **more)
+    print(*sorted({*sys.modules} - before))
+    return response
+httpx.AsyncClient.send = watched
+
+async def main():
+    sender = AsyncSender()
+    exchange = await sender.open(HTTPRequest("POST", sys.argv[1], {}, b"{}"), connect_s=30, answer_s=30)
+    await exchange.close()
+asyncio.run(main())
+"""
+
+
+def test_the_connect_timeout_of_a_first_awaited_request_covers_no_imports() -> None:
+    with serving([reply()]) as server:
+        command = [sys.executable, "-c", FIRST_REQUEST, server.url]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "\n"
 
 
 def test_cancelling_lets_go_of_the_connection() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from base64 import b64encode
 from pathlib import Path
 
@@ -94,6 +95,19 @@ def test_a_system_without_certificates_has_those_of_certifi(tmp_path: Path, monk
     (tmp_path / "0123abcd.0").write_text("")
     certificates.tls_context()
     assert asked == [1], "the system has certificates now"
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="the system itself verifies")
+def test_the_certificates_of_the_system_are_read_before_the_first_connection_and_by_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = ssl.get_default_verify_paths()._replace(cafile="", capath=str(tmp_path))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nowhere)
+    monkeypatch.setattr(certificates, "_BUNDLES", (str(one_certificate(tmp_path)),))
+    context = certificates.tls_context()
+    for _ in range(2):
+        assert context.cert_store_stats()["x509_ca"] == 1
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="models.example")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.9.9.9"])
