@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import ClientCursor
 from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _AWAY_S = 30.0
 _away: dict[ServerAddress, tuple[float, psycopg.Error]] = {}
 _ATTEMPTS = 3
+# Functions of the schema read after they have waited for a lock; an administrator may have made another level usual.
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 class ServerConnection:
@@ -48,6 +51,8 @@ class ServerConnection:
 
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
+        self.sent_ms = 0
+        """When the last statement was sent, by the clock of this machine."""
         self._db: BoundedConnection | None = None
         self._lock = threading.RLock()
         start_anew_in_children(self)
@@ -74,15 +79,25 @@ class ServerConnection:
             return self._run(work, within_s)
 
     def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
-        """Call a function of the schema; return its result."""
-        return self.run(lambda db: self._called(db, function, values), within_s)
+        """Call a function of the schema in one round trip; return its result."""
+
+        def work(db: Connection) -> Any:
+            # One message is one transaction; behind pgbouncer its connection has the settings of others.
+            cursor = ClientCursor(db)
+            cursor.execute(f"{READ_COMMITTED}; {self._statement(function, values)}".encode(), values)
+            cursor.nextset()
+            row = cursor.fetchone()
+            return None if row is None else row[0]
+
+        return self.run(work, within_s)
 
     def call_at_length(self, function: str, *values: Any) -> Any:
         """As `call`, of a function that is waited for as long as the server works on it."""
 
         def work(_: Connection) -> Any:
             with self._watched() as db:
-                return self._called(db, function, values)
+                row = db.execute(self._statement(function, values).encode(), values).fetchone()
+                return None if row is None else row[0]
 
         return self.run(work)
 
@@ -129,10 +144,8 @@ class ServerConnection:
             self._lock.release()
         return True
 
-    def _called(self, db: Connection, function: str, values: Sequence[Any]) -> Any:
-        marks = ", ".join(["%s"] * len(values))
-        row = db.execute(f"SELECT {self.schema}.{function}({marks})".encode(), values).fetchone()
-        return None if row is None else row[0]
+    def _statement(self, function: str, values: Sequence[Any]) -> str:
+        return f"SELECT {self.schema}.{function}({', '.join(['%s'] * len(values))})"
 
     def _close(self) -> None:
         db, self._db = self._db, None
@@ -170,6 +183,7 @@ class ServerConnection:
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         db = self._connection()
+        self.sent_ms = time.time_ns() // 1_000_000
         usual_s = db.reply_within_s
         db.reply_within_s = usual_s if within_s is None else within_s
         try:
@@ -183,8 +197,7 @@ class ServerConnection:
         db = self._connection()
         try:
             with db.transaction():
-                if read_only:
-                    db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else READ_COMMITTED)
                 # Behind pgbouncer another process of the server may run the next transaction.
                 sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
                 row = db.execute(sql, (f"{lock_timeout_s * 1000:.0f}",)).fetchone()

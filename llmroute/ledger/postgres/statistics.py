@@ -51,14 +51,13 @@ def recall(connection: ServerConnection) -> Recollection:
     Raises:
         LedgerError: the server cannot be reached, or its schema is for newer clients only.
     """
-    sent_ms = _local_ms()
     try:
         result = connection.call("recall_1")
     except LedgerError as error:
         # No entry was in it.
         error.unanswered = False
         raise
-    offset_ms = result["now_ms"] - (sent_ms + _local_ms()) // 2
+    offset_ms = result["now_ms"] - (connection.sent_ms + time.time_ns() // 1_000_000) // 2
     require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(result["state"])
     for _, lesson in result["lessons"]:
@@ -100,7 +99,3 @@ def _fold(memory: Memory, lesson: dict[str, Any]) -> None:
             memory.add(Memory.of_json(lesson["state"]))
         case "reset":
             memory.reset(lesson["provider"])
-
-
-def _local_ms() -> int:
-    return time.time_ns() // 1_000_000

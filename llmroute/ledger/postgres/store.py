@@ -221,9 +221,11 @@ class PostgresLedger:
         if anew or self._known is None:
             self._known = statistics.recall(self.connection)
             self._offset_ms = self._known.offset_ms
-            if self._caps_version != self._known.caps_version:
-                self._caps, self._caps_version = self._known.caps, self._known.caps_version
+            if self._caps != self._known.caps:
+                # A server that was restored from an older copy may have others under the same version.
+                self._caps = self._known.caps
                 keep(self.path, self._caps)
+            self._caps_version = self._known.caps_version
         return self._known
 
     def _keep_up(self) -> None:

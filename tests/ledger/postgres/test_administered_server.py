@@ -1,0 +1,70 @@
+"""A server whose administrator set defaults of transactions, and one that was restored from an older copy."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from llmroute.errors import BudgetExceededError
+from llmroute.ledger.entries import Pending
+from llmroute.ledger.postgres.entries import as_json, begin_json
+from llmroute.ledger.postgres.shared_caps import last_seen, set_cap
+from llmroute.ledger.postgres.store import PostgresLedger
+from tests.ledger.calls import cap, fixed, row
+from tests.ledger.stores import address, pgbouncer, pooled, postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmroute.ledger_location import ServerAddress
+    from tests.support.postgres_server import PostgresServer
+
+__all__ = ["address", "pgbouncer", "pooled", "postgres"]
+
+
+def waits_for_a_lock(database: psycopg.Connection) -> bool:
+    row = database.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ).fetchone()
+    return row is not None and row[0] > 0
+
+
+@pytest.mark.parametrize("server", ["address", "pooled"])
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_cap_counts_what_another_host_commits_meanwhile_at_any_default_isolation(
+    level: str, server: str, request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    address: ServerAddress = request.getfixturevalue("address")
+    name = address.url.rpartition("/")[2]
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    with PostgresLedger(request.getfixturevalue(server), tmp_path / "one") as ledger:
+        ledger.recall(bucket=0, now_ms=0)
+        outcomes = []
+        own = threading.Thread(
+            target=lambda: outcomes.extend(ledger.write([Pending(row("own"), [cap(150)], fixed(100))]))
+        )
+        with psycopg.connect(address.url) as other, psycopg.connect(address.url, autocommit=True) as watching:
+            other.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            entries = as_json([begin_json(Pending(row("other")), (), (0, 0))])
+            other.execute("SELECT llmroute.write_1(%s, '[]', 1000, NULL)", (entries,))
+            own.start()
+            while not waits_for_a_lock(watching):
+                assert own.is_alive()
+            other.commit()
+        own.join()
+    assert [type(outcome) for outcome in outcomes] == [BudgetExceededError]
+
+
+def test_the_caps_of_an_older_copy_bind_under_the_version_of_others(address: ServerAddress, tmp_path: Path) -> None:
+    with PostgresLedger(address, tmp_path / "one") as ledger, PostgresLedger(address, tmp_path / "other") as other:
+        set_cap(other.connection, "", "total", 100, "UTC")
+        ledger.recall(bucket=0, now_ms=0)
+        with other.connection.transaction() as db:
+            db.execute(b"UPDATE llmroute.caps SET cap_picousd = 50")
+        ledger.recall(bucket=0, now_ms=0)
+        assert ledger.shared_caps is not None
+        assert [one.cap_picousd for one in ledger.shared_caps] == [50]
+        assert last_seen(ledger.path) == ledger.shared_caps
