@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
 
     from llmroute.ledger_location import ServerAddress
 
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 _AWAY_S = 30.0
 _away: dict[ServerAddress, tuple[float, psycopg.Error]] = {}
 _ATTEMPTS = 3
-# Functions of the schema read after they have waited for a lock; an administrator may have made another level usual.
-READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+# Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
+# while they waited for a lock, and what is committed survives a crash of the server.
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+PRELUDE = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {_DURABLE}"
 
 
 class ServerConnection:
@@ -78,18 +80,27 @@ class ServerConnection:
         with self._lock:
             return self._run(work, within_s)
 
-    def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
-        """Call a function of the schema in one round trip; return its result."""
+    def execute(self, sql: str, values: Sequence[Any] = (), within_s: float | None = None) -> Cursor:
+        """Execute one statement, which may be repeated, as a transaction in one round trip; return its result.
 
-        def work(db: Connection) -> Any:
+        Raises:
+            LedgerError: as `run`.
+        """
+
+        def work(db: Connection) -> Cursor:
             # One message is one transaction; behind pgbouncer its connection has the settings of others.
             cursor = ClientCursor(db)
-            cursor.execute(f"{READ_COMMITTED}; {self._statement(function, values)}".encode(), values)
-            cursor.nextset()
-            row = cursor.fetchone()
-            return None if row is None else row[0]
+            cursor.execute(f"{PRELUDE}; {sql}".encode(), values)
+            while cursor.nextset():
+                pass
+            return cursor
 
         return self.run(work, within_s)
+
+    def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
+        """Call a function of the schema in one round trip; return its result."""
+        row = self.execute(self._statement(function, values), values, within_s).fetchone()
+        return None if row is None else row[0]
 
     def call_at_length(self, function: str, *values: Any) -> Any:
         """As `call`, of a function that is waited for as long as the server works on it."""
@@ -107,8 +118,7 @@ class ServerConnection:
         Raises:
             LedgerError: as `run`, or this client is older than the oldest one.
         """
-        sql = f"SELECT oldest_client FROM {self.schema}.version".encode()  # noqa: S608 (own name)
-        row = self.run(lambda db: db.execute(sql).fetchone())
+        row = self.execute(f"SELECT oldest_client FROM {self.schema}.version").fetchone()  # noqa: S608 (own name)
         require_client(row[0] if row else CLIENT_VERSION, CLIENT_VERSION, self.address)
 
     @contextmanager
@@ -197,7 +207,7 @@ class ServerConnection:
         db = self._connection()
         try:
             with db.transaction():
-                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else READ_COMMITTED)
+                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else PRELUDE)
                 # Behind pgbouncer another process of the server may run the next transaction.
                 sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
                 row = db.execute(sql, (f"{lock_timeout_s * 1000:.0f}",)).fetchone()

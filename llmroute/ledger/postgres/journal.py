@@ -23,7 +23,7 @@ from llmroute.ledger.postgres.errors import outdated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from psycopg import Connection
+    from psycopg import Cursor
 
     from llmroute.ledger.entries import BudgetWatch
     from llmroute.ledger.jobs import LineEnd, NewLine
@@ -255,13 +255,10 @@ class PostgresJobs:
 
     def _change(self, sql: str, values: Any) -> int:
         """Execute a statement, which is a transaction; return how many rows it changed."""
-        statement = sql.format(schema=self._connection.schema).encode()
-        return self._connection.run(lambda db: db.execute(statement, values).rowcount, self._wait_s + REPLY_S)
+        return self._executed(sql, values).rowcount
 
     def _rows(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
-        statement = sql.format(schema=self._connection.schema).encode()
+        return self._executed(sql, values).fetchall()
 
-        def read(db: Connection) -> list[tuple[Any, ...]]:
-            return db.execute(statement, values).fetchall()
-
-        return self._connection.run(read, self._wait_s + REPLY_S)
+    def _executed(self, sql: str, values: Any) -> Cursor:
+        return self._connection.execute(sql.format(schema=self._connection.schema), values, self._wait_s + REPLY_S)

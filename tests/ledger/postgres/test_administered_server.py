@@ -9,20 +9,19 @@ import psycopg
 import pytest
 
 from llmroute.errors import BudgetExceededError
-from llmroute.ledger.entries import Pending
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.postgres.entries import as_json, begin_json
 from llmroute.ledger.postgres.shared_caps import last_seen, set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
-from tests.ledger.calls import cap, fixed, row
+from llmroute.ledger_location import ServerAddress
+from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres
+from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.ledger_location import ServerAddress
-    from tests.support.postgres_server import PostgresServer
-
-__all__ = ["address", "pgbouncer", "pooled", "postgres"]
+    __all__ = ["address", "pgbouncer", "pooled", "postgres"]
 
 
 def waits_for_a_lock(database: psycopg.Connection) -> bool:
@@ -68,3 +67,17 @@ def test_the_caps_of_an_older_copy_bind_under_the_version_of_others(address: Ser
         assert ledger.shared_caps is not None
         assert [one.cap_picousd for one in ledger.shared_caps] == [50]
         assert last_seen(ledger.path) == ledger.shared_caps
+
+
+def test_what_is_committed_survives_a_crash_of_a_server_that_commits_asynchronously(tmp_path: Path) -> None:
+    # Nothing else writes the log to disk before the crash.
+    with PostgresServer(synchronous_commit="off", wal_writer_delay="10s") as server:
+        with PostgresLedger(ServerAddress(server.database()), tmp_path / "one") as ledger:
+            ledger.recall(bucket=0, now_ms=0)
+            assert ledger.write([Pending(row("reserved"), [cap(1_000)], fixed(100))]) == [None]
+            assert ledger.write([Settled(settled(row("paid"), 70))]) == [None]
+            server.stop()
+            server.start()
+            with ledger.snapshot() as snapshot:
+                [status] = snapshot.budget_statuses([cap(1_000)])
+        assert (status.spent_picousd, status.reserved_picousd) == (70, 100)

@@ -43,7 +43,7 @@ def move_jobs(connection: ServerConnection, journal: JobJournal) -> int:
 def _add(connection: ServerConnection, table: str, rows: list[dict[str, Any]]) -> None:
     named = f"{connection.schema}.{table}"
     sql = f"INSERT INTO {named} SELECT * FROM jsonb_populate_recordset(NULL::{named}, %s) ON CONFLICT DO NOTHING"  # noqa: S608
-    connection.run(lambda db: db.execute(sql.encode(), (as_json(rows),)))
+    connection.execute(sql, (as_json(rows),))
 
 
 def copy_jobs(db: Connection, schema: str, copy: NewLedger) -> None:
