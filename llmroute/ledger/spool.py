@@ -77,7 +77,7 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE, *, complete
     first: OSError | None = None
     for place in places(ledger, elsewhere):
         try:
-            _make_room(place, beside=ledger.parent)
+            make_room(place, beside=ledger.parent)
             _append(place, line(SpooledRow(row, complete_at_effort)) + b"\n")
         except OSError as error:
             first = first or error
@@ -104,7 +104,7 @@ def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     return [
         place
         for place in places(ledger, elsewhere)
-        if _holds(place) and (place.parent == ledger.parent or _ours_alone(place.parent))
+        if _holds(place) and (place.parent == ledger.parent or is_ours_alone(place.parent))
     ]
 
 
@@ -115,7 +115,8 @@ def _holds(place: Path) -> bool:
         return False
 
 
-def _ours_alone(folder: Path) -> bool:
+def is_ours_alone(folder: Path) -> bool:
+    """Whether a folder, and no link to one, belongs to this user and no other may enter it."""
     state = folder.lstat()
     return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not stat.S_IMODE(state.st_mode) & 0o077
 
@@ -202,12 +203,12 @@ def _row(text: bytes) -> SpooledRow | None:
         return None
 
 
-def _make_room(place: Path, beside: Path) -> None:
+def make_room(place: Path, beside: Path) -> None:
     """Create the folder of a spool file; one elsewhere must belong to this user alone."""
     folder = place.parent
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=folder == beside)
-    if folder != beside and not _ours_alone(folder):
+    if folder != beside and not is_ours_alone(folder):
         raise PermissionError(1, "is not a private directory of this user", str(folder))
 
 

@@ -224,7 +224,7 @@ class ServerConnection:
         except psycopg.errors.InsufficientPrivilege as error:
             failure = ledger_error(error, self.address)
             failure.hint = (
-                f"have an administrator run: CREATE SCHEMA {self.address.schema} AUTHORIZATION role_of_llmroute,"
+                f"have an administrator run: CREATE SCHEMA {self.schema} AUTHORIZATION role_of_llmroute,"
                 " or where the schema exists, its owner this command"
             )
             raise failure from error

@@ -91,4 +91,6 @@ def _words(error: Exception) -> str:
     # libpq indents its advice; the server's follows the message.
     texts = (line for line in str(error).splitlines() if not line.startswith(("\t", "DETAIL:", "HINT:")))
     lines = [line.strip() for line in texts if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    # Other advice of libpq is a line of its own, after that of the connection.
+    connections = [line for line in lines if "connection to server" in line]
+    return (connections or lines or [type(error).__name__])[-1]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmroute.files import new_file_beside
+from llmroute.ledger import spool
 from llmroute.ledger.budgets import SharedCap
 
 if TYPE_CHECKING:
@@ -24,25 +25,26 @@ def of_json(rows: Iterable[Any]) -> tuple[SharedCap, ...]:
 
 def last_seen(path: Path) -> tuple[SharedCap, ...] | None:
     """Return the caps that this host saw last; None where it never reached the server of the ledger at `path`."""
-    try:
-        return of_json(json.loads(_place(path).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
+    # One elsewhere is newer: it is deleted when the file beside can be written again.
+    for place in reversed(_places(path)):
+        with suppress(OSError, ValueError, TypeError):
+            if place.parent == path.parent or spool.is_ours_alone(place.parent):
+                return of_json(json.loads(place.read_bytes()))
+    return None
 
 
 def keep(path: Path, caps: tuple[SharedCap, ...]) -> None:
-    """Keep the caps for runs that cannot reach the server; a host that cannot write the file asks the server only."""
+    """Keep the caps for runs that cannot reach the server: beside the spool or elsewhere, as its rows are.
+
+    A host that can write neither file does not know the caps in its next run.
+    """
     if last_seen(path) == caps:
         return
-    with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd, new = new_file_beside(_place(path))
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(json.dumps(caps).encode())
-            new.replace(_place(path))
-        finally:
-            new.unlink(missing_ok=True)
+    places = _places(path)
+    written = next((number for number, place in enumerate(places) if _written(place, caps, path)), -1)
+    for place in places[written + 1 :]:
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
 
 
 def set_cap(connection: ServerConnection, workspace: str, period: str, cap_picousd: int | None, zone: str) -> None:
@@ -54,5 +56,21 @@ def set_cap(connection: ServerConnection, workspace: str, period: str, cap_picou
     connection.call("set_cap_1", workspace, period, cap_picousd, zone)
 
 
-def _place(path: Path) -> Path:
-    return path.with_name(f"{path.name}.caps")
+def _written(place: Path, caps: tuple[SharedCap, ...], path: Path) -> bool:
+    """Replace a file; return whether it holds the caps now."""
+    try:
+        spool.make_room(place, beside=path.parent)
+        fd, new = new_file_beside(place)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(json.dumps(caps).encode())
+            new.replace(place)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _places(path: Path) -> list[Path]:
+    return [place.with_suffix(".caps") for place in spool.places(path)]

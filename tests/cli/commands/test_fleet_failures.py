@@ -202,7 +202,7 @@ def test_a_role_that_may_not_create_the_schema(postgres: PostgresServer, tmp_pat
         host.refused_line("gen", "hi", "-m", "openai/gpt-4o", code=exit_codes.BUDGET),
     ):
         assert "permission denied" in line
-        assert "CREATE SCHEMA llmroute AUTHORIZATION" in line
+        assert 'CREATE SCHEMA "llmroute" AUTHORIZATION' in line
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from llmroute.errors import BudgetExceededError
+from llmroute.errors import BudgetExceededError, LedgerError
 from llmroute.ledger.entries import Pending, Settled
+from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json, begin_json
 from llmroute.ledger.postgres.shared_caps import last_seen, set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
@@ -81,3 +83,23 @@ def test_what_is_committed_survives_a_crash_of_a_server_that_commits_asynchronou
             with ledger.snapshot() as snapshot:
                 [status] = snapshot.budget_statuses([cap(1_000)])
         assert (status.spent_picousd, status.reserved_picousd) == (70, 100)
+
+
+def test_a_missing_root_certificate_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def take_encryption() -> None:
+            with listener.accept()[0] as client:
+                client.recv(8)
+                client.sendall(b"S")
+                client.recv(1)
+
+        threading.Thread(target=take_encryption, daemon=True).start()
+        certificate = tmp_path / "missing.crt"
+        options = f"sslmode=verify-full&sslrootcert={certificate}"
+        address = ServerAddress(
+            f"postgresql://user@localhost:{listener.getsockname()[1]}/db?{options}&hostaddr=127.0.0.1"
+        )
+        with pytest.raises(LedgerError) as raised:
+            ServerConnection(address).call("now_ms_1")
+    assert f'root certificate file "{certificate}" does not exist' in raised.value.message
