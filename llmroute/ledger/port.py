@@ -149,8 +149,8 @@ class LedgerSnapshot(Counts, Protocol):
     def attempts_after(self, row_id: int, most: int, wanted: AttemptFilter) -> list[dict[str, Any]]:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
 
-    def first_open_id(self) -> int | None:
-        """Return the first id at or before which attempts may still be recorded.
+    def complete_until_id(self) -> int | None:
+        """Return an id before which a later snapshot has every attempt that will ever be recorded.
 
         None where every attempt gets a higher id than those that are visible.
         """

@@ -10,6 +10,7 @@ from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
 from llmroute.ledger.postgres.queries.notable_attempts import notable_attempts
+from llmroute.ledger.postgres.queries.writes_in_progress import complete_until_id
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -86,9 +87,9 @@ class PostgresSnapshot:
         """Return the first attempts, by id, that were recorded after an id, pending ones included."""
         return rows.attempts_after(self._db, self._schema, row_id, most, wanted)
 
-    def first_open_id(self) -> int:
-        """Return the first id at or before which attempts may still be recorded, by this or a later write."""
-        return rows.first_open_id(self._db, self._schema)
+    def complete_until_id(self) -> int:
+        """Return an id before which a later snapshot has every attempt; see `writes_in_progress`."""
+        return complete_until_id(self._db, self._schema)
 
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:
         """Return the attempts of a span that stand out, `most` of each kind."""

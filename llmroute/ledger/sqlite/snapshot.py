@@ -106,7 +106,7 @@ class SQLiteSnapshot:
         with translated(self._path):
             return attempts_after(self._db, row_id, most, wanted)
 
-    def first_open_id(self) -> None:
+    def complete_until_id(self) -> None:
         """Return None: writes are one after the other, and so are their ids."""
 
     def notable_attempts(self, span: Span, most: int) -> NotableAttempts:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from llmroute import exit_codes
@@ -220,27 +219,6 @@ def test_a_transaction_in_which_the_server_stops_answering_is_left_at_once(
     with pytest.raises(LedgerError, match="does not answer"):
         report()
     assert caplog.text == ""
-
-
-def test_attempts_that_are_committed_after_later_ones_are_exported(address: ServerAddress, tmp_path: Path) -> None:
-    def exportable(after: int) -> list[str]:
-        with ledger.snapshot() as snapshot:
-            end, found = snapshot.first_open_id(), snapshot.attempts_after(after, 9, AttemptFilter())
-        return [one["request_id"] for one in found if one["id"] < end]
-
-    with PostgresLedger(address, tmp_path / "one") as ledger, psycopg.connect(address.url) as slow:
-        assert exportable(0) == []
-        ledger.write([Settled(settled(row("first"), 1))])
-        assert exportable(0) == ["first"]
-        slow.execute(
-            "INSERT INTO llmroute.attempts (request_id, attempt, started_ms, provider, model, streaming, status,"
-            " usage_source) VALUES ('slow', 1, %s, 'openai', 'gpt', 0, 'ok', 'none')",
-            (NOW_MS,),
-        )
-        ledger.write([Settled(settled(row("fast"), 1))])
-        assert exportable(0) == ["first"]
-        slow.commit()
-        assert exportable(0) == ["first", "slow", "fast"]
 
 
 def test_a_verdict_that_is_sent_again_after_it_was_folded_counts_once(address: ServerAddress, tmp_path: Path) -> None:

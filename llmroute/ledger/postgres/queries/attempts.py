@@ -25,8 +25,6 @@ _CONDITIONS: Final = {
 # The same double as in SQLite.
 _USD = "cost_picousd::float8 / 1e12::float8 AS cost_usd"
 _FETCHED_AT_ONCE = 1_000
-# So many ids may be taken while one write is in progress.
-_OPEN_AT_MOST = 50_000
 
 
 def attempts(db: Connection, schema: str, wanted: AttemptFilter) -> Iterator[dict[str, Any]]:
@@ -54,22 +52,6 @@ def attempts_after(db: Connection, schema: str, row_id: int, most: int, wanted: 
     sql = f"SELECT {selected(db, schema)} FROM {schema}.attempts{where} AND id > %(row_id)s ORDER BY id LIMIT %(most)s"  # noqa: S608
     with db.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(sql.encode(), {**asdict(wanted), "row_id": row_id, "most": most}).fetchall()
-
-
-def first_open_id(db: Connection, schema: str) -> int:
-    """Return the first id at or before which attempts may still be recorded, by writes in progress or later ones.
-
-    A write has its ids before it is committed, and ids of others may be committed meanwhile.
-    """
-    sql = f"""
-        SELECT coalesce(
-            min(id) FILTER (WHERE age(xmin) BETWEEN 0 AND age(pg_snapshot_xmin(pg_current_snapshot())::xid)),
-            max(id) + 1, 0
-        ) FROM (SELECT id, xmin FROM {schema}.attempts ORDER BY id DESC LIMIT {_OPEN_AT_MOST}) AS last
-    """  # noqa: S608 (own names)
-    row = db.execute(sql.encode()).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def attempt_columns(db: Connection, schema: str) -> list[str]:

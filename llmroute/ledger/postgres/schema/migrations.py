@@ -2,7 +2,8 @@
 
 Each function of the schema is one statement of a client, in one round trip.  Their names end in a version, so that
 older clients work beside newer ones.  Locks are taken in one order: a job, months, the table of windows, its rows by
-key, probes, lines of jobs.
+key, probes, lines of jobs.  Ids of attempts are taken under the lock of that table, by which
+`queries.writes_in_progress` knows of writes.
 """
 
 from __future__ import annotations

@@ -65,9 +65,9 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     selection = selection or Selection()
     position = Position(core.config, url, selection)
-    after, open_id = _begin(core.config, position)
+    after, until_id = _begin(core.config, position)
     is_complete, count, complaint = True, 0, None
-    while rows := _read(core.config, after, open_id, selection):
+    while rows := _read(core.config, after, until_id, selection):
         settled = [row for row in rows if row["status"] != "pending" and selection.status in (None, row["status"])]
         if settled:
             answers = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
@@ -86,15 +86,15 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
 def _begin(config: Config, position: Position) -> tuple[int, int | None]:
     """Return the id after which attempts are sent, and the one before which they are, None for all."""
     with snapshot(config, datetime.now().astimezone()) as reading:
-        return (0, None) if reading is None else (position.read(reading), reading.first_open_id())
+        return (0, None) if reading is None else (position.read(reading), reading.complete_until_id())
 
 
-def _read(config: Config, after: int, open_id: int | None, selection: Selection) -> list[dict[str, Any]]:
+def _read(config: Config, after: int, until_id: int | None, selection: Selection) -> list[dict[str, Any]]:
     """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
     with selected_from(config, selection) as (reading, wanted):
         of_any_status = replace(wanted, status=None)
         rows = [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
-    return [row for row in rows if open_id is None or row["id"] < open_id]
+    return [row for row in rows if until_id is None or row["id"] < until_id]
 
 
 def exporter_headers(text: str, url: str) -> dict[str, str]:
