@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
+from llmroute.execution.accounting.caps import current_caps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,6 @@ class BudgetWarnings:
         limits = [limit for limit in self._limits() or () if limit.workspace in workspaces]
         if not rows or not limits:
             return None
-        from llmroute.execution.accounting.caps import current_caps
         from llmroute.ledger.entries import BudgetWatch
 
         try:

@@ -4,14 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError
+from llmroute.errors import BudgetExceededError, LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
     from llmroute.config import Limit
+    from llmroute.execution.accounting.ledger_access import LedgerAccess
     from llmroute.ledger.budgets import Cap, SharedCap
+
+
+class CapsInForce:
+    """The caps of the configuration, and those that the ledger keeps for all hosts, as this host last saw them."""
+
+    def __init__(self, access: LedgerAccess, limits: Sequence[Limit]) -> None:
+        self._access = access
+        self._limits = tuple(limits)
+
+    def known(self) -> list[Limit] | None:
+        """Return them all; None where those of the ledger are unknown."""
+        shared = self._access.shared_caps()
+        return None if shared is None else [*self._limits, *map(limit_of, shared)]
+
+    def limits(self) -> list[Limit]:
+        """Return them all.
+
+        Raises:
+            BudgetExceededError: those of the ledger are unknown.
+        """
+        known = self.known()
+        if known is not None:
+            return known
+        unknown = f"the budgets of {self._access.name} are unknown: this host never reached it; nothing was sent"
+        why = self._access.read_error
+        if why is None:
+            raise BudgetExceededError(unknown, hint="check it with llmroute health")
+        raise BudgetExceededError(f"{unknown}: {why.message}", hint=why.hint)
+
+
+def limit_of(cap: SharedCap) -> Limit:
+    """Return the limit that a shared cap sets."""
+    from llmroute.config import Limit
+
+    return Limit(cap.period, cap.workspace, cap.cap_picousd, cap.zone)
 
 
 def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
@@ -41,13 +77,6 @@ def current_caps(limits: Sequence[Limit], now_ms: int) -> list[Cap]:
             )
         )
     return caps
-
-
-def limit_of(cap: SharedCap) -> Limit:
-    """Return the limit that a shared cap sets."""
-    from llmroute.config import Limit
-
-    return Limit(cap.period, cap.workspace, cap.cap_picousd, cap.zone)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from llmroute.errors import BudgetExceededError, LedgerError, LLMRouteError
 from llmroute.execution.accounting.budget import Reservation
 from llmroute.execution.accounting.budget_warnings import BudgetWarnings
+from llmroute.execution.accounting.caps import CapsInForce, current_caps
 from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.execution.accounting.spool_writer import SpoolWriter
 from llmroute.execution.accounting.statistics_reader import StatisticsReader
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from llmroute.config import Limit
     from llmroute.errors import CircuitOpenError
-    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.entries import BudgetWatch, LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.port import LedgerPort
@@ -58,8 +58,8 @@ class LedgerWriter:
     ) -> None:
         self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
         self.statistics = StatisticsReader(self.access)
-        self._limits = tuple(limits)
-        self._budget_warnings = BudgetWarnings(self._all_limits, warn_at, warn)
+        self.caps = CapsInForce(self.access, limits)
+        self.budget_warnings = BudgetWarnings(self.caps.known, warn_at, warn)
         self._spool = SpoolWriter(self.access.path, warn)
 
     def begin(self, beginning: Begin) -> int | None:
@@ -144,7 +144,7 @@ class LedgerWriter:
         written = iter(outcomes)
         results = [self._outcome(draft, written) for draft in drafts]
         if watch is not None:
-            self._budget_warnings.warn_of(watch)
+            self.budget_warnings.warn_of(watch)
         return results
 
     def _watched(self, entries: list[LedgerEntry]) -> BudgetWatch | None:
@@ -152,7 +152,7 @@ class LedgerWriter:
         from llmroute.ledger.entries import Settled
 
         ends = {place: entry for place, entry in enumerate(entries) if isinstance(entry, Settled)}
-        watch = self._budget_warnings.watch([entry.row for entry in ends.values()])
+        watch = self.budget_warnings.watch([entry.row for entry in ends.values()])
         if watch is not None:
             last = max(ends)
             entries[last] = ends[last]._replace(watch=watch)
@@ -175,10 +175,10 @@ class LedgerWriter:
         if isinstance(operation, Settle):
             return _PendingWrite(operation, Settled(row, operation.observation))
         admission = operation.admission
-        known = self._all_limits()
-        if known is None:
-            return _PendingWrite(operation, self._unknown_caps())
-        limits = [limit for limit in known if limit.workspace in ("", row.workspace)]
+        try:
+            limits = [limit for limit in self.caps.limits() if limit.workspace in ("", row.workspace)]
+        except BudgetExceededError as refusal:
+            return _PendingWrite(operation, refusal)
         bound = bool(limits) or admission.budget.bounded
         # If the process dies, a budget counts the reservation, and a report without one the estimate.
         if row.status == "pending":
@@ -189,48 +189,13 @@ class LedgerWriter:
             f"{row.provider}/{row.model}", admission.worst, admission.budget, whole=admission.whole
         )
         try:
+            caps = current_caps(limits, row.started_ms)
             worst = reservation.bounded()
+        except LedgerError as error:
+            return _PendingWrite(operation, _unkept(error))
         except BudgetExceededError as refusal:
             return _PendingWrite(operation, refusal)
-        from llmroute.execution.accounting.caps import current_caps
-
-        caps = current_caps(limits, row.started_ms)
         return _PendingWrite(operation, Pending(row, caps, worst, admission.prober, admission.retry), reservation)
-
-    def limits(self) -> list[Limit]:
-        """Return the caps of the configuration and those of the ledger, as last seen.
-
-        Raises:
-            BudgetExceededError: those of the ledger are unknown.
-        """
-        limits = self._all_limits()
-        if limits is None:
-            raise self._unknown_caps()
-        return limits
-
-    def watched(self, rows: Sequence[AttemptRow]) -> BudgetWatch | None:
-        """Return the caps that rows of settled attempts count against, for the ledger to watch."""
-        return self._budget_warnings.watch(rows)
-
-    def warn_of(self, watch: BudgetWatch) -> None:
-        """Warn of the watched caps that are nearly spent."""
-        self._budget_warnings.warn_of(watch)
-
-    def _all_limits(self) -> list[Limit] | None:
-        """Return the caps of the configuration and those of the ledger; None where those are unknown."""
-        shared = self.access.shared_caps()
-        if not shared:
-            return None if shared is None else [*self._limits]
-        from llmroute.execution.accounting.caps import limit_of
-
-        return [*self._limits, *map(limit_of, shared)]
-
-    def _unknown_caps(self) -> BudgetExceededError:
-        unknown = f"the budgets of {self.access.name} are unknown: this host never reached it; nothing was sent"
-        why = self.access.read_error
-        if why is None:
-            return BudgetExceededError(unknown, hint="check it with llmroute health")
-        return BudgetExceededError(f"{unknown}: {why.message}", hint=why.hint)
 
     def _conclude(self, draft: _PendingWrite, outcome: LedgerError | Refusal | None) -> LedgerOutcome:
         """Return the outcome of an operation; a row that cannot be written is spooled, unless a budget binds."""
@@ -250,12 +215,17 @@ class LedgerWriter:
             self.access.let_go(outcome)
             if outcome.unanswered:
                 self._spool.withdraw(row, self.access.now_ms())
-            refusal = BudgetExceededError(
-                f"a budget is in force and cannot be kept: {outcome.message}; nothing was sent", hint=outcome.hint
-            )
-            refusal.__cause__ = outcome
-            return refusal
+            return _unkept(outcome)
         return outcome
+
+
+def _unkept(error: LedgerError) -> BudgetExceededError:
+    """Return the refusal of an attempt under a cap that the ledger cannot keep."""
+    refusal = BudgetExceededError(
+        f"a budget is in force and cannot be kept: {error.message}; nothing was sent", hint=error.hint
+    )
+    refusal.__cause__ = error
+    return refusal
 
 
 def _is_outdated(outcome: LedgerError | Refusal | None) -> bool:

@@ -146,10 +146,10 @@ class Collection:
         judged = await context.run(self._outcomes.judge, {line.n: results[line.n] for line, _ in rows})
         reserved = [(line, row) for line, row in rows if line.state == "reserved"]
         ends = [self._outcomes.settle(line, row, judged[line.n], not_run) for line, row in reserved]
-        watch = context.writer.watched([end.row for end in ends])
+        watch = context.writer.budget_warnings.watch([end.row for end in ends])
         settled = await context.run(context.journal.settle, job.id, ends, watch)
         if watch is not None:
-            context.writer.warn_of(watch)
+            context.writer.budget_warnings.warn_of(watch)
         if context.shared_budget is not None:
             for end, is_new in zip(ends, settled, strict=True):
                 if is_new:

@@ -80,7 +80,7 @@ def draft(context: JobContext, position: int, line_id: str, request: RenderedReq
     worst = reservation = None
     budget = RequestBudget(request.options.budget_picousd, context.shared_budget)
     max_tokens = request.prompt.max_tokens
-    if budget.bounded or context.writer.limits():
+    if budget.bounded or context.writer.caps.limits():
         reservation = Reservation(model.name, entry.candidate.worst, budget, whole=True)
         worst = _whole(reservation.bounded())
         max_tokens = worst.most_tokens if worst.token_picousd else max_tokens

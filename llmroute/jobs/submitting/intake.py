@@ -158,7 +158,7 @@ class Intake:
 
     def _lines(self, job: Job, drafts: Iterable[tuple[int, Draft]]) -> list[NewLine]:
         """Return drafts as lines of a job, under the caps that are in force."""
-        limits, lines = self._context.writer.limits(), []
+        limits, lines = self._context.writer.caps.limits(), []
         for n, made in drafts:
             row = pending_row(self._context, made, custom_id(job.id, n), job.deadline_ms)
             own = [limit for limit in limits if limit.workspace in ("", row.workspace)]

@@ -290,3 +290,15 @@ def test_tls_with_a_verified_certificate(certificates: Path, tmp_path: Path, mod
         other = {"LLMROUTE_LEDGER": verified(server, "elsewhere.example")}
         line = host.refused_line("costs", code=exit_codes.SETUP, **other)
         assert 'does not match host name "localhost"' in line
+
+
+def test_a_shared_cap_in_a_zone_that_is_unknown_here(
+    host: Host, url: str, postgres: PostgresServer, models: ModelServer
+) -> None:
+    assert host.run("costs", "budget", "set", "--day", "5", "--zone", "Europe/Berlin").code == 0
+    postgres.execute("UPDATE llmroute.caps SET zone = 'Mars/Olympus'", database_of(url))
+    asked = len(models.requests)
+    told = host.refused_line("gen", "hi", "-m", "openai/gpt-4o", code=exit_codes.BUDGET)
+    assert "the time zone Mars/Olympus, unknown here; nothing was sent (install tzdata)" in told
+    assert len(models.requests) == asked
+    assert host.calls() == 1
