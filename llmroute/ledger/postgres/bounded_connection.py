@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from llmroute.ledger_location import ServerAddress
 
-# How long a statement waits for an answer, beside its lock timeout.
+# How long a statement waits for an answer, and how long beyond a lock timeout that is longer.
 REPLY_S = 10.0
+LOCK_MARGIN_S = 2.0
 CONNECT_S = 2
 # The first version with which the tests run.
 OLDEST_SERVER = 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from llmroute.ledger.postgres.bounded_connection import (
     is_at_work,
     require_server,
 )
-from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, require_client
+from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, old_schema, require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # A server that does not answer is not waited for again by this process, for so long.
 _AWAY_S = 30.0
-_away: dict[ServerAddress, tuple[float, psycopg.Error]] = {}
+_away: dict[ServerAddress, tuple[float, str]] = {}
 _ATTEMPTS = 3
 # Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
 # while they waited for a lock, and what is committed survives a crash of the server.
@@ -112,14 +112,20 @@ class ServerConnection:
 
         return self.run(work)
 
-    def require_client(self) -> None:
-        """Refuse a schema that is for newer clients only.
+    def require_client(self) -> int:
+        """Refuse a schema that is for newer clients only, and migrate an older one; return its version before.
 
         Raises:
             LedgerError: as `run`, or this client is older than the oldest one.
         """
-        row = self.execute(f"SELECT oldest_client FROM {self.schema}.version").fetchone()  # noqa: S608 (own name)
-        require_client(row[0] if row else CLIENT_VERSION, CLIENT_VERSION, self.address)
+        sql = f"SELECT oldest_client, version FROM {self.schema}.version"  # noqa: S608 (own name)
+        oldest, version = self.execute(sql).fetchone() or (CLIENT_VERSION, CLIENT_VERSION)
+        require_client(oldest, CLIENT_VERSION, self.address)
+        if version < CLIENT_VERSION:
+            # A role without the right uses what is there.
+            with suppress(LedgerError):
+                self._migrate()
+        return int(version)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
@@ -131,12 +137,14 @@ class ServerConnection:
             LedgerError: as `run`.
         """
         with self._lock:
-            self.require_client()
+            version = self.require_client()
             try:
                 with self._watched(read_only=read_only) as db:
                     yield db
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
                 self._note(error)
+                if is_missing(error) and version < CLIENT_VERSION:
+                    raise old_schema(version, CLIENT_VERSION, self.address) from error
                 raise ledger_error(error, self.address) from error
 
     def close(self) -> None:
@@ -183,12 +191,16 @@ class ServerConnection:
                 failure = ledger_error(error, self.address)
                 failure.unanswered = unanswered
                 raise failure from error
+            except BaseException:
+                # An interrupt: the answer is still to come on this connection.
+                self._close()
+                raise
         raise AssertionError
 
     def _note(self, error: Exception) -> None:
         """Count a server that does not answer as unreachable for a while."""
         if isinstance(error, NoReplyError):
-            _away[self.address] = time.monotonic() + _AWAY_S, error
+            _away[self.address] = time.monotonic() + _AWAY_S, str(error)
             self._close()
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
@@ -252,9 +264,9 @@ class ServerConnection:
             "tcp_user_timeout": 10_000,
             "target_session_attrs": "read-write" if "," in str(parameters.get("host", "")) else "any",
         }
-        until_s, last = _away.get(self.address, (0.0, None))
-        if last is not None and time.monotonic() < until_s:
-            raise last
+        until_s, reason = _away.get(self.address, (0.0, ""))
+        if time.monotonic() < until_s:
+            raise psycopg.OperationalError(reason)
         began_s = time.monotonic()
         try:
             db = BoundedConnection.connect(
@@ -266,7 +278,7 @@ class ServerConnection:
             )
         except psycopg.Error as error:
             if time.monotonic() - began_s >= CONNECT_S / 2:
-                _away[self.address] = time.monotonic() + _AWAY_S, error
+                _away[self.address] = time.monotonic() + _AWAY_S, str(error)
             raise
         try:
             require_server(db, self.address)

@@ -61,6 +61,14 @@ def require_client(oldest: int, version: int, address: ServerAddress) -> None:
         )
 
 
+def old_schema(version: int, wanted: int, address: ServerAddress) -> LedgerError:
+    """Return the error of a command that needs tables of a newer schema, whose role may not create them."""
+    return LedgerError(
+        f"the schema of {address.name} has version {version}, and this command needs version {wanted}",
+        hint="have its owner run: llmroute costs check",
+    )
+
+
 def outdated(address: ServerAddress) -> OutdatedCapsError:
     """Return the error of entries that were made under other caps."""
     return OutdatedCapsError(f"the caps of {address.name} changed", hint="run the command again")

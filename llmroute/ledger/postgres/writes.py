@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import CircuitOpenError, LedgerError
 from llmroute.ledger.entries import Pending
-from llmroute.ledger.postgres.bounded_connection import REPLY_S
+from llmroute.ledger.postgres.bounded_connection import LOCK_MARGIN_S, REPLY_S
 from llmroute.ledger.postgres.entries import Outdated, as_json, begin_json, outcome_of, settle_json, windows_of
 from llmroute.ledger.postgres.errors import is_of_one_row, outdated
 
@@ -93,7 +93,7 @@ def _written(
         return outcomes
     windows = windows_of([entries[place] for place in places])
     try:
-        within_s = limits.lock_timeout_ms / 1000 + REPLY_S
+        within_s = max(limits.lock_timeout_ms / 1000 + LOCK_MARGIN_S, REPLY_S)
         results = connection.call("write_1", as_json(requests), as_json(windows), *limits, within_s=within_s)
     except LedgerError as error:
         if not is_of_one_row(error.__cause__):

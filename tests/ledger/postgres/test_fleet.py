@@ -282,12 +282,18 @@ def test_tables_of_a_newer_version_are_added_once_and_have_the_grants_of_attempt
     with as_role("looker") as ledger, pytest.raises(LedgerError, match="permission denied") as refused:
         ledger.jobs.jobs()
     assert "its owner" in str(refused.value.hint)
+    with as_role("looker") as ledger:
+        with pytest.raises(LedgerError, match="has version 1, and this command needs version") as refused:
+            ledger.backup(tmp_path / "copy.db")
+        assert refused.value.hint == "have its owner run: llmroute costs check"
     threads = [threading.Thread(target=lists_jobs, args=(address, tmp_path / str(number))) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert postgres.execute("SELECT version, oldest_client FROM llmroute.version", database) == [(2, 1)]
+    assert postgres.execute("SELECT version, oldest_client FROM llmroute.version", database) == [
+        (migrations.CLIENT_VERSION, 1)
+    ]
     with as_role("writer") as ledger:
         ledger.jobs.add(Job("job", "run", "/out", "in", "opts", "openai", "gpt", "submitting", 0, 1, 2))
     with as_role("looker") as ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import pytest
 
 from llmroute.errors import LedgerError
 from llmroute.ledger.entries import Settled
-from llmroute.ledger.postgres import bounded_connection
+from llmroute.ledger.lock_timeout import LockTimeout
+from llmroute.ledger.postgres import bounded_connection, writes
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.health import server_status
 from llmroute.ledger.postgres.maintenance.move import move
@@ -83,6 +85,23 @@ def test_a_statement_whose_answer_never_comes_is_given_up(
         with pytest.raises(LedgerError, match="cannot be reached: the server does not answer"):
             use(ledger, what)
     assert not caplog.records, "psycopg warns of a rollback that fails"
+
+
+def test_a_server_that_stalled_is_asked_again_by_a_process_that_makes_calls_all_the_time(
+    tap: PostgresTap, ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "REPLY_S", 0.1)
+    monkeypatch.setattr(writes, "LOCK_MARGIN_S", 0.1)
+    monkeypatch.setattr("llmroute.ledger.postgres.connection._AWAY_S", 0.3)
+    tap.swallowed = b"stalled"
+    [outcome] = ledger.write([Settled(settled(row("stalled"), 1))], LockTimeout(0))
+    assert isinstance(outcome, LedgerError)
+    tap.swallowed = b""
+    monkeypatch.setattr(writes, "REPLY_S", bounded_connection.REPLY_S)
+    until_s = time.monotonic() + 20
+    while isinstance(outcome, LedgerError):
+        assert time.monotonic() < until_s, outcome.message
+        [outcome] = ledger.write([Settled(settled(row("after"), 1))], LockTimeout(0))
 
 
 @pytest.mark.parametrize("server", ["address", "pooled"])
