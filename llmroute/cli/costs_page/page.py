@@ -8,12 +8,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table, shortened
-from llmroute.cli.output.charts import cost
+from llmroute.cli.output.charts import cost, sum_of
 from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.costs.text import cost_sentence, detail_lines, what_if_text
-from llmroute.cli.output.tables import cell, money
+from llmroute.cli.output.tables import cell
 from llmroute.errors import OutputError
 from llmroute.service.costs.page_data import GROUPED_BY
+from llmroute.types import PICO_PER_USD
 from llmroute.version import __version__
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from llmroute.service.costs.page_data import CostPage
     from llmroute.service.costs.report import CostReport
+    from llmroute.service.costs.savings import Saving
 
 _INSTALL = "pip install 'llmroute[html]'"
 
@@ -107,22 +109,30 @@ def _tiles(page: CostPage) -> list[dict[str, Any]]:
         _tile("calls", f"{total.call_count:,}", total.call_count),
         _tile("failed", f"{total.failed_count:,} ({failed:.1%})", total.failed_count),
         *([_tile("rejected", f"{total.rejected_count:,}", total.rejected_count)] if total.rejected_count else []),
-        _tile("cost of fallbacks", money(total.fallback_cost_usd), exact(total.fallback_cost_usd)),
+        _tile(
+            "cost of fallbacks",
+            sum_of(total.fallback_cost_usd, is_partial=bool(total.unknown_cost_count)),
+            exact(total.fallback_cost_usd),
+        ),
         _tile("tokens", f"{total.total_tokens:,}", total.total_tokens),
     ]
     if total.cached_input_tokens:
         note = f"{total.cached_input_tokens:,} cached tokens, at the prices of the calls"
-        tiles.append(_tile("saved by caches", _saved(report.cache_saved_usd), exact(report.cache_saved_usd), note))
+        saved = sum_of(report.cache_saved_usd, is_partial=report.cache_saving_is_partial)
+        tiles.append(_tile("saved by caches", saved, exact(report.cache_saved_usd), note))
     if page.batch_count:
         note = (
             f"{page.batch_count:,} {'call' if page.batch_count == 1 else 'calls'}, against today's standard list prices"
         )
-        tiles.append(_tile("saved by batches", _saved(page.batch_saved_usd), exact(page.batch_saved_usd), note))
+        tiles.append(_batch_tile(page.batch_saving, note))
     return tiles
 
 
-def _saved(usd: float) -> str:
-    return money(usd) if usd >= 0 else f"-{money(-usd)}"
+def _batch_tile(saving: Saving | None, note: str) -> dict[str, Any]:
+    if saving is None:
+        return _tile("saved by batches", "unknown", "", note)
+    usd = saving.picousd / PICO_PER_USD
+    return _tile("saved by batches", sum_of(usd, is_partial=saving.is_partial), exact(usd), note)
 
 
 def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
+from llmroute.cli.output.costs.attempts import attempt_cost
 from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.tables import cell, money
 from llmroute.ledger.reports import COUNTERS, Line, total
@@ -144,7 +145,7 @@ def attempt_row(row: dict[str, Any]) -> dict[str, Any]:
         "when": _minute(row["started_ms"]),
         "model": shortened(f"{row['provider']}/{row['model']}"),
         "status": shortened(" ".join(str(row[name]) for name in ("status", "error") if row[name] is not None)),
-        "cost": "unknown" if picousd is None else money(picousd / PICO_PER_USD),
+        "cost": attempt_cost(row),
         "usd": "" if picousd is None else exact(picousd / PICO_PER_USD),
         "time": "" if latency_ms is None else f"{latency_ms / 1000:.1f} s",
         "latency_ms": "" if latency_ms is None else latency_ms,

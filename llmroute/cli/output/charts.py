@@ -96,6 +96,9 @@ def percent(share: float) -> str:
 def cost(line: Line) -> str:
     """Return the cost of a line: `+?` marks calls of unknown cost, `unknown` means that no cost is known."""
     known = line.known_cost_usd
-    if known is None:
-        return "unknown"
-    return money(known) + ("+?" if line.unknown_cost_count else "")
+    return "unknown" if known is None else sum_of(known, is_partial=bool(line.unknown_cost_count))
+
+
+def sum_of(usd: float, *, is_partial: bool) -> str:
+    """Return a sum of USD, with `+?` where it lacks calls of unknown cost."""
+    return f"{'-' if usd < 0 else ''}{money(abs(usd))}{'+?' if is_partial else ''}"

@@ -10,9 +10,9 @@ from llmroute.ledger.port import NotableAttempts
 from llmroute.ledger.reports import Line
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
 from llmroute.service.costs.report import counted_span, report_of, reported_span, with_savings
-from llmroute.service.costs.savings import saved_picousd
+from llmroute.service.costs.savings import Saving, saving
 from llmroute.service.ledger_opening import now_of, snapshot
-from llmroute.types import BATCH, PICO_PER_USD
+from llmroute.types import BATCH
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -30,15 +30,15 @@ GROUPED_BY = ("provider", "workspace", "task", "strategy", "status")
 class CostPage:
     """The data of the page: a cost screen with its charts, groups by dimension, and single attempts.
 
-    `batch_saved_usd` is what the `batch_count` attempts of batch APIs would have cost more at today's standard list
-    prices.
+    `batch_saving` is what the `batch_count` attempts of batch APIs would have cost more at today's standard list
+    prices; None is unknown.
     """
 
     screen: CostScreen
     groups: dict[str, list[Line]]
     notable: NotableAttempts
     batch_count: int
-    batch_saved_usd: float
+    batch_saving: Saving | None
 
 
 def cost_page(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostPage:
@@ -70,7 +70,7 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         groups,
         notable,
         sum(line.call_count for line in batches),
-        sum(saved_picousd(line, BATCH, registry) or 0 for line in batches) / PICO_PER_USD,
+        saving(batches, BATCH, registry),
     )
 
 

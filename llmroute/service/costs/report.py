@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot, Span, UncertainCosts
     from llmroute.ledger.reports import Line
+    from llmroute.service.costs.savings import Saving
 
 __all__ = ["REPORTED_PERIODS", "CostQuery", "CostReport", "bill"]
 
@@ -66,7 +67,7 @@ class CostReport:
     by: str | None
     groups: list[Line]
     unsure: UncertainCosts
-    saved_picousd: dict[str, int] = field(default_factory=dict)
+    savings: dict[str, Saving] = field(default_factory=dict)
     """By tier, where the groups are tiers."""
     cache_saved_picousd: int = 0
     """The savings by prompt caches; negative where they cost more."""
@@ -75,6 +76,11 @@ class CostReport:
     def cache_saved_usd(self) -> float:
         """`cache_saved_picousd` in USD."""
         return self.cache_saved_picousd / PICO_PER_USD
+
+    @property
+    def cache_saving_is_partial(self) -> bool:
+        """Whether calls of unknown cost may have used caches."""
+        return any(line.unknown_cost_count and line.cached_input_tokens for line in self.by_model)
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
@@ -131,10 +137,10 @@ def with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) ->
     if report.by != "tier":
         return report
     from llmroute.planning.default_registry import registry_of
-    from llmroute.service.costs.savings import savings_picousd
+    from llmroute.service.costs.savings import savings_by_tier
 
     registry = registry_of(config.config_dir, config.models)
-    return replace(report, saved_picousd=savings_picousd(reading, span, registry))
+    return replace(report, savings=savings_by_tier(reading, span, registry))
 
 
 def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.planning.usage_cost import price_from_json
 from llmroute.registry.pricing import cost_picousd, price_on, rates_for
@@ -18,19 +18,36 @@ if TYPE_CHECKING:
 STANDARD = "standard"
 
 
-def savings_picousd(counts: Counts, span: Span, registry: ModelRegistry) -> dict[str, int]:
-    """Return what each tier but the standard one has saved, in pico-USD; negative where it costs more.
+class Saving(NamedTuple):
+    """What calls have saved, in pico-USD; negative where they cost more.
 
-    Models without a known price are left out.  Base prices of today are used, as price tiers depend on single prompts.
+    `is_partial` says that some are left out, whose cost or standard price is not known.
     """
+
+    picousd: int = 0
+    is_partial: bool = False
+
+
+def savings_by_tier(counts: Counts, span: Span, registry: ModelRegistry) -> dict[str, Saving]:
+    """Return what each tier but the standard one has saved, without those of which nothing is known."""
     from llmroute.ledger.reports import PRUNED, lines_of
 
-    saved: dict[str, int] = {}
+    found: dict[str, list[Line]] = {}
     for line in lines_of(counts, ("tier", "provider", "model"), span):
-        tier = line.key["tier"]
-        if tier not in (STANDARD, PRUNED) and (picousd := saved_picousd(line, tier, registry)) is not None:
-            saved[tier] = saved.get(tier, 0) + picousd
-    return saved
+        found.setdefault(line.key["tier"], []).append(line)
+    savings = {tier: saving(lines, tier, registry) for tier, lines in found.items() if tier not in (STANDARD, PRUNED)}
+    return {tier: one for tier, one in savings.items() if one is not None}
+
+
+def saving(lines: Iterable[Line], tier: str, registry: ModelRegistry) -> Saving | None:
+    """Return what the models of a tier have saved; None where nothing is known.
+
+    Base prices of today are used, as price tiers depend on single prompts.
+    """
+    costly = [line for line in lines if line.cost_picousd or line.unknown_cost_count]
+    saved = [saved_picousd(line, tier, registry) for line in costly]
+    known = [one for one in saved if one is not None]
+    return None if saved and not known else Saving(sum(known), len(known) < len(saved))
 
 
 def cache_savings_picousd(usages: Iterable[CachedUsage]) -> int:

@@ -42,6 +42,10 @@ def settled(ledger: Ledger, number: int, at_ms: int, rng: random.Random) -> None
     if rate is not None:
         row.cost_picousd = tokens * rate * 1_000
         row.price = price_as_json(Price(rate * 1_000, rate * 5_000, rate * 100))
+        if number % 17 == 3:
+            row.cost_basis = "at_most"
+        elif number % 17 == 7:
+            row.cost_basis, row.usage_source, row.reserved_picousd = "estimated", "estimated", row.cost_picousd * 9
     row.latency_ms = rng.randint(200, 90_000)
     row.service_tier = "batch" if number % 13 == 0 else None
     ledger.settle(row)

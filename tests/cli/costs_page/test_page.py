@@ -15,6 +15,8 @@ import pytest
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.planning.usage_cost import price_as_json
+from llmroute.types import Price
 from tests.cli.costs_page.ledgers import fill
 from tests.support.shell import environment, run
 
@@ -108,6 +110,46 @@ def test_what_caches_saved_is_the_figure_of_the_json_report(tmp_path: Path) -> N
     told = json.loads(run("costs", "--period", "all", "--json", home=tmp_path).out)["cache_saved_usd"]
     [shown] = re.findall(r'saved by caches</dt><dd data-v="([^"]*)"', page(tmp_path, "--period", "all"))
     assert float(shown) == told > 0
+
+
+@pytest.mark.parametrize("mark", ["+?", ""])
+def test_sums_that_may_lack_an_unknown_cost_are_marked_alike_on_the_page_and_in_the_table(
+    mark: str, tmp_path: Path
+) -> None:
+    models = ("gpt-5.4-mini", "of-unknown-price") if mark else ("gpt-5.4-mini",)
+    with Ledger(home_folder(tmp_path) / "ledger.db") as ledger:
+        for model in models:
+            row = AttemptRow(model, 2, time.time_ns() // 10**6, "openai", model, streaming=False, status="ok")
+            row.service_tier, row.latency_ms = "batch", 5
+            row.input_tokens, row.cached_input_tokens, row.output_tokens = 9_000, 4_000, 100
+            if model != "of-unknown-price":
+                row.cost_picousd, row.price = 10**9, price_as_json(Price(400_000, 2_000_000, 40_000))
+            ledger.settle(row)
+    tiles = dict(re.findall(r'<dt>([^<]*)</dt><dd data-v="[^"]+">(-?\$[0-9.]+(?:\+\?)?)<', page(tmp_path)))
+    table = run("costs", "--by", "tier", home=tmp_path).out
+    for name, words in (
+        ("cost of fallbacks", "fallbacks cost {} of it"),
+        ("saved by caches", "prompt caches saved {}"),
+        ("saved by batches", "batch: {} less than at the standard price"),
+    ):
+        assert words.format(tiles[name]) in table.splitlines()
+        assert tiles[name].endswith("+?") is bool(mark)
+    told = json.loads(run("costs", "--json", home=tmp_path).out)
+    assert told["fallback_cost_usd"] == told["total_cost_usd"] == 0.001
+
+
+def test_single_calls_are_told_with_how_exact_their_cost_is(tmp_path: Path) -> None:
+    fill(tmp_path, 60)
+    text = page(tmp_path, "--period", "all")
+    table = run("costs", "calls", "--last", "60", home=tmp_path).out
+    cost = r"(?:at most )?\$[0-9.]+|~\$[0-9.]+ \(at most \$[0-9.]+\)|unknown"
+    told = {line.split()[-1]: re.search(rf" ({cost}) ", line) for line in table.splitlines()[1:]}
+    shown = re.findall(rf'">({cost})</td>.*data-v="([0-9]+)">\2</td></tr>', text[text.index('id="t-dearest"') :])
+    assert len(shown) == 20
+    for words, number in shown:
+        assert (known := told[number]) is not None
+        assert words == known[1]
+    assert {words.split("$")[0] for words, _ in shown} == {"", "at most ", "~", "unknown"}
 
 
 def test_only_the_workspace_that_is_asked_for_is_on_the_page(tmp_path: Path) -> None:

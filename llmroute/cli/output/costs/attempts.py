@@ -25,7 +25,7 @@ def attempts_table(found: Sequence[dict[str, Any]], fits: int | None) -> str:
             f"{moment:{'' if this_year else '%Y-'}%m-%d %H:%M:%S}",
             cell(f"{row['provider']}/{row['model']}"),
             cell(_status(row)),
-            _cost(row),
+            attempt_cost(row),
             _count(row, "input_tokens"),
             _count(row, "output_tokens"),
             "" if row["latency_ms"] is None else f"{row['latency_ms'] / 1000:.1f} s",
@@ -43,7 +43,8 @@ def _status(row: dict[str, Any]) -> str:
     return text if row["prompt_cut"] is None else f"{text}, prompt cut"
 
 
-def _cost(row: dict[str, Any]) -> str:
+def attempt_cost(row: dict[str, Any]) -> str:
+    """Return the cost of an attempt with how exact it is; a pending one has none yet."""
     if row["status"] == "pending":
         return ""
     cost, most = usd(row["cost_picousd"]), usd(row["reserved_picousd"])

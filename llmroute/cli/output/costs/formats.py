@@ -36,6 +36,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
         "cached_share": total.cached_share,
+        "fallback_cost_usd": total.fallback_cost_usd,
         "cache_saved_usd": report.cache_saved_usd,
         "by_model": [_line_as_json(line) for line in report.by_model],
         "groups": [_group_as_json(report, line) for line in report.groups],
@@ -68,7 +69,8 @@ def _line_as_json(line: Line) -> dict[str, Any]:
 def _group_as_json(report: CostReport, line: Line) -> dict[str, Any]:
     if report.by != "tier":
         return _line_as_json(line)
-    return {**_line_as_json(line), "saved_usd": usd(report.saved_picousd.get(line.key["tier"]))}
+    saved = report.savings.get(line.key["tier"])
+    return {**_line_as_json(line), "saved_usd": saved and usd(saved.picousd)}
 
 
 def _table(report: CostReport) -> tuple[list[str], list[list[Any]]]:

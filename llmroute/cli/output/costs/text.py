@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent
+from llmroute.cli.output.charts import budget_chart, cost, day_chart, percent, sum_of
 from llmroute.cli.output.tables import cell, columns, fitted, money
 from llmroute.cli.output.terminal import DEFAULT_WIDTH
 from llmroute.ledger.periods import CLOSED_PERIODS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.reports import Line
     from llmroute.service.costs.comparison import ChartData, Comparison, PreviousPeriod, WhatIf
     from llmroute.service.costs.report import CostReport
+    from llmroute.service.costs.savings import Saving
 
 NONE = "(none)"
 """Stands for an empty name."""
@@ -42,7 +43,7 @@ def report_parts(
     if report.total.call_count:
         head, *rows = _text_table(report, width).splitlines()
         parts += [Text(), Text(head, "bold"), *(Text(row, overflow="ignore", no_wrap=True) for row in rows)]
-    parts += [Text(_saved(tier, picousd)) for tier, picousd in report.saved_picousd.items()]
+    parts += [Text(_saved(tier, saving)) for tier, saving in report.savings.items()]
     if comparison.what_if is not None:
         parts += [Text(), Constrain(Text(what_if_text(report, comparison.what_if), "dim"), columns_)]
     return parts
@@ -82,10 +83,12 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
     cached = f" ({total.cached_input_tokens:,} cached, {share})" if total.cached_input_tokens else ""
     lines.append(f"{total.total_tokens:,} tokens: {total.input_tokens:,} in{cached}, {total.output_tokens:,} out")
     if saved := report.cache_saved_usd:
-        lines.append(f"prompt caches {'saved' if saved > 0 else 'cost'} {money(abs(saved))}")
+        amount = sum_of(abs(saved), is_partial=report.cache_saving_is_partial)
+        lines.append(f"prompt caches {'saved' if saved > 0 else 'cost'} {amount}")
     lines += _doubts(report)
     if total.fallback_cost_picousd:
-        lines.append(f"fallbacks cost {money(total.fallback_cost_usd)} of it")
+        amount = sum_of(total.fallback_cost_usd, is_partial=bool(total.unknown_cost_count))
+        lines.append(f"fallbacks cost {amount} of it")
     return lines
 
 
@@ -138,9 +141,10 @@ def what_if_text(report: CostReport, other: WhatIf) -> str:
     return f"{text}, {money(abs(saved))} {'more' if saved > 0 else 'less'} than they did{share}"
 
 
-def _saved(tier: str, picousd: int) -> str:
-    word = "less" if picousd >= 0 else "more"
-    return f"{cell(tier)}: {money(abs(picousd) / PICO_PER_USD)} {word} than at the standard price"
+def _saved(tier: str, saving: Saving) -> str:
+    word = "less" if saving.picousd >= 0 else "more"
+    amount = sum_of(abs(saving.picousd) / PICO_PER_USD, is_partial=saving.is_partial)
+    return f"{cell(tier)}: {amount} {word} than at the standard price"
 
 
 def _text_table(report: CostReport, width: int | None) -> str:
