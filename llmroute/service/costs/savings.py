@@ -19,7 +19,7 @@ STANDARD = "standard"
 
 
 class Saving(NamedTuple):
-    """What calls have saved, in pico-USD; negative where they cost more.
+    """The savings of calls in pico-USD; negative where they cost more.
 
     `is_partial` says that some are left out, whose cost or standard price is not known.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from base64 import b64encode
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,6 +67,36 @@ MISPLACED = """() => {
         .filter((other) => covers(one.box, other.box)).map((other) => [one.text, other.text]));
     return [found.length > 5, cut, covered];
 }"""
+# The bars of the chart and of the tables as a screenshot shows them: where they are, and the color in their middle.
+BARS = """async (source) => {
+    const image = new Image();
+    image.src = "data:image/png;base64," + source;
+    await image.decode();
+    const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    const seen = (bar, color) => {
+        const box = bar.getBoundingClientRect();
+        const [x, y] = [box.left + box.width / 2 + scrollX, box.top + box.height / 2 + scrollY];
+        const pixel = [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+        const {left, top, width, height} = box;
+        return {left, top, width, height, is_painted: `rgb(${pixel.join(", ")})` === color};
+    };
+    const chart = [...document.querySelectorAll("svg rect")].map((bar) =>
+        seen(bar, getComputedStyle(bar).fill));
+    const table = [...document.querySelectorAll("#t-model tbody i")].map((bar) =>
+        seen(bar, getComputedStyle(bar).backgroundColor));
+    return [chart, table];
+}"""
+# The words of figures that go over two lines.
+BROKEN = """() => [...document.querySelectorAll("td.n, dd:not(.note)")].flatMap((cell) => {
+    const node = [...cell.childNodes].find((one) => one.nodeType === 3);
+    return [...(node?.data ?? "").matchAll(/\\S+/g)].filter((word) => {
+        const range = document.createRange();
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        return range.getClientRects().length > 1;
+    }).map((word) => word[0]);
+})"""
 # The mean difference of two images by tiles, from 0 to 1: too coarse for the fonts of a machine.
 DIFFERENCE = """async ([one, other]) => {
     const tiles = async (source) => {
@@ -100,6 +131,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran = run("costs", "--period", "all", "--html", "page.html", home=home)
     assert ran.code == 0, ran.err
     return home
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sample(tmp_path_factory.mktemp("sample"))
 
 
 def opened(browser: Any, path: Path, **settings: Any) -> Any:
@@ -169,6 +205,7 @@ def test_every_figure_of_a_table_is_in_sight(width: int, browser: Any, home: Pat
     hidden = """() => [...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
         .map((one) => one.querySelector("table").id)"""
     assert page.evaluate(hidden) == []
+    assert page.evaluate(BROKEN) == []
     page.close()
 
 
@@ -182,8 +219,29 @@ def test_a_print_has_dark_text_on_white(browser: Any, home: Path) -> None:
 
 
 @pytest.mark.parametrize("screen", SIZES)
-def test_a_page_looks_as_the_kept_screenshot(screen: str, browser: Any, tmp_path: Path) -> None:
-    shown = shot(browser, sample(tmp_path), screen)
+def test_every_bar_is_painted_as_high_or_wide_as_its_cost_in_the_json_report(
+    screen: str, browser: Any, sampled: Path
+) -> None:
+    def costs(by: str) -> list[float]:
+        told = json.loads(run("costs", "--period", "all", "--by", by, "--json", home=sampled.parent).out)
+        return [line["cost_usd"] for line in told["groups"] if line["cost_usd"]]
+
+    width, height, scheme = SIZES[screen]
+    page = opened(browser, sampled, viewport={"width": width, "height": height}, color_scheme=scheme)
+    chart, table = page.evaluate(BARS, b64encode(page.screenshot(full_page=True)).decode())
+    page.close()
+    for bars, length, known in ((chart, "height", costs("day")), (table, "width", costs("model"))):
+        lengths = [bar[length] for bar in bars if bar[length]]
+        assert max(lengths) > 60
+        assert lengths == pytest.approx([cost / max(known) * max(lengths) for cost in known], abs=1)
+        assert all(bar["is_painted"] for bar in bars if bar[length] > 3)
+    assert {round(bar["top"] + bar["height"]) for bar in chart} == {round(chart[0]["top"] + chart[0]["height"])}
+    assert all(one["left"] + one["width"] < other["left"] for one, other in pairwise(chart))
+
+
+@pytest.mark.parametrize("screen", SIZES)
+def test_a_page_looks_as_the_kept_screenshot(screen: str, browser: Any, sampled: Path) -> None:
+    shown = shot(browser, sampled, screen)
     other = "360" if screen == "1280" else "1280"
     kept, of_other = ((SCREENS / f"{name}.png").read_bytes() for name in (screen, other))
     page = browser.new_page()
