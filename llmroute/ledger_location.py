@@ -96,6 +96,8 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
     """
     from hashlib import sha256
 
+    if not url.isprintable():
+        raise _no_url(source)
     parts = _parts(url)
     names = [option.partition("=")[0] for option in parts["query"].split("&")]
     if "@" in "".join((parts["hosts"], parts["path"], *names)):
@@ -116,14 +118,16 @@ def server_location(url: str, schema: str | None, folder: Path, source: str) -> 
             hint="use lowercase letters, digits and _, not beginning with a digit or pg_",
         )
     if find_spec("psycopg") is None:
-        missing = ConfigError(
-            f"{source} names a PostgreSQL server, and its driver is not installed",
-            hint="pip install 'llmroute[postgres]'",
-        )
-        missing.exit_code = exit_codes.SETUP
-        raise missing
+        raise no_driver(f"{source} names a PostgreSQL server, and its driver is not installed")
     server = ServerAddress(url, schema)
     return LedgerLocation(folder / f"server-{sha256(server.name.encode()).hexdigest()[:16]}", server)
+
+
+def no_driver(message: str) -> ConfigError:
+    """Return the error of a server whose driver cannot be used."""
+    error = ConfigError(message, hint="pip install 'llmroute[postgres]'")
+    error.exit_code = exit_codes.SETUP
+    return error
 
 
 def _no_url(source: str) -> ConfigError:

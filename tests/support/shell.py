@@ -15,8 +15,17 @@ from tests.support.preloaded import Preloaded
 
 LLMROUTE = (sys.executable, "-m", "llmroute")
 TIMEOUT_S = 120
-# What Python and typer read when they start.
-READ_AT_START = ("PYTHON", "LC_", "LANG", "FORCE_COLOR", "PY_COLORS", "TERMINAL_WIDTH", "GITHUB_ACTIONS")
+# What Python, typer and psycopg read when they start.
+READ_AT_START = (
+    "PYTHON",
+    "LC_",
+    "LANG",
+    "FORCE_COLOR",
+    "PY_COLORS",
+    "TERMINAL_WIDTH",
+    "GITHUB_ACTIONS",
+    "PSYCOPG_IMPL",
+)
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:

@@ -182,7 +182,7 @@ def prune(
 ) -> None:
     """Delete old attempts; reports keep their sums.
 
-    The current week and month are kept complete. The file keeps its size.
+    The current week and month are kept complete. A file keeps its size.
     """
     with failures():
         from llmroute.cli.configuration import load_noted
@@ -202,7 +202,6 @@ def prune(
         if not (yes or typer.confirm(f"delete {old}?", err=True)):
             say("nothing was deleted")
             return
-        say(
-            f"{many(maintenance.prune(config, before), 'attempt')} before {before:%Y-%m-%d} deleted;"
-            " reports keep their sums; the file keeps its size and reuses the freed space"
-        )
+        size = "" if config.ledger.server else "; the file keeps its size and reuses the freed space"
+        deleted = many(maintenance.prune(config, before), "attempt")
+        say(f"{deleted} before {before:%Y-%m-%d} deleted; reports keep their sums{size}")

@@ -70,6 +70,22 @@ def test_nothing_is_sent_and_no_file_made_for_an_address_in_another_form(tmp_pat
     assert not [path for path in tmp_path.rglob("*") if "postgresql" in path.name or "s3cret" in path.name]
 
 
+@pytest.mark.parametrize("url", ["postgresql://h/db\n", "postgresql://h/d\x1b[2Jb", "postgresql://h\r\n/db"])
+def test_control_characters_are_in_no_url(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ledger is not the URL of a PostgreSQL server"):
+        server_location(url, None, tmp_path, "ledger")
+
+
+def test_a_driver_that_does_not_load_is_told_in_one_line(tmp_path: Path, models: ModelServer) -> None:
+    host = Host(tmp_path, "postgresql://user@127.0.0.1/db", models)
+    asked = len(models.requests)
+    for command in (("gen", "hi", "-m", "openai/gpt-4o"), ("costs",), ("health",)):
+        line = host.refused_line(*command, code=exit_codes.SETUP, PSYCOPG_IMPL="c")
+        assert "the driver of the PostgreSQL ledger cannot be loaded" in line
+        assert "pip install 'llmroute[postgres]'" in line
+    assert len(models.requests) == asked
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
