@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from llmroute.errors import LedgerError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from psycopg import Connection
-
-    from llmroute.ledger_location import ServerAddress
 
 # How long a statement waits for an answer, and how long beyond a lock timeout that is longer.
 REPLY_S = 10.0
 LOCK_MARGIN_S = 2.0
 CONNECT_S = 2
-# The first version with which the tests run.
-OLDEST_SERVER = 15
-# Encodings of databases that hold any text; SQL_ASCII takes bytes as they come.
-_ENCODINGS = ("UTF8", "SQL_ASCII")
 
 
 class NoReplyError(psycopg.OperationalError):
@@ -83,23 +74,3 @@ def is_at_work(url: str, pid: int) -> bool:
     except psycopg.Error:
         return False
     return row is not None and not row[0]
-
-
-def require_server(db: Connection, address: ServerAddress) -> None:
-    """Refuse a server that is too old, and a database that cannot hold any text.
-
-    Raises:
-        LedgerError: it is one of them.
-    """
-    version = db.info.server_version // 10_000
-    if version < OLDEST_SERVER:
-        raise LedgerError(
-            f"the ledger {address.name} needs PostgreSQL {OLDEST_SERVER} or newer; the server is {version}",
-            hint="update the server, or set LLMROUTE_LEDGER to another",
-        )
-    encoding = db.info.parameter_status("server_encoding") or _ENCODINGS[0]
-    if encoding not in _ENCODINGS:
-        raise LedgerError(
-            f"the ledger {address.name} needs a database in UTF8; this one is in {encoding}",
-            hint="create one from template0, with the encoding UTF8 and the locale C",
-        )

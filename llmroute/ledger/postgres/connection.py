@@ -10,20 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import ClientCursor
-from psycopg.conninfo import conninfo_to_dict
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.errors import LedgerError
 from llmroute.files import LOCK_WAIT_S
-from llmroute.ledger.postgres.bounded_connection import (
-    CONNECT_S,
-    BoundedConnection,
-    NoReplyError,
-    is_at_work,
-    require_server,
-)
+from llmroute.ledger.postgres.bounded_connection import BoundedConnection, NoReplyError, is_at_work
+from llmroute.ledger.postgres.connecting import connected, note_away
 from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, old_schema, require_client
-from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, migrate
+from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, may_migrate, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,9 +29,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# A server that does not answer is not waited for again by this process, for so long.
-_AWAY_S = 30.0
-_away: dict[ServerAddress, tuple[float, str]] = {}
 _ATTEMPTS = 3
 # Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
 # while they waited for a lock, and what is committed survives a crash of the server.
@@ -56,6 +47,7 @@ class ServerConnection:
         self.sent_ms = 0
         """When the last statement was sent, by the clock of this machine."""
         self._db: BoundedConnection | None = None
+        self._tried_update = False
         self._lock = threading.RLock()
         start_anew_in_children(self)
 
@@ -127,6 +119,25 @@ class ServerConnection:
                 self._migrate()
         return int(version)
 
+    def update_schema(self, version: int) -> None:
+        """Migrate a schema of an older version, where this role owns it and no other process does now.
+
+        Others use the functions that they find.
+
+        Raises:
+            LedgerError: as `run`.
+        """
+        if version >= CLIENT_VERSION or self._tried_update:
+            return
+        self._tried_update = True
+
+        def work(_: Connection) -> None:
+            with self._watched() as db:
+                if may_migrate(db, self.address.schema):
+                    migrate(db, self.address.schema)
+
+        self.run(work)
+
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open a transaction for a block; a `read_only` one sees one state of the ledger.
@@ -173,7 +184,7 @@ class ServerConnection:
     def _run(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         unanswered = False
         for number in range(1, _ATTEMPTS + 1):
-            connected = self._db is None
+            is_new = self._db is None
             try:
                 return self._answered(work, within_s)
             except (psycopg.Error, UnicodeEncodeError, OverflowError) as error:
@@ -186,7 +197,7 @@ class ServerConnection:
                     if is_missing(error):
                         self._migrate()
                         continue
-                    if is_transient(error) or (broken and not connected):
+                    if is_transient(error) or (broken and not is_new):
                         continue
                 failure = ledger_error(error, self.address)
                 failure.unanswered = unanswered
@@ -200,7 +211,7 @@ class ServerConnection:
     def _note(self, error: Exception) -> None:
         """Count a server that does not answer as unreachable for a while."""
         if isinstance(error, NoReplyError):
-            _away[self.address] = time.monotonic() + _AWAY_S, str(error)
+            note_away(self.address, error)
             self._close()
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
@@ -214,7 +225,7 @@ class ServerConnection:
             db.reply_within_s = usual_s
 
     @contextmanager
-    def _watched(self, *, read_only: bool = False, lock_timeout_s: float = LOCK_WAIT_S) -> Iterator[Connection]:
+    def _watched(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open a transaction whose statements are waited for as long as the server works on them."""
         db = self._connection()
         try:
@@ -222,7 +233,7 @@ class ServerConnection:
                 db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else PRELUDE)
                 # Behind pgbouncer another process of the server may run the next transaction.
                 sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
-                row = db.execute(sql, (f"{lock_timeout_s * 1000:.0f}",)).fetchone()
+                row = db.execute(sql, (f"{LOCK_WAIT_S * 1000:.0f}",)).fetchone()
                 assert row is not None
                 db.is_at_work = partial(is_at_work, self.address.url, row[0])
                 yield db
@@ -231,7 +242,7 @@ class ServerConnection:
 
     def _migrate(self) -> None:
         try:
-            with self._watched(lock_timeout_s=0) as db:
+            with self._watched() as db:
                 oldest_client = migrate(db, self.address.schema)
         except psycopg.errors.InsufficientPrivilege as error:
             failure = ledger_error(error, self.address)
@@ -240,49 +251,16 @@ class ServerConnection:
                 " or where the schema exists, its owner this command"
             )
             raise failure from error
+        except psycopg.errors.LockNotAvailable as error:
+            locked = psycopg.OperationalError("another process creates or changes its tables, or keeps them locked")
+            note_away(self.address, locked)
+            self._close()
+            raise ledger_error(locked, self.address) from error
         except psycopg.Error as error:
             raise ledger_error(error, self.address) from error
         require_client(oldest_client, CLIENT_VERSION, self.address)
 
     def _connection(self) -> BoundedConnection:
         if self._db is None:
-            self._db = self._connected()
+            self._db = connected(self.address)
         return self._db
-
-    def _connected(self) -> BoundedConnection:
-        try:
-            parameters = conninfo_to_dict(self.address.url)
-        except psycopg.ProgrammingError as error:
-            # Its words may quote a password.
-            raise LedgerError(
-                f"the URL of the ledger {self.address.name} is not one that libpq reads",
-                hint="postgresql://user@host/database?sslmode=verify-full is one",
-            ) from error
-        usual: dict[str, Any] = {
-            "connect_timeout": CONNECT_S,
-            "application_name": "llmroute",
-            "tcp_user_timeout": 10_000,
-            "target_session_attrs": "read-write" if "," in str(parameters.get("host", "")) else "any",
-        }
-        until_s, reason = _away.get(self.address, (0.0, ""))
-        if time.monotonic() < until_s:
-            raise psycopg.OperationalError(reason)
-        began_s = time.monotonic()
-        try:
-            db = BoundedConnection.connect(
-                self.address.url,
-                autocommit=True,
-                prepare_threshold=None,
-                client_encoding="UTF8",
-                **{name: value for name, value in usual.items() if name not in parameters},
-            )
-        except psycopg.Error as error:
-            if time.monotonic() - began_s >= CONNECT_S / 2:
-                _away[self.address] = time.monotonic() + _AWAY_S, str(error)
-            raise
-        try:
-            require_server(db, self.address)
-        except LedgerError:
-            db.close()
-            raise
-        return db

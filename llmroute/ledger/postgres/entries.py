@@ -54,7 +54,7 @@ def cap_json(cap: Cap, number: int) -> dict[str, Any]:
     return {**window_json(cap), "number": number, "period": cap.period, "cap_picousd": cap.cap_picousd}
 
 
-def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: tuple[int, int]) -> dict[str, Any]:
+def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: Sequence[Any]) -> dict[str, Any]:
     """Return the beginning of an attempt, which probes `circuits`; `seen` is what its caller knew of them."""
     worst, claim = entry.worst, entry.claim
     return {

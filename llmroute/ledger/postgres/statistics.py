@@ -27,15 +27,19 @@ MERGED_AT_ONCE = 10_000
 class Recollection(NamedTuple):
     """The statistics and caps of a server at `now_ms` of its clock.
 
-    `seen` is the version of the memory and the last lesson in it; `lesson_ids` are folded into it here only.
+    `lesson_ids` are folded into `version` of the memory here only; `trips` are those of them that change circuits, by
+    provider.  `given_up` attempts of dead hosts were settled just now.
     """
 
     memory: Memory
     now_ms: int
     offset_ms: int
-    seen: tuple[int, int]
+    version: int
     lesson_ids: list[int]
+    trips: dict[str, list[int]]
     unmerged: int
+    given_up: int
+    schema_version: int
     caps: tuple[SharedCap, ...]
     caps_version: int
 
@@ -43,6 +47,10 @@ class Recollection(NamedTuple):
     def needs_upkeep(self) -> bool:
         """Whether a client should fold or merge, once its answer is out."""
         return len(self.lesson_ids) > MANY_LESSONS or self.unmerged > MANY_DELTAS
+
+    def seen(self, provider: str) -> tuple[int, int, list[int]]:
+        """Return what the circuits of a provider are known by; older schemas look at the first two."""
+        return self.version, max(self.lesson_ids, default=0), self.trips.get(provider, [])
 
 
 def recall(connection: ServerConnection) -> Recollection:
@@ -67,10 +75,23 @@ def recall(connection: ServerConnection) -> Recollection:
         if key in memory.circuits:
             memory.circuits[key] = memory.circuits[key]._replace(probe_owner=owner, probe_until_ms=until_ms)
     ids = [number for number, _ in result["lessons"]]
-    seen = result["version"], max(ids, default=0)
-    caps = of_json(result["caps"])
+    trips: dict[str, list[int]] = {}
+    for number, lesson in result["lessons"]:
+        if lesson.get("trip") or lesson.get("kind") == "reset":
+            trips.setdefault(lesson["provider"], []).append(number)
     return Recollection(
-        memory, result["now_ms"], offset_ms, seen, ids, result["unmerged"], caps, result["caps_version"]
+        memory,
+        result["now_ms"],
+        offset_ms,
+        result["version"],
+        ids,
+        trips,
+        result["unmerged"],
+        # A schema of an older version, which only its owner can migrate, has neither.
+        result.get("given_up", 0),
+        result.get("schema_version", 0),
+        of_json(result["caps"]),
+        result["caps_version"],
     )
 
 
@@ -82,7 +103,7 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
     """
     if known.lesson_ids:
         folded = as_json(known.memory.as_json())
-        connection.call("fold_1", known.seen[0], folded, known.lesson_ids)
+        connection.call("fold_1", known.version, folded, known.lesson_ids)
     while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
         pass
 

@@ -13,6 +13,7 @@ from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.errors import is_of_one_row
+from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
 from llmroute.ledger.postgres.writes import WriteLimits, write
 
@@ -148,6 +149,8 @@ class PostgresLedger:
     def fill_sums(self) -> None:
         """Settle the attempts of dead hosts, and merge sums where many wait."""
         known = self._recalled(anew=True)
+        while known.given_up == GIVEN_UP_AT_ONCE:
+            known = self._recalled(anew=True)
         if known.needs_upkeep:
             statistics.upkeep(self.connection, known)
 
@@ -231,9 +234,12 @@ class PostgresLedger:
     def _keep_up(self) -> None:
         """Fold and merge where much waits, after an attempt has ended; another run does it where this fails."""
         known = self._known
-        if known is not None and known.needs_upkeep:
-            self._known = None
-            with suppress(LedgerError):
+        if known is None:
+            return
+        with suppress(LedgerError):
+            self.connection.update_schema(known.schema_version)
+            if known.needs_upkeep:
+                self._known = None
                 statistics.upkeep(self.connection, known)
 
     def _add_spooled(self, place: Path, patience: LockTimeout | None) -> bool:

@@ -113,9 +113,9 @@ def _request_of(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any
     if not isinstance(entry, Pending):
         return settle_json(entry)
     if entry.claim is None:
-        return begin_json(entry, (), (0, 0))
+        return begin_json(entry, (), ())
     assert known is not None
     circuits = known.memory.half_open(entry.row.provider, entry.row.model, entry.claim)
     if circuits is None:
         return CircuitOpenError("the circuit is half-open: another request is probing the model")
-    return begin_json(entry, circuits, known.seen)
+    return begin_json(entry, circuits, known.seen(entry.row.provider))

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from llmroute import exit_codes
-from llmroute.ledger.postgres.bounded_connection import OLDEST_SERVER
+from llmroute.ledger.postgres.connecting import OLDEST_SERVER
 from tests.ledger.stores import postgres
 from tests.support.model_server import ModelServer
 from tests.support.postgres_host import Host

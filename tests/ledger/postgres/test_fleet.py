@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from llmroute.errors import BudgetExceededError, LedgerError
+from llmroute.errors import AuthenticationError, BudgetExceededError, CircuitOpenError, LedgerError
 from llmroute.execution.accounting.budget import Admission, RequestBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.clock import Clock
@@ -25,13 +25,16 @@ from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.jobs import Job
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.postgres.entries import as_json, settle_json
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.schema import migrations
+from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import set_cap
 from llmroute.ledger.postgres.statistics import MANY_LESSONS, upkeep
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger.statistics.values import Observation
+from llmroute.ledger.statistics.values import Observation, ProbeClaim
 from llmroute.ledger_location import LedgerLocation, ServerAddress
+from llmroute.routing.fallback import RULES
 from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_server import PostgresServer
@@ -221,7 +224,7 @@ def test_a_newer_schema_is_refused_only_below_its_oldest_client(address: ServerA
 
 
 def test_an_older_server_is_refused(address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmroute.ledger.postgres.bounded_connection.OLDEST_SERVER", 99)
+    monkeypatch.setattr("llmroute.ledger.postgres.connecting.OLDEST_SERVER", 99)
     with (
         PostgresLedger(address, tmp_path / "one") as ledger,
         pytest.raises(LedgerError, match="needs PostgreSQL 99 or newer"),
@@ -356,3 +359,58 @@ def test_a_server_that_does_not_answer_is_waited_for_once(tmp_path: Path) -> Non
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
             silent.accept()
+
+
+def test_attempts_of_dead_hosts_are_settled_in_turns(address: ServerAddress, tmp_path: Path) -> None:
+    many = GIVEN_UP_AT_ONCE + 50
+    now_ms = time.time_ns() // 1_000_000
+    with PostgresLedger(address, tmp_path / "one") as ledger, psycopg.connect(address.url, autocommit=True) as db:
+        entries = [
+            Pending(row(f"dead {n}", at_ms=now_ms - n, deadline_ms=now_ms - n, cost_basis="at_most"), [CAP], fixed(10))
+            for n in range(many)
+        ]
+        assert set(ledger.write(entries)) == {None}
+
+        def pending() -> tuple[object, ...] | None:
+            return db.execute(b"SELECT count(*) FROM llmroute.attempts WHERE status = 'pending'").fetchone()
+
+        ledger.recall(bucket=0, now_ms=0)
+        assert pending() == (50,)
+        with psycopg.connect(address.url) as other:
+            other.execute("SELECT pg_advisory_xact_lock(hashtext('llmroute give up'), hashtext('llmroute'))")
+            ledger.recall(bucket=0, now_ms=0)
+            assert pending() == (50,), "another process is at it"
+        ledger.fill_sums()
+        assert pending() == (0,)
+        with ledger.snapshot() as snapshot:
+            [status] = snapshot.budget_statuses([CAP])
+        assert (status.spent_picousd, status.reserved_picousd) == (10 * many, 0)
+
+
+def test_a_report_settles_all_attempts_of_dead_hosts(address: ServerAddress, tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        made = [row(f"dead {n}", at_ms=now_ms, deadline_ms=now_ms - 1) for n in range(2 * GIVEN_UP_AT_ONCE + 1)]
+        ledger.write([Pending(one) for one in made])
+        ledger.fill_sums()
+        with ledger.snapshot() as snapshot:
+            assert {one["status"] for one in snapshot.attempts(AttemptFilter())} == {"lost"}
+
+
+def test_a_failure_that_is_committed_after_a_later_one_stops_an_attempt(address: ServerAddress, tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    trip = RULES[AuthenticationError].trip
+    failed = Observation("openai", "gpt", "", 0, now_ms, "mark", trip=trip)
+    late = settle_json(Settled(settled(row("late"), 0, "failed"), failed))
+    learned = Observation("mistral", "large", "", 0, now_ms, "mark", succeeded=True)
+    with PostgresLedger(address, tmp_path / "one") as ledger:
+        ledger.write([Settled(settled(row("first"), 1))])
+        with psycopg.connect(address.url) as other:
+            other.execute("SELECT llmroute.write_1(%s, '[]', 1000, NULL)", (as_json([late]),))
+            assert ledger.write([Settled(settled(row("early"), 1), learned)]) == [None]
+            ledger.recall(bucket=0, now_ms=0)
+        claim = ProbeClaim("me", now_ms, now_ms + 60_000, "mark")
+        [refusal] = ledger.write([Pending(row("next"), claim=claim)])
+        assert isinstance(refusal, CircuitOpenError)
+        [other_provider] = ledger.write([Pending(row("other", provider="mistral"), claim=claim)])
+        assert other_provider is None

@@ -92,7 +92,7 @@ def test_a_server_that_stalled_is_asked_again_by_a_process_that_makes_calls_all_
 ) -> None:
     monkeypatch.setattr(writes, "REPLY_S", 0.1)
     monkeypatch.setattr(writes, "LOCK_MARGIN_S", 0.1)
-    monkeypatch.setattr("llmroute.ledger.postgres.connection._AWAY_S", 0.3)
+    monkeypatch.setattr("llmroute.ledger.postgres.connecting._AWAY_S", 0.3)
     tap.swallowed = b"stalled"
     [outcome] = ledger.write([Settled(settled(row("stalled"), 1))], LockTimeout(0))
     assert isinstance(outcome, LedgerError)

@@ -16,6 +16,7 @@ from llmroute.ledger.postgres.schema.circuits import PROBES
 from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS
 from llmroute.ledger.postgres.schema.moves import MOVES
 from llmroute.ledger.postgres.schema.recollection import RECOLLECTION
+from llmroute.ledger.postgres.schema.revisions import CIRCUITS, GIVE_UP
 from llmroute.ledger.postgres.schema.sums import MERGE, SUMMING
 from llmroute.ledger.postgres.schema.tables import ATTEMPTS, STATISTICS, SUMS, VERSION
 from llmroute.ledger.postgres.schema.writes import WRITES
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 # of older versions work beside it, unless it raises `version.oldest_client`.
 _TABLES = (VERSION, ATTEMPTS, SUMS, STATISTICS)
 _FUNCTIONS = (CLOCK, MONTHS, SUMMING, MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
-MIGRATIONS: tuple[str, ...] = ("".join((*_TABLES, *_FUNCTIONS)), jobs.TABLES + jobs.FUNCTIONS)
+MIGRATIONS: tuple[str, ...] = (
+    "".join((*_TABLES, *_FUNCTIONS)),
+    jobs.TABLES + jobs.FUNCTIONS,
+    GIVE_UP + CIRCUITS,
+)
 CLIENT_VERSION = len(MIGRATIONS)
 
 
@@ -55,6 +60,16 @@ def migrate(db: Connection, schema: str) -> int:
             db.execute(f"UPDATE {ident}.version SET version = %s".encode(), (CLIENT_VERSION,))  # noqa: S608
         row = db.execute(f"SELECT oldest_client FROM {ident}.version".encode()).fetchone()  # noqa: S608 (own name)
         return int(row[0]) if row else CLIENT_VERSION
+
+
+def may_migrate(db: Connection, schema: str) -> bool:
+    """Whether the role owns the schema, which no other process migrates now: until the transaction ends, none does."""
+    found = db.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtext('llmroute'), hashtext(nspname)) FROM pg_namespace"
+        " WHERE nspname = %s AND pg_has_role(nspowner, 'USAGE')",
+        (schema,),
+    ).fetchone()
+    return found is not None and bool(found[0])
 
 
 def _version(db: Connection, ident: str) -> int:
