@@ -12,21 +12,25 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests.install.interpreters import find_interpreters
+from tests.install.interpreters import candidates, version_of
 
 FOLDER = Path(__file__).parent
 NO_ENVIRONMENT = 75
+PYTHON = (3, 12)
 
 
 def main(file: str) -> int:
     uv = os.environ.get("UV") or shutil.which("uv")
-    python = uv and next((path for version, path in find_interpreters().items() if version.startswith("3.12.")), None)
+    python = uv and next((path for path in candidates() if (version_of(path) or ())[:2] == PYTHON), None)
     if not uv or not python:
         return NO_ENVIRONMENT
     groups = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["dependency-groups"]
     packages = [f"--with={requirement}" for requirement in groups["focus"]]
     run = (uv, "run", "--quiet", "--no-project", "--isolated", "--python", python, *packages, "python")
-    done = subprocess.run([*run, FOLDER / "validate.py", Path(file).resolve()], check=False, capture_output=True)
+    # Its packages are compiled once for all runs.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    script, target = FOLDER / "validate.py", Path(file).resolve()
+    done = subprocess.run([*run, script, target], check=False, capture_output=True, env=env)
     sys.stdout.buffer.write(done.stdout)
     sys.stderr.buffer.write(done.stderr)
     # The script itself ends with an exit code of Python, after it was started.
