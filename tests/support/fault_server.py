@@ -32,6 +32,20 @@ class Drip:
     every_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Do nothing until the event is set, the client leaves, or the server stops."""
+
+    event: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function: to say that the steps before are done."""
+
+    do: Callable[[], object]
+
+
 class Reset:
     """Break the connection off with a RST."""
 
@@ -43,7 +57,7 @@ class Endless:
         self.data = data
 
 
-Step: TypeAlias = bytes | Pause | Drip | Reset | Endless
+Step: TypeAlias = bytes | Pause | Drip | Until | Call | Reset | Endless
 Script: TypeAlias = Sequence[Step]
 
 
@@ -166,6 +180,12 @@ class FaultServer:
                 self._send(connection, step)
             case Pause(seconds):
                 self._rest(connection, seconds)
+            case Until(event):
+                while not event.is_set():
+                    if self._stopping.is_set() or not self._rest(connection, POLL_S):
+                        return False
+            case Call(do):
+                do()
             case Drip(data, every_s):
                 for byte in data:
                     self._send(connection, bytes([byte]))
