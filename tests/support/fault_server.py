@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 # How often a connection looks whether the server is to stop.
 POLL_S = 0.01
 

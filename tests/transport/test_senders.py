@@ -36,6 +36,7 @@ from tests.support.fault_server import (
     Pause,
     Reset,
     Script,
+    Until,
     chunk,
     chunked_head,
     closed_port,
@@ -44,10 +45,13 @@ from tests.support.fault_server import (
 )
 
 if TYPE_CHECKING:
-    from tests.support.fault_server import Received
+    from tests.support.fault_server import FaultServer, Received
 
-# Far above every limit that is set here, far below what a hang would take.
-BOUNDED_S = 5.0
+# Far above every limit that is set here, below what the servers take.
+BOUNDED_S = 30.0
+# For what is not about this limit.
+WAIT_S = 30.0
+LONG = Pause(120)
 
 Fetched = tuple[int, dict[str, str], bytes]
 Fetch = Callable[..., Fetched]
@@ -61,9 +65,9 @@ def fetch_blocking(  # noqa: PLR0913 (a limit for each wait)
     url: str,
     *,
     body: bytes | None = b"{}",
-    connect_s: float = 2.0,
-    answer_s: float = 2.0,
-    read_s: float = 2.0,
+    connect_s: float = WAIT_S,
+    answer_s: float = WAIT_S,
+    read_s: float = WAIT_S,
     client: httpx.Client | None = None,
 ) -> Fetched:
     sender = Sender(client)
@@ -82,9 +86,9 @@ def fetch_awaiting(  # noqa: PLR0913 (as above)
     url: str,
     *,
     body: bytes | None = b"{}",
-    connect_s: float = 2.0,
-    answer_s: float = 2.0,
-    read_s: float = 2.0,
+    connect_s: float = WAIT_S,
+    answer_s: float = WAIT_S,
+    read_s: float = WAIT_S,
     new_client: Callable[[], httpx.AsyncClient] | None = None,
 ) -> Fetched:
     async def fetch() -> Fetched:
@@ -164,17 +168,19 @@ def test_a_redirect_is_not_followed(fetch: Fetch) -> None:
 
 
 def test_a_head_that_never_comes_is_a_timeout(fetch: Fetch) -> None:
-    error = failure_of(fetch, [Pause(30)], connect_s=0.2, answer_s=0.2)
+    error = failure_of(fetch, [LONG], connect_s=0.2, answer_s=0.2)
     assert isinstance(error, ProviderTimeoutError)
 
 
 def test_a_head_that_drips_is_a_timeout(fetch: Fetch) -> None:
-    error = failure_of(fetch, [Drip(reply(200, b"x"), 0.05)], connect_s=0.1, answer_s=0.2)
+    error = failure_of(
+        fetch, [Drip(reply(200, b"x", headers={"x-long": "y" * 1000}), 0.05)], connect_s=0.1, answer_s=0.2
+    )
     assert isinstance(error, ProviderTimeoutError)
 
 
 def test_a_body_that_stalls_is_a_timeout(fetch: Fetch) -> None:
-    error = failure_of(fetch, [reply(200, b"x" * 10)[:-5], Pause(30)], read_s=0.2)
+    error = failure_of(fetch, [reply(200, b"x" * 10)[:-5], LONG], read_s=0.2)
     assert isinstance(error, ProviderTimeoutError)
 
 
@@ -187,7 +193,7 @@ def test_a_connection_that_is_not_taken_is_a_timeout(fetch: Fetch) -> None:
                 one.connect_ex(listener.getsockname())
             started = time.monotonic()
             with pytest.raises(ProviderTimeoutError, match=r"no connection within 0\.2 s"):
-                fetch(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_s=0.2, answer_s=0.2)
+                fetch(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_s=0.2)
             assert time.monotonic() - started < BOUNDED_S
         finally:
             for one in crowd:
@@ -204,14 +210,19 @@ def test_a_limit_holds_for_each_read_even_when_gzip_yields_nothing_for_many_byte
 def test_a_read_brings_all_that_has_come_and_waits_for_no_more() -> None:
     burst = b"".join(chunk(b"%03d;" % number) for number in range(500))
     last = [chunk(b"end"), chunk(b"")]
-    with serving([chunked_head(), Pause(0.1), burst, Pause(0.3), *last]) as server:
+    text = b"".join(b"%03d;" % number for number in range(500))
+    is_read = threading.Event()
+    pieces: list[bytes] = []
+    with serving([chunked_head(), Pause(0.1), burst, Until(is_read), *last]) as server:
         sender = Sender()
-        exchange = sender.open(request(server.url), connect_s=2, answer_s=2)
-        pieces = list(iter(lambda: exchange.read(2.0), b""))
+        exchange = sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S)
+        while piece := exchange.read(WAIT_S):
+            pieces.append(piece)
+            if b"".join(pieces) == text:
+                is_read.set()
         exchange.close()
         sender.close()
-    assert b"".join(pieces) == b"".join(b"%03d;" % number for number in range(500)) + b"end"
-    assert pieces[-1].endswith(b"end")
+    assert b"".join(pieces) == text + b"end"
     assert pieces[-1] == b"end", "what had come was not held back for it"
     assert len(pieces) < 50
 
@@ -220,11 +231,11 @@ def test_a_fault_behind_what_has_come_is_told_after_it() -> None:
     burst = b"".join(chunk(b"%03d;" % number) for number in range(100)) + b"no chunk at all\r\n" * 20
     with serving([chunked_head(), Pause(0.1), burst]) as server:
         sender = Sender()
-        exchange = sender.open(request(server.url), connect_s=2, answer_s=2)
+        exchange = sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S)
         told = []
 
         def read_on() -> None:
-            while piece := exchange.read(2.0):
+            while piece := exchange.read(WAIT_S):
                 told.append(piece)
 
         with pytest.raises(UnreachableError):
@@ -235,9 +246,9 @@ def test_a_fault_behind_what_has_come_is_told_after_it() -> None:
 
 
 def test_a_limit_that_shrinks_from_read_to_read_is_obeyed() -> None:
-    with serving([chunked_head(), Drip(chunk(b"x") * 200, 0.05)]) as server:
+    with serving([chunked_head(), Drip(chunk(b"x") * 1000, 0.05)]) as server:
         sender = Sender()
-        exchange = sender.open(request(server.url), connect_s=2, answer_s=2)
+        exchange = sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S)
         until = time.monotonic() + 0.5
         with pytest.raises(ProviderTimeoutError):
             list(iter(lambda: exchange.read(max(until - time.monotonic(), 0.001)), b""))
@@ -259,7 +270,7 @@ def test_a_prompt_that_is_taken_slowly_does_not_outlive_the_limit(fetch: Fetch) 
             # Fast enough that no single write times out, and far too slow for the whole.
             with suppress(OSError):
                 while connection.recv(2**19, socket.MSG_WAITALL):
-                    time.sleep(0.06)
+                    time.sleep(0.3)
 
         thread = threading.Thread(target=take_slowly, daemon=True)
         thread.start()
@@ -386,9 +397,9 @@ def test_what_cannot_be_a_request_is_the_callers_fault(fetch: Fetch) -> None:
     with serving([reply()]) as server:
         sender = Sender()
         with pytest.raises(BadRequestError, match="cannot be sent"):
-            sender.open(HTTPRequest("GET", server.url, {"x-key": "a\nb"}), connect_s=1, answer_s=1)
+            sender.open(HTTPRequest("GET", server.url, {"x-key": "a\nb"}), connect_s=WAIT_S, answer_s=WAIT_S)
         with pytest.raises(BadRequestError, match="cannot be sent"):
-            sender.open(HTTPRequest("GET", server.url, {"x-key": "\u2013"}), connect_s=1, answer_s=1)
+            sender.open(HTTPRequest("GET", server.url, {"x-key": "\u2013"}), connect_s=WAIT_S, answer_s=WAIT_S)
         assert server.received == []
         sender.close()
 
@@ -410,15 +421,15 @@ def test_a_plain_server_behind_https_is_unreachable(fetch: Fetch) -> None:
 
 def test_two_threads_do_not_disturb_each_others_limits() -> None:
     def answer(received: Received) -> Script:
-        return [Pause(1.0), reply(200, b"slow")] if received.path == "/slow" else [Pause(30)]
+        return [Pause(1.0), reply(200, b"slow")] if received.path == "/slow" else [LONG]
 
     with serving(answer) as server:
         sender = Sender()
         slow: list[bytes] = []
 
         def ask_slowly() -> None:
-            exchange = sender.open(request(server.url + "/slow"), connect_s=5, answer_s=5)
-            slow.append(exchange.read(5))
+            exchange = sender.open(request(server.url + "/slow"), connect_s=WAIT_S, answer_s=WAIT_S)
+            slow.append(exchange.read(WAIT_S))
             exchange.close()
 
         thread = threading.Thread(target=ask_slowly)
@@ -431,7 +442,7 @@ def test_two_threads_do_not_disturb_each_others_limits() -> None:
 
 
 def test_a_connection_that_another_thread_opened_obeys_the_thread_that_reads() -> None:
-    with serving([reply(200, b"x" * 10)[:-5], Pause(30)]) as server:
+    with serving([reply(200, b"x" * 10)[:-5], LONG]) as server:
         sender = Sender()
         exchange = sender.open(request(server.url), connect_s=60, answer_s=60)
         caught: list[BaseException] = []
@@ -453,21 +464,21 @@ def test_a_connection_that_another_thread_opened_obeys_the_thread_that_reads() -
 
 def test_a_connection_is_used_again_after_a_whole_answer_and_closed_after_half_a_one() -> None:
     def answer(received: Received) -> Script:
-        half: Script = [reply(200, b"x" * 10)[:-5], Pause(30)]
+        half: Script = [reply(200, b"x" * 10)[:-5], LONG]
         return half if received.path == "/half" else [reply(200, b"whole")]
 
     with serving(answer) as server:
         sender = Sender()
         for _ in range(3):
-            exchange = sender.open(request(server.url), connect_s=1, answer_s=1)
-            while exchange.read(1):
+            exchange = sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S)
+            while exchange.read(WAIT_S):
                 pass
             exchange.close()
         assert server.connections == 1
-        exchange = sender.open(request(server.url + "/half"), connect_s=1, answer_s=1)
+        exchange = sender.open(request(server.url + "/half"), connect_s=WAIT_S, answer_s=WAIT_S)
         exchange.close()
-        exchange = sender.open(request(server.url), connect_s=1, answer_s=1)
-        assert exchange.read(1) == b"whole"
+        exchange = sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S)
+        assert exchange.read(WAIT_S) == b"whole"
         exchange.close()
         assert server.connections == 2
         sender.close()
@@ -484,7 +495,7 @@ def test_every_request_is_sent_once_whatever_comes_of_it(fetch: Fetch) -> None:
 
 
 def test_a_failed_exchange_leaves_no_connection_behind(fetch: Fetch) -> None:
-    with serving([chunked_head(), chunk(b"x"), Pause(30)]) as server:
+    with serving([chunked_head(), chunk(b"x"), LONG]) as server:
         with pytest.raises(ProviderTimeoutError):
             fetch(server.url, read_s=0.1)
         assert server.wait_until_idle()
@@ -520,17 +531,17 @@ def test_the_connect_timeout_of_a_first_awaited_request_covers_no_imports() -> N
 
 
 def test_cancelling_lets_go_of_the_connection() -> None:
-    async def main(url: str) -> None:
+    async def main(server: FaultServer) -> None:
         sender = AsyncSender()
-        task = asyncio.create_task(sender.open(request(url), connect_s=5, answer_s=5))
-        await asyncio.sleep(0.2)
+        task = asyncio.create_task(sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S))
+        assert await asyncio.to_thread(server.wait_until_asked)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await sender.close()
 
-    with serving([Pause(30)]) as server:
-        asyncio.run(main(server.url))
+    with serving([LONG]) as server:
+        asyncio.run(main(server))
         assert server.wait_until_idle()
 
 
@@ -540,13 +551,13 @@ def test_a_body_that_is_left_half_read_leaves_no_iterator_to_the_garbage_collect
     async def leave(url: str) -> None:
         sys.set_asyncgen_hooks(finalizer=left.append)
         sender = AsyncSender()
-        exchange = await sender.open(request(url), connect_s=2.0, answer_s=2.0)
-        assert await exchange.read(2.0) == b"half"
+        exchange = await sender.open(request(url), connect_s=WAIT_S, answer_s=WAIT_S)
+        assert await exchange.read(WAIT_S) == b"half"
         await exchange.close()
         del exchange
         gc.collect()
         await sender.close()
 
-    with serving([chunked_head(), chunk(b"half"), Pause(BOUNDED_S)]) as server:
+    with serving([chunked_head(), chunk(b"half"), LONG]) as server:
         asyncio.run(leave(server.url))
     assert left == []

@@ -15,7 +15,7 @@ from llmroute.errors import LLMRouteError, UnreachableError
 from llmroute.transport import certificates, client_pool
 from llmroute.transport.client import Sender
 from tests.support.fault_server import closed_port, reply, serving
-from tests.transport.test_senders import Fetch, fetch_awaiting, fetch_blocking, request
+from tests.transport.test_senders import WAIT_S, Fetch, fetch_awaiting, fetch_blocking, request
 
 BUNDLE = Path(certifi.where())
 
@@ -45,11 +45,11 @@ def test_certificates_are_loaded_once_for_every_https_address_and_never_for_http
     monkeypatch.setattr(client_pool, "tls_context", counted)
     sender = Sender()
     with serving([reply()]) as server:
-        sender.open(request(server.url), connect_s=1, answer_s=1).close()
+        sender.open(request(server.url), connect_s=WAIT_S, answer_s=WAIT_S).close()
         assert made == []
         for _ in range(2):
             with pytest.raises(LLMRouteError):
-                sender.open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=1, answer_s=1)
+                sender.open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=WAIT_S, answer_s=WAIT_S)
     sender.close()
     assert made == [1]
 
@@ -76,7 +76,7 @@ def test_certificates_that_the_environment_names_and_cannot_be_read_are_told(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(UnreachableError, match="No such file"):
-        Sender().open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=1, answer_s=1)
+        Sender().open(request(f"https://127.0.0.1:{closed_port()}"), connect_s=WAIT_S, answer_s=WAIT_S)
 
 
 def test_a_system_without_certificates_has_those_of_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
