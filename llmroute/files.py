@@ -112,6 +112,7 @@ def open_locked(path: Path, flags: int, within_s: float) -> tuple[int, bool] | N
     """Open a file and lock it until it is closed; return its descriptor, and whether this call has created it.
 
     The file that has the name in the end is the one that is locked: it may be replaced while its lock is waited for.
+    A device is not locked: all processes share /dev/null.
     None if others keep it locked for longer than `within_s` seconds.
 
     Raises:
@@ -121,7 +122,7 @@ def open_locked(path: Path, flags: int, within_s: float) -> tuple[int, bool] | N
     while True:
         fd, created = _opened(path, flags)
         try:
-            if not locked(fd, until_s - monotonic()):
+            if not stat.S_ISCHR(os.fstat(fd).st_mode) and not locked(fd, until_s - monotonic()):
                 return None
             if is_at(fd, path):
                 kept, fd = fd, -1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,6 @@ from llmroute.batch.failures_file import FailuresFile
 from llmroute.batch.results_file import ResultsFile
 from llmroute.cli.flag_names import in_flags
 from llmroute.errors import RequestError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def answer(key: object, text: str = "yes", cost: float | None = 0.5) -> dict[str, Any]:
@@ -312,3 +310,10 @@ def test_a_withdrawn_run_leaves_the_file_unchanged(tmp_path: Path) -> None:
         path.write_text(left)
         ResultsFile(path, resume=True).withdraw()
         assert path.read_text() == left
+
+
+def test_two_runs_may_write_to_the_same_device() -> None:
+    both = [ResultsFile(Path("/dev/null"), resume=False) for _ in range(2)]
+    for each in both:
+        each.write(0, answer("a"))
+        each.close()
