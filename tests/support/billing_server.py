@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.support.fault_server import Pause, Reset, chunk, chunked_head, reply
+from tests.support.fault_server import CLOSE, Pause, Reset, chunk, chunked_head, reply
 from tests.support.provider_servers import delta, openai_answer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PLAIN: Mapping[str, Script] = {
     "late": [LATE],
     "half a head": [b"HTTP/1.1 200 OK\r\ncontent-le", LATE],
     "reset": [Reset()],
-    "closed": [],
+    "closed": CLOSE,
     "half a body": [_HEAD[:-20], Reset()],
     "a body that stalls": [_HEAD[:-20], LATE],
     "no JSON": [reply(200, b'{"choices": [{"mess')],

@@ -76,7 +76,10 @@ class Received:
 
 @dataclass
 class FaultServer:
-    """Serves the script that `answer` returns for each request; connections stay open after a whole answer."""
+    """Serves the script that `answer` returns for each request.
+
+    Connections stay open after a whole answer, and are closed by an empty script.
+    """
 
     answer: Callable[[Received], Script]
     received: list[Received] = field(default_factory=list)
@@ -134,10 +137,9 @@ class FaultServer:
             while (request := self._receive(connection)) is not None:
                 with self._lock:
                     self.received.append(request)
-                for step in self.answer(request):
-                    if not self._perform(connection, step):
-                        self._left()
-                        return
+                script = self.answer(request)
+                if not script or not all(self._perform(connection, step) for step in script):
+                    break
         self._left()
 
     def _left(self) -> None:
