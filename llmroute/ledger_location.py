@@ -83,8 +83,13 @@ def require_path(text: str, source: str) -> None:
     Raises:
         ConfigError: it is an address in another form; the message does not quote it, as it may hold a password.
     """
-    if "://" in text or _ADDRESS.match(text):
+    if is_address(text):
         raise _no_url(source)
+
+
+def is_address(text: str) -> bool:
+    """Whether text means a server rather than a file; it may hold a password."""
+    return "://" in text or _ADDRESS.match(text) is not None
 
 
 def server_location(url: str, schema: str | None, folder: Path, source: str) -> LedgerLocation:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from llmroute.errors import ConfigError
 from llmroute.text.validation import first_invalid
-from llmroute.types import MOST_ATTEMPTS
+from llmroute.types import MOST_ATTEMPTS, MOST_LABEL_CHARACTERS
 from llmroute.urls import is_base_url
 
 
@@ -66,7 +66,7 @@ class BudgetsTable(CapsTable):
     """[budgets], with [budgets.workspaces.NAME] for one workspace."""
 
     warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
-    workspaces: dict[Annotated[str, Field(min_length=1)], CapsTable] = {}
+    workspaces: dict[Annotated[str, Field(min_length=1, max_length=MOST_LABEL_CHARACTERS)], CapsTable] = {}
 
 
 class BalanceTable(_Table):

@@ -10,7 +10,7 @@ from llmroute.request.fields import printable
 from llmroute.request.options import DEFAULTS, FIELDS, VALUES
 from llmroute.routing.token_estimate import measure
 from llmroute.text.option_text import OptionText, Remedy
-from llmroute.types import Message, Prompt
+from llmroute.types import MOST_LABEL_CHARACTERS, Message, Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def prompt_of(options: Options, *, streaming: bool) -> Prompt:
 
 def _check_combinations(options: Options, *, streaming: bool) -> None:
     for label in ("workspace_id", "execution_id"):
-        _check_encodable(label, getattr(options, label))
+        _check_label(label, getattr(options, label))
     for name in ("model", "provider", "chain"):
         if getattr(options, name) == "":
             # As of a variable that is not set in a script.
@@ -125,8 +125,11 @@ def _no_prompt() -> RequestError:
     return RequestError("the prompt is empty", hint=OptionText("give it as ", remedy), option="prompt")
 
 
-def _check_encodable(option: str, label: str | None) -> None:
-    """Reject half characters, which the ledger cannot store."""
+def _check_label(option: str, label: str | None) -> None:
+    """Reject half characters, which the ledger cannot store, and what is too long for an index."""
+    if len(label or "") > MOST_LABEL_CHARACTERS:
+        text = f" has {len(label or ''):,} characters; the longest label has {MOST_LABEL_CHARACTERS}"
+        raise RequestError(OptionText(Remedy(option), text), option=option)
     try:
         (label or "").encode()
     except UnicodeEncodeError:

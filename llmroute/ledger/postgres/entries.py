@@ -11,9 +11,10 @@ from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
 from llmroute.ledger.entries import Pending
 from llmroute.ledger.statistics.values import CheckResult, Observation
+from llmroute.types import MOST_LABEL_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import Cap
@@ -28,12 +29,21 @@ class Outdated:
     """The outcome of an attempt whose circuits changed after its caller read the statistics: ask again."""
 
 
-def row_json(row: AttemptRow) -> dict[str, Any]:
-    """Return a row as its columns; text cannot hold NUL, which becomes U+FFFD."""
+def storable(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns as the server takes them: text holds no NUL, which becomes U+FFFD, and keys are bounded in length.
+
+    An older client, or a file that is moved, may have longer labels.
+    """
     values = {
-        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in asdict(row).items()
+        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value for name, value in columns.items()
     }
-    return {**values, "streaming": int(row.streaming)}
+    workspace = values.get("workspace")
+    return values if workspace is None else {**values, "workspace": workspace[:MOST_LABEL_CHARACTERS]}
+
+
+def row_json(row: AttemptRow) -> dict[str, Any]:
+    """Return a row as its columns."""
+    return {**storable(asdict(row)), "streaming": int(row.streaming)}
 
 
 def own_caps(entry: Pending) -> list[Cap]:

@@ -12,7 +12,7 @@ from llmroute.execution.accounting.caps import current_caps, limit_of
 from llmroute.ledger import opening
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.periods import milliseconds, start_of
-from llmroute.ledger_location import LedgerLocation
+from llmroute.ledger_location import LedgerLocation, is_address
 from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, now_of, opened, snapshot
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def rehearse_repair(config: Config) -> Repaired:
 
 def restore(config: Config, copy: Path) -> Restored:
     """As `LedgerMaintenance.restore`."""
+    _require_file(copy)
     return _maintenance(config).restore(copy, _now())
 
 
@@ -78,6 +79,7 @@ def backup(config: Config, target: Path) -> None:
         OutputError: the file cannot be written.
         LedgerError: the ledger cannot be read.
     """
+    _require_file(target)
     if not config.ledger.exists():
         raise RequestError(f"there is no ledger at {config.ledger.name} yet")
     with closing(ledger_to_read(config)) as ledger:
@@ -94,6 +96,8 @@ def move(config: Config, url: str, source: Path | None, progress: Callable[[int,
         RequestError: there is no such ledger, or `url` names no server.
         LedgerError: the file cannot be read, or the server cannot be written.
     """
+    if source is not None:
+        _require_file(source)
     file = LedgerLocation(source or config.config_dir / "ledger.db")
     return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()), progress)
 
@@ -125,6 +129,12 @@ def prune(config: Config, before: datetime) -> int:
         return 0
     with closing(ledger_to_change(config)) as ledger:
         return ledger.prune(milliseconds(before))
+
+
+def _require_file(path: Path) -> None:
+    """Reject the address of a server; the message does not quote it, as it may hold a password."""
+    if is_address(str(path)):
+        raise RequestError("a file is needed here, and what was given is the address of a server", hint="name a file")
 
 
 def _span(text: str) -> timedelta:

@@ -19,6 +19,7 @@ from llmroute.ledger_location import require_path, server_location
 from tests.ledger.stores import postgres
 from tests.support.model_server import ModelServer
 from tests.support.postgres_host import Host
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,16 @@ def test_nothing_is_sent_and_no_file_made_for_an_address_in_another_form(tmp_pat
 def test_control_characters_are_in_no_url(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ledger is not the URL of a PostgreSQL server"):
         server_location(url, None, tmp_path, "ledger")
+
+
+@pytest.mark.parametrize(
+    "command", [("move", "postgresql://h/db", "--from"), ("restore",), ("backup",)], ids=["move", "restore", "backup"]
+)
+def test_an_address_in_place_of_a_file_is_not_printed(command: tuple[str, ...], tmp_path: Path) -> None:
+    refused = run("costs", *command, "postgresql://user:s3cret@h/db", home=tmp_path)
+    assert refused.code == exit_codes.USAGE
+    assert "a file is needed here" in refused.err
+    assert "s3cret" not in refused.err
 
 
 def test_a_driver_that_does_not_load_is_told_in_one_line(tmp_path: Path, models: ModelServer) -> None:

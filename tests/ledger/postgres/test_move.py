@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -267,3 +268,21 @@ def test_a_copy_of_the_server_itself_adds_nothing_to_it(file: Path, address: Ser
         target.backup(tmp_path / "copy.db")
     assert move(address, tmp_path / "copy.db")[0][:2] == (0, 11)
     check_equal(file, address, tmp_path)
+
+
+def test_labels_that_older_versions_took_are_shortened_for_the_keys_of_the_server(
+    address: ServerAddress, tmp_path: Path
+) -> None:
+    # Random text, which an index cannot compress.
+    chance = random.Random(1)
+    label = "".join(chance.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(6_000))
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for request, at_ms in (("pruned", NOW_MS - 200 * DAY_MS), ("kept", NOW_MS)):
+            ledger.settle(settled(row(request, at_ms=at_ms, workspace=label), 7))
+        ledger.prune(NOW_MS - 100 * DAY_MS)
+    move(address, path)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        assert target.write([Settled(settled(row("direct", workspace=label), 5))]) == [None]
+        assert target.connection.call("merge_1", 1_000) > 0
+        assert [line.cost_picousd for line in model_lines(target, None, FOREVER_MS, label[:256])] == [19]

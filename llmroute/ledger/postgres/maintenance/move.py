@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.maintenance import Moved
-from llmroute.ledger.postgres.entries import as_json
+from llmroute.ledger.postgres.entries import as_json, storable
 from llmroute.ledger.postgres.maintenance.move_jobs import move_jobs
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
 from llmroute.ledger.postgres.statistics import MERGED_AT_ONCE
@@ -50,7 +50,7 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
             for batch in _batches(db, since):
                 pending += batch.pending
                 if batch.rows:
-                    sent = as_json([{column: _storable(row[column]) for column in COLUMNS} for row in batch.rows])
+                    sent = as_json([storable({column: row[column] for column in COLUMNS}) for row in batch.rows])
                     copied += connection.call_at_length("move_1", sent, name, batch.last_id, batch.last_call)
                     connection.call_at_length("merge_1", MERGED_AT_ONCE)
                     read += len(batch.rows)
@@ -110,7 +110,7 @@ def _batches(db: sqlite3.Connection, since: _Start) -> Iterator[_Batch]:
 
 
 def _call(request_id: str, attempt: int) -> str:
-    return f"{_storable(request_id)}/{attempt}"
+    return f"{storable({'id': request_id})['id']}/{attempt}"
 
 
 def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_pruned_ms: int) -> None:
@@ -118,10 +118,5 @@ def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_prune
     pruned_ms = max(sums.before_ms, server_pruned_ms)
     if pruned_ms:
         names = (*ROLLUP_KEY, *COUNTERS)
-        rows = as_json([dict(zip(names, map(_storable, row), strict=True)) for row in sums.rows])
+        rows = as_json([storable(dict(zip(names, row, strict=True))) for row in sums.rows])
         connection.call_at_length("end_move_1", name, sums.before_ms, rows, -(-pruned_ms // BUCKET_MS))
-
-
-def _storable(value: Any) -> Any:
-    """Return a value that the server takes: text there holds no NUL."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
