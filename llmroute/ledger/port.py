@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -194,10 +195,11 @@ class LedgerPort(Protocol):
     def reset_breakers(self, provider: str) -> int:
         """Close every circuit of a provider; return how many were not closed."""
 
-    def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+    def tend(self, now_ms: int, patience: LockTimeout | None = None, until_s: float = inf) -> list[Path]:
         """Add spooled rows, then settle the rows of dead processes.
 
-        Returns the spool files that other processes keep locked.
+        From `until_s` of the monotonic clock on, other rows are left for the next time, unless caps of the ledger count
+        them.  Returns the spool files that other processes keep locked.
         """
 
     def snapshot(self) -> AbstractContextManager[LedgerSnapshot]:

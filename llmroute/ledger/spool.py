@@ -108,6 +108,15 @@ def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     ]
 
 
+def count(ledger: Path) -> int:
+    """Return how many lines wait, of those that can be read."""
+    lines = 0
+    for place in waiting(ledger):
+        with suppress(OSError):
+            lines += place.read_bytes().count(b"\n")
+    return lines
+
+
 def _holds(place: Path) -> bool:
     try:
         return place.stat().st_size > 0

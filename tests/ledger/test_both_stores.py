@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.circuits import HOUR_MS
+from llmroute.config import Limit
 from llmroute.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -18,6 +19,11 @@ from llmroute.errors import (
     RateLimitError,
     RequestError,
 )
+from llmroute.execution.accounting import ledger_access
+from llmroute.execution.accounting.budget import Admission, RequestBudget
+from llmroute.execution.accounting.ledger_writer import LedgerWriter
+from llmroute.execution.clock import Clock
+from llmroute.execution.operations import Begin, Settle
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.entries import BudgetWatch, Pending, Settled
@@ -25,6 +31,7 @@ from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.reports import COUNTERS, grouped
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim
+from llmroute.ledger_location import LedgerLocation
 from llmroute.routing.fallback import RULES
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
@@ -325,6 +332,32 @@ def test_spooled_rows_are_taken_in_once(opened: Opened) -> None:
         spool.keep(made, ledger.path)
         assert ledger.tend(NOW_MS) == []
         assert [one.call_count for one in model_lines(ledger, None, FOREVER_MS)] == [1]
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_a_call_takes_in_all_spooled_rows_first_only_under_a_cap(
+    opened: Opened, capped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(ledger_access, "SPOOL_S", 0.0)
+    monkeypatch.setattr(ledger_access, "_MANY_ROWS", 5)
+    notes: list[str] = []
+    with opened() as ledger:
+        now_ms = now_of(ledger)
+        for number in range(6):
+            place = spool.keep(settled(row(f"call {number}", at_ms=now_ms), 10), ledger.path)
+        limits = [Limit("total", "", 1000)] if capped else []
+        writer = LedgerWriter(LedgerLocation(ledger.path), notes.append, ledger, limits=limits)
+        writer.statistics.recall(bucket=0, now_ms=now_ms)
+        assert not place.exists() if capped else place.read_bytes().count(b"\n") == 4
+        made = row("own", at_ms=now_ms)
+        admission = Admission(fixed(100), RequestBudget())
+        writer.begin(Begin(made, admission, Clock()))
+        assert place.exists() != capped
+        writer.settle(Settle(settled(made, 10), None))
+        assert not place.exists(), "each use of the ledger takes in some"
+        assert notes == (["note: 6 spooled calls are added to the ledger first, because a budget counts them"] * capped)
+        assert sum(line.cost_picousd for line in model_lines(ledger, None, FOREVER_MS)) == 70
 
 
 def test_spooled_rows_are_taken_in_by_groups_which_stay_so_when_the_process_ends(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
@@ -13,7 +14,7 @@ from llmroute.ledger.lock_timeout import LockTimeout, lock_error
 from llmroute.ledger_location import LedgerLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from llmroute.ledger.budgets import SharedCap
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # The part of a request's timeout that its waits for the ledger may take together.
 PART_OF_DEADLINE = 0.25
+# How long a use of the ledger adds spooled rows first, unless a cap counts them: then it adds all.
+SPOOL_S = 0.5
+# So many rows that a note says what is waited for.
+_MANY_ROWS = 1_000
 # The least time to wait for another thread that opens the ledger.
 _TURN_S = 0.05
 
@@ -32,12 +37,22 @@ class LedgerAccess:
     With `capped` it is not opened where rows of earlier attempts may be missing from it.
     """
 
-    def __init__(self, location: LedgerLocation, given: LedgerPort | None, *, capped: bool, wait_s: float) -> None:
+    def __init__(
+        self,
+        location: LedgerLocation,
+        given: LedgerPort | None,
+        *,
+        capped: bool,
+        wait_s: float,
+        note: Callable[[str], None],
+    ) -> None:
         self._location = location if given is None else LedgerLocation(given.path)
         self._ledger: LedgerPort | None = None
         self._given = given
         self._capped = capped
         self._wait_s = wait_s
+        self._note = note
+        self._has_noted = False
         # Whether the last use failed: then the next one does not wait.
         self._failed_last = False
         self._is_closed = False
@@ -121,7 +136,6 @@ class LedgerAccess:
                 self._ledger = self._open(patience)
             elif self._has_spooled:
                 self._tend(self._ledger, patience)
-            self._has_spooled = False
             return self._ledger
         finally:
             opening.release()
@@ -141,7 +155,15 @@ class LedgerAccess:
         return ledger
 
     def _tend(self, ledger: LedgerPort, patience: LockTimeout) -> None:
-        locked = ledger.tend(self.now_ms(), patience)
+        from llmroute.ledger import spool
+
+        capped = self._capped or bool(self.shared_caps())
+        if capped and not self._has_noted and (count := spool.count(self.path)) > _MANY_ROWS:
+            self._has_noted = True
+            self._note(f"note: {count:,} spooled calls are added to the ledger first, because a budget counts them")
+        until_s = inf if capped else time.monotonic() + SPOOL_S
+        locked = ledger.tend(self.now_ms(), patience, until_s)
+        self._has_spooled = time.monotonic() >= until_s
         if locked and (self._capped or self.shared_caps()):
             raise LedgerError(
                 f"spooled calls cannot be counted: {locked[0]} is locked by another process",

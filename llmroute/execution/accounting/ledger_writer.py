@@ -56,7 +56,7 @@ class LedgerWriter:
         warn_at: float = WARN_AT,
         wait_s: float = LOCK_WAIT_S,
     ) -> None:
-        self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s)
+        self.access = LedgerAccess(location, ledger, capped=bool(limits), wait_s=wait_s, note=warn)
         self.statistics = StatisticsReader(self.access)
         self.caps = CapsInForce(self.access, limits)
         self.budget_warnings = BudgetWarnings(self.caps.known, warn_at, warn)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError
@@ -105,8 +107,8 @@ class PostgresLedger:
             )
         return closed
 
-    def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
-        """Add spooled rows; those of dead hosts are settled by `recall` and `fill_sums`.
+    def tend(self, now_ms: int, patience: LockTimeout | None = None, until_s: float = inf) -> list[Path]:
+        """Add spooled rows, and all of them under a shared cap; `recall` and `fill_sums` settle those of dead hosts.
 
         Returns the spool files that other processes keep locked.
         """
@@ -116,9 +118,11 @@ class PostgresLedger:
         if places:
             # A host whose rows are not taken obeys the caps of the others nevertheless.
             self._recalled(anew=True)
+        if self._caps:
+            until_s = inf
         for place in places:
             try:
-                while self._add_spooled(place, patience):
+                while self._add_spooled(place, patience) and monotonic() < until_s:
                     pass
             except BlockingIOError:
                 locked.append(place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from llmroute.errors import LedgerError
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 
-def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+def tend(
+    connection: SharedConnection, now_ms: int, patience: LockTimeout | None = None, until_s: float = inf
+) -> list[Path]:
     """Add spooled rows, then settle the rows of dead processes; two reads where there is nothing to do.
 
-    Returns the spool files that other processes keep locked.
+    From `until_s` of the monotonic clock on, other rows are left for the next time.  Returns the spool files that other
+    processes keep locked.
 
     Raises:
         LedgerError: there is work to do, and the ledger cannot be written.
@@ -29,7 +34,7 @@ def tend(connection: SharedConnection, now_ms: int, patience: LockTimeout | None
     locked = []
     for place in spool.waiting(connection.path):
         try:
-            while _add_spooled(connection, place, patience):
+            while _add_spooled(connection, place, patience) and monotonic() < until_s:
                 pass
         except LedgerError as error:
             # The spool of another user, as under sudo, does not block the ledger.

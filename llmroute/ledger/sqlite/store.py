@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Self
 
 from llmroute.errors import LedgerError
@@ -181,9 +182,9 @@ class Ledger:
         with self.connection.transaction() as db, observations.changing(db) as memory:
             return memory.reset(provider)
 
-    def tend(self, now_ms: int, patience: LockTimeout | None = None) -> list[Path]:
+    def tend(self, now_ms: int, patience: LockTimeout | None = None, until_s: float = inf) -> list[Path]:
         """Add spooled rows, then settle the rows of dead processes; see `housekeeping.tend`."""
-        return housekeeping.tend(self.connection, now_ms, patience)
+        return housekeeping.tend(self.connection, now_ms, patience, until_s)
 
     @contextmanager
     def snapshot(self) -> Iterator[SQLiteSnapshot]:
