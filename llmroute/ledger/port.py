@@ -92,23 +92,6 @@ class NotableAttempts(NamedTuple):
     batches: list[tuple[tuple[str, str], tuple[int, ...]]]
 
 
-CACHED_STEP = 1_000
-"""Prompts of 1 to 1,000 tokens, 1,001 to 2,000 and so on are summed up together in `CachedUsage`."""
-
-
-class CachedUsage(NamedTuple):
-    """Tokens of attempts at one `price` (as their rows have it) whose prompts are in one step of length.
-
-    `written` includes `written_1h`, which were kept for an hour.
-    """
-
-    price: str
-    step: int
-    read: int
-    written: int
-    written_1h: int
-
-
 class Counts(Protocol):
     """The source of cost reports."""
 
@@ -131,9 +114,6 @@ class LedgerSnapshot(Counts, Protocol):
 
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
-
-    def cached_usage(self, span: Span) -> list[CachedUsage]:
-        """Return the tokens of a span that were read from and written to prompt caches, without pruned rows."""
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

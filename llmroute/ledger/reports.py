@@ -22,13 +22,20 @@ DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "s
 # The execution and the tier of pruned rows are unknown.
 PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")
+# The tables of sums by UTC day, in both stores, and their columns.
+DAYS: Final = {
+    "days": frozenset(("provider", "model", "workspace", "status")),
+    "task_days": frozenset(("workspace", "task", "status")),
+    "strategy_days": frozenset(("workspace", "strategy", "status")),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """The counters of a group of attempts; its cost excludes the `unknown_cost_count` attempts of unknown cost.
 
-    Answers that a check rejected are in `rejected_count` and not in `failed_count`.
+    Answers that a check rejected are in `rejected_count` and not in `failed_count`.  `cache_saved_picousd` is what the
+    same tokens would have cost more without prompt caches; negative where writes cost more than reads have saved.
     """
 
     key: dict[str, str] = field(default_factory=dict)
@@ -43,6 +50,7 @@ class Line:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     latency_ms: int = 0
+    cache_saved_picousd: int = 0
 
     @property
     def cost_usd(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.budgets import BudgetStatus, SharedCap
-from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
+from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
@@ -50,16 +50,6 @@ class PostgresSnapshot:
         """
         rows = self._of_span(columns, "cost_basis IN ('estimated', 'at_most', 'at_least')", "cost_basis", span)
         return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in rows})
-
-    def cached_usage(self, span: Span) -> list[CachedUsage]:
-        """Return the tokens of a span that were read from and written to prompt caches."""
-        columns = f"""
-            price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(coalesce(cached_input_tokens, 0)),
-            sum(coalesce(cache_write_tokens, 0)), sum(coalesce(cache_write_1h_tokens, 0))
-        """
-        cached = "(cached_input_tokens > 0 OR cache_write_tokens > 0) AND price IS NOT NULL AND input_tokens > 0"
-        rows = self._of_span(columns, cached, "price, step", span)
-        return [CachedUsage(price, *map(int, tokens)) for price, *tokens in rows]
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

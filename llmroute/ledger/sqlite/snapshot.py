@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.ledger.port import CACHED_STEP, CachedUsage, Part, UncertainCosts
+from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
 
@@ -25,15 +25,6 @@ WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
     AND started_ms >= :since_ms AND started_ms < :until_ms{own}
 GROUP BY cost_basis
 """
-# The condition of the index `attempts_cached`.
-_CACHED = f"""
-SELECT price, (input_tokens - 1) / {CACHED_STEP} AS step, sum(ifnull(cached_input_tokens, 0)),
-    sum(ifnull(cache_write_tokens, 0)), sum(ifnull(cache_write_1h_tokens, 0))
-FROM attempts
-WHERE (cached_input_tokens > 0 OR cache_write_tokens > 0) AND status <> 'pending' AND price IS NOT NULL
-    AND input_tokens > 0 AND started_ms >= :since_ms AND started_ms < :until_ms{{own}}
-GROUP BY price, step
-"""  # noqa: S608 (own names)
 # From one to the next by the index, instead of through all buckets; rollups only as far as those are not summed yet.
 _WORKSPACES = f"""
 WITH RECURSIVE names (name) AS (
@@ -68,10 +59,6 @@ class SQLiteSnapshot:
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
         return UncertainCosts(**{basis: Part(*sums) for basis, *sums in self._of_span(_UNCERTAIN, span)})
-
-    def cached_usage(self, span: Span) -> list[CachedUsage]:
-        """Return the tokens of a span that were read from and written to prompt caches."""
-        return [CachedUsage(*row) for row in self._of_span(_CACHED, span)]
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

@@ -75,16 +75,11 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
 
 
 def _groups(reading: LedgerSnapshot | None, span: Span, by_model: list[Line]) -> dict[str, list[Line]]:
-    """Return the lines of each of GROUPED_BY from as few sums over the span as there are tables of sums."""
+    """Return the lines of each of GROUPED_BY, from one sum over the span for each table of sums."""
     from llmroute.ledger.reports import lines_of, regrouped
 
-    by_purpose = [] if reading is None else lines_of(reading, ("task", "strategy"), span)
     by_outcome = [] if reading is None else lines_of(reading, ("workspace", "status"), span)
-    sources = {
-        "provider": by_model,
-        "workspace": by_outcome,
-        "task": by_purpose,
-        "strategy": by_purpose,
-        "status": by_outcome,
-    }
+    sources = {"provider": by_model, "workspace": by_outcome, "status": by_outcome}
+    for by in ("task", "strategy"):
+        sources[by] = [] if reading is None else lines_of(reading, (by,), span)
     return {by: regrouped(sources[by], by) for by in GROUPED_BY}

@@ -69,13 +69,11 @@ class CostReport:
     unsure: UncertainCosts
     savings: dict[str, Saving] = field(default_factory=dict)
     """By tier, where the groups are tiers."""
-    cache_saved_picousd: int = 0
-    """The savings by prompt caches; negative where they cost more."""
 
     @property
     def cache_saved_usd(self) -> float:
-        """`cache_saved_picousd` in USD."""
-        return self.cache_saved_picousd / PICO_PER_USD
+        """The savings by prompt caches; negative where they cost more."""
+        return self.total.cache_saved_picousd / PICO_PER_USD
 
     @property
     def cache_saving_is_partial(self) -> bool:
@@ -128,17 +126,13 @@ def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
 
 
 def with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) -> CostReport:
-    """Return a report with what prompt caches have saved, and one by tier with what each tier has."""
-    span = counted_span((report.period, report.since, report.until), report.workspace)
-    if usages := reading.cached_usage(span):
-        from llmroute.service.costs.savings import cache_savings_picousd
-
-        report = replace(report, cache_saved_picousd=cache_savings_picousd(usages))
+    """Return a report by tier with what each tier has saved, any other as it is."""
     if report.by != "tier":
         return report
     from llmroute.planning.default_registry import registry_of
     from llmroute.service.costs.savings import savings_by_tier
 
+    span = counted_span((report.period, report.since, report.until), report.workspace)
     registry = registry_of(config.config_dir, config.models)
     return replace(report, savings=savings_by_tier(reading, span, registry))
 

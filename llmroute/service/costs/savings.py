@@ -1,17 +1,14 @@
-"""Savings by service tiers and prompt caches: the cost of the same tokens without them, less their actual cost."""
+"""Savings by service tiers: the cost of the same tokens at the standard price, less their actual cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.planning.usage_cost import price_from_json
-from llmroute.registry.pricing import cost_picousd, price_on, rates_for
-from llmroute.types import Price, Usage
+from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from llmroute.ledger.port import CachedUsage, Counts, Span
+    from llmroute.ledger.port import Counts, Span
     from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
 
@@ -48,25 +45,6 @@ def saving(lines: Iterable[Line], tier: str, registry: ModelRegistry) -> Saving 
     saved = [saved_picousd(line, tier, registry) for line in costly]
     known = [one for one in saved if one is not None]
     return None if saved and not known else Saving(sum(known), len(known) < len(saved))
-
-
-def cache_savings_picousd(usages: Iterable[CachedUsage]) -> int:
-    """Return what prompt caches have saved in pico-USD: the same tokens at the price of input, less what they cost.
-
-    It is negative where writes cost more than reads have saved.
-    """
-    from llmroute.ledger.port import CACHED_STEP
-
-    saved = 0
-    for usage in usages:
-        shortest = usage.step * CACHED_STEP + 1
-        rates = rates_for(price_from_json(usage.price), shortest)
-        flat = Price(rates.input, rates.output, rates.cache_read, rates.cache_write, rates.cache_write_1h)
-        prompt = usage.read + usage.written
-        paid = cost_picousd(Usage(prompt, usage.read, usage.written, 0, cache_write_1h_tokens=usage.written_1h), flat)
-        if paid is not None and rates.input is not None:
-            saved += prompt * rates.input - paid
-    return saved
 
 
 def saved_picousd(line: Line, tier: str, registry: ModelRegistry) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
-from llmroute.ledger.reports import COUNTERS, PRUNED
+from llmroute.ledger.reports import COUNTERS, DAYS, PRUNED
 from llmroute.ledger.sqlite.schema.backfill import SINCE_DAY
 from llmroute.ledger.sqlite.schema.rollups import OF_ROW
 
@@ -69,10 +69,11 @@ def counted(
 def _parts(db: sqlite3.Connection, keys: tuple[str, ...], since: int, until: int) -> tuple[_Part, ...]:
     if {"execution", "tier"} & set(keys):
         return _with_rows(db, since, until)
-    if {"quarter", "workspace", "status"}.issuperset(keys):
+    if {"quarter", "workspace", "status"}.issuperset(keys) and "quarter" in keys:
         return _by_bucket(db, since, until)
-    if {"provider", "model", "workspace", "status"}.issuperset(keys):
-        return _by_day(db, since, until)
+    for table, columns in DAYS.items():
+        if columns.issuperset(keys):
+            return _by_day(db, table, since, until)
     return (_Part("rollups", _BY_BUCKET, since, until),)
 
 
@@ -93,14 +94,14 @@ def _by_bucket(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, .
     )
 
 
-def _by_day(db: sqlite3.Connection, since: int, until: int) -> tuple[_Part, ...]:
+def _by_day(db: sqlite3.Connection, table: str, since: int, until: int) -> tuple[_Part, ...]:
     """Use complete days; the last day counts as complete if no attempt follows the end of the span."""
     end_day = (until if _number(db, _ARE_LATER, until) else until + BUCKETS_PER_DAY - 1) // BUCKETS_PER_DAY
     since_day = max(-(-since // BUCKETS_PER_DAY), _number(db, f"SELECT {SINCE_DAY}"))
     first_day = min(end_day, since_day)
     return (
         _Part("rollups", _BY_BUCKET, since, first_day * BUCKETS_PER_DAY),
-        _Part("days", _BY_DAY, first_day, end_day),
+        _Part(table, _BY_DAY, first_day, end_day),
         _Part("rollups", _BY_BUCKET, max(since, end_day * BUCKETS_PER_DAY), until),
     )
 

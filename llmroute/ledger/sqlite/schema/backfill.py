@@ -1,11 +1,11 @@
-"""Fill the coarse tables `days` and `quarters` for the time before their triggers existed."""
+"""Fill the coarse tables, and the newest counter of the rollups, for the time before their triggers existed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.buckets import BUCKETS_PER_DAY, NEVER_DAY
-from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS, NEVER_DAY
+from llmroute.ledger.sqlite.schema.rollups import COARSE, COUNTERS, ROLLUP_KEY, ROLLUP_OF_ROW
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,10 +22,21 @@ SINCE_BUCKET = f"{SINCE_DAY} * {BUCKETS_PER_DAY}"
 _SET_SINCE_DAY = "INSERT OR REPLACE INTO coarse VALUES (1, ?)"
 
 # The rows of each table between two days.
-SPANS = {
-    "days": "day >= :first AND day < :end",
-    "quarters": f"quarter >= :first * {BUCKETS_PER_DAY} AND quarter < :end * {BUCKETS_PER_DAY}",
-}
+_OF_QUARTERS = f"quarter >= :first * {BUCKETS_PER_DAY} AND quarter < :end * {BUCKETS_PER_DAY}"
+SPANS = {table: _OF_QUARTERS if table == "quarters" else "day >= :first AND day < :end" for table in COARSE}
+# Rollups of before migration 16 lack what caches saved; that of pruned attempts is unknown.
+_FILL_SAVED = f"""
+    UPDATE rollups SET cache_saved_picousd = made.saved FROM (
+        SELECT {ROLLUP_KEY}, sum(cache_saved_picousd) AS saved FROM (
+            {ROLLUP_OF_ROW} AND (cached_input_tokens > 0 OR cache_write_tokens > 0)
+            AND started_ms >= max(:first * {DAY_MS}, ifnull((
+                SELECT (before_ms + {BUCKET_MS - 1}) / {BUCKET_MS} * {BUCKET_MS} FROM pruned
+            ), 0)) AND started_ms < :end * {DAY_MS}
+        ) GROUP BY {ROLLUP_KEY}
+    ) AS made
+    WHERE {" AND ".join(f"rollups.{name} = made.{name}" for name in ROLLUP_KEY.split(", "))}
+        AND rollups.cache_saved_picousd <> made.saved
+"""  # noqa: S608 (own names)
 
 
 def of_rollups(table: str) -> str:
@@ -73,7 +84,9 @@ def _sum_days(db: sqlite3.Connection) -> None:
         db.execute(_SET_SINCE_DAY, (0,))
         return
     first = last // BUCKETS_PER_DAY - DAYS_AT_ONCE + 1
-    span = {"first": first, "end": before}
+    span = {"first": first, "end": min(before, last // BUCKETS_PER_DAY + 1)}
+    db.execute(_FILL_SAVED, span)
+    span["end"] = before
     for table, within in SPANS.items():
         db.execute(f"DELETE FROM {table} WHERE {within}", span)  # noqa: S608 (own names)
         db.execute(f"INSERT INTO {table} {of_rollups(table)}", span)

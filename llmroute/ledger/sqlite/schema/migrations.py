@@ -16,6 +16,7 @@ from llmroute.ledger.sqlite.schema.tables import (
     CHECKS,
     COARSE,
     CUTS,
+    DAY_SUMS,
     IDENTITY,
     JOB_HOSTS,
     JOBS,
@@ -43,6 +44,7 @@ MIGRATIONS: tuple[str, ...] = (
     CACHES,
     IDENTITY,
     JOB_HOSTS,
+    DAY_SUMS,
 )
 
 # The first with STRICT tables, of 2021-11-27.

@@ -402,6 +402,69 @@ CREATE TABLE cached_inputs (
 CREATE INDEX attempts_cached ON attempts (started_ms) WHERE cached_input_tokens > 0 OR cache_write_tokens > 0;
 """
 
+DAY_SUMS = """
+-- What prompt caches saved, by the price in each row.
+ALTER TABLE rollups ADD COLUMN cache_saved_picousd INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE days ADD COLUMN cache_saved_picousd INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE quarters ADD COLUMN cache_saved_picousd INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE task_days (
+    -- Rollups of whole UTC days by task.
+    day INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    task TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {now_counters},
+    PRIMARY KEY (day, workspace, task, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE strategy_days (
+    -- Rollups of whole UTC days by strategy.
+    day INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    status TEXT NOT NULL,
+    {now_counters},
+    PRIMARY KEY (day, workspace, strategy, status)
+) STRICT, WITHOUT ROWID;
+
+-- `backfill.fill` sums what is there, and fills the new column of the rollups.
+UPDATE coarse SET since_day = {never_day} WHERE EXISTS (SELECT 1 FROM rollups);
+
+DROP TRIGGER attempts_settled_at_once;
+DROP TRIGGER attempts_settled;
+DROP TRIGGER attempts_corrected;
+DROP TRIGGER rollups_entered;
+DROP TRIGGER rollups_changed;
+DROP TRIGGER rollups_removed;
+DROP INDEX attempts_cached;
+
+CREATE TRIGGER attempts_settled_at_once AFTER INSERT ON attempts WHEN new.status <> 'pending' BEGIN
+    {now_add_new}
+END;
+
+CREATE TRIGGER attempts_settled AFTER UPDATE ON attempts WHEN old.status = 'pending' AND new.status <> 'pending' BEGIN
+    {now_add_new}
+END;
+
+CREATE TRIGGER attempts_corrected AFTER UPDATE ON attempts WHEN old.status <> 'pending' BEGIN
+    {now_subtract_old}
+    {now_add_new}
+END;
+
+CREATE TRIGGER rollups_entered AFTER INSERT ON rollups BEGIN
+    {now_coarse_of_new}
+END;
+
+CREATE TRIGGER rollups_changed AFTER UPDATE ON rollups BEGIN
+    {now_coarse_of_change}
+END;
+
+CREATE TRIGGER rollups_removed AFTER DELETE ON rollups BEGIN
+    {now_coarse_of_old}
+END;
+"""
+
 IDENTITY = """
 CREATE TABLE identity (
     -- One row: what tells this ledger and its copies from others, under any name and on any host.
