@@ -22,12 +22,6 @@ DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "s
 # The execution and the tier of pruned rows are unknown.
 PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")
-# The tables of sums by UTC day, in both stores, and their columns.
-DAYS: Final = {
-    "days": frozenset(("provider", "model", "workspace", "status")),
-    "task_days": frozenset(("workspace", "task", "status")),
-    "strategy_days": frozenset(("workspace", "strategy", "status")),
-}
 
 
 @dataclass(frozen=True, slots=True)

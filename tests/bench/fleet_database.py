@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKETS_PER_DAY
 from llmroute.ledger.postgres.queries.sums import of_rows
-from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
+from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, ROLLUP_KEY
 from llmroute.ledger.postgres.store import PostgresLedger
 from tests.bench.ledger_generator import CHUNK, SPAN_MS, rows
 
@@ -62,8 +62,10 @@ def _insert(db: Connection, attempts: int, now_ms: int) -> None:
 
 def _sum(db: Connection) -> None:
     sums = ", ".join(f"sum({name})" for name in COUNTERS)
-    key, day_key = ", ".join(ROLLUP_KEY), ", ".join(DAY_KEY)
+    key = ", ".join(ROLLUP_KEY)
     table = of_rows("llmroute", "true")
     db.execute(f"INSERT INTO llmroute.rollups SELECT {key}, {sums} FROM {table} GROUP BY {key}".encode())
-    days = f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM llmroute.rollups) AS days"
-    db.execute(f"INSERT INTO llmroute.days SELECT {day_key}, {sums} FROM {days} GROUP BY {day_key}".encode())
+    summed = f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM llmroute.rollups) AS summed"
+    for name, columns in COARSE.items():
+        names = ", ".join(columns)
+        db.execute(f"INSERT INTO llmroute.{name} SELECT {names}, {sums} FROM {summed} GROUP BY {names}".encode())

@@ -8,37 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.port import CachedUsage
 from llmroute.planning.model_stats import SHRINKING_TOKENS, cached_share
 from llmroute.request.options import Options
-from llmroute.service.costs.savings import cache_savings_picousd
 from tests.support.fault_server import serving
 from tests.support.provider_servers import ANTHROPIC, House, anthropic_answer
 from tests.support.shell import run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PRICE = json.dumps({"input": 100, "output": 500, "cache_read": 10, "cache_write": 125, "cache_write_1h": 200})
-TIERED = json.dumps(
-    {"input": 100, "output": 1, "tiers": [{"above": 2000, "input": 300, "output": 1, "cache_read": 30}]}
-)
-
-
-@pytest.mark.parametrize(
-    ("usage", "saved"),
-    [
-        pytest.param(CachedUsage(PRICE, 0, 1000, 0, 0), 90_000, id="reads save"),
-        pytest.param(CachedUsage(PRICE, 0, 0, 1000, 0), -25_000, id="writes cost"),
-        pytest.param(CachedUsage(PRICE, 0, 0, 1000, 1000), -100_000, id="those of an hour more"),
-        pytest.param(CachedUsage(PRICE, 0, 1000, 1000, 400), 90_000 - 600 * 25 - 400 * 100, id="all together"),
-        pytest.param(CachedUsage(TIERED, 1, 1000, 0, 0), 0, id="no price of reads: that of input"),
-        pytest.param(CachedUsage(TIERED, 2, 1000, 0, 0), 270_000, id="the tier of the prompt's length"),
-    ],
-)
-def test_what_caches_saved_is_the_price_of_input_less_what_was_paid(usage: CachedUsage, saved: int) -> None:
-    assert cache_savings_picousd([usage]) == saved
-    assert cache_savings_picousd([usage, usage]) == 2 * saved
 
 
 def test_the_expected_share_is_that_of_the_task_shrunk_to_the_model_and_to_none() -> None:

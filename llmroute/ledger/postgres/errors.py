@@ -16,7 +16,7 @@ HINT = "check LLMROUTE_LEDGER and the server with llmroute health"
 _LOCKED = "55P03"
 # A conflict with another statement: a retry may succeed.
 _AGAIN = ("40001", "40P01")
-_MISSING = ("3F000", "42P01", "42883")
+_MISSING = ("3F000", "42P01", "42703", "42883")
 # Connection lost, shutting down, too many connections, a standby that takes no writes.
 _AWAY = ("08", "57P", "53300", "25006")
 # The values of one row, which other rows do not share.
@@ -24,7 +24,7 @@ _OF_ONE_ROW = ("22", "23")
 
 
 def is_missing(error: BaseException | None) -> bool:
-    """Whether tables or functions are not there yet."""
+    """Whether tables, columns or functions are not there yet."""
     return _code(error).startswith(_MISSING)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MANY_LESSONS = 64
 MANY_DELTAS = 1_000
 MERGED_AT_ONCE = 10_000
+DAYS_AT_ONCE = 1
 
 
 class Recollection(NamedTuple):
@@ -106,6 +107,18 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
         connection.call("fold_1", known.version, folded, known.lesson_ids)
     while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
         pass
+
+
+def fill(connection: ServerConnection) -> None:
+    """Fill the sums that a migration added, in short transactions, the newest days first.
+
+    Raises:
+        LedgerError: the server cannot be reached, or the role may not write.
+    """
+    row = connection.execute(f"SELECT since_day FROM {connection.schema}.coarse").fetchone()  # noqa: S608 (own name)
+    if row is not None and row[0] > 0:
+        while connection.call_at_length("fill_1", DAYS_AT_ONCE) > 0:
+            connection.call_at_length("merge_1", MERGED_AT_ONCE)
 
 
 def _fold(memory: Memory, lesson: dict[str, Any]) -> None:

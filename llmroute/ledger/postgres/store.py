@@ -151,12 +151,13 @@ class PostgresLedger:
         return self._jobs
 
     def fill_sums(self) -> None:
-        """Settle the attempts of dead hosts, and merge sums where many wait."""
+        """Settle the attempts of dead hosts, merge sums where many wait, and fill those of a newer schema."""
         known = self._recalled(anew=True)
         while known.given_up == GIVEN_UP_AT_ONCE:
             known = self._recalled(anew=True)
         if known.needs_upkeep:
             statistics.upkeep(self.connection, known)
+        statistics.fill(self.connection)
 
     def correct(self, named: str, cost_picousd: int, now_ms: int) -> Correction:
         """Replace the cost of an attempt; see `corrections.correct`."""
@@ -180,6 +181,8 @@ class PostgresLedger:
         """Delete settled attempts that started before a time; see `prune.prune`."""
         from llmroute.ledger.postgres.maintenance.prune import prune
 
+        # What sums lack is only in the rows.
+        self.fill_sums()
         return prune(self.connection, before_ms)
 
     def close(self) -> None:

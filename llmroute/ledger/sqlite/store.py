@@ -229,6 +229,8 @@ class Ledger:
         """Delete settled attempts that started before a time; see `prune.prune`."""
         from llmroute.ledger.sqlite.maintenance.prune import prune
 
+        # What sums lack is only in the rows.
+        self.fill_sums()
         return prune(self.connection, before_ms)
 
     def close(self) -> None:

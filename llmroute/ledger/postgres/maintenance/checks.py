@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
 from llmroute.ledger.postgres.queries.sums import all_sums, of_rows
-from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
+from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, FIRST_COUNTERS, ROLLUP_KEY
 from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_KEY, _DAY_KEY, _NAMES = ", ".join(ROLLUP_KEY), ", ".join(DAY_KEY), ", ".join(COUNTERS)
+_KEY, _NAMES = ", ".join(ROLLUP_KEY), ", ".join(COUNTERS)
 _MINUS = ", ".join(f"-{name}" for name in COUNTERS)
 _SUMS = ", ".join(f"sum({name})::bigint" for name in COUNTERS)
+_COARSE_NAMES = {
+    "days": "day",
+    "quarters": "workspace quarter-hour",
+    "task_days": "task day",
+    "strategy_days": "strategy day",
+}
 _DIFFERENT = " OR ".join(f"sum({name}) <> 0" for name in COUNTERS)
 
 
@@ -36,13 +42,13 @@ def wrong_sums(db: Connection, schema: str) -> list[str]:
         WHERE (known.spent_picousd, known.reserved_picousd) <> (sums.spent_picousd, sums.reserved_picousd)
         """.encode()  # noqa: S608 (own names)
     ).fetchone()
-    days = db.execute(
-        f"SELECT count(DISTINCT day) FROM ({_day_differences(schema)}) AS wrong".encode()  # noqa: S608 (own names)
-    ).fetchone()
     assert quarters is not None
-    assert days is not None
     assert windows is not None
-    found = {"quarter-hour": quarters[0], "day": days[0], "budget window": windows[0]}
+    found = {"quarter-hour": quarters[0]}
+    for table, key in COARSE.items():
+        sql = f"SELECT count(DISTINCT {key[0]}) FROM ({_coarse_differences(schema, table)}) AS wrong"  # noqa: S608
+        (found[_COARSE_NAMES[table]],) = db.execute(sql.encode()).fetchone() or (0,)
+    found["budget window"] = windows[0]
     return [f"the sums of {many(count, what)} are not those of the rows" for what, count in found.items() if count]
 
 
@@ -51,8 +57,10 @@ def correct_sums(db: Connection, schema: str) -> None:
     db.execute(f"LOCK TABLE {schema}.windows IN SHARE ROW EXCLUSIVE MODE".encode())
     db.execute(f"INSERT INTO {schema}.deltas ({_KEY}, {_NAMES}) {_differences(schema)}".encode())
     added = ", ".join(f"{name} = known.{name} + excluded.{name}" for name in COUNTERS)
-    days = f"INSERT INTO {schema}.days AS known ({_DAY_KEY}, {_NAMES}) {_day_differences(schema)}"
-    db.execute(f"{days} ON CONFLICT ({_DAY_KEY}) DO UPDATE SET {added}".encode())
+    for table, key in COARSE.items():
+        names = ", ".join(key)
+        missing = f"INSERT INTO {schema}.{table} AS known ({names}, {_NAMES}) {_coarse_differences(schema, table)}"
+        db.execute(f"{missing} ON CONFLICT ({names}) DO UPDATE SET {added}".encode())
     db.execute(
         f"""
         UPDATE {schema}.windows AS known
@@ -65,24 +73,34 @@ def correct_sums(db: Connection, schema: str) -> None:
 
 
 def _differences(schema: str) -> str:
-    """Return the SQL of what is missing from the sums, by key."""
+    """Return the SQL of what is missing from the sums, by key; of newer counters, since they are complete."""
     whole = f"(SELECT -div(-coalesce(max(before_ms), 0), {BUCKET_MS})::bigint FROM {schema}.pruned)"  # noqa: S608
+    newer = f"CASE WHEN quarter >= {_since_day(schema)} * {BUCKETS_PER_DAY} THEN {{name}} ELSE 0 END AS {{name}}"
+    known = ", ".join(name if name in FIRST_COUNTERS else newer.format(name=name) for name in COUNTERS)
     rows = of_rows(schema, "true")
     return f"""
         SELECT {_KEY}, {_SUMS} FROM (
-            SELECT {_KEY}, {_NAMES} FROM {rows} WHERE quarter >= {whole}
+            SELECT {_KEY}, {known} FROM {rows} WHERE quarter >= {whole}
             UNION ALL
-            SELECT {_KEY}, {_MINUS} FROM {all_sums(schema)}
+            SELECT {_KEY}, {_MINUS} FROM (SELECT {_KEY}, {known} FROM {all_sums(schema)}) AS summed
             WHERE quarter >= {whole}
         ) AS difference GROUP BY {_KEY} HAVING {_DIFFERENT}
     """  # noqa: S608 (own names)
 
 
-def _day_differences(schema: str) -> str:
-    """Return the SQL of what the days lack of the rollups, by key."""
+def _coarse_differences(schema: str, table: str) -> str:
+    """Return the SQL of what a coarse table lacks of the rollups, by key, since it is complete."""
+    key = COARSE[table]
+    names = ", ".join(key)
     return f"""
-        SELECT {_DAY_KEY}, {_SUMS} FROM (
-            SELECT quarter / {BUCKETS_PER_DAY} AS {_DAY_KEY}, {_NAMES} FROM {schema}.rollups
-            UNION ALL SELECT {_DAY_KEY}, {_MINUS} FROM {schema}.days
-        ) AS difference GROUP BY {_DAY_KEY} HAVING {_DIFFERENT}
+        SELECT {names}, {_SUMS} FROM (
+            SELECT {names}, {_NAMES} FROM (SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM {schema}.rollups) AS summed
+            UNION ALL SELECT {names}, {_MINUS} FROM {schema}.{table}
+        ) AS difference
+        WHERE {key[0]}{"" if key[0] == "day" else f" / {BUCKETS_PER_DAY}"} >= {_since_day(schema)}
+        GROUP BY {names} HAVING {_DIFFERENT}
     """  # noqa: S608 (own names)
+
+
+def _since_day(schema: str) -> str:
+    return f"(SELECT since_day FROM {schema}.coarse)"  # noqa: S608 (own name)

@@ -42,6 +42,7 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
     copied = pending = read = 0
     with closing(Ledger(source)) as ledger:
         ledger.tend(now_ms)
+        ledger.fill_sums()
         name = identity(ledger.db)
         with ledger.connection.reading() as db:
             begun = connection.call_at_length("begin_move_1", name, as_json(learned(db).as_json()))

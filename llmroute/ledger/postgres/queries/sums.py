@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
+from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, NEVER_DAY
+from llmroute.ledger.postgres.schema.sums import contribution
+from llmroute.ledger.postgres.schema.tables import COARSE, ROLLUP_KEY
 from llmroute.ledger.postgres.schema.tables import COUNTERS as STORED
-from llmroute.ledger.postgres.schema.tables import ROLLUP_KEY
 from llmroute.ledger.reports import COUNTERS, PRUNED
 
 if TYPE_CHECKING:
@@ -36,21 +37,12 @@ def all_sums(schema: str) -> str:
 
 def of_rows(schema: str, condition: str) -> str:
     """Return a table of what each settled attempt under a condition adds to the sums, with its execution and tier."""
-    values = {
-        "quarter": f"started_ms / {BUCKET_MS}",
-        "workspace": "coalesce(workspace, '')",
-        "task": "coalesce(task, '')",
-        "strategy": "coalesce(strategy, '')",
-        "call_count": "1",
-        "unknown_cost_count": "(cost_picousd IS NULL)::int",
-        "fallback_cost_picousd": "CASE WHEN attempt > 1 THEN coalesce(cost_picousd, 0) ELSE 0 END",
-    }
-    key = [f"{values.get(name, name)} AS {name}" for name in ROLLUP_KEY]
-    counters = [f"{values.get(name, f'coalesce({name}, 0)')} AS {name}" for name in STORED]
+    key, counters = contribution("attempts", STORED)
+    columns = [f"{value} AS {name}" for value, name in zip((*key, *counters), (*ROLLUP_KEY, *STORED), strict=True)]
     return (
-        f"(SELECT coalesce(execution, '') AS execution, {_TIER} AS tier, {', '.join((*key, *counters))}"  # noqa: S608 (own names)
+        f"(SELECT coalesce(execution, '') AS execution, {_TIER} AS tier, {', '.join(columns)}"  # noqa: S608 (own names)
         f" FROM {schema}.attempts WHERE status <> 'pending' AND {condition}) AS counted"
-    )
+    ).format(schema=schema)
 
 
 def counted(
@@ -78,17 +70,8 @@ def _parts(
 
     Executions and tiers are only in the rows of attempts.
     """
-    if {"provider", "model", "workspace", "status"}.issuperset(keys):
-        first_day = -(-first // BUCKETS_PER_DAY)
-        end_day = max(end // BUCKETS_PER_DAY, first_day)
-        return [
-            (f"{schema}.days", "day", first_day, end_day),
-            (f"{schema}.rollups", "quarter", first, min(first_day * BUCKETS_PER_DAY, end)),
-            (f"{schema}.rollups", "quarter", end_day * BUCKETS_PER_DAY, end),
-            (f"{schema}.deltas", "quarter", first, end),
-        ]
     if not {"execution", "tier"} & set(keys):
-        return [(all_sums(schema), "quarter", first, end)]
+        return _of_sums(db, schema, keys, first, end)
     row = db.execute(f"SELECT coalesce(max(before_ms), 0) FROM {schema}.pruned".encode()).fetchone()  # noqa: S608
     whole = (row[0] if row else 0) // BUCKET_MS
     rows = of_rows(
@@ -96,3 +79,26 @@ def _parts(
     )
     pruned = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM {all_sums(schema)}) AS counted"  # noqa: S608 (own names)
     return [(rows, "quarter", max(first, whole), end), (pruned, "quarter", first, min(end, whole))]
+
+
+def _of_sums(
+    db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int
+) -> Sequence[tuple[str, str, int, int]]:
+    """Return the coarsest table that has the keys where it is complete, the rollups elsewhere, and the deltas."""
+    row = db.execute(f"SELECT since_day FROM {schema}.coarse".encode()).fetchone()  # noqa: S608 (own name)
+    since_day = row[0] if row else NEVER_DAY
+    deltas = (f"{schema}.deltas", "quarter", first, end)
+    for table, (time, *columns) in COARSE.items():
+        if {time, *columns}.issuperset(keys) and ("quarter" in keys) is (time == "quarter"):
+            unit = 1 if time == "quarter" else BUCKETS_PER_DAY
+            # The days were complete from the beginning.
+            since = 0 if table == "days" else since_day * BUCKETS_PER_DAY // unit
+            first_whole = max(-(-first // unit), since)
+            end_whole = max(end // unit, first_whole)
+            return [
+                (f"{schema}.{table}", time, first_whole, end_whole),
+                (f"{schema}.rollups", "quarter", first, min(first_whole * unit, end)),
+                (f"{schema}.rollups", "quarter", end_whole * unit, end),
+                deltas,
+            ]
+    return [(f"{schema}.rollups", "quarter", first, end), deltas]

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.postgres.schema import jobs
+from llmroute.ledger.postgres.schema import day_sums, jobs
 from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
 from llmroute.ledger.postgres.schema.circuits import PROBES
 from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS
 from llmroute.ledger.postgres.schema.moves import MOVES
 from llmroute.ledger.postgres.schema.recollection import RECOLLECTION
 from llmroute.ledger.postgres.schema.revisions import CIRCUITS, GIVE_UP
-from llmroute.ledger.postgres.schema.sums import MERGE, SUMMING
-from llmroute.ledger.postgres.schema.tables import ATTEMPTS, STATISTICS, SUMS, VERSION
+from llmroute.ledger.postgres.schema.sums import SUMMING, merge
+from llmroute.ledger.postgres.schema.tables import ATTEMPTS, DAY_KEY, FIRST_COUNTERS, STATISTICS, SUMS, VERSION
 from llmroute.ledger.postgres.schema.writes import WRITES
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 # Each entry brings the schema one version further and is never edited once released.  A migration only adds: clients
 # of older versions work beside it, unless it raises `version.oldest_client`.
 _TABLES = (VERSION, ATTEMPTS, SUMS, STATISTICS)
-_FUNCTIONS = (CLOCK, MONTHS, SUMMING, MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
+_MERGE = merge({"days": DAY_KEY}, FIRST_COUNTERS)
+_FUNCTIONS = (CLOCK, MONTHS, SUMMING, _MERGE, WINDOWS, ADMISSION, PROBES, WRITES, RECOLLECTION, MOVES)
 MIGRATIONS: tuple[str, ...] = (
     "".join((*_TABLES, *_FUNCTIONS)),
     jobs.TABLES + jobs.FUNCTIONS,
     GIVE_UP + CIRCUITS,
+    day_sums.TABLES + day_sums.FUNCTIONS,
 )
 CLIENT_VERSION = len(MIGRATIONS)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from llmroute.ledger.postgres.schema.sums import contribution
-from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY, columns_of
+from llmroute.ledger.postgres.schema.tables import FIRST_COUNTERS, ROLLUP_KEY, columns_of
 
-_KEY, _NAMES = ", ".join(ROLLUP_KEY), ", ".join(COUNTERS)
-_ROW_KEY, _ROW_COUNTERS = contribution("attempt")
+_KEY = ", ".join(ROLLUP_KEY)
 # A later settling or correction may change the status of a row that is there.
 _CALLS = ", ".join(name for name in ROLLUP_KEY if name != "status")
-_ADD = f"ON CONFLICT (source, {_KEY}) DO UPDATE SET " + ", ".join(
-    f"{name} = known.{name} + excluded.{name}" for name in COUNTERS
-)
 
-MOVES = f"""
+
+def _add(counters: tuple[str, ...]) -> str:
+    added = ", ".join(f"{name} = known.{name} + excluded.{name}" for name in counters)
+    return f"ON CONFLICT (source, {_KEY}) DO UPDATE SET {added}"
+
+
+_TABLES = f"""
 CREATE TABLE {{schema}}.identity (
     -- One row: the identity of this ledger, which its copies in SQLite files have too.
     id bigint PRIMARY KEY CHECK (id = 1),
@@ -48,7 +50,13 @@ BEGIN
         FROM {{schema}}.moves LEFT JOIN {{schema}}.pruned ON true WHERE source = of_source
     );
 END $$;
+"""  # noqa: S608 (own names)
 
+
+def move(counters: tuple[str, ...]) -> str:
+    """Return the function that adds rows of a source."""
+    key, values = contribution("attempt", counters)
+    return f"""
 -- `to_id` is NULL where no further row can be passed over the next time.
 CREATE FUNCTION {{schema}}.move_1(rows jsonb, of_source text, to_id bigint, to_call text) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -73,12 +81,21 @@ BEGIN
         END IF;
     END LOOP;
     INSERT INTO {{schema}}.moved_sums AS known
-        SELECT of_source, {", ".join(_ROW_KEY)}, {", ".join(f"sum({counter})" for counter in _ROW_COUNTERS)}
-        FROM unnest(added) AS attempt GROUP BY {", ".join(_ROW_KEY)} {_ADD};
+        SELECT of_source, {", ".join(key)}, {", ".join(f"sum({value})" for value in values)}
+        FROM unnest(added) AS attempt GROUP BY {", ".join(key)} {_add(counters)};
     UPDATE {{schema}}.moves SET last_id = to_id, last_call = to_call WHERE source = of_source AND to_id IS NOT NULL;
     RETURN coalesce(cardinality(added), 0);
 END $$;
+"""  # noqa: S608 (own names)
 
+
+def end_move(counters: tuple[str, ...]) -> str:
+    """Return the function that adds the sums of rows that were deleted."""
+    names = ", ".join(counters)
+    # Older clients do not send newer counters.
+    sent = names if counters == FIRST_COUNTERS else ", ".join(f"coalesce({name}, 0) AS {name}" for name in counters)
+    add = _add(counters)
+    return f"""
 -- Adds what the sums of a source before a quarter have that no row of it brought: the rows were deleted.  A copy of
 -- this ledger brings none.
 CREATE FUNCTION {{schema}}.end_move_1(of_source text, pruned_ms bigint, sums jsonb, before bigint) RETURNS void
@@ -94,21 +111,24 @@ BEGIN
             ON CONFLICT (id) DO UPDATE SET before_ms = greatest(known.before_ms, excluded.before_ms);
     END IF;
     WITH lacking AS (
-        SELECT {_KEY}, {", ".join(f"sum({name}) AS {name}" for name in COUNTERS)} FROM (
-            SELECT {_KEY}, {_NAMES} FROM jsonb_populate_recordset(NULL::{{schema}}.rollups, sums)
+        SELECT {_KEY}, {", ".join(f"sum({name}) AS {name}" for name in counters)} FROM (
+            SELECT {_KEY}, {sent} FROM jsonb_populate_recordset(NULL::{{schema}}.rollups, sums)
             UNION ALL
-            SELECT {_KEY}, {", ".join(f"-{name}" for name in COUNTERS)} FROM {{schema}}.moved_sums
+            SELECT {_KEY}, {", ".join(f"-{name}" for name in counters)} FROM {{schema}}.moved_sums
             WHERE source = of_source AND quarter < before
         ) AS difference GROUP BY {_KEY}
     ), more AS (
         SELECT *, sum(call_count) OVER (PARTITION BY {_CALLS}) AS calls FROM lacking
     ), noted AS (
-        INSERT INTO {{schema}}.moved_sums AS known SELECT of_source, {_KEY}, {_NAMES} FROM more WHERE calls > 0 {_ADD}
+        INSERT INTO {{schema}}.moved_sums AS known SELECT of_source, {_KEY}, {names} FROM more WHERE calls > 0 {add}
     )
-    INSERT INTO {{schema}}.deltas ({_KEY}, {_NAMES}) SELECT {_KEY}, {_NAMES} FROM more WHERE calls > 0;
+    INSERT INTO {{schema}}.deltas ({_KEY}, {names}) SELECT {_KEY}, {names} FROM more WHERE calls > 0;
     UPDATE {{schema}}.windows AS known SET spent_picousd = now.spent_picousd
     FROM {{schema}}.windows AS same
     CROSS JOIN LATERAL {{schema}}.sums_of_window_1(same.workspace, same.start_ms, same.end_ms) AS now
     WHERE (known.workspace, known.start_ms, known.end_ms) = (same.workspace, same.start_ms, same.end_ms);
 END $$;
 """  # noqa: S608 (own names)
+
+
+MOVES = _TABLES + move(FIRST_COUNTERS) + end_move(FIRST_COUNTERS)

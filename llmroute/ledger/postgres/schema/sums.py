@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, DAY_MS
-from llmroute.ledger.postgres.schema.tables import COUNTERS, DAY_KEY, ROLLUP_KEY
+from llmroute.ledger.postgres.schema.tables import FIRST_COUNTERS, ROLLUP_KEY
 
 
-def contribution(row: str) -> tuple[list[str], list[str]]:
+def contribution(row: str, counters: tuple[str, ...] = FIRST_COUNTERS) -> tuple[list[str], list[str]]:
     """Return the key and the counters that a row adds to the sums, as SQL."""
     values = {
         "quarter": f"{row}.started_ms / {BUCKET_MS}",
@@ -16,21 +16,27 @@ def contribution(row: str) -> tuple[list[str], list[str]]:
         "call_count": "1",
         "unknown_cost_count": f"({row}.cost_picousd IS NULL)::int",
         "fallback_cost_picousd": f"CASE WHEN {row}.attempt > 1 THEN coalesce({row}.cost_picousd, 0) ELSE 0 END",
+        "cache_saved_picousd": f"""CASE WHEN greatest({row}.cached_input_tokens, {row}.cache_write_tokens) > 0
+            THEN {{schema}}.cache_saved_1({row}.price, {row}.input_tokens, {row}.cached_input_tokens,
+                {row}.cache_write_tokens, {row}.cache_write_1h_tokens)
+            ELSE 0 END""",
     }
     key = [values.get(name, f"{row}.{name}") for name in ROLLUP_KEY]
-    return key, [values.get(name, f"coalesce({row}.{name}, 0)") for name in COUNTERS]
+    return key, [values.get(name, f"coalesce({row}.{name}, 0)") for name in counters]
 
 
-def _delta(row: str, sign: str) -> str:
+def _delta(row: str, sign: str, counters: tuple[str, ...]) -> str:
     """Return the statement that appends what a row adds to the sums, or takes from them."""
-    key, counters = contribution(row)
+    key, values = contribution(row, counters)
     return (
-        f"INSERT INTO {{schema}}.deltas ({', '.join((*ROLLUP_KEY, *COUNTERS))})"  # noqa: S608 (own names)
-        f" VALUES ({', '.join(key)}, {', '.join(f'{sign} {counter}' for counter in counters)});"
+        f"INSERT INTO {{schema}}.deltas ({', '.join((*ROLLUP_KEY, *counters))})"  # noqa: S608 (own names)
+        f" VALUES ({', '.join(key)}, {', '.join(f'{sign} {value}' for value in values)});"
     )
 
 
-SUMMING = f"""
+def count_attempt(counters: tuple[str, ...]) -> str:
+    """Return the function of the trigger that appends what a changed attempt adds to the sums."""
+    return f"""
 CREATE FUNCTION {{schema}}.count_attempt_1() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     spent bigint := CASE WHEN NEW.status = 'pending' THEN 0 ELSE coalesce(NEW.cost_picousd, 0) END;
@@ -41,18 +47,21 @@ BEGIN
             reserved := reserved - coalesce(OLD.reserved_picousd, 0);
         ELSE
             spent := spent - coalesce(OLD.cost_picousd, 0);
-            {_delta("OLD", "-")}
+            {_delta("OLD", "-", counters)}
         END IF;
     END IF;
     IF NEW.status <> 'pending' THEN
-        {_delta("NEW", "+")}
+        {_delta("NEW", "+", counters)}
     END IF;
     UPDATE {{schema}}.windows SET spent_picousd = spent_picousd + spent, reserved_picousd = reserved_picousd + reserved
     WHERE workspace IN ('', coalesce(NEW.workspace, '')) AND start_ms <= NEW.started_ms AND end_ms > NEW.started_ms
         AND (spent <> 0 OR reserved <> 0);
     RETURN NULL;
 END $$;
+"""  # noqa: S608 (own names)
 
+
+SUMMING = f"""{count_attempt(FIRST_COUNTERS)}
 CREATE TRIGGER count_attempt AFTER INSERT OR UPDATE ON {{schema}}.attempts
     FOR EACH ROW EXECUTE FUNCTION {{schema}}.count_attempt_1();
 
@@ -87,17 +96,27 @@ END $$;
 """  # noqa: S608 (own names)
 
 
-def _added(table: str, key: tuple[str, ...], source: str) -> str:
-    """Return the statement that adds rows to the sums of a table."""
-    names, sums = ", ".join(key), ", ".join(f"sum({name})" for name in COUNTERS)
-    added = ", ".join(f"{name} = known.{name} + excluded.{name}" for name in COUNTERS)
+def added(table: str, key: tuple[str, ...], counters: tuple[str, ...], source: str) -> str:
+    """Return the statement that adds the sums of a source by a key to a table."""
+    names, sums = ", ".join(key), ", ".join(f"sum({name})" for name in counters)
+    more = ", ".join(f"{name} = known.{name} + excluded.{name}" for name in counters)
+    columns = "" if counters == FIRST_COUNTERS else f" ({', '.join((*key, *counters))})"
     return (
-        f"INSERT INTO {{schema}}.{table} AS known SELECT {names}, {sums} FROM {source}"  # noqa: S608 (own names)
-        f" GROUP BY {names} ORDER BY {names} ON CONFLICT ({names}) DO UPDATE SET {added}"
+        f"INSERT INTO {{schema}}.{table} AS known{columns} SELECT {names}, {sums} FROM {source}"  # noqa: S608 (own names)
+        f" GROUP BY {names} ORDER BY {names} ON CONFLICT ({names}) DO UPDATE SET {more}"
     )
 
 
-MERGE = f"""
+def merge(coarse: dict[str, tuple[str, ...]], counters: tuple[str, ...]) -> str:
+    """Return the function that moves deltas into the rollups, and adds them to the coarse tables."""
+    days = f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM gone) AS days"  # noqa: S608 (own names)
+    merged = "".join(
+        f""", merged_{table} AS (
+        {added(table, key, counters, days if key[0] == "day" else "gone")}
+    )"""
+        for table, key in coarse.items()
+    )
+    return f"""
 CREATE FUNCTION {{schema}}.merge_1(most bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     count bigint;
@@ -109,10 +128,8 @@ BEGIN
         DELETE FROM {{schema}}.deltas
         WHERE id IN (SELECT id FROM {{schema}}.deltas ORDER BY id LIMIT most FOR UPDATE SKIP LOCKED) RETURNING *
     ), merged AS (
-        {_added("rollups", ROLLUP_KEY, "gone")}
-    ), merged_days AS (
-        {_added("days", DAY_KEY, f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM gone) AS days")}
-    )
+        {added("rollups", ROLLUP_KEY, counters, "gone")}
+    ){merged}
     SELECT count(*) INTO count FROM gone;
     RETURN count;
 END $$;

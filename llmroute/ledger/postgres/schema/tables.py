@@ -5,7 +5,7 @@ Times are UTC milliseconds of the server's clock, money is pico-USD; a quarter i
 
 from __future__ import annotations
 
-COUNTERS = (
+FIRST_COUNTERS = (
     "call_count",
     "unknown_cost_count",
     "input_tokens",
@@ -16,14 +16,23 @@ COUNTERS = (
     "fallback_cost_picousd",
     "latency_ms",
 )
+"""Those of migration 1."""
+COUNTERS = (*FIRST_COUNTERS, "cache_saved_picousd")
 ROLLUP_KEY = ("quarter", "provider", "model", "workspace", "task", "strategy", "status")
 DAY_KEY = ("day", "provider", "model", "workspace", "status")
+# The tables of coarser sums and their keys.
+COARSE = {
+    "days": DAY_KEY,
+    "task_days": ("day", "workspace", "task", "status"),
+    "strategy_days": ("day", "workspace", "strategy", "status"),
+    "quarters": ("quarter", "workspace", "status"),
+}
 
 
-def columns_of(key: tuple[str, ...]) -> str:
+def columns_of(key: tuple[str, ...], counters: tuple[str, ...] = FIRST_COUNTERS) -> str:
     """Return the columns of sums by a key, whose first column is a time."""
     texts = [f'{name} text COLLATE "C" NOT NULL' for name in key[1:]]
-    numbers = [f"{name} bigint NOT NULL" for name in COUNTERS]
+    numbers = [f"{name} bigint NOT NULL" for name in counters]
     return ",\n    ".join((f"{key[0]} bigint NOT NULL", *texts, *numbers))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY
-from llmroute.ledger.reports import COUNTERS, DAYS, PRUNED
+from llmroute.ledger.reports import COUNTERS, PRUNED
 from llmroute.ledger.sqlite.schema.backfill import SINCE_DAY
 from llmroute.ledger.sqlite.schema.rollups import OF_ROW
 
@@ -36,6 +36,13 @@ _OF_PRUNED = f"(SELECT '{PRUNED}' AS execution, '{PRUNED}' AS tier, * FROM rollu
 
 _FIRST_WITH_ROWS = f"SELECT ifnull(max(before_ms), 0) / {BUCKET_MS} FROM pruned"  # noqa: S608 (own names)
 _ARE_LATER = "SELECT EXISTS (SELECT 1 FROM rollups WHERE quarter >= ?)"
+
+
+_DAYS = {
+    "days": {"provider", "model", "workspace", "status"},
+    "task_days": {"workspace", "task", "status"},
+    "strategy_days": {"workspace", "strategy", "status"},
+}
 
 
 class _Part(NamedTuple):
@@ -71,7 +78,7 @@ def _parts(db: sqlite3.Connection, keys: tuple[str, ...], since: int, until: int
         return _with_rows(db, since, until)
     if {"quarter", "workspace", "status"}.issuperset(keys) and "quarter" in keys:
         return _by_bucket(db, since, until)
-    for table, columns in DAYS.items():
+    for table, columns in _DAYS.items():
         if columns.issuperset(keys):
             return _by_day(db, table, since, until)
     return (_Part("rollups", _BY_BUCKET, since, until),)

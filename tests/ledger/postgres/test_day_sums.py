@@ -1,0 +1,123 @@
+"""Sums that a newer schema adds are those of the rows, also of the time before and of what older clients write."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmroute.ledger.entries import Settled
+from llmroute.ledger.port import Span
+from llmroute.ledger.postgres.maintenance.checks import wrong_sums
+from llmroute.ledger.postgres.schema import migrations
+from llmroute.ledger.postgres.store import PostgresLedger
+from llmroute.ledger.reports import DIMENSIONS, grouped
+from tests.ledger.calls import NOW_MS, row, settled
+from tests.ledger.stores import address, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from llmroute.ledger.reports import Line
+    from llmroute.ledger_location import ServerAddress
+
+__all__ = ["address", "postgres"]
+
+QUARTER_MS = 900_000
+DAY_MS = 96 * QUARTER_MS
+CALLS = 60
+# An odd number of minutes apart, so that days and quarters are cut everywhere.
+EVERY_MS = 41 * 60_000 * 7
+SAVED = 540
+SPANS = [
+    Span(None, NOW_MS + DAY_MS),
+    Span(NOW_MS - 6 * DAY_MS, NOW_MS, "w1"),
+    Span(NOW_MS - 7 * QUARTER_MS, NOW_MS),
+    Span(NOW_MS - 5 * DAY_MS + 5 * QUARTER_MS, NOW_MS - 2 * DAY_MS - 5 * QUARTER_MS),
+]
+
+
+def calls(first: int, end: int) -> Iterator[Settled]:
+    for number in range(first, end):
+        at_ms = NOW_MS - number * EVERY_MS
+        made = row(f"{number:04}", at_ms=at_ms, workspace=(None, "w1")[number % 2], model=f"m{number % 3}")
+        made.task, made.strategy = (None, "chat")[number % 2], ("balanced", None)[number % 3 == 0]
+        made.price = '{"input": 10, "output": 20, "cache_read": 1}'
+        one = settled(made, number, "failed" if number % 7 == 0 else "ok")
+        one.input_tokens, one.cached_input_tokens = 100, 60
+        yield Settled(one)
+
+
+def told(ledger: PostgresLedger) -> list[list[Line]]:
+    with ledger.snapshot() as reading:
+        return [
+            grouped(reading, by, span, lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))
+            for by in DIMENSIONS
+            for span in SPANS
+        ]
+
+
+def faults(ledger: PostgresLedger) -> list[str]:
+    with ledger.connection.transaction(read_only=True) as db:
+        return wrong_sums(db, ledger.connection.schema)
+
+
+@pytest.fixture
+def older(address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresLedger]:
+    """A ledger of before that schema with calls, most of them merged, opened by a client of today."""
+    with monkeypatch.context() as earlier, PostgresLedger(address, tmp_path / "older") as ledger:
+        earlier.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:3])
+        earlier.setattr(migrations, "CLIENT_VERSION", 3)
+        ledger.write([*calls(10, CALLS)])
+        ledger.connection.call("merge_1", 40)
+    with PostgresLedger(address, tmp_path / "newer") as ledger:
+        yield ledger
+
+
+def test_reports_are_the_same_while_and_after_the_sums_are_filled(older: PostgresLedger) -> None:
+    with older.connection.transaction() as db:
+        [(version,)] = db.execute("SELECT version FROM llmroute.version").fetchall()
+        [(since_day,)] = db.execute("SELECT since_day FROM llmroute.coarse").fetchall()
+    assert (version, since_day > NOW_MS) == (migrations.CLIENT_VERSION, True)
+    older.write([*calls(0, 10)])
+    costs = [[(line.key, line.cost_picousd) for line in lines] for lines in told(older)]
+    steps = 0
+    while older.connection.call("fill_1", 1):
+        older.connection.call("merge_1", 7)
+        assert faults(older) == []
+        assert [[(line.key, line.cost_picousd) for line in lines] for lines in told(older)] == costs
+        steps += 1
+    assert steps > 5
+    older.fill_sums()
+    found = told(older)
+    assert [[(line.key, line.cost_picousd) for line in lines] for lines in found] == costs
+    assert {line.cache_saved_picousd - SAVED * line.call_count for lines in found for line in lines} == {0}
+    older.connection.call("merge_1", 10_000)
+    assert told(older) == found
+    assert faults(older) == []
+
+
+def test_days_are_read_from_tables_of_days(older: PostgresLedger) -> None:
+    older.fill_sums()
+    older.connection.call("merge_1", 10_000)
+    day = (NOW_MS - 4 * DAY_MS) // DAY_MS
+    whole = told(older)
+    with older.connection.transaction() as db:
+        for table in ("days", "task_days", "strategy_days"):
+            db.execute(f"DELETE FROM llmroute.{table} WHERE day = %s".encode(), (day,))
+        db.execute("DELETE FROM llmroute.quarters WHERE quarter / 96 = %s", (day,))
+    names = [name for name in DIMENSIONS for _ in SPANS]
+    missed = {name for name, now, then in zip(names, told(older), whole, strict=True) if now != then}
+    assert missed == set(DIMENSIONS) - {"execution", "tier"}
+    count = sum((NOW_MS - number * EVERY_MS) // DAY_MS == day for number in range(10, CALLS))
+    parts = ("1 day", "1 task day", "1 strategy day", f"{count} workspace quarter-hours")
+    assert faults(older) == [f"the sums of {part} are not those of the rows" for part in parts]
+
+
+def test_attempts_that_are_pruned_before_the_sums_are_filled_are_in_them(older: PostgresLedger) -> None:
+    older.prune(NOW_MS - 5 * DAY_MS)
+    [[*lines], *_] = told(older)
+    assert {line.cache_saved_picousd - SAVED * line.call_count for line in lines} == {0}
+    assert faults(older) == []
