@@ -108,7 +108,7 @@ def _highest_first(line: Line) -> tuple[Any, ...]:
 def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], datetime]) -> list[Line]:
     """Sum the buckets of each local day or hour; an hour that a clock change repeats has two offsets."""
     found: dict[str, Sequence[int]] = {}
-    for (bucket,), counters in counts.counted(("quarter",), span):
+    for (bucket,), counters in sorted(counts.counted(("quarter",), span)):
         start = local(bucket * BUCKET_MS).isoformat()
         _add(found, start[:10] if by == "day" else f"{start[:13]}:00{start[19:]}", counters)
     return [Line({by: label}, *counters) for label, counters in found.items()]

@@ -8,6 +8,8 @@ from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.types import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llmroute.ledger.port import Counts, Span
     from llmroute.ledger.reports import Line
     from llmroute.registry import ModelRegistry
