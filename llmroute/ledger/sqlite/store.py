@@ -229,7 +229,7 @@ class Ledger:
         """Delete settled attempts that started before a time; see `prune.prune`."""
         from llmroute.ledger.sqlite.maintenance.prune import prune
 
-        # What sums lack is only in the rows.
+        # Sums are filled from the rows first, while they are there.
         self.fill_sums()
         return prune(self.connection, before_ms)
 

@@ -25,7 +25,7 @@ _PRICED = f"""
             json_extract(rates, '$.cache_write') AS write_rate, json_extract(rates, '$.cache_write_1h') AS hour_rate
         FROM ({_RATES}) WHERE json_extract(rates, '$.output') IS NOT NULL LIMIT 1"""  # noqa: S608 (own names)
 _HOUR = "min(max(ifnull({row}cache_write_1h_tokens, 0), 0), written)"
-# What an attempt would have cost more without caches, in pico-USD; negative where writes cost more than reads saved.
+# The savings in pico-USD; negative where writes cost more than reads saved.
 CACHE_SAVED = f"""
         {{sign}} iif(
             {{row}}input_tokens > 0 AND ({{row}}cached_input_tokens > 0 OR {{row}}cache_write_tokens > 0)
