@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.maintenance import Salvage
 
 QUARTER_MS = 900_000
+DAY_MS = 96 * QUARTER_MS
 CALLS = 200
 PAGE = 4096
 
@@ -258,6 +259,26 @@ def test_sums_of_pruned_rows_and_their_rows_do_not_come_twice(path: Path) -> Non
     assert saved is not None
     assert (saved.rows, saved.lost.rows) == (CALLS - 100, 0)
     assert spent(path) == whole
+
+
+def test_sums_by_task_and_what_caches_saved_are_those_of_the_rows_and_of_pruned_ones(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for call in range(40):
+            at_ms, price = NOW_MS - call * 20 * QUARTER_MS, '{"input": 10, "output": 20, "cache_read": 1}'
+            made = row(
+                f"{call:05}", at_ms=at_ms, workspace=f"w{call % 3}", price=price, task="chat", strategy="balanced"
+            )
+            made = settled(made, call)
+            made.input_tokens, made.cached_input_tokens = 100, 60
+            ledger.settle(made)
+        ledger.prune(NOW_MS - 5 * DAY_MS)
+    sums = ("rollups", "days", "quarters", "task_days", "strategy_days")
+    before = {table: rows(path, table) for table in ("attempts", *sums)}
+    assert {sum(int(str(found[-1])) for found in before[table]) for table in sums} == {40 * 540}
+    edit_schema(path, lambda data: data.replace(b"SQLite format 3", b"SQLite format 7", 1))
+    mended(path)
+    assert {table: rows(path, table) for table in before} == before
 
 
 def test_rows_of_every_version_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,3 +184,26 @@ def test_the_last_attempts_of_a_workspace_are_its_last_also_those_under_way(
         for last in (1, 7, 12, 1_000):
             assert list(last_attempts(ledger.db, last, AttemptFilter(workspace=workspace))) == everything[-last:]
         assert list(attempts(ledger.db, AttemptFilter(workspace=workspace))) == everything
+
+
+def test_savings_by_caches_of_an_older_ledger_are_computed_from_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:15])
+        with Ledger(path) as ledger:
+            for made in calls(20, CALLS):
+                made.price = '{"input": 10, "output": 20, "cache_read": 1}'
+                made.input_tokens, made.cached_input_tokens = 100, 60
+                ledger.settle(made)
+    with Ledger(path) as ledger:
+        fill_in(ledger, 0, 20)
+        assert check(path, NOW_MS).faults == ()
+        ledger.prune(NOW_MS - 20 * DAY_MS)
+        [[first, *_], *_] = told(ledger)
+        assert 0 < first.call_count < CALLS - 20
+        found = [line for lines in told(ledger)[: len(SPANS)] for line in lines]
+        assert {line.cache_saved_picousd * 60 - 540 * line.cached_input_tokens for line in found} == {0}
+        assert sum(line.cache_saved_picousd for line in told(ledger)[0]) == 540 * (CALLS - 20)
+    assert check(path, NOW_MS).faults == ()
