@@ -115,6 +115,9 @@ class LedgerSnapshot(Counts, Protocol):
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
 
+    def unfilled_until_ms(self) -> int:
+        """Return the time before which `LedgerPort.fill_sums` has work left: sums there lack savings by caches."""
+
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
 

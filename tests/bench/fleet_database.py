@@ -39,7 +39,7 @@ def write(address: ServerAddress, attempts: int, now_ms: int) -> None:
         _insert(db, attempts, now_ms)
         _sum(db)
     with PostgresLedger(address, Path("unused")) as ledger:
-        ledger.connection.run(lambda db: db.execute("ANALYZE"))
+        ledger.connection.run(lambda db: db.execute("ANALYZE"), within_s=3_600)
 
 
 def _make_months(db: Connection, now_ms: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.buckets import DAY_MS
 from llmroute.ledger.budgets import BudgetStatus, SharedCap
 from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
@@ -50,6 +51,10 @@ class PostgresSnapshot:
         """
         rows = self._of_span(columns, "cost_basis IN ('estimated', 'at_most', 'at_least')", "cost_basis", span)
         return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in rows})
+
+    def unfilled_until_ms(self) -> int:
+        """Return the time before which sums lack what prompt caches saved."""
+        return sums.since_day(self._db, self._schema) * DAY_MS
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmroute.ledger.buckets import DAY_MS
 from llmroute.ledger.port import Part, UncertainCosts
 from llmroute.ledger.sqlite.errors import translated
-from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET
+from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET, SINCE_DAY
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,6 +60,12 @@ class SQLiteSnapshot:
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
         return UncertainCosts(**{basis: Part(*sums) for basis, *sums in self._of_span(_UNCERTAIN, span)})
+
+    def unfilled_until_ms(self) -> int:
+        """Return the time before which sums lack what prompt caches saved."""
+        with translated(self._path):
+            (since_day,) = self._db.execute(f"SELECT {SINCE_DAY}").fetchone()
+        return int(since_day) * DAY_MS
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""

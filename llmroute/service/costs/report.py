@@ -69,6 +69,8 @@ class CostReport:
     unsure: UncertainCosts
     savings: dict[str, Saving] = field(default_factory=dict)
     """By tier, where the groups are tiers."""
+    lacks_savings: bool = False
+    """Whether an older ledger cannot be written now, so that its sums lack what prompt caches saved."""
 
     @property
     def cache_saved_usd(self) -> float:
@@ -77,8 +79,10 @@ class CostReport:
 
     @property
     def cache_saving_is_partial(self) -> bool:
-        """Whether calls of unknown cost may have used caches."""
-        return any(line.unknown_cost_count and line.cached_input_tokens for line in self.by_model)
+        """Whether calls of unknown cost may have used caches, or sums lack savings."""
+        return any(
+            line.cached_input_tokens and (line.unknown_cost_count or self.lacks_savings) for line in self.by_model
+        )
 
 
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
@@ -107,13 +111,26 @@ def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: Reporte
     lines: list[Line] = []
     groups: list[Line] = []
     uncertain = UncertainCosts()
+    lacks_savings = False
     if reading is not None:
         span = counted_span(ends, question.workspace)
         lines = by_model(reading, span.since_ms, span.until_ms, question.workspace)
         uncertain = reading.uncertain_costs(span)
+        lacks_savings = reading.unfilled_until_ms() > (span.since_ms or 0)
         if question.by is not None:
             groups = grouped(reading, question.by, span, clock_of(now))
-    return CostReport(period, since, until, question.workspace, total(lines), lines, question.by, groups, uncertain)
+    return CostReport(
+        period,
+        since,
+        until,
+        question.workspace,
+        total(lines),
+        lines,
+        question.by,
+        groups,
+        uncertain,
+        lacks_savings=lacks_savings,
+    )
 
 
 def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:

@@ -63,6 +63,12 @@ def counted(
                     yield row[: len(keys)], tuple(map(int, row[len(keys) :]))
 
 
+def since_day(db: Connection, schema: str) -> int:
+    """Return the day from which on all coarse tables and counters are complete."""
+    row = db.execute(f"SELECT since_day FROM {schema}.coarse".encode()).fetchone()  # noqa: S608 (own name)
+    return int(row[0]) if row else NEVER_DAY
+
+
 def _parts(
     db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int
 ) -> Sequence[tuple[str, str, int, int]]:
@@ -85,14 +91,13 @@ def _of_sums(
     db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int
 ) -> Sequence[tuple[str, str, int, int]]:
     """Return the coarsest table that has the keys where it is complete, the rollups elsewhere, and the deltas."""
-    row = db.execute(f"SELECT since_day FROM {schema}.coarse".encode()).fetchone()  # noqa: S608 (own name)
-    since_day = row[0] if row else NEVER_DAY
+    filled = since_day(db, schema)
     deltas = (f"{schema}.deltas", "quarter", first, end)
     for table, (time, *columns) in COARSE.items():
         if {time, *columns}.issuperset(keys) and ("quarter" in keys) is (time == "quarter"):
             unit = 1 if time == "quarter" else BUCKETS_PER_DAY
             # The days were complete from the beginning.
-            since = 0 if table == "days" else since_day * BUCKETS_PER_DAY // unit
+            since = 0 if table == "days" else filled * BUCKETS_PER_DAY // unit
             first_whole = max(-(-first // unit), since)
             end_whole = max(end // unit, first_whole)
             return [

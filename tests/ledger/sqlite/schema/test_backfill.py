@@ -19,6 +19,7 @@ from llmroute.ledger.sqlite.maintenance.repair import repair_sums
 from llmroute.ledger.sqlite.queries.attempts import attempts, last_attempts
 from llmroute.ledger.sqlite.schema import backfill, migrations
 from llmroute.ledger.sqlite.store import Ledger
+from llmroute.service.costs.report import CostQuery, report_of, reported_span
 from tests.ledger.calls import NOW_MS, cap, row, settled
 
 if TYPE_CHECKING:
@@ -83,6 +84,13 @@ def told(ledger: Ledger) -> list[list[Line]]:
             for by in DIMENSIONS
             for span in SPANS
         ]
+
+
+def lacks_savings(ledger: Ledger, period: str) -> bool:
+    now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    question = CostQuery(period)
+    with ledger.snapshot() as snapshot:
+        return report_of(snapshot, question, reported_span(question, now), now).cache_saving_is_partial
 
 
 def from_rollups(ledger: Ledger) -> list[list[Line]]:
@@ -200,10 +208,13 @@ def test_savings_by_caches_of_an_older_ledger_are_computed_from_its_rows(
     with Ledger(path) as ledger:
         fill_in(ledger, 0, 20)
         assert check(path, NOW_MS).faults == ()
+        assert lacks_savings(ledger, "all")
+        assert lacks_savings(ledger, "month")
         ledger.prune(NOW_MS - 20 * DAY_MS)
         [[first, *_], *_] = told(ledger)
         assert 0 < first.call_count < CALLS - 20
         found = [line for lines in told(ledger)[: len(SPANS)] for line in lines]
         assert {line.cache_saved_picousd * 60 - 540 * line.cached_input_tokens for line in found} == {0}
         assert sum(line.cache_saved_picousd for line in told(ledger)[0]) == 540 * (CALLS - 20)
+        assert not lacks_savings(ledger, "all")
     assert check(path, NOW_MS).faults == ()
