@@ -102,6 +102,8 @@ _OF_ROLLUPS = f"""(
         WHERE quarter >= first * {BUCKETS_PER_DAY} AND quarter < since * {BUCKETS_PER_DAY}
     ) AS summed"""  # noqa: S608 (own names)
 _KEY = ", ".join(ROLLUP_KEY)
+# The first quarter of which no attempt was pruned.
+_WHOLE = f"(SELECT -div(-coalesce(max(before_ms), 0), {BUCKET_MS})::bigint FROM {{schema}}.pruned)"  # noqa: S608
 _ROW_KEY, (*_, _SAVED) = contribution("attempt", COUNTERS)
 
 
@@ -124,7 +126,6 @@ _FILL = f"""
 CREATE FUNCTION {{schema}}.fill_1(days bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     since bigint := (SELECT since_day FROM {{schema}}.coarse);
-    whole bigint;
     first bigint;
 BEGIN
     IF since <= 0 THEN
@@ -140,21 +141,20 @@ BEGIN
         UPDATE {{schema}}.coarse SET since_day = 0;
         RETURN 0;
     END IF;
-    SELECT -div(-coalesce(max(before_ms), 0), {BUCKET_MS})::bigint INTO whole FROM {{schema}}.pruned;
     INSERT INTO {{schema}}.deltas ({_KEY}, {", ".join(COUNTERS)})
         SELECT {_KEY}, {"0, " * (len(COUNTERS) - 1)}sum(saved) FROM (
             SELECT {", ".join(f"{value} AS {name}" for value, name in zip(_ROW_KEY, ROLLUP_KEY, strict=True))},
                 {_SAVED} AS saved
             FROM {{schema}}.attempts AS attempt
             WHERE status <> 'pending' AND (cached_input_tokens > 0 OR cache_write_tokens > 0)
-                AND started_ms >= greatest(first * {BUCKETS_PER_DAY}, whole) * {BUCKET_MS}
+                AND started_ms >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) * {BUCKET_MS}
                 AND started_ms < least(since, {NEVER_DAY // BUCKET_MS}) * {BUCKETS_PER_DAY} * {BUCKET_MS}
             UNION ALL
             SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.rollups
-            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, whole) AND quarter < since * {BUCKETS_PER_DAY}
+            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
             UNION ALL
             SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.deltas
-            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, whole) AND quarter < since * {BUCKETS_PER_DAY}
+            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
         ) AS lacking GROUP BY {_KEY} HAVING sum(saved) <> 0;
     {"".join(f"{_fill_new(table)}{chr(10)}    " for table in _NEW)}UPDATE {{schema}}.coarse SET since_day = first;
     RETURN first;
