@@ -22,3 +22,11 @@ def load_noted() -> Config:
     if config.notice:
         say(config.notice)
     return config
+
+
+def note_waiting(config: Config) -> None:
+    """Print a warning if calls wait in the spool: a report lacks them."""
+    from llmroute.service.ledger_opening import waiting
+
+    for place in waiting(config):
+        say(f"warning: calls that the ledger has not taken yet wait in {place}; they are not counted here")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
 
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerPort, LedgerSnapshot
@@ -56,3 +57,10 @@ def opened(config: Config, now: datetime, open_ledger: Callable[[Config], Ledger
     with closing(open_ledger(config)) as ledger:
         opening.bring_up_to_date(ledger, milliseconds(now))
         yield ledger
+
+
+def waiting(config: Config) -> list[Path]:
+    """Return the spool files that still hold calls, which the ledger lacks."""
+    from llmroute.ledger import spool
+
+    return spool.waiting(config.ledger.path)

@@ -66,7 +66,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     if context.invoked_subcommand is not None:
         return
     with failures(as_json=as_json_):
-        from llmroute.cli.configuration import load_noted
+        from llmroute.cli.configuration import load_noted, note_waiting
         from llmroute.service.costs.report import CostQuery
 
         forms: dict[Form, bool] = {"json": as_json_, "csv": as_csv_, "md": as_md, "html": html is not None}
@@ -79,6 +79,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             show(config, query, chosen[0] if chosen else "text", color=color)
         else:
             write_page(config, query, html)
+        note_waiting(config)
         if workspace:
             note_unknown(config, workspace)
 

@@ -44,7 +44,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     prompt; --json has the details.
     """
     with failures(as_json=as_json):
-        from llmroute.cli.configuration import load_noted
+        from llmroute.cli.configuration import load_noted, note_waiting
         from llmroute.service.costs.attempts import Selection, last_attempts
 
         config = load_noted()
@@ -58,6 +58,7 @@ def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             write_text(attempts_table(found, terminal_width()))
         else:
             write_text("no call was made yet\n" if selection == Selection() else "no such call was made\n")
+        note_waiting(config)
         if workspace:
             note_unknown(config, workspace)
 
@@ -175,6 +176,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 
 
 def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
+    from llmroute.cli.configuration import note_waiting
     from llmroute.service.costs import attempts as records
 
     focus = records.FocusLayout()
@@ -189,6 +191,7 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
         say(f"{many(records.export(config, file, selection, layout), unit)} written to {file}")
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
+    note_waiting(config)
 
 
 def path() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from llmroute.ledger.postgres.bounded_connection import BoundedConnection, NoRep
 from llmroute.ledger.postgres.connecting import connected, note_away
 from llmroute.ledger.postgres.errors import is_missing, is_transient, ledger_error, old_schema, require_client
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION, may_migrate, migrate
+from llmroute.ledger.postgres.server_clock import ServerClock, steady_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,8 @@ class ServerConnection:
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
         self.sent_ms = 0
-        """When the last statement was sent, by the clock of this machine."""
+        """When the last statement was sent, by `steady_ms`."""
+        self.clock = ServerClock()
         self._db: BoundedConnection | None = None
         self._tried_update = False
         self._lock = threading.RLock()
@@ -216,7 +217,7 @@ class ServerConnection:
 
     def _answered(self, work: Callable[[Connection], T], within_s: float | None) -> T:
         db = self._connection()
-        self.sent_ms = time.time_ns() // 1_000_000
+        self.sent_ms = steady_ms()
         usual_s = db.reply_within_s
         db.reply_within_s = usual_s if within_s is None else within_s
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import LedgerError
@@ -34,7 +33,6 @@ class Recollection(NamedTuple):
 
     memory: Memory
     now_ms: int
-    offset_ms: int
     version: int
     lesson_ids: list[int]
     trips: dict[str, list[int]]
@@ -66,7 +64,7 @@ def recall(connection: ServerConnection) -> Recollection:
         # No entry was in it.
         error.unanswered = False
         raise
-    offset_ms = result["now_ms"] - (connection.sent_ms + time.time_ns() // 1_000_000) // 2
+    connection.clock.set(result["now_ms"], connection.sent_ms)
     require_client(result["oldest_client"], CLIENT_VERSION, connection.address)
     memory = Memory.of_json(result["state"])
     for _, lesson in result["lessons"]:
@@ -83,7 +81,6 @@ def recall(connection: ServerConnection) -> Recollection:
     return Recollection(
         memory,
         result["now_ms"],
-        offset_ms,
         result["version"],
         ids,
         trips,

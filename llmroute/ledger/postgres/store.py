@@ -52,14 +52,13 @@ class PostgresLedger:
         self._wait_s = wait_s
         self._jobs: PostgresJobs | None = None
         self._known: Recollection | None = None
-        self._offset_ms = 0
         self._caps: tuple[SharedCap, ...] | None = None
         self._caps_version: int | None = None
 
     @property
     def clock_offset_ms(self) -> int:
         """How far the server's clock is ahead of this machine's, 0 before the first `recall`."""
-        return self._offset_ms
+        return self.connection.clock.offset_ms
 
     @property
     def shared_caps(self) -> Sequence[SharedCap] | None:
@@ -139,7 +138,7 @@ class PostgresLedger:
         from llmroute.ledger.postgres.snapshot import PostgresSnapshot
 
         with self.connection.transaction(read_only=True) as db:
-            yield PostgresSnapshot(db, self.connection.schema, self._offset_ms)
+            yield PostgresSnapshot(db, self.connection.schema, self.clock_offset_ms)
 
     @property
     def jobs(self) -> PostgresJobs:
@@ -230,7 +229,6 @@ class PostgresLedger:
     def _recalled(self, *, anew: bool) -> Recollection:
         if anew or self._known is None:
             self._known = statistics.recall(self.connection)
-            self._offset_ms = self._known.offset_ms
             if self._caps != self._known.caps:
                 # A server that was restored from an older copy may have others under the same version.
                 self._caps = self._known.caps

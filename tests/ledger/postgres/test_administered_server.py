@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from llmroute.errors import BudgetExceededError, LedgerError
+from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json, begin_json
 from llmroute.ledger.postgres.shared_caps import last_seen, set_cap
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger_location import ServerAddress
+from llmroute.ledger_location import LedgerLocation, ServerAddress
 from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_server import PostgresServer
@@ -103,3 +105,16 @@ def test_a_missing_root_certificate_is_named(tmp_path: Path) -> None:
         with pytest.raises(LedgerError) as raised:
             ServerConnection(address).call("now_ms_1")
     assert f'root certificate file "{certificate}" does not exist' in raised.value.message
+
+
+def test_a_step_of_this_machines_clock_does_not_move_the_time_of_the_ledger(
+    address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = LedgerAccess(LedgerLocation(tmp_path / "one", address), None, note=print, capped=False, wait_s=10)
+    access.ledger().recall(bucket=0, now_ms=0)
+    before_ms = access.now_ms()
+    real_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + 200_000 * 10**9)
+    after_ms = access.now_ms()
+    access.close()
+    assert after_ms - before_ms < 100_000_000
