@@ -61,14 +61,12 @@ class AsyncSender:
             )
         try:
             # Our own pool has no limit, so a wait for it is a wait for name resolution.
-            pool_s = connect_s if lane.reports_progress else None
+            pool_s = connect_s if isinstance(self._clients, OwnClients) else None
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
             prepared.extensions["trace"] = watching(prepared.url, progress)
             in_flight.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
                 progress.enter()
-                if lane.reports_progress:
-                    progress.connect()
                 response = await _sent(lane.client, prepared)
         except BaseException as fault:
             lane.leave()
@@ -76,6 +74,9 @@ class AsyncSender:
                 raise with_host(
                     translated(fault, connect_s, connect_s + answer_s, sent=progress.sent), request
                 ) from cause(fault, request)
+            if isinstance(self._clients, OwnClients):
+                # Cancelled. Our own transports report before they send anything.
+                progress.connect()
             raise
         return AsyncExchange(response, lane, request)
 

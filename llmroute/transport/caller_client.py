@@ -45,7 +45,7 @@ class CallerClient(Generic[Client]):
             )
         _refuse_detour(self._client, httpx.URL(url))
         _processes.used.add(self._client)
-        return PooledClient(self._client, reports_progress=False)
+        return PooledClient(self._client)
 
     def idle(self) -> list[Client]:
         """Return the idle clients to close: none."""

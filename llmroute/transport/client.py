@@ -149,8 +149,6 @@ class Exchange(BlockingExchange):
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
             prepared.extensions["trace"] = self._note_connection
             self._progress.enter()
-            if lane.reports_progress:
-                self._progress.connect()
             response = sent(lane.client, prepared)
         except BaseException:
             lane.leave()

@@ -33,15 +33,10 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keep
 
 
 class PooledClient(Generic[Client]):
-    """A client and the number of its exchanges in flight; thread-safe.
+    """A client and the number of its exchanges in flight; thread-safe."""
 
-    Attributes:
-        reports_progress: its transport is known to report to `Progress`.
-    """
-
-    def __init__(self, client: Client, *, reports_progress: bool) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.reports_progress = reports_progress
         self._in_flight = 0
         self._left_s = 0.0
         self._lock = threading.Lock()
@@ -98,7 +93,7 @@ class OwnClients(Generic[Client]):
             lanes = self._lanes.setdefault(kind, [])
             if (free := next((lane for lane in lanes if lane.enter()), None)) is not None:
                 return free
-            lane = PooledClient(self._made(*kind), reports_progress=True)
+            lane = PooledClient(self._made(*kind))
             lane.enter()
             lanes.append(lane)
             return lane

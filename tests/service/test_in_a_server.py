@@ -262,7 +262,7 @@ def test_a_first_address_that_swallows_connections_does_not_keep_the_second_from
 
         async def main() -> str:
             async with service:
-                return (await service.generate("second", model=OPENAI, timeout_s=4)).content
+                return (await service.generate("second", model=OPENAI, timeout_s=BOUNDED_S)).content
 
         try:
             assert asyncio.run(main()) == "second"
