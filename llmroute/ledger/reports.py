@@ -111,7 +111,7 @@ def _by_clock(counts: Counts, by: str, span: Span, local: Callable[[int], dateti
     for (bucket,), counters in sorted(counts.counted(("quarter",), span)):
         start = local(bucket * BUCKET_MS).isoformat()
         _add(found, start[:10] if by == "day" else f"{start[:13]}:00{start[19:]}", counters)
-    return [Line({by: label}, *counters) for label, counters in found.items()]
+    return [Line({by: label}, *counters) for label, counters in found.items() if any(counters)]
 
 
 def lines_of(counts: Counts, keys: tuple[str, ...], span: Span) -> list[Line]:
@@ -119,7 +119,8 @@ def lines_of(counts: Counts, keys: tuple[str, ...], span: Span) -> list[Line]:
     found: dict[tuple[str, ...], Sequence[int]] = {}
     for key, counters in counts.counted(keys, span):
         _add(found, tuple(map(str, key)), counters)
-    return [Line(dict(zip(keys, key, strict=True)), *counters) for key, counters in found.items()]
+    # A correction that is not merged yet may take everything from a sum.
+    return [Line(dict(zip(keys, key, strict=True)), *counters) for key, counters in found.items() if any(counters)]
 
 
 def _add(sums: dict[Key, Sequence[int]], key: Key, counters: Sequence[int]) -> None:

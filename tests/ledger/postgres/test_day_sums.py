@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from llmroute.ledger.entries import Settled
+from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.port import Span
 from llmroute.ledger.postgres.maintenance.checks import wrong_sums
 from llmroute.ledger.postgres.schema import migrations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.reports import Line
     from llmroute.ledger_location import ServerAddress
 
@@ -44,10 +47,15 @@ def calls(first: int, end: int) -> Iterator[Settled]:
         at_ms = NOW_MS - number * EVERY_MS
         made = row(f"{number:04}", at_ms=at_ms, workspace=(None, "w1")[number % 2], model=f"m{number % 3}")
         made.task, made.strategy = (None, "chat")[number % 2], ("balanced", None)[number % 3 == 0]
-        made.price = '{"input": 10, "output": 20, "cache_read": 1}'
-        one = settled(made, number, "failed" if number % 7 == 0 else "ok")
-        one.input_tokens, one.cached_input_tokens = 100, 60
-        yield Settled(one)
+        yield Settled(cached(made, number, "failed" if number % 7 == 0 else "ok"))
+
+
+def cached(made: AttemptRow, cost: int, status: str = "ok") -> AttemptRow:
+    """Settle a row whose prompt was read from a cache in part, which saved SAVED."""
+    made.price = '{"input": 10, "output": 20, "cache_read": 1}'
+    one = settled(made, cost, status)
+    one.input_tokens, one.cached_input_tokens = 100, 60
+    return one
 
 
 def told(ledger: PostgresLedger) -> list[list[Line]]:
@@ -99,6 +107,39 @@ def test_reports_are_the_same_while_and_after_the_sums_are_filled(older: Postgre
     assert faults(older) == []
 
 
+def test_calls_and_merges_while_several_hosts_update_are_in_every_sum_once(
+    older: PostgresLedger, address: ServerAddress, tmp_path: Path
+) -> None:
+    ended = threading.Event()
+
+    def write(number: int) -> int:
+        count = 0
+        with PostgresLedger(address, tmp_path / f"writer-{number}") as writer:
+            while not ended.is_set():
+                at_ms = NOW_MS - count % 9 * DAY_MS
+                made = row(f"{number}-{count}", at_ms=at_ms, workspace="w1")
+                assert writer.write([Pending(made)]) == [None]
+                assert writer.write([Settled(cached(made, count))]) == [None]
+                count += 1
+        return count
+
+    def fill(number: int) -> None:
+        with PostgresLedger(address, tmp_path / f"filler-{number}") as filler:
+            filler.fill_sums()
+
+    with ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(write, number) for number in range(3)]
+        try:
+            list(pool.map(fill, range(3)))
+            older.connection.call("merge_1", 50)
+        finally:
+            ended.set()
+        count = CALLS - 10 + sum(one.result() for one in writers)
+    assert faults(older) == []
+    whole = [sum(line.cache_saved_picousd for line in lines) for lines in told(older)[:: len(SPANS)]]
+    assert whole == [SAVED * count] * len(DIMENSIONS)
+
+
 def test_days_are_read_from_tables_of_days(older: PostgresLedger) -> None:
     older.fill_sums()
     older.connection.call("merge_1", 10_000)
@@ -121,3 +162,16 @@ def test_attempts_that_are_pruned_before_the_sums_are_filled_are_in_them(older: 
     [[*lines], *_] = told(older)
     assert {line.cache_saved_picousd - SAVED * line.call_count for line in lines} == {0}
     assert faults(older) == []
+
+
+def test_a_group_whose_only_call_changed_is_not_reported_before_the_change_is_merged(
+    address: ServerAddress, tmp_path: Path
+) -> None:
+    with PostgresLedger(address, tmp_path / "server") as ledger:
+        ledger.write([Settled(settled(row("one", at_ms=NOW_MS - 4 * DAY_MS), 5, "ok"))])
+        ledger.connection.call("merge_1", 10)
+        rejected = settled(row("one", at_ms=NOW_MS - 4 * DAY_MS), 5, "rejected")
+        ledger.write([Settled(rejected)])
+        with ledger.snapshot() as reading:
+            lines = grouped(reading, "status", SPANS[0])
+    assert [(line.key, line.call_count, line.cost_picousd) for line in lines] == [({"status": "rejected"}, 1, 5)]

@@ -56,7 +56,8 @@ def counted(
         if since < until:
             names = ", ".join(keys)
             within = f"{time} >= %(first)s AND {time} < %(end)s"
-            sql = f"SELECT {names}, {SUMS} FROM {table} WHERE call_count <> 0 AND {within}{own}"  # noqa: S608
+            # Deltas that correct sums count no calls.
+            sql = f"SELECT {names}, {SUMS} FROM {table} WHERE {within}{own}"  # noqa: S608
             values = {"first": since, "end": until, "workspace": span.workspace}
             for row in db.execute(f"{sql} GROUP BY {names} ORDER BY {names}".encode(), values):
                 if any(row[len(keys) :]):
