@@ -60,6 +60,8 @@ def error_in(completion: Completion) -> AttemptError | None:
     if completion.refusal or completion.finish_reason == "content_filter":
         reason = f": {completion.refusal}" if completion.refusal else ""
         return ContentError(f"the answer was refused or filtered{reason}"[:500])
+    if completion.finish_reason == "error":
+        return BadOutputError("the provider ended the answer with an error")
     if not completion.text.strip():
         if completion.tool_calls:
             names = ", ".join(completion.tool_calls)
@@ -187,7 +189,12 @@ async def verdict_async(check: Check, response: LLMResponse) -> CheckError | Non
 
 
 def _judged(result: object) -> CheckError | None:
-    return CheckError("the check rejects the answer") if result is False else None
+    """Return a rejection for False and other false values, as that of numpy; None has no meaning and accepts."""
+    try:
+        is_rejected = result is not None and not result
+    except Exception as error:  # noqa: BLE001 (an array has no truth value)
+        return _rejection(error)
+    return CheckError("the check rejects the answer") if is_rejected else None
 
 
 def _rejection(error: Exception) -> CheckError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -155,3 +156,20 @@ def test_a_check_must_be_a_function_and_a_stream_takes_none(service: LLMService)
         service.generate_sync("hi", model=CHEAP, check="true")  # type: ignore[call-overload]
     with pytest.raises(LLMRouteError, match="stream"):
         list(service.stream_sync("hi", model=CHEAP, check=_is_dear))
+
+
+class Unclear:
+    """A result without a truth value, as an array has none."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+@pytest.mark.parametrize("result", [0, "", decimal.Decimal(0), Unclear()])
+def test_false_values_of_other_types_reject(service: LLMService, result: Any) -> None:
+    with pytest.raises(CheckError):
+        service.generate_sync("hi", model=CHEAP, enable_fallback=False, check=lambda _: result)
+
+
+def test_a_check_without_a_result_accepts(service: LLMService) -> None:
+    assert service.generate_sync("hi", model=CHEAP, enable_fallback=False, check=lambda _: None).content
