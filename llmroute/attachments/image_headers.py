@@ -5,6 +5,7 @@ Each reader gets the complete file, and returns None where the header is damaged
 
 from __future__ import annotations
 
+import re
 from struct import unpack_from
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,11 +17,13 @@ JPEG: Final = "image/jpeg"
 GIF: Final = "image/gif"
 WEBP: Final = "image/webp"
 
-# A single frame of the largest file has fewer blocks than this; an image with more counts as animated.
-_MOST_GIF_BLOCKS: Final = 500_000
+# A single frame of the largest file has fewer blocks than this; a GIF with more counts as animated, a JPEG as damaged.
+_MOST_BLOCKS: Final = 500_000
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC are tables and extensions.
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Any number of FF bytes may come before a marker.
+_NO_PADDING: Final = re.compile(rb"[^\xff]")
 # Markers without a length: TEM, RST0 to RST7, SOI.
 _BARE_MARKERS: Final = frozenset([0x01, *range(0xD0, 0xD9)])
 _GIF_EXTENSION: Final = 0x21
@@ -66,17 +69,17 @@ def _png(data: bytes) -> ImageHeader | None:
 
 def _jpeg(data: bytes) -> ImageHeader | None:
     at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 9 <= len(data):
-        marker = data[at + 1]
+    for _ in range(_MOST_BLOCKS):
+        begin = data.find(b"\xff", at)
+        found = _NO_PADDING.search(data, begin) if begin >= 0 else None
+        if found is None or found.end() + 7 > len(data):
+            break
+        marker, at = found[0][0], found.end()
         if marker in _FRAME_MARKERS:
-            height, width = unpack_from(">HH", data, at + 5)
+            height, width = unpack_from(">HH", data, at + 3)
             return ImageHeader(width, height)
-        if marker == 0xFF:  # noqa: PLR2004 (padding)
-            at += 1
-        elif marker in _BARE_MARKERS or marker == 0:
-            at += 2
-        else:
-            at += 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+        if marker not in _BARE_MARKERS and marker != 0:
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
     return None
 
 
@@ -95,7 +98,7 @@ def _table_bytes(flags: int) -> int:
 def _has_frames(data: bytes, at: int) -> bool:
     """Whether a GIF has more than one image from `at` on."""
     images = blocks = 0
-    while at < len(data) and blocks < _MOST_GIF_BLOCKS:
+    while at < len(data) and blocks < _MOST_BLOCKS:
         introducer = data[at]
         if introducer == _GIF_IMAGE:
             images += 1
@@ -106,12 +109,12 @@ def _has_frames(data: bytes, at: int) -> bool:
             at += 2
         else:
             break
-        while at < len(data) and data[at] and blocks < _MOST_GIF_BLOCKS:
+        while at < len(data) and data[at] and blocks < _MOST_BLOCKS:
             at += 1 + data[at]
             blocks += 1
         at += 1
         blocks += 1
-    return images > 1 or blocks >= _MOST_GIF_BLOCKS
+    return images > 1 or blocks >= _MOST_BLOCKS
 
 
 def _webp(data: bytes) -> ImageHeader | None:

@@ -118,11 +118,14 @@ def base64_bytes(size_bytes: int) -> int:
 
 def _misses(limits: Limits, sent: Sequence[AttachmentFacts], text_bytes: int, *, large: bool) -> Iterator[str]:
     images = [one for one in sent if one.kind == "image"]
-    side = limits.image_pixels
+    side, number = limits.image_pixels, ""
     if limits.many_images is not None and len(images) > limits.many_images:
-        side = limits.many_images_pixels
+        side, number = limits.many_images_pixels, f" where a request has over {limits.many_images} of them"
     for one in images:
-        yield from _image_misses(limits, one, side)
+        yield from _image_misses(limits, one)
+        width, height = one.width or 0, one.height or 0
+        if side is not None and max(width, height) > side:
+            yield f"takes images of at most {side} pixels a side{number}, and {one.name} is {width}x{height}"
     pdfs = [one for one in sent if one.kind == "pdf"]
     yield from _pdf_misses(limits, pdfs, limits.pages_in_large if large else limits.pages)
     most = limits.number_in_large if large else limits.number
@@ -133,7 +136,7 @@ def _misses(limits: Limits, sent: Sequence[AttachmentFacts], text_bytes: int, *,
         yield f"takes requests of at most {_mib(limits.request_bytes)}, not {_mib(total)}"
 
 
-def _image_misses(limits: Limits, one: AttachmentFacts, side: int | None) -> Iterator[str]:
+def _image_misses(limits: Limits, one: AttachmentFacts) -> Iterator[str]:
     if one.media_type not in limits.images:
         yield f"takes no {one.media_type} ({one.name})"
     if one.animated and one.media_type not in limits.animated:
@@ -146,8 +149,6 @@ def _image_misses(limits: Limits, one: AttachmentFacts, side: int | None) -> Ite
             form = " in base64" if sent_bytes != size else ""
             yield f"takes images of at most {_mib(most)}{form}, and {one.name} has {_mib(sent_bytes)}"
     width, height = one.width or 0, one.height or 0
-    if side is not None and max(width, height) > side:
-        yield f"takes images of at most {side} pixels a side, and {one.name} is {width}x{height}"
     patches = -(-width // _PATCH_PIXELS) * -(-height // _PATCH_PIXELS)
     if limits.image_patches is not None and patches > limits.image_patches:
         yield f"takes images of at most {limits.image_patches:,} patches of 32x32, and {one.name} is {width}x{height}"

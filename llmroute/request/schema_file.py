@@ -50,4 +50,9 @@ def _schema_of_file(path: Path, name: str) -> AnswerSchema:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise RequestError(f"schema: {name} is larger than {MOST_BYTES // 2**20} MiB", option="schema")
-    return schema_of_json(decoded(data, None, f"schema: {name}"))
+    try:
+        text = decoded(data, None, f"schema: {name}")
+    except RequestError as error:
+        error.hint = "JSON is UTF-8: convert the file"
+        raise
+    return schema_of_json(text)

@@ -40,7 +40,8 @@ def cascade(entries: Sequence[RankedCandidate], constraints: RoutingConstraints)
         if (expected := _expected_usd(best, constraints)) >= least:
             break
         links, least = best, expected
-    return [*links, *(entry for entry in entries if entry not in links)]
+    found = [*links, *(entry for entry in entries if entry not in links)]
+    return sorted(found, key=lambda entry: not entry.candidate.local) if constraints.prefer_local else found
 
 
 def with_reach(entries: Sequence[RankedCandidate]) -> list[RankedCandidate]:

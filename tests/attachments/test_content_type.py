@@ -35,6 +35,14 @@ def test_the_size_of_each_image_format_is_read(width: int, height: int) -> None:
         assert image_header(webp(width, height, form=form))[:2] == (width, height)  # type: ignore[index]
 
 
+def test_padding_before_a_marker_is_passed_over_and_a_jpeg_of_nothing_else_is_damaged() -> None:
+    whole = jpeg(640, 480)
+    assert image_header(whole[:2] + b"\xff" * 1_000 + whole[2:]) == (640, 480, False)
+    assert image_header(b"\xff\xd8\xff" + b"\xff" * 1_000) is None
+    # Looks at a bounded number of markers, whatever the length of the file.
+    assert image_header(b"\xff\xd8" + b"\xff\x00" * 600_000 + whole[2:]) is None
+
+
 def test_metadata_before_the_frame_of_a_jpeg_does_not_hide_its_size() -> None:
     thumbnail = b"\xff\xe1" + (2 + 21).to_bytes(2, "big") + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x01" + bytes(12)
     assert image_header(jpeg(640, 480, before=thumbnail)) == (640, 480, False)

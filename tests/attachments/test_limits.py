@@ -26,7 +26,7 @@ GIF = "image/gif"
 CASES = [
     ("anthropic", [image(size_bytes=7_864_320)], [image(size_bytes=7_864_323)], "at most 10 MiB in base64"),
     ("anthropic", [image(width=8000)], [image(height=8001)], "at most 8000 pixels a side, and a.png is 9x8001"),
-    ("anthropic", [image(width=2001)] * 20, [image(width=2001)] * 21, "at most 2000 pixels a side"),
+    ("anthropic", [image(width=2001)] * 20, [image(width=2001)] * 21, "a side where a request has over 20 of them"),
     ("anthropic", [image()] * 100, [image()] * 101, "at most 100 images, not 101"),
     ("anthropic", [document(pages=100)], [document(pages=60), document(pages=41)], "100 pages of PDF, not 101"),
     ("anthropic", [document()], [document(encrypted=True)], "no encrypted PDF"),

@@ -57,6 +57,17 @@ def _links(ordered: list[RankedCandidate]) -> list[RankedCandidate]:
     return min((ordered[:count] for count in range(1, min(len(ordered), MOST_LINKS) + 1)), key=_expected_usd)
 
 
+def test_local_models_come_first_in_a_cascade_if_they_are_preferred() -> None:
+    pool = [
+        candidate("openai/strong", quality=95, cost=10**9),
+        candidate("mistral/cheap", quality=80, cost=10**6),
+        candidate("ollama/poor", quality=20, local=True, cost=0),
+    ]
+    preferring = constraints("balanced", checked=True, prefer_local=True)
+    ranked = plan(preferring, pool).entries
+    assert cascade(ranked, preferring)[0].model.provider == "ollama"
+
+
 @given(pools)
 def test_a_cascade_keeps_every_candidate_and_does_not_depend_on_the_order_of_the_pool(
     pool: list[Candidate],
