@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MANY_LESSONS = 64
 MANY_DELTAS = 1_000
 MERGED_AT_ONCE = 10_000
-DAYS_AT_ONCE = 1
+DAYS_AT_ONCE = 7
 
 
 class Recollection(NamedTuple):
@@ -115,7 +115,7 @@ def fill(connection: ServerConnection) -> None:
     row = connection.execute(f"SELECT since_day FROM {connection.schema}.coarse").fetchone()  # noqa: S608 (own name)
     if row is not None and row[0] > 0:
         while connection.call_at_length("fill_1", DAYS_AT_ONCE) > 0:
-            connection.call_at_length("merge_1", MERGED_AT_ONCE)
+            pass
 
 
 def _fold(memory: Memory, lesson: dict[str, Any]) -> None:

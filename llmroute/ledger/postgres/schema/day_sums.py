@@ -107,8 +107,8 @@ _WHOLE = f"(SELECT -div(-coalesce(max(before_ms), 0), {BUCKET_MS})::bigint FROM 
 _ROW_KEY, (*_, _SAVED) = contribution("attempt", COUNTERS)
 
 
-def _fill_new(table: str) -> str:
-    """Return the statement that adds what a new table lacks: merges have added to it meanwhile."""
+def _fill_coarse(table: str) -> str:
+    """Return the statement that adds what a coarse table lacks of the rollups: merges have added to it meanwhile."""
     key = COARSE[table]
     first = "first" if key[0] == "day" else f"first * {BUCKETS_PER_DAY}"
     since = "since" if key[0] == "day" else f"since * {BUCKETS_PER_DAY}"
@@ -120,8 +120,28 @@ def _fill_new(table: str) -> str:
     return f"{added(table, key, COUNTERS, source)};"
 
 
-# Each statement sees rows and sums of one state, which later writes and merges change alike: what the sums lacked of
-# the rows then, they lack until it is added.
+# The savings that rollups and deltas lack.
+_LACKING = f"""(
+        SELECT *, {", ".join(f"0 AS {name}" for name in COUNTERS[:-1])} FROM (
+            SELECT {_KEY}, sum(saved) AS {COUNTERS[-1]} FROM (
+                SELECT {", ".join(f"{value} AS {name}" for value, name in zip(_ROW_KEY, ROLLUP_KEY, strict=True))},
+                    {_SAVED} AS saved
+                FROM {{schema}}.attempts AS attempt
+                WHERE status <> 'pending' AND (cached_input_tokens > 0 OR cache_write_tokens > 0)
+                    AND started_ms >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) * {BUCKET_MS}
+                    AND started_ms < least(since, {NEVER_DAY // BUCKET_MS}) * {BUCKETS_PER_DAY} * {BUCKET_MS}
+                UNION ALL
+                SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.rollups
+                WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
+                UNION ALL
+                SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.deltas
+                WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
+            ) AS difference GROUP BY {_KEY} HAVING sum(saved) <> 0
+        ) AS savings
+    ) AS lacking"""  # noqa: S608 (own names)
+
+# Each statement sees rows and sums of one state, which later writes change alike, and merges wait: what the sums lacked
+# of the rows then, they lack until it is added.
 _FILL = f"""
 CREATE FUNCTION {{schema}}.fill_1(days bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -141,22 +161,8 @@ BEGIN
         UPDATE {{schema}}.coarse SET since_day = 0;
         RETURN 0;
     END IF;
-    INSERT INTO {{schema}}.deltas ({_KEY}, {", ".join(COUNTERS)})
-        SELECT {_KEY}, {"0, " * (len(COUNTERS) - 1)}sum(saved) FROM (
-            SELECT {", ".join(f"{value} AS {name}" for value, name in zip(_ROW_KEY, ROLLUP_KEY, strict=True))},
-                {_SAVED} AS saved
-            FROM {{schema}}.attempts AS attempt
-            WHERE status <> 'pending' AND (cached_input_tokens > 0 OR cache_write_tokens > 0)
-                AND started_ms >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) * {BUCKET_MS}
-                AND started_ms < least(since, {NEVER_DAY // BUCKET_MS}) * {BUCKETS_PER_DAY} * {BUCKET_MS}
-            UNION ALL
-            SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.rollups
-            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
-            UNION ALL
-            SELECT {_KEY}, -cache_saved_picousd FROM {{schema}}.deltas
-            WHERE quarter >= greatest(first * {BUCKETS_PER_DAY}, {_WHOLE}) AND quarter < since * {BUCKETS_PER_DAY}
-        ) AS lacking GROUP BY {_KEY} HAVING sum(saved) <> 0;
-    {"".join(f"{_fill_new(table)}{chr(10)}    " for table in _NEW)}UPDATE {{schema}}.coarse SET since_day = first;
+    {added("rollups", ROLLUP_KEY, COUNTERS, _LACKING)};
+    {"".join(f"{_fill_coarse(table)}{chr(10)}    " for table in COARSE)}UPDATE {{schema}}.coarse SET since_day = first;
     RETURN first;
 END $$;
 """  # noqa: S608 (own names)
