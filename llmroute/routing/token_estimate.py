@@ -8,7 +8,7 @@ from llmroute.text.token_bounds import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, boun
 from llmroute.types import ModelConfig
 
 if TYPE_CHECKING:
-    from llmroute.types import AttachmentFacts, CacheLife, Effort, Prompt
+    from llmroute.types import AnswerSchema, AttachmentFacts, CacheLife, Effort, Prompt
 
 # The usual tokens of role marks and separators around one message.
 MESSAGE_OVERHEAD_TOKENS = TOKENS_PER_MESSAGE // 2
@@ -35,6 +35,7 @@ class PromptSize(NamedTuple):
         tier: the service tier set by the caller, None if not set.
         cache: how long the marked beginning of the prompt is cached, None where nothing is marked.
         attachments: the attachments, whose tokens depend on the model: `for_model` adds them to the input.
+        schema: the schema of the answer, of which each provider is sent its own form: `for_model` adds it to the input.
     """
 
     expected_input: int
@@ -46,6 +47,7 @@ class PromptSize(NamedTuple):
     tier: str | None = None
     cache: CacheLife | None = None
     attachments: tuple[AttachmentFacts, ...] = ()
+    schema: AnswerSchema | None = None
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -56,21 +58,34 @@ class PromptSize(NamedTuple):
     @property
     def typical_input(self) -> int:
         """The expected tokens of the prompt before a model is chosen, attachments included."""
-        if not self.capabilities:
+        if not self.capabilities and self.schema is None:
             return self.expected_input
         return self.for_model(ModelConfig("", "", "")).expected_input
 
     def for_model(self, model: ModelConfig) -> PromptSize:
-        """Return the size with the tokens of the attachments as the model counts them."""
-        if not self.capabilities:
-            return self
+        """Return the size with the tokens of the schema and of the attachments as the model counts them."""
+        size = self if self.schema is None else self._with_schema(self.schema, model)
+        if not size.capabilities:
+            return size
         from llmroute.attachments.tokens import attachment_tokens
 
-        tokens = attachment_tokens(model, self.attachments)
+        tokens = attachment_tokens(model, size.attachments)
         # A prompt beyond the context window is rejected, and costs nothing.
         most = min(tokens.most, max(model.context_window or tokens.most, tokens.expected))
+        return size._replace(
+            expected_input=size.expected_input + tokens.expected, worst_input=size.worst_input + most, attachments=()
+        )
+
+    def _with_schema(self, schema: AnswerSchema, model: ModelConfig) -> PromptSize:
+        from llmroute.schema.vendor_forms import form_bytes, form_for
+
+        own_bytes = form_bytes(schema, model)
+        words_bytes = size_in_bytes((schema.words,)) if form_for(schema, model).in_words else 0
         return self._replace(
-            expected_input=self.expected_input + tokens.expected, worst_input=self.worst_input + most, attachments=()
+            expected_input=self.expected_input + max(words_bytes, own_bytes) // BYTES_PER_TOKEN,
+            # Providers may count a schema both in words and in their own form.
+            worst_input=self.worst_input + size_in_bytes((schema.words, schema.text)) + own_bytes,
+            schema=None,
         )
 
     def too_long(self, window: int | None) -> str | None:
@@ -89,19 +104,17 @@ def measure(prompt: Prompt) -> PromptSize:
     """Measure a prompt; takes time proportional to its length."""
     texts = prompt.texts
     size_bytes = size_in_bytes(texts)
-    words, native = (prompt.schema.words, prompt.schema.text) if prompt.schema else ("", "")
-    schema_bytes = size_in_bytes((words,))
     return PromptSize(
-        expected_input=(size_bytes + schema_bytes) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
+        expected_input=size_bytes // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS * len(texts),
         least_input=bounds(texts).least,
-        # Providers may count a schema both in words and in their own form.
-        worst_input=size_bytes + schema_bytes + size_in_bytes((native,)) + most_around(len(texts)),
+        worst_input=size_bytes + most_around(len(texts)),
         answer_room=min(prompt.max_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS),
         max_tokens=prompt.max_tokens,
         effort=prompt.effort,
         tier=prompt.tier,
         cache=prompt.cache and prompt.cache.life,
         attachments=tuple(one.facts for one in prompt.attachments),
+        schema=prompt.schema,
     )
 
 

@@ -28,6 +28,8 @@ _CONCERNS = {
     ("object",): ("minProperties", "maxProperties", "propertyNames", "dependentRequired"),
 }
 """The keywords that say something of values of some types only."""
+MOST_INLINE_CHARACTERS = 200
+"""The length of the longest definition that is copied to where it is referred to."""
 NO_LOOKAROUND = re.compile(r"\(\?[=!<]")
 SIMPLE = re.compile(r"\(\?|\\[bB1-9]")
 
@@ -111,8 +113,23 @@ class Derivation:
             self.definitions[name] = self._derived(found)
         described = {key: value for key, value in node.items() if key in ("description", *_STATED)}
         if described and name in self.definitions and "$ref" not in self.definitions[name]:
-            return self._constrained(described, self.definitions[name])
+            return self._with_siblings(target, name, described)
         return {"$ref": f"#/$defs/{name}"}
+
+    def _with_siblings(self, target: str, name: str, described: dict[str, Any]) -> dict[str, Any]:
+        """Return a reference that has constraints beside it, which no provider takes.
+
+        A short definition stands in its place; others get one more definition for each set of constraints, because
+        copies of copies would grow exponentially with the depth of the schema.
+        """
+        own = self._constrained(described, self.definitions[name])
+        if len(json.dumps(own)) <= MOST_INLINE_CHARACTERS:
+            return own
+        key = f"{target} {json.dumps(described, sort_keys=True)}"
+        if key not in self._names:
+            self._names[key] = self._free_name(target)
+            self.definitions[self._names[key]] = own
+        return {"$ref": f"#/$defs/{self._names[key]}"}
 
     def _free_name(self, target: str) -> str:
         plain = re.sub(r"[^A-Za-z0-9_]+", "_", target.rpartition("/")[2]).strip("_") or "root"

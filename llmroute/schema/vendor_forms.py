@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,10 +65,24 @@ IN_WORDS = AnswerForm(None, in_words=True)
 
 def form_for(schema: AnswerSchema, model: ModelConfig) -> AnswerForm:
     """Return the form to request from a model for answers that the schema describes."""
-    native = CAPABILITY in model.capabilities or not model.known or model.provider in _ENGINES
-    if is_ollama_cloud_tag(model.api_name) and model.provider == "ollama":
-        native = False
-    return _form(schema, model.provider, model.api_name.startswith("ft:")) if native else IN_WORDS
+    return _form(schema, model.provider, model.api_name.startswith("ft:")) if _is_native(model) else IN_WORDS
+
+
+def form_bytes(schema: AnswerSchema, model: ModelConfig) -> int:
+    """Return the length of the form of a model as JSON, 0 where the prompt alone requests it."""
+    return _form_bytes(schema, model.provider, model.api_name.startswith("ft:")) if _is_native(model) else 0
+
+
+def _is_native(model: ModelConfig) -> bool:
+    if model.provider == "ollama" and is_ollama_cloud_tag(model.api_name):
+        return False
+    return CAPABILITY in model.capabilities or not model.known or model.provider in _ENGINES
+
+
+@lru_cache(maxsize=256)
+def _form_bytes(schema: AnswerSchema, provider: str, fine_tuned: bool) -> int:
+    form = _form(schema, provider, fine_tuned)
+    return 0 if form.schema is None else len(json.dumps(form.schema))
 
 
 @lru_cache(maxsize=256)

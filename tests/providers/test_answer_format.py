@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from tests.providers.samples import sent
 from tests.schema.generated import answered
 
 PERSON = read_schema("name, age int")
+MODELS = {provider: ModelConfig(provider, "m", "m", capabilities=frozenset({"json"})) for provider in SCHEMAS}
 TREE = read_schema({"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#"}}}})
 LIST = read_schema({"type": "array", "items": {"type": "string"}})
 
 
-def asked(provider: str, schema: AnswerSchema, *, json: bool = True, name: str = "m", **said: Any) -> dict[str, Any]:
+def asked(provider: str, schema: AnswerSchema, *, native: bool = True, name: str = "m", **said: Any) -> dict[str, Any]:
     limits = ParameterLimits(efforts=("low", "high"), effort_form="output_config" if provider == "anthropic" else None)
-    can = frozenset({"json"} if json else ())
+    can = frozenset({"json"} if native else ())
     prompt = Prompt((Message("user", "a"),), schema=schema, **said)
     return sent(provider, prompt, ModelConfig(provider, name, name, capabilities=can, parameters=limits))
 
@@ -62,7 +64,7 @@ def test_mistral_and_together_have_the_schema_as_it_is_and_in_words(provider: st
 
 
 def test_ollama_has_the_schema_as_its_format_and_in_words() -> None:
-    body = asked("ollama", LIST, json=False)
+    body = asked("ollama", LIST, native=False)
     assert body["format"] == LIST.document
     assert LIST.text in system_of(body)
 
@@ -70,7 +72,7 @@ def test_ollama_has_the_schema_as_its_format_and_in_words() -> None:
 def test_ollama_cloud_and_models_without_the_capability_are_asked_in_words() -> None:
     assert "format" not in asked("ollama", PERSON, name="gpt-oss:120b-cloud")
     for provider in ("openai", "anthropic", "mistral", "together"):
-        body = asked(provider, PERSON, json=False)
+        body = asked(provider, PERSON, native=False)
         assert not {"response_format", "output_config"} & body.keys()
         assert PERSON.text in system_of(body)
 
@@ -80,7 +82,7 @@ def test_ollama_cloud_and_models_without_the_capability_are_asked_in_words() -> 
 def test_every_request_for_a_document_fits_its_publishers_description(provider: str) -> None:
     cases = itertools.product((PERSON, TREE, LIST), (True, False), (None, "be brief"), (None, "none", "high"))
     bodies = [
-        asked(provider, schema, json=json, system=system, effort=effort) for schema, json, system, effort in cases
+        asked(provider, schema, native=native, system=system, effort=effort) for schema, native, system, effort in cases
     ]
     assert [found for body in bodies if (found := faults(provider, body))] == []
 
@@ -95,8 +97,29 @@ def test_requests_for_any_document_fit_their_publishers_description(provider: st
 
 def test_the_schema_counts_in_the_size_of_a_prompt_but_not_in_its_lower_bound() -> None:
     plain = Prompt((Message("user", "a"),))
-    with_schema, without = measure(plain._replace(schema=PERSON)), measure(plain)
-    assert with_schema.expected_input > without.expected_input
-    assert with_schema.least_input == without.least_input
-    longest = max(len(str(asked(provider, PERSON))) for provider in SCHEMAS)
-    assert with_schema.worst_input > longest - 300
+    for model in MODELS.values():
+        with_schema, without = (measure(one).for_model(model) for one in (plain._replace(schema=PERSON), plain))
+        assert with_schema.expected_input > without.expected_input
+        assert with_schema.least_input == without.least_input
+
+
+def nested(levels: int) -> AnswerSchema:
+    """Return a schema of objects that refer twice to the next one, with descriptions beside the references."""
+    kinds = {
+        f"d{level}": {
+            "type": "object",
+            "properties": {key: {"$ref": f"#/$defs/d{level + 1}", "description": key} for key in "ab"},
+            "required": ["a", "b"],
+        }
+        for level in range(levels)
+    }
+    return read_schema({"$ref": "#/$defs/d0", "$defs": {**kinds, f"d{levels}": {"type": "string"}}})
+
+
+@pytest.mark.parametrize("provider", SCHEMAS)
+@pytest.mark.parametrize("levels", [1, 4, 9, 26])
+def test_a_request_is_no_longer_than_the_worst_case_that_budgets_reserve(levels: int, provider: str) -> None:
+    schema = nested(levels)
+    sent = len(json.dumps(asked(provider, schema)))
+    assert sent - 400 < measure(Prompt((Message("user", "a"),), schema=schema)).for_model(MODELS[provider]).worst_input
+    assert sent < 2_000 * levels
