@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import fields
+from functools import partial
 from math import log2
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -128,15 +129,16 @@ class PlanCache:
         # Few requests try more models than these: the costs of the others are computed when these have failed.
         at_first = len(cached.first.entries) if request.options.is_listed else MAX_ATTEMPTS
         first = cached.first._replace(entries=cached.first.entries[:at_first])
-        own = _sized(cached.planner, first, request)
+        # To derive the forms of a schema takes time.
+        sizing = partial(_sized, cached.planner, first, request)
+        own = sizing() if request.size.schema is None else await self._threads.run(sizing)
         if not own.entries:
             # The prompt is too large for all of the first models.
             return await self._own_plan(request, patience)
         others = None
         if not cached.is_complete or len(cached.first.entries) > at_first:
             others = lambda: _sized(cached.planner, cached.complete().after(first), request)  # noqa: E731
-        measure = None if first.measure is None else sized(first.measure, request.size)
-        return SharedPlan(own._replace(measure=measure), others)
+        return SharedPlan(own, others)
 
     async def _cached(self, key: Hashable, request: RenderedRequest, patience: LockTimeout) -> _CachedPlan:
         """Return the cached plan, or make one in a thread, because it may have to ask the local server."""
@@ -183,7 +185,8 @@ def _sized(planner: Planner, plan: Plan, request: RenderedRequest) -> Plan:
         each if each.over_budget is None else each._replace(over_budget=sized(each.over_budget, size))
         for each in plan.excluded
     )
-    return plan._replace(entries=tuple(entries), excluded=tuple(excluded))
+    measure = None if plan.measure is None else sized(plan.measure, size)
+    return plan._replace(entries=tuple(entries), excluded=tuple(excluded), measure=measure)
 
 
 def _key(request: RenderedRequest) -> Hashable:

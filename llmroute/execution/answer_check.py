@@ -12,7 +12,7 @@ from llmroute.text.redaction import one_line
 from llmroute.types import Service
 
 if TYPE_CHECKING:
-    from llmroute.errors import AttemptError
+    from llmroute.errors import AttemptError, LLMRouteError
     from llmroute.routing.plan import RankedCandidate
     from llmroute.schema.document import AnswerDocument
     from llmroute.text.redaction import Redaction
@@ -48,8 +48,8 @@ def sanitized(completion: Completion, redaction: Redaction) -> Completion:
     )
 
 
-def hide_secrets(error: AttemptError, redaction: Redaction) -> None:
-    """Hide in an error of any origin what its provider may have echoed of another's."""
+def hide_secrets(error: LLMRouteError, redaction: Redaction) -> None:
+    """Hide in an error of any origin what its provider, or the check of the caller, may have echoed of a key."""
     if (message := redaction.hide(error.message)) != error.message:
         error.message = message
         error.args = (message,)

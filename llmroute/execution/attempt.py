@@ -10,6 +10,7 @@ from llmroute.execution.accounting.budget import Admission
 from llmroute.execution.accounting.live_spans import record_span
 from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
 from llmroute.execution.accounting.recorder import AttemptRecorder
+from llmroute.execution.answer_check import hide_secrets
 from llmroute.execution.answer_stream import AnswerStream
 from llmroute.execution.operations import Begin, Blocking, Close, Done, Judge, Operation, Settle
 from llmroute.execution.provider_call import ProviderCall
@@ -142,6 +143,7 @@ class Attempt:
         try:
             rejection: CheckError | None = yield Judge(check, response)
         except CheckFaultError as fault:
+            hide_secrets(fault, self._request.endpoints.redaction)
             fault.response, fault.attempts = response, response.attempts
             raise
         finally:
@@ -150,6 +152,7 @@ class Attempt:
             self._request.clock.leave_out(seconds)
             patience.leave_out(seconds)
         if rejection is not None:
+            hide_secrets(rejection, self._request.endpoints.redaction)
             recorder.reject(rejection)
             self._request.budget.pay(recorder.row)
         passed = rejection is None

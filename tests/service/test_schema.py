@@ -83,7 +83,7 @@ def test_the_schema_of_an_awaited_request_is_read_and_compiled_off_the_event_loo
 
         return call
 
-    for module, name in ((answer_schema, "check_schema"), (vendor_forms, "form_for"), (document, "validator_of")):
+    for module, name in ((answer_schema, "check_schema"), (vendor_forms, "_openai"), (document, "validator_of")):
         monkeypatch.setattr(module, name, seen(name, getattr(module, name)))
 
     async def main() -> None:
@@ -91,7 +91,7 @@ def test_the_schema_of_an_awaited_request_is_read_and_compiled_off_the_event_loo
             await service.generate("hi", model=MODEL, schema={**SCHEMA, "title": "read off the loop"})
 
     asyncio.run(main())
-    assert threads.keys() == {"check_schema", "form_for", "validator_of"}
+    assert threads.keys() == {"check_schema", "_openai", "validator_of"}
     assert "MainThread" not in threads.values()
 
 

@@ -151,6 +151,16 @@ def test_megabytes_and_escapes_of_a_check_reach_neither_memory_nor_terminal(gen:
     assert len(ran.err) < 400
 
 
+def test_a_key_that_a_check_prints_is_hidden(gen: Callable[..., Ran], server: ModelServer, tmp_path: Path) -> None:
+    key = server.settings["OPENAI_API_KEY"]
+    (tmp_path / "key").write_text(key)
+    for command in (f"cat {tmp_path}/key >&2; exit 1", f"cat {tmp_path}/key >&2; exit 127"):
+        ran = gen("--check", command, "--json", "--no-fallback", "-m", CHEAP)
+        assert ran.code != 0
+        assert "the check" in ran.out + ran.err
+        assert key not in ran.out + ran.err
+
+
 def test_a_check_that_reads_nothing_of_a_long_answer_is_heard(tmp_path: Path) -> None:
     with ModelServer() as long:
         long.words = ("long " * 200_000,)
