@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from llmroute.bulk.worker_pool import RETRY_DELAYS_S
+from llmroute.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,9 @@ class RetryRounds:
         """Return the request for its next round: the model with the fewest attempts comes first.
 
         One attempt is saved for each later round, but every model of a list (`listed`) is tried in the first one.
+
+        Raises:
+            TransientError: only models are left whose answers were rejected.
         """
         self._rounds += 1
         policy = request.policy
@@ -86,7 +90,9 @@ class RetryRounds:
             return self._attempts[_key(entry)], entry.model.provider in tried
 
         # A model whose answer was rejected would answer much the same.
-        entries = [entry for entry in plan.entries if _key(entry) not in self._rejected] or plan.entries
+        entries = [entry for entry in plan.entries if _key(entry) not in self._rejected]
+        if not entries:
+            raise TransientError("every other model is skipped for now, and the answers of the rest were rejected")
         return plan._replace(entries=tuple(sorted(entries, key=rank)), measure=plan.first_choice)
 
 

@@ -65,9 +65,8 @@ def read_document(text: str, schema: AnswerSchema, form: AnswerForm) -> AnswerDo
 def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> AnswerDocument | SchemaErrors:
     """Return the document that is valid of a value: the value itself, or what a provider's form has wrapped."""
     is_wrapped = form.wrapped and isinstance(value, dict) and value.keys() == {NAME}
-    if form.wrapped and not form.in_words and not is_wrapped:
-        return SchemaErrors((f'not an object with the only property "{NAME}"',))
-    # A model without a native form may leave the wrapping out, also where the schema has a property of that name.
+    # A model that is asked in words may leave the wrapping out, also where the schema has a property of that name; and
+    # so may a gateway that does not keep to the form.
     if is_wrapped and not (form.in_words and validator_of(schema).is_valid(value)):
         value = value[NAME]
     value, is_valid = _restored(value, schema, form)

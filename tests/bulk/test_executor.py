@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llmroute import exit_codes
 from llmroute.bulk import plan_cache, worker_pool
 from llmroute.errors import BudgetExceededError, DeadlineError, RequestError
 from llmroute.execution.prepare import RequestFactory
@@ -294,3 +295,19 @@ def test_an_attempt_that_ends_before_it_is_sent_frees_its_place(
         results = asyncio.run(main())
     assert isinstance(results[0].error, DeadlineError)
     assert contents(results) == [None, "two", "three"]
+
+
+def test_a_model_whose_answer_was_rejected_is_not_paid_again_while_the_others_are_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "RETRY_DELAYS_S", (0.0,) * 5)
+    monkeypatch.setattr(fallback, "RETRY_PAUSE_S", 0.0)
+    # Plans are made anew, without the models whose circuits have opened.
+    monkeypatch.setattr(plan_cache, "MAX_AGE_S", 0.0)
+    asked = {"prompt": "x", "model": OPENAI, "fallback": [ANTHROPIC], "enable_fallback": True, "check": lambda _: False}
+    with serving(echo) as answering, serving(DOWN) as down:
+        house = House(tmp_path, openai=answering, anthropic=down)
+        (result,) = asyncio.run(gathered(house, [asked]))
+    assert result.error is not None
+    assert result.error.exit_code == exit_codes.TRY_LATER
+    assert [row for row in house.rows("provider, status") if row[0] == "openai"] == [("openai", "rejected")]
