@@ -60,9 +60,13 @@ async def beginning(context: JobContext, settings: RunSettings, is_counted: Call
         for job in jobs.values():
             sums = await context.run(context.journal.sums, job.id)
             context.shared_budget.exchange(-sums.reserved_picousd, await _uncounted_picousd(context, job, is_counted))
+    if any(not _is_here(job) for job in jobs.values()):
+        await context.run(context.journal.take_over, left[-1].run, this_process().host)
     uncleaned = [job for job in earlier if job.delivered_ms is not None and job.cleaned_ms is None]
-    same = [job.run for job in earlier if _is_same(settings, job)]
-    before = same[-1] if settings.resume and same and not left else None
+    same = [job for job in earlier if _is_same(settings, job)]
+    before = same[-1].run if settings.resume and same and not left else None
+    if before is not None and not settings.confirms:
+        await _require_answers(context, [job for job in same if job.run == before], is_counted)
     return Beginning(_run(context, settings, jobs), jobs, uncleaned, before)
 
 
@@ -104,6 +108,22 @@ async def _uncounted_picousd(context: JobContext, job: Job, is_counted: Callable
         settled = [(line, row) for line, row in rows if line.state != "reserved"]
         picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))
     return picousd
+
+
+async def _require_answers(context: JobContext, jobs: list[Job], is_counted: Callable[[int], bool]) -> None:
+    """Check that the output has the answers of a run that another host has delivered: they are paid for.
+
+    Raises:
+        RequestError: they are in the file of the other host.
+    """
+    for job in jobs:
+        if _is_here(job):
+            continue
+        for first in range(0, job.lines, _RANGE):
+            lines = await context.run(context.journal.lines, job.id, first, first + _RANGE - 1)
+            if any(line.state == "answered" and not is_counted(line.position) for line in lines):
+                hint = OptionText("get that file; to pay for them again, run without ", Remedy("resume"))
+                raise RequestError(f"the results of these batch jobs are in {job.output} on {job.host}", hint=hint)
 
 
 def _is_here(job: Job) -> bool:

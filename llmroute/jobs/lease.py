@@ -52,7 +52,8 @@ class RunLease:
             if _is_dead(owner) and await self._leased(owner) == self._owner:
                 break
             if loop.time() > until_s:
-                raise self._taken(owner)
+                message = f"another process on {_host(owner)} works on the batch jobs of {self._output}"
+                raise RequestError(message, hint="let it end first")
             if owner != noted:
                 self._context.note(f"another process on {_host(owner)} may work on the batch jobs: waiting")
                 noted = owner
@@ -66,9 +67,8 @@ class RunLease:
             RequestError: another has.
             LedgerError: the ledger cannot be written.
         """
+        self._is_lost = self._is_lost or not await self._is_renewed()
         self.require()
-        if (owner := await self._leased()) != self._owner:
-            raise self._taken(owner)
 
     def require(self) -> None:
         """Check that no other process was seen to have taken the lease.
@@ -77,7 +77,8 @@ class RunLease:
             RequestError: another has.
         """
         if self._is_lost:
-            raise self._taken("")
+            message = f"another process works on the batch jobs of {self._output}, or has ended them"
+            raise RequestError(message, hint="llmroute batches lists them")
 
     async def end(self) -> None:
         """Give the lease back."""
@@ -94,17 +95,15 @@ class RunLease:
         while not self._is_lost:
             await asyncio.sleep(_RENEW_S)
             with suppress(LedgerError):
-                self._is_lost = await self._leased() != self._owner
+                self._is_lost = not await self._is_renewed()
         self._on_loss()
 
     async def _leased(self, dead: str | None = None) -> str:
         return await self._context.run(self._context.journal.lease, self._run, self._owner, round(LEASE_S * 1000), dead)
 
-    def _taken(self, owner: str) -> RequestError:
-        place = f" on {_host(owner)}" if owner else ""
-        return RequestError(
-            f"another process{place} works on the batch jobs of {self._output}", hint="let it end first"
-        )
+    async def _is_renewed(self) -> bool:
+        renew = self._context.journal.renew_lease
+        return await self._context.run(renew, self._run, self._owner, round(LEASE_S * 1000))
 
 
 def _written(process: Process) -> str:

@@ -45,7 +45,7 @@ class Job(NamedTuple):
         cancel_ms: when its cancellation was requested.
         delivered_ms: when all of its results were written to the output, or yielded to the program.
         cleaned_ms: when its files at the provider were deleted, or were to be kept.
-        host: the host that it was made on, None in older jobs.
+        host: the host that has its output: it was made there, or resumed; None in older jobs.
     """
 
     id: str
@@ -209,6 +209,9 @@ class JobJournal(Protocol):
     def deliver(self, run: str, now_ms: int) -> None:
         """Note that the results of all jobs of a run were delivered."""
 
+    def take_over(self, run: str, host: str) -> None:
+        """Note that the results of the jobs of a run are delivered on another host than before."""
+
     def drop(self, job: str, now_ms: int) -> None:
         """Release the lines of a job that was never submitted, and delete it with its lines."""
 
@@ -249,10 +252,13 @@ class JobJournal(Protocol):
         """Return the schemas of a job that begin at some lines."""
 
     def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
-        """Take the lease of a run, or renew it; return its owner, which is another while the lease of that lasts.
+        """Take the lease of a run; return its owner, which is another while the lease of that lasts.
 
         A `dead` owner has none any more.  A ledger of one machine has no leases: the lock of the output is enough.
         """
+
+    def renew_lease(self, run: str, owner: str, for_ms: int) -> bool:
+        """Renew a lease; return False where another process has taken it since, also if that has given it back."""
 
     def end_lease(self, run: str, owner: str) -> None:
         """Give a lease back."""

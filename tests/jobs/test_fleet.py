@@ -93,6 +93,33 @@ def test_another_host_collects_the_results_of_jobs(fleet: Fleet) -> None:
     fleet.assert_all_answered_once(PROMPTS)
 
 
+def test_results_that_another_host_has_are_not_paid_for_again(fleet: Fleet) -> None:
+    fleet.write(PROMPTS)
+    assert fleet.run().code == 0
+    bill_picousd = fleet.vendor.bill_picousd
+    fleet.on_another_host()
+    output = fleet.folder / "out.jsonl"
+    results = output.read_bytes()
+    output.unlink()
+    refused = fleet.run("--resume")
+    assert (refused.code, f"are in {output} on first" in refused.err) == (2, True), refused.err
+    assert fleet.vendor.bill_picousd == bill_picousd
+    output.write_bytes(results)
+    assert fleet.run("--resume").code == 0
+    assert fleet.vendor.bill_picousd == bill_picousd
+    output.unlink()
+    assert fleet.run().code == 0
+    assert fleet.vendor.bill_picousd == 2 * bill_picousd
+
+
+def test_a_host_that_resumes_has_the_results(fleet: Fleet) -> None:
+    fleet.write(PROMPTS)
+    assert fleet.run("--no-wait").code == 0
+    fleet.on_another_host()
+    assert fleet.run("--resume").code == 0
+    assert "first" not in {host for (host,) in fleet.query("SELECT host FROM jobs")}
+
+
 def test_the_output_of_another_host_may_have_the_same_path(fleet: Fleet) -> None:
     fleet.write(PROMPTS)
     assert fleet.run("--no-wait").code == 0
@@ -122,7 +149,17 @@ class _Lease(RunLease):
         self._owner = "1  elsewhere"
 
 
-def test_one_process_works_on_a_run_until_its_lease_has_ended(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "UPDATE llmroute.job_leases SET owner = '1  elsewhere', until_ms = until_ms + 60000",
+        # The other process has ended since.
+        "DELETE FROM llmroute.job_leases",
+    ],
+)
+def test_one_process_works_on_a_run_until_its_lease_has_ended(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
     for name, value in fleet.settings.items():
         monkeypatch.setenv(name, value)
 
@@ -139,7 +176,7 @@ def test_one_process_works_on_a_run_until_its_lease_has_ended(fleet: Fleet, monk
             await other.end()
             await own.take()
             await own.confirm()
-            fleet.change("UPDATE llmroute.job_leases SET owner = '1  elsewhere', until_ms = until_ms + 60000")
+            fleet.change(taken)
             with pytest.raises(RequestError, match="works on the batch jobs"):
                 await own.confirm()
             await lost.wait()

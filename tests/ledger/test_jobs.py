@@ -185,6 +185,10 @@ def test_a_run_has_one_owner_until_its_lease_has_ended(address: ServerAddress, t
         assert ledger.jobs.lease("run", "second", 60_000) == "first"
         ledger.jobs.end_lease("run", "first")
         assert ledger.jobs.lease("run", "second", 60_000) == "second"
+        assert not ledger.jobs.renew_lease("run", "first", 60_000)
+        assert ledger.jobs.renew_lease("run", "second", 60_000)
+        ledger.jobs.end_lease("run", "second")
+        assert not ledger.jobs.renew_lease("run", "second", 60_000)
 
 
 def test_many_lines_without_a_result_are_ended(address: ServerAddress, tmp_path: Path) -> None:

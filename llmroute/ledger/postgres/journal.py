@@ -80,6 +80,9 @@ INSERT INTO {schema}.job_leases AS known VALUES (%(run)s, %(owner)s, {schema}.no
 ON CONFLICT (run) DO UPDATE SET owner = excluded.owner, until_ms = excluded.until_ms
 WHERE known.owner IN (excluded.owner, %(dead)s) OR known.until_ms <= {schema}.now_ms_1()
 """
+_RENEW = """
+UPDATE {schema}.job_leases SET until_ms = {schema}.now_ms_1() + %(for_ms)s WHERE run = %(run)s AND owner = %(owner)s
+"""
 
 
 class PostgresJobs:
@@ -159,6 +162,10 @@ class PostgresJobs:
             "UPDATE {schema}.jobs SET delivered_ms = %s WHERE run = %s AND delivered_ms IS NULL", (now_ms, run)
         )
 
+    def take_over(self, run: str, host: str) -> None:
+        """Note that the results of the jobs of a run are delivered on another host than before."""
+        self._change("UPDATE {schema}.jobs SET host = %s WHERE run = %s", (host, run))
+
     def drop(self, job: str, now_ms: int) -> None:
         """Release the lines of a job that was never submitted, and delete it with its lines."""
         self._end_lines(job, "interrupted", None, now_ms, is_free=True)
@@ -227,12 +234,16 @@ class PostgresJobs:
         return [SchemaOfLines(*row) for row in self._rows(query, (job, [*starts]))]
 
     def lease(self, run: str, owner: str, for_ms: int, dead: str | None = None) -> str:
-        """Take the lease of a run, or renew it; return its owner, which is another while the lease of that lasts."""
+        """Take the lease of a run; return its owner, which is another while the lease of that lasts."""
         values = {"run": run, "owner": owner, "for_ms": for_ms, "dead": dead}
         if self._change(_LEASE, values):
             return owner
         rows = self._rows("SELECT owner FROM {schema}.job_leases WHERE run = %s", (run,))
         return str(rows[0][0]) if rows else ""
+
+    def renew_lease(self, run: str, owner: str, for_ms: int) -> bool:
+        """Renew a lease; return False where another process has taken it since, also if that has given it back."""
+        return self._change(_RENEW, {"run": run, "owner": owner, "for_ms": for_ms}) > 0
 
     def end_lease(self, run: str, owner: str) -> None:
         """Give a lease back."""

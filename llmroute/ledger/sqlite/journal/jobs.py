@@ -149,6 +149,11 @@ class SQLiteJobs:
         with self._connection.transaction() as db:
             db.execute("UPDATE jobs SET delivered_ms = ? WHERE run = ? AND delivered_ms IS NULL", (now_ms, run))
 
+    def take_over(self, run: str, host: str) -> None:
+        """Note that the results of the jobs of a run are delivered on another host than before."""
+        with self._connection.transaction() as db:
+            db.execute("UPDATE jobs SET host = ? WHERE run = ?", (host, run))
+
     def drop(self, job: str, now_ms: int) -> None:
         """Release the lines of a job that was never submitted, and delete it with its lines."""
         with self._connection.transaction() as db:
@@ -233,6 +238,11 @@ class SQLiteJobs:
         """Return the owner: the lock of the output is enough on one machine."""
         del run, for_ms, dead
         return owner
+
+    def renew_lease(self, run: str, owner: str, for_ms: int) -> bool:
+        """Return True: no other process can have taken it."""
+        del run, owner, for_ms
+        return True
 
     def end_lease(self, run: str, owner: str) -> None:
         """Do nothing: there are no leases."""
