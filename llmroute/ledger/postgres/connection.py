@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _ATTEMPTS = 3
+# After this the server ends a transaction whose client is stopped or cut off: calls of others wait for its locks.
+_IDLE_S = 5.0
 # Settings of a transaction, whatever an administrator made usual: functions of the schema read what others committed
 # while they waited for a lock, and what is committed survives a crash of the server.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
@@ -231,7 +233,9 @@ class ServerConnection:
         db = self._connection()
         try:
             with db.transaction():
-                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else PRELUDE)
+                change = f"{PRELUDE}; SET LOCAL idle_in_transaction_session_timeout = {_IDLE_S * 1000:.0f}"
+                begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else change
+                db.execute(begin.encode())
                 # Behind pgbouncer another process of the server may run the next transaction.
                 sql = "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true)"
                 row = db.execute(sql, (f"{LOCK_WAIT_S * 1000:.0f}",)).fetchone()

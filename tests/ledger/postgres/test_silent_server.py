@@ -113,3 +113,21 @@ def test_a_statement_is_waited_for_while_the_server_works_on_it(server: str, req
     ):
         patch.setattr(db, "reply_within_s", 0.3)
         assert db.execute("SELECT pg_sleep(1)").fetchone() == ("",)
+
+
+def test_locks_of_a_client_that_stops_within_a_transaction_are_released(
+    address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmroute.ledger.postgres.connection._IDLE_S", 0.2)
+    with PostgresLedger(address, tmp_path / "stopped") as stopped, PostgresLedger(address, tmp_path / "other") as other:
+        assert other.write([Settled(settled(row("first"), 1))]) == [None]
+
+        def lock_and_stop() -> None:
+            with stopped.connection.transaction() as db:
+                db.execute("LOCK TABLE llmroute.attempts IN ACCESS EXCLUSIVE MODE")
+                assert other.write([Settled(settled(row("second"), 1))]) == [None]
+                db.execute("SELECT 1")
+
+        with pytest.raises(LedgerError, match="idle-in-transaction"):
+            lock_and_stop()
+        assert stopped.write([Settled(settled(row("third"), 1))]) == [None]
