@@ -78,13 +78,25 @@ class ServerStatus(NamedTuple):
     clock_offset_ms: int
 
 
+class UntakenCalls(NamedTuple):
+    """A number of calls and their cost."""
+
+    calls: int
+    cost_picousd: int
+
+
 class Moved(NamedTuple):
-    """The numbers of copied attempts, of those already present, and of pending calls and batch jobs that stay."""
+    """The numbers of copied attempts, of those already present, and of pending calls and batch jobs that stay.
+
+    `untaken` are calls of pruned time that may be missing: another copy of the ledger, which went on in another way,
+    has brought more calls of the same quarters of an hour.
+    """
 
     copied: int
     already: int
     pending: int
     open_jobs: int
+    untaken: UntakenCalls
 
 
 class LedgerMaintenance(Protocol):

@@ -167,6 +167,9 @@ def move(
             )
         already = f"; {many(done.already, 'attempt')} were there already" if done.already else ""
         say(f"{many(done.copied, 'attempt')} copied to {config.with_ledger(url).ledger.name}{already}")
+        if done.untaken.calls:
+            calls = f"{many(done.untaken.calls, 'call')} ({money(done.untaken.cost_picousd / PICO_PER_USD)})"
+            say(f"of pruned time {calls} may be missing: another copy of this ledger has brought more calls of then")
         if done.pending:
             say(f"not copied: {many(done.pending, 'pending call')}; run it again when they have ended")
         if done.open_jobs:

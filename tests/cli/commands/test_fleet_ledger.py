@@ -269,6 +269,22 @@ def test_a_file_is_moved_once_with_the_sums_of_pruned_calls(host: Host) -> None:
     assert host.run("costs", "move", url, "--from", "nothing.db").code == exit_codes.USAGE
 
 
+def test_calls_of_a_clone_that_are_not_taken_are_named(host: Host) -> None:
+    at_ms = round(time.time() * 1000) - 200 * 86_400_000
+    clone = host.home / "clone.db"
+    with Ledger(host.home / "llmroute" / "ledger.db") as ledger:
+        ledger.settle(settled(row("both", at_ms=at_ms), USD))
+        ledger.backup(clone)
+        ledger.settle(settled(row("one", at_ms=at_ms), USD))
+        ledger.prune(at_ms + 1_000_000)
+    with Ledger(clone) as ledger:
+        ledger.prune(at_ms + 1_000_000)
+    url = host._settings["LLMROUTE_LEDGER"]
+    assert "may be missing" not in host.run("costs", "move", url, LLMROUTE_LEDGER="").err
+    moved = host.run("costs", "move", url, "--from", str(clone), LLMROUTE_LEDGER="")
+    assert "of pruned time 1 call ($1.00) may be missing" in moved.err
+
+
 def test_progress_is_shown_while_a_file_is_moved(host: Host) -> None:
     with Ledger(host.home / "llmroute" / "ledger.db") as ledger:
         ledger.settle(settled(row("one"), USD))

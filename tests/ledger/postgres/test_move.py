@@ -25,6 +25,7 @@ from tests.ledger.stores import address, postgres
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llmroute.ledger.maintenance import Moved
     from llmroute.ledger.statistics.values import StatsSnapshot
     from llmroute.ledger_location import ServerAddress
 
@@ -60,7 +61,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def move(address: ServerAddress, file: Path) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+def move(address: ServerAddress, file: Path) -> tuple[Moved, list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
     connection = ServerConnection(address)
     try:
@@ -92,11 +93,11 @@ def statistics(known: StatsSnapshot) -> dict[str, Any]:
 
 def test_rows_sums_and_statistics_are_copied_once(file: Path, address: ServerAddress, tmp_path: Path) -> None:
     done, told = move(address, file)
-    assert done == (11, 0, 1, 0)
+    assert done == (11, 0, 1, 0, (0, 0))
     assert told == [(11, 11)]
     check_equal(file, address, tmp_path)
     again, _ = move(address, file)
-    assert again == (0, 11, 1, 0)
+    assert again == (0, 11, 1, 0, (0, 0))
     check_equal(file, address, tmp_path)
     with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
         target.recall(bucket=0, now_ms=0)
@@ -138,7 +139,7 @@ def test_a_copy_that_breaks_off_goes_on_where_it_ended(
     with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
         moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
     done, told = move(address, file)
-    assert done == (5, 6, 1, 0)
+    assert done == (5, 6, 1, 0, (0, 0))
     assert told == [(3, 5), (5, 5)]
     check_equal(file, address, tmp_path)
 
@@ -158,11 +159,11 @@ def test_a_call_that_was_under_way_is_copied_once_it_has_ended(
 ) -> None:
     with Ledger(file) as ledger:
         ledger.settle(settled(row("after"), 7))
-    assert move(address, file)[0] == (12, 0, 1, 0)
+    assert move(address, file)[0] == (12, 0, 1, 0, (0, 0))
     with Ledger(file) as ledger:
         ledger.settle(settled(row("pending"), 5))
-    assert move(address, file)[0] == (1, 12, 0, 0)
-    assert move(address, file)[0] == (0, 13, 0, 0)
+    assert move(address, file)[0] == (1, 12, 0, 0, (0, 0))
+    assert move(address, file)[0] == (0, 13, 0, 0, (0, 0))
     with Ledger(file) as source, PostgresLedger(address, tmp_path / "server") as target:
         assert model_lines(target, None, FOREVER_MS) == model_lines(source, None, FOREVER_MS)
 
@@ -172,7 +173,7 @@ def test_a_ledger_is_the_same_under_another_name(file: Path, address: ServerAddr
     renamed = tmp_path / "renamed.db"
     with Ledger(file) as ledger:
         ledger.backup(renamed)
-    assert move(address, renamed)[0] == (0, 11, 1, 0)
+    assert move(address, renamed)[0] == (0, 11, 1, 0, (0, 0))
     check_equal(file, address, tmp_path)
 
 
@@ -184,9 +185,9 @@ def test_a_copy_that_went_on_by_itself_is_copied_too(file: Path, address: Server
         with Ledger(path) as ledger:
             ledger.settle(settled(row("pending"), 5))
             ledger.settle(settled(row(path.stem), 7))
-    assert move(address, file)[0] == (13, 0, 0, 0)
-    assert move(address, other)[0] == (1, 12, 0, 0)
-    assert move(address, file)[0] == (0, 13, 0, 0)
+    assert move(address, file)[0] == (13, 0, 0, 0, (0, 0))
+    assert move(address, other)[0] == (1, 12, 0, 0, (0, 0))
+    assert move(address, file)[0] == (0, 13, 0, 0, (0, 0))
     with PostgresLedger(address, tmp_path / "server") as target, target.snapshot() as snapshot:
         [status] = snapshot.budget_statuses([cap(1)])
     assert status.spent_picousd == sum(10 + number for number in range(ROWS)) + 5 + 2 * 7
@@ -225,9 +226,26 @@ def test_calls_that_the_server_pruned_are_counted_once(file: Path, address: Serv
     with Ledger(renamed) as ledger, ledger.connection.transaction() as db:
         # It went on in another way: all its rows are sent again.
         db.execute("UPDATE attempts SET id = id + 1000")
-    assert move(address, renamed)[0] == (0, 11, 1, 0)
+    assert move(address, renamed)[0] == (0, 11, 1, 0, (0, 0))
     with PostgresLedger(address, tmp_path / "server") as target:
         assert model_lines(target, None, FOREVER_MS) == before
+
+
+def test_calls_of_clones_that_were_pruned_and_are_not_taken_are_counted(
+    file: Path, address: ServerAddress, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone.db"
+    at_ms = NOW_MS - 50 * DAY_MS
+    with Ledger(file) as ledger:
+        ledger.backup(clone)
+    for path, count in ((file, 3), (clone, 2)):
+        with Ledger(path) as ledger:
+            for number in range(count):
+                ledger.settle(settled(row(f"{path.stem}-{number}", at_ms=at_ms, model="own"), 7))
+            ledger.prune(NOW_MS - 40 * DAY_MS)
+    assert move(address, file)[0].untaken == (0, 0)
+    assert move(address, clone)[0].untaken == (2, 14)
+    assert move(address, file)[0].untaken == (0, 0)
 
 
 def test_collected_jobs_are_copied_and_open_ones_stay(file: Path, address: ServerAddress, tmp_path: Path) -> None:
@@ -242,8 +260,8 @@ def test_collected_jobs_are_copied_and_open_ones_stay(file: Path, address: Serve
         source.jobs.reserve("job", lines)
         source.jobs.settle("job", [LineEnd(line.n, "answered", settled(new.row, 3)) for line, new in lines])
         sums = source.jobs.sums("job")
-    assert move(address, file)[0] == (13, 0, 1, 1)
-    assert move(address, file)[0] == (0, 13, 1, 1)
+    assert move(address, file)[0] == (13, 0, 1, 1, (0, 0))
+    assert move(address, file)[0] == (0, 13, 1, 1, (0, 0))
     with PostgresLedger(address, tmp_path / "server") as target:
         assert [(job.id, job.lines) for job in target.jobs.jobs()] == [("job", 2)]
         assert (target.jobs.sums("job"), sums.cost_picousd) == (sums, 6)

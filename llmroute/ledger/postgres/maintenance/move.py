@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.buckets import BUCKET_MS
-from llmroute.ledger.maintenance import Moved
+from llmroute.ledger.maintenance import Moved, UntakenCalls
 from llmroute.ledger.postgres.entries import as_json, storable
 from llmroute.ledger.postgres.maintenance.move_jobs import move_jobs
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.maintenance.copies import PrunedSums
 
 BATCH = 1_000
+# A later settling or correction may change the status of a call.
+_CALLS = ", ".join(name for name in ROLLUP_KEY if name != "status")
+_UNTAKEN = f"""
+WITH ours AS (
+    SELECT {_CALLS}, sum(call_count) AS count, sum(cost_picousd) AS picousd
+    FROM jsonb_populate_recordset(NULL::{{schema}}.rollups, %(sums)s) GROUP BY {_CALLS}
+), known AS (
+    SELECT {_CALLS}, sum(call_count) AS count FROM {{schema}}.moved_sums
+    WHERE source = %(source)s AND quarter < %(before)s GROUP BY {_CALLS}
+)
+SELECT coalesce(sum(ours.count), 0)::bigint, coalesce(sum(picousd), 0)::bigint
+FROM ours JOIN known USING ({_CALLS}) WHERE ours.count <> known.count
+"""  # noqa: S608 (own names)
 
 
 def move(connection: ServerConnection, source: Path, now_ms: int, progress: Callable[[int, int], None]) -> Moved:
@@ -56,9 +69,9 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
                     connection.call_at_length("merge_1", MERGED_AT_ONCE)
                     read += len(batch.rows)
                     progress(read, total)
-            _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
+            untaken = _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
             already = _settled(db, _Start(0, 0)) - copied
-        return Moved(copied, already, pending, move_jobs(connection, ledger.jobs))
+        return Moved(copied, already, pending, move_jobs(connection, ledger.jobs), untaken)
 
 
 class _Start(NamedTuple):
@@ -114,10 +127,15 @@ def _call(request_id: str, attempt: int) -> str:
     return f"{storable({'id': request_id})['id']}/{attempt}"
 
 
-def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_pruned_ms: int) -> None:
+def _end(connection: ServerConnection, name: str, sums: PrunedSums, server_pruned_ms: int) -> UntakenCalls:
     """Add the sums of rows that were deleted, here or on the server, before they were copied."""
     pruned_ms = max(sums.before_ms, server_pruned_ms)
-    if pruned_ms:
-        names = (*ROLLUP_KEY, *COUNTERS)
-        rows = as_json([storable(dict(zip(names, row, strict=True))) for row in sums.rows])
-        connection.call_at_length("end_move_1", name, sums.before_ms, rows, -(-pruned_ms // BUCKET_MS))
+    if not pruned_ms:
+        return UntakenCalls(0, 0)
+    names, before = (*ROLLUP_KEY, *COUNTERS), -(-pruned_ms // BUCKET_MS)
+    rows = as_json([storable(dict(zip(names, row, strict=True))) for row in sums.rows])
+    connection.call_at_length("end_move_1", name, sums.before_ms, rows, before)
+    with connection.transaction(read_only=True) as db:
+        sql = _UNTAKEN.format(schema=connection.schema)
+        (untaken,) = db.execute(sql.encode(), {"sums": rows, "source": name, "before": before}).fetchall()
+    return UntakenCalls(*untaken)
