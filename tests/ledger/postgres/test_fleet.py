@@ -414,3 +414,31 @@ def test_a_failure_that_is_committed_after_a_later_one_stops_an_attempt(address:
         assert isinstance(refusal, CircuitOpenError)
         [other_provider] = ledger.write([Pending(row("other", provider="mistral"), claim=claim)])
         assert other_provider is None
+
+
+def test_a_role_that_has_its_rights_by_set_role_makes_the_first_call_of_a_month(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    database = postgres.database().rpartition("/")[2]
+    with PostgresLedger(ServerAddress(postgres.url(database)), tmp_path / "owner") as ledger:
+        ledger.write([Settled(settled(row("one"), 1))])
+    group, app, other = (f"{name}_{database}" for name in ("group", "app", "other"))
+    for sql in (
+        f"CREATE ROLE {group}",
+        f"CREATE ROLE {app} LOGIN NOINHERIT IN ROLE {group}",
+        f"ALTER ROLE {app} SET role = '{group}'",
+        f"CREATE ROLE {other} LOGIN",
+        f"GRANT USAGE ON SCHEMA llmroute TO {group}, {other}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA llmroute TO {group}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA llmroute TO {group}",
+    ):
+        postgres.execute(sql, database)
+    month_ms = 31 * 24 * 3_600_000
+    with PostgresLedger(ServerAddress(postgres.url(database, app)), tmp_path / "app") as ledger:
+        made = row("two", at_ms=row("x").started_ms + 2 * month_ms)
+        assert ledger.write([Settled(settled(made, 1))]) == [None]
+    with (
+        psycopg.connect(postgres.url(database, other)) as db,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="denied for table attempts"),
+    ):
+        db.execute("SELECT llmroute.make_month_2(%s, %s)", (row("x").started_ms + 4 * month_ms, group))

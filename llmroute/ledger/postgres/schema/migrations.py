@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llmroute.ledger.postgres.schema import day_sums, jobs
 from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
 from llmroute.ledger.postgres.schema.circuits import PROBES
-from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS
+from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS, MONTHS_BY_ROLE
 from llmroute.ledger.postgres.schema.moves import MOVES
 from llmroute.ledger.postgres.schema.recollection import RECOLLECTION
 from llmroute.ledger.postgres.schema.revisions import CIRCUITS, GIVE_UP
@@ -34,6 +34,7 @@ MIGRATIONS: tuple[str, ...] = (
     jobs.TABLES + jobs.FUNCTIONS,
     GIVE_UP + CIRCUITS,
     day_sums.TABLES + day_sums.FUNCTIONS,
+    MONTHS_BY_ROLE,
 )
 CLIENT_VERSION = len(MIGRATIONS)
 
