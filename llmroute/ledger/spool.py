@@ -108,6 +108,12 @@ def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     ]
 
 
+def of_other_servers(ledger: Path) -> list[Path]:
+    """Return the spool files with rows beside that of a ledger on a server, which are of other URLs."""
+    own = places(ledger)
+    return [place for place in sorted(ledger.parent.glob("server-*.spool")) if place not in own and _holds(place)]
+
+
 def count(ledger: Path) -> int:
     """Return how many lines wait, of those that can be read."""
     lines = 0

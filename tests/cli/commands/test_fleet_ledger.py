@@ -285,6 +285,16 @@ def test_calls_of_a_clone_that_are_not_taken_are_named(host: Host) -> None:
     assert "of pruned time 1 call ($1.00) may be missing" in moved.err
 
 
+def test_rows_that_wait_for_another_url_are_named(host: Host) -> None:
+    (host.home / "llmroute").mkdir(exist_ok=True)
+    waiting = host.home / "llmroute" / "server-0123456789abcdef.spool"
+    waiting.write_text("{}\n")
+    checked = host.run("costs", "check")
+    assert (checked.code, f"rows wait in {waiting} for a run with another URL" in checked.out) == (0, True), checked
+    waiting.write_text("")
+    assert "another URL" not in host.run("costs", "check").out
+
+
 def test_progress_is_shown_while_a_file_is_moved(host: Host) -> None:
     with Ledger(host.home / "llmroute" / "ledger.db") as ledger:
         ledger.settle(settled(row("one"), USD))

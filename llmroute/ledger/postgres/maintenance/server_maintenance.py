@@ -67,5 +67,9 @@ class ServerMaintenance:
     def _checked(self, ledger: PostgresLedger) -> CheckReport:
         schema = ledger.connection.schema
         notes = [f"rows wait in {place} for the next run" for place in spool.waiting(self.path)]
+        notes += [
+            f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER, as before a change of it"
+            for place in spool.of_other_servers(self.path)
+        ]
         with ledger.connection.transaction(read_only=True) as db:
             return CheckReport(checks.attempt_count(db, schema), tuple(checks.wrong_sums(db, schema)), tuple(notes))
