@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from llmroute.errors import (
     AttemptError,
+    BadRequestError,
     BudgetExceededError,
     CircuitOpenError,
     DeadlineError,
@@ -91,7 +92,9 @@ class _Queue:
             return turn.after(error)._replace(adaptation=outcome.adaptation)
         if rule.again == "repaired" and outcome.repair is not None:
             return turn.after(error)._replace(entry=outcome.repair.entry, repair=outcome.repair, retry=False)
-        self._keep(lambda other: may_follow(other, entry, error, policy))
+        # The prompt of a repair is not the caller's: others may still take that of the request.
+        if not (turn.repair is not None and isinstance(error, BadRequestError)):
+            self._keep(lambda other: may_follow(other, entry, error, policy))
         if rule.next == "other provider first":
             self._failed_providers.add(entry.model.provider)
         pause_s = pause_before_retry(error, policy) if turn.may_be_retried and outcome.retry_allowed else None

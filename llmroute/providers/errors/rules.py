@@ -124,6 +124,9 @@ PARAMETERS = frozenset(
         "stream_options",
         "num_ctx",
         "num_predict",
+        "response_format",
+        "output_format",
+        "format",
     }
 )
 """The parameters of ours that a model may reject; any other rejected parameter is the caller's."""
