@@ -55,12 +55,12 @@ def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
             raise typer.Exit(run_jobs(arguments, batch, session, file))
         if arguments.request["tier"] not in (BATCH, AUTO):
             require_no_job_flags(batch)
+        lines = count_lines(file) if is_regular else None
         if arguments.dry_run:
-            _forecast(arguments, batch, session, requests)
+            _forecast(arguments, batch, session, requests, lines)
             raise typer.Exit
         if batch.output is not None:
             require_no_jobs(session.service.core.config, batch.output)
-        lines = count_lines(file) if is_regular else None
         total = lines if shows_total(file_format, arguments) else None
         runner = BatchRunner(arguments, batch, session, total, file.fileno())
         in_order = batch.output is None and not batch.unordered
@@ -82,7 +82,9 @@ def _check_arguments(arguments: RequestArguments, batch: BatchOptions) -> None:
     check_range("budget_usd", arguments.budget_usd, 0, MOST_USD, "USD")
 
 
-def _forecast(arguments: RequestArguments, batch: BatchOptions, session: Session, requests: Iterator[Request]) -> None:
+def _forecast(
+    arguments: RequestArguments, batch: BatchOptions, session: Session, requests: Iterator[Request], lines: int | None
+) -> None:
     """Print the expected cost of the requests that have no response yet."""
     from llmroute.cli.batch.dry_run import show_forecast
 
@@ -92,7 +94,7 @@ def _forecast(arguments: RequestArguments, batch: BatchOptions, session: Session
         prior = prior_results(batch.output)
         in_jobs = positions_in_jobs(session.service.core.config, batch.output) if of_jobs else in_jobs
     show_forecast(
-        session.service,
+        lambda: session.service.core.bulk(batch.concurrency or CONCURRENCY, requests=lines),
         requests,
         prior,
         budget_usd=arguments.budget_usd,

@@ -18,13 +18,12 @@ from llmroute.planning.usage_cost import usd
 from llmroute.types import AUTO
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from llmroute.batch.reader import Request
     from llmroute.batch.resume import PriorResults
     from llmroute.bulk.executor import BulkExecutor
     from llmroute.request.options import Options
-    from llmroute.service.client import LLMService
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ class _Forecast:
 
 
 def show_forecast(  # noqa: PLR0913 (by keyword)
-    service: LLMService,
+    new_executor: Callable[[], BulkExecutor],
     requests: Iterator[Request],
     prior: PriorResults,
     *,
@@ -69,14 +68,14 @@ def show_forecast(  # noqa: PLR0913 (by keyword)
     of_jobs: bool,
     as_json: bool,
 ) -> None:
-    """Print the number of requests per first model, and their cost.
+    """Print the number of requests per first model, and their cost, as an executor of the batch would plan them.
 
     Answered requests of `prior` are skipped, and those at the positions `in_jobs`, which are submitted already.
 
     Raises:
         RequestError: with `of_jobs`, a line cannot be in a batch that has batch jobs.
     """
-    forecast = asyncio.run(_forecast(service, requests, prior, in_jobs, of_jobs=of_jobs))
+    forecast = asyncio.run(_forecast(new_executor, requests, prior, in_jobs, of_jobs=of_jobs))
     left_usd = None if budget_usd is None else max(budget_usd - prior.cost_usd, 0.0)
     if as_json:
         _write_as_json(forecast, prior.cost_usd, left_usd)
@@ -119,10 +118,14 @@ def _coverage(left_usd: float, total: _Share) -> str:
 
 
 async def _forecast(
-    service: LLMService, requests: Iterator[Request], prior: PriorResults, in_jobs: Collection[int], *, of_jobs: bool
+    new_executor: Callable[[], BulkExecutor],
+    requests: Iterator[Request],
+    prior: PriorResults,
+    in_jobs: Collection[int],
+    *,
+    of_jobs: bool,
 ) -> _Forecast:
-    forecast = _Forecast(has_tiers=of_jobs)
-    executor = service.core.bulk(1)
+    forecast, executor = _Forecast(has_tiers=of_jobs), new_executor()
     for index, request in enumerate(read_ahead(requests, lambda request: executor.expect(request.options))):
         if of_jobs and not isinstance(request.options, LLMRouteError):
             check_line(request.line, request.options)

@@ -824,3 +824,17 @@ def test_answers_truncated_without_max_tokens_are_reported(tmp_path: Path) -> No
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
     assert ran.code == 6
     assert "2 answered, 1 truncated" in ran.err
+
+
+def test_a_dry_run_counts_with_the_price_of_the_cache_marks_that_the_run_will_have(tmp_path: Path) -> None:
+    system = "All of it matters. " * 5_000
+
+    def worst_usd_of_a_line(lines: int) -> float:
+        file = numbered(tmp_path / f"{lines}.jsonl", lines)
+        command = ("gen", "--batch", str(file), "--jobs", "1", "-m", "anthropic/claude-sonnet-5-5", "-s", system)
+        ran = run(*command, "--max-tokens", "100", "--dry-run", "--json", home=tmp_path, ANTHROPIC_API_KEY="k")
+        assert ran.code == 0, ran.err
+        return float(json.loads(ran.out)["models"][0]["worst_cost_usd"]) / lines
+
+    # A batch that takes longer than five minutes is marked for an hour: 2 in place of 1.25 times the input price.
+    assert worst_usd_of_a_line(400) > 1.4 * worst_usd_of_a_line(2)
