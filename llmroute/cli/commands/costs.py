@@ -17,7 +17,7 @@ from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, GroupedGroup, epilog
 from llmroute.cli.output.costs.formats import as_csv, as_json, as_markdown
 from llmroute.cli.output.costs.text import report_parts
-from llmroute.cli.output.stdout import write_json, write_text
+from llmroute.cli.output.stdout import STDOUT, write_json, write_text
 from llmroute.cli.output.tables import rendered
 from llmroute.cli.output.terminal import fancy, harmless, width
 from llmroute.errors import RequestError
@@ -58,7 +58,10 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html", metavar="FILE", help="Write an HTML page with charts and tables.", rich_help_panel="Output"
+            "--html",
+            metavar="FILE",
+            help="Write an HTML page with charts and tables; - is stdout.",
+            rich_help_panel="Output",
         ),
     ] = None,
 ) -> None:
@@ -85,7 +88,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
 
 
 def write_page(config: Config, query: CostQuery, file: Path) -> None:
-    """Write a cost report as an HTML page, which replaces `file` when it is complete.
+    """Write a cost report as an HTML page, which replaces `file` when it is complete; `-` is stdout.
 
     Raises:
         RequestError: the period, the span or the path is invalid.
@@ -101,6 +104,9 @@ def write_page(config: Config, query: CostQuery, file: Path) -> None:
     require_templates()
     now = datetime.now().astimezone()
     text = rendered_page(cost_page(config, query, now=now), config.warn_at, now)
+    if str(file) == STDOUT:
+        write_text(text)
+        return
     try:
         replace(regular_target(file), text.encode("utf-8", "replace"))
     except OSError as error:

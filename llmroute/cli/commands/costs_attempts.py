@@ -9,7 +9,7 @@ import typer
 
 from llmroute.cli import options as flags
 from llmroute.cli.errors import failures, say
-from llmroute.cli.output.stdout import write_json, write_text, written_out
+from llmroute.cli.output.stdout import STDOUT, write_json, write_text, written_out
 from llmroute.cli.output.tables import money
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llmroute.service.costs.attempts import Selection
 
 _MOST = 1_000_000
-_STDOUT = "-"
 
 
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
@@ -181,7 +180,7 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
 
     focus = records.FocusLayout()
     layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")
-    if str(file) == _STDOUT:
+    if str(file) == STDOUT:
         with written_out() as out:
             count = records.export_to(config, out, ".jsonl" if form == "jsonl" else ".csv", selection, layout)
         say(f"{many(count, unit)} written to stdout")

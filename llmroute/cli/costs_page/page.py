@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmroute.cli.costs_page.tables import attempt_row, budget_row, day_chart, group_table, shortened
 from llmroute.cli.output.charts import cost, sum_of
 from llmroute.cli.output.costs.formats import exact
-from llmroute.cli.output.costs.text import cost_sentence, detail_lines, what_if_text
+from llmroute.cli.output.costs.text import cost_sentence, detail_lines, saving_lines, what_if_text
 from llmroute.cli.output.tables import cell
 from llmroute.errors import OutputError
 from llmroute.service.costs.page_data import GROUPED_BY
@@ -69,7 +69,7 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
         "total": cost(total),
         "total_usd": "" if total.known_cost_usd is None else exact(total.known_cost_usd),
         "sentence": cost_sentence(report),
-        "details": detail_lines(report, comparison.before),
+        "details": [*detail_lines(report, comparison.before), *saving_lines(report)],
         "tiles": _tiles(page) if total.call_count else [],
         "budgets": [budget_row(status, warn_at) for status in charts.budgets],
         "days": day_chart(charts.days, total),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from llmroute.types import LLMResponse
 
 
+STDOUT = "-"
+"""Stands for stdout where a file is named."""
 _PIECE = 1 << 16
 
 

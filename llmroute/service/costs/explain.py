@@ -17,7 +17,7 @@ MEANINGS: Final[dict[Kind, str]] = {
     "at_most": "the ledger has the reservations of attempts whose usage is not known",
     "estimated": "the ledger has estimated costs",
     "unknown_cost": "the ledger has attempts whose cost is not known, or known in part",
-    "price": "the tokens are the same at another price",
+    "price": "the provider charges another price for the tokens that both have",
     "rounding": "the provider's amounts are rounded",
     "unexplained": "the provider reports no tokens to compare",
 }

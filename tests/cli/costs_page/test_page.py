@@ -279,6 +279,20 @@ def test_an_impossible_file_is_one_line_and_leaves_nothing(file: str, code: int,
     assert (tmp_path / "page.html").read_text() == "older"
 
 
+def test_a_hyphen_is_stdout(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    ran = run("costs", "--html", "-", home=tmp_path)
+    assert (ran.code, ran.err, (tmp_path / "-").exists()) == (0, "", False)
+    assert Tables(ran.out).rows.keys() == Tables(page(tmp_path)).rows.keys()
+
+
+def test_a_page_by_tier_tells_what_each_tier_saved(tmp_path: Path) -> None:
+    fill(tmp_path, 60)
+    asked = ("--period", "all", "--by", "tier")
+    [told] = [line for line in run("costs", *asked, home=tmp_path).out.splitlines() if "at the standard price" in line]
+    assert f"<p>{told}</p>" in page(tmp_path, *asked)
+
+
 def test_with_another_form_of_output_it_is_2(tmp_path: Path) -> None:
     ran = run("costs", "--html", "page.html", "--csv", home=tmp_path)
     assert (ran.code, "exclude each other" in ran.err, [*tmp_path.iterdir()]) == (2, True, [])

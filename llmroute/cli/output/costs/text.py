@@ -43,7 +43,7 @@ def report_parts(
     if report.total.call_count:
         head, *rows = _text_table(report, width).splitlines()
         parts += [Text(), Text(head, "bold"), *(Text(row, overflow="ignore", no_wrap=True) for row in rows)]
-    parts += [Text(_saved(tier, saving)) for tier, saving in report.savings.items()]
+    parts += map(Text, saving_lines(report))
     if comparison.what_if is not None:
         parts += [Text(), Constrain(Text(what_if_text(report, comparison.what_if), "dim"), columns_)]
     return parts
@@ -139,6 +139,11 @@ def what_if_text(report: CostReport, other: WhatIf) -> str:
         return text + ", as much as they did"
     share = f" ({percent(saved / other.cost_usd)} saved)" if saved > 0 else ""
     return f"{text}, {money(abs(saved))} {'more' if saved > 0 else 'less'} than they did{share}"
+
+
+def saving_lines(report: CostReport) -> list[str]:
+    """Return the savings of each tier, where the groups are tiers."""
+    return [_saved(tier, saving) for tier, saving in report.savings.items()]
 
 
 def _saved(tier: str, saving: Saving) -> str:
