@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from llmroute.types import AttachmentFacts, AttemptRecord, LLMResponse, Usage
 
-_NARROWEST_NAME = 20
 _UNLIMITED_COLUMNS = 100_000
 _GAP = "  "
 _FOUR_DECIMALS_USD = 0.0001
@@ -153,9 +152,9 @@ def fitted(
     from rich.cells import cell_len
 
     others = [at for at in range(len(head)) if at != name_at]
-    if _span(head, rows, others) - len(_GAP) > width:
+    if _span(head, rows, others) + cell_len(head[name_at]) > width:
         return _stacked(head, rows, name_at, width)
-    room = max(width - _span(head, rows, others), _NARROWEST_NAME)
+    room = width - _span(head, rows, others)
     names = [harmless(row[name_at]) for row in rows]
     short = [
         [*row[:name_at], "" if cell_len(row[name_at]) > room else row[name_at], *row[name_at + 1 :]] for row in rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
+from llmroute.cli.output.tables import fitted
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.pseudo_terminal import run_on_terminal, without_escapes
@@ -73,3 +74,11 @@ def test_bars_are_no_longer_than_columns_allow(columns: int, home: Path) -> None
     bars = [line for line in without_escapes(seen.text).splitlines() if "█" in line]
     assert bars
     assert max(map(cell_len, bars)) <= columns
+
+
+@pytest.mark.parametrize("width", range(24, 60))
+def test_a_name_that_does_not_fit_beside_its_figures_is_above_them(width: int) -> None:
+    name, figures = "openai/gpt-4o", ("$0.0002", "5", "0", "35")
+    lines = fitted(("model", "cost", "calls", "failed", "in"), [(name, *figures)], 0, width, (1, 2, 3, 4)).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert {name, *figures} <= {*" ".join(lines).split()}
