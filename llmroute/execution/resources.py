@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmroute.transport.client import Sender
     from llmroute.transport.loop_sender import AnySender
 
+_left_open: list[Resources] = []
+
 
 class Resources:
     """Opens each resource when it is first needed; closes them together with the ledger of `writer`.
@@ -156,6 +158,8 @@ class Resources:
     def leave(self) -> None:
         """As `close`, in a process that ends now: resources that the operating system closes stay open."""
         self._writer.access.leave()
+        # An object that is garbage before the process ends would be closed with a warning.
+        _left_open.append(self)
 
     async def aclose(self) -> None:
         """Close the resources of the running event loop, and the others if no other loop is in use.
