@@ -53,10 +53,22 @@ def test_anthropic_marks_what_is_shared_before_an_attachment_that_is_not() -> No
     told = Prompt(
         with_texts((Message("user", "what?"),), read), cache=cache_mark(read[:2], certain=True), attachments=read
     )
-    shared, own, text = sent("anthropic", told, model("anthropic"))["messages"][0]["content"]
-    assert shared["cache_control"] == MARK
-    assert "cache_control" not in own
-    assert "cache_control" not in text
+    shared, report, own, question = sent("anthropic", told, model("anthropic"))["messages"][0]["content"]
+    assert report["cache_control"] == MARK
+    assert not any("cache_control" in part for part in (shared, own, question))
+    assert (own["type"], question["text"]) == ("image", "what?")
+    assert report["text"] + question["text"] == told.messages[0].content
+
+
+@pytest.mark.parametrize("name", ["openai", "mistral", "together"])
+def test_a_shared_text_comes_before_pictures_that_are_not_shared(name: str) -> None:
+    read = read_all([Attachment(data=b"the report", name="report.txt"), PIXEL], None)
+    told = Prompt(
+        with_texts((Message("user", "what?"),), read), cache=cache_mark(read[:1], certain=True), attachments=read
+    )
+    parts = sent(name, told, model(name))["messages"][-1]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url", "text"]
+    assert parts[0]["text"] + parts[2]["text"] == told.messages[0].content
 
 
 @pytest.mark.parametrize(("tokens", "certain", "marked"), [(99, True, False), (100, False, True), (100, True, True)])

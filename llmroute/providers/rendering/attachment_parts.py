@@ -11,13 +11,27 @@ if TYPE_CHECKING:
 
 
 def turns(prompt: Prompt, part: Callable[[Attachment], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages of a prompt, with its images and PDFs before the text of the user's first message."""
+    """Return the messages of a prompt, with its images and PDFs before the text of the user's first message.
+
+    Those that other requests do not share come after the text that they share, which the mark of the prompt measures.
+    """
     found: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in prompt.messages]
     if media := prompt.media:
         first = next(turn for turn in found if turn["role"] == "user")
-        text = [{"type": "text", "text": first["content"]}] if first["content"].strip() else []
-        first["content"] = [*map(part, media), *text]
+        text, parts, mark = first["content"], [*map(part, media)], prompt.cache
+        shared = mark.media if mark and mark.characters else len(parts)
+        characters = mark.characters if mark and shared < len(parts) else 0
+        first["content"] = [
+            *parts[:shared],
+            *_text_part(text[:characters]),
+            *parts[shared:],
+            *_text_part(text[characters:]),
+        ]
     return found
+
+
+def _text_part(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text.strip() else []
 
 
 def with_images(prompt: Prompt) -> list[dict[str, Any]]:

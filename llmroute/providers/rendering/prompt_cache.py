@@ -37,8 +37,10 @@ def mark_anthropic(prompt: Prompt, model: ModelConfig, body: dict[str, Any]) -> 
         return
     control = {"type": "ephemeral"} if mark.life == "5m" else {"type": "ephemeral", "ttl": mark.life}
     first = next(message for message in body["messages"] if message["role"] == "user")
-    # The images and PDFs come before the text of the message.
-    if mark.characters and mark.media == len(prompt.media):
+    # The images and PDFs that are shared come before the text of the message, the others behind its shared part.
+    if mark.characters and mark.media < len(prompt.media) and _shared_text(prompt, mark).strip():
+        first["content"][mark.media]["cache_control"] = control
+    elif mark.characters and mark.media == len(prompt.media):
         shared = {"type": "text", "text": _shared_text(prompt, mark), "cache_control": control}
         own = {"type": "text", "text": _first_text(prompt)[mark.characters :]}
         blocks = first["content"][: mark.media] if mark.media else []
