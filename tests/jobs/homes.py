@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG, BatchVendor
 from tests.support.shell import run
@@ -30,6 +31,12 @@ class Home:
             self.settings |= {f"{name.upper()}_BASE_URL": f"{server.url}/{name}/v1", f"{name.upper()}_API_KEY": KEY}
         self.settings["LLMROUTE_CONFIG_DIR"] = str(folder)
         (folder / "config.toml").write_text(TOGETHER_CONFIG)
+
+    def at(self, folder: Path) -> Self:
+        """Return a home elsewhere with the same vendor."""
+        other = copy(self)
+        other.folder = folder
+        return other
 
     def write(self, prompts: Sequence[str], models: Sequence[str] = tuple(MODELS.values())) -> None:
         """Write the input: each prompt in turn for one of the models."""

@@ -26,6 +26,7 @@ import llmroute.service.client
 from llmroute import LLMService
 from llmroute.__main__ import run
 from llmroute.jobs.vendor import Vendor
+from llmroute.ledger.postgres.journal import PostgresJobs
 from llmroute.ledger.sqlite.journal.jobs import SQLiteJobs
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ CHANGES = ("add", "save", "reserve", "settle", "release", "lose", "drop", "deliv
 def prompts(step: int) -> list[str]:
     """Return the prompts of the run that is killed at a step; the last one gets an error."""
     return [f"one {step}", f"two {step}", f"fail {step}"]
+
+
+def schema_of(home: Path) -> str:
+    """Return the schema of a home's ledger, where that is on a server."""
+    return f"home_{home.name}"
 
 
 class Steps:
@@ -63,8 +69,9 @@ class Steps:
         return changed
 
     def install(self) -> None:
+        journal = PostgresJobs if "LLMROUTE_LEDGER" in os.environ else SQLiteJobs
         for name in CHANGES:
-            setattr(SQLiteJobs, name, self.around(getattr(SQLiteJobs, name)))
+            setattr(journal, name, self.around(getattr(journal, name)))
         call = Vendor.call
 
         async def called(vendor: Vendor, request: Any) -> bytes:
@@ -107,7 +114,7 @@ def in_child(home: Path, call: Callable[[], None], steps: Steps | None) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:
         os.chdir(home)
-        os.environ |= {"HOME": str(home), "LLMROUTE_CONFIG_DIR": str(home)}
+        os.environ |= {"HOME": str(home), "LLMROUTE_CONFIG_DIR": str(home), "LLMROUTE_SCHEMA": schema_of(home)}
         out = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(out, 1)
         os.dup2(out, 2)

@@ -18,7 +18,7 @@ from llmroute import LLMService, RequestError
 from llmroute.jobs import run_lock
 from tests.jobs.homes import Home
 from tests.jobs.killed import prompts
-from tests.jobs.test_runs import FEWEST_STEPS, PROJECT
+from tests.jobs.test_kills import FEWEST_STEPS, PROJECT
 from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG
 from tests.support.shell import environment, run
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.jobs.homes import GEN, Home
-from tests.jobs.killed import prompts
-from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG
-from tests.support.shell import environment, run
+from tests.support.batch_vendor import MODELS
+from tests.support.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-PROJECT = Path(__file__).resolve().parents[2]
-FEWEST_STEPS = 15
 CREATED = (" POST /batches", " POST /batch/jobs", " POST /messages/batches")
 AUTO = tuple("auto" if argument == "batch" else argument for argument in GEN)
 
@@ -35,33 +29,6 @@ def test_lines_of_four_vendors_are_answered_in_order_and_billed_at_the_batch_pri
     home.assert_all_answered_once(PROMPTS)
     assert len(home.vendor.jobs) == 3  # Anthropic's is deleted
     assert home.query("SELECT DISTINCT phase FROM jobs") == [("done",)]
-
-
-@pytest.mark.parametrize(("vendor_name", "stride"), [("openai", 1), ("anthropic", 1), ("mistral", 4), ("together", 4)])
-def test_a_run_that_is_killed_at_any_step_is_resumed_without_loss(home: Home, vendor_name: str, stride: int) -> None:
-    homes = home.folder / "homes"
-    homes.mkdir()
-    (homes / "config.toml").write_text(TOGETHER_CONFIG)
-    command = [sys.executable, "-m", "tests.jobs.killed", str(homes), MODELS[vendor_name], str(stride), *GEN]
-    environ = environment(home.folder, **home.settings) | {"PYTHONPATH": str(PROJECT)}
-    ran = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=True)
-    codes = json.loads(ran.stdout)
-    assert len(codes) >= FEWEST_STEPS // stride
-    # The last line of each run is rejected by the provider.
-    assert set(codes) == {2}
-    billed = 0
-    for step in range(0, (len(codes) + 1) * stride, stride):
-        killed = Home(homes / str(step), home.vendor, home.server)
-        one, two, fail = killed.results()
-        assert [one["content"], two["content"]] == [f"answer\u2028{prompt}" for prompt in prompts(step)[:2]]
-        assert "this prompt fails" in fail["error"]["message"]
-        assert killed.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
-        assert not [*(killed.folder / "ledger.db.jobs").iterdir()]
-        billed += killed.billed()
-    # A run that was over when it was killed repeats what failed, which costs nothing.
-    assert max(count for prompt, count in home.vendor.runs.items() if not prompt.startswith("fail")) == 1
-    assert billed == home.vendor.bill_picousd > 0
-    assert not home.vendor.files
 
 
 @pytest.mark.parametrize("operation", ["upload", "create"])
