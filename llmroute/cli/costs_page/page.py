@@ -110,7 +110,7 @@ def _tiles(page: CostPage) -> list[dict[str, Any]]:
         _tile("failed", f"{total.failed_count:,} ({failed:.1%})", total.failed_count),
         *([_tile("rejected", f"{total.rejected_count:,}", total.rejected_count)] if total.rejected_count else []),
         _tile(
-            "cost of fallbacks",
+            "retries and fallbacks",
             sum_of(total.fallback_cost_usd, is_partial=bool(total.unknown_cost_count)),
             exact(total.fallback_cost_usd),
         ),

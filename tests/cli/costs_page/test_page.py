@@ -128,7 +128,7 @@ def test_sums_that_may_lack_an_unknown_cost_are_marked_alike_on_the_page_and_in_
     tiles = dict(re.findall(r'<dt>([^<]*)</dt><dd data-v="[^"]+">(-?\$[0-9.]+(?:\+\?)?)<', page(tmp_path)))
     table = run("costs", "--by", "tier", home=tmp_path).out
     for name, words in (
-        ("cost of fallbacks", "fallbacks cost {} of it"),
+        ("retries and fallbacks", "retries and fallbacks cost {} of it"),
         ("saved by caches", "prompt caches saved {}"),
         ("saved by batches", "batch: {} less than at the standard price"),
     ):

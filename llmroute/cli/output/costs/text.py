@@ -74,7 +74,7 @@ def _time(moment: datetime) -> str:
 
 
 def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]:
-    """Return the change, the tokens, the inexact part and the cost of fallbacks, each in a line."""
+    """Return the change, the tokens, the inexact part and the cost of retries and fallbacks, each in a line."""
     total = report.total
     lines = [_change(total, before)] if before and (total.call_count or before.total.call_count) else []
     if not total.call_count:
@@ -88,7 +88,7 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
     lines += _doubts(report)
     if total.fallback_cost_picousd:
         amount = sum_of(total.fallback_cost_usd, is_partial=bool(total.unknown_cost_count))
-        lines.append(f"fallbacks cost {amount} of it")
+        lines.append(f"retries and fallbacks cost {amount} of it")
     return lines
 
 
