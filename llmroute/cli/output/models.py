@@ -48,13 +48,14 @@ def model_as_json(one: PricedModel, *, available: bool) -> dict[str, Any]:
 
 def price_as_json(price: Price | None) -> dict[str, Any]:
     """Return USD per million tokens, None where it is unknown."""
-    tiers = price.tiers if price else ()
     service_tiers = price.service_tiers if price else ()
-    return {
-        **_usd_per_mtok(price),
-        "tiers": [{"above": tier.above, **_usd_per_mtok(tier)} for tier in tiers],
-        "service_tiers": {name: _usd_per_mtok(tier) for name, tier in service_tiers},
-    }
+    return {**_with_steps(price), "service_tiers": {name: _with_steps(tier) for name, tier in service_tiers}}
+
+
+def _with_steps(price: Price | None) -> dict[str, Any]:
+    """Return a price with those of longer prompts."""
+    steps = price.tiers if price else ()
+    return {**_usd_per_mtok(price), "tiers": [{"above": step.above, **_usd_per_mtok(step)} for step in steps]}
 
 
 def _usd_per_mtok(price: Price | PriceTier | None) -> dict[str, float | None]:
@@ -192,7 +193,9 @@ def _price_rows(one: PricedModel, source: str | None) -> list[tuple[str, str, st
         dated = ", ".join(filter(None, (" ".join(filter(None, (begins, ends))), now)))
         rows.append(("price", _rates(price) + (f" ({dated})" if dated else ""), None))
         rows += [("", f"above {tier.above:,} tokens: {_rates(tier)}", None) for tier in price.tiers]
-        rows += [("", f"{name} tier: {_rates(tier)}", None) for name, tier in price.service_tiers]
+        for name, tier in price.service_tiers:
+            rows.append(("", f"{name} tier: {_rates(tier)}", None))
+            rows += [("", f"{name} tier above {step.above:,} tokens: {_rates(step)}", None) for step in tier.tiers]
     label, rates, _ = rows.pop() if rows else ("price", "?", None)
     return [*rows, (label, rates, source)]
 

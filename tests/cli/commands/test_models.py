@@ -230,6 +230,20 @@ def test_show_tells_every_fact_with_its_source_and_date(tmp_path: Path) -> None:
     assert max(map(len, seen.text.splitlines())) <= 80
 
 
+def test_show_tells_the_prices_of_long_prompts_at_each_service_tier(tmp_path: Path) -> None:
+    prices = json.loads(run("models", "show", "openai/gpt-6-luna", "--json", home=tmp_path).out)["prices"]
+    known = {
+        name: price.tiers
+        for name, price in ModelRegistry().get_model_config("openai", "gpt-6-luna").prices[-1].service_tiers
+    }
+    assert {name: [step["above"] for step in price["tiers"]] for name, price in prices["service_tiers"].items()} == {
+        name: [step.above for step in steps] for name, steps in known.items()
+    }
+    assert all(known.values())
+    text = run("models", "show", "openai/gpt-6-luna", home=tmp_path).out
+    assert "flex tier above 272,000 tokens: $" in text
+
+
 @pytest.mark.parametrize("name", ["gpt-6.1-sool", "openai/gpt-6.1-sool"])
 def test_show_of_what_nobody_knows_is_2(name: str, tmp_path: Path) -> None:
     ran = run("models", "show", name, home=tmp_path)
