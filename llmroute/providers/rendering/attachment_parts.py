@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 def turns(prompt: Prompt, part: Callable[[Attachment], dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the messages of a prompt, with its images and PDFs before the text of the user's first message.
 
-    Those that other requests do not share come after the text that they share, which the mark of the prompt measures.
+    What other requests share, as the mark of the prompt measures it, comes first, in parts of its own.
     """
     found: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in prompt.messages]
     if media := prompt.media:
         first = next(turn for turn in found if turn["role"] == "user")
         text, parts, mark = first["content"], [*map(part, media)], prompt.cache
-        shared = mark.media if mark and mark.characters else len(parts)
-        characters = mark.characters if mark and shared < len(parts) else 0
+        shared, characters = (mark.media, mark.characters) if mark and mark.characters else (len(parts), 0)
         first["content"] = [
             *parts[:shared],
             *_text_part(text[:characters]),

@@ -37,14 +37,13 @@ def mark_anthropic(prompt: Prompt, model: ModelConfig, body: dict[str, Any]) -> 
         return
     control = {"type": "ephemeral"} if mark.life == "5m" else {"type": "ephemeral", "ttl": mark.life}
     first = next(message for message in body["messages"] if message["role"] == "user")
-    # The images and PDFs that are shared come before the text of the message, the others behind its shared part.
-    if mark.characters and mark.media < len(prompt.media) and _shared_text(prompt, mark).strip():
+    if mark.characters and prompt.media:
+        # After the images and PDFs that are shared.
         first["content"][mark.media]["cache_control"] = control
-    elif mark.characters and mark.media == len(prompt.media):
+    elif mark.characters:
         shared = {"type": "text", "text": _shared_text(prompt, mark), "cache_control": control}
         own = {"type": "text", "text": _first_text(prompt)[mark.characters :]}
-        blocks = first["content"][: mark.media] if mark.media else []
-        first["content"] = [*blocks, shared, *([own] if own["text"].strip() else [])]
+        first["content"] = [shared, *([own] if own["text"].strip() else [])]
     elif mark.media:
         first["content"][mark.media - 1]["cache_control"] = control
     elif prompt.system:

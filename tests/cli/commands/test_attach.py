@@ -188,9 +188,10 @@ def test_lines_of_a_batch_have_attachments_of_their_own_beside_those_of_all(file
     ran = run("gen", *batch, "-a", "notes.txt", "-a", "a.png", *MODEL, home=files, **server.settings)
     assert ran.code == 2, ran.err
     sent = [content(body) for body in server.requests]
-    assert [len(parts) for parts in sent] == [3, 2]
-    assert sent[0][:1] == sent[1][:1], "what the lines have in common comes first"
-    assert all(parts[-1]["text"].startswith('<attachment name="notes.txt">') for parts in sent)
+    assert [len(parts) for parts in sent] == [4, 3]
+    assert sent[0][:2] == sent[1][:2], "what the lines have in common comes first"
+    assert sent[0][1]["text"].startswith('<attachment name="notes.txt">')
+    assert [parts[-1]["text"] for parts in sent] == ["1", "2"]
     results = {record["id"]: record for record in map(json.loads, (files / "out.jsonl").read_text().splitlines())}
     assert [one["name"] for one in results["own"]["attachments"]] == ["notes.txt", "a.png", "own.png"]
     assert "missing.png cannot be attached: there is no such file" in json.dumps(results["bad"])
