@@ -131,7 +131,7 @@ def assert_interrupted(code: str, *arguments: str, home: Path) -> None:
 
 
 def test_a_signal_that_comes_before_they_are_taken_leaves_no_trace(tmp_path: Path) -> None:
-    code = "import os, signal, llmroute.cli as cli; cli.main = lambda: os.kill(os.getpid(), signal.SIGINT) or cli.app()"
+    code = "import os, signal, llmroute.cli as cli; cli.main = lambda: signal.raise_signal(signal.SIGINT) or cli.app()"
     assert_interrupted(f"{code}\nfrom llmroute.__main__ import run\nrun()", home=tmp_path)
 
 
@@ -145,7 +145,7 @@ class Finder:
         if cls.left is not None:
             cls.left -= 1
             if cls.left == 0:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
         elif name == "llmroute.__main__":
             cls.left = int(sys.argv.pop(1))
 sys.meta_path.insert(0, Finder)
@@ -173,15 +173,15 @@ def test_what_runs_before_interrupts_are_taken_loads_nothing_that_takes_long(tmp
 ODD_MOMENTS = {
     "in a class": """
 class Part:
-    def __set_name__(self, owner, name): os.kill(os.getpid(), signal.SIGINT)
+    def __set_name__(self, owner, name): signal.raise_signal(signal.SIGINT)
 cli.app = lambda **_: type("Whole", (), {"part": Part()})
 """,
     "while a failure is told": """
 import llmroute.cli.errors as failures
-failures.report_usage = lambda error: os.kill(os.getpid(), signal.SIGINT)
+failures.report_usage = lambda error: signal.raise_signal(signal.SIGINT)
 cli.app = lambda **_: 1 / 0
 """,
-    "at the end": "signals._drop_output = lambda: os.kill(os.getpid(), signal.SIGINT); cli.app = lambda **_: 0",
+    "at the end": "signals._drop_output = lambda: signal.raise_signal(signal.SIGINT); cli.app = lambda **_: 0",
 }
 
 

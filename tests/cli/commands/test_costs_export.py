@@ -384,6 +384,17 @@ def test_a_pending_attempt_is_sent_when_it_is_settled(tmp_path: Path) -> None:
 def test_what_a_collector_rejects_is_told(tmp_path: Path) -> None:
     body = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old\x1b[31m"}}).encode()
     with serving([reply(200, body)]) as server:
-        told = send(home_with(tmp_path, attempt()), server)
-    assert "rejected 3: too old" in told
+        # Two requests of spans.
+        told = send(home_with(tmp_path, *(attempt(number) for number in range(501))), server)
+    assert "/v1/traces rejected 6: too old" in told
+    assert "/v1/metrics rejected 6: too old" in told
     assert "\x1b" not in told
+
+
+def test_an_export_of_a_span_ends_now_as_the_report_of_it(tmp_path: Path) -> None:
+    later = attempt(1)
+    later.started_ms += 10**11
+    home = home_with(tmp_path, attempt(0), later)
+    told = json.loads(run("costs", "--since", "2020-01-01", "--json", home=home).out)
+    exported = run("costs", "export", "-", "--format", "jsonl", "--since", "2020-01-01", home=home).out
+    assert len(exported.splitlines()) == told["call_count"] == 1

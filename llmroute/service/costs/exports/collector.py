@@ -39,10 +39,20 @@ _OWN_HEADERS: Final = ("connection", "content-length", "content-type", "host", "
 
 
 class Exported(NamedTuple):
-    """How many attempts were sent, and what the collector says of those that it did not take."""
+    """How many attempts were sent, and what the collector says of the parts that it did not take."""
 
     attempt_count: int
     complaint: str | None = None
+
+
+class _Rejected(NamedTuple):
+    """How many spans or points a collector did not take, and the last reason that it gave."""
+
+    number: int = 0
+    reason: str = ""
+
+    def plus(self, other: _Rejected) -> _Rejected:
+        return _Rejected(self.number + other.number, other.reason or self.reason)
 
 
 def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exported:
@@ -66,13 +76,13 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     selection = selection or Selection()
     position = Position(core.config, url, selection)
     after, until_id = _begin(core.config, position)
-    is_complete, count, complaint = True, 0, None
+    is_complete, count = True, 0
+    rejected = {f"{url}/v1/traces": _Rejected(), f"{url}/v1/metrics": _Rejected()}
     while rows := _read(core.config, after, until_id, selection):
         settled = [row for row in rows if row["status"] != "pending" and selection.status in (None, row["status"])]
         if settled:
-            answers = [_post(core, f"{url}/v1/traces", headers, otlp.traces(settled))]
-            answers.append(_post(core, f"{url}/v1/metrics", headers, otlp.metrics(settled)))
-            complaint = next(filter(None, answers), complaint)
+            for place, body in zip(rejected, (otlp.traces, otlp.metrics), strict=True):
+                rejected[place] = rejected[place].plus(_post(core, place, headers, body(settled)))
         count += len(settled)
         after = rows[-1]["id"]
         if is_complete:
@@ -80,7 +90,10 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
             is_complete = len(before_pending) == len(rows)
             if before_pending:
                 position.write(before_pending[-1])
-    return Exported(count, complaint)
+    complaints = [
+        f"{public(place)} rejected {one.number:,}: {one.reason}" for place, one in rejected.items() if any(one)
+    ]
+    return Exported(count, "; ".join(complaints) or None)
 
 
 def _begin(config: Config, position: Position) -> tuple[int, int | None]:
@@ -92,7 +105,8 @@ def _begin(config: Config, position: Position) -> tuple[int, int | None]:
 def _read(config: Config, after: int, until_id: int | None, selection: Selection) -> list[dict[str, Any]]:
     """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
     with selected_from(config, selection) as (reading, wanted):
-        of_any_status = replace(wanted, status=None)
+        # One that began after now, by a clock that was ahead, would be passed over for good.
+        of_any_status = replace(wanted, status=None, until_ms=wanted.until_ms if selection.until else None)
         rows = [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
     return [row for row in rows if until_id is None or row["id"] < until_id]
 
@@ -120,8 +134,8 @@ def exporter_headers(text: str, url: str) -> dict[str, str]:
     return found
 
 
-def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> str | None:
-    """Send an export request; return what the collector says of a part that it did not take."""
+def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> _Rejected:
+    """Send an export request; return what the collector did not take."""
     until = time.monotonic() + _REQUEST_S
     request = HTTPRequest("POST", url, {**headers, "content-type": "application/json"}, body)
     with core.resources.blocking_sender().open(
@@ -139,5 +153,5 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
         reason = Redaction.of(secrets, ()).line(str(partial.get("errorMessage") or ""), _MAX_REASON_CHARACTERS)
     except (ValueError, AttributeError, TypeError, OverflowError):
         # The body of a success need not be JSON, nor of this form.
-        return None
-    return f"{public(url)} rejected {rejected:,}: {reason}" if rejected or reason else None
+        return _Rejected()
+    return _Rejected(rejected, reason)
