@@ -125,8 +125,14 @@ async def delete_at(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
         requests = vendor.api.render_deletions(status)
     else:
         requests = tuple(map(vendor.api.render_file_deletion, await _input_files(vendor, job)))
+    failure: AttemptError | None = None
     for request in requests:
-        await _if_found(vendor.call(request))
+        try:
+            await _if_found(vendor.call(request))
+        except AttemptError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 async def _input_files(vendor: Vendor, job: Job) -> list[str]:

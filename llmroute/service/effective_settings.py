@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from llmroute.config.env import ADMIN_KEYS
 from llmroute.planning import settings
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.plan import Balance
-from llmroute.text.redaction import shown
+from llmroute.text.redaction import Redaction, shown
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ def effective_settings() -> list[EffectiveSetting]:
     Raises:
         ConfigError: a setting is invalid, or a file cannot be read.
     """
-    return [*_Origins(settings.load()).all()]
+    config = settings.load()
+    providers = config.providers.values()
+    redaction = Redaction.of((key for each in providers for key in (each.api_key, each.admin_key)), ())
+    found = _Origins(config).all()
+    return [replace(one, value=redaction.hide(one.value)) if isinstance(one.value, str) else one for one in found]
 
 
 class _Origins:

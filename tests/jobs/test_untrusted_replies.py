@@ -283,3 +283,23 @@ def test_a_file_that_is_listed_late_is_not_uploaded_again(home: Home) -> None:
     assert home.vendor.uploads == 1
     assert not home.vendor.files
     home.assert_all_answered_once(PROMPTS)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_an_answer_that_cannot_be_read_counts_at_its_reservation(home: Home, provider: str) -> None:
+    def unreadable(body: bytes) -> bytes:
+        lines = [json.loads(line) for line in body.splitlines()]
+        for line in lines:
+            if provider == "openai":
+                line["response"]["body"]["choices"] = None
+            else:
+                line["result"]["message"]["content"] = None
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+    change(home, is_download, unreadable, 9)
+    home.write(["one"], [MODELS[provider]])
+    assert home.run("--budget", "1").code != 0
+    sql = "SELECT status, error, http_status, cost_picousd, cost_basis, reserved_picousd FROM attempts"
+    [(status, error, http_status, cost, basis, reserved)] = home.query(sql)
+    assert (status, error, http_status, basis) == ("failed", "bad_output", 200, "at_most")
+    assert cost == reserved >= home.vendor.bill_picousd > 0

@@ -103,7 +103,9 @@ class Outcomes:
             row.status, row.error = "failed", not_run.kind
             return LineEnd(line.n, "unanswered", row)
         settlement = UNSENT
-        if completion is not None:
+        if completion is None and error is not None and error.http_status == HTTP_OK:
+            settlement = settle(self._sent(line, row), None)
+        elif completion is not None:
             # The tier is that of the job, whatever an answer says of it.
             priced = completion._replace(service=Service(None, *completion.service[1:]))
             settlement = settle(self._sent(line, row), priced)

@@ -21,6 +21,7 @@ from llmroute.providers.errors.parser import is_error
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import to_wire
 from llmroute.types import HTTPRequest
+from llmroute.types.request import HTTP_OK
 
 if TYPE_CHECKING:
     from llmroute.providers.anthropic import Anthropic
@@ -123,6 +124,8 @@ class AnthropicBatches:
             try:
                 completion = self._provider.parse_completion(to_wire(lenient_json.mapping(result.get("message"))))
             except AttemptError as error:
+                # An answer that cannot be read is billed all the same.
+                error.http_status = HTTP_OK
                 return LineResult(custom_id, error=error)
             return LineResult(custom_id, completion)
         if kind == "errored":

@@ -125,6 +125,8 @@ class FileJobs:
         try:
             return LineResult(custom_id, self._provider.parse_completion(body))
         except AttemptError as error:
+            # An answer that cannot be read is billed all the same.
+            error.http_status = status
             return LineResult(custom_id, error=error)
 
     def _object(self, body: bytes, what: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import sqlite3
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -398,3 +399,23 @@ def test_an_export_of_a_span_ends_now_as_the_report_of_it(tmp_path: Path) -> Non
     told = json.loads(run("costs", "--since", "2020-01-01", "--json", home=home).out)
     exported = run("costs", "export", "-", "--format", "jsonl", "--since", "2020-01-01", home=home).out
     assert len(exported.splitlines()) == told["call_count"] == 1
+
+
+def test_attempts_whose_ids_are_not_in_the_order_of_their_times_are_sent_once_the_end_has_passed_them(
+    tmp_path: Path,
+) -> None:
+    old, young, older = attempt(0), attempt(1), attempt(2)
+    now_ms = time.time_ns() // 1_000_000
+    for one, ago_s in ((old, 7_200), (young, 60), (older, 7_000)):
+        one.started_ms = now_ms - ago_s * 1_000
+    home = home_with(tmp_path, old, young, older)
+    with serving([reply(200, b"{}")]) as server:
+        assert "2 attempts sent" in send(home, server, "--until", "1h")
+        assert "1 attempt sent" in send(home, server, "--until", "1h")
+        # As if the hour had passed.
+        with sqlite3.connect(home / "llmroute" / "ledger.db") as db:
+            db.execute("UPDATE attempts SET started_ms = started_ms - 3600000 WHERE request_id = 'r1'")
+        assert "2 attempts sent" in send(home, server, "--until", "1h")
+        assert "0 attempts sent" in send(home, server, "--until", "1h")
+        spans, _ = collected(server)
+    assert {values(span.attributes)["llmroute.request_id"] for span in spans} == {"r0", "r1", "r2"}

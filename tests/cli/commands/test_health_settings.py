@@ -102,3 +102,13 @@ def test_the_table_has_a_line_for_each_setting(home: Path) -> None:
 def test_with_another_purpose_it_is_2(other: str, home: Path) -> None:
     ran = run("health", "--settings", other, "openai", home=home)
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_a_key_that_is_the_value_of_another_setting_is_hidden(tmp_path: Path) -> None:
+    key = "sk-SECRETabcdefgh123"
+    settings = {"OPENAI_API_KEY": key, "OPENAI_ORGANIZATION": key, "LLM_WORKSPACE": f"team {key}"}
+    for form in ((), ("--json",)):
+        told = run("health", "--settings", *form, home=tmp_path, **settings)
+        assert told.code == 0
+        assert key not in told.out
+        assert "[key]" in told.out

@@ -45,6 +45,17 @@ class Exported(NamedTuple):
     complaint: str | None = None
 
 
+class _Batch(NamedTuple):
+    """Attempts in order of their ids, which is not that of their times, and the time before which they are sent."""
+
+    rows: list[dict[str, Any]]
+    until_ms: int | None
+
+    def is_due(self, row: dict[str, Any]) -> bool:
+        """Whether an attempt is sent now."""
+        return row["status"] != "pending" and (self.until_ms is None or row["started_ms"] < self.until_ms)
+
+
 class _Rejected(NamedTuple):
     """How many spans or points a collector did not take, and the last reason that it gave."""
 
@@ -58,7 +69,8 @@ class _Rejected(NamedTuple):
 def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exported:
     """Send the selected attempts that an earlier export to this URL has not sent, as spans and metrics.
 
-    A pending attempt is sent once it is settled; those after it are then sent again, with the same ids.
+    A pending attempt is sent once it is settled, and one after the selected time once that has passed; those after it
+    are then sent again, with the same ids.
 
     The headers of OTEL_EXPORTER_OTLP_HEADERS are sent with each request.
 
@@ -78,18 +90,19 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     after, until_id = _begin(core.config, position)
     is_complete, count = True, 0
     rejected = {f"{url}/v1/traces": _Rejected(), f"{url}/v1/metrics": _Rejected()}
-    while rows := _read(core.config, after, until_id, selection):
-        settled = [row for row in rows if row["status"] != "pending" and selection.status in (None, row["status"])]
+    while (batch := _read(core.config, after, until_id, selection)).rows:
+        rows = batch.rows
+        settled = [row for row in rows if batch.is_due(row) and selection.status in (None, row["status"])]
         if settled:
             for place, body in zip(rejected, (otlp.traces, otlp.metrics), strict=True):
                 rejected[place] = rejected[place].plus(_post(core, place, headers, body(settled)))
         count += len(settled)
         after = rows[-1]["id"]
         if is_complete:
-            before_pending = list(takewhile(lambda row: row["status"] != "pending", rows))
-            is_complete = len(before_pending) == len(rows)
-            if before_pending:
-                position.write(before_pending[-1])
+            due = list(takewhile(batch.is_due, rows))
+            is_complete = len(due) == len(rows)
+            if due:
+                position.write(due[-1])
     complaints = [
         f"{public(place)} rejected {one.number:,}: {one.reason}" for place, one in rejected.items() if any(one)
     ]
@@ -102,13 +115,13 @@ def _begin(config: Config, position: Position) -> tuple[int, int | None]:
         return (0, None) if reading is None else (position.read(reading), reading.complete_until_id())
 
 
-def _read(config: Config, after: int, until_id: int | None, selection: Selection) -> list[dict[str, Any]]:
-    """Read the next attempts of any status, as a pending one may get the selected one; none is read while sending."""
+def _read(config: Config, after: int, until_id: int | None, selection: Selection) -> _Batch:
+    """Read the next attempts of any status and end, as a pending one may get the selected one; sends nothing."""
     with selected_from(config, selection) as (reading, wanted):
-        # One that began after now, by a clock that was ahead, would be passed over for good.
-        of_any_status = replace(wanted, status=None, until_ms=wanted.until_ms if selection.until else None)
+        of_any_status = replace(wanted, status=None, until_ms=None)
         rows = [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
-    return [row for row in rows if until_id is None or row["id"] < until_id]
+    rows = [row for row in rows if until_id is None or row["id"] < until_id]
+    return _Batch(rows, wanted.until_ms if selection.until else None)
 
 
 def exporter_headers(text: str, url: str) -> dict[str, str]:
