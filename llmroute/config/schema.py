@@ -90,7 +90,7 @@ class Document(_Table):
     max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] | None = None
     prefer_local: bool | None = None
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
-    workspace: str | None = None
+    workspace: Annotated[str, Field(max_length=MOST_LABEL_CHARACTERS)] | None = None
     upgrade: bool | None = None
     chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
     balance: BalanceTable = BalanceTable()

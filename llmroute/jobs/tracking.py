@@ -94,7 +94,8 @@ class Tracking:
             if status.state != job.phase and not job.ended:
                 await self._jobs.save(job.moved(status.state))
             return
-        if status.state == "failed" and any(fault.code == TOKEN_LIMIT for fault in status.faults):
+        has_results = bool(self._context.vendor(job.provider).api.render_results(status))
+        if status.state == "failed" and any(fault.code == TOKEN_LIMIT for fault in status.faults) and not has_results:
             self._jobs.note(job.id, f"{job.provider} has no room for the batch yet: {status.faults[0].message}")
             again = job.moved("submitting")._replace(vendor_id=None, create_begun_ms=None, submitted_ms=None)
             await self._submitter.wait_for_room(await self._jobs.save(again))

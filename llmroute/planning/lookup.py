@@ -25,9 +25,14 @@ def named_model(config: Config, registry: ModelRegistry, name: str, pulled: Call
     A family name after its provider means the family's newest model, except behind a custom base URL.
 
     Raises:
-        RequestError: the name matches no model, or several families.
+        RequestError: the name matches no model, or several families, or has half characters.
     """
     model = registry.resolve(name, config.default_provider, pulled)
+    try:
+        model.id.encode()
+    except UnicodeEncodeError:
+        # Neither a request nor the ledger can hold it.
+        raise RequestError(f"the name of the model {name!a} is not valid text", option="model") from None
     if model.known or PROVIDERS[model.provider].local or config.providers[model.provider].base_url is not None:
         return model
     return registry.newest(model.id, model.provider) or model

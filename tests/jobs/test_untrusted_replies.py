@@ -303,3 +303,23 @@ def test_an_answer_that_cannot_be_read_counts_at_its_reservation(home: Home, pro
     [(status, error, http_status, cost, basis, reserved)] = home.query(sql)
     assert (status, error, http_status, basis) == ("failed", "bad_output", 200, "at_most")
     assert cost == reserved >= home.vendor.bill_picousd > 0
+
+
+def test_a_job_that_has_ended_before_it_names_its_results_is_asked_again(home: Home) -> None:
+    told: list[str] = []
+
+    def nameless(body: bytes) -> bytes:
+        found = json.loads(body)
+        for job in found.get("data", [found]):
+            if job.get("status") == "completed" and len(told) < 2:
+                told.append(job["id"])
+                job["output_file_id"] = job["error_file_id"] = None
+        return json.dumps(found).encode()
+
+    change(home, lambda received: received.line.startswith("GET") and "/batches" in received.path, nameless, 99)
+    home.write(PROMPTS, [MODELS["openai"]])
+    ran = home.run()
+    assert ran.code == 0, ran.err
+    assert len(told) == 2
+    home.assert_all_answered_once(PROMPTS)
+    assert not home.vendor.files

@@ -177,6 +177,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
     from llmroute.cli.configuration import note_waiting
     from llmroute.service.costs import attempts as records
+    from llmroute.service.ledger_opening import require_other_file
 
     focus = records.FocusLayout()
     layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")
@@ -187,6 +188,7 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
     else:
         if form in ("csv", "jsonl") and file.suffix.lower() != f".{form}":
             raise RequestError(f"--format {form} does not fit {file}", hint="its suffix sets the format")
+        require_other_file(config, file)
         say(f"{many(records.export(config, file, selection, layout), unit)} written to {file}")
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")

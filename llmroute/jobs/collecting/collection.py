@@ -61,7 +61,9 @@ class Collection:
                 break
         if self._noise:
             context.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
-        if requests and self._is_cut(status):
+        # The status may say that a job has ended before it names its results.
+        has_run = status.state == "done" or (status.succeeded or 0) + (status.failed or 0) > 0
+        if (requests or has_run) and self._is_cut(status):
             raise BadOutputError("its results are cut off", provider=job.provider)
         await self._settle_unrun(_not_run(job, status))
         is_lost = status.state == "done" or not self._is_whole(status)

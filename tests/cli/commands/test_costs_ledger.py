@@ -22,6 +22,7 @@ from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning import settings
 from llmroute.service.costs import attempts as export
 from tests.ledger.calls import row, settled
+from tests.support.model_server import ModelServer
 from tests.support.pseudo_terminal import run_on_terminal
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run
 
@@ -344,3 +345,29 @@ def test_a_ledger_that_is_made_while_the_disk_fills_up_is_whole_or_not_there(tmp
     if "tried" not in done.stdout and "Traceback" not in done.stderr:
         pytest.skip(f"no disk of its own can be mounted here: {done.stderr}")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_report_does_not_replace_the_ledger_or_the_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "llmroute"
+    folder.mkdir()
+    (folder / "config.toml").write_text("[budgets]\nmonth = 5\n")
+    with Ledger(folder / "ledger.db") as ledger:
+        ledger.settle(settled(row("one"), 7))
+    (tmp_path / "link.html").symlink_to(folder / "ledger.db")
+    for file in (folder / "ledger.db", folder / "config.toml", tmp_path / "link.html"):
+        before = file.read_bytes()
+        ran = run("costs", "--html", str(file), home=tmp_path)
+        assert (ran.code, "is a file of llmroute itself" in ran.err) == (2, True), ran.err
+        assert file.read_bytes() == before
+
+
+def test_names_that_the_ledger_cannot_hold_are_refused_before_a_call(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        for command, settings in (
+            (("-m", "openai/x\udcff"), {}),
+            (("-m", "openai/gpt-4o"), {"LLM_WORKSPACE": "caf\udce9"}),
+            (("-m", "openai/gpt-4o"), {"LLM_WORKSPACE": "w" * 257}),
+        ):
+            ran = run("gen", "hi", *command, home=tmp_path, **server.settings, **settings)
+            assert (ran.code, "valid text" in ran.err) == (2, True), ran.err
+        assert server.requests == []
