@@ -78,9 +78,6 @@ def attempt_filter(selection: Selection | None, now: datetime) -> AttemptFilter:
     if selection is None:
         return AttemptFilter()
     since_ms, until_ms = ends_ms(selection.since, selection.until, now)
-    if since_ms is not None and until_ms is None:
-        # As the report of the same span.
-        until_ms = milliseconds(now)
     return AttemptFilter(
         since_ms, until_ms, selection.model, selection.status, selection.workspace, selection.execution
     )

@@ -392,15 +392,6 @@ def test_what_a_collector_rejects_is_told(tmp_path: Path) -> None:
     assert "\x1b" not in told
 
 
-def test_an_export_of_a_span_ends_now_as_the_report_of_it(tmp_path: Path) -> None:
-    later = attempt(1)
-    later.started_ms += 10**11
-    home = home_with(tmp_path, attempt(0), later)
-    told = json.loads(run("costs", "--since", "2020-01-01", "--json", home=home).out)
-    exported = run("costs", "export", "-", "--format", "jsonl", "--since", "2020-01-01", home=home).out
-    assert len(exported.splitlines()) == told["call_count"] == 1
-
-
 def test_attempts_whose_ids_are_not_in_the_order_of_their_times_are_sent_once_the_end_has_passed_them(
     tmp_path: Path,
 ) -> None:

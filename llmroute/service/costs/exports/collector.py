@@ -121,7 +121,7 @@ def _read(config: Config, after: int, until_id: int | None, selection: Selection
         of_any_status = replace(wanted, status=None, until_ms=None)
         rows = [] if reading is None else reading.attempts_after(after, _ATTEMPTS_A_REQUEST, of_any_status)
     rows = [row for row in rows if until_id is None or row["id"] < until_id]
-    return _Batch(rows, wanted.until_ms if selection.until else None)
+    return _Batch(rows, wanted.until_ms)
 
 
 def exporter_headers(text: str, url: str) -> dict[str, str]:
