@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.config import settings_file
 from llmroute.errors import ConfigError
-from llmroute.types import MOST_LABEL_CHARACTERS
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
@@ -144,10 +143,6 @@ class Settings:
         found = self.find(name)
         return found.value if found else None
 
-    def label(self, name: str) -> str | None:
-        """Return a variable that labels calls, which the ledger has to hold."""
-        return self._parsed(name, f"valid text of at most {MOST_LABEL_CHARACTERS} characters", _label)
-
     def _parsed(self, name: str, expected: str, parse: Callable[[str], T | None]) -> T | None:
         found = self.find(name)
         if found is None:
@@ -186,14 +181,6 @@ class Settings:
             return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0 else None  # noqa: PLR2004
 
         return self._parsed(name, "an integer number of milliseconds above 0", parse)
-
-
-def _label(text: str) -> str | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return None
-    return text if len(text) <= MOST_LABEL_CHARACTERS else None
 
 
 def _is_remote_url(name: str, value: str) -> bool:

@@ -361,13 +361,8 @@ def test_a_report_does_not_replace_the_ledger_or_the_configuration(tmp_path: Pat
         assert file.read_bytes() == before
 
 
-def test_names_that_the_ledger_cannot_hold_are_refused_before_a_call(tmp_path: Path) -> None:
+def test_the_name_of_a_model_that_the_ledger_cannot_hold_is_refused_before_a_call(tmp_path: Path) -> None:
     with ModelServer() as server:
-        for command, settings in (
-            (("-m", "openai/x\udcff"), {}),
-            (("-m", "openai/gpt-4o"), {"LLM_WORKSPACE": "caf\udce9"}),
-            (("-m", "openai/gpt-4o"), {"LLM_WORKSPACE": "w" * 257}),
-        ):
-            ran = run("gen", "hi", *command, home=tmp_path, **server.settings, **settings)
-            assert (ran.code, "valid text" in ran.err) == (2, True), ran.err
+        ran = run("gen", "hi", "-m", "openai/x\udcff", home=tmp_path, **server.settings)
+        assert (ran.code, "valid text" in ran.err) == (2, True), ran.err
         assert server.requests == []
