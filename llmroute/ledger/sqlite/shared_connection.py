@@ -111,11 +111,13 @@ class SharedConnection:
     def snapshot(self, patience: LockTimeout | None = None) -> Iterator[sqlite3.Connection]:
         """As `reading`, for a block that does other work as well, whose errors are not those of the ledger."""
         with self._turn(patience or self._timeout()):
-            if self.db.in_transaction:
+            with translated(self.path):
+                nested = self.db.in_transaction
+                if not nested:
+                    self.db.execute("BEGIN")
+            if nested:
                 yield self.db
                 return
-            with translated(self.path):
-                self.db.execute("BEGIN")
             try:
                 yield self.db
             finally:

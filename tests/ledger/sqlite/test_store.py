@@ -276,6 +276,13 @@ def test_writing_to_a_closed_ledger_is_a_ledger_error(path: Path) -> None:
         ledger.begin(row())
 
 
+def test_reading_a_closed_ledger_is_a_ledger_error(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.close()
+    with pytest.raises(LedgerError):
+        ledger.retry_allowed("openai", 0)
+
+
 def test_settling_waits_for_another_process_that_writes(path: Path) -> None:
     with Ledger(path) as ledger:
         code = (
