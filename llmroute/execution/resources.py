@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -11,6 +12,7 @@ from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
     from pathlib import Path
 
     import httpx
@@ -52,6 +54,8 @@ class Resources:
         self._async_writers: PerLoop[GroupCommitWriter] | None = None
         self._threads: Threads | None = None
         self._is_closed = False
+        self._is_released = False
+        self._requests = 0
         self._closed_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._lock = threading.RLock()
         start_anew_in_children(self)
@@ -77,6 +81,26 @@ class Resources:
         """
         if self._is_closed or (self._closed_loops and _running_loop() in self._closed_loops):
             raise RequestError("the service is closed; create a new LLMService")
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep count of the requests of event loops: where a service is closed meanwhile, the last one closes the rest.
+
+        Raises:
+            RequestError: as `require_open`.
+        """
+        self.require_open()
+        with self._lock:
+            self._requests += 1
+            self._is_released = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._requests -= 1
+                left_open = self._is_released and self._requests == 0
+            if left_open:
+                self._release()
 
     def sender(self) -> Sender:
         """Return the sender of blocking callers."""
@@ -148,6 +172,7 @@ class Resources:
         self._release()
 
     def _release(self) -> None:
+        self._is_released = True
         if self._sender is not None:
             self._sender.close()
             self._sender = None

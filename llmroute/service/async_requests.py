@@ -39,14 +39,14 @@ class AsyncRequests:
             LLMRouteError: the request failed; its class says why.
         """
         opened = self._opened
-        opened.require_open()
-        sender, writer = opened.async_sender(), opened.async_writer()
-        call = await self._ready(options, streaming=streaming)
-        flow = drive_async(call, sender, asyncio.sleep, writer, opened.threads())
-        # A caller that leaves in the middle waits until the attempt is settled.
-        async with aclosing(flow) as pieces:
-            async for piece in pieces:
-                yield piece
+        with opened.in_use():
+            sender, writer = opened.async_sender(), opened.async_writer()
+            call = await self._ready(options, streaming=streaming)
+            flow = drive_async(call, sender, asyncio.sleep, writer, opened.threads())
+            # A caller that leaves in the middle waits until the attempt is settled.
+            async with aclosing(flow) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def _ready(self, options: Options, *, streaming: bool) -> RequestContext:
         """Plan and prepare a request; its deadline begins now."""

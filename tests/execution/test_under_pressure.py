@@ -103,6 +103,10 @@ def test_a_request_that_is_cancelled_while_the_ledger_is_locked_does_not_stop_th
     assert house.rows("status") == [("interrupted",)]
 
 
+def threads_of_ours() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("llmroute")}
+
+
 def test_requests_under_way_when_a_service_is_closed_are_sent_once_and_leave_nothing_open(tmp_path: Path) -> None:
     with serving([Pause(60)]) as server:
         service = House(tmp_path, openai=server).service()
@@ -112,12 +116,16 @@ def test_requests_under_way_when_a_service_is_closed_are_sent_once_and_leave_not
             while len(server.received) < 6:  # noqa: ASYNC110 (the server is in another thread)
                 await asyncio.sleep(0.01)
             await service.aclose()
-            ended = await asyncio.gather(*asked, return_exceptions=True)
-            await service.aclose()
-            return ended
+            return await asyncio.gather(*asked, return_exceptions=True)
 
+        threads = threads_of_ours()
         ended = asyncio.run(main())
-        assert all(isinstance(one, LLMRouteError) for one in ended)
+        assert [one for one in ended if not isinstance(one, LLMRouteError)] == []
+        assert not (tmp_path / "ledger.db-wal").exists(), "the last connection to a ledger removes its log"
+        until = time.monotonic() + BOUNDED_S
+        while (started := threads_of_ours() - threads) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert started == set()
         assert len(server.received) == 6
         assert server.wait_until_idle()
 
