@@ -1,4 +1,4 @@
-"""Exit codes of the command line and their meanings."""
+"""Exit codes of the command line and their meanings; that of an error is in its class (`errors`)."""
 
 from __future__ import annotations
 

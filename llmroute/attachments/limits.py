@@ -118,14 +118,8 @@ def base64_bytes(size_bytes: int) -> int:
 
 def _misses(limits: Limits, sent: Sequence[AttachmentFacts], text_bytes: int, *, large: bool) -> Iterator[str]:
     images = [one for one in sent if one.kind == "image"]
-    side, number = limits.image_pixels, ""
-    if limits.many_images is not None and len(images) > limits.many_images:
-        side, number = limits.many_images_pixels, f" where a request has over {limits.many_images} of them"
     for one in images:
-        yield from _image_misses(limits, one)
-        width, height = one.width or 0, one.height or 0
-        if side is not None and max(width, height) > side:
-            yield f"takes images of at most {side} pixels a side{number}, and {one.name} is {width}x{height}"
+        yield from _image_misses(limits, one, len(images))
     pdfs = [one for one in sent if one.kind == "pdf"]
     yield from _pdf_misses(limits, pdfs, limits.pages_in_large if large else limits.pages)
     most = limits.number_in_large if large else limits.number
@@ -136,7 +130,7 @@ def _misses(limits: Limits, sent: Sequence[AttachmentFacts], text_bytes: int, *,
         yield f"takes requests of at most {_mib(limits.request_bytes)}, not {_mib(total)}"
 
 
-def _image_misses(limits: Limits, one: AttachmentFacts) -> Iterator[str]:
+def _image_misses(limits: Limits, one: AttachmentFacts, number: int) -> Iterator[str]:
     if one.media_type not in limits.images:
         yield f"takes no {one.media_type} ({one.name})"
     if one.animated and one.media_type not in limits.animated:
@@ -152,6 +146,11 @@ def _image_misses(limits: Limits, one: AttachmentFacts) -> Iterator[str]:
     patches = -(-width // _PATCH_PIXELS) * -(-height // _PATCH_PIXELS)
     if limits.image_patches is not None and patches > limits.image_patches:
         yield f"takes images of at most {limits.image_patches:,} patches of 32x32, and {one.name} is {width}x{height}"
+    side, condition = limits.image_pixels, ""
+    if limits.many_images is not None and number > limits.many_images:
+        side, condition = limits.many_images_pixels, f" where a request has over {limits.many_images} of them"
+    if side is not None and max(width, height) > side:
+        yield f"takes images of at most {side} pixels a side{condition}, and {one.name} is {width}x{height}"
 
 
 def _pdf_misses(limits: Limits, pdfs: Sequence[AttachmentFacts], most_pages: int | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 from llmroute.config.provider_settings import ProviderSettings, checked_keys
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger_location import LedgerLocation, ServerAddress, is_server, require_path, server_location
+from llmroute.text.redaction import Redaction
 from llmroute.types import DEFAULT_PREFERENCE, WARN_AT
 from llmroute.types.values import Value
 
@@ -78,6 +79,12 @@ class Config(Value):
     def ledger(self) -> LedgerLocation:
         """Where the ledger is."""
         return LedgerLocation(self.ledger_path, self.ledger_server)
+
+    def redaction(self) -> Redaction:
+        """Return the redaction of every key and every token in a base URL."""
+        settings = self.providers.values()
+        keys = (key for each in settings for key in (each.api_key, each.admin_key))
+        return Redaction.of(keys, (each.base_url for each in settings))
 
     def with_ledger(self, text: str | os.PathLike[str]) -> "Config":
         """Return the configuration with another ledger: a file, or the URL of a server.

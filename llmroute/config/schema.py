@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from llmroute.errors import ConfigError
 from llmroute.text.validation import first_invalid
-from llmroute.types import MOST_ATTEMPTS, MOST_LABEL_CHARACTERS
+from llmroute.types import MOST_ATTEMPTS
+from llmroute.types.labels import label_problem
 from llmroute.urls import is_base_url
 
 
@@ -25,8 +26,15 @@ def _check_model(text: str) -> str:
     return text
 
 
+def _check_label(text: str) -> str:
+    if (problem := label_problem(text)) is not None:
+        raise ValueError(problem)
+    return text
+
+
 ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 ModelName = Annotated[str, AfterValidator(_check_model)]
+Label = Annotated[str, AfterValidator(_check_label)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
@@ -66,7 +74,7 @@ class BudgetsTable(CapsTable):
     """[budgets], with [budgets.workspaces.NAME] for one workspace."""
 
     warn_at: Annotated[float, Field(gt=0, le=1)] | None = None
-    workspaces: dict[Annotated[str, Field(min_length=1, max_length=MOST_LABEL_CHARACTERS)], CapsTable] = {}
+    workspaces: dict[Annotated[Label, Field(min_length=1)], CapsTable] = {}
 
 
 class BalanceTable(_Table):
@@ -90,7 +98,7 @@ class Document(_Table):
     max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] | None = None
     prefer_local: bool | None = None
     max_latency_ms: Annotated[int, Field(gt=0)] | None = None
-    workspace: Annotated[str, Field(max_length=MOST_LABEL_CHARACTERS)] | None = None
+    workspace: Label | None = None
     upgrade: bool | None = None
     chains: dict[ChainName, Annotated[list[ModelName], Field(min_length=1)]] = {}
     balance: BalanceTable = BalanceTable()

@@ -1,4 +1,4 @@
-"""The spool: rows that the ledger could not take, in a file beside it until a later run adds them.
+"""The spool: rows that the ledger could not take, in a file beside it until a later run adds them (`LedgerPort.tend`).
 
 Rows are lines of JSON, appended under a lock and synced.  They are added by their key, so that a crash between the
 commit and the removal of the lines duplicates nothing.

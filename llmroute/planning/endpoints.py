@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from llmroute.after_fork import start_anew_in_children
 from llmroute.providers import ENGINE, PROVIDERS, Endpoint, connect
-from llmroute.text.redaction import Redaction
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.config.provider_settings import ProviderSettings
     from llmroute.planning.local.engine import EngineFiles
     from llmroute.providers import Provider
+    from llmroute.text.redaction import Redaction
 
 
 class Endpoints:
@@ -93,9 +93,7 @@ class Endpoints:
     @cached_property
     def redaction(self) -> Redaction:
         """The redaction of every key of the configuration and every token in a base URL."""
-        settings = self._config.providers.values()
-        keys = (key for each in settings for key in (each.api_key, each.admin_key))
-        return Redaction.of(keys, (each.base_url for each in settings))
+        return self._config.redaction()
 
     def fingerprint(self, provider: str) -> str:
         """Return a digest of the key and base URL of a provider."""

@@ -22,49 +22,81 @@ def refuse(made: Plan, constraints: RoutingConstraints, way_to_engine: str | Non
 
     `way_to_engine` is the command that installs the embedded model if it is missing and could serve the request.
     """
-    if near := nearest(made):
-        option = near.admitted_by[0].option
-        explanation, hint = (
-            f"no model can serve this request; {miss_text(near)}",
-            OptionText(near.admitted_by, " would admit it"),
-        )
-        if option != "budget_remaining":
-            of_limits = NoCandidateError(explanation, hint=hint, option=option)
-            of_limits.exit_code = exit_codes.USAGE  # other options would allow a model
-            raise of_limits
-        refusal = BudgetExceededError(explanation, hint=hint, option=option)
-        refusal.of_request = True
-        raise refusal
-    if unfit := [one for one in made.excluded if one.unfit]:
-        reasons = OptionText(*_reasons(made._replace(excluded=tuple(unfit)), constraints))
-        refused = NoCandidateError(OptionText("no model can serve this request: ", reasons), option="attachments")
-        refused.exit_code = exit_codes.USAGE  # another attachment, or another form of it, can be sent
-        raise refused
-    if long := [one for one in made.excluded if one.too_long]:
-        widest = max(long, key=lambda one: one.model.context_window or 0)
-        explanation = f"no model can serve this request: {widest.model.name}: {widest.reason}"
-        too_long = NoCandidateError(explanation, hint=SHORTEN)
-        if all(one.too_long for one in _counted(made, constraints)):
-            # Setting up another provider would not help.
-            too_long.exit_code = exit_codes.USAGE
-        raise too_long
+    raise (
+        _missed_limit(made)
+        or _unfit_attachments(made, constraints)
+        or _too_long(made, constraints)
+        or _no_tier(made, constraints)
+        or _no_medium(made, constraints)
+        or _nothing_usable(made, constraints, way_to_engine)
+    )
+
+
+def _missed_limit(made: Plan) -> NoCandidateError | BudgetExceededError | None:
+    near = nearest(made)
+    if near is None:
+        return None
+    option = near.admitted_by[0].option
+    text = f"no model can serve this request; {miss_text(near)}"
+    hint = OptionText(near.admitted_by, " would admit it")
+    if option != "budget_remaining":
+        return _of_request(text, option=option, hint=hint)
+    refusal = BudgetExceededError(text, hint=hint, option=option)
+    refusal.of_request = True
+    return refusal
+
+
+def _unfit_attachments(made: Plan, constraints: RoutingConstraints) -> NoCandidateError | None:
+    unfit = tuple(one for one in made.excluded if one.unfit)
+    if not unfit:
+        return None
+    reasons = OptionText(*_reasons(made._replace(excluded=unfit), constraints))
+    return _of_request(OptionText("no model can serve this request: ", reasons), option="attachments")
+
+
+def _too_long(made: Plan, constraints: RoutingConstraints) -> NoCandidateError | None:
+    long = [one for one in made.excluded if one.too_long]
+    if not long:
+        return None
+    widest = max(long, key=lambda one: one.model.context_window or 0)
+    text = f"no model can serve this request: {widest.model.name}: {widest.reason}"
+    # Setting up another provider helps unless all are too small.
+    all_too_small = all(one.too_long for one in _counted(made, constraints))
+    return _of_request(text, hint=SHORTEN) if all_too_small else NoCandidateError(text, hint=SHORTEN)
+
+
+def _no_tier(made: Plan, constraints: RoutingConstraints) -> NoCandidateError | None:
     counted = _counted(made, constraints)
-    if counted and all(one.lacks_tier for one in counted):
-        providers = " and ".join(sorted({one.model.provider for one in counted}))
-        no_tier = f"no model of {providers} has a known price for the service tier {constraints.tier}"
-        of_tier = NoCandidateError(no_tier, option="tier")
-        of_tier.exit_code = exit_codes.USAGE  # no key or server would change it
-        raise of_tier
+    if not counted or not all(one.lacks_tier for one in counted):
+        return None
+    providers = " and ".join(sorted({one.model.provider for one in counted}))
+    return _of_request(
+        f"no model of {providers} has a known price for the service tier {constraints.tier}", option="tier"
+    )
+
+
+def _no_medium(made: Plan, constraints: RoutingConstraints) -> NoCandidateError | None:
+    counted = _counted(made, constraints)
+    if not counted or not all(one.lacks_medium and not one.whole_provider for one in counted):
+        return None
     reasons = OptionText(*_reasons(made, constraints))
-    if counted and all(one.lacks_medium and not one.whole_provider for one in counted):
-        of_medium = NoCandidateError(OptionText("no model can serve this request: ", reasons), option="attachments")
-        of_medium.exit_code = exit_codes.USAGE  # no key or server would change it
-        raise of_medium
-    look = LOOK
+    return _of_request(OptionText("no model can serve this request: ", reasons), option="attachments")
+
+
+def _nothing_usable(made: Plan, constraints: RoutingConstraints, way_to_engine: str | None) -> NoCandidateError:
+    reasons = OptionText(*_reasons(made, constraints))
+    hint = LOOK
     if way_to_engine and way_to_engine not in reasons:
-        look = f"{way_to_engine} installs a small model that needs no key; llmroute health shows what is set up"
+        hint = f"{way_to_engine} installs a small model that needs no key; llmroute health shows what is set up"
     wanted = f" with {', '.join(sorted(constraints.capabilities))}" if constraints.capabilities else ""
-    raise NoCandidateError(OptionText(f"no model{wanted} can serve this request: ", reasons), hint=look)
+    return NoCandidateError(OptionText(f"no model{wanted} can serve this request: ", reasons), hint=hint)
+
+
+def _of_request(text: str, *, option: str | None = None, hint: str | None = None) -> NoCandidateError:
+    """Return the error of a request that other options would make possible, and no key or server."""
+    error = NoCandidateError(text, hint=hint, option=option)
+    error.exit_code = exit_codes.USAGE
+    return error
 
 
 def refuse_named(exclusion: Exclusion) -> NoReturn:

@@ -10,7 +10,8 @@ from llmroute.request.fields import printable
 from llmroute.request.options import DEFAULTS, FIELDS, VALUES
 from llmroute.routing.token_estimate import measure
 from llmroute.text.option_text import OptionText, Remedy
-from llmroute.types import MOST_LABEL_CHARACTERS, Message, Prompt
+from llmroute.types import Message, Prompt
+from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +66,8 @@ def prompt_of(options: Options, *, streaming: bool) -> Prompt:
 
 def _check_combinations(options: Options, *, streaming: bool) -> None:
     for label in ("workspace_id", "execution_id"):
-        _check_label(label, getattr(options, label))
+        if (problem := label_problem(getattr(options, label) or "")) is not None:
+            raise RequestError(OptionText(Remedy(label), f" {problem}"), option=label)
     for name in ("model", "provider", "chain"):
         if getattr(options, name) == "":
             # As of a variable that is not set in a script.
@@ -123,19 +125,6 @@ def _read_schema(given: AnswerSchema | Mapping[str, Any] | type | str) -> Answer
 def _no_prompt() -> RequestError:
     remedy = Remedy("prompt", words="prompt, or the turns of a conversation as messages")
     return RequestError("the prompt is empty", hint=OptionText("give it as ", remedy), option="prompt")
-
-
-def _check_label(option: str, label: str | None) -> None:
-    """Reject half characters, which the ledger cannot store, and what is too long for an index."""
-    if len(label or "") > MOST_LABEL_CHARACTERS:
-        text = f" has {len(label or ''):,} characters; the longest label has {MOST_LABEL_CHARACTERS}"
-        raise RequestError(OptionText(Remedy(option), text), option=option)
-    try:
-        (label or "").encode()
-    except UnicodeEncodeError:
-        raise RequestError(
-            OptionText(Remedy(option), f": {printable(label)} is not valid text"), option=option
-        ) from None
 
 
 def _message(message: Mapping[str, Any] | Message) -> Message:

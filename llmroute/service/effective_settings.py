@@ -12,7 +12,7 @@ from llmroute.config.env import ADMIN_KEYS
 from llmroute.planning import settings
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.plan import Balance
-from llmroute.text.redaction import Redaction, shown
+from llmroute.text.redaction import shown
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def effective_settings() -> list[EffectiveSetting]:
         ConfigError: a setting is invalid, or a file cannot be read.
     """
     config = settings.load()
-    providers = config.providers.values()
-    redaction = Redaction.of((key for each in providers for key in (each.api_key, each.admin_key)), ())
+    redaction = config.redaction()
     found = _Origins(config).all()
     return [replace(one, value=redaction.hide(one.value)) if isinstance(one.value, str) else one for one in found]
 

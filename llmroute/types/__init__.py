@@ -49,8 +49,6 @@ DEFAULT_PREFERENCE = 0.9
 """The factor on the scores of the default provider's models, unless configured."""
 WARN_AT = 0.8
 """The share of a cap at which a warning is printed, unless configured."""
-MOST_LABEL_CHARACTERS = 256
-"""The length of the longest label: labels are in the keys of indexes, which a server bounds."""
 OnBudget = Literal["cheaper", "refuse"]
 FallbackOn = Literal["content"]
 Strategy = Literal[
@@ -67,7 +65,6 @@ __all__ = [
     "DEFAULT_PREFERENCE",
     "EFFORTS",
     "MOST_ATTEMPTS",
-    "MOST_LABEL_CHARACTERS",
     "PDF",
     "PICO_PER_USD",
     "SERVICE_TIERS",

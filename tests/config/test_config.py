@@ -612,6 +612,7 @@ def test_a_wrong_config_toml_is_told_with_its_key_and_its_file(places: Places, t
         ("[balance]\nsecond_usd = -1", "balance.second_usd must be at least 0", None),
         ('prefer_local = "yes"', "prefer_local must be true or false", None),
         ("max_attempts = 0", "max_attempts must be at least 1", None),
+        (f'workspace = "{"w" * 257}"', "workspace has 257 characters; the longest label has 256", None),
         ("timeouts = 1", "timeouts must be a table", None),
         ('strategy = "balancd"', "strategy 'balancd' is not one of balanced", "did you mean balanced?"),
     ],

@@ -157,7 +157,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("workspace_id", 7, f"workspace_id: 7 {TEXT}"),
     ("execution_id", b"e", f"execution_id: b'e' {TEXT}"),
     ("workspace_id", "w" * 257, "workspace_id has 257 characters; the longest label has 256"),
-    ("execution_id", "\ud800", "execution_id: '\\ud800' is not valid text"),
+    ("execution_id", "\ud800", "execution_id is '\\ud800', which is not valid text"),
     ("enable_fallback", "yes", f"enable_fallback: 'yes' {FLAG}"),
     ("prefer_local", 1, f"prefer_local: 1 {FLAG}"),
     ("local_only", None, f"local_only: None {FLAG}"),

@@ -14,7 +14,7 @@ from llmroute.cli.output.costs.budgets import budgets_as_json, budgets_as_text
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
-from llmroute.types import MOST_LABEL_CHARACTERS
+from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -77,8 +77,8 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             raise RequestError("no cap was given", hint="--day, --week, --month or --total USD")
         if workspace == "":
             raise RequestError("the name of the workspace is empty")
-        if len(workspace or "") > MOST_LABEL_CHARACTERS:
-            raise RequestError(f"the name of the workspace is longer than {MOST_LABEL_CHARACTERS} characters")
+        if (problem := label_problem(workspace or "")) is not None:
+            raise RequestError(f"the name of the workspace {problem}")
         config = load_noted()
         if config.ledger.server is not None:
             from llmroute.service.costs.shared_budgets import set_shared

@@ -94,16 +94,14 @@ class ServerConnection:
 
     def call(self, function: str, *values: Any, within_s: float | None = None) -> Any:
         """Call a function of the schema in one round trip; return its result."""
-        row = self.execute(self._statement(function, values), values, within_s).fetchone()
-        return None if row is None else row[0]
+        return _first_column(self.execute(self._statement(function, values), values, within_s))
 
     def call_at_length(self, function: str, *values: Any) -> Any:
         """As `call`, of a function that is waited for as long as the server works on it."""
 
         def work(_: Connection) -> Any:
             with self._watched() as db:
-                row = db.execute(self._statement(function, values).encode(), values).fetchone()
-                return None if row is None else row[0]
+                return _first_column(db.execute(self._statement(function, values).encode(), values))
 
         return self.run(work)
 
@@ -269,3 +267,9 @@ class ServerConnection:
         if self._db is None:
             self._db = connected(self.address)
         return self._db
+
+
+def _first_column(cursor: Cursor) -> Any:
+    """Return the first column of the first row of a result, None without a row."""
+    row = cursor.fetchone()
+    return None if row is None else row[0]

@@ -11,7 +11,7 @@ from llmroute.errors import BudgetExceededError, CircuitOpenError
 from llmroute.ledger.budgets import EVERY_WORKSPACE, BudgetStatus, describe
 from llmroute.ledger.entries import Pending
 from llmroute.ledger.statistics.values import CheckResult, Observation
-from llmroute.types import MOST_LABEL_CHARACTERS
+from llmroute.types.labels import MOST_LABEL_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

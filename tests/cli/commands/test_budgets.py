@@ -135,6 +135,20 @@ def test_budgets_are_set_shown_and_lifted(tmp_path: Path) -> None:
         assert (ran.code, len(ran.err.splitlines())) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("workspace", "problem"),
+    [
+        ("w" * 257, "has 257 characters; the longest label has 256"),
+        ("ab\udcff", "is 'ab\\udcff', which is not valid text"),
+    ],
+    ids=["long", "not_text"],
+)
+def test_a_cap_of_a_workspace_that_no_call_can_have_is_invalid(workspace: str, problem: str, tmp_path: Path) -> None:
+    ran = run("costs", "budget", "set", "--day", "1", "--workspace", workspace, home=tmp_path)
+    assert (ran.code, ran.err) == (2, f"llmroute: the name of the workspace {problem}\n")
+    assert not (tmp_path / "llmroute" / "config.toml").exists()
+
+
 def test_a_cap_that_was_passed_reads_alike_in_text_and_json(server: ModelServer, tmp_path: Path) -> None:
     asked = ("gen", "hi", "-m", MODEL, "--no-fallback")
     assert run(*asked, home=tmp_path, **server.settings).code == 0

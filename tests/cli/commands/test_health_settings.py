@@ -112,3 +112,12 @@ def test_a_key_that_is_the_value_of_another_setting_is_hidden(tmp_path: Path) ->
         assert told.code == 0
         assert key not in told.out
         assert "[key]" in told.out
+
+
+def test_a_token_of_a_base_url_that_is_in_another_setting_is_hidden(tmp_path: Path) -> None:
+    token = "t0ken-ABCdef123456"
+    settings = {"OPENAI_BASE_URL": f"https://gateway.example/{token}/v1", "LLM_WORKSPACE": f"team {token}"}
+    told = run("health", "--settings", home=tmp_path, **settings)
+    assert told.code == 0
+    assert token not in told.out
+    assert "team [key]" in told.out
