@@ -82,14 +82,33 @@ class NotableAttempts(NamedTuple):
     """Settled attempts of a span that stand out.
 
     `dearest` and `slowest` are rows by column, highest first, without those of zero; `failures` counts attempts that
-    did not succeed by error, or by status without one, most first; `batches` has the `reports.COUNTERS` of those of
-    batch APIs by provider and model.
+    did not succeed by error, or by status without one, most first.
     """
 
     dearest: list[dict[str, Any]]
     slowest: list[dict[str, Any]]
     failures: list[tuple[str, int]]
-    batches: list[tuple[tuple[str, str], tuple[int, ...]]]
+
+
+class TierSums(NamedTuple):
+    """The sums of a model's attempts at a service tier, of prompts of more than `longer_than` tokens.
+
+    `left_out_count` attempts are not in the sums of tokens and costs: their cost is unknown, a reservation, or that of
+    the provider's own tools too.  Those that cost nothing are in `call_count` alone.
+    """
+
+    tier: str
+    provider: str
+    model: str
+    longer_than: int
+    call_count: int
+    left_out_count: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
+    output_tokens: int
+    cost_picousd: int
 
 
 class Counts(Protocol):
@@ -114,6 +133,12 @@ class LedgerSnapshot(Counts, Protocol):
 
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
+
+    def sums_by_tier(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """Return the sums of each service tier but the standard one, without pruned rows."""
+
+    def sums_of_batches(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """As `sums_by_tier`, of the tier of batch APIs."""
 
     def unfilled_until_ms(self) -> int:
         """Return the time before which `LedgerPort.fill_sums` has work left: sums there lack savings by caches."""

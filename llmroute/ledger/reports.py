@@ -132,3 +132,32 @@ def total(lines: Iterable[Line], key: dict[str, str] | None = None) -> Line:
     """Return the sum of lines."""
     found = list(lines)
     return Line(key or {}, *(sum(getattr(line, name) for line in found) for name in COUNTERS))
+
+
+# The tiers of attempts in SQL, which is the same for both stores.
+NOT_STANDARD: Final = "coalesce(service_tier, '') NOT IN ('', 'standard', 'default', 'auto')"
+OF_BATCHES: Final = "service_tier = 'batch'"
+# A cost that is not of the counted tokens alone: a whole reservation, or with the provider's own tools.
+_COUNTED: Final = "cost_picousd > 0 AND coalesce(cost_basis, '') <> 'at_most' AND server_tools IS NULL"
+_SUMMED: Final = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "cost_picousd",
+)
+
+
+def tier_columns(lengths: Sequence[int]) -> str:
+    """Return the columns of `port.TierSums` as SQL, to be grouped by the first four.
+
+    `lengths` are the lengths of prompts from which on prices differ.
+    """
+    cases = " ".join(f"WHEN input_tokens > {length:d} THEN {length:d}" for length in sorted(lengths, reverse=True))
+    longer_than = f"CASE {cases} ELSE 0 END" if cases else "0"
+    sums = ", ".join(f"coalesce(sum(CASE WHEN {_COUNTED} THEN {name} END), 0)" for name in _SUMMED)
+    return (
+        f"service_tier, provider, model, {longer_than}, count(*),"
+        f" coalesce(sum(CASE WHEN cost_picousd = 0 OR ({_COUNTED}) THEN 0 ELSE 1 END), 0), {sums}"
+    )

@@ -144,6 +144,12 @@ def rates_for(price: Price, prompt_tokens: int) -> Price | PriceTier:
     return max(reached, key=lambda tier: tier.above) if reached else price
 
 
+def at_length(price: Price, prompt_tokens: int) -> Price:
+    """Return a price without tiers of length: its rates for a prompt of this length."""
+    rates = rates_for(price, prompt_tokens)
+    return price._replace(tiers=(), **{kind: getattr(rates, kind) for kind in _KINDS})
+
+
 def price_on(model: ModelConfig, day: date) -> Price | None:
     """Return the price on a day: the newest one that is valid from then or earlier, None if the model has no price.
 

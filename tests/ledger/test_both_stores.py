@@ -28,7 +28,7 @@ from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
 from llmroute.ledger.entries import BudgetWatch, Pending, Settled
 from llmroute.ledger.port import AttemptFilter, Span
-from llmroute.ledger.reports import COUNTERS, grouped
+from llmroute.ledger.reports import grouped
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim
 from llmroute.ledger_location import LedgerLocation
@@ -207,11 +207,41 @@ def test_attempts_that_stand_out_are_those_of_the_whole_span(ledger: Store, work
         assert [one[column] for one in told] == [getattr(one, column) for one in highest[:4]]
     kinds = Counter(one.error or one.status for one in own if one.status != "ok")
     assert found.failures == sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
-    batch = [one for one in own if one.service_tier == "batch"]
-    ((key, sums),) = found.batches
-    assert key == ("openai", "gpt")
-    assert dict(zip(COUNTERS, sums, strict=True))["call_count"] == len(batch)
-    assert dict(zip(COUNTERS, sums, strict=True))["cost_picousd"] == sum(one.cost_picousd or 0 for one in batch)
+
+
+@pytest.mark.parametrize("workspace", [None, "team", ""])
+def test_sums_of_tiers_are_those_of_their_attempts_by_the_length_of_the_prompt(
+    ledger: Store, workspace: str | None
+) -> None:
+    rows = []
+    for number in range(40):
+        made = row(f"r{number}", at_ms=NOW_MS + number * HOUR_MS, workspace=(None, "team")[number % 2])
+        made.service_tier = (None, "default", "standard", "batch", "flex")[number % 5]
+        end = settled(made, None if number % 9 == 0 else number % 4 * 100)
+        end.input_tokens, end.cached_input_tokens, end.output_tokens = 7 * number, number, 2 * number
+        end.cache_write_tokens, end.cache_write_1h_tokens = number, None if number % 3 else number
+        end.cost_basis = "at_most" if number % 13 == 0 else None if number % 2 else "reported"
+        end.server_tools = '{"web_search_requests": 1}' if number % 17 == 0 else None
+        rows.append(end)
+    assert ledger.write([Settled(one) for one in rows]) == [None] * 40
+    assert ledger.write([Pending(row("pending", at_ms=NOW_MS + HOUR_MS))]) == [None]
+    span = Span(NOW_MS + 3 * HOUR_MS, NOW_MS + 38 * HOUR_MS, workspace)
+    expected: dict[tuple[str | None, int], list[int]] = {}
+    for one in rows[3:38]:
+        if one.service_tier in ("batch", "flex") and workspace in (None, one.workspace or ""):
+            assert one.input_tokens is not None
+            sums = expected.setdefault((one.service_tier, 150 if one.input_tokens > 150 else 0), [0] * 8)
+            counts = bool(one.cost_picousd) and one.cost_basis != "at_most" and one.server_tools is None
+            usage = (one.input_tokens, one.cached_input_tokens, one.cache_write_tokens, one.cache_write_1h_tokens)
+            added = (*usage, one.output_tokens, one.cost_picousd) if counts else (0,) * 6
+            for place, value in enumerate((1, one.cost_picousd != 0 and not counts, *added)):
+                sums[place] += value or 0
+    with ledger.snapshot() as snapshot:
+        found = snapshot.sums_by_tier(span, [150, 1_000])
+        batches = snapshot.sums_of_batches(span, [150, 1_000])
+    assert {(one.tier, one.longer_than): list(one[4:]) for one in found} == expected
+    assert {(one.provider, one.model) for one in found} == {("openai", "gpt")}
+    assert sorted(batches) == sorted(one for one in found if one.tier == "batch")
 
 
 def test_attempts_are_selected_by_every_condition(ledger: Store) -> None:

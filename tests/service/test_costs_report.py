@@ -12,12 +12,13 @@ import pytest
 from llmroute.config import Limit
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.periods import milliseconds
-from llmroute.ledger.reports import Line
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.planning.default_registry import registry_of
+from llmroute.planning.usage_cost import priced
 from llmroute.service.costs import comparison
 from llmroute.service.costs.report import CostQuery, bill
-from llmroute.service.costs.savings import saved_picousd
+from llmroute.service.costs.savings import Saving
+from llmroute.types import Service, Usage
 from tests.support.provider_servers import House
 
 if TYPE_CHECKING:
@@ -102,11 +103,53 @@ def test_a_report_its_days_and_its_budgets_are_of_one_snapshot(tmp_path: Path, m
     assert bill(config, CostQuery("month"), now=NOW).total.cost_picousd == 14
 
 
-@pytest.mark.parametrize(("tier", "unknown", "is_told"), [("flex", 0, True), ("weird", 0, False), ("flex", 1, False)])
-def test_a_saving_is_told_only_where_the_price_of_the_tier_and_all_costs_are_known(
-    tier: str, unknown: int, is_told: bool, tmp_path: Path
+def settle_at_tier(ledger: Ledger, model: str, tier: str | None, usage: Usage, **columns: Any) -> int:
+    """Record a call at a service tier at the price of the catalogue; return what it saved in pico-USD."""
+    provider, _, name = model.partition("/")
+    price = registry_of(ledger.path.parent, {}).get_model_config(provider, name).prices[-1]
+    row = AttemptRow(f"{model}-{tier}-{usage}", 1, milliseconds(NOW) - 1, provider, name, streaming=False, status="ok")
+    row.count(usage)
+    row.cost_picousd, row.service_tier = priced(usage, price, Service(tier)).cost_picousd, tier
+    for column, value in columns.items():
+        setattr(row, column, value)
+    ledger.settle(row)
+    standard = priced(usage, price).cost_picousd
+    assert standard is not None
+    return standard - (row.cost_picousd or 0)
+
+
+def test_tiers_save_on_cache_writes_and_long_prompts_at_the_price_of_each(tmp_path: Path) -> None:
+    config = House(tmp_path).service().config
+    written = Usage(9_000, 1_000, 7_000, 50, cache_write_1h_tokens=4_000)
+    with Ledger(config.ledger_path) as ledger:
+        fast = settle_at_tier(ledger, "anthropic/claude-opus-4-8", "fast", written)
+        batch = settle_at_tier(ledger, "anthropic/claude-opus-4-8", "batch", written)
+        for tokens in (272_000, 272_001):
+            batch += settle_at_tier(ledger, "openai/gpt-5.5", "batch", Usage(tokens, 100_000, None, 900))
+        settle_at_tier(ledger, "openai/gpt-5.5", None, written)
+    told = bill(config, CostQuery("month", by="tier"), now=NOW)
+    assert told.savings == {"fast": Saving(fast), "batch": Saving(batch)}
+    assert fast < 0 < batch
+
+
+@pytest.mark.parametrize(
+    ("tier", "columns"),
+    [
+        ("weird", {}),
+        ("flex", {"cost_picousd": None}),
+        ("flex", {"cost_picousd": 10**12, "cost_basis": "at_most"}),
+        ("flex", {"server_tools": '{"web_search_requests": 1}'}),
+    ],
+)
+def test_a_saving_leaves_out_calls_whose_tokens_are_not_what_they_cost(
+    tier: str, columns: dict[str, Any], tmp_path: Path
 ) -> None:
-    line = Line(
-        {"provider": "openai", "model": "gpt-5.4-mini"}, 1, call_count=2, unknown_cost_count=unknown, input_tokens=9
-    )
-    assert (saved_picousd(line, tier, registry_of(tmp_path, {})) is not None) is is_told
+    config = House(tmp_path).service().config
+    usage = Usage(1_000, 0, None, 100)
+    with Ledger(config.ledger_path) as ledger:
+        settle_at_tier(ledger, "openai/gpt-5.4-mini", tier, usage, **columns)
+        settle_at_tier(ledger, "openai/gpt-5.4-mini", tier, Usage(0, 0, None, 0))
+        assert bill(config, CostQuery("month", by="tier"), now=NOW).savings == {}
+        saved = settle_at_tier(ledger, "openai/gpt-5.5", "flex", usage)
+    told = bill(config, CostQuery("month", by="tier"), now=NOW).savings
+    assert told == {"flex": Saving(saved, is_partial=tier == "flex")}

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.buckets import DAY_MS
 from llmroute.ledger.budgets import BudgetStatus, SharedCap
-from llmroute.ledger.port import Part, UncertainCosts
+from llmroute.ledger.port import Part, TierSums, UncertainCosts
 from llmroute.ledger.postgres.entries import window_json
 from llmroute.ledger.postgres.queries import attempts as rows
 from llmroute.ledger.postgres.queries import sums
 from llmroute.ledger.postgres.queries.notable_attempts import notable_attempts
 from llmroute.ledger.postgres.queries.writes_in_progress import complete_until_id
+from llmroute.ledger.reports import NOT_STANDARD, OF_BATCHES, tier_columns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -51,6 +52,14 @@ class PostgresSnapshot:
         """
         rows = self._of_span(columns, "cost_basis IN ('estimated', 'at_most', 'at_least')", "cost_basis", span)
         return UncertainCosts(**{basis: Part(*map(int, sums)) for basis, *sums in rows})
+
+    def sums_by_tier(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """Return the sums of each service tier but the standard one."""
+        return self._tier_sums(span, lengths, NOT_STANDARD)
+
+    def sums_of_batches(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """Return the sums of the tier of batch APIs."""
+        return self._tier_sums(span, lengths, OF_BATCHES)
 
     def unfilled_until_ms(self) -> int:
         """Return the time before which sums lack what prompt caches saved."""
@@ -93,6 +102,10 @@ class PostgresSnapshot:
     def attempt_columns(self) -> list[str]:
         """Return the names of the columns of `attempts`."""
         return rows.attempt_columns(self._db, self._schema)
+
+    def _tier_sums(self, span: Span, lengths: Sequence[int], condition: str) -> list[TierSums]:
+        rows = self._of_span(tier_columns(lengths), condition, "1, 2, 3, 4", span)
+        return [TierSums(*names, *map(int, sums)) for *names, sums in ((*row[:3], row[3:]) for row in rows)]
 
     def _of_span(self, columns: str, condition: str, group: str, span: Span) -> list[tuple[Any, ...]]:
         """Return aggregates of the settled attempts of a span."""

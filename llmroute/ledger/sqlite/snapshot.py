@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.ledger.buckets import DAY_MS
-from llmroute.ledger.port import Part, UncertainCosts
+from llmroute.ledger.port import Part, TierSums, UncertainCosts
+from llmroute.ledger.reports import NOT_STANDARD, OF_BATCHES, tier_columns
 from llmroute.ledger.sqlite.errors import translated
 from llmroute.ledger.sqlite.schema.backfill import SINCE_BUCKET, SINCE_DAY
 
@@ -25,6 +26,11 @@ FROM attempts
 WHERE status <> 'pending' AND cost_basis IN ('estimated', 'at_most', 'at_least')
     AND started_ms >= :since_ms AND started_ms < :until_ms{own}
 GROUP BY cost_basis
+"""
+_TIER_SUMS = """
+SELECT {columns} FROM attempts
+WHERE status <> 'pending' AND {condition} AND started_ms >= :since_ms AND started_ms < :until_ms{own}
+GROUP BY 1, 2, 3, 4
 """
 # From one to the next by the index, instead of through all buckets; rollups only as far as those are not summed yet.
 _WORKSPACES = f"""
@@ -60,6 +66,14 @@ class SQLiteSnapshot:
     def uncertain_costs(self, span: Span) -> UncertainCosts:
         """Return how much of a span's cost is estimated or bounded."""
         return UncertainCosts(**{basis: Part(*sums) for basis, *sums in self._of_span(_UNCERTAIN, span)})
+
+    def sums_by_tier(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """Return the sums of each service tier but the standard one."""
+        return self._tier_sums(span, lengths, NOT_STANDARD)
+
+    def sums_of_batches(self, span: Span, lengths: Sequence[int]) -> list[TierSums]:
+        """Return the sums of the tier of batch APIs."""
+        return self._tier_sums(span, lengths, OF_BATCHES)
 
     def unfilled_until_ms(self) -> int:
         """Return the time before which sums lack what prompt caches saved."""
@@ -116,6 +130,10 @@ class SQLiteSnapshot:
 
         with translated(self._path):
             return attempt_columns(self._db)
+
+    def _tier_sums(self, span: Span, lengths: Sequence[int], condition: str) -> list[TierSums]:
+        sql = _TIER_SUMS.format(columns=tier_columns(lengths), condition=condition, own="{own}")
+        return [TierSums(*row) for row in self._of_span(sql, span)]
 
     def _of_span(self, sql: str, span: Span) -> list[tuple[Any, ...]]:
         """Return the rows of a query of the attempts of a span."""

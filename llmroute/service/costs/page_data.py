@@ -7,22 +7,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from llmroute.ledger.port import NotableAttempts
-from llmroute.ledger.reports import Line
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
 from llmroute.service.costs.report import counted_span, report_of, reported_span, with_savings
-from llmroute.service.costs.savings import Saving, saving
+from llmroute.service.costs.savings import Saving, price_lengths, saving
 from llmroute.service.ledger_opening import now_of, snapshot
-from llmroute.types import BATCH
 
 if TYPE_CHECKING:
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot, Span
+    from llmroute.ledger.reports import Line
     from llmroute.service.costs.report import CostQuery
 
 # Days with a bar of their own.
 MOST_DAYS = 366
 SHOWN_ATTEMPTS = 10
-_NONE = NotableAttempts([], [], [], [])
+_NONE = NotableAttempts([], [], [])
 GROUPED_BY = ("provider", "workspace", "task", "strategy", "status")
 
 
@@ -63,14 +62,14 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
         span = counted_span(ends, question.workspace)
         groups = _groups(reading, span, report.by_model)
         notable = _NONE if reading is None else reading.notable_attempts(span, SHOWN_ATTEMPTS)
+        batches = [] if reading is None else reading.sums_of_batches(span, price_lengths(registry))
     screen = CostScreen(report, Comparison(before, what_if(config, report, registry)), charts)
-    batches = [Line({"provider": provider, "model": model}, *sums) for (provider, model), sums in notable.batches]
     return CostPage(
         screen,
         groups,
         notable,
-        sum(line.call_count for line in batches),
-        saving(batches, BATCH, registry),
+        sum(sums.call_count for sums in batches),
+        saving(batches, registry),
     )
 
 

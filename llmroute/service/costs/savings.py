@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmroute.registry.pricing import cost_picousd, price_on
+from llmroute.registry.pricing import at_length, cost_picousd, price_on
 from llmroute.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llmroute.ledger.port import Counts, Span
-    from llmroute.ledger.reports import Line
+    from llmroute.ledger.port import LedgerSnapshot, Span, TierSums
     from llmroute.registry import ModelRegistry
-
-STANDARD = "standard"
 
 
 class Saving(NamedTuple):
@@ -27,35 +24,45 @@ class Saving(NamedTuple):
     is_partial: bool = False
 
 
-def savings_by_tier(counts: Counts, span: Span, registry: ModelRegistry) -> dict[str, Saving]:
+def savings_by_tier(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> dict[str, Saving]:
     """Return what each tier but the standard one has saved, without those of which nothing is known."""
-    from llmroute.ledger.reports import PRUNED, lines_of
-
-    found: dict[str, list[Line]] = {}
-    for line in lines_of(counts, ("tier", "provider", "model"), span):
-        found.setdefault(line.key["tier"], []).append(line)
-    savings = {tier: saving(lines, tier, registry) for tier, lines in found.items() if tier not in (STANDARD, PRUNED)}
+    found: dict[str, list[TierSums]] = {}
+    for sums in reading.sums_by_tier(span, price_lengths(registry)):
+        found.setdefault(sums.tier, []).append(sums)
+    savings = {tier: saving(own, registry) for tier, own in found.items()}
     return {tier: one for tier, one in savings.items() if one is not None}
 
 
-def saving(lines: Iterable[Line], tier: str, registry: ModelRegistry) -> Saving | None:
-    """Return what the models of a tier have saved; None where nothing is known.
+def price_lengths(registry: ModelRegistry) -> list[int]:
+    """Return the lengths of prompts from which on any model has other prices."""
+    models = (registry.get_model_config(*name.split("/", 1)) for name in registry.list_models())
+    prices = [price for model in models for price in model.prices]
+    prices += [tier for price in prices for _, tier in price.service_tiers]
+    return sorted({step.above for price in prices for step in price.tiers})
 
-    Base prices of today are used, as price tiers depend on single prompts.
-    """
-    costly = [line for line in lines if line.cost_picousd or line.unknown_cost_count]
-    saved = [saved_picousd(line, tier, registry) for line in costly]
+
+def saving(sums: Iterable[TierSums], registry: ModelRegistry) -> Saving | None:
+    """Return what the attempts of tiers have saved at today's prices; None where nothing is known."""
+    costly = [one for one in sums if one.cost_picousd or one.left_out_count]
+    saved = [_saved_picousd(one, registry) for one in costly]
     known = [one for one in saved if one is not None]
-    return None if saved and not known else Saving(sum(known), len(known) < len(saved))
+    left_out = len(known) < len(saved) or any(one.left_out_count for one in costly)
+    return None if saved and not known else Saving(sum(known), left_out)
 
 
-def saved_picousd(line: Line, tier: str, registry: ModelRegistry) -> int | None:
-    """Return the cost of a model's tokens at its standard price, minus what they cost; None where one is unknown."""
-    if line.cost_picousd == 0 or line.unknown_cost_count:
+def _saved_picousd(sums: TierSums, registry: ModelRegistry) -> int | None:
+    """Return the cost of tokens at their standard price, minus what they cost; None where one is unknown."""
+    if not sums.cost_picousd:
         return None
-    price = price_on(registry.get_model_config(line.key["provider"], line.key["model"]), registry.today)
-    if price is None or tier not in dict(price.service_tiers):
+    price = price_on(registry.get_model_config(sums.provider, sums.model), registry.today)
+    if price is None or sums.tier not in dict(price.service_tiers):
         return None
-    usage = Usage(line.input_tokens, line.cached_input_tokens, None, line.output_tokens)
-    standard = cost_picousd(usage, price._replace(tiers=()))
-    return None if standard is None else standard - line.cost_picousd
+    usage = Usage(
+        sums.input_tokens,
+        sums.cached_input_tokens,
+        sums.cache_write_tokens,
+        sums.output_tokens,
+        cache_write_1h_tokens=sums.cache_write_1h_tokens,
+    )
+    standard = cost_picousd(usage, at_length(price, sums.longer_than + 1))
+    return None if standard is None else standard - sums.cost_picousd

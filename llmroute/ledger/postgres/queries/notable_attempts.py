@@ -1,4 +1,4 @@
-"""Select attempts that stand out in a span: those that failed, cost most or took longest, and those of batches."""
+"""Select attempts that stand out in a span: those that failed, cost most or took longest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from psycopg.rows import dict_row
 
 from llmroute.ledger.port import NotableAttempts
 from llmroute.ledger.postgres.queries.attempts import selected
-from llmroute.ledger.postgres.queries.sums import SUMS, of_rows
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,14 +41,8 @@ def notable_attempts(db: Connection, schema: str, span: Span, most: int) -> Nota
         f"SELECT coalesce(error, status), count(*) FROM {schema}.attempts"  # noqa: S608 (own names)
         f" WHERE status NOT IN ('ok', 'pending') AND {within} GROUP BY 1 ORDER BY 2 DESC, 1"
     )
-    of_batches = of_rows(schema, f"service_tier = 'batch' AND {within}")
-    batches = (
-        f"SELECT provider, model, {SUMS} FROM {of_batches}"  # noqa: S608 (own names)
-        " GROUP BY provider, model ORDER BY provider, model"
-    )
     return NotableAttempts(
         dearest=highest("cost_picousd"),
         slowest=highest("latency_ms"),
         failures=db.execute(failures.encode(), values).fetchall(),
-        batches=[(row[:2], tuple(map(int, row[2:]))) for row in db.execute(batches.encode(), values)],
     )

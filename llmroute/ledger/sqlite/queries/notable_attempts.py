@@ -1,4 +1,4 @@
-"""Select attempts that stand out in a span: those that failed, cost most or took longest, and those of batches."""
+"""Select attempts that stand out in a span: those that failed, cost most or took longest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from sqlite_utils import Database
 
 from llmroute.ledger.buckets import DAY_MS
 from llmroute.ledger.port import NotableAttempts
-from llmroute.ledger.sqlite.queries.counters import SUMS
-from llmroute.ledger.sqlite.schema.rollups import OF_ROW
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,12 +19,6 @@ _OWN = " AND ifnull(workspace, '') = :workspace"
 _FAILURES = f"""
     SELECT ifnull(error, status), count(*) FROM attempts INDEXED BY attempts_failed
     WHERE status NOT IN ('ok', 'pending') AND {_WITHIN}{{own}} GROUP BY 1 ORDER BY 2 DESC, 1
-"""  # noqa: S608 (own names)
-_BATCHES = f"""
-    SELECT provider, model, {SUMS} FROM (
-        SELECT {OF_ROW} FROM attempts INDEXED BY attempts_of_batches
-        WHERE service_tier = 'batch' AND status <> 'pending' AND {_WITHIN}{{own}}
-    ) GROUP BY provider, model ORDER BY provider, model
 """  # noqa: S608 (own names)
 # Both are answered from the index of a column, a day after the other, so that the calls of a day are not read.
 _NEXT_DAY = f"""
@@ -49,7 +41,6 @@ def notable_attempts(db: sqlite3.Connection, span: Span, most: int) -> NotableAt
         dearest=_highest(db, "cost_picousd", own, values, most),
         slowest=_highest(db, "latency_ms", own, values, most),
         failures=db.execute(_FAILURES.format(own=own), values).fetchall(),
-        batches=[(row[:2], row[2:]) for row in db.execute(_BATCHES.format(own=own), values)],
     )
 
 
