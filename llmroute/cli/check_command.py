@@ -57,7 +57,8 @@ def checking(arguments: RequestArguments, timeout_s: float | None) -> Iterator[R
 class CheckCommand:
     """Runs a shell command for each answer, in a process group of its own; a `types.Check`.  Safe between threads.
 
-    `hidden` are environment variables that are removed from its environment.
+    `hidden` are environment variables that are removed from its environment.  `unjudged` is the last answer that was
+    checked, unless the command rejected it.
     """
 
     def __init__(self, command: str, *, timeout_s: float, hidden: Iterable[str]) -> None:
@@ -67,6 +68,7 @@ class CheckCommand:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self.unjudged: LLMResponse | None = None
 
     def __call__(self, response: LLMResponse) -> None:
         """Check a response.
@@ -75,6 +77,7 @@ class CheckCommand:
             CheckError: the command exits with another status than 0.
             CheckFaultError: it cannot be started, is killed, or takes too long.
         """
+        self.unjudged = response
         try:
             # A file, because a command need not read its stdin.
             with tempfile.TemporaryFile() as stdin:
@@ -124,6 +127,7 @@ class CheckCommand:
             number = -status if status < 0 else status - 128
             self._fault(f"was killed by signal {number}", "the answer was not checked")
         if status:
+            self.unjudged = None
             raise CheckError(f"the check rejects the answer: {line}" if line else f"the check exits with {status}")
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:

@@ -11,8 +11,9 @@ import typer
 from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, print_line, say
 from llmroute.cli.output.tables import response_as_json, usage_line
+from llmroute.cli.signals import Interrupted
 from llmroute.cli.standard_streams import OutputFailed, require_stdout
-from llmroute.errors import CheckFaultError, LLMRouteError, RequestError
+from llmroute.errors import CheckFaultError, InterruptedRequestError, LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ class Session:
     def record(self, response: LLMResponse) -> None:
         """Record a response for --meta, even if stdout fails."""
         self.record_json(response_as_json(response))
+
+    def record_interruption(self, interruption: Interrupted) -> None:
+        """Record for --meta the answer that was neither rejected nor written before a signal, if it was to be checked.
+
+        An answer without a check is written as soon as it is complete.
+        """
+        check = self.arguments.request.get("check")
+        if not self.meta and check is not None and check.unjudged is not None:
+            response: LLMResponse = check.unjudged
+            message = f"interrupted by {interruption} while the answer was checked"
+            self.record_failure(InterruptedRequestError(message, attempts=response.attempts), response)
+
+    def record_failure(self, error: LLMRouteError, unchecked: LLMResponse | None = None) -> None:
+        """Record an error for --meta, with the paid answer whose check has no result."""
+        self.record_json(({} if unchecked is None else response_as_json(unchecked)) | error_as_json(error))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -116,7 +132,11 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
             require_stdout()
         if arguments.every_candidate:
             fail(RequestError("--all requires --dry-run"), as_json=arguments.as_json)
-        yield session
+        try:
+            yield session
+        except Interrupted as interruption:
+            session.record_interruption(interruption)
+            raise
 
 
 @contextmanager
@@ -132,8 +152,7 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
         yield session
     except LLMRouteError as error:
         if session is not None:
-            answer = response_as_json(error.response) if isinstance(error, CheckFaultError) and error.response else {}
-            session.record_json(answer | error_as_json(error))
+            session.record_failure(error, error.response if isinstance(error, CheckFaultError) else None)
         fail(error, as_json=arguments.as_json)
     except OutputFailed as failure:
         say(f"{failure}{session.loss() if session is not None else ''}")

@@ -219,6 +219,43 @@ def test_an_interrupt_ends_the_check_and_keeps_the_bill(server: ModelServer, tmp
     assert [row["status"] for row in rows(tmp_path)] == ["ok"]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_a_check_leaves_the_paid_answer_in_the_file_of_meta(
+    number: signal.Signals, code: int, server: ModelServer, tmp_path: Path
+) -> None:
+    pid, told = tmp_path / "pid", tmp_path / "told.json"
+    command = f"{TAKES_DEAR} || exit 1; echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 60"
+    words = ("gen", "hi", "--no-stdin", *BOTH, "--check", command, "--meta", str(told))
+    process = start(*words, home=tmp_path, **server.settings)
+    _wait_for(pid)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, b"")
+    kept = json.loads(told.read_text())
+    assert (kept["content"], kept["model"], kept["error"]["type"]) == ("by gpt-5.4", "gpt-5.4", "interrupted")
+    assert [one["status"] for one in kept["attempts"]] == ["rejected", "ok"]
+    assert kept["cost_usd"] * 10**12 == pytest.approx(sum(row["cost_picousd"] for row in rows(tmp_path)))
+
+
+def test_a_signal_after_a_rejection_records_no_answer(tmp_path: Path) -> None:
+    arrived = tmp_path / "arrived"
+
+    class _SilentAtSecond(_SignedAnswers):
+        def words_for(self, body: dict[str, Any]) -> tuple[str, ...]:
+            if body["model"] == "gpt-5.4":
+                arrived.touch()
+                time.sleep(60)
+            return super().words_for(body)
+
+    with _SilentAtSecond() as server:
+        words = ("gen", "hi", "--no-stdin", *BOTH, "--check", "false", "--meta", str(tmp_path / "told.json"))
+        process = start(*words, home=tmp_path, **server.settings)
+        _wait_for(arrived)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert (tmp_path / "told.json").read_text() == ""
+
+
 def test_a_process_killed_during_its_check_has_the_true_cost_in_the_ledger(server: ModelServer, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     command = f"echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 60"
