@@ -147,7 +147,7 @@ def attempt_row(row: dict[str, Any]) -> dict[str, Any]:
         "status": shortened(" ".join(str(row[name]) for name in ("status", "error") if row[name] is not None)),
         "cost": attempt_cost(row),
         "usd": "" if picousd is None else exact(picousd / PICO_PER_USD),
-        "time": "" if latency_ms is None else f"{latency_ms / 1000:.1f} s",
+        "time": "" if latency_ms is None else f"{latency_ms / 1000:.1f}\N{NO-BREAK SPACE}s",
         "latency_ms": "" if latency_ms is None else latency_ms,
     }
 

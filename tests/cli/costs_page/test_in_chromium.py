@@ -23,6 +23,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
+# In CSS pixels, without the margins of Chromium.
+A4_WIDTH = 718
 SUM = """(id) => [...document.querySelectorAll(`#${id} tbody tr`)]
     .map((row) => Number(row.cells[1].dataset.v || 0)).reduce((one, other) => one + other, 0)"""
 CELLS = "(id) => [...document.querySelectorAll(`#${id} tbody tr`)].map((row) => Number(row.cells[1].dataset.v || -1))"
@@ -198,7 +200,7 @@ def test_without_scripts_all_is_there_and_nothing_looks_like_a_button(browser: A
     context.close()
 
 
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("width", [1280, 1024, 768, 360])
 def test_every_figure_of_a_table_is_in_sight(width: int, browser: Any, home: Path) -> None:
     page = opened(browser, home / "page.html", viewport={"width": width, "height": 900})
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -215,6 +217,14 @@ def test_a_print_has_dark_text_on_white(browser: Any, home: Path) -> None:
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf().startswith(b"%PDF")
+    page.close()
+
+
+def test_no_text_of_a_print_covers_another_one_or_is_cut_by_the_edge_of_the_paper(browser: Any, home: Path) -> None:
+    page = opened(browser, home / "page.html", viewport={"width": A4_WIDTH, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate(MISPLACED) == [True, [], []]
+    assert page.evaluate(BROKEN) == []
     page.close()
 
 
