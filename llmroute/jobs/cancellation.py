@@ -39,7 +39,9 @@ async def cancel(context: JobContext, job: Job, pause_s: float = 0.5) -> Job:
                 hint = OptionText("call generate_batch again with its requests, then cancel the job")
             raise RequestError(f"job {job.id} is being submitted", hint=hint)
         withdrawn = await _stored(context, job)
-        await OpenJobs(context, _ignore, keep=False).clean(withdrawn)
+        jobs = OpenJobs(context, _ignore, keep=False)
+        await jobs.clean(withdrawn)
+        jobs.note_unclean()
         return withdrawn
     try:
         return await _cancelled(context, job, job.vendor_id, pause_s)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from llmroute.errors import AttemptError
 from llmroute.jobs.collecting.collection import Collection
 from llmroute.jobs.vendor import NOT_FOUND
+from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,6 +44,8 @@ class OpenJobs:
         self._confirms = confirms
         # The jobs that are to be confirmed, and their last status.
         self._unconfirmed: list[tuple[Job, JobStatus | None]] = []
+        # The delivered jobs whose files could not be deleted, by our id.
+        self._uncleaned: dict[str, tuple[Job, JobStatus | None, AttemptError]] = {}
         self._noted: set[str] = set()
         self.by_id: dict[str, Job] = {}
         self.statuses: dict[str, JobStatus] = {}
@@ -92,18 +95,41 @@ class OpenJobs:
         for job, status in self._unconfirmed:
             await self.clean(job._replace(delivered_ms=delivered_ms), status)
         self._unconfirmed.clear()
+        await self.clean_again()
 
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
-        """Delete what a delivered job left here, and at the provider unless it is to be kept."""
+        """Delete what a delivered job left here, and at the provider unless it is to be kept.
+
+        What the provider does not delete is left for `clean_again`.
+        """
         context, vendor = self._context, self._context.vendor(job.provider)
         context.delete_input(job.id)
         if not self._keep:
             try:
                 await delete_at(vendor, job, status)
             except AttemptError as error:
-                self.note(job.id, f"files at {job.provider} could not be deleted: {error.message}")
+                self._uncleaned[job.id] = job, status, error
                 return
+        self._uncleaned.pop(job.id, None)
         await context.run(context.journal.save, job._replace(cleaned_ms=self._context.now_ms()))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was deleted at providers that was to be."""
+        return not self._uncleaned
+
+    async def clean_again(self) -> None:
+        """Delete again what could not be deleted, unless its provider has requested a pause."""
+        for job, status, _ in [*self._uncleaned.values()]:
+            if not self._context.vendor(job.provider).rests:
+                await self.clean(job, status)
+
+    def note_unclean(self) -> None:
+        """Pass a note on about what could not be deleted."""
+        for job, _, error in self._uncleaned.values():
+            again = "the next generate_batch with these requests" if job.is_of_library else Remedy("resume")
+            failed = f"files of job {job.id} at {job.provider} could not be deleted: {error.message}; "
+            self.note(job.id, OptionText(failed, again, " tries again"))
 
     def note(self, about: str, text: str) -> None:
         """Pass a note about a job or a provider on once."""

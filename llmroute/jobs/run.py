@@ -177,6 +177,10 @@ class JobRun:
                 await self._pause()
                 await self._submit()
         self._lease.require()
+        if not (self._jobs.is_clean or self.interrupted):
+            self._interval.start_anew()
+            await self._pause()
+            await self._jobs.clean_again()
 
     async def confirm(self) -> None:
         """Note that the outcomes of all jobs were delivered, and delete what they left.
@@ -193,6 +197,7 @@ class JobRun:
 
     async def end(self) -> None:
         """Release the run, so that another process can continue it."""
+        self._jobs.note_unclean()
         await self._lease.end()
 
     async def _round(self) -> None:
@@ -220,6 +225,7 @@ class JobRun:
 
     async def _look(self) -> None:
         await self._tracking.look()
+        await self._jobs.clean_again()
         self._report()
 
     def _report(self) -> None:

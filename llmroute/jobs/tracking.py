@@ -86,6 +86,12 @@ class Tracking:
     async def _give_up(self, job: Job, reason: str) -> None:
         await self._jobs.lose(job, DeadlineError(f"{job.provider} batch {job.vendor_id} {reason}"))
 
+    def _had_no_room(self, job: Job, status: JobStatus) -> bool:
+        """Whether a job failed for the limit on enqueued tokens, and ran nothing."""
+        if status.state != "failed" or all(fault.code != TOKEN_LIMIT for fault in status.faults):
+            return False
+        return not self._context.vendor(job.provider).api.render_results(status)
+
     async def _update(self, job: Job, status: JobStatus) -> None:
         if not status.ended and self._is_overdue(job):
             await self._give_up(job, "did not end in time, and may have run this request")
@@ -94,11 +100,9 @@ class Tracking:
             if status.state != job.phase and not job.ended:
                 await self._jobs.save(job.moved(status.state))
             return
-        has_results = bool(self._context.vendor(job.provider).api.render_results(status))
-        if status.state == "failed" and any(fault.code == TOKEN_LIMIT for fault in status.faults) and not has_results:
-            self._jobs.note(job.id, f"{job.provider} has no room for the batch yet: {status.faults[0].message}")
+        if self._had_no_room(job, status):
             again = job.moved("submitting")._replace(vendor_id=None, create_begun_ms=None, submitted_ms=None)
-            await self._submitter.wait_for_room(await self._jobs.save(again))
+            await self._submitter.wait_for_room(await self._jobs.save(again), status.faults[0].message)
             return
         if job.phase != status.state and not job.ended:
             fault = status.faults[0].message if status.faults else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmroute.planning.endpoints import Endpoints
     from llmroute.providers.batch_jobs.job import JobFault, JobStatus, StoredFile
     from llmroute.transport.async_client import AsyncExchange, AsyncSender
+    from llmroute.transport.network.send_progress import Progress
     from llmroute.types import HTTPRequest
 
 CONNECT_S = 30.0
@@ -60,13 +61,13 @@ class Vendor:
         self.ahead_s = 0.0
         self._rests_until_s = 0.0
 
-    async def call(self, request: HTTPRequest) -> bytes:
-        """Send a request and return the body of its response.
+    async def call(self, request: HTTPRequest, progress: Progress | None = None) -> bytes:
+        """Send a request and return the body of its response; `progress` gets to know whether it was sent.
 
         Raises:
             AttemptError: it failed.
         """
-        exchange = await self._open(request)
+        exchange = await self._open(request, progress)
         try:
             return await self._body(exchange)
         finally:
@@ -87,9 +88,9 @@ class Vendor:
             await exchange.close()
         file.seek(0)
 
-    async def _open(self, request: HTTPRequest) -> AsyncExchange:
+    async def _open(self, request: HTTPRequest, progress: Progress | None = None) -> AsyncExchange:
         """Send a request and return the exchange with its response, whose status is one of success."""
-        exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S)
+        exchange = await self._sender().open(request, connect_s=CONNECT_S, answer_s=ANSWER_S, progress=progress)
         self._trace(f"{self.name}: {request.method} {shown(request.url)}: status {exchange.status}")
         if (sent_s := parse_http_date(exchange.headers.get("date"))) is not None:
             ahead_s = sent_s - self._now_ms() / 1000
@@ -130,13 +131,13 @@ class Vendor:
             raise BadOutputError("the response is about another batch", provider=self.name)
         return status
 
-    async def job(self, request: HTTPRequest) -> JobStatus:
-        """Return the job that the response to a request describes.
+    async def job(self, request: HTTPRequest, progress: Progress | None = None) -> JobStatus:
+        """Return the job that the response to a request describes; `progress` as for `call`.
 
         Raises:
             AttemptError: it failed, or the response describes none.
         """
-        body = await self.call(request)
+        body = await self.call(request, progress)
         with self._hiding():
             return self._harmless(self.api.parse_job(body))
 
@@ -177,13 +178,13 @@ class Vendor:
                 return
             request = page.next_request
 
-    async def upload(self, request: HTTPRequest) -> StoredFile:
-        """Return the file that an upload has made.
+    async def upload(self, request: HTTPRequest, progress: Progress | None = None) -> StoredFile:
+        """Return the file that an upload has made; `progress` as for `call`.
 
         Raises:
             AttemptError: it failed.
         """
-        body = await self.call(request)
+        body = await self.call(request, progress)
         with self._hiding():
             return self.api.parse_file(body)
 

@@ -74,8 +74,8 @@ class Steps:
             setattr(journal, name, self.around(getattr(journal, name)))
         call = Vendor.call
 
-        async def called(vendor: Vendor, request: Any) -> bytes:
-            body = await call(vendor, request)
+        async def called(vendor: Vendor, request: Any, progress: Any = None) -> bytes:
+            body = await call(vendor, request, progress)
             self.step()
             return body
 
@@ -98,7 +98,7 @@ def run_program() -> None:
             async with LLMService() as service:
                 async for result in service.generate_batch(requests, poll_s=0.01):
                     content = None if result.response is None else result.response.content
-                    file.write(json.dumps({"content": content, "error": str(result.error)}) + "\n")
+                    file.write(json.dumps({"content": content, "error": {"message": str(result.error)}}) + "\n")
                     file.flush()
 
     out = Path("out.jsonl")

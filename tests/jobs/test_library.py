@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
+import socket
 import threading
 import time
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,16 +15,15 @@ from pydantic import BaseModel
 
 from llmroute import LLMService, RequestError
 from llmroute.jobs import run_lock
-from tests.jobs.homes import Home
-from tests.jobs.killed import prompts
-from tests.jobs.test_kills import FEWEST_STEPS, PROJECT
-from tests.support.batch_vendor import MODELS, TOGETHER_CONFIG
-from tests.support.shell import environment, run
+from tests.jobs.test_kills import resumed
+from tests.support.batch_vendor import MODELS
+from tests.support.shell import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from llmroute.bulk.worker_pool import BatchResult
+    from tests.jobs.homes import Home
 
 PROMPTS = [f"prompt {n}" for n in range(8)]
 
@@ -55,14 +53,24 @@ def contents(results: Sequence[BatchResult]) -> list[str | None]:
     return [None if each.response is None else each.response.content for each in results]
 
 
-async def leave_when(is_submitted: Callable[[], object]) -> None:
+@contextmanager
+def silent_listener() -> Iterator[str]:
+    """Serve an address whose connections are never established: the queue of its listener is full."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def leave_when(is_submitted: Callable[[], object], requests: object = None) -> None:
     """Begin a batch, and cancel it when its job is at the provider."""
 
     def wait() -> None:
         while not is_submitted():
             time.sleep(0.01)
 
-    running = asyncio.ensure_future(results_of(requests_of(PROMPTS)))
+    running = asyncio.ensure_future(results_of(requests or requests_of(PROMPTS)))
     await asyncio.to_thread(wait)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -88,25 +96,8 @@ def batches(home: Home, *arguments: str) -> Any:
 def test_a_program_that_is_killed_at_any_step_gets_every_result_from_its_next_call(
     home: Home, vendor_name: str, stride: int
 ) -> None:
-    homes = home.folder / "homes"
-    homes.mkdir()
-    (homes / "config.toml").write_text(TOGETHER_CONFIG)
-    command = [sys.executable, "-m", "tests.jobs.killed", str(homes), MODELS[vendor_name], str(stride)]
-    environ = environment(home.folder, **home.settings) | {"PYTHONPATH": str(PROJECT)}
-    ran = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, check=True)
-    codes = json.loads(ran.stdout)
-    assert len(codes) >= FEWEST_STEPS // stride
-    assert set(codes) == {0}
-    billed = 0
-    for step in range(0, (len(codes) + 1) * stride, stride):
-        killed = Home(homes / str(step), home.vendor, home.server)
-        one, two, fail = killed.results()
-        assert [one["content"], two["content"]] == answers(prompts(step)[:2])
-        assert "this prompt fails" in fail["error"]
-        assert killed.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
-        billed += killed.billed()
+    resumed(home, vendor_name, stride, code=0)
     assert max(home.vendor.runs.values()) == 1
-    assert billed == home.vendor.bill_picousd > 0
 
 
 def test_a_loop_that_was_left_is_continued_by_the_next_call_which_yields_all_results(home: Home) -> None:
@@ -134,6 +125,20 @@ def test_a_call_that_is_cancelled_while_it_waits_leaves_a_job_that_the_next_call
     home.vendor.stalls = False
     assert contents(asyncio.run(results_of(requests_of(PROMPTS)))) == answers(PROMPTS)
     assert max(home.vendor.runs.values()) == 1
+
+
+def test_a_creation_that_was_cancelled_before_it_was_sent_is_not_looked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = "SELECT count(*) FROM jobs WHERE create_begun_ms IS NOT NULL"
+    requests = requests_of(PROMPTS, "anthropic")
+    with silent_listener() as url:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        asyncio.run(leave_when(lambda: (home.folder / "ledger.db").exists() and home.query(begun) == [(1,)], requests))
+    assert home.query(begun) == [(0,)]
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", home.settings["ANTHROPIC_BASE_URL"])
+    assert contents(asyncio.run(results_of(requests))) == answers(PROMPTS)
+    assert home.vendor.requests[0] == "anthropic POST /messages/batches"
 
 
 def test_a_name_stands_for_its_requests_until_their_results_were_read(home: Home) -> None:

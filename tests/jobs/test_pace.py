@@ -13,6 +13,8 @@ from llmroute.providers.batch_jobs.openai import OpenAIBatches
 from tests.support.batch_vendor import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from tests.jobs.homes import Home
@@ -36,14 +38,16 @@ def test_jobs_are_cut_and_submitted_one_by_one_as_the_queue_of_a_model_has_room(
     assert "waits for room in the queue of openai" in ran.err
 
 
-def answers(home: Home, monkeypatch: pytest.MonkeyPatch, provider: str) -> list[str]:
+def answers(
+    home: Home, monkeypatch: pytest.MonkeyPatch, provider: str, note: Callable[[str], None] | None = None
+) -> list[str]:
     """Answer all prompts by a provider."""
     for name, value in home.settings.items():
         monkeypatch.setenv(name, value)
     requests = [{"prompt": prompt, "model": MODELS[provider], "max_tokens": 50} for prompt in PROMPTS]
 
     async def answered() -> list[str]:
-        async with LLMService() as service:
+        async with LLMService(note=note) as service:
             results = [each async for each in service.generate_batch(requests, poll_s=0.01)]
         return ["" if each.response is None else each.response.content for each in results]
 
@@ -89,12 +93,40 @@ def test_a_provider_is_asked_nothing_before_the_time_that_it_names(home: Home) -
     assert max(after - before for before, after in pairwise(home.vendor.times_s)) >= 1
 
 
-def test_files_that_could_not_be_deleted_are_deleted_by_the_next_run(home: Home) -> None:
+def test_a_job_that_alone_does_not_fit_the_queue_names_the_setting_that_cuts_jobs(home: Home) -> None:
+    home.vendor.full = 1
+    home.write(PROMPTS, [MODELS["openai"]])
+    ran = home.run()
+    assert ran.code == 0, ran.err
+    assert 'set batch_queue_tokens of [models."openai/gpt-4.1-mini"] in config.toml' in ran.err
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_jobs_that_do_not_fit_beside_others_name_no_setting(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenAIBatches, "limits", JobLimits(6, 10**6))
+    home.vendor.queue_lines, home.vendor.polls_to_end = 6, 3
+    notes: list[str] = []
+    assert answers(home, monkeypatch, "openai", notes.append) == ANSWERS
+    assert "has no room for the batch yet" in "".join(notes)
+    assert "batch_queue_tokens" not in "".join(notes)
+
+
+def test_files_that_could_not_be_deleted_are_deleted_by_another_try_of_the_run(home: Home) -> None:
     home.vendor.undeletable = 1
     home.write(PROMPTS)
     ran = home.run()
-    assert (ran.code, "files at openai could not be deleted" in ran.err) == (0, True)
+    assert (ran.code, "could not be deleted" in ran.err) == (0, False)
+    assert not home.vendor.files
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_files_that_could_not_be_deleted_are_deleted_by_the_next_run(home: Home) -> None:
+    home.vendor.undeletable = 100
+    home.write(PROMPTS)
+    ran = home.run()
+    assert (ran.code, "at openai could not be deleted: not now; --resume tries again" in ran.err) == (0, True)
     assert home.vendor.files
+    home.vendor.undeletable = 0
     assert home.run("--resume").code == 0
     assert not home.vendor.files
     home.assert_all_answered_once(PROMPTS)

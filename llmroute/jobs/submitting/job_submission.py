@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from llmroute.errors import AttemptError, BadOutputError
 from llmroute.jobs.vendor import NOT_FOUND, is_certain
 from llmroute.ledger.jobs import number_of
 from llmroute.providers.batch_jobs.job import record
+from llmroute.transport.network.send_progress import Progress
 from llmroute.types import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from llmroute.jobs.context import JobContext
     from llmroute.jobs.lease import RunLease
     from llmroute.jobs.vendor import Vendor
     from llmroute.ledger.jobs import Job
     from llmroute.providers.batch_jobs.job import JobStatus
     from llmroute.types import HTTPRequest
+
+T = TypeVar("T")
 
 LOOKS = 3
 LOOK_S = 60.0
@@ -63,12 +70,7 @@ class JobSubmission:
                 return job
         if file_id is None:
             job = await self._saved(job._replace(upload_begun_ms=self._context.now_ms()))
-            try:
-                file_id = (await vendor.upload(render)).id
-            except AttemptError as error:
-                if is_certain(error):
-                    await self._saved(job._replace(upload_begun_ms=None))
-                raise
+            file_id = (await self._sent(partial(vendor.upload, render), job._replace(upload_begun_ms=None))).id
         # A job that was cancelled meanwhile has the file to be deleted.
         return (await self._saved(job._replace(file_id=file_id)))._replace(file_id=file_id)
 
@@ -79,15 +81,24 @@ class JobSubmission:
         job = await self._saved(job._replace(create_begun_ms=self._context.now_ms()))
         if job.ended:
             return job
+        status = await self._sent(partial(vendor.job, request), job._replace(create_begun_ms=None))
+        if status.label not in (None, job.id) or status.vendor_id in await self._known():
+            raise BadOutputError("the response is about another batch", provider=job.provider)
+        return await self._submitted(job, status)
+
+    async def _sent(self, call: Callable[[Progress], Awaitable[T]], unsent: Job) -> T:
+        """Make a call; save the job as it was before where the call certainly had no effect, or was not sent."""
+        progress = Progress()
         try:
-            status = await vendor.job(request)
-            if status.label not in (None, job.id) or status.vendor_id in await self._known():
-                raise BadOutputError("the response is about another batch", provider=job.provider)
+            return await call(progress)
         except AttemptError as error:
             if is_certain(error):
-                await self._saved(job._replace(create_begun_ms=None))
+                await self._saved(unsent)
             raise
-        return await self._submitted(job, status)
+        except asyncio.CancelledError:
+            if not progress.sent:
+                await self._saved(unsent)
+            raise
 
     async def _submitted(self, job: Job, status: JobStatus) -> Job:
         expires_ms = None if status.expires_s is None else round(status.expires_s * 1000)

@@ -52,16 +52,18 @@ class Queues:
         tokens += own.tokens
         return not ((most_tokens is not None and tokens > most_tokens) or (too_many is not None and tokens >= too_many))
 
-    async def rejected(self, job: Job) -> None:
-        """Learn from a job that the provider had no room for.
+    async def rejected(self, job: Job) -> bool:
+        """Learn from a job that the provider had no room for; return whether the ledger has no other of its model.
 
         Raises:
             LedgerError: the journal cannot be read.
         """
         own, others = await self._counted(job)
-        tokens = _tokens(own, others) + own.tokens
+        waiting = _tokens(own, others)
+        tokens = waiting + own.tokens
         key = job.provider, job.model
         self._too_many[key] = min(tokens, self._too_many.get(key, tokens))
+        return not waiting
 
     async def _counted(self, job: Job) -> tuple[QueuedJob, list[QueuedJob]]:
         """Return what a job would have at its provider, and what others have there."""

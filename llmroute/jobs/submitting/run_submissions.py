@@ -81,14 +81,22 @@ class RunSubmissions:
         pause_s = max(self._interval.next_s(), requested_s or 0.0)
         self._due_s[job.id] = asyncio.get_running_loop().time() + pause_s
 
-    async def wait_for_room(self, job: Job) -> None:
-        """Submit a job again that the provider had no room for.
+    async def wait_for_room(self, job: Job, reason: str) -> None:
+        """Submit a job again that the provider had no room for, for the reason that it gave.
 
         Raises:
             LedgerError: the journal cannot be read.
         """
-        await self._queues.rejected(job)
+        await self._learn_of_full_queue(job, reason)
         self.later(job)
+
+    async def _learn_of_full_queue(self, job: Job, reason: str) -> None:
+        self._jobs.note(job.id, f"{job.provider} has no room for the batch yet: {reason}")
+        if await self._queues.rejected(job):
+            name = f"{job.provider}/{job.model}"
+            limit = f'set batch_queue_tokens of [models."{name}"] in config.toml, which cuts jobs to fit'
+            again = "then cancel it (llmroute batches cancel) and run the batch again"
+            self._jobs.note(job.id, f"no other job of {name} waits: if this one is too large, {limit}, {again}")
 
     async def _submit(self, job: Job) -> None:
         if job.create_begun_ms is None and not await self._queues.has_room(job):
@@ -133,9 +141,10 @@ class RunSubmissions:
         job = self._jobs.by_id[job.id] = found or job
         for_now = not is_certain(error) or not error.sent or isinstance(error, RateLimitError | TransientError)
         if for_now or error.code == TOKEN_LIMIT:
-            self._jobs.note(job.id, f"{job.provider} does not take the batch yet: {error.message}")
             if error.code == TOKEN_LIMIT:
-                await self._queues.rejected(job)
+                await self._learn_of_full_queue(job, error.message)
+            else:
+                self._jobs.note(job.id, f"{job.provider} does not take the batch yet: {error.message}")
             await self._look_later(job, error.retry_after_s)
         elif job.create_begun_ms is not None:
             # It may exist: it is looked for again, in the end by another run.
