@@ -20,7 +20,7 @@ from llmroute.errors import AllProvidersFailedError, NoCandidateError, Transient
 from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.request.options import Options
 from llmroute.types import LLMResponse
-from tests.support.fault_server import Pause, Reset, Script, reply, serving
+from tests.support.fault_server import Pause, Reset, Script, Until, reply, serving
 from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House, anthropic_answer, openai_answer, openai_error
 from tests.support.shell import LLMROUTE, environment, run
 
@@ -299,9 +299,16 @@ def test_services_of_one_process_share_the_probe_too(tmp_path: Path) -> None:
             ask(house)
         half_open(house)
         first.received.clear()
-        script[:] = [Pause(0.4), openai_answer()]
+        others_are_answered = threading.Event()
+        script[:] = [Until(others_are_answered), openai_answer()]
         found: list[str] = []
-        threads = [threading.Thread(target=lambda: found.append(ask(house).provider)) for _ in range(6)]
+
+        def ask_and_tell() -> None:
+            found.append(ask(house).provider)
+            if len(found) == 5:
+                others_are_answered.set()
+
+        threads = [threading.Thread(target=ask_and_tell) for _ in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-PATIENCE_S = 30.0
+from tests.support.waiting import PATIENCE_S
+
 # How often a connection looks whether the server is to stop.
 POLL_S = 0.01
 

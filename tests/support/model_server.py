@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from tests.support.local_server import Handler, LocalServer
+from tests.support.waiting import PATIENCE_S
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
@@ -30,10 +31,11 @@ class _Counting(Handler):
 
 @dataclass
 class ModelServer(LocalServer):
-    """Answers each request with `words`; a streamed answer waits `pause_s` before each word."""
+    """Answers each request with `words` when it may; a streamed answer waits `pause_s` before each word."""
 
     words: tuple[str, ...] = ("one ", "two ", "three")
     pause_s: float = 0.0
+    may_answer: threading.Event = field(default_factory=threading.Event)
     finish_reason: str = "stop"
     usage: dict[str, int] = field(default_factory=lambda: dict(USAGE))
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -44,6 +46,9 @@ class ModelServer(LocalServer):
 
     handler = _Counting
     counting: ClassVar = threading.Lock()
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -59,6 +64,7 @@ class ModelServer(LocalServer):
             return
         body = json.loads(handler.body())
         self.requests.append(body)
+        self.may_answer.wait(PATIENCE_S)
         self.answer(handler, body)
 
     def words_for(self, _body: dict[str, Any]) -> tuple[str, ...]:

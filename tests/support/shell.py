@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.preloaded import Preloaded
+from tests.support.waiting import wait_until
 
 LLMROUTE = (sys.executable, "-m", "llmroute")
 TIMEOUT_S = 120
@@ -87,6 +89,13 @@ def start(*arguments: str, home: Path, **settings: str) -> subprocess.Popen[byte
         stderr=subprocess.PIPE,
         preexec_fn=_mind_signals,  # noqa: PLW1509 (nothing but signals is touched)
     )
+
+
+def signalled(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal, and wait until it has arrived: one that is sent again before that is lost."""
+    process.send_signal(number)
+    status = Path(f"/proc/{process.pid}/status")
+    wait_until(lambda: re.search(r"^ShdPnd:\s*0+$", status.read_text(), re.MULTILINE))
 
 
 def rows(home: Path) -> list[dict[str, Any]]:

@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fault_server import Pause, serving
+from tests.support.fault_server import Pause, Until, serving
 from tests.support.model_server import ModelServer
 from tests.support.provider_servers import openai_answer, openai_error
 from tests.support.pseudo_terminal import run_on_terminal, without_escapes
-from tests.support.shell import LLMROUTE, environment, rows, run, start
+from tests.support.shell import LLMROUTE, environment, rows, run, signalled, start
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.support.fault_server import FaultServer, Received, Script
 
 MODEL = "openai/gpt-5.4-mini"
 GEN = ("gen", "-m", MODEL, "--no-fallback")
+LONG = Pause(300)
 
 
 def settings(server: FaultServer) -> dict[str, str]:
@@ -176,7 +178,7 @@ def test_the_first_result_is_printed_before_the_input_ends(server: ModelServer, 
     process.stdin.write(b"second\n")
     process.stdin.close()
     assert json.loads(process.stdout.readline())["id"] == 2
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     process.stdout.close()
 
 
@@ -256,26 +258,24 @@ def test_a_batch_that_is_killed_repeatedly_pays_nothing_twice_and_loses_nothing(
     assert not [row for row in ledger if row["status"] == "pending"]
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened."""
-    until = time.monotonic() + 30
-    while not happened() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert happened()
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
 def test_after_a_signal_requests_in_flight_finish_and_the_rest_is_run_later(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     numbered(tmp_path / "in.jsonl", 60)
     out = tmp_path / "out.jsonl"
-    with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
+    is_signalled = threading.Event()
+
+    def answer(received: Received) -> Script:
+        return echo(received) if int(prompt_of(received)) < 12 else [Until(is_signalled), *echo(received)]
+
+    with serving(answer) as server:
         command = (*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", "--resume")
         process = start(*command, home=tmp_path, **settings(server))
         wait_until(lambda: len(server.received) >= 20)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        signalled(process, number)
+        is_signalled.set()
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == code
         asked = len(server.received)
         assert 20 <= asked < 60
@@ -301,15 +301,14 @@ def test_after_a_signal_requests_in_flight_finish_and_the_rest_is_run_later(
 def test_a_second_signal_cancels_requests_in_flight_and_writes_results_that_waited(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 8)
     slow = {"0"}
-    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) in slow else echo(one)) as server:
+    with serving(lambda one: [LONG, *echo(one)] if prompt_of(one) in slow else echo(one)) as server:
         process = start(*GEN, "--batch", "in.jsonl", home=tmp_path, **settings(server))
-        wait_until(lambda: len(server.received) == 8)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        wait_until(lambda: len(server.received) == 8 and [row["status"] for row in rows(tmp_path)].count("ok") == 7)
+        signalled(process, signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
+            process.wait(1.5)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert b"interrupted: 7 of 8 answered, 1 left\n" in err, "without -o there is nothing to be resumed"
     statuses = Counter(row["status"] for row in rows(tmp_path))
@@ -324,14 +323,13 @@ def test_what_a_second_signal_interrupts_is_in_the_summary_and_counts_in_the_bud
 ) -> None:
     write(tmp_path / "in.jsonl", [{"id": "slow", "prompt": "slow"}, {"id": "checked", "prompt": "b"}])
     flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--resume", "--meta", "meta.json")
-    check = ("--check", "touch checking; sleep 40")
-    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
+    check = ("--check", "touch checking; sleep 300")
+    with serving(lambda one: [LONG, *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
         process = start(*GEN, *flags, *check, home=tmp_path, **settings(server))
         wait_until(lambda: len(server.received) == 2 and (tmp_path / "checking").exists())
+        signalled(process, signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=PATIENCE_S)
         paid = {row["status"]: row["cost_picousd"] for row in rows(tmp_path)}
         assert paid.keys() == {"ok", "interrupted"}
         assert min(paid.values()) > 0
@@ -349,14 +347,14 @@ def test_what_a_second_signal_interrupts_is_in_the_summary_and_counts_in_the_bud
 
 def test_after_a_signal_nothing_is_retried_and_no_waiting_request_is_sent(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
-    with serving([openai_error(429, retry_after="15")]) as server:
+    with serving([openai_error(429, retry_after=f"{2 * PATIENCE_S:.0f}")]) as server:
         process = start(*GEN, "--batch", "in.jsonl", "-o", "out.jsonl", home=tmp_path, **settings(server))
         wait_until(lambda: len(server.received) >= 8)
-        time.sleep(1)
-        asked = len(server.received)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
-        assert (process.returncode, len(server.received)) == (130, asked)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        asked = len(server.received)
+        assert (process.returncode, len(set(map(prompt_of, server.received)))) == (130, asked)
+        assert asked < 40
     assert b"interrupted: 0 of 40 answered, 40 left" in err
     assert len(rows(tmp_path)) == asked
     assert len(results(tmp_path / "out.jsonl.failed")) == 40
@@ -364,22 +362,21 @@ def test_after_a_signal_nothing_is_retried_and_no_waiting_request_is_sent(tmp_pa
 
 def test_requests_cancelled_by_a_second_signal_are_listed_and_invalid_lines_are_not(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [{"id": "slow", "prompt": "slow"}, {"prompt": "b"}, "not JSON", {"prompt": "d"}])
-    with serving(lambda one: [Pause(40), *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
-        flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--jobs", "2")
+    with serving(lambda one: [LONG, *echo(one)] if prompt_of(one) == "slow" else echo(one)) as server:
+        flags = ("--batch", "in.jsonl", "-o", "out.jsonl", "--unordered", "--jobs", "2")
         process = start(*GEN, *flags, home=tmp_path, **settings(server))
-        wait_until(lambda: len(server.received) == 3)
-        time.sleep(0.3)
+        wait_until(lambda: len(server.received) == 3 and (tmp_path / "out.jsonl").read_text().count("answer") == 2)
+        signalled(process, signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert [one["id"] for one in results(tmp_path / "out.jsonl.failed")] == ["slow"]
 
 
 def test_an_older_list_of_failures_stays_when_a_signal_ends_a_batch_with_unread_input(tmp_path: Path) -> None:
     numbered(tmp_path / "out.jsonl.failed", 3)
-    with serving(lambda received: [Pause(0.5), *echo(received)]) as server:
+    is_signalled = threading.Event()
+    with serving(lambda received: [Until(is_signalled), *echo(received)]) as server:
         process = subprocess.Popen(
             [*LLMROUTE, *GEN, "--batch", "-", "--lines", "-o", "out.jsonl"],
             env=environment(tmp_path, **settings(server)),
@@ -392,8 +389,9 @@ def test_an_older_list_of_failures_stays_when_a_signal_ends_a_batch_with_unread_
         process.stdin.write(b"x\n")
         process.stdin.flush()
         wait_until(lambda: len(server.received) == 1)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 143
+        signalled(process, signal.SIGTERM)
+        is_signalled.set()
+        assert process.wait(PATIENCE_S) == 143
         assert b"the input was not read completely" in process.stderr.read()
         process.stdin.close()
         process.stderr.close()
@@ -436,7 +434,7 @@ def test_a_stopped_batch_reports_that_its_pipe_was_not_read_to_the_end(tmp_path:
         assert process.stdin is not None
         process.stdin.write(b"x\n" * 24)
         process.stdin.flush()  # and it stays open: the batch may not wait for more
-        assert process.wait(30) == 3
+        assert process.wait(PATIENCE_S) == 3
         assert process.stderr is not None
         err = process.stderr.read().decode()
         process.stdin.close()
@@ -454,7 +452,7 @@ def test_a_signal_ends_a_batch_that_waits_for_its_pipe(server: ModelServer, tmp_
     assert process.stdin is not None
     assert process.stdout is not None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 143
+    assert process.wait(PATIENCE_S) == 143
     process.stdin.close()
     process.stdout.close()
 
@@ -484,29 +482,29 @@ def test_time_in_the_queue_does_not_count_as_latency(tmp_path: Path) -> None:
     def answer(received: Received) -> Script:
         if not first.is_set():
             first.set()
-            return [openai_error(429, retry_after="3")]
+            return [openai_error(429, retry_after="6")]
         return echo(received)
 
     with serving(answer) as server:
-        flags = ("--batch", "in.jsonl", "--jobs", "1", "--timeout", "2")
+        flags = ("--batch", "in.jsonl", "--jobs", "1", "--timeout", "5")
         ran = run(*GEN, *flags, home=tmp_path, **settings(server))
     assert ran.code == 0, ran.err
-    assert max(one["latency_ms"] for one in parsed(ran.out)) < 2000
+    assert max(one["latency_ms"] for one in parsed(ran.out)) < 5000
 
 
 def test_a_list_of_failures_survives_a_run_that_is_rejected_or_interrupted(tmp_path: Path) -> None:
     numbered(tmp_path / "out.jsonl.failed", 20)
-    with serving(lambda received: [Pause(0.2), *echo(received)]) as server:
+    is_signalled = threading.Event()
+    with serving(lambda received: [Until(is_signalled), *echo(received)]) as server:
         flags = (*GEN, "-o", "out.jsonl", "--resume")
         wrong = run(*flags, "--batch", "out.jsonl.failed", "--column", "no", home=tmp_path, **settings(server))
         assert wrong.code == 2
         assert len(results(tmp_path / "out.jsonl.failed")) == 20
         process = start(*flags, "--batch", "out.jsonl.failed", home=tmp_path, **settings(server))
-        until = time.monotonic() + 30
-        while len(server.received) < 3 and time.monotonic() < until:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        wait_until(lambda: len(server.received) >= 3)
+        signalled(process, signal.SIGINT)
+        is_signalled.set()
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     answered = {one["id"] for one in results(tmp_path / "out.jsonl")}
     listed = {one["id"] for one in results(tmp_path / "out.jsonl.failed")}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import LedgerLocation
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import NOW_MS, row, settled
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,17 +74,17 @@ def test_a_ledger_that_another_process_has_locked_is_waited_for_without_stopping
         await group.begin(Begin(row("first"), FREE, Clock()))
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
-        threading.Timer(0.5, other.rollback).start()
         waiting = asyncio.gather(*(group.begin(Begin(row(f"r{number}"), FREE, Clock())) for number in range(8)))
-        until = time.monotonic() + 20
-        while not waiting.done() and time.monotonic() < until:
+        while not waiting.done():
             await asyncio.sleep(0.01)
             turns += 1
+            if turns == 10:
+                other.rollback()
         await waiting
         other.close()
 
     asyncio.run(calls())
-    assert turns > 5
+    assert turns >= 10
     assert set(statuses(path)) == {"first", *(f"r{number}" for number in range(8))}
 
 
@@ -152,8 +151,6 @@ def test_what_is_settled_after_the_service_was_closed_leaves_no_ledger_open(tmp_
         group.settle_interrupted(Settle(settled(row("a"), 5), None))
 
     asyncio.run(calls())
-    until = time.monotonic() + 20
-    while time.monotonic() < until and (path.with_name("ledger.db-wal").exists() or statuses(path) != {"a": "ok"}):
-        time.sleep(0.05)
+    wait_until(lambda: not path.with_name("ledger.db-wal").exists() and statuses(path) == {"a": "ok"})
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
     assert statuses(path) == {"a": "ok"}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -20,8 +21,10 @@ from llmroute.errors import LedgerError
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
 from llmroute.ledger.sqlite.schema.migrations import MIGRATIONS
 from llmroute.ledger.sqlite.store import Ledger
+from tests.support.waiting import wait_until
 
 NOW_MS = 1_790_000_000_000
+BOUNDED_S = 30.0
 
 
 def row(request_id: str = "r1", attempt: int = 1, **values: Any) -> AttemptRow:
@@ -284,17 +287,20 @@ def test_reading_a_closed_ledger_is_a_ledger_error(path: Path) -> None:
 
 
 def test_settling_waits_for_another_process_that_writes(path: Path) -> None:
-    with Ledger(path) as ledger:
-        code = (
-            "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
-            "db.execute('BEGIN IMMEDIATE'); print('held', flush=True); time.sleep(0.7); db.execute('COMMIT')"
-        )
-        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as other:
+    code = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read(); db.execute('COMMIT')"
+    )
+    with Ledger(path, busy_timeout_s=BOUNDED_S) as ledger, ThreadPoolExecutor(1) as threads:
+        command = [sys.executable, "-c", code, str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None
             assert other.stdout.readline() == b"held\n"
-            started = time.monotonic()
-            ledger.settle(row(status="ok"))
-            assert time.monotonic() - started > 0.3
+            settling = threads.submit(ledger.settle, row(status="ok"))
+            with pytest.raises(TimeoutError):
+                settling.result(0.3)
+            other.communicate()
+            settling.result()
         assert len(rows(path)) == 1
 
 
@@ -444,9 +450,7 @@ def test_a_writer_that_is_killed_leaves_a_sound_ledger(path: Path) -> None:
     Ledger(path).close()
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "k", "100000", "0"])
     try:
-        until = time.monotonic() + 10
-        while time.monotonic() < until and rows(path, "count(*), 1")[0][0] < 20:
-            time.sleep(0.02)
+        wait_until(lambda: rows(path, "count(*), 1")[0][0] >= 20)
     finally:
         writer.kill()
         writer.wait()
@@ -469,10 +473,10 @@ def test_a_ledger_that_is_left_has_what_was_written_in_the_file_itself(tmp_path:
 def test_a_ledger_that_is_left_while_another_reads_waits_for_nobody(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as other, other.connection.transaction():
-        ledger = Ledger(path)
+        ledger = Ledger(path, busy_timeout_s=10 * BOUNDED_S)
         began = time.monotonic()
         ledger.leave()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < BOUNDED_S
 
 
 @pytest.mark.parametrize("kind", ["a device", "a pipe"])
