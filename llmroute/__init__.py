@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy as RoutingStrategy
     from llmroute.service.client import LLMService as LLMService
     from llmroute.service.factory import get_llm_service as get_llm_service
-    from llmroute.bulk.worker_pool import BatchResult as BatchResult
+    from llmroute.bulk.batch_result import BatchResult as BatchResult
     from llmroute.request.options import Options as Options
     from llmroute.planning.settings import load_config as load_config
     from llmroute.service.stream import (
@@ -90,7 +90,7 @@ _HOMES = {
     "AuthenticationError": "llmroute.errors",
     "BadOutputError": "llmroute.errors",
     "BadRequestError": "llmroute.errors",
-    "BatchResult": "llmroute.bulk.worker_pool",
+    "BatchResult": "llmroute.bulk.batch_result",
     "BudgetExceededError": "llmroute.errors",
     "CheckError": "llmroute.errors",
     "CheckFaultError": "llmroute.errors",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from llmroute.batch.job_results import JobResults
 from llmroute.batch.job_tiers import check_line, route
 from llmroute.batch.totals import BatchTotals
+from llmroute.bulk.batch_result import BatchResult
+from llmroute.bulk.concurrency import CONCURRENCY
 from llmroute.bulk.executor import generate_many
-from llmroute.bulk.worker_pool import BatchResult
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
-from llmroute.request.options import CONCURRENCY
 from llmroute.types import AUTO, BATCH
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from llmroute.bulk.worker_pool import BatchResult
+from llmroute.bulk.batch_result import BatchResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.batch.id_index import IdIndex
 from llmroute.errors import RequestError
-from llmroute.types import PICO_PER_USD
+from llmroute.types import PICO_PER_USD, as_picousd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,4 +141,4 @@ def cost_picousd(record: dict[str, Any]) -> int:
 
 def _picousd(usd: object) -> int | None:
     """Return an amount in the ledger's unit, so that sums are exact; None if it is not a finite number."""
-    return round(usd * PICO_PER_USD) if isinstance(usd, int | float) and math.isfinite(usd) else None
+    return as_picousd(usd) if isinstance(usd, int | float) and math.isfinite(usd) else None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmroute.batch.threaded_iterator import ThreadedIterator
 from llmroute.batch.totals import BatchTotals
+from llmroute.bulk.batch_result import BatchResult
 from llmroute.bulk.shared_prompts import read_ahead
-from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
+from llmroute.bulk.worker_pool import WorkerPool, WorkItem
 from llmroute.errors import BudgetExceededError, InterruptedRequestError, LLMRouteError, RequestError
 
 if TYPE_CHECKING:

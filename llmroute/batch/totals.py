@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from llmroute.types import PICO_PER_USD
+from llmroute.types import PICO_PER_USD, as_picousd
 
 if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
@@ -56,4 +56,4 @@ class BatchTotals:
         if cost_usd is None:
             self.unknown_costs += 1
         else:
-            self.cost_picousd += round(cost_usd * PICO_PER_USD)
+            self.cost_picousd += as_picousd(cost_usd)

@@ -13,7 +13,7 @@ from llmroute.bulk.plan_cache import PlanCache
 from llmroute.bulk.rounds import RetryRounds
 from llmroute.bulk.shared_prompts import SharedPrompts, read_ahead
 from llmroute.bulk.throttle import ThrottledWriter
-from llmroute.bulk.worker_pool import BatchResult, WorkerPool, WorkItem
+from llmroute.bulk.worker_pool import WorkerPool, WorkItem
 from llmroute.errors import LLMRouteError, RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.clock import Clock
@@ -30,6 +30,7 @@ from llmroute.text.suggest import nearest
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+    from llmroute.bulk.batch_result import BatchResult
     from llmroute.bulk.plan_cache import SharedPlan
     from llmroute.bulk.shared_prompts import SharedPart
     from llmroute.bulk.worker_pool import Round

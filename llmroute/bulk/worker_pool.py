@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmroute.bulk.batch_result import BatchResult
 from llmroute.bulk.ordered_delivery import OrderedDelivery
 from llmroute.errors import (
     AllProvidersFailedError,
@@ -51,14 +52,6 @@ class WorkItem(NamedTuple):
 
     options: Options | LLMRouteError
     request: Any
-
-
-class BatchResult(NamedTuple):
-    """The result of one of many requests: a response or an error.  `request` is the request as it was given."""
-
-    request: Any
-    response: LLMResponse | None
-    error: LLMRouteError | None
 
 
 class WorkerPool:

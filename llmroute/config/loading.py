@@ -12,7 +12,7 @@ from llmroute.config.provider_variables import provider_settings
 from llmroute.errors import ConfigError
 from llmroute.ledger_location import LedgerLocation, is_server, require_path, server_location
 from llmroute.text.suggest import nearest
-from llmroute.types import DEFAULT_PREFERENCE, PICO_PER_USD, STRATEGIES, WARN_AT
+from llmroute.types import DEFAULT_PREFERENCE, STRATEGIES, WARN_AT, as_picousd
 
 
 def load(
@@ -142,7 +142,7 @@ def _limits(stored: dict[str, Any]) -> Iterator[Limit]:
     for workspace, table in tables.items():
         for period in BUDGET_PERIODS:
             if (usd := table.get(period)) is not None:
-                yield Limit(period, workspace, round(usd * PICO_PER_USD))
+                yield Limit(period, workspace, as_picousd(usd))
 
 
 def _first(*values: Any) -> Any:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from llmroute.errors import ConfigError
 from llmroute.text.validation import first_invalid
-from llmroute.types import MOST_ATTEMPTS
+from llmroute.types import MOST_ATTEMPTS, MOST_USD
 from llmroute.types.labels import label_problem
 from llmroute.urls import is_base_url
 
@@ -36,7 +36,7 @@ ChainName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 ModelName = Annotated[str, AfterValidator(_check_model)]
 Label = Annotated[str, AfterValidator(_check_label)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-USD = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+USD = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):

@@ -12,7 +12,7 @@ from llmroute.ledger.lock_timeout import LockTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from typing import TypeGuard
+    from typing import Any, TypeGuard
 
     from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.maintenance import LedgerMaintenance, Moved, ServerStatus
@@ -52,13 +52,7 @@ def open_for_requests(location: LedgerLocation, *, capped: bool, wait_s: float, 
     """
     if location.server is not None:
         return _on_server(location.server, location.path, wait_s)
-    from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
-    from llmroute.ledger.sqlite.store import Ledger
-
-    path = location.path
-    if capped:
-        refuse_emptied(path)
-    return Ledger(path, busy_timeout_s=wait_s, opening=opening)
+    return _on_file(location.path, capped=capped, busy_timeout_s=wait_s, opening=opening)
 
 
 def open_to_change(location: LedgerLocation, *, capped: bool, wait_s: float) -> LedgerPort:
@@ -69,13 +63,7 @@ def open_to_change(location: LedgerLocation, *, capped: bool, wait_s: float) -> 
     """
     if location.server is not None:
         return _on_server(location.server, location.path, wait_s)
-    from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
-    from llmroute.ledger.sqlite.store import Ledger
-
-    path = location.path
-    if capped:
-        refuse_emptied(path)
-    return Ledger(path, patience=lock_timeout(path, wait_s))
+    return _on_file(location.path, capped=capped, patience=lock_timeout(location.path, wait_s))
 
 
 def open_to_read(location: LedgerLocation, *, capped: bool, wait_s: float) -> LedgerPort:
@@ -87,13 +75,18 @@ def open_to_read(location: LedgerLocation, *, capped: bool, wait_s: float) -> Le
     if location.server is not None:
         return _on_server(location.server, location.path, wait_s)
     from llmroute.ledger.sqlite.connection import connected_out_of_turn
+
+    patience = lock_timeout(location.path, wait_s)
+    return _on_file(location.path, capped=capped, patience=patience, connect=connected_out_of_turn)
+
+
+def _on_file(path: Path, *, capped: bool, **options: Any) -> LedgerPort:
     from llmroute.ledger.sqlite.maintenance.create import refuse_emptied
     from llmroute.ledger.sqlite.store import Ledger
 
-    path = location.path
     if capped:
         refuse_emptied(path)
-    return Ledger(path, patience=lock_timeout(path, wait_s), connect=connected_out_of_turn)
+    return Ledger(path, **options)
 
 
 def _on_server(server: ServerAddress, path: Path, wait_s: float) -> LedgerPort:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-DIMENSIONS: Final = ("model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution", "tier")
 # The execution and the tier of pruned rows are unknown.
 PRUNED: Final = "(pruned)"
 _CLOCK: Final = ("day", "hour")

@@ -5,7 +5,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast, get_args
 
 from llmroute.request.fields import (
     ATTACHMENTS,
@@ -27,7 +27,7 @@ from llmroute.types import (
     CAPABILITIES,
     EFFORTS,
     MOST_ATTEMPTS,
-    PICO_PER_USD,
+    MOST_USD,
     SERVICE_TIERS,
     STRATEGIES,
     AnswerSchema,
@@ -39,6 +39,7 @@ from llmroute.types import (
     OnBudget,
     ServiceTier,
     Strategy,
+    as_picousd,
 )
 from llmroute.types.attachment import AttachmentSource
 from llmroute.types.values import Value
@@ -47,14 +48,8 @@ if TYPE_CHECKING:
     from llmroute.routing.strategies import RoutingStrategy
 
 MAX_TEMPERATURE = 2
-MOST_USD = 10**6
-# Concurrent requests of a batch: the default, and the most.
-CONCURRENCY = 8
-MOST_CONCURRENCY = 1024
 # Types that need no copy: they can be read again, or are rejected.
 _RE_READABLE: Final = (type(None), tuple, list, str, bytes, bytearray, Mapping)
-ON_BUDGET: Final[tuple[OnBudget, ...]] = ("cheaper", "refuse")
-FALLBACK_ON: Final[tuple[FallbackOn, ...]] = ("content",)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -86,7 +81,7 @@ class Options(Value):
         TEXT,
         "content: also fall back when a model refuses or filters the content.",
         panel="Model",
-        choices=FALLBACK_ON,
+        choices=get_args(FallbackOn),
     )
     enable_fallback: bool | None = declare(
         BOOL, "Try the first model only.", flag="no_fallback", negates=True, panel="Model"
@@ -192,7 +187,7 @@ class Options(Value):
         TEXT,
         "cheaper: use a model that fits the budgets; refuse: exit with 5, the default of a batch with a model.",
         panel="Limits",
-        choices=ON_BUDGET,
+        choices=get_args(OnBudget),
     )
     max_latency_ms: int | None = declare(
         INTEGER,
@@ -301,8 +296,3 @@ def _model_names(fallback: Any) -> Any:
     if not isinstance(fallback, tuple | list):
         return () if fallback is None else fallback
     return tuple("/".join(each) if isinstance(each, tuple) and all(map(is_text, each)) else each for each in fallback)
-
-
-def as_picousd(usd: float) -> int:
-    """Return a budget as pico-USD."""
-    return round(usd * PICO_PER_USD)

@@ -9,12 +9,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from llmroute.bulk.batch_result import BatchResult
+from llmroute.bulk.concurrency import CONCURRENCY
 from llmroute.bulk.executor import generate_many, work_items
-from llmroute.bulk.worker_pool import BatchResult
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
 from llmroute.jobs.run_lock import run_locked
 from llmroute.request.fields import printable
-from llmroute.request.options import CONCURRENCY
 from llmroute.service.request_digest import digest_of
 from llmroute.types import BATCH, AnswerSchema
 

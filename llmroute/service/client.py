@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
+from llmroute.bulk.concurrency import CONCURRENCY
 from llmroute.errors import RequestError
 from llmroute.execution.drivers import drive
 from llmroute.jobs.run_settings import MOST_WITHIN_S, RunSettings
@@ -14,7 +15,7 @@ from llmroute.planning import settings
 from llmroute.planning.effort import expected_effort
 from llmroute.planning.local.local_models import LOCAL_SERVER
 from llmroute.request.ids import new_id
-from llmroute.request.options import CONCURRENCY, Options
+from llmroute.request.options import Options
 from llmroute.service.core import ServiceCore
 from llmroute.service.costs.external_calls import ExternalCall, track_usage, usage_stats
 from llmroute.service.library_router import Router
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import BaseModel
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerPort
     from llmroute.registry import ModelRegistry

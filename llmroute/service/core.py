@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmroute.bulk.concurrency import MOST_CONCURRENCY
 from llmroute.errors import RequestError
 from llmroute.execution.accounting.budget import SharedBudget
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
@@ -15,9 +16,9 @@ from llmroute.planning.endpoints import Endpoints
 from llmroute.planning.skipped_models import first_choice_note
 from llmroute.request.fields import check_range
 from llmroute.request.ids import now_ms
-from llmroute.request.options import MOST_CONCURRENCY, MOST_USD, as_picousd
 from llmroute.request.rendered import render
 from llmroute.routing.token_estimate import measure
+from llmroute.types import MOST_USD, as_picousd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -8,7 +8,6 @@ from llmroute.types.answer_schema import AnswerSchema
 from llmroute.types.attachment import PDF, Attachment, AttachmentFacts, AttachmentKind
 from llmroute.types.model import (
     CAPABILITIES,
-    PICO_PER_USD,
     Capability,
     ModelConfig,
     ModelSize,
@@ -16,6 +15,7 @@ from llmroute.types.model import (
     Price,
     PriceTier,
 )
+from llmroute.types.money import MOST_USD, PICO_PER_USD, as_picousd
 from llmroute.types.request import (
     AUTO,
     BATCH,
@@ -55,6 +55,9 @@ Strategy = Literal[
     "balanced", "cost_optimized", "latency_optimized", "quality_optimized", "local_first", "capability_match"
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+Dimension = Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution", "tier"]
+"""The keys by which costs are grouped."""
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 MOST_ATTEMPTS = 100
 """The largest number of attempts that a request may be allowed, and of rejected answers."""
 
@@ -63,8 +66,10 @@ __all__ = [
     "BATCH",
     "CAPABILITIES",
     "DEFAULT_PREFERENCE",
+    "DIMENSIONS",
     "EFFORTS",
     "MOST_ATTEMPTS",
+    "MOST_USD",
     "PDF",
     "PICO_PER_USD",
     "SERVICE_TIERS",
@@ -82,6 +87,7 @@ __all__ = [
     "Check",
     "Chunk",
     "Completion",
+    "Dimension",
     "Effort",
     "FallbackOn",
     "HTTPRequest",
@@ -104,4 +110,5 @@ __all__ = [
     "Usage",
     "UsageSource",
     "Value",
+    "as_picousd",
 ]

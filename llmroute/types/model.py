@@ -4,12 +4,13 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
+from llmroute.types.money import PICO_PER_USD
+
 ModelSize = Literal["small", "medium", "large"]
 Capability = Literal[
     "analysis", "code", "function_calling", "json", "long_context", "multilingual", "pdf", "reasoning", "vision"
 ]
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
-PICO_PER_USD = 10**12
 
 
 class PriceTier(NamedTuple):

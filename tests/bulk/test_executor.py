@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from llmroute.planning.planner import Planner
     from llmroute.request.rendered import RenderedRequest
     from tests.support.fault_server import Received, Script

@@ -17,7 +17,7 @@ from tests.support.provider_servers import ANTHROPIC, OPENAI, House, anthropic_a
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from tests.support.fault_server import Received, Script
 
 LONG = "Answer in one word. " * 2_000

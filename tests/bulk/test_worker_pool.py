@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmroute.bulk import ordered_delivery, worker_pool
-from llmroute.bulk.worker_pool import BatchResult, Rounds, WorkerPool, WorkItem
+from llmroute.bulk.worker_pool import Rounds, WorkerPool, WorkItem
 from llmroute.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -22,6 +22,9 @@ from llmroute.errors import (
 )
 from llmroute.request.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
+
+if TYPE_CHECKING:
+    from llmroute.bulk.batch_result import BatchResult
 
 
 def response(text: str) -> LLMResponse:

@@ -22,7 +22,7 @@ from tests.support.shell import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from tests.jobs.homes import Home
 
 PROMPTS = [f"prompt {n}" for n in range(8)]

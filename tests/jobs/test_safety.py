@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from tests.jobs.homes import Home
 
 PROMPTS = [f"prompt {n}" for n in range(12)]

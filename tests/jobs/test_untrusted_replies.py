@@ -23,7 +23,7 @@ from tests.support.shell import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from tests.jobs.homes import Home
     from tests.support.fault_server import Received, Script
 

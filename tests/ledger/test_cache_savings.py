@@ -15,13 +15,13 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.entries import Settled
 from llmroute.ledger.port import Span
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger.reports import DIMENSIONS, grouped
+from llmroute.ledger.reports import grouped
 from llmroute.ledger.sqlite.maintenance.integrity import check
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import LedgerLocation
 from llmroute.planning.usage_cost import price_as_json
 from llmroute.registry.pricing import token_charges
-from llmroute.types import Price, PriceTier, Usage
+from llmroute.types import DIMENSIONS, Price, PriceTier, Usage
 from tests.ledger.calls import FOREVER_MS, NOW_MS, unique
 from tests.ledger.stores import address, ledger, opened, pgbouncer, pooled, postgres
 

@@ -9,7 +9,7 @@ import pytest
 from llmroute.batch.request_schema import FIELDS as LINE_FIELDS
 from llmroute.cli.app import called
 from llmroute.errors import RequestError
-from llmroute.request.options import FALLBACK_ON, FIELDS, ON_BUDGET, Options
+from llmroute.request.options import FIELDS, Options
 from llmroute.request.rendered import prompt_of
 from llmroute.routing.chains import FallbackChain
 from llmroute.routing.plan import TASK_CAPABILITY, Task
@@ -17,9 +17,7 @@ from llmroute.routing.strategies import RoutingStrategy
 from llmroute.types import (
     STRATEGIES,
     Capability,
-    FallbackOn,
     Message,
-    OnBudget,
 )
 
 
@@ -243,7 +241,7 @@ def test_a_strategy_is_a_word_or_a_member() -> None:
 def test_the_words_that_type_checkers_know_are_those_that_are_taken() -> None:
     assert tuple(RoutingStrategy) == STRATEGIES
     assert get_args(Task) == tuple(TASK_CAPABILITY)
-    assert (get_args(OnBudget), get_args(FallbackOn)) == (ON_BUDGET, FALLBACK_ON)
+    assert (FIELDS["on_budget"].choices, FIELDS["fallback_on"].choices) == (("cheaper", "refuse"), ("content",))
 
 
 def test_a_budget_that_is_told_in_millionths_is_exactly_as_much() -> None:

@@ -21,10 +21,10 @@ from llmroute.cli.output.costs.text import report_parts
 from llmroute.cli.output.tables import rendered
 from llmroute.config import Timeouts
 from llmroute.ledger.periods import milliseconds
-from llmroute.ledger.reports import DIMENSIONS
 from llmroute.service.costs.attempts import export
 from llmroute.service.costs.comparison import Comparison, cost_screen
 from llmroute.service.costs.report import CostQuery, bill
+from llmroute.types import DIMENSIONS
 from tests.support.generated_ledger import ATTEMPTS, WORKSPACES, count, generate, read, with_wall_clock
 from tests.support.provider_servers import House
 

@@ -13,6 +13,7 @@ import typer
 
 from llmroute.batch.resume import PriorResults, prior_results
 from llmroute.batch.runner import Batch, BatchLimits
+from llmroute.bulk.concurrency import CONCURRENCY
 from llmroute.cli.batch.arguments import input_format, require_no_job_flags
 from llmroute.cli.batch.input import count_lines, input_errors, input_name, open_input, requests_of, shows_total
 from llmroute.cli.batch.runner import BatchRunner
@@ -21,9 +22,8 @@ from llmroute.cli.session import opened
 from llmroute.encoding import check_whole
 from llmroute.errors import RequestError
 from llmroute.request.fields import check_range
-from llmroute.request.options import CONCURRENCY, MOST_USD
 from llmroute.service.batch_jobs import positions_in_jobs, require_no_jobs
-from llmroute.types import AUTO, BATCH
+from llmroute.types import AUTO, BATCH, MOST_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,8 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from llmroute.bulk.concurrency import CONCURRENCY, MOST_CONCURRENCY
 from llmroute.cli.options import first_name
-from llmroute.request.options import CONCURRENCY, MOST_CONCURRENCY
 from llmroute.types import BATCH
 
 PANEL = "Batch"

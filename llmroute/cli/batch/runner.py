@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from llmroute.batch.reader import Request
     from llmroute.batch.totals import BatchTotals
-    from llmroute.bulk.worker_pool import BatchResult
+    from llmroute.bulk.batch_result import BatchResult
     from llmroute.cli.arguments import RequestArguments
     from llmroute.cli.batch.options import BatchOptions
     from llmroute.cli.session import Session

@@ -21,6 +21,7 @@ from llmroute.cli.output.stdout import STDOUT, write_json, write_text
 from llmroute.cli.output.tables import rendered
 from llmroute.cli.output.terminal import fancy, harmless, width
 from llmroute.errors import RequestError
+from llmroute.types import Dimension
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Form = Literal["text", "json", "csv", "md", "html"]
 By = Annotated[
-    Literal["model", "provider", "day", "hour", "workspace", "task", "strategy", "status", "execution", "tier"] | None,
+    Dimension | None,
     typer.Option("--by", help="Group by this; default model.", rich_help_panel="Output"),
 ]
 

@@ -14,13 +14,13 @@ from llmroute.cli.output.costs.budgets import budgets_as_json, budgets_as_text
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
+from llmroute.types import MOST_USD
 from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
     from llmroute.config import Config
 
 LIFTED = "none"
-MOST_USD = 1_000_000
 
 budget = typer.Typer(invoke_without_command=True)
 

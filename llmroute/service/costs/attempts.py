@@ -91,11 +91,11 @@ def correct(config: Config, named: str, cost_usd: Decimal) -> Correction:
         LedgerError: the ledger cannot be written.
     """
     from llmroute.planning.usage_cost import MOST_PICOUSD
-    from llmroute.types import PICO_PER_USD
+    from llmroute.types import PICO_PER_USD, as_picousd
 
     if not 0 <= cost_usd <= MOST_PICOUSD // PICO_PER_USD:
         raise RequestError(f"a call costs between $0 and ${MOST_PICOUSD // PICO_PER_USD:,}, not {cost_usd}")
-    cost_picousd = round(cost_usd * PICO_PER_USD)
+    cost_picousd = as_picousd(cost_usd)
     now = datetime.now().astimezone()
     with opened(config, now, ledger_to_change) as ledger:
         if ledger is None:

@@ -10,8 +10,7 @@ from llmroute.ledger.buckets import BUCKET_MS
 from llmroute.ledger.periods import before, clock_of, milliseconds, start_of
 from llmroute.registry.pricing import cost_picousd, price_on
 from llmroute.service.costs.maintenance import standings_in
-from llmroute.service.costs.report import report_of, reported_span, with_savings
-from llmroute.service.ledger_opening import now_of, snapshot
+from llmroute.service.costs.report import open_report
 from llmroute.types import PICO_PER_USD, Usage
 
 if TYPE_CHECKING:
@@ -82,12 +81,7 @@ def cost_screen(config: Config, question: CostQuery, *, charts: bool, now: datet
     from llmroute.planning.default_registry import registry_of
 
     now = now or datetime.now().astimezone()
-    reported_span(question, now)
-    with snapshot(config, now) as reading:
-        now = now_of(reading, now)
-        span = reported_span(question, now)
-        report = report_of(reading, question, span, now)
-        report = report if reading is None else with_savings(config, reading, report)
+    with open_report(config, question, now) as (report, reading, _, now):
         before = previous_period(reading, report, now)
         data = chart_data(reading, config, report, now) if charts else None
     registry = registry_of(config.config_dir, config.models, now.date())

@@ -10,7 +10,7 @@ from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.entries import Settled
 from llmroute.ledger.periods import END_OF_TIME_MS
 from llmroute.ledger.statistics.values import Observation
-from llmroute.types import PICO_PER_USD
+from llmroute.types import as_picousd
 
 if TYPE_CHECKING:
     from llmroute.ledger.port import LedgerPort
@@ -47,7 +47,7 @@ def track_usage(ledger: LedgerPort, call: ExternalCall, request_id: str, now_ms:
         status="ok" if call.success else "failed",
         error=None if call.success else "reported",
         latency_ms=round(call.latency_ms),
-        cost_picousd=None if call.cost_usd is None else round(call.cost_usd * PICO_PER_USD),
+        cost_picousd=None if call.cost_usd is None else as_picousd(call.cost_usd),
         pid=os.getpid(),
     )
     observation = Observation(

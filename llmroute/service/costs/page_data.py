@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmroute.ledger.port import NotableAttempts
 from llmroute.service.costs.comparison import Comparison, CostScreen, chart_data, previous_period, what_if
-from llmroute.service.costs.report import counted_span, report_of, reported_span, with_savings
+from llmroute.service.costs.report import counted_span, open_report
 from llmroute.service.costs.savings import Saving, price_lengths, saving
-from llmroute.service.ledger_opening import now_of, snapshot
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -51,12 +50,7 @@ def cost_page(config: Config, question: CostQuery, *, now: datetime | None = Non
 
     now = now or datetime.now().astimezone()
     registry = registry_of(config.config_dir, config.models, now.date())
-    reported_span(question, now)
-    with snapshot(config, now) as reading:
-        now = now_of(reading, now)
-        ends = reported_span(question, now)
-        report = report_of(reading, question, ends, now)
-        report = report if reading is None else with_savings(config, reading, report)
+    with open_report(config, question, now) as (report, reading, ends, now):
         before = previous_period(reading, report, now)
         charts = chart_data(reading, config, report, now, MOST_DAYS)
         span = counted_span(ends, question.workspace)

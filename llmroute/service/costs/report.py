@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import RequestError
 from llmroute.ledger.buckets import bucket_start_ms
@@ -24,6 +24,8 @@ from llmroute.service.ledger_opening import ledger_to_read, now_of, snapshot
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from llmroute.config import Config
     from llmroute.ledger.port import LedgerSnapshot, Span, UncertainCosts
     from llmroute.ledger.reports import Line
@@ -85,6 +87,15 @@ class CostReport:
         )
 
 
+class OpenReport(NamedTuple):
+    """A cost report, and the snapshot that it is of (None is a ledger without attempts) at its own time `now`."""
+
+    report: CostReport
+    reading: LedgerSnapshot | None
+    ends: ReportedSpan
+    now: datetime
+
+
 def bill(config: Config, question: CostQuery, *, now: datetime | None = None) -> CostReport:
     """Return the costs of a calendar period or of a span, in the user's time zone.
 
@@ -92,18 +103,24 @@ def bill(config: Config, question: CostQuery, *, now: datetime | None = None) ->
         RequestError: the period or the span is not valid.
         LedgerError: the ledger cannot be read.
     """
-    now = now or datetime.now().astimezone()
+    with open_report(config, question, now or datetime.now().astimezone()) as opened:
+        return opened.report
+
+
+@contextmanager
+def open_report(config: Config, question: CostQuery, now: datetime) -> Iterator[OpenReport]:
+    """As `bill`, with the snapshot open for further queries."""
     # A question that is not valid is reported whether or not the ledger can be read.
     reported_span(question, now)
     with snapshot(config, now) as reading:
         now = now_of(reading, now)
-        span = reported_span(question, now)
-        report = report_of(reading, question, span, now)
-        return report if reading is None else with_savings(config, reading, report)
+        ends = reported_span(question, now)
+        report = report_of(reading, question, ends, now)
+        yield OpenReport(report if reading is None else _with_savings(config, reading, report), reading, ends, now)
 
 
 def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: ReportedSpan, now: datetime) -> CostReport:
-    """As `bill`, from an open snapshot; None is a ledger without attempts."""
+    """Return the report of a snapshot; None is a ledger without attempts."""
     from llmroute.ledger.port import UncertainCosts
     from llmroute.ledger.reports import by_model, grouped, total
 
@@ -142,7 +159,7 @@ def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
     return Span(None if since is None else milliseconds(since), until_ms, workspace)
 
 
-def with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) -> CostReport:
+def _with_savings(config: Config, reading: LedgerSnapshot, report: CostReport) -> CostReport:
     """Return a report by tier with what each tier has saved, any other as it is."""
     if report.by != "tier":
         return report

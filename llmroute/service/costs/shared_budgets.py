@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from llmroute.errors import RequestError
 from llmroute.ledger import opening
 from llmroute.text.option_text import OptionText, Remedy
-from llmroute.types import PICO_PER_USD
+from llmroute.types import as_picousd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def set_shared(config: Config, caps_usd: Mapping[str, float | None], workspace: 
     if not _is_zone(name):
         raise RequestError(f"{name!r} is not the name of a time zone", hint="such as Europe/Berlin or UTC")
     for period, usd in caps_usd.items():
-        picousd = None if usd is None else round(usd * PICO_PER_USD)
+        picousd = None if usd is None else as_picousd(usd)
         opening.set_shared_cap(config.ledger, workspace, period, picousd, name)
 
 

@@ -14,7 +14,8 @@ from llmroute.ledger.port import Span
 from llmroute.ledger.postgres.maintenance.checks import wrong_sums
 from llmroute.ledger.postgres.schema import migrations
 from llmroute.ledger.postgres.store import PostgresLedger
-from llmroute.ledger.reports import DIMENSIONS, grouped
+from llmroute.ledger.reports import grouped
+from llmroute.types import DIMENSIONS
 from tests.ledger.calls import NOW_MS, row, settled
 from tests.ledger.stores import address, postgres
 

@@ -10,7 +10,6 @@ import pytest
 from llmroute.ledger.attempt_row import COLUMNS, AttemptRow
 from llmroute.ledger.buckets import NEVER_DAY
 from llmroute.ledger.port import AttemptFilter, Span
-from llmroute.ledger.reports import DIMENSIONS as ALL
 from llmroute.ledger.reports import Line, grouped
 from llmroute.ledger.sqlite.budgets import summed_status
 from llmroute.ledger.sqlite.maintenance.integrity import check
@@ -20,6 +19,7 @@ from llmroute.ledger.sqlite.queries.attempts import attempts, last_attempts
 from llmroute.ledger.sqlite.schema import backfill, migrations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.service.costs.report import CostQuery, report_of, reported_span
+from llmroute.types import DIMENSIONS as ALL
 from tests.ledger.calls import NOW_MS, cap, row, settled
 
 if TYPE_CHECKING:
