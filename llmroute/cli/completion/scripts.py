@@ -63,11 +63,8 @@ function _%(prog_name)s_complete
     test -n "$word"; or set typed "$typed''"
     set -l cut (string match -r '^--[^=]+=' -- $word)
     set -l offered (env COMP_WORDS="$typed" COMP_CWORD=-1 %(autocomplete_var)s=complete_bash %(prog_name)s 2>/dev/null)
-    if test (count $offered) -gt 0
-        printf '%%s\n' "$cut"$offered
-    else
-        __fish_complete_path $word
-    end
+    string length -q -- $offered; or set offered (__fish_complete_path (string replace -r '^--[^=]+=' '' -- "$word"))
+    test (count $offered) -gt 0; and printf '%%s\n' "$cut"$offered
 end
 
 complete --command %(prog_name)s --no-files --arguments '(_%(prog_name)s_complete)'

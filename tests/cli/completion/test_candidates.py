@@ -113,6 +113,15 @@ def test_fish_completes_commands_flags_and_values(home: Path) -> None:
         assert {word.removeprefix(before[0] + before[1]) for word in block.splitlines()[1:]} == offered, line
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_files_where_nothing_else_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "page one.html").touch()
+    for line in ("llmroute costs --html pa", "llmroute costs --html=pa", "llmroute gen --attach ./pa"):
+        told = asked("fish", f"source {SHIPPED / 'llmroute.fish'}; complete -C '{line}'", tmp_path)
+        assert told == [line.rpartition(" ")[2] + "ge one.html"]
+    assert asked("fish", f"source {SHIPPED / 'llmroute.fish'}; complete -C 'llmroute costs --html zz'", tmp_path) == []
+
+
 def pressed(typed: str, home: Path, expected: str, *, how: str) -> str:
     """Type into an interactive zsh and return what it showed as soon as `expected` is there."""
     load = f"fpath=({SHIPPED} $fpath); autoload -U compinit; compinit -u -D"
