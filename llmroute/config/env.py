@@ -10,7 +10,7 @@ from llmroute.errors import ConfigError
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -70,8 +70,8 @@ class Settings:
     def __init__(
         self, environ: Mapping[str, str], config_dir: Path, working_directory: Path | None, providers: tuple[str, ...]
     ) -> None:
-        allowed = set(VARIABLES) | {f"{name.upper()}_{what}" for name in providers for what in ("API_KEY", "BASE_URL")}
-        allowed |= set(ADMIN_KEYS.values())
+        self._key_names = {*(f"{name.upper()}_API_KEY" for name in providers), *ADMIN_KEYS.values()}
+        allowed = {*VARIABLES, *self._key_names, *(f"{name.upper()}_BASE_URL" for name in providers)}
         self.providers = providers
         self._sources: list[Source] = [(environ, ENVIRONMENT, False)]
         self._lines: dict[str, Mapping[str, int]] = {}
@@ -142,6 +142,11 @@ class Settings:
         """Return a variable as text."""
         found = self.find(name)
         return found.value if found else None
+
+    def all_keys(self) -> Iterator[str]:
+        """Yield each key of each source, also those that another source overrides."""
+        for values, _, _ in self._sources:
+            yield from (value.strip() for name, value in values.items() if name in self._key_names and value)
 
     def _parsed(self, name: str, expected: str, parse: Callable[[str], T | None]) -> T | None:
         found = self.find(name)

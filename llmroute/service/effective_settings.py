@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from llmroute import config as configuration
 from llmroute.config.env import ADMIN_KEYS
 from llmroute.planning import settings
+from llmroute.providers import ENGINE
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.plan import Balance
-from llmroute.text.redaction import shown
+from llmroute.text.redaction import Redaction, shown
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmroute.config import Config
-    from llmroute.config.env import Setting
+    from llmroute.config.env import Setting, Settings
     from llmroute.config.toml_lines import KeyPath
 
 Source = Literal["environment", ".env", "config.toml", "default"]
@@ -35,6 +36,7 @@ _TOP_LEVEL = {
     "upgrade": None,
     "default_preference": None,
 }
+_NAMED_BY_USERS = ("budgets.workspaces.", "chains.", "models.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,34 @@ class EffectiveSetting:
     line: int | None = None
 
 
-def effective_settings() -> list[EffectiveSetting]:
-    """Return the effective settings of a request without flags.  Keys are never in it.
+def effective_settings(config: Config) -> list[EffectiveSetting]:
+    """Return the effective settings of a request without flags.  Keys are never in it, whether they are used or not.
 
     Raises:
-        ConfigError: a setting is invalid, or a file cannot be read.
+        ConfigError: a file cannot be read.
     """
-    config = settings.load()
-    redaction = config.redaction()
-    found = _Origins(config).all()
-    return [replace(one, value=redaction.hide(one.value)) if isinstance(one.value, str) else one for one in found]
+    variables = settings.variables(config.config_dir)
+    redaction = Redaction.of(variables.all_keys(), (each.base_url for each in config.providers.values()))
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, list):
+            return [redaction.hide(text) for text in value]
+        return redaction.hide(value) if isinstance(value, str) else value
+
+    found = _Origins(config, variables).all()
+    return [
+        replace(one, name=hidden(one.name) if one.name.startswith(_NAMED_BY_USERS) else one.name, value=hidden(one.value))
+        for one in found
+    ]
 
 
 class _Origins:
     """Looks up where the values of a configuration come from."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, variables: Settings) -> None:
         self._config = config
         self._path = config.config_dir / configuration.FILE
-        self._variables = settings.variables(config.config_dir)
+        self._variables = variables
         self._lines = _lines_of(self._path)
 
     def all(self) -> Iterator[EffectiveSetting]:
@@ -78,6 +89,8 @@ class _Origins:
         yield self._folder()
         in_environment = self._of_environment("ledger", "LLMROUTE_LEDGER", config.ledger.name)
         yield in_environment if os.environ.get("LLMROUTE_LEDGER") else self._found(("ledger",), config.ledger.name)
+        if config.ledger_server is not None:
+            yield self._of_environment("schema", "LLMROUTE_SCHEMA", config.ledger_server.schema)
         yield self._of_environment("local_model", "LLMROUTE_LOCAL_MODEL", _text(config.local_model))
         for name, variable in _TOP_LEVEL.items():
             value = getattr(config, name)
@@ -92,7 +105,8 @@ class _Origins:
             table = ("budgets", "workspaces", limit.workspace) if limit.workspace else ("budgets",)
             yield self._found((*table, limit.period), limit.cap_picousd / PICO_PER_USD)
         for name in config.providers:
-            yield from self._provider(name)
+            if name != ENGINE:
+                yield from self._provider(name)
         for chain, models in config.chains.items():
             yield self._found(("chains", chain), models)
         for model in config.models:

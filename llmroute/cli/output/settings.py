@@ -19,9 +19,10 @@ def show_settings(*, as_json: bool) -> None:
     Raises:
         ConfigError: a setting is invalid, or a file cannot be read.
     """
+    from llmroute.cli.configuration import load_noted
     from llmroute.service.effective_settings import effective_settings
 
-    found = effective_settings()
+    found = effective_settings(load_noted())
     if as_json:
         write_json({"settings": [asdict(one) for one in found]})
         return

@@ -114,6 +114,42 @@ def test_a_key_that_is_the_value_of_another_setting_is_hidden(tmp_path: Path) ->
         assert "[key]" in told.out
 
 
+def test_a_key_that_is_not_used_is_hidden_in_names_lists_and_values(tmp_path: Path) -> None:
+    key, overridden = "sk-SECRETabcdefgh123", "sk-OTHERabcdefgh4567"
+    (tmp_path / "llmroute").mkdir()
+    (tmp_path / "llmroute" / ".env").write_text(f"OPENAI_API_KEY={overridden}\n")
+    (tmp_path / "llmroute" / "config.toml").write_text(
+        f'workspace = "{overridden}"\n[chains]\n{key} = ["openai/{key}", "openai/gpt-5"]\n'
+        f'[budgets.workspaces."{key}"]\nday = 1\n[models."openai/{key}"]\ninput = 1.0\noutput = 2.0\n'
+    )
+    settings = {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": "http://gateway.example/v1", "LLM_DEFAULT_PROVIDER": "openai"}
+    told = run("health", "--settings", home=tmp_path, **settings)
+    assert told.code == 0
+    assert (key in told.out, overridden in told.out) == (False, False)
+    for name in ("chains.[key]", "budgets.workspaces.[key].day", "models.openai/[key]", "openai/[key], openai/gpt-5"):
+        assert name in told.out
+
+
+def test_a_key_that_is_the_name_of_its_provider_hides_no_name_of_a_setting(tmp_path: Path) -> None:
+    assert "providers.ollama.api_key" in found(tmp_path, OLLAMA_API_KEY="ollama")
+
+
+def test_what_is_ignored_in_a_file_is_said(home: Path) -> None:
+    (home / ".env").write_text("LLM_WORKSPACE=of-the-project\n")
+    told = run("health", "--settings", home=home)
+    assert (told.code, "LLM_WORKSPACE in" in told.err, "is ignored" in told.err) == (0, True, True)
+
+
+def test_the_schema_of_a_ledger_on_a_server_has_an_origin_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    server = {"LLMROUTE_LEDGER": "postgresql://me:secret-word@127.0.0.1:1/team"}
+    assert "schema" not in found(tmp_path)
+    assert found(tmp_path, **server)["schema"] == origin("default", value="llmroute")
+    told = found(tmp_path, **server, LLMROUTE_SCHEMA="of_search")
+    assert told["schema"] == origin("environment", "LLMROUTE_SCHEMA", value="of_search")
+    assert "secret-word" not in str(told)
+
+
 def test_a_token_of_a_base_url_that_is_in_another_setting_is_hidden(tmp_path: Path) -> None:
     token = "t0ken-ABCdef123456"
     settings = {"OPENAI_BASE_URL": f"https://gateway.example/{token}/v1", "LLM_WORKSPACE": f"team {token}"}
