@@ -23,7 +23,7 @@ model when a provider fails, keeps budgets, and writes each attempt with its cos
 _FILES = {
     "~/.config/llmroute/config.toml": "Settings; LLMROUTE_CONFIG_DIR names another directory.",
     "~/.config/llmroute/.env": "API keys, where the environment has none.",
-    "~/.config/llmroute/ledger.db": "The ledger; LLMROUTE_LEDGER names another file.",
+    "~/.config/llmroute/ledger.db": "The ledger; LLMROUTE_LEDGER names another file, or a server.",
 }
 
 
@@ -75,7 +75,7 @@ def _command(name: str) -> Any:
 
 
 def _context(command: Any, name: str) -> Any:
-    return command.context_class(command, info_name=f"llmroute {name}")
+    return command.context_class(command, info_name=f"llmroute {name}", **app.info.context_settings)
 
 
 def _head(name: str, summary: str) -> list[str]:
