@@ -128,7 +128,8 @@ def same_groups(fields: dict[str, Any], own: list[dict[str, Any]], by: str) -> N
     names = ("provider", "model") if by == "model" else (by,)
     told = {tuple(line.pop(name) for name in names): line for line in fields["groups"]}
     for line in told.values():
-        line.pop("saved_usd", None)
+        for name in ("saved_usd", "saved_is_partial"):
+            line.pop(name, None)
     assert len(told) == len(fields["groups"])
     assert told == {key: group.as_told() for key, group in count(own, by).items()}
     if by in ("day", "hour"):

@@ -134,8 +134,9 @@ def test_sums_that_may_lack_an_unknown_cost_are_marked_alike_on_the_page_and_in_
     ):
         assert words.format(tiles[name]) in table.splitlines()
         assert tiles[name].endswith("+?") is bool(mark)
-    told = json.loads(run("costs", "--json", home=tmp_path).out)
+    told = json.loads(run("costs", "--by", "tier", "--json", home=tmp_path).out)
     assert told["fallback_cost_usd"] == told["total_cost_usd"] == 0.001
+    assert (told["cache_saved_is_partial"], told["groups"][0]["saved_is_partial"]) == (bool(mark), bool(mark))
 
 
 def test_single_calls_are_told_with_how_exact_their_cost_is(tmp_path: Path) -> None:

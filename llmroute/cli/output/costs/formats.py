@@ -38,6 +38,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         "cached_share": total.cached_share,
         "fallback_cost_usd": total.fallback_cost_usd,
         "cache_saved_usd": report.cache_saved_usd,
+        "cache_saved_is_partial": report.cache_saving_is_partial,
         "by_model": [_line_as_json(line) for line in report.by_model],
         "groups": [_group_as_json(report, line) for line in report.groups],
         "unsure": {
@@ -70,7 +71,11 @@ def _group_as_json(report: CostReport, line: Line) -> dict[str, Any]:
     if report.by != "tier":
         return _line_as_json(line)
     saved = report.savings.get(line.key["tier"])
-    return {**_line_as_json(line), "saved_usd": saved and usd(saved.picousd)}
+    return {
+        **_line_as_json(line),
+        "saved_usd": saved and usd(saved.picousd),
+        "saved_is_partial": saved and saved.is_partial,
+    }
 
 
 def _table(report: CostReport) -> tuple[list[str], list[list[Any]]]:
