@@ -68,11 +68,11 @@ def effective_settings(config: Config) -> list[EffectiveSetting]:
             return [redaction.hide(text) for text in value]
         return redaction.hide(value) if isinstance(value, str) else value
 
+    def shown_name(name: str) -> str:
+        return redaction.hide(name) if name.startswith(_NAMED_BY_USERS) else name
+
     found = _Origins(config, variables).all()
-    return [
-        replace(one, name=hidden(one.name) if one.name.startswith(_NAMED_BY_USERS) else one.name, value=hidden(one.value))
-        for one in found
-    ]
+    return [replace(one, name=shown_name(one.name), value=hidden(one.value)) for one in found]
 
 
 class _Origins:
