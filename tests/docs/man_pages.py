@@ -75,7 +75,7 @@ def _command(name: str) -> Any:
 
 
 def _context(command: Any, name: str) -> Any:
-    return command.context_class(command, info_name=f"llmroute {name}", **app.info.context_settings)
+    return command.context_class(command, info_name=f"llmroute {name}", **(app.info.context_settings or {}))
 
 
 def _head(name: str, summary: str) -> list[str]:
