@@ -55,8 +55,7 @@ class JobResults:
         assert response is not None
         totals.answered += 1
         totals.models[f"{response.provider}/{response.model}"] += 1
-        totals.prompts_cut += response.prompt_cut is not None
-        totals.truncated += response.finish_reason == "length" and max_tokens is None
+        totals.count_cuts(response, max_tokens)
         totals.add_cost(response.cost_usd)
         own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
         self._results.write(index, {**self._as_record(result), **own})

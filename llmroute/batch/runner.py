@@ -211,8 +211,7 @@ class Batch:
         if response is not None:
             totals.answered += 1
             totals.models[f"{response.provider}/{response.model}"] += 1
-            totals.prompts_cut += response.prompt_cut is not None
-            totals.truncated += response.finish_reason == "length" and request.options.max_tokens is None
+            totals.count_cuts(response, request.options.max_tokens)
             totals.add_cost(response.cost_usd)
             record = {**self._as_record(result), "id": request.id, "request_id": response.request_id}
             self._results.write(index, record)

@@ -10,6 +10,7 @@ from llmroute.types import PICO_PER_USD, as_picousd
 
 if TYPE_CHECKING:
     from llmroute.errors import LLMRouteError
+    from llmroute.types import LLMResponse
 
 
 @dataclass(slots=True)
@@ -18,8 +19,9 @@ class BatchTotals:
 
     `invalid` counts the lines that are not requests, `answered_before` the requests that an earlier run answered.
     `interrupted` counts the requests that were sent, may have cost something, and were cancelled before their result.
-    `truncated` (at the model's output limit) and `prompts_cut` (the model did not read the complete prompt) are
-    answered too.  `lines` counts the lines that were read: the complete input if `read_to_end`.
+    `truncated` (at the model's output limit), `budget_cuts` (at a limit that a budget set) and `prompts_cut` (the model
+    did not read the complete prompt) are answered too.  `lines` counts the lines that were read: the complete input if
+    `read_to_end`.
     `first_failure` is the error of the first line of batch jobs that failed.
     `failure_codes` holds the exit codes of the errors, `models` the number of answers by model name.
     """
@@ -31,6 +33,7 @@ class BatchTotals:
     not_run: int = 0
     interrupted: int = 0
     truncated: int = 0
+    budget_cuts: int = 0
     prompts_cut: int = 0
     cost_picousd: int = 0
     unknown_costs: int = 0
@@ -45,6 +48,14 @@ class BatchTotals:
     def done(self) -> int:
         """The number of lines that need no more work in this run."""
         return self.answered + self.failed + self.invalid + self.answered_before + self.not_run
+
+    def count_cuts(self, response: LLMResponse, max_tokens: int | None) -> None:
+        """Count an answer as shortened, by its own signs; `max_tokens` is the limit of the caller."""
+        self.prompts_cut += response.prompt_cut is not None
+        if response.budget_cut is not None:
+            self.budget_cuts += 1
+        elif response.finish_reason == "length" and max_tokens is None:
+            self.truncated += 1
 
     @property
     def cost_usd(self) -> float:

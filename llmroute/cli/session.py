@@ -10,6 +10,7 @@ import typer
 
 from llmroute import exit_codes
 from llmroute.cli.errors import error_as_json, fail, print_line, say
+from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.signals import Interrupted
 from llmroute.cli.standard_streams import OutputFailed, require_stdout
@@ -101,7 +102,7 @@ class Session:
             self.meta += json.dumps(value, ensure_ascii=False) + "\n"
 
     def conclude(self, response: LLMResponse) -> None:
-        """Exit with 6 if the response stopped at the model's own limit.
+        """Exit with 6 if the response stopped at another limit than that of the caller.
 
         Raises:
             OutputFailed: the response was not written completely.
@@ -110,6 +111,9 @@ class Session:
             raise self._unwritten
         if response.finish_reason != "length":
             return
+        if response.budget_cut is not None:
+            say(f"{response.provider}/{response.model}: {in_flags(response.budget_cut)}")
+            raise typer.Exit(exit_codes.INCOMPLETE)
         max_tokens = self.arguments.request["max_tokens"]
         if max_tokens is None:
             say("the answer was truncated at the model's default limit (--max-tokens allows more)")

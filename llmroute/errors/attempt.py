@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llmroute import exit_codes
 from llmroute.errors.base import LLMRouteError
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmroute.types import AttemptRecord, Usage
+
+
+LimitOrigin: TypeAlias = Literal["caller", "budget", "model"]
 
 
 class AttemptError(LLMRouteError):
@@ -154,14 +157,15 @@ class RejectedError(AttemptError):
 class SchemaError(RejectedError):
     """The answer is not a document that is valid against the schema of the request.
 
-    `answer` is its text and `errors` are the reasons, a short line each; a repair is pointless where `cut` says that it
-    ended at the completion limit.
+    `answer` is its text and `errors` are the reasons, a short line each.  `cut_at` names the completion limit at which
+    it ended, so that a repair is pointless: `caller` for that of the request, or `reasoning` where reasoning took part
+    of it; `budget` for one that a budget set, and `model` for any other.
     """
 
     kind = "schema"
     answer = ""
     errors: tuple[str, ...] = ()
-    cut = False
+    cut_at: LimitOrigin | Literal["reasoning"] | None = None
 
 
 class CheckError(RejectedError):

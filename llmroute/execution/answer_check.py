@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BadOutputError, CheckError, CheckFaultError, ContentError, RequestError, SchemaError
+from llmroute.execution.answer_limit import OF_MODEL
 from llmroute.planning.candidates import sized
 from llmroute.routing.actions import Repair
 from llmroute.routing.token_estimate import measure
+from llmroute.text.option_text import OptionText, Remedy
 from llmroute.text.redaction import one_line
 from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError, LLMRouteError
+    from llmroute.execution.answer_limit import AnswerLimit
     from llmroute.routing.plan import RankedCandidate
     from llmroute.schema.document import AnswerDocument
     from llmroute.text.redaction import Redaction
@@ -55,8 +58,8 @@ def hide_secrets(error: LLMRouteError, redaction: Redaction) -> None:
         error.args = (message,)
 
 
-def error_in(completion: Completion) -> AttemptError | None:
-    """Return the fault of a complete answer; None if there is none."""
+def error_in(completion: Completion, limit: AnswerLimit = OF_MODEL) -> AttemptError | None:
+    """Return the fault of a complete answer; None if there is none.  `limit` as for `document_of`."""
     if completion.refusal or completion.finish_reason == "content_filter":
         reason = f": {completion.refusal}" if completion.refusal else ""
         return ContentError(f"the answer was refused or filtered{reason}"[:500])
@@ -68,24 +71,24 @@ def error_in(completion: Completion) -> AttemptError | None:
             shown = names if len(names) <= MOST_ID else f"{names[: MOST_ID - 1]}…"
             return BadOutputError(f"called a tool ({shown}) instead of answering")
         if completion.finish_reason == "length":
-            return _all_reasoning()
+            return _all_reasoning(limit)
         return BadOutputError("the answer is empty")
     return None
 
 
-def _all_reasoning() -> BadOutputError:
-    from llmroute.text.option_text import OptionText, Remedy
-
+def _all_reasoning(limit: AnswerLimit) -> BadOutputError:
     error = BadOutputError(
         "the answer is empty: all its tokens went into reasoning",
-        hint=OptionText("allow more with ", Remedy("max_tokens"), ", or ask for less with ", Remedy("effort")),
+        hint=OptionText(limit.remedy, ", or ask for less with ", Remedy("effort")),
     )
     error.should_retry = False
     return error
 
 
-def document_of(completion: Completion, schema: AnswerSchema, model: ModelConfig) -> AnswerDocument:
-    """Return the document that an answer is.
+def document_of(
+    completion: Completion, schema: AnswerSchema, model: ModelConfig, limit: AnswerLimit = OF_MODEL
+) -> AnswerDocument:
+    """Return the document that an answer is; `limit` is the completion limit that it was requested with.
 
     Raises:
         SchemaError: it is cut, or not valid against the schema.
@@ -94,20 +97,25 @@ def document_of(completion: Completion, schema: AnswerSchema, model: ModelConfig
     from llmroute.schema.vendor_forms import form_for
 
     if completion.finish_reason == "length":
-        raise _schema_error(completion, ("it ended at the completion limit",), cut=True)
+        raise _cut_error(completion, limit)
     found = read_document(completion.text, schema, form_for(schema, model))
     if isinstance(found, SchemaErrors):
         raise _schema_error(completion, found.lines)
     return found
 
 
-def _schema_error(completion: Completion, lines: tuple[str, ...], *, cut: bool = False) -> SchemaError:
+def _schema_error(completion: Completion, lines: tuple[str, ...]) -> SchemaError:
     error = SchemaError(f"the answer is not valid against the schema: {'; '.join(lines)}")
-    error.answer, error.errors, error.cut = completion.text, lines, cut
-    if cut:
-        from llmroute.text.option_text import OptionText, Remedy
+    error.answer, error.errors = completion.text, lines
+    return error
 
-        error.hint = OptionText("allow more with ", Remedy("max_tokens"))
+
+def _cut_error(completion: Completion, limit: AnswerLimit) -> SchemaError:
+    error = _schema_error(completion, (limit.words,))
+    error.cut_at, error.hint = limit.origin, limit.remedy
+    if limit.origin == "caller" and (completion.thinking or completion.usage.reasoning_tokens):
+        error.cut_at = "reasoning"
+        error.hint = OptionText(limit.remedy, ", or ask for less reasoning with ", Remedy("effort"))
     return error
 
 
@@ -115,7 +123,7 @@ def repair_of(error: SchemaError, prompt: Prompt, entry: RankedCandidate) -> Rep
     """Return the call that asks a model to correct an answer; None where it cannot help or does not fit the window."""
     from llmroute.schema.repair import repair_prompt
 
-    if error.cut:
+    if error.cut_at is not None:
         return None
     longer = repair_prompt(prompt, error.answer, error.errors)
     size = measure(longer)

@@ -85,7 +85,7 @@ class Attempt:
             except AttemptError as error:
                 yield from self._fail(error)
                 return
-            response = recorder.close_answered(completion, document, self._skipped)
+            response = recorder.close_answered(completion, document, call.limit, self._skipped)
             if self._request.check is not None:
                 self.error = yield from self._judge(self._request.check, response)
                 if self.error is not None:
@@ -121,12 +121,12 @@ class Attempt:
         Raises:
             SchemaError: it is not valid.
         """
-        schema, model = self._request.prompt.schema, self._candidate.model
+        schema, model, limit = self._request.prompt.schema, self._candidate.model, self._provider_call.limit
         if schema is None:
             return None
         from llmroute.execution.answer_check import document_of
 
-        document: AnswerDocument = yield Blocking(lambda: document_of(completion, schema, model))
+        document: AnswerDocument = yield Blocking(lambda: document_of(completion, schema, model, limit))
         return document
 
     def _judge(self, check: Check, response: LLMResponse) -> Generator[Operation, Any, CheckError | None]:

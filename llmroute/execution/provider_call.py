@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
+from llmroute.execution.answer_limit import OF_MODEL, answer_limit
 from llmroute.execution.clock import deadline_error
 from llmroute.execution.operations import Blocking, Close, Open, Operation, Read
 from llmroute.planning.local.model_cache import limited
@@ -41,6 +42,7 @@ class ProviderCall:
 
     Attributes:
         adaptation: the change of the request that the provider may accept, after it rejected a parameter.
+        limit: what limits the length of the answer.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ProviderCall:
     ) -> None:
         self._request = request
         self._model = action.entry.model
+        self._worst = action.entry.candidate.worst
         repair = action.repair
         self._prompt, self._size = (request.prompt, request.size) if repair is None else (repair.prompt, repair.size)
         self._adapted = action.adaptation
@@ -63,6 +66,7 @@ class ProviderCall:
         self._progress = Progress()
         self._stream = stream
         self.adaptation: Adaptation | None = None
+        self.limit = OF_MODEL
 
     @property
     def _redaction(self) -> Redaction:
@@ -93,11 +97,14 @@ class ProviderCall:
             model = yield from self._with_local_limits(provider, show)
         prompt = self._supported(model, max_tokens)
         self._recorder.note_sending(prompt, model)
+        if self._adapted is None or self._adapted.max_tokens is None:
+            self.limit = answer_limit(request.prompt.max_tokens, max_tokens, model, self._worst, request.budget)
         completion = yield from self._answered(provider, prompt, model)
         self._answer = completion
-        if (fault := error_in(completion)) is not None:
+        if (fault := error_in(completion, self.limit)) is not None:
             raise fault
-        self._note_limits(completion, max_tokens)
+        if completion.warning:
+            request.note(f"{self._model.name}: {completion.warning}")
         return completion
 
     def _answered(
@@ -114,13 +121,6 @@ class ProviderCall:
         if (window := http_request.window) is not None:
             yield Blocking(lambda: self._request.local.keep_window(model.api_name, window))
         return completion
-
-    def _note_limits(self, completion: Completion, max_tokens: int | None) -> None:
-        request, name = self._request, self._model.name
-        if completion.warning:
-            request.note(f"{name}: {completion.warning}")
-        if completion.finish_reason == "length" and max_tokens not in (None, request.prompt.max_tokens):
-            request.note(f"{name}: the budget limited the answer to {max_tokens} tokens")
 
     def _exchange(
         self, provider: Provider, http_request: HTTPRequest, prompt: Prompt

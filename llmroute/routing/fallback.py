@@ -32,7 +32,14 @@ JITTER = 0.2
 
 Again = Literal["never", "once", "when requested", "when broken off", "adapted", "repaired"]
 Next = Literal[
-    "any", "other provider first", "other provider", "larger window", "that takes it", "when allowed", "never"
+    "any",
+    "other provider first",
+    "other provider",
+    "larger window",
+    "that takes it",
+    "that may end it",
+    "when allowed",
+    "never",
 ]
 
 
@@ -82,7 +89,7 @@ RULES: dict[type[AttemptError], FailureRule] = {
     ParameterError: FailureRule("adapted", "that takes it"),
     BadRequestError: FailureRule("never", "never"),
     BadOutputError: FailureRule("once", "other provider first", _BROKEN, unreliable=True, slow=True),
-    SchemaError: FailureRule("repaired", "any"),
+    SchemaError: FailureRule("repaired", "that may end it"),
     CheckError: FailureRule("never", "any"),
     CircuitOpenError: FailureRule("never", "other provider first"),
 }
@@ -112,7 +119,22 @@ def may_follow(other: RankedCandidate, failed: RankedCandidate, error: AttemptEr
             return (other.model.context_window or 0) > (failed.model.context_window or 0)
         case "that takes it":
             return takes(other.model, error.code, policy.prompt)
+        case "that may end it":
+            return _may_end(other, failed, error)
         case "when allowed":
             return policy.fallback_on_content
         case "never":
             return False
+
+
+def _may_end(other: RankedCandidate, failed: RankedCandidate, error: AttemptError) -> bool:
+    """Return whether another candidate may end an answer that was cut at a limit; True for one that was not cut."""
+    match error.cut_at if isinstance(error, SchemaError) else None:
+        case "caller":
+            return False
+        case "budget":
+            # Of the same budget a cheaper model has more tokens.
+            worst, failed_worst = other.candidate.worst, failed.candidate.worst
+            return worst is None or failed_worst is None or worst.token_picousd < failed_worst.token_picousd
+        case _:
+            return True

@@ -117,6 +117,7 @@ class LLMResponse(Answered, Generic[Parsed]):
     part of `content`; `tool_calls` are the names of the tools that it called, `refusal` is the text of a refusal.
     `prompt_cut` describes the signs of a truncated prompt, None where there are none. `skipped` are models that ranked
     before the one that answered and were not called: those that the caller listed, or the strategy's first choice.
+    `budget_cut` says how a budget shortened the answer, None where none did.
     `attachments` are those of the request, without their content. `parsed` is the document of a request with a schema:
     JSON values, or an instance of its pydantic class.
     """
@@ -137,6 +138,7 @@ class LLMResponse(Answered, Generic[Parsed]):
     tool_calls: tuple[str, ...] = ()
     refusal: str | None = None
     prompt_cut: str | None = None
+    budget_cut: str | None = None
     skipped: tuple[SkippedModel, ...] = ()
     attachments: tuple[AttachmentFacts, ...] = ()
     parsed: Parsed = None  # type: ignore[assignment]

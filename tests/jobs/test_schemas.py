@@ -85,6 +85,15 @@ def test_an_invalid_answer_is_rescued_by_an_ordinary_call_and_its_repair(home: H
     assert rescued["cost_before_usd"] == pytest.approx(rejected_picousd / 1e12)
 
 
+def test_an_answer_that_was_cut_at_the_limit_of_its_line_is_not_paid_for_again_by_a_rescue(home: Home) -> None:
+    home.write([VALID, 'say {"name": "Re…'], [MODELS["openai"]])
+    ran = home.run(*SCHEMA, "--rescue", "--max-tokens", "9")
+    assert (ran.code, home.vendor.ordinary) == (6, [])
+    _, cut = home.results()
+    assert (cut["error"]["type"], cut["error"]["hint"]) == ("schema", "allow more with --max-tokens")
+    assert json.loads((home.folder / "out.jsonl.failed").read_text())["id"] == "r1"
+
+
 def test_a_run_that_is_resumed_checks_answers_by_the_schemas_it_was_started_with(home: Home) -> None:
     (home.folder / "person.json").write_text('{"type": "object", "required": ["name"], "properties": {"name": true}}')
     model = MODELS["anthropic"]

@@ -188,6 +188,15 @@ def test_an_answer_to_a_retry_or_to_a_changed_request_is_repaired_too() -> None:
     assert play(made(SchemaError), made(SchemaError), pool=POOL[:1], repairable=True).calls == ["openai/small"] * 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "calls"),
+    [("caller", 1), ("reasoning", 3), ("model", 3), (None, 3)],
+)
+def test_an_answer_cut_at_the_limit_of_the_request_is_asked_of_no_other_model(limit: str | None, calls: int) -> None:
+    cut = made(SchemaError, cut_at=limit)
+    assert len(play(cut, cut, cut, pool=("openai/small", "mistral/m", "openai/large")).calls) == calls
+
+
 def test_every_class_of_failure_has_a_rule() -> None:
     classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AttemptError)}
     assert set(RULES) == classes - {AttemptError, errors.AllProvidersFailedError, errors.RejectedError}

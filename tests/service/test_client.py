@@ -312,9 +312,9 @@ def test_the_deadline_holds_for_the_only_attempt_too(tmp_path: Path, ask: Ask) -
     with serving([Pause(60)]) as server:
         house = House(tmp_path, openai=server)
         with pytest.raises(DeadlineError):
-            ask(house.service(), model=OPENAI, timeout_s=2.0, enable_fallback=False)
+            ask(house.service(), model=OPENAI, timeout_s=5.0, enable_fallback=False)
     [(latency_ms,)] = house.rows("latency_ms")
-    assert 1000 < latency_ms < BOUNDED_S * 1000, "not the half that is left to an attempt before others"
+    assert 2500 < latency_ms < BOUNDED_S * 1000, "not the half that is left to an attempt before others"
 
 
 def test_a_stream_falls_back_until_text_was_shown(tmp_path: Path, ask: Ask) -> None:

@@ -89,7 +89,8 @@ class BatchVendor:
         times_s: when each request came.
         formats: the native form of the schema of each prompt that was run.
 
-    A prompt "say TEXT" is answered with TEXT; an ordinary call that shows this answer again is answered with MENDED.
+    A prompt "say TEXT" is answered with TEXT, which is cut at a limit if it ends in "…"; an ordinary call that shows
+    this answer again is answered with MENDED.
     """
 
     polls_to_end: int = 1
@@ -330,6 +331,7 @@ def answer_body(kind: str, prompt: str, tier: str = "batch") -> bytes:
         return json.dumps({**told, "stop_reason": "end_turn", "usage": {**usage, "service_tier": tier}}).encode()
     details = {"prompt_tokens_details": {"cached_tokens": CACHED}}
     usage_told = {"prompt_tokens": tokens + CACHED, "completion_tokens": OUTPUT, **details}
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    choice["finish_reason"] = "length" if text.endswith("…") else "stop"
     told = {"id": "chatcmpl-1", "model": "m", "choices": [choice], "service_tier": "default"}
     return json.dumps({**told, "usage": usage_told}).encode()

@@ -181,7 +181,7 @@ class BatchRunner:
             return totals.stopped_by.exit_code
         if totals.failed or totals.invalid or totals.not_run:
             return _code_of_failures(totals)
-        return exit_codes.INCOMPLETE if totals.truncated else exit_codes.OK
+        return exit_codes.INCOMPLETE if totals.truncated or totals.budget_cuts else exit_codes.OK
 
 
 def _code_of_failures(totals: BatchTotals) -> int:

@@ -26,6 +26,7 @@ def summary(totals: BatchTotals, seconds: float, failures: FailuresFile | None) 
         (totals.not_run, "not run"),
         (totals.interrupted, "interrupted"),
         (totals.truncated, "truncated at the model's output limit (--max-tokens allows more)"),
+        (totals.budget_cuts, "truncated at the limit that a budget set (a larger budget or --max-tokens allows more)"),
         (totals.prompts_cut, PROMPTS_CUT),
     )
     parts = [f"{count:,} {label}" for count, label in counts if count or label == "answered"]
@@ -58,7 +59,7 @@ def summary_as_json(totals: BatchTotals, earlier_cost_usd: float, seconds: float
         "interrupted": totals.interrupted,
         "lines_read": totals.lines,
         "read_to_end": totals.read_to_end,
-        "cut_short": totals.truncated,
+        "cut_short": totals.truncated + totals.budget_cuts,
         "prompts_cut": totals.prompts_cut,
         "models": dict(totals.models.most_common()),
         "cost_usd": totals.cost_usd,

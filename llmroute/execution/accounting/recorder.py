@@ -14,6 +14,7 @@ from llmroute.registry.pricing import price_of_service
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
+    from llmroute.execution.answer_limit import AnswerLimit
     from llmroute.execution.request import RequestContext
     from llmroute.routing.actions import Try
     from llmroute.schema.document import AnswerDocument
@@ -99,14 +100,18 @@ class AttemptRecorder:
         self._prompt, self._model = prompt, model
 
     def close_answered(
-        self, completion: Completion, document: AnswerDocument | None, skipped: tuple[SkippedModel, ...]
+        self,
+        completion: Completion,
+        document: AnswerDocument | None,
+        limit: AnswerLimit,
+        skipped: tuple[SkippedModel, ...],
     ) -> LLMResponse:
         """Record a complete answer; return it with what all attempts of the request took.
 
-        `document` is what the answer is where the request has a schema.
+        `document` is what the answer is where the request has a schema, and `limit` is its completion limit.
         """
         self._settle("ok", self._settlement(completion), completion)
-        return self._response(completion, document, skipped)
+        return self._response(completion, document, limit, skipped)
 
     def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
         """Account for a failure.
@@ -163,7 +168,11 @@ class AttemptRecorder:
         return round((self._request.clock() - self._started) * 1000)
 
     def _response(
-        self, completion: Completion, document: AnswerDocument | None, skipped: tuple[SkippedModel, ...]
+        self,
+        completion: Completion,
+        document: AnswerDocument | None,
+        limit: AnswerLimit,
+        skipped: tuple[SkippedModel, ...],
     ) -> LLMResponse:
         row = self.row
         attempts = (*self._before, self.record())
@@ -186,6 +195,7 @@ class AttemptRecorder:
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
             prompt_cut=row.prompt_cut,
+            budget_cut=limit.budget_cut(completion.finish_reason),
             attachments=self._request.size.attachments,
             skipped=skipped,
         )

@@ -125,7 +125,10 @@ class Outcomes:
         own = line.position, line.line_id, line.max_tokens
         completion, document, error = result
         if error is not None:
-            return LineOutcome(*own, None, self._failure(row, error), can_rescue=isinstance(error, SchemaError))
+            # A call has the same limit as the line, and so would end there too.
+            is_cut = line.max_tokens is not None and isinstance(error, SchemaError) and error.cut_at is not None
+            can_rescue = isinstance(error, SchemaError) and not is_cut
+            return LineOutcome(*own, None, self._failure(row, error), can_rescue=can_rescue)
         if completion is None:
             return LineOutcome(*own, None, not_run, can_rescue=True)
         response = self._response(row, completion)

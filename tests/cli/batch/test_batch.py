@@ -820,8 +820,12 @@ def test_answers_truncated_without_max_tokens_are_reported(tmp_path: Path) -> No
     write(tmp_path / "in.jsonl", [{"prompt": "a"}, {"prompt": "b", "max_tokens": 5}])
     with ModelServer(finish_reason="length") as server:
         ran = run(*GEN, "--batch", "in.jsonl", home=tmp_path, **server.settings)
-    assert ran.code == 6
-    assert "2 answered, 1 truncated" in ran.err
+        assert ran.code == 6
+        assert "2 answered, 1 truncated at the model's output limit" in ran.err
+        bound = run(*GEN, "--batch", "in.jsonl", "--budget", "1", "--meta", "m", home=tmp_path, **server.settings)
+    assert bound.code == 6
+    assert "1 truncated at the limit that a budget set (a larger budget or --max-tokens allows more)" in bound.err
+    assert json.loads((tmp_path / "m").read_text())["cut_short"] == 1
 
 
 def test_a_dry_run_counts_with_the_price_of_the_cache_marks_that_the_run_will_have(tmp_path: Path) -> None:

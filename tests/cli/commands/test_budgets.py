@@ -228,4 +228,36 @@ def test_an_answer_cut_by_the_budget_says_so(server: ModelServer, tmp_path: Path
     server.finish_reason = "length"
     ran = run("gen", "hi", "-m", MODEL, "--budget", "0.001", "--no-fallback", home=tmp_path, **server.settings)
     assert (ran.code, ran.out) == (6, "one two three\n")
-    assert f"the budget limited the answer to {server.requests[0]['max_completion_tokens']} tokens" in ran.err
+    limit = server.requests[0]["max_completion_tokens"]
+    assert f"{MODEL}: the budget limited the answer to {limit} tokens (allow more with a larger --budget)" in ran.err
+    assert ran.err.count("\n") == 1, "it is not the limit of the model"
+
+
+def test_an_answer_cut_by_a_cap_or_at_the_most_that_any_budget_allows_says_how_to_allow_more(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    server.finish_reason = "length"
+    command = ("hi", "-m", MODEL, "--no-fallback", "-q")
+    for cap, remedy in (("0.001", "a larger budget allows more"), ("9", "allow more with --max-tokens")):
+        run("costs", "budget", "set", "--month", cap, home=tmp_path)
+        for name in ("gen", "stream"):
+            ran = run(name, *command, home=tmp_path, **server.settings)
+            assert (ran.code, ran.err.count("\n")) == (6, 1), ran.err
+            assert f"tokens ({remedy})" in ran.err
+    own = run("gen", *command[:-1], "--max-tokens", "9", home=tmp_path, **server.settings)
+    assert (own.code, own.err) == (0, "llmroute: the answer was truncated at --max-tokens 9\n")
+
+
+def test_a_document_cut_by_the_budget_says_so_and_is_asked_of_cheaper_models_only(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    server.finish_reason = "length"
+    run("costs", "budget", "set", "--month", "0.01", home=tmp_path)
+    others = ("--fallback", "openai/gpt-5.4", "--fallback", "openai/gpt-5.4-nano")
+    ran = run("gen", "hi", "-m", MODEL, *others, "--schema", "a int", "--json", home=tmp_path, **server.settings)
+    assert ran.code == 6
+    assert [request["model"] for request in server.requests] == ["gpt-5.4-mini", "gpt-5.4-nano"]
+    error = json.loads(ran.out)["error"]
+    limit = server.requests[-1]["max_completion_tokens"]
+    assert f"it ended at {limit} tokens, to which the budget limited it" in error["message"]
+    assert error["hint"] == "a larger budget allows more"

@@ -169,8 +169,8 @@ def test_what_a_model_refuses_is_left_out_with_a_note_and_quiet_silences_it(
 
 
 def test_the_timeout_ends_a_stream_that_goes_on(server: ModelServer, tmp_path: Path) -> None:
-    server.words, server.pause_s = ("word ",) * 100, 0.1
-    ran = run("stream", "hi", "-m", MODEL, "--timeout", "1", "--no-fallback", home=tmp_path, **server.settings)
+    server.words, server.pause_s = ("word ",) * 1_000, 0.1
+    ran = run("stream", "hi", "-m", MODEL, "--timeout", "5", "--no-fallback", home=tmp_path, **server.settings)
     assert ran.code == 6
     assert ran.out.startswith("word word ")
     assert rows(tmp_path)[0]["status"] == "partial"

@@ -105,6 +105,28 @@ def test_a_cut_answer_is_never_printed(gen: Callable[..., Ran], server: Scripted
     assert len(server.requests) == 1
 
 
+def test_an_answer_cut_at_the_callers_limit_is_not_paid_for_at_the_next_model_too(
+    gen: Callable[..., Ran], server: ScriptedServer, tmp_path: Path
+) -> None:
+    server.answers, server.finish_reason = ['{"name": "A'], "length"
+    ran = gen(*BOTH, "--schema", PERSON, "--max-tokens", "3")
+    assert (ran.code, ran.out, len(server.requests)) == (6, "", 1)
+    assert "it ended at its limit of 3 tokens (allow more with --max-tokens)" in ran.err
+    assert statuses(tmp_path) == [("gpt-5.4-mini", "rejected", "schema")]
+
+
+def test_the_next_model_may_end_an_answer_that_another_limit_or_reasoning_has_cut(
+    gen: Callable[..., Ran], server: ScriptedServer
+) -> None:
+    server.answers, server.finish_reason = ['{"name": "A'], "length"
+    assert gen(*BOTH, "--schema", PERSON).code == 6
+    assert len(server.requests) == 2, "the limit of a model is its own"
+    server.usage = {**server.usage, "completion_tokens_details": {"reasoning_tokens": 2}}  # type: ignore[dict-item]
+    ran = gen(*BOTH, "--schema", PERSON, "--max-tokens", "3")
+    assert (ran.code, len(server.requests)) == (6, 4), "another model may reason less"
+    assert "ask for less reasoning with --effort" in ran.err
+
+
 def test_a_refusal_ends_the_request_without_a_repair(
     gen: Callable[..., Ran], server: ScriptedServer, tmp_path: Path
 ) -> None:
