@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.schema.bounded_validator import ValidationTimeoutError, explaining, within
 from llmroute.schema.restore import DroppedNulls, Restoration, RestoredCase
-from llmroute.schema.strict_json import parse_answer
+from llmroute.schema.strict_json import parse_answer, written
 from llmroute.schema.subschemas import pointer
 from llmroute.schema.validity import validator_of
 from llmroute.schema.vendor_forms import NAME
@@ -31,7 +31,9 @@ SEARCH_S = 1.0
 
 
 class AnswerDocument(NamedTuple):
-    """A document that is valid: its value as JSON has it, its text on one line, and an instance of the model class.
+    """A document that is valid: its value, its text on one line, and an instance of the model class.
+
+    The text has the numbers of the answer as they were written.
 
     Without a model class, `parsed` is the value.
     """
@@ -72,8 +74,9 @@ def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> Answe
     value, is_valid = _restored(value, schema, form)
     if not is_valid:
         return SchemaErrors(_lines(schema, value))
-    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return AnswerDocument(value, written, value) if schema.model is None else _of_model(value, written, schema.model)
+    text = written(value)
+    value = json.loads(text)
+    return AnswerDocument(value, text, value) if schema.model is None else _of_model(value, text, schema.model)
 
 
 def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> tuple[Any, bool]:

@@ -1,4 +1,7 @@
-"""JSON as its standard has it: no NaN, no key twice, no half characters; and the one document in an answer."""
+"""JSON as its standard has it: no NaN, no key twice, no half characters; and the one document in an answer.
+
+Numbers are written as they were read.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,13 @@ from typing import Any
 
 _FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*")
 MOST_SHOWN = 60
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class _ReadFloat(float):
+    """A number and its text: `1.50` and `12345678901234567890.1` are others as Python writes them."""
+
+    text: str
 
 
 def parse(text: str) -> Any:
@@ -80,7 +90,23 @@ def _refuse(word: str) -> Any:
 
 
 def _finite(digits: str) -> float:
-    value = float(digits)
+    value = _ReadFloat(digits)
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {digits[:MOST_SHOWN]} is too large")
+    value.text = digits
     return value
+
+
+def written(value: Any) -> str:
+    """Return the compact JSON text of a value that was read, or of parts of one."""
+    parts = []
+    # Loops, because comprehensions would halve the depth that the limit of recursion allows.
+    if isinstance(value, dict):
+        for name, part in value.items():
+            parts.append(f"{_encode(name)}:{written(part)}")
+        return f"{{{','.join(parts)}}}"
+    if isinstance(value, list):
+        for part in value:
+            parts.append(written(part))  # noqa: PERF401
+        return f"[{','.join(parts)}]"
+    return value.text if isinstance(value, _ReadFloat) else _encode(value)
