@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BadOutputError, CheckError, CheckFaultError, ContentError, RequestError, SchemaError
-from llmroute.execution.answer_limit import OF_MODEL
+from llmroute.execution.accounting.answer_limit import OF_MODEL
 from llmroute.planning.candidates import sized
 from llmroute.routing.actions import Repair
 from llmroute.routing.token_estimate import measure
@@ -15,7 +15,7 @@ from llmroute.types import Service
 
 if TYPE_CHECKING:
     from llmroute.errors import AttemptError, LLMRouteError
-    from llmroute.execution.answer_limit import AnswerLimit
+    from llmroute.execution.accounting.answer_limit import AnswerLimit
     from llmroute.routing.plan import RankedCandidate
     from llmroute.schema.document import AnswerDocument
     from llmroute.text.redaction import Redaction

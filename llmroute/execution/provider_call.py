@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import AttemptError, ParameterError, UnreachableError
+from llmroute.execution.accounting.answer_limit import OF_MODEL, answer_limit
 from llmroute.execution.answer_check import error_in, hide_secrets, sanitized
-from llmroute.execution.answer_limit import OF_MODEL, answer_limit
 from llmroute.execution.clock import deadline_error
 from llmroute.execution.operations import Blocking, Close, Open, Operation, Read
 from llmroute.planning.local.model_cache import limited

@@ -24,6 +24,7 @@ NEXT = {
     "other provider": "another provider's only",
     "larger window": "one with a larger context window",
     "that takes it": "one that accepts the parameter",
+    "that may end it": "any; one that may be longer, if it was cut at a limit",
     "when allowed": "only with `--fallback-on content`",
     "never": "none",
 }

@@ -54,9 +54,7 @@ def test_mapping_back_is_the_inverse_of_the_form(case: tuple[dict[str, Any], Any
     assert value(json.dumps(sent), schema, "openai") == document
 
 
-@pytest.mark.parametrize(
-    "number", ["1.0e5", "1E+2", "1.50", "-0.0", "12345678901234567890.1", "0.1000000000000000055", "7"]
-)
+@pytest.mark.parametrize("number", ["1.0e5", "1E+2", "1.50", "-0.0", "12345678901234567890.1", "7"])
 @pytest.mark.parametrize(("provider", "form"), [(None, "{}"), ("openai", '{{"answer": {}}}')])
 def test_numbers_are_written_as_the_model_wrote_them(number: str, provider: str | None, form: str) -> None:
     items = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"enum": ["Red"]}]}}

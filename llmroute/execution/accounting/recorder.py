@@ -14,7 +14,7 @@ from llmroute.registry.pricing import price_of_service
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
-    from llmroute.execution.answer_limit import AnswerLimit
+    from llmroute.execution.accounting.answer_limit import AnswerLimit
     from llmroute.execution.request import RequestContext
     from llmroute.routing.actions import Try
     from llmroute.schema.document import AnswerDocument

@@ -22,7 +22,7 @@ class AnswerLimit(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What an answer that ended at the limit has done."""
+        """The end of an answer at the limit, in words."""
         match self.origin:
             case "budget":
                 return f"it ended at {self.tokens} tokens, to which the budget limited it"
