@@ -223,6 +223,16 @@ async def _each_expected(items: AsyncGenerator[WorkItem], executor: BulkExecutor
             yield item
 
 
+def require_several(requests: object) -> None:
+    """Reject a single request in place of many.
+
+    Raises:
+        RequestError: the requests are a text or the fields of one.
+    """
+    if isinstance(requests, str | bytes | Mapping):
+        raise RequestError("the requests are one request: give a list of them")
+
+
 async def work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[WorkItem]:
     """Yield the requests of a program as options, or the error that makes one invalid."""
     if isinstance(requests, AsyncIterable):

@@ -121,7 +121,7 @@ class OpenJobs:
     async def clean_again(self) -> None:
         """Delete again what could not be deleted, unless its provider has requested a pause."""
         for job, status, _ in [*self._uncleaned.values()]:
-            if not self._context.vendor(job.provider).rests:
+            if not self._context.vendor(job.provider).is_paused:
                 await self.clean(job, status)
 
     def note_unclean(self) -> None:

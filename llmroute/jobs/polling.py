@@ -57,7 +57,7 @@ async def poll(context: JobContext, jobs: Iterable[Job]) -> Polled:
         providers.setdefault(job.provider, []).append(job)
     for name, own in providers.items():
         vendor = context.vendor(name)
-        if vendor.rests:
+        if vendor.is_paused:
             continue
         try:
             if len(own) > 1:

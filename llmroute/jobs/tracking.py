@@ -67,7 +67,7 @@ class Tracking:
             if job.cancel_ms is not None or job.ended or self._context.now_ms() < job.deadline_ms:
                 continue
             vendor = self._context.vendor(job.provider)
-            if vendor.rests:
+            if vendor.is_paused:
                 continue
             try:
                 await vendor.call(vendor.api.render_cancel(job.vendor_id or ""))

@@ -59,7 +59,7 @@ class Vendor:
         self._now_ms = now_ms
         self.poll_after_s: float | None = None
         self.ahead_s = 0.0
-        self._rests_until_s = 0.0
+        self._paused_until_s = 0.0
 
     async def call(self, request: HTTPRequest, progress: Progress | None = None) -> bytes:
         """Send a request and return the body of its response; `progress` gets to know whether it was sent.
@@ -105,13 +105,13 @@ class Vendor:
         hide_secrets(error, self._redaction)
         error.provider = self.name
         if error.retry_after_s is not None:
-            self._rests_until_s = asyncio.get_running_loop().time() + error.retry_after_s
+            self._paused_until_s = asyncio.get_running_loop().time() + error.retry_after_s
         raise error
 
     @property
-    def rests(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether the provider has requested a pause."""
-        return asyncio.get_running_loop().time() < self._rests_until_s
+        return asyncio.get_running_loop().time() < self._paused_until_s
 
     @staticmethod
     async def _body(exchange: AsyncExchange) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.batch_result import BatchResult
 from llmroute.bulk.concurrency import CONCURRENCY
-from llmroute.bulk.executor import generate_many, work_items
+from llmroute.bulk.executor import generate_many, require_several, work_items
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
 from llmroute.jobs.run_lock import run_locked
 from llmroute.request.fields import printable
@@ -45,8 +45,9 @@ async def generate_batch(
     The jobs of an earlier call are continued that had the same requests and name and whose results were not all read.
 
     Raises:
-        RequestError: the name is invalid, is that of other requests, or another call has it.
+        RequestError: the requests are a single one, or the name is invalid, that of other requests, or in use.
     """
+    require_several(requests)
     if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise RequestError(f"name {printable(name)} is not 1 to 64 of the characters A-Z a-z 0-9 . _ -", option="name")
     items = [item async for item in work_items(requests)]

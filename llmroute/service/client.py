@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sized
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack, overload
 
 from llmroute.bulk.concurrency import CONCURRENCY
@@ -212,15 +211,14 @@ class LLMService:
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
         """
-        from llmroute.bulk.executor import generate_many
+        from llmroute.bulk.executor import generate_many, require_several
 
-        if isinstance(requests, str | bytes | Mapping):
-            raise RequestError("the requests are one request: give a list of them")
+        require_several(requests)
         count = len(requests) if isinstance(requests, Sized) else None
         executor = self.core.bulk(jobs, budget_usd=budget_usd, requests=count)
         return generate_many(executor, requests, concurrency=jobs, in_order=in_order)
 
-    async def generate_batch(  # noqa: PLR0913 (by keyword)
+    def generate_batch(  # noqa: PLR0913 (by keyword)
         self,
         requests: Iterable[str | Mapping[str, Any] | Options] | AsyncIterable[str | Mapping[str, Any] | Options],
         *,
@@ -249,16 +247,12 @@ class LLMService:
         """
         from llmroute.service.batch_requests import generate_batch
 
-        if isinstance(requests, str | bytes | Mapping):
-            raise RequestError("the requests are one request: give a list of them")
         if tier != BATCH:
             raise RequestError(
                 f"tier {tier!r} is not {BATCH!r}", hint="generate_many() takes other tiers", option="tier"
             )
         settings = RunSettings(within_s=within_s, rescue=rescue, poll_s=poll_s)
-        async with aclosing(generate_batch(self.core, requests, settings, budget_usd, name)) as results:
-            async for result in results:
-                yield result
+        return generate_batch(self.core, requests, settings, budget_usd, name)
 
     def plan(self, options: Options, *, streaming: bool = False) -> Plan:
         """Return the models that would be tried, in order, and why each other one would not.  Sends nothing.

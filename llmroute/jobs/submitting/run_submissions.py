@@ -49,7 +49,7 @@ class RunSubmissions:
         for job in [*self._jobs.by_id.values()]:
             if job.vendor_id is not None or self._due_s.get(job.id, 0.0) > now_s:
                 continue
-            if self._context.vendor(job.provider).rests:
+            if self._context.vendor(job.provider).is_paused:
                 continue
             if job.ended:
                 # An earlier run has ended it, and not delivered its outcomes.
