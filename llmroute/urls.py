@@ -70,7 +70,7 @@ def ollama_url(host: str) -> str:
     usual = {"http": "80", "https": "443"}.get(scheme, OLLAMA_PORT) if separator else OLLAMA_PORT
     address, slash, path = rest.partition("/")
     if "@" in address:
-        # A user is none of what this is: as it stands, it is no base URL.
+        # With a user it is not a host with a port; it is no base URL as it stands.
         return host
     if address.startswith("["):
         name, _, port = address.partition("]")

@@ -199,7 +199,7 @@ def _key(request: RenderedRequest) -> Hashable:
 
 
 def _attached(size: PromptSize) -> Hashable:
-    """Return what attachments ask of a model, and which providers do not take them."""
+    """Return the capabilities that attachments require, and the providers that do not take them."""
     if not size.capabilities:
         return None
     from llmroute.attachments.limits import refusing

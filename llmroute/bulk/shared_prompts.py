@@ -109,7 +109,7 @@ def _parts(options: Options) -> list[SharedPart]:
 
 
 def _audience(options: Options) -> tuple[object, ...]:
-    """Return what decides on the model, and what makes its cache another one."""
+    """Return the options that decide on the model, and on its cache."""
     schema = getattr(options.schema, "text", options.schema)
     return options.model, options.provider, options.chain, options.fallback, options.strategy, options.effort, schema
 

@@ -1,4 +1,4 @@
-"""The models to choose from: the catalogue, those of the local server, and what earlier calls have taught of them."""
+"""The models to choose from: the catalogue, those of the local server, and the statistics of earlier calls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class AvailableModels:
         paced: bool = False,
         local_only: bool = False,
     ) -> Candidates:
-        """Return the models that could serve a prompt of a size, with what earlier calls have taught of them."""
+        """Return the models that could serve a prompt of a size, with the statistics of earlier calls."""
         snapshot = self._writer.statistics.recall(
             bucket=bucket(size.typical_input), task=task or "", now_ms=self._writer.access.now_ms(), patience=patience
         )

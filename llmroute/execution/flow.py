@@ -1,4 +1,4 @@
-"""One request from plan to answer, written once: a generator that yields what a driver must do.
+"""One request from plan to answer, written once: a generator of the operations that a driver performs.
 
 The synchronous driver and the asynchronous one (`drive`) perform the same operations, so no rule is written twice.
 """

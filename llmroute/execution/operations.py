@@ -30,7 +30,7 @@ class Begin(NamedTuple):
     patience: LockTimeout | None = None
 
     def with_complete(self, *, whole: bool) -> Begin:
-        """Return the same, for an answer that is, or is not, shortened because of what other requests reserve."""
+        """Return the same, for an answer that may or may not be cut because of the reservations of other requests."""
         return self._replace(admission=self.admission._replace(whole=whole))
 
 

@@ -1,4 +1,4 @@
-"""From what a caller asks to a call that is ready to be made: its prompt, its plan, and all that the flow needs."""
+"""Prepare a request from its options: its prompt, its plan, and all that the flow needs."""
 
 from __future__ import annotations
 

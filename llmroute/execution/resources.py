@@ -112,7 +112,7 @@ class Resources:
             return self._sender
 
     def blocking_sender(self) -> AnySender:
-        """Return what sends the service's own questions: which models there are, whether a provider is well.
+        """Return the sender of the service's own requests: lists of models, and health checks.
 
         A caller that has given only an asynchronous client has it used where an event loop waits for the answer.
         """
@@ -124,7 +124,7 @@ class Resources:
         return self.sender()
 
     def threads(self) -> Threads:
-        """Return the threads for what would block an event loop."""
+        """Return the threads for calls that would block an event loop."""
         with self._lock:
             if self._threads is None:
                 from llmroute.execution.concurrency.threads import Threads

@@ -98,7 +98,7 @@ class OpenJobs:
         await self.clean_again()
 
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
-        """Delete what a delivered job left here, and at the provider unless it is to be kept.
+        """Delete the files that a delivered job left here, and at the provider unless it is to be kept.
 
         What the provider does not delete is left for `clean_again`.
         """
@@ -140,7 +140,7 @@ class OpenJobs:
 
 
 async def delete_at(vendor: Vendor, job: Job, status: JobStatus | None) -> None:
-    """Delete what a job left at its provider.
+    """Delete the files that a job left at its provider.
 
     Raises:
         AttemptError: a file or job could not be deleted; one that does not exist is no error.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Metric = Literal["ttft", "per_token"]
 
 SHRINKING_TOKENS = 20_000
-"""So many input tokens count as much as what is assumed before any was seen."""
+"""The weight, in input tokens, of the share that is assumed before any was observed."""
 
 _DESCRIPTIONS = {
     TripReason.RATE_LIMIT: "rate limited",

@@ -18,7 +18,7 @@ MOST_PICOUSD = 1_000 * PICO_PER_USD
 
 @lru_cache(maxsize=64)
 def price_as_json(price: Price | None) -> str | None:
-    """Return the price as the ledger keeps it: pico-USD per token, without what is unknown and tiers of service."""
+    """Return the price as the ledger keeps it: pico-USD per token, without unknown prices and service tiers."""
     if price is None:
         return None
     stored = price._asdict() | {"tiers": [tier._asdict() for tier in price.tiers], "service_tiers": None}

@@ -1,1 +1,1 @@
-"""Which models in which order, and what to do when one fails.  Pure: no I/O and no clock."""
+"""The models of a request in their order, and the consequences of failures.  Pure: no I/O and no clock."""

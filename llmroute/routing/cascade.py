@@ -70,7 +70,7 @@ def _chance(entry: RankedCandidate) -> float:
 
 
 def _cost_usd(entry: RankedCandidate) -> float:
-    """Return what a call costs in money and time, by the terms of the balanced strategy."""
+    """Return the cost of a call in money and time, by the terms of the balanced strategy."""
     return entry.terms["call_usd"] + entry.terms["time_usd"]
 
 

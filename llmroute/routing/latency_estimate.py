@@ -1,4 +1,4 @@
-"""From what calls have taken to what the next one will take.  Pure.
+"""Estimate the latency of the next call from those of earlier calls.  Pure.
 
 With n calls of a usual level m and variance v (in natural logarithms of seconds; `ledger.statistics.latency`), the last
 of them a hours ago, a chance q that it is in trouble, which makes it e^d times slower, the prior p, and c calls an hour
@@ -57,7 +57,7 @@ def bucket(input_tokens: int) -> int:
 
 
 def estimate(evidence: Evidence, prior: float, calls_per_h: float) -> float:
-    """Return what to expect, in the unit of `prior`: less than the mean, the more so the less is known today."""
+    """Return the estimate, in the unit of `prior`: less than the mean, the more so the less is known today."""
     known, level, spread, trouble, slower, unseen_h = evidence
     weight = known + PRIOR_WEIGHT
     mean = (known * (level + spread / 2) + PRIOR_WEIGHT * log(prior)) / weight + log1p(trouble * expm1(slower))
@@ -67,14 +67,14 @@ def estimate(evidence: Evidence, prior: float, calls_per_h: float) -> float:
 
 
 def never_called(prior: float) -> float:
-    """Return what to expect of a model that was never called: the prior, less one standard deviation of its error."""
+    """Return the estimate for a model that was never called: the prior, less one standard deviation of its error."""
     return prior * exp(-CONFIDENCE * sqrt(PRIOR_SPREAD))
 
 
 def provider_factor(observed: Iterable[tuple[Evidence, float]]) -> float:
-    """Return by what the models of a provider differ from the speed of their classes; 1 while none was called.
+    """Return the factor between the speed of a provider's models and that of their classes; 1 while none was called.
 
-    `observed` are what is known of each model that was called, and the prior of its class.  The factor is the
+    `observed` has the evidence of each model that was called, and the prior of its class.  The factor is the
     geometric mean of their quotients and of one of 1, each model weighted by n / (n + 1) of its n calls.
     """
     logarithms, weights = 0.0, 0.0

@@ -65,7 +65,7 @@ def read_document(text: str, schema: AnswerSchema, form: AnswerForm) -> AnswerDo
 
 
 def _valid_document(value: Any, schema: AnswerSchema, form: AnswerForm) -> AnswerDocument | SchemaErrors:
-    """Return the document that is valid of a value: the value itself, or what a provider's form has wrapped."""
+    """Return the valid document of a value: the value itself, or the one that a provider's form has wrapped."""
     is_wrapped = form.wrapped and isinstance(value, dict) and value.keys() == {NAME}
     # A model that is asked in words may leave the wrapping out, also where the schema has a property of that name; and
     # so may a gateway that does not keep to the form.

@@ -1,4 +1,4 @@
-"""The parts of an open service: its configuration, its ledger and connections, and what makes its requests."""
+"""The parts of an open service: its configuration, its ledger and connections, and the factory of its requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ServiceCore:
     Attributes:
         writer: writes attempts to the ledger.
         resources: the connections, threads and writers that are open.
-        models: the catalogue, the models of the local server, and what earlier calls have taught of them.
+        models: the catalogue, the models of the local server, and the statistics of earlier calls.
         factory: plans requests and makes them ready.
     """
 
@@ -94,7 +94,7 @@ class ServiceCore:
         return self.models.registry
 
     def async_requests(self) -> AsyncRequests:
-        """Return what answers requests by awaiting."""
+        """Return the requests for event loops."""
         if self._async_requests is None:
             from llmroute.service.async_requests import AsyncRequests
 
@@ -110,12 +110,12 @@ class ServiceCore:
         return plan
 
     def forget_plans(self) -> None:
-        """Plan concurrent requests anew, because what was learned has changed."""
+        """Plan concurrent requests anew, because the statistics have changed."""
         if self._async_requests is not None:
             self._async_requests.plan_anew()
 
     def candidates(self, prompt: Prompt) -> Candidates:
-        """Return what is expected of models for a prompt, from earlier requests and the catalogue."""
+        """Return the models with expected costs and latencies for a prompt, from calls and the catalogue."""
         return self.models.candidates(measure(prompt))
 
     def open_circuits(self) -> dict[str, Breaker]:
@@ -147,7 +147,7 @@ class ServiceCore:
         shared_budget: SharedBudget | None = None,
         requests: int | None = None,
     ) -> BulkExecutor:
-        """Return what makes many requests; see `LLMService.generate_many`.  `shared_budget` replaces one of their own.
+        """Return the executor of many requests; see `LLMService.generate_many`.  `shared_budget` replaces its own.
 
         `requests` is how many there will be, None if unknown.
 
@@ -187,7 +187,7 @@ class ServiceCore:
         return JobRun(self.job_context(shared_budget), settings, deliver, on_progress, secure)
 
     def job_context(self, shared_budget: SharedBudget | None = None) -> JobContext:
-        """Return what batch jobs share: the journal, the providers and a budget."""
+        """Return the journal, the providers and the budget that batch jobs share."""
         from llmroute.jobs.context import JobContext
 
         self.resources.require_open()

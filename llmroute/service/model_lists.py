@@ -1,4 +1,4 @@
-"""The providers' own lists of models: free, side by side, and within five seconds whatever they do."""
+"""The providers' own lists of models: free, side by side, and within five seconds."""
 
 from __future__ import annotations
 

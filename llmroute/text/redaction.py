@@ -50,7 +50,7 @@ class Redaction(NamedTuple):
 
     @classmethod
     def of(cls, keys: Iterable[str | None], addresses: Iterable[str | None]) -> Redaction:
-        """Return what hides keys, and the tokens in addresses, as they are and as a URL encodes them."""
+        """Return the redaction of keys, and of the tokens in addresses, as they are and as a URL encodes them."""
         from urllib.parse import quote, unquote
 
         plain = [key for key in keys if key]

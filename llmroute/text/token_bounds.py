@@ -28,7 +28,7 @@ _LEAST_DIGITS = 3
 
 
 class Bounds(NamedTuple):
-    """`least` is what every tokenizer in use makes of a text, `most` what the most wasteful one does.
+    """The tokens of a text: `least` with the most economical tokenizer in use, `most` with the most wasteful.
 
     A byte-level tokenizer may still make more than `most`, up to a token for each byte.
     """
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 
 def bounds(texts: Iterable[str]) -> Bounds:
-    """Return the bounds of all texts together, without what a chat template adds."""
+    """Return the bounds of all texts together, without the tokens of a chat template."""
     found = [_of(text) for text in texts]
     return Bounds(sum(one.least for one in found), sum(one.most for one in found))
 

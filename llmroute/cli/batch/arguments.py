@@ -63,7 +63,7 @@ def require_no_job_flags(batch: BatchOptions) -> None:
 
 
 def run_settings(batch: BatchOptions) -> RunSettings:
-    """Return the settings of a run of batch jobs, without the digests of what it is started with.
+    """Return the settings of a run of batch jobs, without the digests of its input and options.
 
     Raises:
         RequestError: there is no results file, or --within is not a duration.

@@ -82,7 +82,7 @@ class Blocks:
         return "\n".join((*context, *reversed(shown))), at > 0
 
     def _cut(self) -> list[str]:
-        """Parse what is not whole, and cut where each parse that was put off would have cut."""
+        """Parse the incomplete rest, and cut where each parse that was put off would have cut."""
         lines = self._outline.lines
         starts = self._starts("\n".join((*lines, "".join(self._rest))))
         chunks: list[str] = []

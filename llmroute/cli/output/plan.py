@@ -110,7 +110,7 @@ def _cells(rank: int, entry: RankedCandidate) -> list[str]:
 
 
 def _basis_of_length(candidate: Candidate) -> str:
-    """Return what the expected length is based on."""
+    """Return the basis of the expected length."""
     if answers := candidate.output.answers:
         return many(answers, "answer")
     return "no complete answer" if candidate.stats.called else "never called"

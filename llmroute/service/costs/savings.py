@@ -25,7 +25,7 @@ class Saving(NamedTuple):
 
 
 def savings_by_tier(reading: LedgerSnapshot, span: Span, registry: ModelRegistry) -> dict[str, Saving]:
-    """Return what each tier but the standard one has saved, without those of which nothing is known."""
+    """Return the savings of each tier but the standard one, without unknown ones."""
     found: dict[str, list[TierSums]] = {}
     for sums in reading.sums_by_tier(span, price_lengths(registry)):
         found.setdefault(sums.tier, []).append(sums)

@@ -41,7 +41,7 @@ class LLMTracker:
         self._ledger = None if isinstance(ledger, str | PathLike) else ledger
 
     async def get_workspace_costs(self, workspace: str, period: str = "month") -> dict[str, Any]:
-        """Return what a workspace spent in the current day, week, month, year, or in all.
+        """Return the cost of a workspace in the current day, week, month, year, or in all.
 
         `total_cost` is USD; calls of unknown cost are not in it, and are counted in `unknown_cost_count`.
 
