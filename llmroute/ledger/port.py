@@ -143,6 +143,9 @@ class LedgerSnapshot(Counts, Protocol):
     def unfilled_until_ms(self) -> int:
         """Return the time before which `LedgerPort.fill_sums` has work left: sums there lack savings by caches."""
 
+    def pruned_until_ms(self) -> int:
+        """Return the time before which all attempts are pruned, so that only their sums are known; 0 if none is."""
+
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
 

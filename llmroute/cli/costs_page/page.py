@@ -13,6 +13,7 @@ from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.costs.text import cost_sentence, detail_lines, saving_lines, what_if_text
 from llmroute.cli.output.tables import cell
 from llmroute.errors import OutputError
+from llmroute.ledger.reports import PRUNED
 from llmroute.service.costs.page_data import GROUPED_BY
 from llmroute.types import PICO_PER_USD
 from llmroute.version import __version__
@@ -76,7 +77,8 @@ def _view(page: CostPage, warn_at: float) -> dict[str, Any]:
         "tables": [group_table(by, found) for by, found in shown.items()],
         "wide": ("model", report.by),
         "has_rejected": bool(total.rejected_count),
-        "errors": [(shortened(name), count) for name, count in page.notable.failures],
+        "errors": _errors(page),
+        "lack": _lack(report.pruned_count),
         "dearest": [attempt_row(row) for row in page.notable.dearest],
         "slowest": [attempt_row(row) for row in page.notable.slowest],
         "what_if": None if comparison.what_if is None else what_if_text(report, comparison.what_if),
@@ -124,15 +126,28 @@ def _tiles(page: CostPage) -> list[dict[str, Any]]:
         note = (
             f"{page.batch_count:,} {'call' if page.batch_count == 1 else 'calls'}, against today's standard list prices"
         )
-        tiles.append(_batch_tile(page.batch_saving, note))
+        tiles.append(_batch_tile(page.batch_saving, note, is_partial=report.pruned_count > 0))
     return tiles
 
 
-def _batch_tile(saving: Saving | None, note: str) -> dict[str, Any]:
+def _batch_tile(saving: Saving | None, note: str, *, is_partial: bool) -> dict[str, Any]:
     if saving is None:
         return _tile("saved by batches", "unknown", "", note)
     usd = saving.picousd / PICO_PER_USD
-    return _tile("saved by batches", sum_of(usd, is_partial=saving.is_partial), exact(usd), note)
+    return _tile("saved by batches", sum_of(usd, is_partial=saving.is_partial or is_partial), exact(usd), note)
+
+
+def _errors(page: CostPage) -> list[tuple[str, int]]:
+    """Return the number of calls by error, and that of pruned calls, whose errors are not known."""
+    total, found = page.screen.report.total, page.notable.failures
+    pruned = total.failed_count + total.rejected_count - sum(count for _, count in found)
+    rest = [(PRUNED, pruned)] if page.screen.report.pruned_count and pruned > 0 else []
+    return [*((shortened(name), count) for name, count in found), *rest]
+
+
+def _lack(pruned_count: int) -> str:
+    """Return the note on lists of single calls."""
+    return f"Without {pruned_count:,} pruned {'call' if pruned_count == 1 else 'calls'}." if pruned_count else ""
 
 
 def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:

@@ -65,6 +65,10 @@ class PostgresSnapshot:
         """Return the time before which sums lack what prompt caches saved."""
         return sums.since_day(self._db, self._schema) * DAY_MS
 
+    def pruned_until_ms(self) -> int:
+        """Return the time before which all attempts are pruned."""
+        return sums.pruned_until_ms(self._db, self._schema)
+
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
         sql = f"SELECT * FROM {self._schema}.sums_of_window_1(%(workspace)s, %(start_ms)s, %(end_ms)s)"  # noqa: S608

@@ -81,6 +81,12 @@ class SQLiteSnapshot:
             (since_day,) = self._db.execute(f"SELECT {SINCE_DAY}").fetchone()
         return int(since_day) * DAY_MS
 
+    def pruned_until_ms(self) -> int:
+        """Return the time before which all attempts are pruned."""
+        with translated(self._path):
+            (before_ms,) = self._db.execute("SELECT ifnull(max(before_ms), 0) FROM pruned").fetchone()
+        return int(before_ms)
+
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
         """Return what was spent and reserved under each cap."""
         from llmroute.ledger.sqlite.budgets import summed_status

@@ -73,6 +73,8 @@ class CostReport:
     """By tier, where the groups are tiers."""
     lacks_savings: bool = False
     """Whether an older ledger cannot be written now, so that its sums lack what prompt caches saved."""
+    pruned_count: int = 0
+    """The attempts of which only sums are known: they are not in `unsure` nor in `savings`."""
 
     @property
     def cache_saved_usd(self) -> float:
@@ -129,11 +131,13 @@ def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: Reporte
     groups: list[Line] = []
     uncertain = UncertainCosts()
     lacks_savings = False
+    pruned_count = 0
     if reading is not None:
         span = counted_span(ends, question.workspace)
         lines = by_model(reading, span.since_ms, span.until_ms, question.workspace)
         uncertain = reading.uncertain_costs(span)
         lacks_savings = reading.unfilled_until_ms() > (span.since_ms or 0)
+        pruned_count = _pruned_count(reading, span)
         if question.by is not None:
             groups = grouped(reading, question.by, span, clock_of(now))
     return CostReport(
@@ -147,7 +151,17 @@ def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: Reporte
         groups,
         uncertain,
         lacks_savings=lacks_savings,
+        pruned_count=pruned_count,
     )
+
+
+def _pruned_count(reading: LedgerSnapshot, span: Span) -> int:
+    from llmroute.ledger.reports import by_model, total
+
+    until_ms = min(reading.pruned_until_ms(), span.until_ms)
+    if until_ms <= (span.since_ms or 0):
+        return 0
+    return total(by_model(reading, span.since_ms, until_ms, span.workspace)).call_count
 
 
 def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 COST_FIELDS = {
     "period", "since", "until", "workspace", "total_cost_usd", "unknown_cost_count", "call_count", "failed_count",
-    "rejected_count",
+    "rejected_count", "pruned_count",
     "total_tokens", "input_tokens", "output_tokens", "cached_share", "fallback_cost_usd",
     "cache_saved_usd", "cache_saved_is_partial", "by_model", "groups", "unsure",
 }  # fmt: skip

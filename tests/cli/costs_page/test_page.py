@@ -219,6 +219,27 @@ def test_rejected_answers_are_counted_apart_from_failures_everywhere(tmp_path: P
     assert rows["t-errors"] == [["check", "2"], ["failed", "1"]]
 
 
+def test_what_is_not_known_of_pruned_calls_is_said(tmp_path: Path) -> None:
+    fill(tmp_path, 200)
+    assert "prune" not in page(tmp_path, "--period", "all")
+    whole = json.loads(run("costs", "--period", "all", "--json", home=tmp_path).out)
+    assert run("costs", "prune", "--older-than", "60d", "--yes", home=tmp_path).code == 0
+    told = json.loads(run("costs", "--period", "all", "--json", home=tmp_path).out)
+    left = len(run("costs", "export", "-", "--format", "jsonl", home=tmp_path).out.splitlines())
+    assert (whole["pruned_count"], told["pruned_count"]) == (0, told["call_count"] - left)
+    assert told["pruned_count"] > 0
+    said = f"{told['pruned_count']} calls are pruned: whether their costs are exact is not known"
+    assert said in run("costs", "--period", "all", home=tmp_path).out.splitlines()
+    text = page(tmp_path, "--period", "all")
+    assert f"<p>{said}</p>" in text
+    assert text.count(f"Without {told['pruned_count']} pruned calls.") == 2
+    errors = {name: int(count) for name, count in Tables(text).rows["t-errors"]}
+    assert sum(errors.values()) == told["failed_count"]
+    assert errors["(pruned)"] > 0
+    assert re.search(r'saved by batches</dt><dd data-v="[^"]*">[^<]*\+\?<', text)
+    assert "prune" not in page(tmp_path, "--period", "month")
+
+
 def test_a_year_of_many_names_is_under_300_kilobytes(tmp_path: Path) -> None:
     fill(tmp_path, 3_000)
     text = page(tmp_path, "--since", "364d", "--by", "hour")

@@ -30,6 +30,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         "total_cost_usd": total.known_cost_usd,
         "unknown_cost_count": total.unknown_cost_count,
         "call_count": total.call_count,
+        "pruned_count": report.pruned_count,
         "failed_count": total.failed_count,
         "rejected_count": total.rejected_count,
         "total_tokens": total.total_tokens,

@@ -86,6 +86,8 @@ def detail_lines(report: CostReport, before: PreviousPeriod | None) -> list[str]
         amount = sum_of(abs(saved), is_partial=report.cache_saving_is_partial)
         lines.append(f"prompt caches {'saved' if saved > 0 else 'cost'} {amount}")
     lines += _doubts(report)
+    if report.pruned_count:
+        lines.append(_pruned(report.pruned_count))
     if total.fallback_cost_picousd:
         amount = sum_of(total.fallback_cost_usd, is_partial=bool(total.unknown_cost_count))
         lines.append(f"retries and fallbacks cost {amount} of it")
@@ -108,6 +110,12 @@ def _doubts(report: CostReport) -> list[str]:
         for basis, part in report.unsure.parts()
         if part.call_count and (part.most_picousd or part.cost_picousd)
     ]
+
+
+def _pruned(count: int) -> str:
+    """Describe what is not known of pruned calls."""
+    calls, their = ("call is", "its cost is") if count == 1 else ("calls are", "their costs are")
+    return f"{count:,} {calls} pruned: whether {their} exact is not known"
 
 
 def _change(total: Line, before: PreviousPeriod) -> str:

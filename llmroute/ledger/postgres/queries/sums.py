@@ -70,6 +70,12 @@ def since_day(db: Connection, schema: str) -> int:
     return int(row[0]) if row else NEVER_DAY
 
 
+def pruned_until_ms(db: Connection, schema: str) -> int:
+    """Return the time before which all attempts are pruned; 0 if none is."""
+    row = db.execute(f"SELECT coalesce(max(before_ms), 0) FROM {schema}.pruned".encode()).fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
 def _parts(
     db: Connection, schema: str, keys: tuple[str, ...], first: int, end: int
 ) -> Sequence[tuple[str, str, int, int]]:
@@ -79,8 +85,7 @@ def _parts(
     """
     if not {"execution", "tier"} & set(keys):
         return _of_sums(db, schema, keys, first, end)
-    row = db.execute(f"SELECT coalesce(max(before_ms), 0) FROM {schema}.pruned".encode()).fetchone()  # noqa: S608
-    whole = (row[0] if row else 0) // BUCKET_MS
+    whole = pruned_until_ms(db, schema) // BUCKET_MS
     rows = of_rows(
         schema, f"started_ms >= %(first)s::bigint * {BUCKET_MS} AND started_ms < %(end)s::bigint * {BUCKET_MS}"
     )
