@@ -82,10 +82,23 @@ def _unfit(model: ModelConfig, size: PromptSize) -> str | None:
     return why_unfit(model, size.attachments, size.worst_input)
 
 
+def beyond_budget(candidate: Candidate, budget_picousd: int) -> str | None:
+    """Return why the budget of a request does not admit a candidate; None if it does."""
+    worst = candidate.least_worst_picousd
+    if worst is None:
+        return "price unknown, and the request has a budget"
+    return None if worst <= budget_picousd else f"could cost up to ${_admitting_usd(worst):.6f}"
+
+
+def _admitting_usd(worst_picousd: int) -> float:
+    """Return a worst case in USD, rounded up to the millionth, so that it is a budget that admits the candidate."""
+    return -(-worst_picousd // 10**6) / 10**6
+
+
 def _unwanted(candidate: Candidate, constraints: RoutingConstraints) -> str | None:
     """Return why a candidate is skipped: no price to hold to the budget, or an open circuit; None if it is not."""
     if constraints.budget_picousd is not None and candidate.least_worst_picousd is None:
-        return "price unknown, and the request has a budget"
+        return beyond_budget(candidate, constraints.budget_picousd)
     stats = candidate.stats
     if stats.open_until_ms is not None and has_open_circuit(candidate, constraints):
         seconds = -(-(stats.open_until_ms - constraints.now_ms) // 1000)
@@ -115,12 +128,9 @@ class _Miss(NamedTuple):
 
 
 def _misses(candidate: Candidate, constraints: RoutingConstraints) -> Iterator[_Miss]:
-    worst = candidate.least_worst_picousd
-    if constraints.budget_picousd is not None and worst is not None and worst > constraints.budget_picousd:
-        # Rounded up, so that this value allows it.
-        usd = -(-worst // 10**6) / 10**6
-        distance = worst / max(constraints.budget_picousd, 1) - 1
-        yield _Miss(f"could cost up to ${usd:.6f}", "budget_remaining", usd, distance)
+    worst, budget = candidate.least_worst_picousd, constraints.budget_picousd
+    if budget is not None and worst is not None and (reason := beyond_budget(candidate, budget)) is not None:
+        yield _Miss(reason, "budget_remaining", _admitting_usd(worst), worst / max(budget, 1) - 1)
     rated = candidate.quality
     if rated < constraints.min_quality:
         short = constraints.min_quality - rated

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llmroute.routing.plan import Candidate, RoutingConstraints
 
-_Key: TypeAlias = "tuple[bool, bool, tuple[float, ...], float, bool, str]"
+_Key: TypeAlias = "tuple[bool, bool, bool, tuple[float, ...], float, bool, str]"
 _Keyed: TypeAlias = "tuple[_Key, RankedCandidate]"
 
 
@@ -50,7 +50,9 @@ def _sift(constraints: RoutingConstraints, candidates: Iterable[Candidate]) -> t
         provider, cost = candidate.model.provider, candidate.expected_cost_picousd
         far = prefer_local and not candidate.local
         price = inf if cost is None else cost
-        key = (candidate.last_resort, far, scored.rank, price, provider != default_provider, candidate.model.name)
+        # The budget would limit its answer to less than is expected.
+        cut = constraints.budget_picousd is not None and price > constraints.budget_picousd
+        key = (candidate.last_resort, far, cut, scored.rank, price, provider != default_provider, candidate.model.name)
         latency_ms = round(expected_latency_s(candidate) * 1000)
         entry = RankedCandidate(candidate, latency_ms, scored.value, scored.terms)
         (last_resort if candidate.last_resort and not constraints.local_only else entries).append((key, entry))

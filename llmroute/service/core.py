@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmroute.bulk.concurrency import MOST_CONCURRENCY
 from llmroute.errors import RequestError
-from llmroute.execution.accounting.budget import SharedBudget
+from llmroute.execution.accounting.budget import SharedBudget, affordable
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
 from llmroute.execution.available_models import AvailableModels
 from llmroute.execution.prepare import RequestFactory, require_call
@@ -105,6 +105,8 @@ class ServiceCore:
         """As `LLMService.plan`."""
         require_call(options)
         plan = self.factory.plan(render(options, streaming=streaming))
+        if (budget := options.budget_picousd) is not None:
+            plan = affordable(plan, budget, cheaper=options.on_budget != "refuse")
         if (text := first_choice_note(plan)) is not None:
             self.note(text)
         return plan

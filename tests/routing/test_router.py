@@ -18,6 +18,7 @@ from llmroute.routing.router import keep_order, other_provider_second, plan
 from llmroute.routing.strategies import SCORES, RoutingStrategy, balanced, expected_latency_s
 from llmroute.text.option_text import Remedy
 from llmroute.types import STRATEGIES
+from llmroute.worst_case import WorstCase
 from tests.routing.models import candidate, candidates, constraint_sets, constraints, entry
 
 fast = settings(max_examples=150, deadline=None)
@@ -393,3 +394,12 @@ def test_moving_another_provider_up_keeps_the_rest_in_order(order_: list[str]) -
     assert moved[1].partition("/")[0] != moved[0].partition("/")[0]
     rest = [name for name in moved if name != moved[1]]
     assert all(order_.index(a) < order_.index(b) for a, b in itertools.pairwise(rest))
+
+
+def test_models_that_are_expected_to_cost_more_than_the_budget_come_last() -> None:
+    good = candidate("a/good", cost=11, quality=90)._replace(worst=WorstCase(2, 1, 9, 1))
+    poor = candidate("b/poor", cost=10, quality=60)._replace(worst=WorstCase(2, 1, 9, 1))
+    for strategy in ("balanced", "quality_optimized"):
+        assert order(constraints(strategy=strategy, budget_picousd=10), good, poor) == ["poor", "good"]
+        assert order(constraints(strategy=strategy, budget_picousd=11), good, poor) == ["good", "poor"]
+        assert order(constraints(strategy=strategy), good, poor) == ["good", "poor"]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llmroute.errors import BudgetExceededError
 from llmroute.ledger.budgets import dollars
+from llmroute.routing.exclusions import beyond_budget
+from llmroute.routing.plan import Exclusion
 
 if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.statistics.values import ProbeClaim
+    from llmroute.routing.plan import Plan
     from llmroute.worst_case import WorstCase
 
 # The headroom in the refusal of a candidate without a price: above any budget, so that any priced one may follow.
@@ -149,6 +152,21 @@ class Reservation:
         assert self._worst is not None
         message = f"{self._model}: it could cost {dollars(self._worst.least_picousd)}, and {refusal.message}"
         return _refusal(message, refusal.headroom_picousd, hint=refusal.hint)
+
+
+def affordable(made: Plan, budget_picousd: int, *, cheaper: bool) -> Plan:
+    """Return the plan of a request without the models that its budget does not admit; named ones are not yet checked.
+
+    Raises:
+        BudgetExceededError: it admits none of them, or without `cheaper` not the first.
+    """
+    reasons = [beyond_budget(entry.candidate, budget_picousd) for entry in made.entries]
+    admitted = tuple(entry for entry, reason in zip(made.entries, reasons, strict=True) if reason is None)
+    if not admitted or (reasons[0] is not None and not cheaper):
+        first = made.entries[0]
+        Reservation(first.model.name, first.candidate.worst, RequestBudget(budget_picousd)).bounded()
+    out = (Exclusion(one.model, why) for one, why in zip(made.entries, reasons, strict=True) if why is not None)
+    return made._replace(entries=admitted, excluded=(*out, *made.excluded))
 
 
 def _refusal(

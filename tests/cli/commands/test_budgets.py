@@ -59,6 +59,24 @@ def test_a_dear_model_gives_way_to_a_cheaper_one_or_is_refused_as_asked(server: 
     assert len(server.requests) == 1
 
 
+def test_a_dry_run_leaves_out_what_the_budget_of_the_request_does_not_admit(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    asked = ("gen", "hi", "-m", MODEL, "--budget", "0.0001", "--json")
+    planned = json.loads(run(*asked, "--dry-run", home=tmp_path, **server.settings).out)
+    assert [one["reason"] for one in planned["excluded"] if one["model"] == "gpt-5.4-mini"] == [
+        "could cost up to $0.000555"
+    ]
+    assert not server.requests
+    called = json.loads(run(*asked, home=tmp_path, **server.settings).out)
+    assert planned["candidates"][0]["model"] == called["model"]
+    for flags in (("--no-fallback",), ("--on-budget", "refuse")):
+        refused = [run(*asked, *flags, *dry, home=tmp_path, **server.settings) for dry in (("--dry-run",), ())]
+        errors = [json.loads(one.out)["error"] for one in refused]
+        assert [one.code for one in refused] == [5, 5]
+        assert errors[0]["message"] == errors[1]["message"]
+
+
 def test_nothing_that_fits_is_exit_5_and_the_nearest_miss(server: ModelServer, tmp_path: Path) -> None:
     ran = run("gen", "hi " * 40_000, "-p", "openai", "--budget", "0.0000001", home=tmp_path, **server.settings)
     assert (ran.code, ran.out, server.requests) == (5, "", [])
