@@ -172,23 +172,33 @@ def _ledger_remark(config: Config) -> str:
     )
 
 
+def _caps(config: Config, budgets: list[BudgetStatus] | None) -> str:
+    """Return the caps; where the ledger cannot be read, those that bind nevertheless."""
+    from llmroute.service.costs.maintenance import limits_last_seen
+
+    limits = limits_last_seen(config) if budgets is None else [status.cap for status in budgets]
+    if limits is None:
+        return "unknown: this host never reached the server of the ledger"
+    caps = [
+        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
+        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
+        for limit in limits
+    ]
+    return ", ".join(caps) or "none (llmroute costs budget set --month 20)"
+
+
 def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:
     """Return the paths of the configuration and the ledger, the routing defaults and the budgets."""
     from llmroute.ledger.budgets import near_cap_warning
 
     path = config.config_dir / "config.toml"
-    caps = [
-        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
-        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
-        for limit in (config.limits if budgets is None else [status.cap for status in budgets])
-    ]
     first = f", {config.default_provider} preferred" if config.default_provider else ""
     rows = [
         ["settings", f"{path}{'' if path.exists() else ' (does not exist)'}"],
         ["ledger", f"{config.ledger.name}{_ledger_remark(config)}"],
         ["strategy", config.strategy + first],
         ["workspace", cell(config.workspace) if config.workspace else "none"],
-        ["budget", ", ".join(caps) or "none (llmroute costs budget set --month 20)"],
+        ["budget", _caps(config, budgets)],
     ]
     rows += [["", cell(near_cap_warning(status))] for status in budgets or () if status.is_near(config.warn_at)]
     if not any(settings.api_key for settings in config.providers.values()):

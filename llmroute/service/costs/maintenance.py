@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from llmroute.config import Config
+    from llmroute.config import Config, Limit
     from llmroute.ledger.maintenance import CheckReport, LedgerMaintenance, Moved, Repaired, Restored
     from llmroute.ledger.port import LedgerSnapshot
 
@@ -44,6 +44,12 @@ def standings_in(reading: LedgerSnapshot | None, config: Config, now: datetime) 
     shared = () if reading is None else reading.shared_caps()
     caps = current_caps([*config.limits, *map(limit_of, shared)], milliseconds(now))
     return [BudgetStatus(cap, 0, 0) for cap in caps] if reading is None else reading.budget_statuses(caps)
+
+
+def limits_last_seen(config: Config) -> list[Limit] | None:
+    """Return the caps that bind while the ledger cannot be read; None where those of its server are unknown."""
+    shared = opening.shared_caps_last_seen(config.ledger)
+    return None if shared is None else [*config.limits, *map(limit_of, shared)]
 
 
 def check(config: Config) -> CheckReport:

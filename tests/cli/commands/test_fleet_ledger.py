@@ -111,6 +111,8 @@ def test_a_shared_budget_holds_while_the_server_is_away(tmp_path: Path, server: 
             assert refused.code == exit_codes.BUDGET
             assert "nothing was sent" in refused.err
         assert len(server.requests) == asked
+        assert setup_line(other, "budget") == "$5.00 a month"
+        assert setup_line(Host(tmp_path / "stranger", url, server), "budget").startswith("unknown: ")
 
 
 def test_health_tells_of_the_server_and_of_a_clock_that_is_off(host: Host, postgres: PostgresServer) -> None:
@@ -168,6 +170,12 @@ def test_budgets_reports_and_pruning_go_by_the_clock_of_the_server(host: Host, p
         compared = json.loads(host.run("costs", "reconcile", "--period", "day", "--json", **admin).out)
     [today] = {day["date"] for one in compared["vendors"] for day in one["days"]}
     assert today == str((datetime.now(UTC) + timedelta(milliseconds=ahead_ms)).date())
+
+
+def setup_line(host: Host, name: str) -> str:
+    """Return a row of the setup that `health` writes, without its name."""
+    [line] = [line for line in host.run("health").out.splitlines() if line.startswith(f"{name} ")]
+    return line.removeprefix(name).strip()
 
 
 def ledger_line(host: Host) -> str:
