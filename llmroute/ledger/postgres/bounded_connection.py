@@ -37,7 +37,14 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         """Wait as `psycopg.Connection.wait`, which looks at the clock ten times a second."""
-        return super().wait(self._bounded(gen), *arguments, **named)
+        try:
+            return super().wait(self._bounded(gen), *arguments, **named)
+        except Exception:
+            raise
+        except BaseException:
+            # An interrupt: the answer that is still to come would be taken for that of a rollback.
+            self.pgconn.finish()
+            raise
 
     def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Pass on what a generator waits for, as long as may be waited."""

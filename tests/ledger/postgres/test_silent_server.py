@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llmroute.cli.signals import Interrupted
 from llmroute.errors import LedgerError
 from llmroute.ledger.entries import Settled
 from llmroute.ledger.lock_timeout import LockTimeout
@@ -23,6 +27,7 @@ from llmroute.ledger_location import ServerAddress
 from tests.ledger.calls import NOW_MS, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_tap import PostgresTap
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +118,30 @@ def test_a_statement_is_waited_for_while_the_server_works_on_it(server: str, req
     ):
         patch.setattr(db, "reply_within_s", 0.3)
         assert db.execute("SELECT pg_sleep(1)").fetchone() == ("",)
+
+
+def test_a_signal_within_a_transaction_leaves_no_warning_of_the_driver_and_a_connection_that_works(
+    address: ServerAddress, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+
+    def interrupt() -> None:
+        wait_until(lambda: postgres.execute(asleep))
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def raise_interrupted(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGUSR1, raise_interrupted)
+    try:
+        with closing(ServerConnection(address)) as connection, ThreadPoolExecutor(1) as pool:
+            pool.submit(interrupt)
+            with pytest.raises(Interrupted), connection.transaction() as db:
+                db.execute("SELECT pg_sleep(600)")
+            assert not caplog.records
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_locks_of_a_client_that_stops_within_a_transaction_are_released(
