@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.support.ports import free_port
 from tests.support.postgres_server import NOBODY, as_user
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ class Pgbouncer:
         self._folder = Path(tempfile.mkdtemp(prefix="llmroute-pgbouncer-"))
         if os.getuid() == 0:
             os.chown(self._folder, NOBODY, NOBODY)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (self._folder / "pgbouncer.ini").write_text(
             f"""[databases]
 * = host=127.0.0.1 port={server.port} user=postgres

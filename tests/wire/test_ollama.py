@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ from llmroute.request.options import Options
 from llmroute.service.client import LLMService
 from llmroute.transport.exchange import BlockingExchange
 from tests.support.ollama_server import OllamaServer, Pulled
+from tests.support.ports import free_port
 from tests.support.shell import rows, run
 from tests.wire.calling import call, config
 
@@ -42,9 +42,7 @@ def server() -> Iterator[OllamaServer]:
 @pytest.fixture
 def nobody() -> str:
     """An address of this machine at which nothing listens."""
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{line.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @each_form

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from llmroute import errors
 from llmroute.config import Timeouts
 from llmroute.planning.local.engine import EngineFiles
+from tests.support.ports import free_port
 from tests.wire.calling import Outcome, call, config
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ each_form = pytest.mark.parametrize("streaming", [pytest.param(False, id="gen"),
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Run a server with its models in a folder; yield its address and the environment of its commands."""
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{line.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
     environment = {**kept, "HOME": str(folder), "OLLAMA_HOST": host, "OLLAMA_MODELS": str(folder / "models")}
     assert OLLAMA is not None
