@@ -25,6 +25,7 @@ from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.jobs import Job
 from llmroute.ledger.lock_timeout import LockTimeout
 from llmroute.ledger.port import AttemptFilter
+from llmroute.ledger.postgres import bounded_connection, connection, writes
 from llmroute.ledger.postgres.entries import as_json, settle_json
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.schema import migrations
@@ -38,6 +39,7 @@ from llmroute.routing.fallback import RULES
 from tests.ledger.calls import cap, fixed, row, settled
 from tests.ledger.stores import address, pgbouncer, pooled, postgres
 from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,20 +153,26 @@ def attempts(server: PostgresServer, database: str) -> int:
 
 
 def first_call(number: int, address: ServerAddress, folder: Path) -> None:
-    with PostgresLedger(address, folder / str(number)) as ledger:
+    # So many processes at once take longer for a statement than a busy server does.
+    patch = pytest.MonkeyPatch()
+    for module, name in ((bounded_connection, "REPLY_S"), (writes, "REPLY_S"), (connection, "LOCK_WAIT_S")):
+        patch.setattr(module, name, PATIENCE_S)
+    with PostgresLedger(address, folder / str(number), wait_s=PATIENCE_S) as ledger:
         assert ledger.write([Settled(settled(row(f"first{number}"), 1))]) == [None]
 
 
-def test_hosts_that_come_first_together_create_the_schema_once(address: ServerAddress, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=first_call, args=(number, address, tmp_path)) for number in range(8)]
+def test_fifty_hosts_that_come_first_together_create_the_schema_once(address: ServerAddress, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    patient = ServerAddress(f"{address.url}?connect_timeout={PATIENCE_S:.0f}")
+    processes = [context.Process(target=first_call, args=(number, patient, tmp_path)) for number in range(50)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 8
+        process.join(PATIENCE_S)
+    assert [process.exitcode for process in processes] == [0] * 50
     with PostgresLedger(address, tmp_path / "audit") as ledger, ledger.snapshot() as snapshot:
-        assert len(list(snapshot.attempts(AttemptFilter()))) == 8
+        assert len(list(snapshot.attempts(AttemptFilter()))) == 50
 
 
 def test_sums_and_statistics_stay_the_same_when_they_are_merged(address: ServerAddress, tmp_path: Path) -> None:
