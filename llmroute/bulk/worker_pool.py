@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.bulk.batch_result import BatchResult
@@ -29,7 +30,7 @@ from llmroute.types import LLMResponse
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
-    from llmroute.types import AttemptRecord
+    from llmroute.types import AttemptRecord, Check
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 30.0)
 MAX_OUTAGE_S = 300.0
@@ -158,11 +159,16 @@ class WorkerPool:
             self._answered_at_s += loop.time() - self._idle_since_s
         self._in_flight += 1
         made: list[AttemptRecord] = []
+        checked: list[LLMResponse] = []
+        if options.check is not None:
+            options = replace(options, check=_noted(options.check, checked))
         try:
             await self._run_rounds(number, item.request, self._rounds(options, made.append))
         except asyncio.CancelledError:
             if any(attempt.cost_usd != 0 for attempt in made):
                 error = InterruptedRequestError("interrupted before the request had a result", attempts=made)
+                # The last answer is not rejected: its check had no result yet.
+                error.response = checked[-1] if checked and made[-1].status == "ok" else None
                 self._interrupted.append(BatchResult(item.request, None, error))
             raise
         finally:
@@ -245,3 +251,13 @@ def _retry_after_s(error: LLMRouteError) -> float:
 
 def _length(result: BatchResult) -> int:
     return 0 if result.response is None else len(result.response.content)
+
+
+def _noted(check: Check, checked: list[LLMResponse]) -> Check:
+    """Return a check that notes the response before it is checked."""
+
+    def noting(response: LLMResponse) -> Awaitable[bool | None] | bool | None:
+        checked.append(response)
+        return check(response)
+
+    return noting

@@ -14,11 +14,20 @@ from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.status_line import clear
 from llmroute.cli.output.terminal import harmless
 from llmroute.cli.standard_streams import OutputFailed
-from llmroute.errors import AllProvidersFailedError, AttemptError, LLMRouteError, RequestError
+from llmroute.errors import (
+    AllProvidersFailedError,
+    AttemptError,
+    CheckFaultError,
+    InterruptedRequestError,
+    LLMRouteError,
+    RequestError,
+)
 from llmroute.text.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from llmroute.types import LLMResponse
 
 FIRST_ERROR_STATUS = 300
 
@@ -77,6 +86,11 @@ def error_as_json(error: LLMRouteError) -> dict[str, Any]:
 
     attempts = [attempt_as_json(attempt) for attempt in error.attempts]
     return {"error": {"type": error.kind, "message": error_text(error), "hint": _hint(error), "attempts": attempts}}
+
+
+def unchecked(error: LLMRouteError) -> LLMResponse | None:
+    """Return the paid answer that an error comes with because its check had no result."""
+    return error.response if isinstance(error, CheckFaultError | InterruptedRequestError) else None
 
 
 def say(text: str) -> None:

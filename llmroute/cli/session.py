@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from llmroute import exit_codes
-from llmroute.cli.errors import error_as_json, fail, print_line, say
+from llmroute.cli.errors import error_as_json, fail, print_line, say, unchecked
 from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.signals import Interrupted
 from llmroute.cli.standard_streams import OutputFailed, require_stdout
-from llmroute.errors import CheckFaultError, InterruptedRequestError, LLMRouteError, RequestError
+from llmroute.errors import InterruptedRequestError, LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
@@ -58,11 +58,14 @@ class Session:
         if not self.meta and check is not None and check.unjudged is not None:
             response: LLMResponse = check.unjudged
             message = f"interrupted by {interruption} while the answer was checked"
-            self.record_failure(InterruptedRequestError(message, attempts=response.attempts), response)
+            error = InterruptedRequestError(message, attempts=response.attempts)
+            error.response = response
+            self.record_failure(error)
 
-    def record_failure(self, error: LLMRouteError, unchecked: LLMResponse | None = None) -> None:
-        """Record an error for --meta, with the paid answer whose check has no result."""
-        self.record_json(({} if unchecked is None else response_as_json(unchecked)) | error_as_json(error))
+    def record_failure(self, error: LLMRouteError) -> None:
+        """Record an error for --meta, with the answer whose check has no result."""
+        response = unchecked(error)
+        self.record_json(({} if response is None else response_as_json(response)) | error_as_json(error))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -156,7 +159,7 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
         yield session
     except LLMRouteError as error:
         if session is not None:
-            session.record_failure(error, error.response if isinstance(error, CheckFaultError) else None)
+            session.record_failure(error)
         fail(error, as_json=arguments.as_json)
     except OutputFailed as failure:
         say(f"{failure}{session.loss() if session is not None else ''}")

@@ -30,7 +30,7 @@
     + CircuitOpenError      the circuit is open; nothing was sent (exit 4)
     + AllProvidersFailedError  several attempts failed; also of the class of the last error, with its exit code
   x CheckFaultError         the check of the caller cannot be started (exit 2), was killed or took too long (exit 3)
-  x InterruptedRequestError  a batch was interrupted after the request was sent (exit 4)
+  x InterruptedRequestError  a request of a batch was interrupted after it was sent (exit 4)
   x IncompleteAnswerError   the response ended early, after a part of it was streamed to the caller (exit 6)
 
 Any other exception is a bug: exit 1, with a traceback under --debug.

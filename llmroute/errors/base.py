@@ -151,10 +151,14 @@ class DeadlineError(LLMRouteError):
 
 
 class InterruptedRequestError(LLMRouteError):
-    """A batch was interrupted after this request was sent and before it had a result."""
+    """A request was interrupted after it was sent and before it had a result.
+
+    `response` is the answer, paid and in the ledger, whose check was interrupted; None without one.
+    """
 
     exit_code = exit_codes.TRY_LATER
     kind = "interrupted"
+    response: LLMResponse | None = None
 
 
 class IncompleteAnswerError(LLMRouteError):

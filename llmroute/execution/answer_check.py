@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmroute.errors import BadOutputError, CheckError, CheckFaultError, ContentError, RequestError, SchemaError
-from llmroute.execution.accounting.answer_limit import OF_MODEL
+from llmroute.execution.accounting.answer_limit import OF_MODEL, OF_WINDOW
 from llmroute.planning.candidates import sized
 from llmroute.routing.actions import Repair
 from llmroute.routing.token_estimate import measure
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llmroute.types.answer_schema import AnswerSchema
 
 
+NEARLY = 0.9
+"""The part of a completion limit that an answer that was cut at it has at least; providers count a few tokens less."""
 MOST_WORD = 100
 MOST_ID = 200
 MOST_REFUSAL = 500
@@ -111,9 +113,16 @@ def _schema_error(completion: Completion, lines: tuple[str, ...]) -> SchemaError
 
 
 def _cut_error(completion: Completion, limit: AnswerLimit) -> SchemaError:
+    usage = completion.usage
+    if (
+        limit.origin == "caller"
+        and usage.output_tokens is not None
+        and usage.output_tokens < NEARLY * (limit.tokens or 0)
+    ):
+        limit = OF_WINDOW
     error = _schema_error(completion, (limit.words,))
     error.cut_at, error.hint = limit.origin, limit.remedy
-    if limit.origin == "caller" and (completion.thinking or completion.usage.reasoning_tokens):
+    if limit.origin == "caller" and (completion.thinking or usage.reasoning_tokens):
         error.cut_at = "reasoning"
         error.hint = OptionText(limit.remedy, ", or ask for less reasoning with ", Remedy("effort"))
     return error

@@ -152,6 +152,45 @@ def test_a_request_that_is_cancelled_after_paid_attempts_is_returned_with_them()
     assert found.error.attempts == (paid,)
 
 
+@pytest.mark.parametrize(("status", "keeps"), [("ok", True), ("interrupted", False)])
+def test_a_request_that_is_cancelled_during_its_check_keeps_the_answer(status: str, keeps: bool) -> None:
+    paid = AttemptRecord("p", "m", status, cost_usd=0.25)
+    answer, waiting = response("an answer"), asyncio.Event()
+
+    def rounds(options: Options, on_attempt: Callable[[AttemptRecord], None]) -> Callable[[], AsyncGenerator[Any]]:
+        async def one() -> AsyncGenerator[Any]:
+            assert options.check is not None
+            assert options.check(answer) is True
+            try:
+                waiting.set()
+                await asyncio.sleep(60)
+                yield answer
+            finally:
+                on_attempt(paid)
+
+        return one
+
+    async def work() -> list[BatchResult]:
+        items = iter([WorkItem(Options(prompt="p", check=lambda _response: True), "p")])
+
+        async def take() -> WorkItem | None:
+            return next(items, None)
+
+        async def deliver(result: BatchResult) -> None:
+            raise AssertionError(result)
+
+        pool = WorkerPool(rounds, deliver, concurrency=1, in_order=True)
+        running = asyncio.ensure_future(pool.run(take))
+        await waiting.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        return pool.interrupted()
+
+    (found,) = asyncio.run(work())
+    assert isinstance(found.error, InterruptedRequestError)
+    assert found.error.response is (answer if keeps else None)
+
+
 def test_a_temporary_failure_is_retried_with_growing_delays_and_every_attempt_is_reported() -> None:
     def behave(number: int, call: int) -> Exception | None:
         if number != 1 or call > 2:

@@ -10,11 +10,11 @@ from llmroute import exit_codes
 from llmroute.cli import signals
 from llmroute.cli.batch.output import BatchOutput
 from llmroute.cli.batch.summary import PROMPTS_CUT, interruption, jobs_text, summary, summary_as_json
-from llmroute.cli.errors import error_as_json, error_with_hint, say
+from llmroute.cli.errors import error_as_json, error_with_hint, say, unchecked
 from llmroute.cli.output.progress import Bar, ProgressState
 from llmroute.cli.output.tables import response_as_json
 from llmroute.cli.output.writers import first_block
-from llmroute.errors import CheckFaultError, LLMRouteError
+from llmroute.errors import LLMRouteError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -120,8 +120,8 @@ class BatchRunner:
         if result.response is None:
             assert result.error is not None
             record = error_as_json(result.error)
-            if isinstance(result.error, CheckFaultError) and result.error.response is not None:
-                record["unchecked"] = response_as_json(result.error.response)
+            if (response := unchecked(result.error)) is not None:
+                record["unchecked"] = response_as_json(response)
             return record
         record = response_as_json(result.response)
         return {**record, "content": first_block(record["content"])} if self._arguments.extract else record

@@ -40,6 +40,7 @@ class AnswerLimit(NamedTuple):
 
 _MORE = OptionText("allow more with ", Remedy("max_tokens"))
 OF_MODEL = AnswerLimit("model", None, _MORE)
+OF_WINDOW = AnswerLimit("model", None, OptionText("use a model with a larger context window"))
 
 
 def answer_limit(

@@ -115,6 +115,15 @@ def test_an_answer_cut_at_the_callers_limit_is_not_paid_for_at_the_next_model_to
     assert statuses(tmp_path) == [("gpt-5.4-mini", "rejected", "schema")]
 
 
+def test_an_answer_far_below_the_callers_limit_was_cut_by_its_server(
+    gen: Callable[..., Ran], server: ScriptedServer
+) -> None:
+    server.answers, server.finish_reason = ['{"name": "A'], "length"
+    ran = gen(*BOTH, "--schema", PERSON, "--max-tokens", "300")
+    assert (ran.code, len(server.requests)) == (6, 2), "its context window may be full"
+    assert "use a model with a larger context window" in ran.err
+
+
 def test_the_next_model_may_end_an_answer_that_another_limit_or_reasoning_has_cut(
     gen: Callable[..., Ran], server: ScriptedServer
 ) -> None:
