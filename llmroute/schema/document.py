@@ -25,9 +25,9 @@ MOST_ERRORS = 8
 MOST_CHARACTERS = 200
 """The longest line about one error."""
 VALIDATION_S = 5.0
-"""How long an answer may take to be checked; within it every answer that people would call fine is."""
+"""The CPU time that the check of an answer may take; within it every answer that people would call fine is."""
 SEARCH_S = 1.0
-"""How long the errors of an invalid answer, or its corrections, are looked for."""
+"""The CPU time in which the errors of an invalid answer, or its corrections, are looked for."""
 
 
 class AnswerDocument(NamedTuple):

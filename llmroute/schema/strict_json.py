@@ -20,6 +20,12 @@ class _ReadFloat(float):
     text: str
 
 
+class _ReadInt(int):
+    """A whole number and its text: `-0` is another as Python writes it."""
+
+    text: str
+
+
 def parse(text: str) -> Any:
     """Return the value of JSON text.
 
@@ -27,7 +33,7 @@ def parse(text: str) -> Any:
         ValueError: the text is no JSON; the message says what is wrong and where.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_float, parse_int=_int)
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
@@ -89,12 +95,25 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is no JSON number")
 
 
-def _finite(digits: str) -> float:
+def _float(digits: str) -> float:
     value = _ReadFloat(digits)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {digits[:MOST_SHOWN]} is too large")
+        raise _too_large(digits)
     value.text = digits
     return value
+
+
+def _int(digits: str) -> int:
+    try:
+        value = _ReadInt(digits)
+    except ValueError:
+        raise _too_large(digits) from None
+    value.text = digits
+    return value
+
+
+def _too_large(digits: str) -> ValueError:
+    return ValueError(f"the number {digits[:MOST_SHOWN]} is too large")
 
 
 def written(value: Any) -> str:
@@ -109,4 +128,4 @@ def written(value: Any) -> str:
         for part in value:
             parts.append(written(part))  # noqa: PERF401
         return f"[{','.join(parts)}]"
-    return value.text if isinstance(value, _ReadFloat) else _encode(value)
+    return value.text if isinstance(value, _ReadFloat | _ReadInt) else _encode(value)

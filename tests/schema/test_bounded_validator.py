@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from llmroute.schema import document as documents
 from llmroute.schema.answer_schema import read_schema
+from llmroute.schema.bounded_validator import within
 from llmroute.schema.document import AnswerDocument, SchemaErrors, read_document
+from llmroute.schema.validity import validator_of
 from llmroute.schema.vendor_forms import IN_WORDS
 
 LETTERS = "a" * 60 + "!"
@@ -20,6 +23,14 @@ LETTERS = "a" * 60 + "!"
 
 def read(answer: Any, schema: dict[str, Any]) -> AnswerDocument | SchemaErrors:
     return read_document(json.dumps(answer), read_schema(schema), IN_WORDS)
+
+
+def test_the_time_that_other_threads_and_programs_take_does_not_count() -> None:
+    validator = validator_of(read_schema({"type": "array", "items": {"type": "integer"}}))
+    assert validator.is_valid([1])
+    with within(0.5):
+        time.sleep(0.7)
+        assert validator.is_valid([1, 2, 3])
 
 
 def is_valid(answer: Any, schema: dict[str, Any]) -> bool:

@@ -54,7 +54,7 @@ def test_mapping_back_is_the_inverse_of_the_form(case: tuple[dict[str, Any], Any
     assert value(json.dumps(sent), schema, "openai") == document
 
 
-@pytest.mark.parametrize("number", ["1.0e5", "1E+2", "1.50", "-0.0", "12345678901234567890.1", "7"])
+@pytest.mark.parametrize("number", ["1.0e5", "1E+2", "1.50", "-0.0", "-0", "12345678901234567890.1", "7"])
 @pytest.mark.parametrize(("provider", "form"), [(None, "{}"), ("openai", '{{"answer": {}}}')])
 def test_numbers_are_written_as_the_model_wrote_them(number: str, provider: str | None, form: str) -> None:
     items = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"enum": ["Red"]}]}}
@@ -62,6 +62,12 @@ def test_numbers_are_written_as_the_model_wrote_them(number: str, provider: str 
     assert isinstance(found, AnswerDocument), found
     assert found.text == f'[{number},"Red"]'
     assert [type(part) for part in found.value] == [type(json.loads(number)), str]
+
+
+@pytest.mark.parametrize("number", ["1" * 5_000, "-1e999"])
+def test_a_number_that_no_computer_reads_is_an_error_with_its_beginning(number: str) -> None:
+    (line,) = errors(f'{{"name": "x", "age": {number}}}')
+    assert line == f"not one JSON document: the number {number[:60]} is too large"
 
 
 JSON = st.recursive(
