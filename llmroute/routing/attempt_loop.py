@@ -12,6 +12,7 @@ from llmroute.errors import (
     IncompleteAnswerError,
     ProviderTimeoutError,
     RejectedError,
+    SchemaError,
 )
 from llmroute.routing.actions import Failure, MoreCandidates, Outcome, Policy, Repair, Try, Wait
 from llmroute.routing.fallback import RULES, may_follow, pause_before_retry
@@ -92,8 +93,8 @@ class _Queue:
             return turn.after(error)._replace(adaptation=outcome.adaptation)
         if rule.again == "repaired" and outcome.repair is not None:
             return turn.after(error)._replace(entry=outcome.repair.entry, repair=outcome.repair, retry=False)
-        # The prompt of a repair is not the caller's: others may still take that of the request.
-        if not (turn.repair is not None and isinstance(error, BadRequestError)):
+        # The prompt of a repair is not the caller's: others may still take that of the request, and end its answer.
+        if not (turn.repair is not None and isinstance(error, BadRequestError | SchemaError)):
             self._keep(lambda other: may_follow(other, entry, error, policy))
         if rule.next == "other provider first":
             self._failed_providers.add(entry.model.provider)

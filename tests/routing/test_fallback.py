@@ -197,6 +197,12 @@ def test_an_answer_cut_at_the_limit_of_the_request_is_asked_of_no_other_model(li
     assert len(play(cut, cut, cut, pool=("openai/small", "mistral/m", "openai/large")).calls) == calls
 
 
+def test_the_next_model_is_called_where_only_the_correction_of_an_answer_was_cut() -> None:
+    cut = made(SchemaError, cut_at="caller")
+    played = play(made(SchemaError), cut, pool=("openai/small", "mistral/m"), repairable=True)
+    assert (played.calls, played.error) == (["openai/small", "openai/small", "mistral/m"], None)
+
+
 def test_every_class_of_failure_has_a_rule() -> None:
     classes = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AttemptError)}
     assert set(RULES) == classes - {AttemptError, errors.AllProvidersFailedError, errors.RejectedError}
