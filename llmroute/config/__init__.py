@@ -1,7 +1,7 @@
 """The configuration of a service, as one frozen Config."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -80,11 +80,11 @@ class Config(Value):
         """Where the ledger is."""
         return LedgerLocation(self.ledger_path, self.ledger_server)
 
-    def redaction(self) -> Redaction:
-        """Return the redaction of every key and every token in a base URL."""
+    def redaction(self, other_keys: Iterable[str] = ()) -> Redaction:
+        """Return the redaction of every key, of other ones, and of every token in a base URL."""
         settings = self.providers.values()
         keys = (key for each in settings for key in (each.api_key, each.admin_key))
-        return Redaction.of(keys, (each.base_url for each in settings))
+        return Redaction.of((*keys, *other_keys), (each.base_url for each in settings))
 
     def with_ledger(self, text: str | os.PathLike[str]) -> "Config":
         """Return the configuration with another ledger: a file, or the URL of a server.

@@ -28,7 +28,7 @@ _TOGETHER: Final = 0.7
 
 
 def cascade(entries: Sequence[RankedCandidate], constraints: RoutingConstraints) -> list[RankedCandidate]:
-    """Return the entries of a plan, which the balanced strategy ranked, with the cascade first, from cheap to dear."""
+    """Return the entries of a plan, which the balanced strategy ranked, with the cascade first, lowest cost first."""
     able = [entry for entry in entries if _price(entry) is not None and _chance(entry) >= LEAST_CHANCE]
     if not able or entries[0].candidate.last_resort:
         return list(entries)

@@ -1,4 +1,4 @@
-"""Validators of JSON Schemas that end: what a model writes is checked against patterns that anyone may have written.
+"""Validators of JSON Schemas that end: answers of models are checked against patterns of any origin.
 
 Python's `re` and the keywords of jsonschema may take exponential time, and divide decimal fractions as binary ones.
 """

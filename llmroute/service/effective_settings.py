@@ -13,7 +13,7 @@ from llmroute.planning import settings
 from llmroute.providers import ENGINE
 from llmroute.routing.actions import MAX_ATTEMPTS
 from llmroute.routing.plan import Balance
-from llmroute.text.redaction import Redaction, shown
+from llmroute.text.redaction import shown
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def effective_settings(config: Config) -> list[EffectiveSetting]:
         ConfigError: a file cannot be read.
     """
     variables = settings.variables(config.config_dir)
-    redaction = Redaction.of(variables.all_keys(), (each.base_url for each in config.providers.values()))
+    redaction = config.redaction(variables.all_keys())
 
     def hidden(value: Any) -> Any:
         if isinstance(value, list):

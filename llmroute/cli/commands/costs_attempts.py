@@ -106,8 +106,8 @@ def correct(
             write_text(f"attempt {correction.row_id} of {name}: {money(new)} (was {was})\n")
         if correction.was_fact and old is not None and old != new:
             say(
-                f"warning: the cost of attempt {correction.row_id} was a fact and no guess;"
-                f" llmroute costs correct {correction.row_id} --cost {old:.12f} puts it back"
+                f"warning: the cost of attempt {correction.row_id} was known, not estimated;"
+                f" llmroute costs correct {correction.row_id} --cost {old:.12f} restores it"
             )
 
 

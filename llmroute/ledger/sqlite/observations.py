@@ -1,7 +1,6 @@
 """The statistics of calls in the tables of a ledger; `statistics.memory` has their rules.
 
-Processes that live a second learn from each other here.  Everything is written in the transaction of the attempt that
-taught it.
+Processes that live a second share them here.  Each observation is written in the transaction of its attempt.
 """
 
 from __future__ import annotations

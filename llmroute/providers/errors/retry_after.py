@@ -24,10 +24,10 @@ def parse_retry_after(status: int, headers: Mapping[str, str], clock: Callable[[
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return min(milliseconds / 1000, MAX_WAIT_S)
-    wish = headers.get("retry-after")
-    seconds = _number(wish)
+    value = headers.get("retry-after")
+    seconds = _number(value)
     if seconds is None:
-        seconds = _until(wish, headers.get("date"), clock)
+        seconds = _until(value, headers.get("date"), clock)
     return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT_S)
 
 
@@ -41,8 +41,8 @@ def _number(value: str | None) -> float | None:
     return float(stripped) if _NUMBER.fullmatch(stripped) else None
 
 
-def _until(wish: str | None, sent: str | None, clock: Callable[[], float]) -> float | None:
-    then = parse_http_date(wish)
+def _until(value: str | None, sent: str | None, clock: Callable[[], float]) -> float | None:
+    then = parse_http_date(value)
     if then is None:
         return None
     now = parse_http_date(sent)

@@ -100,7 +100,7 @@ def test_a_known_cost_takes_the_place_of_a_guess_in_the_bill_and_the_old_one_is_
 def test_a_fact_that_is_corrected_is_told_and_marked_and_can_be_put_back(home: Path) -> None:
     ran = run("costs", "correct", "1", "--cost", "0.02", home=home)
     assert ran.code == 0
-    assert "was a fact and no guess; llmroute costs correct 1 --cost 0.010000000000 puts it back" in ran.err
+    assert "was known, not estimated; llmroute costs correct 1 --cost 0.010000000000 restores it" in ran.err
     assert "  corrected $0.0200  " in run("costs", "calls", home=home).out
     for guess, attempt in enumerate(("2", "3", "4", "5", "6", "1")):
         quiet = run("costs", "correct", attempt, "--cost", f"0.0{guess}", "--json", home=home)
