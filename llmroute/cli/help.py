@@ -152,6 +152,14 @@ class GroupedGroup(TyperGroup):
                 ctx.allow_interspersed_args = True
         return super().parse_args(ctx, args)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Return the command that is called; a flag before its name would have no effect."""
+        name, command, rest = super().resolve_command(ctx, args)
+        given = [one for one in self.params if getattr(ctx.get_parameter_source(one.name), "name", "") == "COMMANDLINE"]
+        if given and not ctx.resilient_parsing:
+            ctx.fail(f"{given[0].opts[-1]} stands before {name}, where it has no effect: put it behind {name}")
+        return name, command, rest
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of flags, then the commands."""
         _write_in_groups(self, ctx, formatter)

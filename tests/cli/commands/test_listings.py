@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.model_server import ModelServer
 from tests.support.shell import rows, run
 
@@ -96,3 +98,28 @@ def test_no_command_at_all_says_in_five_lines_how_to_start_and_helps_who_has_a_k
     assert "API_KEY" in ran.out
     assert "Usage:" in run(home=tmp_path, OPENAI_API_KEY="sk-test-0123456789").out
     assert run("--version", home=tmp_path).out.startswith("llmroute ")
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "command"),
+    [
+        (("costs", "--workspace", "nightly", "calls"), "--workspace", "calls"),
+        (("costs", "--period", "yesterday", "export", "-"), "--period", "export"),
+        (("costs", "budget", "--json", "set", "--day", "1"), "--json", "set"),
+        (("models", "-p", "openai", "show", "haiku"), "--provider", "show"),
+        (("chains", "--json", "show", "HIGH_QUALITY"), "--json", "show"),
+        (("batches", "--json", "show", "01a21e"), "--json", "show"),
+    ],
+)
+def test_a_flag_before_a_command_that_it_would_not_reach_is_refused(
+    words: tuple[str, ...], flag: str, command: str, tmp_path: Path
+) -> None:
+    ran = run(*words, home=tmp_path)
+    group = " ".join(words[: 2 if words[1] == "budget" else 1])
+    assert ran.err == (
+        f"llmroute: {flag} stands before {command}, where it has no effect: put it behind {command}"
+        f" (see llmroute {group} --help)\n"
+    )
+    assert ran.code == 2
+    assert ("error" in json.loads(ran.out)) if flag == "--json" else ran.out == ""
+    assert not (tmp_path / "llmroute" / "config.toml").exists()
