@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # Further rows are summed in one, so that the page stays small.
 MOST_ROWS = 100
 _LONGEST_NAME = 60
+_MOST_NAME_BYTES = 180
 NONE = "(none)"
 _BAR_STEP = 10
 
@@ -68,9 +70,12 @@ def _row(name: str, line: Line, highest_picousd: int) -> dict[str, Any]:
 
 
 def shortened(name: str) -> str:
-    """Return an untrusted name on one line, cut where it is long, as the size of a page is bounded."""
+    """Return an untrusted name on one line, cut where it is long on the page or in its HTML, whose size is bounded."""
     text = cell(name)
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    shown = text[: _LONGEST_NAME if len(text) <= _LONGEST_NAME else _LONGEST_NAME - 1]
+    while len(escape(shown).encode("utf-8", "replace")) > _MOST_NAME_BYTES:
+        shown = shown[:-1]
+    return shown if shown == text else shown + "…"
 
 
 def day_chart(days: Sequence[tuple[date, Line]], whole: Line) -> dict[str, Any]:

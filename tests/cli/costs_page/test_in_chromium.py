@@ -90,7 +90,7 @@ BARS = """async (source) => {
     return [chart, table];
 }"""
 # The words of figures that go over two lines.
-BROKEN = """() => [...document.querySelectorAll("td.n, dd:not(.note)")].flatMap((cell) => {
+BROKEN = """() => [...document.querySelectorAll("td:not(.text), dd:not(.note)")].flatMap((cell) => {
     const node = [...cell.childNodes].find((one) => one.nodeType === 3);
     return [...(node?.data ?? "").matchAll(/\\S+/g)].filter((word) => {
         const range = document.createRange();

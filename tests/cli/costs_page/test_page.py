@@ -255,15 +255,18 @@ def test_a_year_of_many_names_is_under_300_kilobytes(tmp_path: Path) -> None:
 def test_a_page_of_many_long_names_has_a_bound_and_days_beyond_a_year_are_summed_up(tmp_path: Path) -> None:
     with Ledger(home_folder(tmp_path) / "ledger.db") as ledger:
         for number in range(400):
-            at_ms = time.time_ns() // 10**6 - number * 2 * 86_400_000
+            at_ms = time.time_ns() // 10**6 - number * 86_400_000
             row = AttemptRow(f"r{number}", 1, at_ms, "together", f"<b>'\"&{number}" + "&" * 200, streaming=False)
             row.workspace, row.task = f"{number}" + "<" * 110, f"{number}" + "'" * 110
-            row.status, row.cost_picousd, row.latency_ms = "ok", 10**9, 5
+            row.execution, row.status, row.error = f"{number}" + '"' * 110, "rejected", "check"
+            row.input_tokens = row.output_tokens = 1_234_567_890
+            row.cost_picousd, row.latency_ms = 123_456_789_012_345 + number, 5
             ledger.settle(row)
-    text = page(tmp_path, "--period", "all", "--by", "hour")
-    assert len(text.encode()) < MOST_BYTES
-    rows = Tables(text).rows["t-day"]
-    assert (rows[0][0], sum(int(row[2]) for row in rows)) == ("(earlier)", 400)
+    for by in ("hour", "execution"):
+        text = page(tmp_path, "--period", "all", "--by", by)
+        assert len(text.encode()) < MOST_BYTES
+        rows = Tables(text).rows["t-day"]
+        assert (rows[0][0], sum(int(row[2]) for row in rows)) == ("(earlier)", 400)
 
 
 def test_a_budget_that_is_nearly_spent_is_marked(tmp_path: Path) -> None:
