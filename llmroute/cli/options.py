@@ -36,6 +36,9 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option("--until", help="End, in the same forms; default now.", rich_help_panel="Span")
 ]
+AttemptUntil = Annotated[
+    str | None, typer.Option("--until", help="End, in the same forms; default none.", rich_help_panel="Span")
+]
 AttemptModel = Annotated[
     str | None,
     typer.Option(

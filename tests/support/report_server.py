@@ -21,6 +21,8 @@ class ReportServer:
     usage: list[tuple[date, str, int, int]] = field(default_factory=list)
     currency: str = "USD"
     loops: bool = False
+    again: bool = False
+    """Whether the last page is sent again, under another token."""
     status: int = 200
     key: str = ""
     failures: int = 1_000
@@ -35,17 +37,24 @@ class ReportServer:
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         openai = "/organization/" in url.path
         first, end = _span(query, openai=openai)
-        skipped = int(query.get("page", "page-0").removeprefix("page-"))
+        page, _, repeated = query.get("page", "page-0").partition("+")
+        skipped = int(page.removeprefix("page-"))
         days = [first + timedelta(days=number) for number in range((end - first).days)]
         shown = days[skipped : skipped + DAYS_A_PAGE]
-        more = len(days) > skipped + DAYS_A_PAGE or self.loops
+        is_last = len(days) <= skipped + DAYS_A_PAGE
+        more = not is_last or self.loops or (self.again and not repeated)
         bucket = self._openai if openai else self._anthropic
         body = {
             "data": [bucket(day, "cost" in url.path) for day in shown],
             "has_more": more,
-            "next_page": ("page-0" if self.loops else f"page-{skipped + DAYS_A_PAGE}") if more else None,
+            "next_page": self._next(skipped, is_last) if more else None,
         }
         return [reply(200, json.dumps(body).encode())]
+
+    def _next(self, skipped: int, is_last: bool) -> str:
+        if self.loops:
+            return "page-0"
+        return f"page-{skipped}+again" if is_last else f"page-{skipped + DAYS_A_PAGE}"
 
     def _openai(self, day: date, costs: bool) -> dict[str, Any]:
         start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())

@@ -29,7 +29,7 @@ _MOST = 1_000_000
 def calls(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     last: Annotated[int, typer.Option("--last", min=1, max=_MOST, help="Number of attempts.")] = 20,
     since: flags.Since = None,
-    until: flags.Until = None,
+    until: flags.AttemptUntil = None,
     model: flags.AttemptModel = None,
     status: flags.Status = None,
     workspace: flags.Workspace = None,
@@ -137,7 +137,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         typer.Option("--to", metavar="URL", help="With --format otlp: the URL of an OpenTelemetry collector."),
     ] = None,
     since: flags.Since = None,
-    until: flags.Until = None,
+    until: flags.AttemptUntil = None,
     model: flags.AttemptModel = None,
     status: flags.Status = None,
     workspace: flags.Workspace = None,

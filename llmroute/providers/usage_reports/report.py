@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from llmroute.providers.errors.parser import ErrorParser
     from llmroute.types import HTTPRequest
 
-Row = TypeVar("Row")
-
 _MODULES: Final = {
     "openai": "llmroute.providers.usage_reports.openai",
     "anthropic": "llmroute.providers.usage_reports.anthropic",
@@ -44,6 +42,11 @@ class CostRow(NamedTuple):
     precision_usd: Decimal
     label: str = ""
 
+    @property
+    def subject(self) -> str:
+        """The item that is charged: what the row of a day is about."""
+        return self.label or self.model
+
 
 class UsageRow(NamedTuple):
     """Tokens of a model on a UTC day; input includes tokens read from a cache and written to one."""
@@ -53,11 +56,19 @@ class UsageRow(NamedTuple):
     input_tokens: int
     output_tokens: int
 
+    @property
+    def subject(self) -> str:
+        """The model: what the row of a day is about."""
+        return self.model
+
+
+Row = TypeVar("Row", CostRow, UsageRow)
+
 
 class ReportPage(NamedTuple, Generic[Row]):
-    """The rows of a page, and the token of the next page."""
+    """The rows of each bucket of a page, and the token of the next page."""
 
-    rows: tuple[Row, ...]
+    buckets: tuple[tuple[Row, ...], ...]
     next_page: str | None = None
 
 
@@ -114,10 +125,10 @@ def read_page(
     if more and not (isinstance(page, str) and page):
         raise unreadable(faults, f"{what} has further pages, and no token for them")
     try:
-        rows = tuple(row for bucket in data for row in parse(bucket))
+        buckets = tuple(tuple(parse(bucket)) for bucket in data)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
         raise unreadable(faults, f"{what} has a row that cannot be read") from None
-    return ReportPage(rows, page if more else None)
+    return ReportPage(buckets, page if more else None)
 
 
 def unreadable(faults: ErrorParser, what: str) -> VendorReportError:

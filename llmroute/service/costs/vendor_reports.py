@@ -6,20 +6,20 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.errors import AuthenticationError, BadOutputError, RateLimitError, TransientError, VendorReportError
-from llmroute.providers.usage_reports.report import REPORTING, connect
+from llmroute.providers.usage_reports.report import REPORTING, CostRow, UsageRow, connect
 from llmroute.text.plural import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from llmroute.config import Config
     from llmroute.errors import AttemptError, LLMRouteError
-    from llmroute.providers.usage_reports.report import CostRow, ReportPage, UsageReports, UsageRow
+    from llmroute.providers.usage_reports.report import ReportPage, UsageReports
     from llmroute.service.core import ServiceCore
     from llmroute.types import HTTPRequest
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", CostRow, UsageRow)
 
 _CONNECT_S: Final = 5.0
 _PAGE_S: Final = 60.0
@@ -89,18 +89,33 @@ def _all_rows(
     render: Callable[[str | None], HTTPRequest],
 ) -> tuple[Row, ...]:
     rows: list[Row] = []
+    reported: set[tuple[date, str]] = set()
     seen: set[str | None] = {None}
     token: str | None = None
     for _ in range(_MOST_PAGES):
         page = parse(_body(core, provider, reports, render(token)))
-        rows += page.rows
         token = page.next_page
-        if token is None:
-            return tuple(rows)
-        if token in seen:
+        if token in seen and token is not None:
             raise VendorReportError(f"{provider}: the pages of a report do not end: a page token came twice")
         seen.add(token)
+        for bucket in page.buckets:
+            _require_new(provider, bucket, reported)
+            rows += bucket
+        if token is None:
+            return tuple(rows)
     raise VendorReportError(f"{provider}: the pages of a report do not end: {many(_MOST_PAGES, 'page')} were read")
+
+
+def _require_new(provider: str, bucket: Sequence[CostRow | UsageRow], reported: set[tuple[date, str]]) -> None:
+    """Add what a bucket reports to `reported`; within a bucket, such as by service tier, rows may be of one subject.
+
+    Raises:
+        VendorReportError: an earlier bucket has it: a page that is sent again must not be counted again.
+    """
+    subjects = {(row.day, row.subject) for row in bucket}
+    if again := min(reported & subjects, default=None):
+        raise VendorReportError(f"{provider}: a report has {again[0]} twice, on pages or in buckets that overlap")
+    reported |= subjects
 
 
 def _body(core: ServiceCore, provider: str, reports: UsageReports, request: HTTPRequest) -> bytes:

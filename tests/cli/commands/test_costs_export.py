@@ -329,13 +329,24 @@ def test_bad_headers_are_one_line_and_send_nothing(tmp_path: Path, pairs: str, u
     assert SECRET not in ran.err
 
 
-ODD = ('{"partialSuccess":{"rejectedSpans":"many"}}', '{"partialSuccess":{"rejectedSpans":null}}', "[]", "no JSON")
+ODD = ('{"partialSuccess":{"rejectedSpans":"many"}}', '{"partialSuccess":{"rejectedSpans":null}}', "[]")
 
 
 @pytest.mark.parametrize("body", ODD)
 def test_an_odd_reply_of_a_collector_is_a_success(tmp_path: Path, body: str) -> None:
     with serving([reply(200, body.encode())]) as server:
         assert "1 attempt sent" in send(home_with(tmp_path, attempt()), server)
+
+
+@pytest.mark.parametrize("body", [b"<!doctype html><title>Sign in</title>", b"ok", b"[" * 100_000])
+def test_a_page_that_is_answered_with_success_took_nothing(tmp_path: Path, body: bytes) -> None:
+    home = home_with(tmp_path, attempt())
+    answers = iter([reply(200, body), reply(200, b"{}"), reply(200, b"{}")])
+    with serving(lambda _received: [next(answers)]) as server:
+        ran = run("costs", "export", "--format", "otlp", "--to", server.url, home=home)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (4, "", 1)
+        assert "answers 200 and no JSON" in ran.err
+        assert "1 attempt sent" in send(home, server)
 
 
 def test_a_token_within_a_header_is_never_shown(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ BAD = {
     "a server error": (vendor("1", status=500, key=KEY), 4, "500"),
     "another currency": (vendor("1", currency="EUR"), 4, "'EUR'"),
     "a page token that loops": (vendor("1", loops=True), 4, "a page token came twice"),
+    "a page that is sent again": (vendor("1", again=True), 4, f"has {YESTERDAY.date()} twice"),
     "a redirect": (redirecting, 4, "302"),
 }
 

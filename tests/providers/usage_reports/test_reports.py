@@ -71,7 +71,7 @@ def test_requests_name_the_span_and_carry_the_admin_key() -> None:
     ],
 )
 def test_a_line_item_of_openai_names_a_model_or_none(item: str | None, model: str) -> None:
-    (row,) = connect("openai", Endpoint(KEY)).parse_costs(openai_cost(0.06, item)).rows
+    ((row,),) = connect("openai", Endpoint(KEY)).parse_costs(openai_cost(0.06, item)).buckets
     assert row == CostRow(DAY, model, Decimal("0.06"), Decimal("0.01"), item or "")
 
 
@@ -93,7 +93,7 @@ def test_a_row_of_another_form_is_a_report_that_cannot_be_read(provider: str, pa
 
 @given(st.decimals(0, 10**6, places=6))
 def test_cents_of_anthropic_are_exact_hundredths_of_a_dollar(cents: Decimal) -> None:
-    (row,) = connect("anthropic", Endpoint(KEY)).parse_costs(anthropic_cost(str(cents))).rows
+    ((row,),) = connect("anthropic", Endpoint(KEY)).parse_costs(anthropic_cost(str(cents))).buckets
     assert row.usd * 100 == cents
     assert row.precision_usd == Decimal("1e-8")
 
@@ -101,23 +101,23 @@ def test_cents_of_anthropic_are_exact_hundredths_of_a_dollar(cents: Decimal) -> 
 @given(st.decimals(0, 10**6, places=12))
 def test_dollars_of_openai_are_read_digit_by_digit(usd: Decimal) -> None:
     body = openai_cost(0).replace(b'"value": 0', f'"value": {usd:f}'.encode())
-    (row,) = connect("openai", Endpoint(KEY)).parse_costs(body).rows
+    ((row,),) = connect("openai", Endpoint(KEY)).parse_costs(body).buckets
     assert row.usd == usd
 
 
 def test_input_tokens_include_those_of_caches() -> None:
     openai = page({"model": "gpt-5", "input_tokens": 1_000, "input_cached_tokens": 800, "output_tokens": 50})
-    assert connect("openai", Endpoint(KEY)).parse_usage(openai).rows == (UsageRow(DAY, "gpt-5", 1_000, 50),)
+    assert connect("openai", Endpoint(KEY)).parse_usage(openai).buckets == ((UsageRow(DAY, "gpt-5", 1_000, 50),),)
     cached = {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 3}
     tokens = {"uncached_input_tokens": 100, "cache_read_input_tokens": 4_000_000_000, "cache_creation": cached}
     anthropic = page({"model": "claude-haiku-5-5", **tokens, "output_tokens": 50})
-    found = connect("anthropic", Endpoint(KEY)).parse_usage(anthropic).rows
+    (found,) = connect("anthropic", Endpoint(KEY)).parse_usage(anthropic).buckets
     assert found == (UsageRow(DAY, "claude-haiku-5-5", 4_000_000_123, 50),)
 
 
 def test_a_day_of_another_offset_is_that_of_utc() -> None:
     body = anthropic_cost("1").replace(b"2026-11-03T00:00:00Z", b"2026-11-03T02:00:00+02:00")
-    assert connect("anthropic", Endpoint(KEY)).parse_costs(body).rows[0].day == DAY
+    assert connect("anthropic", Endpoint(KEY)).parse_costs(body).buckets[0][0].day == DAY
 
 
 def test_the_next_page_is_the_one_that_the_provider_names() -> None:

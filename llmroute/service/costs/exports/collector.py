@@ -160,11 +160,19 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
             f"{public(url)} answers {exchange.status}", hint="the next export continues where this one ended"
         )
     try:
-        partial = json.loads(answer or b"{}").get("partialSuccess") or {}
+        reply = json.loads(answer or b"{}")
+    except (ValueError, RecursionError):
+        # A request in JSON gets a reply in JSON (OTLP/HTTP); a page is that of another server, such as a proxy.
+        raise TransientError(
+            f"{public(url)} answers {exchange.status} and no JSON, as no collector does",
+            hint="check the URL of --to; the next export continues where this one ended",
+        ) from None
+    try:
+        partial = reply.get("partialSuccess") or {}
         rejected = int(next((partial[name] for name in partial if name.startswith("rejected")), 0) or 0)
         secrets = (secret for value in headers.values() for secret in (value, *value.split()))
         reason = Redaction.of(secrets, ()).line(str(partial.get("errorMessage") or ""), _MAX_REASON_CHARACTERS)
     except (ValueError, AttributeError, TypeError, OverflowError):
-        # The body of a success need not be JSON, nor of this form.
+        # The JSON of a success need not be of this form.
         return _Rejected()
     return _Rejected(rejected, reason)
