@@ -11,6 +11,7 @@ _FLAGS: Final = {
     "budget_usd": "--budget",
     "delimiter": "--delimiter",
     "encoding": "--encoding",
+    "execution": "--execution",
     "force": "--force",
     "jobs": "--jobs",
     "lines": "--lines",
@@ -25,6 +26,7 @@ _FLAGS: Final = {
     "template": "--template",
     "until": "--until",
     "within_s": "--within",
+    "workspace": "--workspace",
     "zone": "--zone",
 }
 """The flags that are no fields of a request; those are declared in `request.options`."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmroute.cli.arguments import RequestArguments
+    from llmroute.config import Config
     from llmroute.types import LLMResponse
 
 
@@ -149,13 +150,12 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
 @contextmanager
 def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Iterator[Session]:
     """Open a session; an error is printed, recorded for --meta, and exits with its code."""
-    try:
-        meta = _open_meta(arguments.meta)
-    except LLMRouteError as error:
-        fail(error, as_json=arguments.as_json)
     session: Session | None = None
+    meta: TextIO | None = None
     try:
         session = Session(arguments, note)
+        if arguments.meta is not None:
+            meta = _open_meta(session.service.config, arguments.meta)
         yield session
     except LLMRouteError as error:
         if session is not None:
@@ -167,14 +167,15 @@ def opened(arguments: RequestArguments, *, note: Callable[[str], None]) -> Itera
     finally:
         if session is not None:
             session.service.leave()
-        if meta is not None and arguments.meta is not None:
-            _write_meta(arguments.meta, meta, session.meta if session is not None else "")
+        if session is not None and meta is not None and arguments.meta is not None:
+            _write_meta(arguments.meta, meta, session.meta)
 
 
-def _open_meta(path: Path | None) -> TextIO | None:
+def _open_meta(config: Config, path: Path) -> TextIO:
     """Open the --meta file before the request, so that a wrong path costs nothing."""
-    if path is None:
-        return None
+    from llmroute.service.own_files import require_other_file
+
+    require_other_file(config, path)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     except OSError as error:

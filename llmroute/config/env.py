@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.config import settings_file
 from llmroute.errors import ConfigError
+from llmroute.types.labels import storable_label
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Setting(NamedTuple):
         return f"Setting({self.name!r}, {self.place!r})"
 
 
+ENV_FILE: Final = ".env"
+"""The file with variables in the working directory, and in the config directory."""
 Source = tuple["Mapping[str, str | None]", str, bool]
 """The variables of a source, its name for messages, and whether it belongs to the working directory."""
 
@@ -83,8 +86,8 @@ class Settings:
         for folder, untrusted in ((working_directory, True), (config_dir, False)):
             if folder is None:
                 continue
-            file = settings_file.read_env(folder / ".env")
-            place = str(folder / ".env")
+            file = settings_file.read_env(folder / ENV_FILE)
+            place = str(folder / ENV_FILE)
             self._notices += _file_notices(file, place, environ)
             if file.values:
                 self._lines[place] = file.lines
@@ -147,6 +150,16 @@ class Settings:
         """Yield each key of each source, also those that another source overrides."""
         for values, _, _ in self._sources:
             yield from (value.strip() for name, value in values.items() if name in self._key_names and value)
+
+    def label(self, name: str) -> str | None:
+        """Return a variable that labels calls, as the ledger stores it."""
+        found = self.find(name)
+        if found is None:
+            return None
+        label = storable_label(found.value)
+        if label != found.value:
+            self._notices.append(f"{name} in {found.place} is not valid UTF-8: calls are recorded under {label!r}")
+        return label
 
     def _parsed(self, name: str, expected: str, parse: Callable[[str], T | None]) -> T | None:
         found = self.find(name)

@@ -56,7 +56,7 @@ def _config(
         max_attempts=stored.get("max_attempts"),
         prefer_local=_first(settings.boolean("LLM_PREFER_LOCAL"), stored.get("prefer_local", False)),
         max_latency_ms=_first(settings.milliseconds("LLM_MAX_LATENCY_MS"), stored.get("max_latency_ms")),
-        workspace=_first(settings.text("LLM_WORKSPACE"), stored.get("workspace")),
+        workspace=_first(settings.label("LLM_WORKSPACE"), stored.get("workspace")),
         local_model=local_model,
         upgrade=stored.get("upgrade", True),
         chains=stored.get("chains", {}),

@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from llmroute.errors import RequestError
 from llmroute.ledger import opening
 from llmroute.ledger.periods import milliseconds
 
@@ -65,18 +64,3 @@ def waiting(config: Config) -> list[Path]:
     from llmroute.ledger import spool
 
     return spool.waiting(config.ledger.path)
-
-
-def require_other_file(config: Config, file: Path) -> None:
-    """Refuse to replace the ledger or the configuration by a report.
-
-    Raises:
-        RequestError: the file, also through a link, is one of them.
-    """
-    from llmroute.config import FILE
-
-    for own in (config.ledger.path, config.config_dir / FILE):
-        if own.exists() and file.exists() and file.samefile(own):
-            raise RequestError(
-                f"{file} is a file of llmroute itself, which a report would replace", hint="name another"
-            )

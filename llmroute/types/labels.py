@@ -1,15 +1,30 @@
 """Labels of calls in the ledger: workspaces and executions."""
 
+from __future__ import annotations
+
+import re
+from typing import Final
+
 MOST_LABEL_CHARACTERS = 256
 """The length of the longest label: labels are in the keys of indexes, which a server bounds."""
+
+
+# Of bytes that are not UTF-8, in the environment and on the command line.
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def label_problem(label: str) -> str | None:
     """Return why a ledger cannot store a label, to follow its name in a message; None if it can."""
     if len(label) > MOST_LABEL_CHARACTERS:
         return f"has {len(label):,} characters; the longest label has {MOST_LABEL_CHARACTERS}"
-    try:
-        label.encode()
-    except UnicodeEncodeError:
-        return f"is {label!a}, which is not valid text"
-    return None
+    return text_problem(label)
+
+
+def text_problem(text: str) -> str | None:
+    """Return why nothing in a ledger can be this text, to follow its name in a message; None if it can."""
+    return f"is {text!a}, which is not valid text" if _SURROGATES.search(text) else None
+
+
+def storable_label(label: str) -> str:
+    """Return a label with U+FFFD in place of each byte that is not UTF-8."""
+    return _SURROGATES.sub("\ufffd", label)

@@ -576,8 +576,11 @@ def test_a_ledger_that_cannot_be_written_costs_a_warning_and_not_the_answer(tmp_
 def test_a_label_that_no_column_holds_costs_a_warning_and_not_the_answer(tmp_path: Path, ask: Ask) -> None:
     with serving([openai_answer("Hello!")]) as server:
         house = House(tmp_path, openai=server)
-        assert ask(house.service(LLM_WORKSPACE="\udcff"), model=OPENAI)[1].content == "Hello!"
-    assert len(house.notes) == 1
+        assert ask(house.service(LLM_WORKSPACE="caf\udce9"), model=OPENAI)[1].content == "Hello!"
+    assert house.notes == ["LLM_WORKSPACE in the environment is not valid UTF-8: calls are recorded under 'caf\ufffd'"]
+    [(workspace, cost)] = house.rows("workspace, cost_picousd")
+    assert (workspace, cost > 0) == ("caf\ufffd", True)
+    assert not (tmp_path / "ledger.db.spool").exists()
 
 
 @pytest.mark.parametrize("label", ["\udcff", ["x"], 7])

@@ -41,6 +41,10 @@ def run_batch(arguments: RequestArguments, batch: BatchOptions) -> None:
     """Run a batch and exit with its code, see `BatchRunner.run`; with --dry-run print its expected cost."""
     with opened(arguments, note=_once(say)) as session, ExitStack() as cleanup:
         _check_arguments(arguments, batch)
+        if batch.output is not None:
+            from llmroute.service.own_files import require_other_file
+
+            require_other_file(session.service.core.config, batch.output)
         file_format = input_format(batch, arguments.encoding)
         file = open_input(batch.file)
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

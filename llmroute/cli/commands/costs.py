@@ -101,7 +101,7 @@ def write_page(config: Config, query: CostQuery, file: Path) -> None:
     from llmroute.cli.costs_page.page import rendered_page, require_templates
     from llmroute.files import cannot_write, regular_target, replace
     from llmroute.service.costs.page_data import cost_page
-    from llmroute.service.ledger_opening import require_other_file
+    from llmroute.service.own_files import require_other_file
 
     require_templates()
     require_other_file(config, file)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from llmroute.config import Config
+    from llmroute.ledger.reports import Line
     from llmroute.service.costs.attempts import Selection
 
 _MOST = 1_000_000
@@ -170,6 +171,7 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 
     found = send(LLMService(note=say).core, to, selection)
     say(f"{many(found.attempt_count, 'attempt')} sent to {to}")
+    _note_pruned(found.pruned, selection)
     if found.complaint:
         say(f"warning: {found.complaint}")
 
@@ -177,22 +179,35 @@ def _send(form: str | None, file: Path | None, to: str | None, selection: Select
 def _write(config: Config, file: Path, form: str | None, selection: Selection) -> None:
     from llmroute.cli.configuration import note_waiting
     from llmroute.service.costs import attempts as records
-    from llmroute.service.ledger_opening import require_other_file
+    from llmroute.service.own_files import require_other_file
 
     focus = records.FocusLayout()
     layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")
     if str(file) == STDOUT:
         with written_out() as out:
-            count = records.export_to(config, out, ".jsonl" if form == "jsonl" else ".csv", selection, layout)
-        say(f"{many(count, unit)} written to stdout")
+            written = records.export_to(config, out, ".jsonl" if form == "jsonl" else ".csv", selection, layout)
+        say(f"{many(written.row_count, unit)} written to stdout")
     else:
         if form in ("csv", "jsonl") and file.suffix.lower() != f".{form}":
             raise RequestError(f"--format {form} does not fit {file}", hint="its suffix sets the format")
         require_other_file(config, file)
-        say(f"{many(records.export(config, file, selection, layout), unit)} written to {file}")
+        written = records.export(config, file, selection, layout)
+        say(f"{many(written.row_count, unit)} written to {file}")
+    _note_pruned(written.pruned, selection)
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
     note_waiting(config)
+
+
+def _note_pruned(pruned: Line, selection: Selection) -> None:
+    """Print a note of the attempts that an export lacks, because they were pruned."""
+    from llmroute.cli.output.charts import cost
+
+    if pruned.call_count > 0:
+        of_any = " of any execution" if selection.execution else ""
+        say(
+            f"{many(pruned.call_count, 'pruned attempt')}{of_any} left out ({cost(pruned)}): only sums are kept of them"
+        )
 
 
 def path() -> None:

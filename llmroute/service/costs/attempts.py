@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.files import cannot_write, regular_target, replacing
 from llmroute.ledger.opening import attempt_columns
 from llmroute.ledger.periods import milliseconds
+from llmroute.ledger.reports import Line
+from llmroute.service.costs.exports.pruned import pruned_sum
 from llmroute.service.costs.exports.tables import FORMATS, PARQUET, ExportedTable, write_parquet, write_text
-from llmroute.service.costs.report import ends_ms
+from llmroute.service.costs.report import ends_ms, require_text
 from llmroute.service.ledger_opening import ledger_to_change, now_of, opened, snapshot
 
 if TYPE_CHECKING:
@@ -39,6 +41,15 @@ class Selection:
     status: str | None = None
     workspace: str | None = None
     execution: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that no call can have.
+
+        Raises:
+            RequestError: one is not valid text.
+        """
+        for option in ("model", "workspace", "execution"):
+            require_text(option, getattr(self, option))
 
 
 def last_attempts(config: Config, count: int, selection: Selection | None = None) -> list[dict[str, Any]]:
@@ -128,13 +139,20 @@ class FocusLayout:
             yield from charges(row)
 
 
+class Exported(NamedTuple):
+    """How many rows were written, and the sum of the attempts that have none, because they were pruned."""
+
+    row_count: int
+    pruned: Line
+
+
 def export(
     config: Config,
     target: Path,
     selection: Selection | None = None,
     layout: Callable[[ExportedTable], ExportedTable] = unchanged,
-) -> int:
-    """Write attempts to a file, in the format of its suffix, and return how many rows there are.
+) -> Exported:
+    """Write attempts to a file, in the format of its suffix.
 
     The file, or what a link names, is replaced atomically.  Without a ledger it has no rows.
 
@@ -149,11 +167,11 @@ def export(
         raise RequestError(f"{target}: the suffix must be one of {', '.join(FORMATS)}")
     replaced = regular_target(target)
     try:
-        with _selected(config, selection) as table, replacing(replaced) as fd:
+        with _selected(config, selection) as (table, pruned), replacing(replaced) as fd:
             if form == PARQUET:
-                return write_parquet(layout(table), fd)
+                return Exported(write_parquet(layout(table), fd), pruned)
             with open(fd, "w", encoding="utf-8", newline="", closefd=False) as file:
-                return write_text(layout(table), file, form)
+                return Exported(write_text(layout(table), file, form), pruned)
     except OSError as error:
         raise cannot_write(target, error) from error
 
@@ -164,21 +182,22 @@ def export_to(
     form: str,
     selection: Selection | None = None,
     layout: Callable[[ExportedTable], ExportedTable] = unchanged,
-) -> int:
+) -> Exported:
     """As `export`, to an open file; `form` is one of TEXT_FORMATS."""
-    with _selected(config, selection) as table:
-        return write_text(layout(table), file, form)
+    with _selected(config, selection) as (table, pruned):
+        return Exported(write_text(layout(table), file, form), pruned)
 
 
 @contextmanager
-def _selected(config: Config, selection: Selection | None) -> Iterator[ExportedTable]:
-    """Yield the selected attempts of one snapshot."""
+def _selected(config: Config, selection: Selection | None) -> Iterator[tuple[ExportedTable, Line]]:
+    """Yield the selected attempts of one snapshot, and the sum of those that were pruned."""
     with selected_from(config, selection) as (reading, wanted):
         if reading is None:
-            yield ExportedTable(_typed(attempt_columns()), iter(()))
+            yield ExportedTable(_typed(attempt_columns()), iter(())), Line()
         else:
+            pruned = pruned_sum(reading, wanted)
             with closing(reading.attempts(wanted)) as rows:
-                yield ExportedTable(_typed(reading.attempt_columns()), rows)
+                yield ExportedTable(_typed(reading.attempt_columns()), rows), pruned
 
 
 def _typed(columns: list[str]) -> dict[str, type]:

@@ -22,6 +22,7 @@ from llmroute.ledger.periods import (
 from llmroute.request.fields import require_one_of
 from llmroute.service.ledger_opening import ledger_to_read, now_of, snapshot
 from llmroute.types import PICO_PER_USD
+from llmroute.types.labels import text_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,26 @@ class CostQuery:
     until: str | None = None
     by: str | None = None
     workspace: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a workspace that no call can have.
+
+        Raises:
+            RequestError: it is not valid text.
+        """
+        require_text("workspace", self.workspace)
+
+
+def require_text(option: str, wanted: str | None) -> None:
+    """Refuse a name that nothing in a ledger can have.
+
+    Raises:
+        RequestError: it is not valid text.
+    """
+    if (problem := text_problem(wanted or "")) is not None:
+        from llmroute.text.option_text import OptionText, Remedy
+
+        raise RequestError(OptionText(Remedy(option), f" {problem}"), option=option)
 
 
 @dataclass(frozen=True, slots=True)

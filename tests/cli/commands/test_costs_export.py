@@ -267,6 +267,48 @@ def test_what_was_pruned_is_not_sent_again(tmp_path: Path) -> None:
         assert "0 attempts sent" in send(home, server)
 
 
+PRUNED = {
+    "to a file": (("bill.csv",), "3 pruned attempts left out ($0.0020+?)"),
+    "to stdout": (("-", "--format", "jsonl"), "3 pruned attempts left out ($0.0020+?)"),
+    "as charges": (("bill.parquet", "--format", "focus"), "3 pruned attempts left out ($0.0020+?)"),
+    "of a model": (("bill.csv", "-m", "openai/gpt-5-mini"), "1 pruned attempt left out ($0.0010)"),
+    "of a status": (("bill.csv", "--status", "failed"), "1 pruned attempt left out (unknown)"),
+    "of an execution": (("bill.csv", "--execution", "e1"), "3 pruned attempts of any execution left out ($0.0020+?)"),
+    "of a workspace": (("bill.csv", "--workspace", "other"), "1 pruned attempt left out ($0.0010)"),
+    "since": (("bill.csv", "--since", "1971-01-01"), None),
+    "until": (("bill.csv", "--until", "1970-01-01T00:30Z"), "2 pruned attempts left out ($0.0010+?)"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), PRUNED.values(), ids=PRUNED)
+def test_an_export_says_what_it_lacks_because_that_was_pruned(
+    tmp_path: Path, arguments: tuple[str, ...], told: str | None
+) -> None:
+    old = {"started_ms": 1_000_000, "cost_picousd": 10**9}
+    home = home_with(
+        tmp_path,
+        attempt(0, **old),
+        attempt(1, **old | {"status": "failed", "cost_picousd": None}),
+        attempt(2, **old | {"started_ms": 2_000_000, "model": "gpt-5-mini", "workspace": "other"}),
+        attempt(3),
+    )
+    assert run("costs", "prune", "--older-than", "2y", "--yes", home=home).code == 0
+    # One that was pending then, and has ended since: it is in the sums and has a row.
+    home_with(tmp_path, attempt(4, **old | {"workspace": "other", "model": "gpt-5-mini", "status": "ok"}))
+    ran = run("costs", "export", *arguments, home=home)
+    assert (ran.code, "left out" in ran.err) == (0, told is not None)
+    assert told is None or f"llmroute: {told}: only sums are kept of them\n" in ran.err
+
+
+def test_a_first_export_to_a_collector_says_what_was_pruned_and_the_next_ones_do_not(tmp_path: Path) -> None:
+    home = home_with(tmp_path, attempt(0, started_ms=0), attempt(1))
+    assert run("costs", "prune", "--older-than", "2y", "--yes", home=home).code == 0
+    with serving([reply(200, b"{}")]) as server:
+        assert "1 pruned attempt left out" in send(home, server)
+        home_with(tmp_path, attempt(2))
+        assert "pruned" not in send(home, server)
+
+
 def test_an_export_replaces_what_a_link_names_and_no_pipe(tmp_path: Path) -> None:
     home = home_with(tmp_path, attempt())
     (home / "bill.csv").write_text("older")

@@ -240,9 +240,9 @@ def test_an_export_and_a_list_of_calls_have_what_is_wanted(
 ) -> None:
     monkeypatch.setenv("LLMROUTE_LEDGER", str(ledger))
     out = io.StringIO()
-    count = export.export_to(settings.load(), out, ".jsonl", export.Selection(**wanted))
+    written = export.export_to(settings.load(), out, ".jsonl", export.Selection(**wanted))
     assert [json.loads(line)["request_id"][1:] for line in out.getvalue().splitlines()] == list(found)
-    assert count == len(found)
+    assert written.row_count == len(found)
     asked = [word for name, value in wanted.items() for word in (f"--{name}", value)]
     listed = run("costs", "calls", "--json", *asked, home=tmp_path)
     assert [row["request_id"][1:] for row in json.loads(listed.out)] == list(found)
@@ -347,18 +347,43 @@ def test_a_ledger_that_is_made_while_the_disk_fills_up_is_whole_or_not_there(tmp
     assert done.returncode == 0, done.stderr
 
 
-def test_a_report_does_not_replace_the_ledger_or_the_configuration(tmp_path: Path) -> None:
+OWN = (
+    "ledger.db",
+    "ledger.db-wal",
+    "ledger.db.spool",
+    "ledger.db.spool.bad",
+    "config.toml",
+    ".env",
+    "otlp-export.json",
+)
+WRITING = {
+    "a page": ("costs", "--html"),
+    "the results of a batch": ("gen", "--batch", "batch.jsonl", "-o"),
+    "the record of an answer": ("gen", "hi", "--meta"),
+    "charges": ("costs", "export", "--format", "focus"),
+}
+
+
+@pytest.mark.parametrize("command", WRITING.values(), ids=WRITING)
+def test_no_output_replaces_a_file_of_our_own(tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = tmp_path / "llmroute"
     folder.mkdir()
+    (tmp_path / "batch.jsonl").write_text('{"prompt": "hi"}\n')
+    (tmp_path / ".env").write_text("LLM_MAX_LATENCY_MS=5000\n")
     (folder / "config.toml").write_text("[budgets]\nmonth = 5\n")
     with Ledger(folder / "ledger.db") as ledger:
         ledger.settle(settled(row("one"), 7))
-    (tmp_path / "link.html").symlink_to(folder / "ledger.db")
-    for file in (folder / "ledger.db", folder / "config.toml", tmp_path / "link.html"):
-        before = file.read_bytes()
-        ran = run("costs", "--html", str(file), home=tmp_path)
-        assert (ran.code, "is a file of llmroute itself" in ran.err) == (2, True), ran.err
-        assert file.read_bytes() == before
+    before = {path: path.read_bytes() for path in (*folder.iterdir(), tmp_path / ".env")}
+    for file in (*(folder / name for name in OWN), tmp_path / ".env"):
+        # As a link of another name: exports go by the suffix.
+        link = tmp_path / "link.csv"
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+        with ModelServer() as server:
+            ran = run(*command, str(link), home=tmp_path, **server.settings)
+            assert (ran.code, "is a file of llmroute itself" in ran.err) == (2, True), (file, ran.err)
+            assert server.requests == []
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_name_of_a_model_that_the_ledger_cannot_hold_is_refused_before_a_call(tmp_path: Path) -> None:
@@ -366,3 +391,33 @@ def test_the_name_of_a_model_that_the_ledger_cannot_hold_is_refused_before_a_cal
         ran = run("gen", "hi", "-m", "openai/x\udcff", home=tmp_path, **server.settings)
         assert (ran.code, "valid text" in ran.err) == (2, True), ran.err
         assert server.requests == []
+
+
+def test_calls_of_a_workspace_of_the_environment_that_is_not_text_are_on_the_bill(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        settings = {**server.settings, "LLM_WORKSPACE": "caf\udce9"}
+        ran = run("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **settings)
+        assert (ran.code, "LLM_WORKSPACE in the environment is not valid UTF-8" in ran.err) == (0, True), ran.err
+    bill = run("costs", "--workspace", "caf\ufffd", "--json", home=tmp_path)
+    assert json.loads(bill.out)["call_count"] == 1
+    assert not list(tmp_path.rglob("*.spool*"))
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("--workspace", "x\udcff"),
+        ("--workspace", "x\udcff", "--html", "bill.html"),
+        ("calls", "--workspace", "x\udcff"),
+        ("calls", "--execution", "x\udcff"),
+        ("calls", "-m", "x\udcff"),
+        ("export", "-", "--workspace", "x\udcff"),
+        ("export", "bill.parquet", "--format", "focus", "-m", "x\udcff"),
+        ("export", "--format", "otlp", "--to", "http://127.0.0.1:1", "--execution", "x\udcff"),
+    ],
+)
+def test_a_name_that_no_call_can_have_is_a_usage_error(tmp_path: Path, command: tuple[str, ...]) -> None:
+    ran = run("costs", *command, home=tmp_path)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "is 'x\\udcff', which is not valid text" in ran.err

@@ -7,16 +7,16 @@ import os
 import re
 import time
 from dataclasses import replace
-from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.config.provider_settings import is_header, plain_http_problem
 from llmroute.errors import ConfigError, RequestError, TransientError
+from llmroute.ledger.reports import Line
 from llmroute.service.costs.attempts import Selection, selected_from
 from llmroute.service.costs.exports import otlp
 from llmroute.service.costs.exports.positions import Position
-from llmroute.service.ledger_opening import snapshot
+from llmroute.service.costs.exports.pruned import pruned_sum
 from llmroute.text.redaction import Redaction, public
 from llmroute.types import HTTPRequest
 from llmroute.urls import is_base_url
@@ -38,10 +38,14 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS: Final = ("connection", "content-length", "content-type", "host", "transfer-encoding")
 
 
-class Exported(NamedTuple):
-    """How many attempts were sent, and what the collector says of the parts that it did not take."""
+class SentAttempts(NamedTuple):
+    """How many attempts were sent, and what the collector says of the parts that it did not take.
+
+    `pruned` is the sum of the attempts that a first export to a URL lacks; later ones may have been sent before.
+    """
 
     attempt_count: int
+    pruned: Line
     complaint: str | None = None
 
 
@@ -66,7 +70,7 @@ class _Rejected(NamedTuple):
         return _Rejected(self.number + other.number, other.reason or self.reason)
 
 
-def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exported:
+def send(core: ServiceCore, url: str, selection: Selection | None = None) -> SentAttempts:
     """Send the selected attempts that an earlier export to this URL has not sent, as spans and metrics.
 
     A pending attempt is sent once it is settled, and one after the selected time once that has passed; those after it
@@ -87,7 +91,7 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     selection = selection or Selection()
     position = Position(core.config, url, selection)
-    after, until_id = _begin(core.config, position)
+    after, until_id, pruned = _begin(core.config, position, selection)
     is_complete, count = True, 0
     rejected = {f"{url}/v1/traces": _Rejected(), f"{url}/v1/metrics": _Rejected()}
     while (batch := _read(core.config, after, until_id, selection)).rows:
@@ -106,13 +110,16 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Exp
     complaints = [
         f"{public(place)} rejected {one.number:,}: {one.reason}" for place, one in rejected.items() if any(one)
     ]
-    return Exported(count, "; ".join(complaints) or None)
+    return SentAttempts(count, pruned, "; ".join(complaints) or None)
 
 
-def _begin(config: Config, position: Position) -> tuple[int, int | None]:
-    """Return the id after which attempts are sent, and the one before which they are, None for all."""
-    with snapshot(config, datetime.now().astimezone()) as reading:
-        return (0, None) if reading is None else (position.read(reading), reading.complete_until_id())
+def _begin(config: Config, position: Position, selection: Selection) -> tuple[int, int | None, Line]:
+    """Return the id after which attempts are sent, the one before which they are, None for all, and those pruned."""
+    with selected_from(config, selection) as (reading, wanted):
+        if reading is None:
+            return 0, None, Line()
+        after = position.read(reading)
+        return after, reading.complete_until_id(), Line() if after else pruned_sum(reading, wanted)
 
 
 def _read(config: Config, after: int, until_id: int | None, selection: Selection) -> _Batch:
@@ -165,7 +172,7 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
         # A request in JSON gets a reply in JSON (OTLP/HTTP); a page is that of another server, such as a proxy.
         raise TransientError(
             f"{public(url)} answers {exchange.status} and no JSON, as no collector does",
-            hint="check the URL of --to; the next export continues where this one ended",
+            hint="check the URL; the next export continues where this one ended",
         ) from None
     try:
         partial = reply.get("partialSuccess") or {}

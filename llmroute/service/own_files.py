@@ -1,0 +1,40 @@
+"""The files of llmroute itself, which no output of a command replaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmroute.config import FILE
+from llmroute.config.env import ENV_FILE
+from llmroute.errors import RequestError
+from llmroute.ledger import spool
+from llmroute.service.costs.exports.positions import POSITIONS_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmroute.config import Config
+
+
+def require_other_file(config: Config, file: Path) -> None:
+    """Refuse to write a report or results to a file that llmroute itself reads.
+
+    Raises:
+        RequestError: the file, also through a link, is one of them.
+    """
+    target = file.resolve()
+    if any(
+        target == own.resolve() or (target.exists() and own.exists() and target.samefile(own)) for own in _own(config)
+    ):
+        raise RequestError(f"{file} is a file of llmroute itself, which this would replace", hint="name another")
+
+
+def _own(config: Config) -> Iterator[Path]:
+    """Yield the ledger, the files beside it, the configuration, and what exports have sent; they need not exist."""
+    path = config.ledger.path
+    yield from (Path(f"{path}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
+    for place in spool.places(path):
+        yield from (place, spool.bad(place))
+    yield from (config.config_dir / name for name in (FILE, ENV_FILE, POSITIONS_FILE))
+    yield Path(ENV_FILE)
