@@ -41,12 +41,18 @@ def regular_target(path: Path) -> Path:
     """Return the file that an output path names, with links followed; it may not exist yet.
 
     Raises:
-        RequestError: it is a directory, a device or a pipe, which a new file must not replace.
+        RequestError: it is a directory, a device or a pipe, which a new file must not replace, or no possible path.
+        OutputError: it cannot be looked up.
     """
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        raise RequestError(f"{path} cannot be written: it is {'a directory' if target.is_dir() else 'not a file'}")
-    return target
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not stat.S_ISREG(mode):
+        raise RequestError(f"{path} cannot be written: it is {'a directory' if stat.S_ISDIR(mode) else 'not a file'}")
+    return path.resolve()
 
 
 def new_file_beside(path: Path) -> tuple[int, Path]:

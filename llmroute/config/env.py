@@ -141,11 +141,6 @@ class Settings:
                 return Setting(name, value, place, untrusted, self._lines.get(place, {}).get(name))
         return None
 
-    def text(self, name: str) -> str | None:
-        """Return a variable as text."""
-        found = self.find(name)
-        return found.value if found else None
-
     def all_keys(self) -> Iterator[str]:
         """Yield each key of each source, also those that another source overrides."""
         for values, _, _ in self._sources:

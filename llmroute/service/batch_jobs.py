@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def require_no_jobs(config: Config, output: Path) -> None:
         return
     try:
         with closing(ledger_to_read(config)) as ledger:
-            jobs = ledger.jobs.jobs(output=str(output.resolve()))
+            jobs = ledger.jobs.jobs(output=os.path.realpath(output))
     except LedgerError:
         # It cannot be read, which stops no ordinary call.
         return
@@ -74,7 +75,9 @@ def positions_in_jobs(config: Config, output: Path) -> set[int]:
     with closing(ledger_to_read(config)) as ledger:
         journal = ledger.jobs
         left = {
-            job.id: job.run for job in journal.jobs(output=str(output.resolve())) if job.sealed and not job.delivered_ms
+            job.id: job.run
+            for job in journal.jobs(output=os.path.realpath(output))
+            if job.sealed and not job.delivered_ms
         }
         return {
             position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,18 @@ def require_other_file(config: Config, file: Path) -> None:
     Raises:
         RequestError: the file, also through a link, is one of them.
     """
-    target = file.resolve()
-    if any(
-        target == own.resolve() or (target.exists() and own.exists() and target.samefile(own)) for own in _own(config)
-    ):
+    if any(_is_same(file, own) for own in _own(config)):
         raise RequestError(f"{file} is a file of llmroute itself, which this would replace", hint="name another")
+
+
+def _is_same(file: Path, own: Path) -> bool:
+    if os.path.realpath(file) == os.path.realpath(own):
+        return True
+    try:
+        return file.samefile(own)
+    except OSError:
+        # One of them does not exist, or is no possible path.
+        return False
 
 
 def _own(config: Config) -> Iterator[Path]:

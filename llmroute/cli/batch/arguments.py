@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def run_settings(batch: BatchOptions) -> RunSettings:
     if batch.output is None:
         raise RequestError(f"--tier {BATCH} writes its results to a file: name it with -o FILE")
     return RunSettings(
-        output=str(batch.output.resolve()),
+        output=os.path.realpath(batch.output),
         within_s=None if batch.within is None else _within_s(batch.within),
         wait=not batch.no_wait,
         rescue=batch.rescue,

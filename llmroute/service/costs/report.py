@@ -213,7 +213,7 @@ def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
         RequestError: the period or the span is not valid.
     """
     if question.since is None and question.until is None:
-        period = question.period or DEFAULT_PERIOD
+        period = DEFAULT_PERIOD if question.period is None else question.period
         require_one_of("period", period, REPORTED_PERIODS)
         return period, *span_of(period, now)
     if question.period is not None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from llmroute.errors import AuthenticationError, BadOutputError, RateLimitError, TransientError, VendorReportError
+from llmroute.errors import (
+    AttemptError,
+    AuthenticationError,
+    BadOutputError,
+    RateLimitError,
+    TransientError,
+    VendorReportError,
+)
 from llmroute.providers.usage_reports.report import REPORTING, CostRow, UsageRow, connect
 from llmroute.text.plural import many
 
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from llmroute.config import Config
-    from llmroute.errors import AttemptError, LLMRouteError
+    from llmroute.errors import LLMRouteError
     from llmroute.providers.usage_reports.report import ReportPage, UsageReports
     from llmroute.service.core import ServiceCore
     from llmroute.types import HTTPRequest
@@ -93,7 +100,11 @@ def _all_rows(
     seen: set[str | None] = {None}
     token: str | None = None
     for _ in range(_MOST_PAGES):
-        page = parse(_body(core, provider, reports, render(token)))
+        body = _body(core, provider, reports, render(token))
+        try:
+            page = parse(body)
+        except AttemptError as error:
+            raise _error(provider, error.http_status or _OK, error) from error
         token = page.next_page
         if token in seen and token is not None:
             raise VendorReportError(f"{provider}: the pages of a report do not end: a page token came twice")

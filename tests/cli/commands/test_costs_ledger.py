@@ -386,6 +386,18 @@ def test_no_output_replaces_a_file_of_our_own(tmp_path: Path, command: tuple[str
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize("file", ["loop.csv", "a" * 300 + ".csv"], ids=["a link to itself", "too long a name"])
+@pytest.mark.parametrize("command", [*WRITING.values(), ("costs", "backup")], ids=[*WRITING, "a backup"])
+def test_a_path_that_no_file_can_have_is_a_usage_error(tmp_path: Path, command: tuple[str, ...], file: str) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "batch.jsonl").write_text('{"prompt": "hi"}\n')
+    Ledger(tmp_path / "llmroute" / "ledger.db").close()
+    with ModelServer() as server:
+        ran = run(*command, file, home=tmp_path, **server.settings)
+        assert (ran.code, ran.out, ran.err.count("\n"), server.requests) == (2, "", 1, []), ran.err
+    assert (tmp_path / "loop.csv").is_symlink()
+
+
 def test_the_name_of_a_model_that_the_ledger_cannot_hold_is_refused_before_a_call(tmp_path: Path) -> None:
     with ModelServer() as server:
         ran = run("gen", "hi", "-m", "openai/x\udcff", home=tmp_path, **server.settings)

@@ -94,7 +94,13 @@ def redirecting(_received: Received) -> Script:
     return [b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"]
 
 
+def refusing_in_band(_received: Received) -> Script:
+    error = {"type": "authentication_error", "message": f"invalid x-api-key {KEY}"}
+    return [reply(200, json.dumps({"type": "error", "error": error}).encode())]
+
+
 BAD = {
+    "a key refused with status 200": (refusing_in_band, 3, "check ANTHROPIC_ADMIN_KEY"),
     "a refused key": (vendor("1", status=401, key=KEY), 3, "check ANTHROPIC_ADMIN_KEY"),
     "a key without the permission": (vendor("1", status=403, key=KEY), 3, "check ANTHROPIC_ADMIN_KEY"),
     "no report there": (vendor("1", status=404, key=KEY), 4, "ANTHROPIC_BASE_URL"),
@@ -178,7 +184,8 @@ def test_an_admin_key_goes_to_no_address_of_a_strangers_env_file_and_over_no_pla
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--tolerance", "-1"), ("--tolerance", "nan"), ("--tolerance", "x"), ("--period", "fortnight")]
+    "arguments",
+    [("--tolerance", "-1"), ("--tolerance", "nan"), ("--tolerance", "x"), ("--period", "fortnight"), ("--period", "")],
 )
 def test_an_option_that_makes_no_sense_is_a_usage_error(home: Path, arguments: tuple[str, ...]) -> None:
     ran = run("costs", "reconcile", *arguments, home=home, ANTHROPIC_ADMIN_KEY=KEY)

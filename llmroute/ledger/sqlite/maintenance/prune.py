@@ -68,7 +68,10 @@ def new_file(target: Path) -> Iterator[Path]:
     with translated(target):
         try:
             yield new
-            target.hardlink_to(new)
+            try:
+                target.hardlink_to(new)
+            except OSError as error:
+                raise cannot_write(target, error) from error
         finally:
             new.unlink(missing_ok=True)
 
