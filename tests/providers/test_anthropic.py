@@ -104,6 +104,12 @@ def test_the_whole_prompt_includes_what_the_cache_gave_and_took() -> None:
     assert (counters.cache_write_1h_tokens, counters.output_tokens, counters.reasoning_tokens) == (20, 9, 4)
 
 
+def test_cache_writes_that_are_reported_only_by_their_life_count() -> None:
+    usage = {"input_tokens": 5, "output_tokens": 9, "cache_creation": {"ephemeral_1h_input_tokens": 20}}
+    counters = provider("anthropic").parse_completion(answer(usage=usage)).usage
+    assert (counters.input_tokens, counters.cache_write_tokens, counters.cache_write_1h_tokens) == (25, 20, 20)
+
+
 def test_text_blocks_are_joined_and_others_are_not_text() -> None:
     completion = provider("anthropic").parse_completion(
         answer(

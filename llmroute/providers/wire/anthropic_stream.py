@@ -116,14 +116,19 @@ def parse_usage(usage: dict[str, Any]) -> Usage:
     """Parse usage. Anthropic's input count excludes cached tokens; ours is the whole prompt."""
     fresh = lenient_json.count(usage.get("input_tokens"))
     cached = lenient_json.count(usage.get("cache_read_input_tokens"))
-    written = lenient_json.count(usage.get("cache_creation_input_tokens"))
     by_life = lenient_json.mapping(usage.get("cache_creation"))
+    for_5_minutes, for_an_hour = (
+        lenient_json.count(by_life.get(f"ephemeral_{life}_input_tokens")) for life in ("5m", "1h")
+    )
+    written = lenient_json.count(usage.get("cache_creation_input_tokens"))
+    if written is None and (for_5_minutes or for_an_hour):
+        written = (for_5_minutes or 0) + (for_an_hour or 0)
     return reported(
         input_tokens=None if fresh is None else fresh + (cached or 0) + (written or 0),
         output_tokens=lenient_json.count(usage.get("output_tokens")),
         cached=cached,
         cache_write=written,
-        cache_write_1h=lenient_json.count(by_life.get("ephemeral_1h_input_tokens")),
+        cache_write_1h=for_an_hour,
         reasoning=lenient_json.count(lenient_json.mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
     )
 
