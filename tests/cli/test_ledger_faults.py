@@ -16,6 +16,7 @@ import pytest
 
 from llmroute.ledger import spool
 from tests.support.shell import LLMROUTE, Ran, environment, rows, run, start
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,13 +109,13 @@ time.sleep(300)
 
 
 def test_a_lock_that_is_let_go_in_time_is_waited_for(server: ModelServer, ledger: Path, tmp_path: Path) -> None:
-    (tmp_path / "llmroute" / "config.toml").unlink()
+    (tmp_path / "llmroute" / "config.toml").write_text(f"[timeouts]\nledger_s = {PATIENCE_S}\n")
     with closing(sqlite3.connect(ledger, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         process = start(*ASK, home=tmp_path, **server.settings)
         time.sleep(3)
         other.execute("ROLLBACK")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, b"one two three\n", b"")
     assert len(rows(tmp_path)) == 2
 
@@ -140,13 +141,13 @@ def test_a_read_only_directory(server: ModelServer, ledger: Path, tmp_path: Path
 
 
 def test_a_ledger_that_is_deleted_during_a_call(server: ModelServer, ledger: Path, tmp_path: Path) -> None:
-    server.pause_s = 0.5
+    server.may_answer.clear()
     server.requests.clear()
     process = start(*ASK, home=tmp_path, **server.settings)
-    while not server.requests:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests)
     ledger.unlink()
-    out, err = process.communicate(timeout=30)
+    server.may_answer.set()
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert_answered_and_spooled(Ran(process.returncode, out.decode(), err.decode()), ledger)
     assert_taken_in_once(tmp_path, ledger, 1)
 

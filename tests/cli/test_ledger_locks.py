@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 ASK = ("gen", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
 # How long a command takes on a machine that is busy, locks aside.
-BUSY_S = 9.0
+BUSY_S = 30.0
 # A limit for locks that no test reaches.
-PATIENT_S = 60.0
+PATIENT_S = 100.0
 
 HOLD = """
 import fcntl, os, sqlite3, sys
@@ -113,7 +113,7 @@ def test_the_deadline_of_a_request_includes_the_wait_for_the_ledger(
     server.pause_s = 0.3
     with stopped_holder("database", ledger):
         began_s = time.monotonic()
-        ran = run(*ASK, "--timeout", "5", home=tmp_path, **server.settings)
+        ran = run(*ASK, "--timeout", "12", home=tmp_path, **server.settings)
         assert (ran.code, ran.out) == (0, "one two three\n")
         assert time.monotonic() - began_s < PATIENT_S
     assert_nothing_is_lost(tmp_path, 1)
@@ -126,7 +126,7 @@ def test_six_at_once_with_a_waiting_spool_wait_once_each(ledger: Path, server: M
     with stopped_holder("database", ledger):
         began_s = time.monotonic()
         processes = [start(*ASK, home=tmp_path, **server.settings) for _ in range(6)]
-        told = [process.communicate(timeout=60) for process in processes]
+        told = [process.communicate(timeout=PATIENT_S) for process in processes]
         assert time.monotonic() - began_s < 1 + 3 * BUSY_S
     assert [(process.returncode, out) for process, (out, _) in zip(processes, told, strict=True)] == [
         (0, b"one two three\n")
@@ -154,20 +154,21 @@ def test_all_waits_of_a_ledger_together_take_no_longer_than_its_patience(tmp_pat
     Ledger(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        patience = LockTimeout(0.4)
+        patience = LockTimeout(2)
         with Ledger(path, patience=patience) as ledger:
             began_s = time.monotonic()
             for call in range(5):
                 (outcome,) = ledger.write([Pending(row(str(call)))])
                 assert outcome is not None
-            assert time.monotonic() - began_s < 3
+            # Each for itself would take ten seconds.
+            assert time.monotonic() - began_s < 8
             other.execute("ROLLBACK")
             assert ledger.write([Pending(row("free"))]) == [None]
 
 
 def test_patience_ends_with_its_deadline_and_a_renewal_brings_back_what_was_spent() -> None:
     assert LockTimeout(10, 0).left_s == 0
-    assert 4 < LockTimeout(10, 5).left_s <= 5
+    assert 40 < LockTimeout(100, 50).left_s <= 50
     patience = LockTimeout(10)
     with patience.spent():
         time.sleep(0.01)

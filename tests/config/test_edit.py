@@ -206,7 +206,9 @@ def written(value: Any) -> str:
     return quoted(value) if isinstance(value, str) else str(value).lower()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     tables=st.dictionaries(names, st.dictionaries(names, scalars, max_size=3), max_size=3),
     comment=st.text(st.sampled_from(" #=[]\"'é"), max_size=6),

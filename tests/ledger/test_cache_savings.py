@@ -100,7 +100,9 @@ def summed(store: Store, workspace: str | None = None) -> dict[str, int]:
         }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(made=calls)
 def test_savings_are_the_price_of_input_less_what_was_paid(ledger: Store, made: list[dict[str, Any]]) -> None:
     workspace = unique()

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["db"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(taught=st.lists(lessons, max_size=12), spent=st.integers(0, 30))
 def test_a_memory_that_is_kept_as_json_knows_what_tables_do(
     db: sqlite3.Connection, taught: list[Observation], spent: int

@@ -89,7 +89,9 @@ def test_every_request_for_a_document_fits_its_publishers_description(provider: 
 
 @corpus.needs_specs
 @pytest.mark.parametrize("provider", SCHEMAS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(case=answered())
 def test_requests_for_any_document_fit_their_publishers_description(provider: str, case: Any) -> None:
     assert faults(provider, asked(provider, read_schema(case[0]))) == []

@@ -88,7 +88,9 @@ def test_a_recorded_stream_is_read_in_one_piece(item: corpus.Item) -> None:
 
 
 @pytest.mark.parametrize("item", corpus.params("chat", streaming=True))
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_a_recorded_stream_is_read_however_it_is_cut(item: corpus.Item, data: st.DataObject) -> None:
     body = corpus.body(item)

@@ -244,7 +244,7 @@ JSON = st.recursive(
 )
 PRICES = st.dictionaries(st.sampled_from(["input_mtok", "output_mtok", "cache_read_mtok"]), JSON, max_size=3)
 ODD_PRICES = PRICES | st.lists(st.fixed_dictionaries({"prices": PRICES}, optional={"constraint": JSON}), max_size=2)
-on_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+on_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()) | ODD_PRICES.map(published))

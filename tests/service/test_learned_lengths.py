@@ -98,10 +98,11 @@ def test_lengths_are_kept_apart_by_effort_and_narrowed_by_task(tmp_path: Path) -
 def test_an_answer_that_waited_in_the_spool_teaches_its_length(tmp_path: Path) -> None:
     with serving(answer(9_000)) as server:
         house = House(tmp_path, openai=server)
+        (tmp_path / "config.toml").write_text("[timeouts]\nledger_s = 0.2\n")
         with closing(house.service()) as llm, closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
             expected(llm)
             other.execute("BEGIN EXCLUSIVE")
-            llm.generate_sync("hi", model=MODEL, timeout_s=1.0)
+            llm.generate_sync("hi", model=MODEL)
         assert spool.waiting(tmp_path / "ledger.db")
         with closing(house.service()) as llm:
             llm.generate_sync("hi", model=MODEL)
@@ -152,6 +153,6 @@ def test_a_call_of_unknown_end_is_estimated_by_the_learned_length(tmp_path: Path
             llm.generate_sync("hi", model=MODEL)
             tokens = expected(llm).output.tokens
             with pytest.raises(DeadlineError):
-                llm.generate_sync("hi", model=MODEL, enable_fallback=False, timeout_s=1.5)
+                llm.generate_sync("hi", model=MODEL, enable_fallback=False, timeout_s=3)
     last = house.rows("output_tokens, cost_basis, status")[-1]
     assert last == (tokens, "estimated", "failed")

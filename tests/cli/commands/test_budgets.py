@@ -15,6 +15,7 @@ import pytest
 from llmroute.cli.output.tables import money
 from tests.docs.pages import read
 from tests.support.shell import rows, run, start
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,12 +111,16 @@ def test_a_price_that_is_unknown_is_not_paid_under_a_budget(server: ModelServer,
 
 
 def test_caps_in_the_config_hold_for_a_crowd(server: ModelServer, tmp_path: Path) -> None:
-    server.pause_s = 0.3
+    server.may_answer.clear()
     cap = 0.0006
     configure(tmp_path, f"[budgets]\nmonth = {cap}\n")
     asked = ("gen", "hi", "-m", MODEL, "--max-tokens", "20", "--on-budget", "refuse")
     with ThreadPoolExecutor(8) as pool:
-        codes = list(pool.map(lambda _: run(*asked, home=tmp_path, **server.settings).code, range(8)))
+        crowd = [pool.submit(run, *asked, home=tmp_path, **server.settings) for _ in range(8)]
+        # Who is admitted is answered when the others are refused.
+        wait_until(lambda: len(server.requests) + sum(one.done() for one in crowd) == len(crowd))
+        server.may_answer.set()
+    codes = [one.result().code for one in crowd]
     assert set(codes) == {0, 5}
     assert len(server.requests) == codes.count(0)
     assert sum(row["cost_picousd"] for row in rows(tmp_path)) <= cap * 10**12
@@ -203,10 +208,9 @@ def test_most_of_a_cap_is_warned_of_once_and_shown_by_health(server: ModelServer
 def test_a_process_that_is_killed_has_its_call_lost_at_its_worst(server: ModelServer, tmp_path: Path) -> None:
     server.pause_s = 30
     process = start("gen", "hi", "-m", MODEL, "--budget", "0.01", home=tmp_path, **server.settings)
-    while not server.requests:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
     (row,) = rows(tmp_path)
     assert (row["status"], row["cost_picousd"]) == ("pending", None)
     assert run("costs", home=tmp_path).code == 0
@@ -232,7 +236,7 @@ def test_kills_at_random_instants_break_no_cap_and_lose_no_answer(server: ModelS
         time.sleep(chance.uniform(0, 0.3))
         for process in crowd:
             process.kill()
-        answers += sum(process.communicate(timeout=10)[0] == b"one two three\n" for process in crowd)
+        answers += sum(process.communicate(timeout=PATIENCE_S)[0] == b"one two three\n" for process in crowd)
     check = run("costs", "check", "--json", home=tmp_path)
     assert (check.code, json.loads(check.out)["faults"]) == (0, [])
     assert run("costs", home=tmp_path).code == 0

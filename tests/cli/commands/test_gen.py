@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from tests.support.fault_server import reply, serving
 from tests.support.model_server import USAGE, ModelServer
 from tests.support.shell import LLMROUTE, environment, rows, run, start
+from tests.support.waiting import PATIENCE_S, wait_until
 
 GEN_FIELDS = {
     "id", "content", "provider", "model", "strategy", "chain", "finish_reason", "prompt_cut", "usage",
@@ -191,7 +191,7 @@ def test_a_reader_that_leaves_ends_it_quietly(command: str, status: str, server:
         env=environment(tmp_path, **server.settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (ended.stdout, ended.stderr) == (b"w", b"")
@@ -205,12 +205,12 @@ def test_a_reader_that_leaves_ends_it_quietly(command: str, status: str, server:
 def test_a_signal_in_a_stream_settles_the_attempt(
     number: signal.Signals, code: int, server: ModelServer, tmp_path: Path
 ) -> None:
-    server.words, server.pause_s = ("word ",) * 200, 0.05
+    server.words, server.pause_s = ("word ",) * 2000, 0.05
     process = start("stream", "hi", "-m", "openai/gpt-4o", home=tmp_path, **server.settings)
     assert process.stdout is not None
     assert os.read(process.stdout.fileno(), 5) == b"word "
     process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (code, b"")
     (row,) = rows(tmp_path)
     assert (row["status"], row["usage_source"]) == ("interrupted", "estimated")
@@ -219,12 +219,11 @@ def test_a_signal_in_a_stream_settles_the_attempt(
 
 
 def test_a_signal_while_a_whole_answer_is_awaited_settles_it_too(server: ModelServer, tmp_path: Path) -> None:
-    server.pause_s = 5.0
+    server.pause_s = 10 * PATIENCE_S
     process = start("gen", "hi", "-m", MODEL, home=tmp_path, **server.settings)
-    while not server.requests:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert rows(tmp_path)[0]["status"] == "interrupted"
 

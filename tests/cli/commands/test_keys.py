@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.shell import Ran, environment, run, start
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_crash_with_the_key_in_its_hands_tells_none(
         env=environment(tmp_path, **{**server.settings, **KEYS}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
         text=True,
     )
@@ -93,10 +93,9 @@ def test_a_crash_with_the_key_in_its_hands_tells_none(
 def test_a_process_that_is_killed_leaves_no_key(server: ModelServer, tmp_path: Path) -> None:
     server.pause_s = 30
     process = start("gen", "hi", "-m", "openai/gpt-4o", home=tmp_path, **{**server.settings, **KEYS})
-    while not server.requests:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests)
     process.send_signal(signal.SIGKILL)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert_unmarked(tmp_path, Ran(process.returncode, out.decode(), err.decode()))
 
 

@@ -14,6 +14,7 @@ from llmroute.providers import Endpoint, ollama
 from llmroute.providers.wire.ollama_pull import PullProgress
 from tests.support.pseudo_terminal import run_on_terminal, without_escapes
 from tests.support.shell import run, start
+from tests.support.waiting import PATIENCE_S, wait_until
 from tests.support.web_server import HANG, Page, WebServer
 
 if TYPE_CHECKING:
@@ -94,10 +95,9 @@ def test_what_cannot_be_pulled_is_2_and_nothing_is_sent(name: str, tmp_path: Pat
 def test_a_signal_ends_it(tmp_path: Path) -> None:
     with WebServer({"/api/pull": HANG}) as server:
         process = start("models", "pull", "ollama/llama3.2", home=tmp_path, OLLAMA_BASE_URL=server.url)
-        while not server.asked:
-            assert process.poll() is None
+        wait_until(lambda: server.asked)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (130, b"")
 
 

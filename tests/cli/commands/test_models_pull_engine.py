@@ -20,6 +20,7 @@ from llmroute.planning.local import engine_install
 from tests.support.environments import Room, environment_without
 from tests.support.pseudo_terminal import run_on_terminal
 from tests.support.shell import Ran, environment
+from tests.support.waiting import PATIENCE_S, wait_until
 
 MODEL = "builtin/smollm2-135m"
 PULL = f"llmroute models pull {MODEL}"
@@ -48,7 +49,7 @@ sys.exit(1)
 LINGERS = """
 import time
 (here / "pid").write_text(str(os.getpid()))
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -131,13 +132,13 @@ def test_a_signal_ends_the_installer_too(number: signal.Signals, code: int, room
         cwd=room.home,
         stderr=subprocess.PIPE,
     )
-    while not (room.packages / "pid").exists() or not (installer := (room.packages / "pid").read_text()):
-        assert process.poll() is None
+    pid = room.packages / "pid"
+    wait_until(lambda: pid.exists() and pid.read_text())
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (code, b"")
     with pytest.raises(ProcessLookupError):
-        os.kill(int(installer), 0)
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_without_a_key_gen_says_how_to_get_the_embedded_model(room: Room) -> None:

@@ -133,7 +133,9 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=steps)
 # A clock that goes back finds what it counted ahead still counted: nothing is let in, and nothing was passed.
 @example(steps=[("begin", 0, None, 60, 0), ("begin", 1, None, 60, 1), ("begin", 2, None, 10, 0)])

@@ -82,7 +82,9 @@ def open_until(db: sqlite3.Connection, now_ms: int) -> list[int]:
     return [breaker.open_until_ms for breaker in open_breakers(db, now_ms)]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     taught=st.lists(lessons, max_size=12),
     spent=st.integers(0, 30),
@@ -119,7 +121,9 @@ def test_what_is_remembered_is_finite_and_bounded(
         db.execute("ROLLBACK")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(taught=st.lists(lessons, max_size=12), spent=st.integers(0, 30), apart_ms=st.integers(0, HOUR_MS))
 def test_lessons_that_are_taken_in_at_once_are_what_each_is_by_itself(
     db: sqlite3.Connection, taught: list[Observation], spent: int, apart_ms: int
