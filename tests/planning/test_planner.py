@@ -26,6 +26,7 @@ from llmroute.types import CAPABILITIES, STRATEGIES
 from tests.ledger.calls import learn
 from tests.support.fault_server import closed_port, reply, serving
 from tests.support.provider_servers import ANTHROPIC, KEY, OPENAI, House
+from tests.support.waiting import patient_with_the_local_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,7 @@ PULLED = reply(200, json.dumps({"models": [{"name": "mistral:latest", "model": "
 
 @pytest.fixture(scope="module", autouse=True)
 def _patient() -> Iterator[None]:
-    """Wait longer for the local server than a person would: what is tested is the plan."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llmroute.planning.local.local_models.PROBE_TIMEOUT_S", 20.0)
+    with patient_with_the_local_server():
         yield
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.fault_server import chunk, chunked_head, reply, serving
+from tests.support.waiting import patient_with_the_local_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,9 +193,7 @@ class Town:
 def town(behave: Callable[[str, dict[str, Any]], Script]) -> Iterator[Town]:
     """Run the five."""
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        # A busy machine must not make the local server count as not running.
-        patch.setattr("llmroute.planning.local.local_models.PROBE_TIMEOUT_S", 20.0)
+        stack.enter_context(patient_with_the_local_server())
         made = Town(behave)
         for name in FORMATS:
             made.servers[name] = stack.enter_context(serving(made.serve(name)))

@@ -231,8 +231,8 @@ def test_a_stream_that_breaks_after_text_was_shown_is_incomplete_and_never_splic
 @either_way
 @each_provider
 def test_a_stall_ends_at_its_time_out(client: Client, provider: str, *, awaiting: bool) -> None:
-    client.timeouts = Timeouts(total_s=10, first_token_s=5, stall_s=0.2)
-    client.mock.pace(20).stall(after_chunks=AFTER_TEXT[provider], seconds=1)
+    client.timeouts = Timeouts(total_s=10, first_token_s=5, stall_s=0.5)
+    client.mock.pace(20).stall(after_chunks=AFTER_TEXT[provider], seconds=30)
     outcome = client.ask(provider, streaming=True, awaiting=awaiting)
     assert isinstance(outcome.error, errors.IncompleteAnswerError)
     assert type(outcome.fault) is errors.ProviderTimeoutError
@@ -244,7 +244,7 @@ def test_a_stall_ends_at_its_time_out(client: Client, provider: str, *, awaiting
 @each_provider
 def test_no_first_token_ends_at_its_own_time_out(client: Client, provider: str, *, awaiting: bool) -> None:
     client.timeouts = Timeouts(total_s=10, first_token_s=0.2, stall_s=5)
-    client.mock.slow_first_token(1, times=None)
+    client.mock.slow_first_token(30, times=None)
     outcome = client.ask(provider, streaming=True, awaiting=awaiting)
     assert type(outcome.error) is errors.ProviderTimeoutError
     assert outcome.pieces == []

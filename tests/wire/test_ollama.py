@@ -15,6 +15,7 @@ from llmroute.transport.exchange import BlockingExchange
 from tests.support.ollama_server import OllamaServer, Pulled
 from tests.support.ports import free_port
 from tests.support.shell import rows, run
+from tests.support.waiting import patient_with_the_local_server
 from tests.wire.calling import call, config
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ either_way = pytest.mark.parametrize(
 
 @pytest.fixture
 def server() -> Iterator[OllamaServer]:
-    with OllamaServer() as running:
+    with patient_with_the_local_server(), OllamaServer() as running:
         yield running
 
 
@@ -103,7 +104,7 @@ def test_a_model_that_loads_slowly_is_waited_for(
 def test_a_model_that_never_loads_ends_at_the_slow_time_out(
     server: OllamaServer, registry: ModelRegistry, tmp_path: Path, *, awaiting: bool
 ) -> None:
-    server.load_s = 2
+    server.load_s = 30
     here = config(tmp_path / "c", {"ollama": server.url}, Timeouts(first_token_s=20, slow_first_token_s=0.2))
     outcome = call(here, registry, streaming=True, awaiting=awaiting, label="never", model=MODEL)
     assert type(outcome.error) is errors.ProviderTimeoutError
