@@ -83,8 +83,8 @@ class AsyncSender:
     async def close(self) -> None:
         """Close the connections of our own clients; no request can be sent after that."""
         self._closed = True
-        for client in self._clients.forget():
-            await client.aclose()
+        for lane in self._clients.close():
+            await lane.client.aclose()
 
 
 async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:

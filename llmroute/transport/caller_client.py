@@ -51,7 +51,7 @@ class CallerClient(Generic[Client]):
         """Return the idle clients to close: none."""
         return []
 
-    def forget(self) -> list[Client]:
+    def close(self) -> list[PooledClient[Client]]:
         """Return the clients to close: none."""
         return []
 

@@ -70,10 +70,18 @@ class Sender:
             )
 
     def close(self) -> None:
-        """Close the connections of our own clients; no request can be sent after that."""
+        """Close the connections of our own clients; no request can be sent after that.
+
+        Connections on which threads wait are shut down, which wakes these threads, and closed by them: the descriptor
+        of one that is closed here might be another connection's by the time that its thread waits.
+        """
         self._closed = True
-        for client in self._clients.forget():
-            client.close()
+        for lane in self._clients.close():
+            in_use = lane.retire()
+            if in_use is None:
+                lane.client.close()
+            for connection in in_use or ():
+                _shut_down(connection)
 
 
 def sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
@@ -127,10 +135,11 @@ class Exchange(BlockingExchange):
         self._held: list[bytes] = []
         self._request = request
         self._url = httpx.URL(request.url)
+        self._lane = lane
         try:
-            self._arriving = Background(self._arrive(lane, request, connect_s, answer_s))
+            self._arriving = Background(self._arrive(lane.client, request, connect_s, answer_s))
         except RuntimeError as error:
-            lane.leave()
+            self._leave()
             raise OSError(f"no thread can be started: {error}") from error
         try:
             head, *body = self._first(connect_s, answer_s)
@@ -142,16 +151,16 @@ class Exchange(BlockingExchange):
         self.status, self.headers = head
 
     def _arrive(
-        self, lane: PooledClient[httpx.Client], request: HTTPRequest, connect_s: float, answer_s: float
+        self, client: httpx.Client, request: HTTPRequest, connect_s: float, answer_s: float
     ) -> Iterator[Head | bytes]:
         """Yield the head, then the chunks of the body; runs in a separate thread."""
         try:
-            prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s)
+            prepared = built(client, request, connect_s=connect_s, answer_s=answer_s)
             prepared.extensions["trace"] = self._note_connection
             self._progress.enter()
-            response = sent(lane.client, prepared)
+            response = sent(client, prepared)
         except BaseException:
-            lane.leave()
+            self._leave()
             raise
         try:
             with self._lock:
@@ -173,7 +182,12 @@ class Exchange(BlockingExchange):
                     return
         finally:
             response.close()
-            lane.leave()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Leave the client, and close it after the last exchange of a sender that was closed meanwhile."""
+        if self._lane.leave():
+            self._lane.client.close()
 
     def _first(self, connect_s: float, answer_s: float) -> list[Head | bytes]:
         """Wait for the head; connecting has its own limit, for name resolution and all addresses of a name."""
@@ -193,7 +207,7 @@ class Exchange(BlockingExchange):
         if event in _CONNECTED:
             with self._lock:
                 self._connecting = facts["return_value"]
-                if self._left:
+                if self._lane.connected(self._connecting) or self._left:
                     _shut_down(self._connecting)
 
     def _end(self, response: httpx.Response, stream: httpx.SyncByteStream) -> None:

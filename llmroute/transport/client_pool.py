@@ -10,14 +10,16 @@ import time
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.request import getproxies
+from weakref import WeakSet
 
 import httpx
 
 from llmroute.after_fork import leave_to_parent, start_anew_in_children
-from llmroute.errors import UnreachableError
+from llmroute.errors import BadRequestError, UnreachableError
 from llmroute.transport.certificates import no_tls_context, tls_context
+from llmroute.transport.errors import CLOSED_MEANWHILE
 from llmroute.transport.network.loopback import AsyncLoopbackTransport, LoopbackTransport
 from llmroute.urls import is_loopback_host
 
@@ -33,12 +35,15 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keep
 
 
 class PooledClient(Generic[Client]):
-    """A client and the number of its exchanges in flight; thread-safe."""
+    """A client, the number of its exchanges in flight and, for a blocking one, its connections; thread-safe."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self._in_flight = 0
         self._left_s = 0.0
+        self._is_retired = False
+        # Network streams of httpcore.
+        self._connections: WeakSet[Any] = WeakSet()
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
@@ -48,11 +53,27 @@ class PooledClient(Generic[Client]):
             self._in_flight += free
         return free
 
-    def leave(self) -> None:
-        """Record the end of an exchange."""
+    def leave(self) -> bool:
+        """Record the end of an exchange; return whether the client has to be closed, as it was retired meanwhile."""
         with self._lock:
             self._in_flight -= 1
             self._left_s = time.monotonic()
+            return self._is_retired and not self._in_flight
+
+    def connected(self, connection: Any) -> bool:
+        """Record a new connection; return whether it has to be shut down, as the client was retired meanwhile."""
+        with self._lock:
+            self._connections.add(connection)
+            return self._is_retired
+
+    def retire(self) -> list[Any] | None:
+        """Return the connections to shut down, so that exchanges in flight end and the last of them closes the client.
+
+        Without an exchange in flight, return None: the client is to be closed now.
+        """
+        with self._lock:
+            self._is_retired = True
+            return [*self._connections] if self._in_flight else None
 
     def is_idle(self) -> bool:
         """Whether it has been idle for the keep-alive time of its connections."""
@@ -71,6 +92,7 @@ class OwnClients(Generic[Client]):
         self._new: Callable[..., Client] = new
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._lanes: dict[tuple[bool, bool], list[PooledClient[Client]]] = {}
+        self._is_closed = False
         self._lock = threading.Lock()
         start_anew_in_children(self)
 
@@ -85,11 +107,14 @@ class OwnClients(Generic[Client]):
 
         Raises:
             httpx.InvalidURL: the address is not a URL.
+            BadRequestError: the clients were closed.
             UnreachableError: the proxy, or the certificates, that the environment names cannot be used.
         """
         parsed = httpx.URL(url)
         kind = parsed.scheme == "https", not is_loopback_host(parsed.host)
         with self._lock:
+            if self._is_closed:
+                raise BadRequestError(CLOSED_MEANWHILE)
             lanes = self._lanes.setdefault(kind, [])
             if (free := next((lane for lane in lanes if lane.enter()), None)) is not None:
                 return free
@@ -121,11 +146,12 @@ class OwnClients(Generic[Client]):
                 hint="name an http proxy in HTTPS_PROXY, or unset ALL_PROXY",
             ) from error
 
-    def forget(self) -> list[Client]:
-        """Return all clients and drop them; later requests create new ones."""
+    def close(self) -> list[PooledClient[Client]]:
+        """Return all clients, to be closed; no later request enters one."""
         with self._lock:
+            self._is_closed = True
             lanes, self._lanes = self._lanes, {}
-        return [lane.client for kind in lanes.values() for lane in kind]
+        return [lane for kind in lanes.values() for lane in kind]
 
 
 def new_client(*, verify: ssl.SSLContext, trust_env: bool, limits: httpx.Limits, cookies: CookieJar) -> httpx.Client:

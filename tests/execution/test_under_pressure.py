@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,20 @@ import httpx
 import pytest
 
 import llmroute
-from llmroute.errors import BadRequestError, DeadlineError, LLMRouteError, ProviderTimeoutError, RequestError
+from llmroute.errors import (
+    BadRequestError,
+    DeadlineError,
+    LLMRouteError,
+    ProviderTimeoutError,
+    RequestError,
+    UnreachableError,
+)
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.service.client import LLMService
 from llmroute.transport import client_pool
 from llmroute.transport.client import Sender
 from llmroute.types import HTTPRequest
-from tests.support.fault_server import Drip, Pause, Received, Script, reply, serving
+from tests.support.fault_server import Call, Drip, Pause, Received, Script, chunk, chunked_head, reply, serving
 from tests.support.provider_servers import OPENAI, House, openai_answer
 from tests.support.waiting import wait_until
 
@@ -229,6 +237,33 @@ def test_a_sender_that_is_closed_sends_nothing_more() -> None:
         with pytest.raises(BadRequestError, match="closed"):
             sender.open(get(server.url), connect_s=1, answer_s=1)
         assert server.received == []
+
+
+@pytest.mark.parametrize("answered_before", [False, True], ids=["new connection", "used connection"])
+@pytest.mark.parametrize("begun", [b"", chunked_head() + chunk(b"half")], ids=["before the head", "within the body"])
+def test_a_request_that_another_thread_has_under_way_ends_when_the_sender_is_closed(
+    answered_before: bool, begun: bytes
+) -> None:
+    patient_s = 3 * BOUNDED_S
+    is_waiting = threading.Event()
+    hangs: Script = [begun, Call(is_waiting.set), Pause(patient_s)]
+    scripts: list[Script] = [[reply(200, b"x")], hangs] if answered_before else [hangs]
+    with serving(lambda _received: scripts.pop(0)) as server, ThreadPoolExecutor(1) as threads:
+        sender = Sender()
+
+        def fetch() -> bytes:
+            with sender.open(get(server.url), connect_s=patient_s, answer_s=patient_s) as exchange:
+                return exchange.read_all(lambda: patient_s)
+
+        if answered_before:
+            assert fetch() == b"x"
+        asked = threads.submit(fetch)
+        is_waiting.wait(BOUNDED_S)
+        sender.close()
+        with pytest.raises(UnreachableError):
+            asked.result(BOUNDED_S)
+        assert server.connections == 1
+        assert server.wait_until_idle()
 
 
 def test_an_error_that_a_hook_meets_at_another_server_is_not_the_providers(tmp_path: Path) -> None:
