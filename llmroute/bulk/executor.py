@@ -12,7 +12,7 @@ from llmroute.bulk.limiter import ConcurrencyLimiter
 from llmroute.bulk.plan_cache import PlanCache
 from llmroute.bulk.rounds import RetryRounds
 from llmroute.bulk.shared_prompts import SharedPrompts, read_ahead
-from llmroute.bulk.throttle import ThrottledWriter
+from llmroute.bulk.throttled_writer import ThrottledWriter
 from llmroute.bulk.worker_pool import WorkerPool, WorkItem
 from llmroute.errors import LLMRouteError, RequestError
 from llmroute.execution.accounting.budget import RequestBudget

@@ -20,7 +20,7 @@ from llmroute.providers.wire.anthropic_stream import (
     read_stop,
 )
 from llmroute.providers.wire.chat_completions import to_wire
-from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, begins_as_json
 from llmroute.types import HTTPRequest
 from llmroute.urls import versioned
 
@@ -91,7 +91,7 @@ class Anthropic:
 
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
         """Return a reader of a streamed answer."""
-        return StreamOrWholeReader(MessageStreamReader(self.faults), self.parse_completion, no_event)
+        return StreamOrWholeReader(MessageStreamReader(self.faults), self.parse_completion, begins_as_json)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Parse a response with an error status."""

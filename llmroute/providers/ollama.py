@@ -15,8 +15,8 @@ from llmroute.providers.rendering.effort import render_effort, temperature
 from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.chat_completions import to_wire
 from llmroute.providers.wire.ollama_context import context_for, with_cut
-from llmroute.providers.wire.ollama_stream import LineReader, parse_answer
-from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_line
+from llmroute.providers.wire.ollama_stream import OllamaStreamReader, parse_answer
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, begins_as_one_object
 from llmroute.text.redaction import shown
 from llmroute.types import HTTPRequest
 from llmroute.urls import OLLAMA_URL, is_loopback, is_ollama_cloud_tag, ollama_root
@@ -90,7 +90,7 @@ class Ollama:
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:
         """Return a reader of a streamed answer; with `sent`, check whether the prompt was truncated."""
         return StreamOrWholeReader(
-            LineReader(self._faults, sent), lambda body: self.parse_completion(body, sent), no_line
+            OllamaStreamReader(self._faults, sent), lambda body: self.parse_completion(body, sent), begins_as_one_object
         )
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from llmroute.ledger.statistics.breakers import Circuit, CircuitKey, key_of, tripped
 from llmroute.ledger.statistics.decayed import (
-    UNUSED_RETRIES,
     CachedInput,
     CheckCounts,
     Counts,
@@ -17,13 +16,13 @@ from llmroute.ledger.statistics.decayed import (
     OutputLengths,
     ProviderKey,
     Reliability,
-    RetryTokens,
     TaskKey,
     added,
     decayed,
     joined,
 )
 from llmroute.ledger.statistics.latency import Latency, LatencyKey, better_known, first
+from llmroute.ledger.statistics.retry_tokens import UNUSED_RETRIES, RetryTokens
 from llmroute.ledger.statistics.values import CheckResult, StatsSnapshot
 
 if TYPE_CHECKING:

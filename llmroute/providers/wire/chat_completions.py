@@ -15,7 +15,7 @@ from llmroute.providers.wire import lenient_json
 from llmroute.providers.wire.accumulator import Answer
 from llmroute.providers.wire.chat_parts import add_tools, parse_service, parse_usage, split_content, thoughts
 from llmroute.providers.wire.chat_stream import ChatStreamReader
-from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, no_event
+from llmroute.providers.wire.stream_or_whole import StreamOrWholeReader, begins_as_json
 from llmroute.types import HTTPRequest
 from llmroute.urls import is_loopback, versioned
 
@@ -118,7 +118,7 @@ class ChatCompletions:
     def open_stream(self, sent: HTTPRequest | None = None) -> StreamOrWholeReader:  # noqa: ARG002
         """Return a reader of a streamed answer."""
         streamed = ChatStreamReader(self.faults, think_tags=self._dialect.think_tags)
-        return StreamOrWholeReader(streamed, self.parse_completion, no_event)
+        return StreamOrWholeReader(streamed, self.parse_completion, begins_as_json)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> AttemptError:
         """Parse a response with an error status."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmroute.types import Chunk, Completion, HTTPRequest
 
 
-class LineReader:
+class OllamaStreamReader:
     """Reads lines until one has `done`."""
 
     def __init__(self, faults: ErrorParser, sent: HTTPRequest | None = None) -> None:

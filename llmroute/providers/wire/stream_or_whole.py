@@ -94,12 +94,12 @@ class StreamOrWholeReader:
         return b"" if whole else begun
 
 
-def no_event(beginning: bytes) -> bool:
+def begins_as_json(beginning: bytes) -> bool:
     """Whether a body that should be server-sent events begins as JSON: no line of those begins with a brace."""
     return beginning.startswith(b"{")
 
 
-def no_line(beginning: bytes) -> bool | None:
+def begins_as_one_object(beginning: bytes) -> bool | None:
     """Whether a body that should have one JSON object per line is one object: its first line is a brace."""
     line, ended, _ = beginning.partition(b"\n")
     if len(line) > _LONGEST_FIRST_LINE or line.strip() != b"{":

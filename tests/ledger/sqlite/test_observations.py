@@ -14,7 +14,8 @@ from llmroute.ledger.sqlite import observations
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics import latency
 from llmroute.ledger.statistics.breakers import LONGEST_OPEN_MS, LONGEST_OPEN_OF_MODEL_MS
-from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS, RETRY_TOKENS
+from llmroute.ledger.statistics.decayed import OUTPUT_LENGTH_HALF_LIFE_MS
+from llmroute.ledger.statistics.retry_tokens import RETRY_TOKENS
 from llmroute.ledger.statistics.values import Breaker, Observation, ProbeClaim
 from llmroute.planning.model_stats import cached_share
 from llmroute.routing.fallback import RULES

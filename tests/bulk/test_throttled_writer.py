@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute.bulk.limiter import ConcurrencyLimiter
-from llmroute.bulk.throttle import ThrottledWriter
+from llmroute.bulk.throttled_writer import ThrottledWriter
 from llmroute.execution.accounting.budget import Admission, RequestBudget, SharedBudget
 from llmroute.execution.accounting.group_commit import GroupCommitWriter
 from llmroute.execution.accounting.ledger_writer import LedgerWriter
