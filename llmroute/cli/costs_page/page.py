@@ -15,6 +15,7 @@ from llmroute.cli.output.tables import cell
 from llmroute.errors import OutputError
 from llmroute.ledger.reports import PRUNED
 from llmroute.service.costs.page_data import GROUPED_BY
+from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 from llmroute.version import __version__
 
@@ -123,9 +124,7 @@ def _tiles(page: CostPage) -> list[dict[str, Any]]:
         saved = sum_of(report.cache_saved_usd, is_partial=report.cache_saving_is_partial)
         tiles.append(_tile("saved by caches", saved, exact(report.cache_saved_usd), note))
     if page.batch_count:
-        note = (
-            f"{page.batch_count:,} {'call' if page.batch_count == 1 else 'calls'}, against today's standard list prices"
-        )
+        note = f"{many(page.batch_count, 'call')}, against today's standard list prices"
         tiles.append(_batch_tile(page.batch_saving, note, is_partial=report.pruned_count > 0))
     return tiles
 
@@ -147,7 +146,7 @@ def _errors(page: CostPage) -> list[tuple[str, int]]:
 
 def _lack(pruned_count: int) -> str:
     """Return the note on lists of single calls."""
-    return f"Without {pruned_count:,} pruned {'call' if pruned_count == 1 else 'calls'}." if pruned_count else ""
+    return f"Without {many(pruned_count, 'pruned call')}." if pruned_count else ""
 
 
 def _tile(name: str, text: str, value: object, note: str = "") -> dict[str, Any]:

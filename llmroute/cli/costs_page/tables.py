@@ -11,6 +11,7 @@ from llmroute.cli.output.costs.attempts import attempt_cost
 from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.tables import cell, money
 from llmroute.ledger.reports import COUNTERS, Line, total
+from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MOST_ROWS = 100
 _LONGEST_NAME = 60
 _MOST_NAME_BYTES = 180
 NONE = "(none)"
+# Before the days of the chart, or after today, of calls made while the clock was ahead.
+OTHER_DAYS = "(other days)"
 _BAR_STEP = 10
 
 
@@ -89,8 +92,8 @@ def day_chart(days: Sequence[tuple[date, Line]], whole: Line) -> dict[str, Any]:
     top = _round_above(highest)
     rows = [_row(day.isoformat(), line, highest or 1) for day, line in days]
     shown = total(line for _, line in days)
-    earlier = Line({}, *(getattr(whole, name) - getattr(shown, name) for name in COUNTERS))
-    labels = [f"{row['name']}: {row['calls'] + ' calls' if by_calls else row['cost']}" for row in rows]
+    others = Line({}, *(getattr(whole, name) - getattr(shown, name) for name in COUNTERS))
+    labels = [f"{row['name']}: {many(row['line'].call_count, 'call') if by_calls else row['cost']}" for row in rows]
     heights = [round(100 * value / top, 2) for value in values]
     bars = [
         {"x": at * _BAR_STEP + 1, "y": round(100 - height, 2), "height": height, "label": label}
@@ -107,7 +110,7 @@ def day_chart(days: Sequence[tuple[date, Line]], whole: Line) -> dict[str, Any]:
         "bars": bars if highest else [],
         "first": days[0][0].isoformat() if days else "",
         "last": days[-1][0].isoformat() if days else "",
-        "rows": [_row("(earlier)", earlier, highest or 1), *rows] if earlier.call_count > 0 else rows,
+        "rows": [_row(OTHER_DAYS, others, highest or 1), *rows] if others.call_count > 0 else rows,
     }
 
 

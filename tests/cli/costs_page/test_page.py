@@ -266,7 +266,25 @@ def test_a_page_of_many_long_names_has_a_bound_and_days_beyond_a_year_are_summed
         text = page(tmp_path, "--period", "all", "--by", by)
         assert len(text.encode()) < MOST_BYTES
         rows = Tables(text).rows["t-day"]
-        assert (rows[0][0], sum(int(row[2]) for row in rows)) == ("(earlier)", 400)
+        assert (rows[0][0], sum(int(row[2]) for row in rows)) == ("(other days)", 400)
+
+
+def test_calls_that_are_ahead_of_the_clock_are_not_called_earlier(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    with Ledger(tmp_path / "llmroute" / "ledger.db") as ledger:
+        ahead_ms = time.time_ns() // 10**6 + 3 * 86_400_000
+        row = AttemptRow("ahead", 1, ahead_ms, "openai", "gpt-5.4-mini", streaming=False, status="ok")
+        row.cost_picousd = 10**9
+        ledger.settle(row)
+    rows = Tables(page(tmp_path, "--period", "all")).rows["t-day"]
+    assert (rows[0][0], rows[0][2]) == ("(other days)", "1")
+    assert len(rows) == 2
+
+
+def test_one_call_of_unknown_cost_is_a_bar_of_one_call(tmp_path: Path) -> None:
+    with Ledger(home_folder(tmp_path) / "ledger.db") as ledger:
+        ledger.settle(AttemptRow("r", 1, time.time_ns() // 10**6, "openai", "x", streaming=False, status="ok"))
+    assert re.search(r"highest: [0-9-]{10}: 1 call<", page(tmp_path))
 
 
 def test_a_budget_that_is_nearly_spent_is_marked(tmp_path: Path) -> None:
