@@ -81,6 +81,13 @@ def test_a_cost_that_is_no_sum_of_tokens_is_one_charge_for_the_request(tmp_path:
     assert (row["PricingQuantity"], row["PricingUnit"], row["x_CostBasis"]) == ("1.0", "Requests", "corrected")
 
 
+@pytest.mark.parametrize("price", ["garbage", "[]", '{"tiers": [{"x": 1}]}'])
+def test_a_price_that_cannot_be_read_is_one_charge_for_the_request(tmp_path: Path, price: str) -> None:
+    (row,) = focus_rows(home_with(tmp_path, attempt(0, price=price)))
+    assert row["SkuMeter"] == "Requests"
+    assert Decimal(row["BilledCost"]) * 10**12 == COST
+
+
 def test_every_charge_of_a_unit_price_times_its_quantity_is_its_cost(tmp_path: Path) -> None:
     tiers = json.dumps({"input": 7, "output": 11, "tiers": [{"above": 100, "input": 1_234_567, "output": 7_654_321}]})
     cost = 1_000 * 1_234_567 + 50 * 7_654_321
@@ -371,13 +378,20 @@ def test_bad_headers_are_one_line_and_send_nothing(tmp_path: Path, pairs: str, u
     assert SECRET not in ran.err
 
 
-ODD = ('{"partialSuccess":{"rejectedSpans":"many"}}', '{"partialSuccess":{"rejectedSpans":null}}', "[]")
+ODD = (
+    '{"partialSuccess":{"rejectedSpans":"many"}}',
+    '{"partialSuccess":{"rejectedSpans":null}}',
+    "[]",
+    "\r\n",
+    '{"partialSuccess":{"rejectedSpans":-5}}',
+)
 
 
 @pytest.mark.parametrize("body", ODD)
 def test_an_odd_reply_of_a_collector_is_a_success(tmp_path: Path, body: str) -> None:
     with serving([reply(200, body.encode())]) as server:
-        assert "1 attempt sent" in send(home_with(tmp_path, attempt()), server)
+        told = send(home_with(tmp_path, attempt()), server)
+    assert told == f"llmroute: 1 attempt sent to {server.url}\n"
 
 
 @pytest.mark.parametrize("body", [b"<!doctype html><title>Sign in</title>", b"ok", b"[" * 100_000])

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmroute.config.provider_settings import is_header, plain_http_problem
-from llmroute.errors import ConfigError, RequestError, TransientError
+from llmroute.errors import BadOutputError, ConfigError, RequestError, TransientError
 from llmroute.ledger.reports import Line
 from llmroute.service.costs.attempts import Selection, selected_from
 from llmroute.service.costs.exports import otlp
@@ -31,6 +31,7 @@ _ATTEMPTS_A_REQUEST: Final = 500
 _CONNECT_S: Final = 5.0
 _REQUEST_S: Final = 30.0
 _OK: Final = range(200, 300)
+_CONTINUES: Final = "the next export continues where this one ended"
 _MAX_REASON_CHARACTERS: Final = 200
 HEADERS_VARIABLE: Final = "OTEL_EXPORTER_OTLP_HEADERS"
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -161,18 +162,19 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
     with core.resources.blocking_sender().open(
         request, connect_s=_CONNECT_S, answer_s=_REQUEST_S - _CONNECT_S
     ) as exchange:
-        answer = exchange.read_all(lambda: max(until - time.monotonic(), 0.001))
+        try:
+            answer = exchange.read_all(lambda: max(until - time.monotonic(), 0.001)).strip()
+        except BadOutputError as error:
+            raise TransientError(f"{public(url)}: {error.message}", hint=_CONTINUES) from error
     if exchange.status not in _OK:
-        raise TransientError(
-            f"{public(url)} answers {exchange.status}", hint="the next export continues where this one ended"
-        )
+        raise TransientError(f"{public(url)} answers {exchange.status}", hint=_CONTINUES)
     try:
         reply = json.loads(answer or b"{}")
     except (ValueError, RecursionError):
         # A request in JSON gets a reply in JSON (OTLP/HTTP); a page is that of another server, such as a proxy.
         raise TransientError(
             f"{public(url)} answers {exchange.status} and no JSON, as no collector does",
-            hint="check the URL; the next export continues where this one ended",
+            hint=f"check the URL; {_CONTINUES}",
         ) from None
     try:
         partial = reply.get("partialSuccess") or {}
@@ -182,4 +184,4 @@ def _post(core: ServiceCore, url: str, headers: dict[str, str], body: bytes) -> 
     except (ValueError, AttributeError, TypeError, OverflowError):
         # The JSON of a success need not be of this form.
         return _Rejected()
-    return _Rejected(rejected, reason)
+    return _Rejected(max(rejected, 0), reason)

@@ -215,12 +215,16 @@ def _parts(attempt: Mapping[str, Any]) -> list[_Part]:
 
 def _token_charges(attempt: Mapping[str, Any]) -> tuple[TokenCharge, ...]:
     """Return the tokens of an attempt with the prices that the ledger keeps of it."""
-    if attempt["price"] is None:
+    try:
+        recorded = json.loads(attempt["price"] or "{}")
+        rates = {
+            name: recorded.get(name) for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+        }
+        price = Price(**rates, tiers=tuple(PriceTier(**tier) for tier in recorded.get("tiers", ())))
+        return token_charges(Usage(**{name: attempt[name] for name in _COUNTS}), price) or ()
+    except (ValueError, TypeError, AttributeError):
+        # Of a damaged ledger, or a newer version: the cost is that of the request.
         return ()
-    recorded = json.loads(attempt["price"])
-    rates = {name: recorded.get(name) for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h")}
-    price = Price(**rates, tiers=tuple(PriceTier(**tier) for tier in recorded.get("tiers", ())))
-    return token_charges(Usage(**{name: attempt[name] for name in _COUNTS}), price) or ()
 
 
 _COUNTS: Final = (
