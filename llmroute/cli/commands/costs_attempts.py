@@ -197,6 +197,8 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
     if focus.unknown_cost_count:
         say(f"{many(focus.unknown_cost_count, 'attempt')} of unknown cost left out")
     note_waiting(config)
+    if selection.workspace:
+        note_unknown(config, selection.workspace)
 
 
 def _note_pruned(pruned: Line, selection: Selection) -> None:

@@ -113,6 +113,11 @@ def test_filters_hold_for_every_form(tmp_path: Path) -> None:
     assert parquet.read_table(home / "some.parquet")["workspace"].to_pylist() == ["other"]
 
 
+def test_an_export_of_a_workspace_that_no_call_has_says_so(tmp_path: Path) -> None:
+    ran = run("costs", "export", "-", "--workspace", "nihgtly", home=home_with(tmp_path, attempt(workspace="nightly")))
+    assert (ran.code, "no calls of workspace 'nihgtly' (did you mean nightly?)" in ran.err) == (0, True)
+
+
 def test_parquet_has_the_rows_and_types_of_the_ledger(tmp_path: Path) -> None:
     home = home_with(tmp_path, attempt(0), attempt(1, cost_picousd=None))
     for name in ("all.parquet", "all.jsonl"):

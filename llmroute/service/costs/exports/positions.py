@@ -58,7 +58,7 @@ class Position:
     def _all(self) -> dict[str, Any]:
         try:
             stored = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return stored if isinstance(stored, dict) else {}
 
