@@ -152,7 +152,7 @@ class Settings:
         if found is None:
             return None
         label = storable_label(found.value)
-        if label != found.value:
+        if "\ufffd" in label and label != found.value:
             self._notices.append(f"{name} in {found.place} is not valid UTF-8: calls are recorded under {label!r}")
         return label
 

@@ -26,5 +26,11 @@ def text_problem(text: str) -> str | None:
 
 
 def storable_label(label: str) -> str:
-    """Return a label with U+FFFD in place of each byte that is not UTF-8."""
-    return _SURROGATES.sub("\ufffd", label)
+    """Return a label with U+FFFD in place of bytes that are not UTF-8; those that are not of the locale may be."""
+    if text_problem(label) is None:
+        return label
+    try:
+        return label.encode(errors="surrogateescape").decode(errors="replace")
+    except UnicodeEncodeError:
+        # Not of bytes.
+        return _SURROGATES.sub("\ufffd", label)

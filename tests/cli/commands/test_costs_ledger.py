@@ -415,6 +415,14 @@ def test_calls_of_a_workspace_of_the_environment_that_is_not_text_are_on_the_bil
     assert not list(tmp_path.rglob("*.spool*"))
 
 
+def test_a_workspace_of_the_environment_is_the_same_in_every_locale(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for locale in ({}, ascii_only):
+        ran = run("health", "--settings", "--json", home=tmp_path, LLM_WORKSPACE="café", **locale)
+        workspaces = [one["value"] for one in json.loads(ran.out)["settings"] if one["name"] == "workspace"]
+        assert (workspaces, "UTF-8" in ran.err) == (["café"], False), ran.err
+
+
 @pytest.mark.usefixtures("ledger")
 @pytest.mark.parametrize(
     "command",
