@@ -25,6 +25,7 @@ ATTEMPTS = (
     attempt(2, cost_picousd=1_000 * 1_234_567 + 50 * 7_654_321, price=TIERED, service_tier="batch"),
     attempt(3, cost_picousd=123_456_789_012, cost_basis="corrected"),
     attempt(4, status="failed", error="ServerError", cost_picousd=COST, workspace="=cmd|' /C calc'!A0\r\n"),
+    attempt(6, model="modèle-é"),
     attempt(5, provider="together", model="meta-llama/Llama-3.3-70B", task='"quoted", ünï'),
 )
 

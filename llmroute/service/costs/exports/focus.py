@@ -176,7 +176,8 @@ def _cost(part: _Part) -> dict[str, Any]:
 
 
 def _sku(attempt: Mapping[str, Any], part: _Part) -> dict[str, Any]:
-    model, tier = attempt["model"], attempt["service_tier"]
+    # FOCUS allows only ASCII in these columns; x_Model has the name as it is.
+    model, tier = attempt["model"].encode("ascii", "backslashreplace").decode(), attempt["service_tier"]
     sku = f"{attempt['provider']}/{model}/{part.meter.lower().replace(' ', '-')}"
     return {
         "ChargeDescription": f"{part.meter} of {model}",
