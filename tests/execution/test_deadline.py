@@ -212,7 +212,7 @@ def test_a_fault_of_the_connection_to_an_address_is_no_reason_to_look_it_up(monk
 def test_the_flex_tier_is_waited_for_beyond_the_usual_first_token(tmp_path: Path) -> None:
     (tmp_path / "llmroute").mkdir()
     (tmp_path / "llmroute" / "config.toml").write_text("[timeouts]\nfirst_token_s = 0.3\nstall_s = 5\n")
-    with ModelServer(pause_s=0.8) as server:
+    with ModelServer(words=("late",), pause_s=2.4) as server:
         arguments = ("stream", "hi", "-m", "openai/gpt-5.4-mini", "--no-fallback")
         assert run(*arguments, home=tmp_path, **server.settings).code == exit_codes.TRY_LATER
         assert run(*arguments, "--tier", "flex", home=tmp_path, **server.settings).code == exit_codes.OK

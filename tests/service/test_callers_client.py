@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from llmroute.service.client import LLMService
     from llmroute.types import LLMResponse
 
-BOUNDED_S = 8.0
+BOUNDED_S = 30.0
 REMOTE = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "https://models.example/v1"}
 
 
