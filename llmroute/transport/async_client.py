@@ -63,7 +63,7 @@ class AsyncSender:
             # Our own pool has no limit, so a wait for it is a wait for name resolution.
             pool_s = connect_s if isinstance(self._clients, OwnClients) else None
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
-            prepared.extensions["trace"] = watching(prepared.url, progress)
+            prepared.extensions["trace"] = watching(prepared.url, progress, lambda: self._closed)
             in_flight.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
                 progress.enter()

@@ -17,7 +17,7 @@ from llmroute.transport.decoding import BodyLimits, WatchedStream, has_surplus_b
 from llmroute.transport.errors import CLOSED_MEANWHILE, faults, response_of, translated
 from llmroute.transport.exchange import BlockingExchange
 from llmroute.transport.log_text import cause, sending, with_host
-from llmroute.transport.network.loopback import connected_elsewhere, resolved_elsewhere
+from llmroute.transport.network.loopback import CONNECTED, connected_elsewhere, resolved_elsewhere
 from llmroute.transport.network.send_progress import Progress
 from llmroute.transport.requests import built, lower_case, without_body
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from llmroute.transport.client_pool import PooledClient
     from llmroute.types import HTTPRequest
-
-
-_CONNECTED = ("connection.connect_tcp.complete", "connection.start_tls.complete")
 
 
 class Sender:
@@ -204,7 +201,7 @@ class Exchange(BlockingExchange):
         if connected_elsewhere(self._url, event, facts):
             facts["return_value"].close()
             raise resolved_elsewhere()
-        if event in _CONNECTED:
+        if event in CONNECTED:
             with self._lock:
                 self._connecting = facts["return_value"]
                 if self._lane.connected(self._connecting) or self._left:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 import pytest
 
@@ -28,6 +29,7 @@ from llmroute.errors import (
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.service.client import LLMService
 from llmroute.transport import client_pool
+from llmroute.transport.async_client import AsyncSender
 from llmroute.transport.client import Sender
 from llmroute.types import HTTPRequest
 from tests.support.fault_server import Call, Drip, Pause, Received, Script, chunk, chunked_head, reply, serving
@@ -264,6 +266,35 @@ def test_a_request_that_another_thread_has_under_way_ends_when_the_sender_is_clo
             asked.result(BOUNDED_S)
         assert server.connections == 1
         assert server.wait_until_idle()
+
+
+def test_a_connection_that_is_made_while_its_sender_is_closed_is_closed_and_carries_no_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def main() -> None:
+        is_connected, go_on = asyncio.Event(), asyncio.Event()
+
+        async def connect_and_wait(*how: Any, **more: Any) -> httpcore.AsyncNetworkStream:
+            stream = await connect(*how, **more)
+            is_connected.set()
+            await go_on.wait()
+            return stream
+
+        monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_and_wait)
+        sender = AsyncSender()
+        asked = asyncio.create_task(sender.open(get(server.url), connect_s=BOUNDED_S, answer_s=BOUNDED_S))
+        await is_connected.wait()
+        await sender.close()
+        go_on.set()
+        with pytest.raises(BadRequestError, match="closed while"):
+            await asked
+        assert await asyncio.to_thread(server.wait_until_idle)
+
+    with serving([reply(200, b"x")]) as server:
+        asyncio.run(main())
+        assert (server.connections, server.received) == (1, [])
 
 
 def test_an_error_that_a_hook_meets_at_another_server_is_not_the_providers(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import httpx
 
+from llmroute.errors import BadRequestError
+from llmroute.transport.errors import CLOSED_MEANWHILE
 from llmroute.urls import LOCALHOST, LOOPBACK_ADDRESSES, is_loopback_host
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from llmroute.transport.network.send_progress import Progress
 
     Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
+CONNECTED = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+"""The events of httpcore's trace that have a new connection."""
 
 
 class LoopbackTransport(httpx.HTTPTransport):
@@ -97,13 +103,20 @@ def resolved_elsewhere() -> httpx.ConnectError:
     return httpx.ConnectError(f"{LOCALHOST} is resolved to an address of another machine")
 
 
-def watching(url: httpx.URL, progress: Progress) -> Trace:
-    """Return a trace callback that updates `Progress`, and raises for a `localhost` connection to another machine."""
+def watching(url: httpx.URL, progress: Progress, is_closed: Callable[[], bool]) -> Trace:
+    """Return a trace callback that updates `Progress`, and refuses some new connections.
+
+    It raises for a connection of `localhost` to another machine, and for one of a sender that was closed meanwhile,
+    which nothing would close.
+    """
 
     async def watch(event: str, info: dict[str, Any]) -> None:
         progress.note(event, info)
         if connected_elsewhere(url, event, info):
             await info["return_value"].aclose()
             raise resolved_elsewhere()
+        if event in CONNECTED and is_closed():
+            await info["return_value"].aclose()
+            raise BadRequestError(CLOSED_MEANWHILE)
 
     return watch
