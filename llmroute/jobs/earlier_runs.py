@@ -142,12 +142,15 @@ def _require_same(settings: RunSettings, job: Job) -> None:
     if not settings.resume:
         hint = OptionText(Remedy("resume"), " continues them")
         raise RequestError(f"{settings.output} has batch jobs that are not collected", hint=hint)
+    instead = "repeat the command that made them, or cancel them (llmroute batches) and name another file"
     if job.input_digest != settings.input_digest:
-        raise RequestError("the input is not the one that the batch jobs were made from", option="resume")
+        raise RequestError("the input is not the one that the batch jobs were made from", hint=instead, option="resume")
     if job.options_digest != settings.options_digest:
-        raise RequestError("the options are not those that the batch jobs were made with", option="resume")
+        raise RequestError(
+            "the options are not those that the batch jobs were made with", hint=instead, option="resume"
+        )
     if settings.within_s is not None and round(settings.within_s * 1000) != job.deadline_ms - begun_ms(job.run):
-        raise RequestError("the batch jobs were made with another deadline", option="resume")
+        raise RequestError("the batch jobs were made with another deadline", hint=instead, option="resume")
 
 
 def _require_same_of_library(settings: RunSettings, job: Job) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadOutputError, DeadlineError, TransientError
+from llmroute.errors import AttemptError, AuthenticationError, BadOutputError, DeadlineError, TransientError
 from llmroute.jobs.polling import poll
 from llmroute.jobs.run_settings import GIVE_UP_S
+from llmroute.jobs.submitting.job_submission import LOOKS
 from llmroute.jobs.submitting.run_submissions import TOKEN_LIMIT
 from llmroute.jobs.vendor import NOT_FOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from llmroute.jobs.context import JobContext
     from llmroute.jobs.open_jobs import OpenJobs
@@ -37,13 +38,16 @@ class Tracking:
         # Since when the provider does not know each job, or its results are cut off, on the clock of the loop.
         self._unknown_since_s: dict[str, float] = {}
         self._unreadable_since_s: dict[str, float] = {}
+        # How often in a row the providers of all jobs have rejected our keys.
+        self._rejections = 0
         self._begun_ms = self._context.now_ms()
 
     async def look(self) -> None:
         """Query the jobs once; cancel those that are late, and collect those that have ended.
 
         Raises:
-            AttemptError: a provider cannot be queried, or results cannot be downloaded, long after the deadline.
+            AttemptError: a provider cannot be queried, or results cannot be downloaded, long after the deadline; or the
+                providers of all jobs reject our keys.
         """
         submitted = [job for job in self._jobs.by_id.values() if job.vendor_id is not None]
         await self._cancel_late(submitted)
@@ -52,6 +56,7 @@ class Tracking:
             self._jobs.note(name, f"{name} cannot be queried: {error.message}")
             if all(map(self._is_overdue, self._jobs.by_id.values())):
                 raise error
+        self._require_key(polled.errors)
         now_s = asyncio.get_running_loop().time()
         for job in polled.lost:
             if now_s - self._unknown_since_s.setdefault(job.id, now_s) >= LOST_S:
@@ -61,6 +66,14 @@ class Tracking:
         for job_id, status in polled.found.items():
             self._unknown_since_s.pop(job_id, None)
             await self._update(self._jobs.by_id[job_id], status)
+
+    def _require_key(self, errors: Mapping[str, AttemptError]) -> None:
+        """Raise the error of a query where the providers of all jobs have rejected our keys several times in a row."""
+        found = [errors.get(job.provider) for job in self._jobs.by_id.values()]
+        rejections = [error for error in found if isinstance(error, AuthenticationError)]
+        self._rejections = self._rejections + 1 if rejections and rejections == found else 0
+        if self._rejections >= LOOKS:
+            raise rejections[0]
 
     async def _cancel_late(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

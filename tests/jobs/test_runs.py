@@ -173,6 +173,7 @@ def test_a_run_is_resumed_with_its_own_input_and_options_only(home: Home) -> Non
     home.write(PROMPTS[:3])
     changed = home.run("--resume")
     assert (changed.code, "the input is not the one" in changed.err) == (2, True)
+    assert "repeat the command that made them, or cancel them (llmroute batches)" in changed.err
     assert len(home.vendor.requests) == asked
 
 

@@ -323,3 +323,55 @@ def test_a_job_that_has_ended_before_it_names_its_results_is_asked_again(home: H
     assert len(told) == 2
     home.assert_all_answered_once(PROMPTS)
     assert not home.vendor.files
+
+
+def test_a_run_whose_key_is_rejected_again_and_again_ends_and_its_jobs_are_collected_later(home: Home) -> None:
+    home.write(PROMPTS, [MODELS["openai"]])
+    home.vendor.polls_to_end = 3
+    home.vendor.refuse = {"status": [401] * 3}
+    ran = home.run()
+    assert (ran.code, "OPENAI_API_KEY" in ran.err) == (3, True)
+    home.vendor.refuse = {"status": [401] * 2}
+    assert home.run("--resume").code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_jobs_of_other_providers_are_waited_for_after_a_key_was_rejected(home: Home) -> None:
+    home.write(PROMPTS, [MODELS["openai"], MODELS["anthropic"]])
+    home.vendor.polls_to_end = 6
+
+    def is_for_openai(received: Received) -> bool:
+        return is_status(received) and received.path.startswith("/openai")
+
+    serve = home.server.answer
+    home.server.answer = lambda received: [reply(401)] if is_for_openai(received) else serve(received)
+    assert home.run().code == 3
+    answered = [result["id"] for result in home.results() if "content" in result]
+    assert answered == ["r1"]
+
+
+def test_an_answer_beside_an_error_is_an_answer(home: Home) -> None:
+    def with_error(body: bytes) -> bytes:
+        lines = [json.loads(line) for line in body.splitlines()]
+        return "".join(json.dumps({**line, "error": {"code": None, "message": None}}) + "\n" for line in lines).encode()
+
+    change(home, is_download, with_error, 9)
+    home.write(PROMPTS, [MODELS["openai"]])
+    assert home.run().code == 0
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_results_that_are_downloaded_again_are_no_repeated_ones(home: Home) -> None:
+    change(home, is_download, lambda body: body[: body.rindex(b"\n", 0, -1) + 1], 1)
+    home.write(PROMPTS, [MODELS["openai"]])
+    ran = home.run()
+    assert (ran.code, "repeated" in ran.err) == (0, False)
+    home.assert_all_answered_once(PROMPTS)
+
+
+def test_a_job_that_is_looked_for_is_reported(home: Home) -> None:
+    home.vendor.lose, home.vendor.hidden_lists = ["create"], 1
+    home.write(PROMPTS, [MODELS["openai"]])
+    ran = home.run()
+    assert (ran.code, "openai may have a batch of 3 lines: it is looked for" in ran.err) == (0, True)
+    home.assert_all_answered_once(PROMPTS)

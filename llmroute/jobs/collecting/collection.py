@@ -33,8 +33,9 @@ class Collection:
         self._job = job
         self._deliver = deliver
         self._outcomes = Outcomes(context, job)
-        # The lines with a result, and those whose results all say that they were not run.
+        # The lines with a result, also before the current download, and those whose results all say they were not run.
         self._seen: set[int] = set()
+        self._seen_before: frozenset[int] = frozenset()
         self._unrun: set[int] = set()
         self._ran = 0
         self._noise = 0
@@ -50,17 +51,19 @@ class Collection:
         """
         context, job = self._context, self._job
         requests = context.vendor(job.provider).api.render_results(status)
+        noise = 0
         for number in range(DOWNLOADS):
             if number:
                 await asyncio.sleep(pause_s)
-            self._is_torn = False
+            self._is_torn, self._noise, self._seen_before = False, 0, frozenset(self._seen)
             for request in requests:
                 with await context.downloaded(job.provider, request) as file:
                     await self._read(file, _not_run(job, status))
+            noise = max(noise, self._noise)
             if self._is_whole(status):
                 break
-        if self._noise:
-            context.note(f"{job.provider} job {job.id}: {self._noise} results have unknown or repeated ids or no form")
+        if noise:
+            context.note(f"{job.provider} job {job.id}: {noise} results have unknown or repeated ids or no form")
         # The status may say that a job has ended before it names its results.
         has_run = status.state == "done" or (status.succeeded or 0) + (status.failed or 0) > 0
         if (requests or has_run) and self._is_cut(status):
@@ -94,7 +97,7 @@ class Collection:
         group: list[tuple[int, LineResult]] = []
         for n, result in self._results(file):
             if n in self._seen:
-                self._noise += 1
+                self._noise += n not in self._seen_before
                 continue
             if result.unrun:
                 # Another result of the line may be an answer.

@@ -134,6 +134,7 @@ class RunSubmissions:
                 message = f"{job.provider} does not show whether it has batch {job.id}, which may have run this request"
                 await self._jobs.lose(job, DeadlineError(message))
                 return
+            self._jobs.note(job.id, f"{job.provider} may have a batch of {job.lines:,} lines: it is looked for")
         self.later(job, requested_s)
 
     async def _rejected(self, job: Job, error: AttemptError) -> None:

@@ -115,17 +115,18 @@ class FileJobs:
         """Parse one line of an output, or of a file of errors."""
         custom_id, fields = record(line)
         response, outer = lenient_json.mapping(fields.get("response")), fields.get("error")
-        status = lenient_json.count(response.get("status_code"))
-        if outer:
+        status, body = lenient_json.count(response.get("status_code")), lenient_json.mapping(response.get("body"))
+        is_answered = status is not None and status < _ERROR_STATUS
+        # An answer is billed, whatever is said beside it.
+        if outer and not (is_answered and body):
             code = lenient_json.text(lenient_json.mapping(outer).get("code"))
             return LineResult(custom_id, error=self._provider.faults.in_band(outer), unrun=code in UNRUN_CODES)
-        body = to_wire(lenient_json.mapping(response.get("body")))
-        if status is None or status >= _ERROR_STATUS:
-            return LineResult(custom_id, error=self._provider.parse_error(status or 0, {}, body))
+        if not is_answered:
+            return LineResult(custom_id, error=self._provider.parse_error(status or 0, {}, to_wire(body)))
         try:
-            return LineResult(custom_id, self._provider.parse_completion(body))
+            return LineResult(custom_id, self._provider.parse_completion(to_wire(body)))
         except AttemptError as error:
-            # An answer that cannot be read is billed all the same.
+            # So is one that cannot be read.
             error.http_status = status
             return LineResult(custom_id, error=error)
 
