@@ -56,11 +56,13 @@ async def generate_batch(
     settings = settings._replace(output=key, input_digest=digest, resume=True, confirms=True)
     batch = _Batch(core, items, settings, budget_usd)
     context = core.job_context()
-    # The ledger comes first, which creates the folder of both.
-    await context.run(lambda: context.journal)
-    async with run_locked(context.folder, key), aclosing(_results(batch)) as results:
-        async for result in results:
-            yield result
+    # A caller that leaves in the middle may close the service before this ends.
+    with core.resources.in_use():
+        # The ledger comes first, which creates the folder of both.
+        await context.run(lambda: context.journal)
+        async with run_locked(context.folder, key), aclosing(_results(batch)) as results:
+            async for result in results:
+                yield result
 
 
 async def _results(batch: _Batch) -> AsyncGenerator[BatchResult]:
@@ -101,6 +103,10 @@ class _Batch:
 
     async def run(self) -> None:
         """Submit every request that is in no job yet, and see all to their end."""
+        with self._core.resources.in_use():
+            await self._run()
+
+    async def _run(self) -> None:
         items = [*self._left.items()]
         await self.job_run.begin()
         placed = await self.job_run.placed(0, len(items))

@@ -17,6 +17,7 @@ from llmroute import LLMService, RequestError
 from llmroute.jobs import run_lock
 from tests.jobs.test_kills import resumed
 from tests.support.batch_vendor import MODELS
+from tests.support.fault_server import PATIENCE_S
 from tests.support.shell import run
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ def answers(texts: Sequence[str]) -> list[str]:
 def is_running(home: Home) -> bool:
     # Once the vendor has a job, there is a ledger with jobs.
     return bool(home.vendor.jobs) and bool(home.query("SELECT 1 FROM jobs WHERE phase = 'running'"))
+
+
+def wait_for_threads_besides(others: set[threading.Thread]) -> None:
+    """Wait until the threads of closed services have ended."""
+    for thread in set(threading.enumerate()) - others:
+        if thread.name.startswith("llmroute"):
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
 
 
 def batches(home: Home, *arguments: str) -> Any:
@@ -194,10 +203,8 @@ def test_a_job_that_a_program_left_can_be_cancelled_and_its_answers_are_settled(
 def test_a_job_that_ended_before_its_program_was_killed_is_settled_by_a_cancellation(home: Home) -> None:
     others = set(threading.enumerate())
     asyncio.run(results_of(requests_of(PROMPTS), most=1))
-    for thread in set(threading.enumerate()) - others:
-        # A change of the journal continues when the call that made it is cancelled.
-        if thread.name.startswith("llmroute"):
-            thread.join()
+    # A change of the journal continues when the call that made it is cancelled.
+    wait_for_threads_besides(others)
     home.change("UPDATE job_lines SET state = 'reserved'")
     home.change("UPDATE attempts SET status = 'pending', cost_picousd = NULL, settled_ms = NULL")
     (job,) = batches(home, "--json")
@@ -206,6 +213,20 @@ def test_a_job_that_ended_before_its_program_was_killed_is_settled_by_a_cancella
     (job,) = batches(home, "--json")
     assert (job["status"], job["done"], job["reserved_usd"]) == ("done", len(PROMPTS), 0)
     assert home.billed() == home.vendor.bill_picousd
+
+
+def test_a_loop_that_is_left_after_its_service_was_closed_leaves_no_threads(home: Home) -> None:
+    async def leave() -> None:
+        async with LLMService() as service:
+            results = service.generate_batch(requests_of(PROMPTS), poll_s=0.01)
+            await anext(results)
+        await results.aclose()  # type: ignore[attr-defined]
+
+    others = set(threading.enumerate())
+    asyncio.run(leave())
+    wait_for_threads_besides(others)
+    assert contents(asyncio.run(results_of(requests_of(PROMPTS)))) == answers(PROMPTS)
+    assert max(home.vendor.runs.values()) == 1
 
 
 class Dog(BaseModel):

@@ -375,3 +375,17 @@ def test_a_job_that_is_looked_for_is_reported(home: Home) -> None:
     ran = home.run()
     assert (ran.code, "openai may have a batch of 3 lines: it is looked for" in ran.err) == (0, True)
     home.assert_all_answered_once(PROMPTS)
+
+
+def test_what_lost_lines_may_have_cost_counts_in_the_budget_of_the_next_run(home: Home) -> None:
+    prompts = [f"prompt {n}" for n in range(9)]
+    change(home, is_download, lambda body: body.partition(b"\n")[0] + b"\n", 99)
+    home.write(prompts, [MODELS["together"]])
+    budget_usd = 0.0003
+    home.run("--budget", str(budget_usd))
+    lost = [result["error"]["attempts"] for result in home.results() if "error" in result]
+    assert lost
+    assert all(attempt["cost_usd"] > 0 for (attempt,) in lost)
+    for _ in range(4):
+        home.run("--resume", "--budget", str(budget_usd))
+    assert 0 < home.billed() <= budget_usd * 10**12

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import IO, TYPE_CHECKING
 
 from llmroute.errors import AttemptError, BadOutputError, BadRequestError, DeadlineError, ModelGoneError, TransientError
+from llmroute.execution.accounting.recorder import record_of
 from llmroute.jobs.collecting.outcomes import LineOutcome, Outcomes
 from llmroute.ledger.jobs import custom_id, number_of
 from llmroute.providers.batch_jobs.job import LineResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from llmroute.errors import LLMRouteError
     from llmroute.jobs.context import JobContext
+    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobLine
     from llmroute.providers.batch_jobs.job import JobStatus
 
@@ -143,7 +146,7 @@ class Collection:
         if not group:
             return
         context, job, results = self._context, self._job, dict(group)
-        rows = await context.run(lambda: [*context.journal.rows(job.id, [*results])])
+        rows = await self._rows([*results])
         for unknown in results.keys() - {line.n for line, _ in rows}:
             self._seen.discard(unknown)
             self._ran -= not results[unknown].unrun
@@ -177,14 +180,22 @@ class Collection:
             lines = await context.run(context.journal.lines, job.id, first, first + _RANGE - 1)
             first += _RANGE
             found += len(lines)
-            for line in lines:
-                if line.n not in self._seen:
-                    await self._deliver(self._unanswered(line, error, is_lost=is_lost))
+            left = [line for line in lines if line.n not in self._seen]
+            rows = await self._rows([line.n for line in left]) if is_lost else []
+            attempts = {line.n: record_of(row) for line, row in rows}
+            for line in left:
+                # What a lost line may have cost counts in the budget of the next run.
+                own = copy(error)
+                own.attempts = (attempts[line.n],) if line.n in attempts else ()
+                await self._deliver(_unanswered(line, own, is_lost=is_lost))
 
-    @staticmethod
-    def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
-        can_rescue = isinstance(error, DeadlineError) or (not is_lost and isinstance(error, TransientError))
-        return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, can_rescue=can_rescue)
+    async def _rows(self, numbers: Sequence[int]) -> list[tuple[JobLine, AttemptRow]]:
+        return await self._context.run(lambda: [*self._context.journal.rows(self._job.id, numbers)])
+
+
+def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
+    can_rescue = isinstance(error, DeadlineError) or (not is_lost and isinstance(error, TransientError))
+    return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, can_rescue=can_rescue)
 
 
 def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:
