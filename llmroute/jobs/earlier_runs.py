@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.ledger.attempt_row import AttemptRow
-    from llmroute.ledger.jobs import Job, JobLine
+    from llmroute.ledger.jobs import Job, JobJournal, JobLine
 
 
 _RANGE = 1_000
@@ -95,16 +95,18 @@ def _run(context: JobContext, settings: RunSettings, jobs: dict[str, Job]) -> Ru
     return Run(settings, run_id, begun_ms(run_id) + round((settings.within_s or MOST_WITHIN_S) * 1000))
 
 
-def _rows(context: JobContext, job: Job, numbers: range) -> list[tuple[JobLine, AttemptRow]]:
-    return [*context.journal.rows(job.id, numbers)]
+def _group(journal: JobJournal, job: Job, first: int) -> tuple[int, list[tuple[JobLine, AttemptRow]]]:
+    """Return how many lines a group has, and those with an attempt: old ones may have been pruned."""
+    lines = journal.lines(job.id, first, first + _RANGE - 1)
+    return len(lines), [*journal.rows(job.id, [line.n for line in lines])]
 
 
 async def _uncounted_picousd(context: JobContext, job: Job, is_counted: Callable[[int], bool]) -> int:
     """Return the cost of the settled lines of a job that are not counted."""
     picousd = first = found = 0
     while found < job.lines:
-        rows = await context.run(_rows, context, job, range(first, first + _RANGE))
-        first, found = first + _RANGE, found + len(rows)
+        lines, rows = await context.run(_group, context.journal, job, first)
+        first, found = first + _RANGE, found + lines
         settled = [(line, row) for line, row in rows if line.state != "reserved"]
         picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))
     return picousd

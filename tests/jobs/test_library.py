@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from llmroute import LLMService, RequestError
-from llmroute.jobs import run_lock
+from llmroute.jobs import run_lock, tracking
 from tests.jobs.test_kills import resumed
 from tests.support.batch_vendor import MODELS
 from tests.support.fault_server import PATIENCE_S
@@ -213,6 +213,18 @@ def test_a_job_that_ended_before_its_program_was_killed_is_settled_by_a_cancella
     (job,) = batches(home, "--json")
     assert (job["status"], job["done"], job["reserved_usd"]) == ("done", len(PROMPTS), 0)
     assert home.billed() == home.vendor.bill_picousd
+
+
+def test_a_batch_under_a_budget_is_continued_without_attempts_that_were_pruned(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "UNREADABLE_S", 0.0)
+    others = set(threading.enumerate())
+    asyncio.run(results_of(requests_of(PROMPTS), most=1, budget_usd=1))
+    wait_for_threads_besides(others)
+    home.change("DELETE FROM attempts WHERE request_id LIKE '%-0'")
+    results = contents(asyncio.run(results_of(requests_of(PROMPTS), budget_usd=1)))
+    assert results == [None, *answers(PROMPTS[1:])]
 
 
 def test_a_loop_that_is_left_after_its_service_was_closed_leaves_no_threads(home: Home) -> None:
