@@ -17,8 +17,8 @@ from llmroute import LLMService, RequestError
 from llmroute.jobs import run_lock, tracking
 from tests.jobs.test_kills import resumed
 from tests.support.batch_vendor import MODELS
-from tests.support.fault_server import PATIENCE_S
 from tests.support.shell import run
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

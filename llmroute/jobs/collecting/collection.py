@@ -184,7 +184,7 @@ class Collection:
             rows = await self._rows([line.n for line in left]) if is_lost else []
             attempts = {line.n: record_of(row) for line, row in rows}
             for line in left:
-                # What a lost line may have cost counts in the budget of the next run.
+                # The possible cost of a lost line counts in the budget of the next run.
                 own = copy(error)
                 own.attempts = (attempts[line.n],) if line.n in attempts else ()
                 await self._deliver(_unanswered(line, own, is_lost=is_lost))

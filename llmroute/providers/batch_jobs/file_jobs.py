@@ -117,7 +117,7 @@ class FileJobs:
         response, outer = lenient_json.mapping(fields.get("response")), fields.get("error")
         status, body = lenient_json.count(response.get("status_code")), lenient_json.mapping(response.get("body"))
         is_answered = status is not None and status < _ERROR_STATUS
-        # An answer is billed, whatever is said beside it.
+        # An answer is billed, also one beside an error.
         if outer and not (is_answered and body):
             code = lenient_json.text(lenient_json.mapping(outer).get("code"))
             return LineResult(custom_id, error=self._provider.faults.in_band(outer), unrun=code in UNRUN_CODES)
