@@ -225,7 +225,6 @@ class JobRun:
 
     async def _look(self) -> None:
         await self._tracking.look()
-        await self._jobs.clean_again()
         self._report()
 
     def _report(self) -> None:
