@@ -12,7 +12,8 @@ import os
 import stat
 from array import array
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from llmroute.batch.resume import PriorResults, cost_picousd, result_lines
 from llmroute.errors import OutputError, RequestError
@@ -20,10 +21,8 @@ from llmroute.files import cannot_write, is_at, open_locked, replacing
 from llmroute.text.option_text import OptionText, Remedy
 from llmroute.types import PICO_PER_USD
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _NO_OFFSET = 2**64 - 1
+_NULL = Path(os.devnull)
 # Every line that llmroute writes starts with this.
 _LINE_START = b'{"id":'
 
@@ -43,8 +42,8 @@ class ResultsFile:
         """
         self.path = path
         self._fd, self._created = _open_exclusively(path)
-        self.is_stream = not _is_seekable(self._fd)
-        """Whether it is a pipe or a terminal, which keeps nothing."""
+        self.is_stream = not _is_seekable(self._fd) or os.path.samestat(os.fstat(self._fd), _NULL.stat())
+        """Whether it is a pipe, a terminal or the null device, which keep nothing."""
         self._prior = PriorResults()
         # The offset of each request's line, by index in the input.
         self._offsets = array("Q")

@@ -144,3 +144,11 @@ def test_a_pipe_is_rejected_where_results_must_stay(home: Home, command: tuple[s
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
     assert "out.jsonl is not a file" in ran.err
     assert not home.vendor.requests
+
+
+def test_the_null_device_is_rejected_for_batch_jobs(home: Home) -> None:
+    home.write(PROMPTS, [MODELS["openai"]])
+    (home.folder / "out.jsonl").symlink_to(os.devnull)
+    ran = home.run()
+    assert (ran.code, "is not a file" in ran.err) == (2, True)
+    assert not home.vendor.requests
