@@ -91,8 +91,8 @@ def _ledger(environ: Mapping[str, str], stored: str | None, config_dir: Path, co
     Raises:
         ConfigError: as `_ledger_path` and `server_location`.
     """
-    named = environ.get("LLMROUTE_LEDGER")
-    source, text = ("LLMROUTE_LEDGER", named) if named else (f"{config_path}: ledger", stored)
+    named = environ.get("LLMROUTE_LEDGER", "")
+    source, text = ("LLMROUTE_LEDGER", named) if named.strip() else (f"{config_path}: ledger", stored)
     if text and is_server(text):
         return server_location(text, environ.get("LLMROUTE_SCHEMA"), config_dir, source)
     return LedgerLocation(_ledger_path(text, source) or config_dir / "ledger.db")
@@ -150,7 +150,7 @@ def _first(*values: Any) -> Any:
 
 
 def _path(text: str | None) -> Path | None:
-    if not text:
+    if not text or not text.strip():
         return None
     try:
         return Path(text).expanduser()

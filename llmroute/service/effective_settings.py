@@ -88,7 +88,7 @@ class _Origins:
         config = self._config
         yield self._folder()
         in_environment = self._of_environment("ledger", "LLMROUTE_LEDGER", config.ledger.name)
-        yield in_environment if os.environ.get("LLMROUTE_LEDGER") else self._found(("ledger",), config.ledger.name)
+        yield in_environment if in_environment.variable else self._found(("ledger",), config.ledger.name)
         if config.ledger_server is not None:
             yield self._of_environment("schema", "LLMROUTE_SCHEMA", config.ledger_server.schema)
         yield self._of_environment("local_model", "LLMROUTE_LOCAL_MODEL", _text(config.local_model))
@@ -121,7 +121,7 @@ class _Origins:
 
     def _of_environment(self, name: str, variable: str, value: Any) -> EffectiveSetting:
         """Return a setting that only the environment can set."""
-        if os.environ.get(variable):
+        if os.environ.get(variable, "").strip():
             return EffectiveSetting(name, value, "environment", variable)
         return EffectiveSetting(name, value)
 

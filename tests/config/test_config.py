@@ -515,6 +515,8 @@ def test_a_working_directory_that_was_removed_has_no_settings(tmp_path: Path) ->
 
 def test_the_ledger_goes_where_it_is_told(places: Places, tmp_path: Path) -> None:
     assert places.load(LLMROUTE_LEDGER=str(tmp_path / "x.db")).ledger_path == tmp_path / "x.db"
+    assert places.load(LLMROUTE_LEDGER="  ").ledger_path == places.load().ledger_path
+    assert places.load(LLMROUTE_LOCAL_MODEL=" ").local_model is None
 
 
 @pytest.mark.parametrize("kind", ["a device", "a pipe", "a folder", "below a file", "a link to a device"])

@@ -134,6 +134,12 @@ def test_a_key_that_is_the_name_of_its_provider_hides_no_name_of_a_setting(tmp_p
     assert "providers.ollama.api_key" in found(tmp_path, OLLAMA_API_KEY="ollama")
 
 
+def test_a_variable_of_blanks_is_not_set(tmp_path: Path) -> None:
+    told = found(tmp_path, LLMROUTE_LEDGER="  ", LLMROUTE_LOCAL_MODEL=" ", LLM_WORKSPACE=" ")
+    assert told["ledger"] == origin("default", value=str(tmp_path / "llmroute" / "ledger.db"))
+    assert (told["local_model"], told["workspace"]) == (origin("default", value=None),) * 2
+
+
 def test_what_is_ignored_in_a_file_is_said(home: Path) -> None:
     (home / ".env").write_text("LLM_WORKSPACE=of-the-project\n")
     told = run("health", "--settings", home=home)
