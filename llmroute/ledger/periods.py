@@ -1,9 +1,13 @@
-"""Calendar periods in the user's own time zone.  Pure: the present comes in as an argument."""
+"""Calendar periods, and times that users write, in the user's own time zone.  Pure: the present is an argument."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from llmroute.errors import RequestError
+from llmroute.ledger.buckets import bucket_start_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +17,8 @@ END_OF_TIME_MS: Final = 10**13
 PERIODS: Final = ("day", "week", "month", "year", "all")
 # Complete periods before the current one, of these lengths.
 CLOSED_PERIODS: Final = {"yesterday": "day", "last-week": "week", "last-month": "month"}
+_HOURS = {"h": 1, "d": 24, "w": 168}
+_HOUR_MS = 3_600_000
 
 
 def start_of(period: str, now: datetime) -> datetime | None:
@@ -105,3 +111,49 @@ def before(period: str, now: datetime) -> tuple[datetime, datetime] | None:
 def milliseconds(moment: datetime) -> int:
     """Return UTC milliseconds."""
     return round(moment.timestamp() * 1000)
+
+
+def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
+    """Return the ends of a span in milliseconds; None where one is not given.
+
+    Raises:
+        RequestError: one of them cannot be parsed, or the span ends before it begins.
+    """
+    since_ms = None if since is None else _parsed_ms("since", since, now)
+    until_ms = None if until is None else _parsed_ms("until", until, now)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise RequestError(f"the span ends before it begins: {since} to {until}")
+    return since_ms, until_ms
+
+
+def moment(option: str, text: str, now: datetime) -> datetime:
+    """Parse a span back from now or a local date and time, rounded down to a bucket of the rollups.
+
+    Raises:
+        RequestError: it cannot be parsed.
+    """
+    at_ms = _parsed_ms(option, text, now)
+    return clock_of(now)(bucket_start_ms(at_ms))
+
+
+def _parsed_ms(option: str, text: str, now: datetime) -> int:
+    at_ms = _milliseconds(text.strip(), now)
+    if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
+        from llmroute.text.option_text import OptionText, Remedy
+
+        raise RequestError(
+            OptionText(Remedy(option), f": {text!r} is not a time"),
+            hint="24h, 7d and 2w are (back from now), and 2026-11-01",
+            option=option,
+        )
+    return at_ms
+
+
+def _milliseconds(text: str, now: datetime) -> int | None:
+    if found := re.fullmatch(r"(\d{1,5})([hdw])", text):
+        return milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
+    try:
+        moment = datetime.fromisoformat(text)
+        return milliseconds(moment if moment.tzinfo else in_zone_of(now, moment))
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -80,7 +80,7 @@ def attributes(attempt: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def error_type(attempt: Mapping[str, Any]) -> str | None:
-    """Return what went wrong, None where nothing did."""
+    """Return the error of an attempt, None without one."""
     if attempt["status"] == "ok":
         return None
     return str(attempt["error"] or attempt["status"])

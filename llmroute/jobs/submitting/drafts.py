@@ -49,7 +49,7 @@ class Draft(NamedTuple):
         return self.plan.entries[0]
 
     def release(self) -> None:
-        """Release what the shared budget holds for the line."""
+        """Release the reservation of the line in the shared budget."""
         if self.reservation is not None:
             self.reservation.release()
 

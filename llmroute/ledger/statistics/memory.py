@@ -109,7 +109,7 @@ class Memory:
         return True
 
     def snapshot(self, *, bucket: int, task: str, now_ms: int) -> StatsSnapshot:
-        """Return what is known of calls of a size, decayed to now."""
+        """Return the statistics of calls of a size, decayed to now."""
         of_bucket = ((key, latency) for key, latency in self.latencies.items() if key.bucket == bucket)
         statuses = (circuit.status(key, now_ms) for key, circuit in self.circuits.items())
         return StatsSnapshot(

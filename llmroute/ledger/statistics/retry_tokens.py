@@ -23,7 +23,7 @@ class RetryTokens(NamedTuple):
         return min(RETRY_TOKENS, self.tokens + max(now_ms - self.at_ms, 0) * TOKENS_PER_MS)
 
     def after_retry(self, now_ms: int) -> RetryTokens:
-        """Return what is left after one retry."""
+        """Return the tokens after one retry."""
         return RetryTokens(max(self.left(now_ms) - 1, 0.0), now_ms)
 
     def after_success(self, now_ms: int) -> RetryTokens:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llmroute.errors import RequestError
 from llmroute.files import cannot_write, regular_target, replacing
 from llmroute.ledger.opening import attempt_columns
-from llmroute.ledger.periods import milliseconds
+from llmroute.ledger.periods import ends_ms, milliseconds
 from llmroute.ledger.reports import Line
 from llmroute.service.costs.exports.pruned import pruned_sum
 from llmroute.service.costs.exports.tables import FORMATS, PARQUET, ExportedTable, write_parquet, write_text
-from llmroute.service.costs.report import ends_ms, require_text
+from llmroute.service.costs.report import require_text
 from llmroute.service.ledger_opening import ledger_to_change, now_of, opened, snapshot
 
 if TYPE_CHECKING:

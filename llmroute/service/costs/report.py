@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import RequestError
-from llmroute.ledger.buckets import bucket_start_ms
 from llmroute.ledger.periods import (
     CLOSED_PERIODS,
     END_OF_TIME_MS,
     PERIODS,
     clock_of,
-    in_zone_of,
     milliseconds,
+    moment,
     span_of,
 )
 from llmroute.request.fields import require_one_of
@@ -38,8 +36,6 @@ ReportedSpan: TypeAlias = "tuple[str | None, datetime | None, datetime]"
 
 REPORTED_PERIODS = (*PERIODS, *CLOSED_PERIODS)
 DEFAULT_PERIOD = "month"
-_HOURS = {"h": 1, "d": 24, "w": 168}
-_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,53 +217,11 @@ def reported_span(question: CostQuery, now: datetime) -> ReportedSpan:
 
         hint = OptionText("either ", Remedy("period"), ", or ", Remedy("since"), " and ", Remedy("until"))
         raise RequestError("a period and a span were given", hint=hint)
-    since = None if question.since is None else _moment("since", question.since, now)
-    until = now if question.until is None else _moment("until", question.until, now)
+    since = None if question.since is None else moment("since", question.since, now)
+    until = now if question.until is None else moment("until", question.until, now)
     if since is not None and milliseconds(since) >= milliseconds(until):
         raise RequestError(f"the span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
     return None, since, until
-
-
-def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
-    """Return the ends of a span in milliseconds; None where one is not given.
-
-    Raises:
-        RequestError: one of them cannot be parsed, or the span ends before it begins.
-    """
-    since_ms = None if since is None else _parsed_ms("since", since, now)
-    until_ms = None if until is None else _parsed_ms("until", until, now)
-    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
-        raise RequestError(f"the span ends before it begins: {since} to {until}")
-    return since_ms, until_ms
-
-
-def _moment(option: str, text: str, now: datetime) -> datetime:
-    """Parse a span back from now or a local date and time, rounded down to a bucket of the rollups."""
-    at_ms = _parsed_ms(option, text, now)
-    return clock_of(now)(bucket_start_ms(at_ms))
-
-
-def _parsed_ms(option: str, text: str, now: datetime) -> int:
-    at_ms = _milliseconds(text.strip(), now)
-    if at_ms is None or not 0 <= at_ms <= END_OF_TIME_MS:
-        from llmroute.text.option_text import OptionText, Remedy
-
-        raise RequestError(
-            OptionText(Remedy(option), f": {text!r} is not a time"),
-            hint="24h, 7d and 2w are (back from now), and 2026-11-01",
-            option=option,
-        )
-    return at_ms
-
-
-def _milliseconds(text: str, now: datetime) -> int | None:
-    if found := re.fullmatch(r"(\d{1,5})([hdw])", text):
-        return milliseconds(now) - int(found[1]) * _HOURS[found[2]] * _HOUR_MS
-    try:
-        moment = datetime.fromisoformat(text)
-        return milliseconds(moment if moment.tzinfo else in_zone_of(now, moment))
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def known_workspaces(config: Config) -> list[str]:

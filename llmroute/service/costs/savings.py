@@ -42,7 +42,7 @@ def price_lengths(registry: ModelRegistry) -> list[int]:
 
 
 def saving(sums: Iterable[TierSums], registry: ModelRegistry) -> Saving | None:
-    """Return what the attempts of tiers have saved at today's prices; None where nothing is known."""
+    """Return the savings of the attempts of tiers at today's prices; None where nothing is known."""
     costly = [one for one in sums if one.cost_picousd or one.left_out_count]
     saved = [_saved_picousd(one, registry) for one in costly]
     known = [one for one in saved if one is not None]
