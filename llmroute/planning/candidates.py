@@ -169,6 +169,9 @@ def sized(candidate: Candidate, size: PromptSize) -> Candidate:
     prices: tuple[Price, ...] = (of_tier,) if size.tier == BATCH or of_tier is price else (price, of_tier)
     if candidate.any_tier and size.tier is None:
         prices = (price, *(price_of_service(price, Service(name))[0] for name, _ in price.service_tiers))
+    if longest is None and all(one.output == 0 and all(tier.output == 0 for tier in one.tiers) for one in prices):
+        # How long the answer is makes no difference.
+        longest = 0
     worst = None
     if longest is not None:
         written = size.cache if size.cache or PROVIDERS[model.provider].marks_cache else "5m"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llmroute.planning.candidates import sized
 from llmroute.registry.pricing import cost_picousd, worst_rates
 from llmroute.routing.token_estimate import measure
 from llmroute.text.token_bounds import TEMPLATE_TOKENS
 from llmroute.types import Message, Price, PriceTier, Prompt, Usage
 from llmroute.worst_case import WorstCase
+from tests.routing.models import candidate
 
 rate = st.integers(0, 50_000_000)
 perhaps = st.one_of(st.none(), rate)
@@ -58,3 +61,12 @@ def test_the_bound_of_a_prompt_has_room_for_every_byte_and_the_template(texts: l
     size = sum(len(text.encode()) for text in [*texts, system or ""])
     assert measure(prompt).worst_input >= size + TEMPLATE_TOKENS
     assert TEMPLATE_TOKENS >= 100, "gpt-oss puts about seventy tokens before every prompt"
+
+
+@pytest.mark.parametrize(("price", "worst"), [(Price(0, 0), 0), (Price(0, 1), None), (Price(0, None), None)])
+def test_an_answer_of_unknown_length_is_bounded_where_its_tokens_are_free(price: Price, worst: int | None) -> None:
+    unlimited = candidate("openai/own", window=None)._replace(price=price)
+    assert sized(unlimited, measure(Prompt((Message("user", "hi"),)))).worst_cost_picousd == worst
+    tier = price._replace(tiers=(PriceTier(5, 0, 1),))
+    priced_when_long = sized(unlimited._replace(price=tier), measure(Prompt((Message("user", "hi"),))))
+    assert priced_when_long.worst_cost_picousd is None
