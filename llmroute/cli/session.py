@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from llmroute.cli.arguments import RequestArguments
     from llmroute.config import Config
+    from llmroute.routing.plan import Candidate
     from llmroute.types import LLMResponse
 
 
@@ -135,6 +136,8 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
 
             plan = session.service.plan(arguments.options())
             show_plan(plan, as_json=arguments.as_json, every_candidate=arguments.every_candidate)
+            if not arguments.quiet:
+                _warn_of_caps(session, plan.entries[0].candidate)
             raise typer.Exit
         if arguments.meta is None:
             require_stdout()
@@ -145,6 +148,23 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
         except Interrupted as interruption:
             session.record_interruption(interruption)
             raise
+
+
+def _warn_of_caps(session: Session, first: Candidate) -> None:
+    """Print which budget does not admit the first model of a plan now, so that a call passes over or refuses it."""
+    config = session.service.config
+    if not config.limits and config.ledger.server is None:
+        return
+    from llmroute.ledger.budgets import describe, dollars
+    from llmroute.service.costs.maintenance import standings
+
+    workspace = session.arguments.request["workspace_id"] or config.workspace
+    least = first.least_worst_picousd
+    for status in standings(config):
+        if status.cap.workspace in ("", workspace) and (least is None or least > status.left_picousd):
+            cost = "its price is unknown" if least is None else f"it could cost {dollars(least)}"
+            say(f"{first.model.name}: {cost}, and {describe(status)}")
+            return
 
 
 @contextmanager

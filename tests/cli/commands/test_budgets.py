@@ -78,6 +78,21 @@ def test_a_dry_run_leaves_out_what_the_budget_of_the_request_does_not_admit(
         assert errors[0]["message"] == errors[1]["message"]
 
 
+@pytest.mark.parametrize(("workspace", "is_told"), [(None, False), ("other", False), ("team", True)])
+def test_a_dry_run_says_which_cap_does_not_admit_the_first_model(
+    workspace: str | None, is_told: bool, server: ModelServer, tmp_path: Path
+) -> None:
+    configure(tmp_path, "[budgets]\nmonth = 1\n[budgets.workspaces.team]\nday = 0.0001\n")
+    own = () if workspace is None else ("--workspace", workspace)
+    asked = ("gen", "hi", "-m", MODEL, "--no-fallback", *own)
+    planned = run(*asked, "--dry-run", home=tmp_path, **server.settings)
+    called = run(*asked, home=tmp_path, **server.settings)
+    assert (planned.code, called.code) == (0, 5 if is_told else 0)
+    assert bool(planned.err) is is_told
+    assert planned.err.rstrip() in called.err
+    assert not run(*asked, "--dry-run", "-q", home=tmp_path, **server.settings).err
+
+
 def test_nothing_that_fits_is_exit_5_and_the_nearest_miss(server: ModelServer, tmp_path: Path) -> None:
     ran = run("gen", "hi " * 40_000, "-p", "openai", "--budget", "0.0000001", home=tmp_path, **server.settings)
     assert (ran.code, ran.out, server.requests) == (5, "", [])
