@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
 import threading
@@ -256,8 +257,11 @@ def chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
+@functools.cache
 def closed_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """Return a port of this machine that refuses connections; it stays bound, or another process might listen there."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    port: int = bound.getsockname()[1]
+    bound.detach()
     return port

@@ -12,8 +12,8 @@ from llmroute.config import Timeouts
 from llmroute.request.options import Options
 from llmroute.service.client import LLMService
 from llmroute.transport.exchange import BlockingExchange
+from tests.support.fault_server import closed_port
 from tests.support.ollama_server import OllamaServer, Pulled
-from tests.support.ports import free_port
 from tests.support.shell import rows, run
 from tests.support.waiting import patient_with_the_local_server
 from tests.wire.calling import call, config
@@ -43,7 +43,7 @@ def server() -> Iterator[OllamaServer]:
 @pytest.fixture
 def nobody() -> str:
     """An address of this machine at which nothing listens."""
-    return f"127.0.0.1:{free_port()}"
+    return f"127.0.0.1:{closed_port()}"
 
 
 @each_form
