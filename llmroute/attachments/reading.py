@@ -62,7 +62,8 @@ def _read(source: AttachmentSource, media_type: str | None, number: int) -> Atta
         return _of_bytes(bytes(source), f"attachment {number}", media_type)
     if isinstance(source, str) and is_url(source):
         return of_url(source, None, media_type)
-    path = os.fspath(source)
+    if not (path := os.fspath(source)):
+        raise unusable(f"attachment {number}", "its path is empty")
     # Where the locale is not of UTF-8, Python keeps the bytes of a name beyond ASCII.
     name = os.fsencode(PurePath(path).name).decode("utf-8", "replace")
     return measured(read_file(path), name, media_type)

@@ -52,6 +52,7 @@ def refused(source: Any) -> str:
 
 def test_what_is_not_a_readable_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.png").endswith("none.png cannot be attached: there is no such file")
+    assert refused("") == "attachment 1 cannot be attached: its path is empty"
     assert refused(tmp_path).endswith("it is a directory")
     assert refused("/dev/zero") == "/dev/zero cannot be attached: it is not a file"
     assert refused(tmp_path / "a\0b").endswith("embedded null byte")
