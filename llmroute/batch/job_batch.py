@@ -63,6 +63,8 @@ class JobBatch:
         self._on_progress = on_progress
         self._on_jobs = on_jobs
         self._states = bytearray()
+        # Whether the caller limits the completion of a line: without that, a budget may.
+        self._limited = bytearray()
         self._rescue = False
         self._interrupted = False
         self._run: JobRun | None = None
@@ -148,6 +150,7 @@ class JobBatch:
                 else:
                     check_line(request.line, options)
             self._states.append(state)
+            self._limited.append(not isinstance(options, RequestError) and options.max_tokens is not None)
         totals.read_to_end = True
         self._on_progress(totals)
 
@@ -220,9 +223,8 @@ class JobBatch:
                 self._fail(index, outcome.line_id, outcome.error)
             return
         self._states[index] = _FINISHED
-        self._results.add_answer(
-            index, outcome.line_id, BatchResult(None, outcome.response, None), outcome.max_tokens, BATCH
-        )
+        result, limited = BatchResult(None, outcome.response, None), bool(self._limited[index])
+        self._results.add_answer(index, outcome.line_id, result, BATCH, limited=limited)
 
     async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> None:
         """Answer the lines of some states by calls."""
@@ -247,7 +249,8 @@ class JobBatch:
             if result.response is not None:
                 assert not isinstance(request.options, RequestError)
                 self._states[index] = _FINISHED
-                self._results.add_answer(index, line_id, result, request.options.max_tokens, tier)
+                limited = bool(self._limited[index])
+                self._results.add_answer(index, line_id, result, tier, limited=limited)
             elif result.error is not None:
                 self._fail(index, line_id, result.error, tier)
 

@@ -49,13 +49,13 @@ class JobResults:
         record = self._as_record(BatchResult(request, None, error))
         self._results.write(index, {"id": request.id, "line": request.line, **record})
 
-    def add_answer(self, index: int, line_id: str, result: BatchResult, max_tokens: int | None, tier: str) -> None:
-        """Write the answer to a line whose limit is `max_tokens`."""
+    def add_answer(self, index: int, line_id: str, result: BatchResult, tier: str, *, limited: bool) -> None:
+        """Write the answer to a line; `limited` says that its completion limit is the caller's own."""
         totals, response = self._totals, result.response
         assert response is not None
         totals.answered += 1
         totals.models[f"{response.provider}/{response.model}"] += 1
-        totals.count_cuts(response, max_tokens)
+        totals.count_cuts(response, limited=limited)
         totals.add_cost(response.cost_usd)
         own = {"id": json.loads(line_id), "request_id": response.request_id, "tier": tier}
         self._results.write(index, {**self._as_record(result), **own})

@@ -211,7 +211,7 @@ class Batch:
         if response is not None:
             totals.answered += 1
             totals.models[f"{response.provider}/{response.model}"] += 1
-            totals.count_cuts(response, request.options.max_tokens)
+            totals.count_cuts(response, limited=request.options.max_tokens is not None)
             totals.add_cost(response.cost_usd)
             record = {**self._as_record(result), "id": request.id, "request_id": response.request_id}
             self._results.write(index, record)

@@ -49,12 +49,12 @@ class BatchTotals:
         """The number of lines that need no more work in this run."""
         return self.answered + self.failed + self.invalid + self.answered_before + self.not_run
 
-    def count_cuts(self, response: LLMResponse, max_tokens: int | None) -> None:
-        """Count an answer as shortened, by its own signs; `max_tokens` is the limit of the caller."""
+    def count_cuts(self, response: LLMResponse, *, limited: bool) -> None:
+        """Count an answer as shortened, by its own signs; the caller's own limit (`limited`) is no such sign."""
         self.prompts_cut += response.prompt_cut is not None
         if response.budget_cut is not None:
             self.budget_cuts += 1
-        elif response.finish_reason == "length" and max_tokens is None:
+        elif response.finish_reason == "length" and not limited:
             self.truncated += 1
 
     @property

@@ -85,6 +85,15 @@ def test_an_invalid_answer_is_rescued_by_an_ordinary_call_and_its_repair(home: H
     assert rescued["cost_before_usd"] == pytest.approx(rejected_picousd / 1e12)
 
 
+def test_answers_that_are_cut_at_another_limit_than_the_callers_are_reported(home: Home) -> None:
+    model = MODELS["openai"]
+    write(home, [{"prompt": "say a…", "model": model}, {"prompt": "say b…", "model": model, "max_tokens": 9}])
+    command = ("gen", "--batch", "in.jsonl", "-o", "out.jsonl", "--tier", "batch", "--poll", "0.01", "--budget", "5")
+    ran = run(*command, home=home.folder, **home.settings)
+    assert (ran.code, len(home.results())) == (6, 2)
+    assert "2 answered, 1 truncated" in ran.err
+
+
 def test_an_answer_that_was_cut_at_the_limit_of_its_line_is_not_paid_for_again_by_a_rescue(home: Home) -> None:
     home.write([VALID, 'say {"name": "Re…'], [MODELS["openai"]])
     ran = home.run(*SCHEMA, "--rescue", "--max-tokens", "9")

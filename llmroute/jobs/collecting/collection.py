@@ -195,7 +195,7 @@ class Collection:
 
 def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
     can_rescue = isinstance(error, DeadlineError) or (not is_lost and isinstance(error, TransientError))
-    return LineOutcome(line.position, line.line_id, line.max_tokens, None, error, can_rescue=can_rescue)
+    return LineOutcome(line.position, line.line_id, None, error, can_rescue=can_rescue)
 
 
 def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:

@@ -37,7 +37,6 @@ class LineOutcome(NamedTuple):
 
     position: int
     line_id: str
-    max_tokens: int | None
     response: LLMResponse | None
     error: LLMRouteError | None
     can_rescue: bool = False
@@ -122,7 +121,7 @@ class Outcomes:
 
     def outcome(self, line: JobLine, row: AttemptRow, result: JudgedResult, not_run: LLMRouteError) -> LineOutcome:
         """Return the outcome of a line that is settled; `not_run` as for `settle`."""
-        own = line.position, line.line_id, line.max_tokens
+        own = line.position, line.line_id
         completion, document, error = result
         if error is not None:
             # A call has the same limit as the line, and so would end there too.
