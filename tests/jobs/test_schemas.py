@@ -101,6 +101,8 @@ def test_an_answer_that_was_cut_at_the_limit_of_its_line_is_not_paid_for_again_b
     _, cut = home.results()
     assert (cut["error"]["type"], cut["error"]["hint"]) == ("schema", "allow more with --max-tokens")
     assert json.loads((home.folder / "out.jsonl.failed").read_text())["id"] == "r1"
+    assert home.run(*SCHEMA, "--rescue", "--max-tokens", "9", "--resume").code == 6
+    assert home.vendor.ordinary == [], "nor when the run is resumed"
 
 
 def test_a_run_that_is_resumed_checks_answers_by_the_schemas_it_was_started_with(home: Home) -> None:

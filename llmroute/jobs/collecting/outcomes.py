@@ -117,17 +117,14 @@ class Outcomes:
         row.status = "ok" if error is None else error.status
         if error is None:
             return LineEnd(line.n, "answered", row)
-        return LineEnd(line.n, "rejected" if isinstance(error, SchemaError) else "failed", row)
+        return LineEnd(line.n, "rejected" if _can_rescue(line, error) else "failed", row)
 
     def outcome(self, line: JobLine, row: AttemptRow, result: JudgedResult, not_run: LLMRouteError) -> LineOutcome:
         """Return the outcome of a line that is settled; `not_run` as for `settle`."""
         own = line.position, line.line_id
         completion, document, error = result
         if error is not None:
-            # A call has the same limit as the line, and so would end there too.
-            is_cut = line.max_tokens is not None and isinstance(error, SchemaError) and error.cut_at is not None
-            can_rescue = isinstance(error, SchemaError) and not is_cut
-            return LineOutcome(*own, None, self._failure(row, error), can_rescue=can_rescue)
+            return LineOutcome(*own, None, self._failure(row, error), can_rescue=_can_rescue(line, error))
         if completion is None:
             return LineOutcome(*own, None, not_run, can_rescue=True)
         response = self._response(row, completion)
@@ -167,3 +164,8 @@ class Outcomes:
             tool_calls=completion.tool_calls,
             refusal=completion.refusal,
         )
+
+
+def _can_rescue(line: JobLine, error: AttemptError) -> bool:
+    """Whether a call may answer a line whose answer is not valid: not with the limit that cut the answer."""
+    return isinstance(error, SchemaError) and (line.max_tokens is None or error.cut_at is None)
