@@ -25,8 +25,10 @@ def load_noted() -> Config:
 
 
 def note_waiting(config: Config) -> None:
-    """Print a warning if calls wait in the spool: a report lacks them."""
-    from llmroute.service.ledger_opening import waiting
+    """Print a warning if calls wait in the spool, or in those of other URLs: a report lacks them."""
+    from llmroute.service.ledger_opening import waiting, waiting_for_other_urls
 
     for place in waiting(config):
         say(f"warning: calls that the ledger has not taken yet wait in {place}; they are not counted here")
+    for place in waiting_for_other_urls(config):
+        say(f"warning: calls wait in {place} for a ledger at another URL; see llmroute costs check")

@@ -144,13 +144,34 @@ def move_to_server(
     """
     if source.server is not None or not source.path.exists():
         raise RequestError(f"there is no SQLite ledger at {source.name}", hint="name another file")
-    if target.server is None:
-        raise RequestError(f"{target.name} is not the URL of a server", hint="postgresql://user@host/database is one")
+    server = _server(target)
     from llmroute.ledger.postgres.connection import ServerConnection
     from llmroute.ledger.postgres.maintenance.move import move
 
-    with closing(ServerConnection(target.server)) as connection:
+    with closing(ServerConnection(server)) as connection:
         return move(connection, source.path, now_ms, progress)
+
+
+def take_in_spool(place: Path, target: LedgerLocation) -> None:
+    """Add the rows of a spool to a server, as after its URL changed.
+
+    Raises:
+        LedgerError: the file cannot be read, or the server cannot be written.
+        RequestError: there is no such file, or the target is no server.
+    """
+    if not place.is_file():
+        raise RequestError(f"there is no spool at {place}", hint="llmroute costs check names those that have rows")
+    server = _server(target)
+    from llmroute.ledger.postgres.store import PostgresLedger
+
+    with closing(PostgresLedger(server, target.path)) as ledger:
+        ledger.take_in(place)
+
+
+def _server(target: LedgerLocation) -> ServerAddress:
+    if target.server is None:
+        raise RequestError(f"{target.name} is not the URL of a server", hint="postgresql://user@host/database is one")
+    return target.server
 
 
 def bring_up_to_date(ledger: LedgerPort, now_ms: int) -> None:

@@ -64,3 +64,10 @@ def waiting(config: Config) -> list[Path]:
     from llmroute.ledger import spool
 
     return spool.waiting(config.ledger.path)
+
+
+def waiting_for_other_urls(config: Config) -> list[Path]:
+    """Return the spool files, beside that of a server, with calls under other URLs, such as before a change of it."""
+    from llmroute.ledger import spool
+
+    return [] if config.ledger.server is None else spool.of_other_servers(config.ledger.path)

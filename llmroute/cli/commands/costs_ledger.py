@@ -147,7 +147,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A file from `costs backup
 def move(
     url: Annotated[str, typer.Argument(help="postgresql://user@host/database")],
     source: Annotated[
-        Path | None, typer.Option("--from", help="The SQLite ledger to copy, if not the default one.")
+        Path | None,
+        typer.Option("--from", help="The SQLite ledger to copy, if not the default one; or the spool of another URL."),
     ] = None,
 ) -> None:
     """Copy a SQLite ledger to a PostgreSQL server.
@@ -161,6 +162,10 @@ def move(
         from llmroute.service.costs import maintenance
 
         config = load_noted()
+        if source is not None and source.suffix == ".spool":
+            maintenance.take_in_spool(config, url, source)
+            say(f"the calls of {source} were added to {config.with_ledger(url).ledger.name}")
+            return
         with Bar() as bar:
             done = maintenance.move(
                 config, url, source, lambda read, total: bar.show(ProgressState("costs move", read, total))

@@ -121,16 +121,27 @@ class PostgresLedger:
             until_s = inf
         for place in places:
             try:
-                while self._add_spooled(place, patience) and monotonic() < until_s:
-                    pass
+                self._take_in(place, patience, until_s)
             except BlockingIOError:
                 locked.append(place)
             except PermissionError:
                 # The spool of another user, as under sudo, does not block the ledger.
                 continue
             except OSError as error:
-                raise LedgerError(f"the spool {place} cannot be read: {error.strerror or error}") from error
+                raise _unreadable(place, error) from error
         return locked
+
+    def take_in(self, place: Path) -> None:
+        """Add the rows of a spool file that is of another URL of this server.
+
+        Raises:
+            LedgerError: the file or the server cannot be used.
+        """
+        self._recalled(anew=True)
+        try:
+            self._take_in(place, None, inf)
+        except OSError as error:
+            raise _unreadable(place, error) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
@@ -247,6 +258,10 @@ class PostgresLedger:
                 self._known = None
                 statistics.upkeep(self.connection, known)
 
+    def _take_in(self, place: Path, patience: LockTimeout | None, until_s: float) -> None:
+        while self._add_spooled(place, patience) and monotonic() < until_s:
+            pass
+
     def _add_spooled(self, place: Path, patience: LockTimeout | None) -> bool:
         """Add the last rows of one spool file, which are committed before they are removed; return whether it has more.
 
@@ -263,3 +278,7 @@ class PostgresLedger:
                         raise outcome
                     invalid.append(spool.line(spooled))
         return has_more
+
+
+def _unreadable(place: Path, error: OSError) -> LedgerError:
+    return LedgerError(f"the spool {place} cannot be read: {error.strerror or error}")

@@ -108,6 +108,18 @@ def move(config: Config, url: str, source: Path | None, progress: Callable[[int,
     return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()), progress)
 
 
+def take_in_spool(config: Config, url: str, place: Path) -> None:
+    """Add the rows that wait in a spool to the server at a URL, as after a change of it.
+
+    Raises:
+        ConfigError: the URL is invalid, or the driver is not installed.
+        RequestError: there is no such file, or `url` names no server.
+        LedgerError: the file cannot be read, or the server cannot be written.
+    """
+    _require_file(place)
+    opening.take_in_spool(place, config.with_ledger(url).ledger)
+
+
 def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:
     """Return how many attempts are older than a span such as 90d, and the time before which they started.
 

@@ -303,6 +303,31 @@ def test_rows_that_wait_for_another_url_are_named(host: Host) -> None:
     assert "another URL" not in host.run("costs", "check").out
 
 
+def test_calls_that_wait_for_an_earlier_url_are_added_once_at_the_new_one(tmp_path: Path, server: ModelServer) -> None:
+    with PostgresServer() as database:
+        url = database.database()
+        host = Host(tmp_path, url, server)
+        assert host.gen().code == 0
+        database.stop()
+        assert host.gen().code == host.gen().code == 0
+        [waiting] = (tmp_path / "llmroute").glob("server-*.spool")
+        copied = tmp_path / "again.spool"
+        copied.write_bytes(waiting.read_bytes())
+        database.start()
+        new = url.replace("127.0.0.1", "localhost")
+        moved = Host(tmp_path, new, server)
+        assert str(waiting) in moved.run("costs").err
+        assert moved.calls() == 1
+        for spool in (waiting, copied):
+            added = moved.run("costs", "move", new, "--from", str(spool))
+            assert (added.code, added.out) == (0, "")
+            assert added.err.startswith(f"llmroute: the calls of {spool} were added to postgresql://localhost:")
+            assert not spool.exists()
+            assert moved.calls() == 3
+        assert moved.run("costs").err == ""
+        assert moved.run("costs", "move", new, "--from", str(waiting)).code == exit_codes.USAGE
+
+
 def test_progress_is_shown_while_a_file_is_moved(host: Host) -> None:
     with Ledger(host.home / "llmroute" / "ledger.db") as ledger:
         ledger.settle(settled(row("one"), USD))
