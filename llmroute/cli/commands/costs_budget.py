@@ -8,9 +8,9 @@ import typer
 
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
-from llmroute.cli.errors import failures
+from llmroute.cli.errors import failures, say
 from llmroute.cli.help import GroupedCommand, epilog
-from llmroute.cli.output.costs.budgets import budgets_as_json, budgets_as_text
+from llmroute.cli.output.costs.budgets import budgets_as_json, budgets_as_text, cap_as_text
 from llmroute.cli.output.stdout import write_json, write_text
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import RequestError
@@ -18,6 +18,8 @@ from llmroute.types import MOST_USD
 from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from llmroute.config import Config
 
 LIFTED = "none"
@@ -84,12 +86,20 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
             from llmroute.service.costs.shared_budgets import set_shared
 
             set_shared(config, given, workspace or "", zone)
+            _note_own_caps(config, given, workspace or "")
             return
         if zone is not None:
             raise RequestError(
                 "--zone requires a ledger on a server", hint="caps in config.toml use the time zone of this machine"
             )
         _set_in_config(config, given, workspace)
+
+
+def _note_own_caps(config: Config, given: Collection[str], workspace: str) -> None:
+    """Name the caps of this host that bind beside those that were set for all hosts."""
+    for limit in config.limits:
+        if limit.period in given and limit.workspace == workspace:
+            say(f"{config.config_dir / 'config.toml'} caps this host at {cap_as_text(limit)} as well: the lower binds")
 
 
 def _set_in_config(config: Config, caps: dict[str, float | int | None], workspace: str | None) -> None:

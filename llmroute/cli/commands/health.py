@@ -11,13 +11,12 @@ from llmroute import exit_codes
 from llmroute.cli import options as flags
 from llmroute.cli.completion import candidates
 from llmroute.cli.errors import error_text, failures, say
-from llmroute.cli.output.costs.budgets import budgets_as_json
+from llmroute.cli.output.costs.budgets import budgets_as_json, cap_as_text
 from llmroute.cli.output.settings import show_settings
 from llmroute.cli.output.stdout import write_json, write_text
-from llmroute.cli.output.tables import cell, flowing, money
+from llmroute.cli.output.tables import cell, flowing
 from llmroute.cli.output.terminal import terminal_width
 from llmroute.errors import LedgerError, RequestError
-from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
     from llmroute.config import Config
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 # The minimum difference between clocks that is reported as an error.
 CLOCK_OFF_MS = 60_000
-_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
 def health(
@@ -179,12 +177,7 @@ def _caps(config: Config, budgets: list[BudgetStatus] | None) -> str:
     limits = limits_last_seen(config) if budgets is None else [status.cap for status in budgets]
     if limits is None:
         return "unknown: this host never reached the server of the ledger"
-    caps = [
-        f"{money(limit.cap_picousd / PICO_PER_USD)} {_PER[limit.period]}"
-        + (f" in {cell(limit.workspace)}" if limit.workspace else "")
-        for limit in limits
-    ]
-    return ", ".join(caps) or "none (llmroute costs budget set --month 20)"
+    return ", ".join(map(cap_as_text, limits)) or "none (llmroute costs budget set --month 20)"
 
 
 def _setup(config: Config, budgets: list[BudgetStatus] | None) -> str:

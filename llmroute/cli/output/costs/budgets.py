@@ -11,7 +11,16 @@ from llmroute.types import PICO_PER_USD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmroute.ledger.budgets import BudgetStatus
+    from llmroute.config import Limit
+    from llmroute.ledger.budgets import BudgetStatus, Cap
+
+_PER = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
+
+
+def cap_as_text(cap: Cap | Limit) -> str:
+    """Return the amount of a cap, its period and its workspace."""
+    scope = f" in {cell(cap.workspace)}" if cap.workspace else ""
+    return f"{money(cap.cap_picousd / PICO_PER_USD)} {_PER[cap.period]}{scope}"
 
 
 def budgets_as_json(found: Sequence[BudgetStatus], warn_at: float) -> list[dict[str, Any]]:
