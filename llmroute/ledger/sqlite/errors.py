@@ -48,6 +48,13 @@ def primary_code(error: BaseException) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def is_full(error: BaseException, path: Path) -> bool:
+    """Whether an error, or the one that it translates, is of a full disk."""
+    cause = error.__cause__ if isinstance(error, LedgerError) else error
+    code = 0 if cause is None else primary_code(cause)
+    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent))
+
+
 def _reason(error: sqlite3.Error, path: Path) -> str:
     if primary_code(error) == sqlite3.SQLITE_IOERR and _is_full(path.parent):
         return "the disk is full"

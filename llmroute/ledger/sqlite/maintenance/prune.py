@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from llmroute.errors import LedgerError, RequestError
+from llmroute.errors import LedgerError, OutputError, RequestError
 from llmroute.files import cannot_write, new_file_beside
 from llmroute.ledger.buckets import bucket_start_ms
-from llmroute.ledger.sqlite.errors import translated
+from llmroute.ledger.sqlite.errors import is_full, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 BATCH = 1_000
-
+# What SQLite leaves beside a file that it cannot write to the end.
+_BESIDE = ("-journal", "-wal", "-shm")
 _DELETE = """
 DELETE FROM attempts WHERE id IN (
     SELECT id FROM attempts WHERE started_ms < ? AND status <> 'pending' LIMIT ?
@@ -72,8 +73,13 @@ def new_file(target: Path) -> Iterator[Path]:
                 target.hardlink_to(new)
             except OSError as error:
                 raise cannot_write(target, error) from error
+        except (sqlite3.Error, LedgerError) as error:
+            if is_full(error, target):
+                raise OutputError(f"{target} cannot be written: the disk is full") from error
+            raise
         finally:
-            new.unlink(missing_ok=True)
+            for beside in ("", *_BESIDE):
+                new.with_name(f"{new.name}{beside}").unlink(missing_ok=True)
 
 
 def prunable(connection: SharedConnection, before_ms: int) -> int:
