@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # So many lessons, or sums that are not merged, and a client folds or merges them.
 MANY_LESSONS = 64
 MANY_DELTAS = 1_000
-MERGED_AT_ONCE = 10_000
+MERGED_AT_ONCE = 2_000
 DAYS_AT_ONCE = 7
 
 
@@ -102,7 +102,20 @@ def upkeep(connection: ServerConnection, known: Recollection) -> None:
     if known.lesson_ids:
         folded = as_json(known.memory.as_json())
         connection.call("fold_1", known.version, folded, known.lesson_ids)
-    while connection.call("merge_1", MERGED_AT_ONCE) == MERGED_AT_ONCE:
+    merge(connection)
+
+
+def merge(connection: ServerConnection) -> None:
+    """Merge the sums that wait, MERGED_AT_ONCE in a transaction.
+
+    Raises:
+        LedgerError: the server cannot be reached, or the role may not write.
+    """
+    # Where autovacuum saw few sums and many were added since, the server would join them by nested loops, for minutes;
+    # behind pgbouncer, the session may have such a plan.
+    settings = "set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_nestloop', 'off', true)"
+    sql = f"SELECT {settings}; SELECT {connection.schema}.merge_1(%s)"
+    while connection.execute(sql, (MERGED_AT_ONCE,)).fetchone() == (MERGED_AT_ONCE,):
         pass
 
 

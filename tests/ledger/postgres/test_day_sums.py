@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,17 @@ import pytest
 
 from llmroute.ledger.entries import Pending, Settled
 from llmroute.ledger.port import Span
+from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.maintenance.checks import wrong_sums
 from llmroute.ledger.postgres.schema import migrations
+from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
+from llmroute.ledger.postgres.statistics import merge
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.reports import grouped
 from llmroute.types import DIMENSIONS
 from tests.ledger.calls import NOW_MS, row, settled
 from tests.ledger.stores import address, postgres
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.reports import Line
     from llmroute.ledger_location import ServerAddress
+    from tests.support.postgres_server import PostgresServer
 
 __all__ = ["address", "postgres"]
 
@@ -176,3 +182,30 @@ def test_a_group_whose_only_call_changed_is_not_reported_before_the_change_is_me
         with ledger.snapshot() as reading:
             lines = grouped(reading, "status", SPANS[0])
     assert [(line.key, line.call_count, line.cost_picousd) for line in lines] == [({"status": "rejected"}, 1, 5)]
+
+
+def test_many_sums_are_merged_in_few_passes_where_the_server_expects_few(
+    address: ServerAddress, postgres: PostgresServer
+) -> None:
+    database = address.url.rpartition("/")[2]
+    with closing(ServerConnection(address)) as connection:
+        connection.call("recall_1")
+        postgres.execute("ALTER TABLE llmroute.deltas SET (autovacuum_enabled = false)", database)
+        postgres.execute(
+            f"""
+            INSERT INTO llmroute.deltas ({", ".join((*ROLLUP_KEY, *COUNTERS))})
+            SELECT number, 'openai', 'gpt', '', '', '', 'ok', 1{", 0" * (len(COUNTERS) - 1)}
+            FROM generate_series(1, 4000) AS number
+            """,
+            database,
+        )
+        # As autovacuum leaves it where few waited just then.
+        known = "relpages = 100, reltuples = 1"
+        postgres.execute(f"UPDATE pg_class SET {known} WHERE oid = 'llmroute.deltas'::regclass", database)
+        merge(connection)
+    # It reports its scans when it ends.
+    session = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    wait_until(lambda: not postgres.execute(session, database))
+    scans = "SELECT seq_scan + idx_scan FROM pg_stat_user_tables WHERE relname = 'deltas'"
+    assert postgres.execute(scans, database)[0][0] < 100
+    assert postgres.execute("SELECT count(*) FROM llmroute.deltas", database) == [(0,)]

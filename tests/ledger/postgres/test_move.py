@@ -198,14 +198,13 @@ def test_what_is_pruned_between_two_runs_is_in_the_sums(
 ) -> None:
     monkeypatch.setattr(moving, "BATCH", 3)
 
-    class Breaking(ServerConnection):
-        def call_at_length(self, function: str, *values: Any) -> Any:
-            if function == "merge_1":
-                raise LedgerError("the server is away")
-            return super().call_at_length(function, *values)
+    def break_off(_connection: ServerConnection) -> None:
+        raise LedgerError("the server is away")
 
-    with closing(Breaking(address)) as breaking, pytest.raises(LedgerError):
-        moving.move(breaking, file, NOW_MS, lambda _read, _total: None)
+    with closing(ServerConnection(address)) as connection, monkeypatch.context() as breaking:
+        breaking.setattr(moving, "merge", break_off)
+        with pytest.raises(LedgerError):
+            moving.move(connection, file, NOW_MS, lambda _read, _total: None)
     with Ledger(file) as ledger:
         ledger.settle(settled(row("pending"), 5))
         ledger.prune(NOW_MS - 15 * DAY_MS)

@@ -11,7 +11,7 @@ from llmroute.ledger.maintenance import Moved, UntakenCalls
 from llmroute.ledger.postgres.entries import as_json, storable
 from llmroute.ledger.postgres.maintenance.move_jobs import move_jobs
 from llmroute.ledger.postgres.schema.tables import COUNTERS, ROLLUP_KEY
-from llmroute.ledger.postgres.statistics import MERGED_AT_ONCE
+from llmroute.ledger.postgres.statistics import merge
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,10 +66,11 @@ def move(connection: ServerConnection, source: Path, now_ms: int, progress: Call
                 if batch.rows:
                     sent = as_json([storable({column: row[column] for column in COLUMNS}) for row in batch.rows])
                     copied += connection.call_at_length("move_1", sent, name, batch.last_id, batch.last_call)
-                    connection.call_at_length("merge_1", MERGED_AT_ONCE)
+                    merge(connection)
                     read += len(batch.rows)
                     progress(read, total)
             untaken = _end(connection, name, sums_before(db, begun["pruned_ms"]), begun["pruned_ms"])
+            merge(connection)
             already = _settled(db, _Start(0, 0)) - copied
         return Moved(copied, already, pending, move_jobs(connection, ledger.jobs), untaken)
 

@@ -68,8 +68,8 @@ class ServerMaintenance:
         schema = ledger.connection.schema
         notes = [f"rows wait in {place} for the next run" for place in spool.waiting(self.path)]
         notes += [
-            f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER; llmroute costs move adds them, if that"
-            " was a URL of this ledger"
+            f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER; llmroute costs move adds them,"
+            " if that was a URL of this ledger"
             for place in spool.of_other_servers(self.path)
         ]
         with ledger.connection.transaction(read_only=True) as db:

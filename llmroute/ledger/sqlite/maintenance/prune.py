@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
 BATCH = 1_000
-# What SQLite leaves beside a file that it cannot write to the end.
+# Files that SQLite leaves beside one that it cannot write to the end.
 _BESIDE = ("-journal", "-wal", "-shm")
 _DELETE = """
 DELETE FROM attempts WHERE id IN (
