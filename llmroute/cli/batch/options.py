@@ -13,6 +13,11 @@ PANEL = "Batch"
 JOBS_PANEL = f"Batch jobs (--tier {BATCH})"
 
 
+def _file(output: Path | None) -> Path | None:
+    """Return the path of a file; None for -, which is stdout, as without the flag."""
+    return None if output == Path("-") else output
+
+
 class BatchOptions(NamedTuple):
     """A file of requests: how it is read, answered and written.  Those of `JOBS_PANEL` are for jobs at batch APIs."""
 
@@ -31,6 +36,7 @@ class BatchOptions(NamedTuple):
             "-o",
             "--output",
             metavar="FILE",
+            callback=_file,
             help="Write the results here instead of stdout, and failed requests to FILE.failed.",
             rich_help_panel=PANEL,
         ),

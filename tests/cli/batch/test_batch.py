@@ -83,6 +83,13 @@ def test_each_line_is_answered_in_order_with_the_fields_of_gen_json(server: Mode
     assert sum(row["cost_picousd"] for row in ledger) == round(sum(one["cost_usd"] for one in found) * 10**12)
 
 
+def test_a_dash_as_the_output_is_stdout(server: ModelServer, tmp_path: Path) -> None:
+    numbered(tmp_path / "in.jsonl", 2)
+    ran = run(*GEN, "--batch", "in.jsonl", "-o", "-", home=tmp_path, **server.settings)
+    assert (ran.code, [one["id"] for one in parsed(ran.out)]) == (0, ["r0", "r1"])
+    assert not (tmp_path / "-").exists()
+
+
 def test_results_are_in_the_order_of_the_input_or_of_completion(tmp_path: Path) -> None:
     numbered(tmp_path / "in.jsonl", 40)
     with serving(shuffled) as server:
