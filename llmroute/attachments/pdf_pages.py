@@ -93,7 +93,7 @@ def _is_encrypted(data: bytes) -> bool:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """Yield what is outside of streams, and the inflated object streams."""
+    """Yield the parts outside of streams, and the inflated object streams."""
     left, at = MOST_INFLATED_BYTES, 0
     while (begin := data.find(b"stream", at)) >= 0:
         end = data.find(b"endstream", begin + 6)

@@ -114,7 +114,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_to_end(read: Callable[[], bytes], name: str) -> bytes:
-    """Return what `read` returns until it returns nothing.
+    """Return the bytes that `read` returns until it returns nothing.
 
     Raises:
         RequestError: it is too large.

@@ -169,7 +169,7 @@ async def _input_files(vendor: Vendor, job: Job) -> list[str]:
 
 
 async def _if_found(call: Awaitable[T]) -> T | None:
-    """Return what a call returns, None where the provider knows no such thing."""
+    """Return the result of a call, None where the provider has no such object."""
     try:
         return await call
     except AttemptError as error:

@@ -234,10 +234,10 @@ class JobJournal(Protocol):
         """Return the sums of a job."""
 
     def queued(self, job: str) -> QueuedJob:
-        """Return what a job has, or will have, in the queue of its provider."""
+        """Return a job as it is counted, or will be, in the queue of its provider."""
 
     def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
-        """Return what the jobs of all runs have in the queue of a provider, without the job `besides`.
+        """Return the jobs of all runs in the queue of a provider, without the job `besides`.
 
         A job that may have been created counts.
         """

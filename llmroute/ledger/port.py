@@ -147,7 +147,7 @@ class LedgerSnapshot(Counts, Protocol):
         """Return the time before which all attempts are pruned, so that only their sums are known; 0 if none is."""
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
-        """Return what was spent and reserved under each cap."""
+        """Return the spent and the reserved amount of each cap."""
 
     def workspaces(self) -> list[str]:
         """Return the names of all workspaces."""

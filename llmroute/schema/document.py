@@ -101,7 +101,7 @@ def _restored(value: Any, schema: AnswerSchema, form: AnswerForm) -> tuple[Any, 
 
 
 def _lines(schema: AnswerSchema, value: Any) -> tuple[str, ...]:
-    """Return what is wrong with an invalid value, at least one line."""
+    """Return the errors of an invalid value, at least one line."""
     from jsonschema.exceptions import best_match
 
     try:

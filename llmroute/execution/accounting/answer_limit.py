@@ -46,7 +46,7 @@ OF_WINDOW = AnswerLimit("model", None, OptionText("use a model with a larger con
 def answer_limit(
     own: int | None, budgeted: int | None, model: ModelConfig, worst: WorstCase | None, budget: RequestBudget
 ) -> AnswerLimit:
-    """Return what limits an answer: the caller's `own` limit, the one that a budget set, or the model."""
+    """Return the limit of an answer: the caller's `own` limit, the one that a budget set, or the model."""
     longest = model.max_output
     if own is not None:
         return AnswerLimit("caller", own, _MORE) if longest is None or own <= longest else OF_MODEL

@@ -139,7 +139,7 @@ class Reservation:
         return (reserved_picousd - prompt) // token if token else None
 
     def release(self) -> None:
-        """Release what is held: the attempt was not admitted."""
+        """Release the held amount: the attempt was not admitted."""
         self._hold(0)
 
     def _hold(self, picousd: int) -> None:

@@ -43,7 +43,7 @@ class CallContext(NamedTuple):
 
 
 def observation_of(row: AttemptRow, error: AttemptError | None, call: CallContext) -> Observation:
-    """Return what a settled attempt teaches."""
+    """Return the observation of a settled attempt."""
     observation = Observation(
         provider=row.provider,
         model=row.model,

@@ -66,7 +66,7 @@ class Queues:
         return not waiting
 
     async def _counted(self, job: Job) -> tuple[QueuedJob, list[QueuedJob]]:
-        """Return what a job would have at its provider, and what others have there."""
+        """Return a job as its provider would count it, and the other jobs there."""
         context = self._context
         others = await context.run(context.journal.enqueued, job.provider, job.id)
         own = await context.run(context.journal.queued, job.id)

@@ -135,5 +135,5 @@ def outcome_of(entry: LedgerEntry, result: dict[str, Any]) -> Refusal | Outdated
 
 
 def as_json(value: Any) -> str:
-    """Return what a parameter of a function holds."""
+    """Return the JSON of a parameter of a function."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

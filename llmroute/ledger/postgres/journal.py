@@ -210,12 +210,12 @@ class PostgresJobs:
         return JobSums(*counts, *money)
 
     def queued(self, job: str) -> QueuedJob:
-        """Return what a job has, or will have, in the queue of its provider."""
+        """Return a job as it is counted, or will be, in the queue of its provider."""
         (row,) = self._rows(f"{_QUEUED} WHERE jobs.id = %s", (job,))
         return QueuedJob(*row)
 
     def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
-        """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
+        """Return the jobs of all runs in the queue of a provider, without the job `besides`."""
         return [QueuedJob(*row) for row in self._rows(_ENQUEUED, (provider, besides))]
 
     def add_schemas(self, job: str, schemas: Sequence[SchemaOfLines]) -> None:

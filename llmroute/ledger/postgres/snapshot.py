@@ -70,7 +70,7 @@ class PostgresSnapshot:
         return sums.pruned_until_ms(self._db, self._schema)
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
-        """Return what was spent and reserved under each cap."""
+        """Return the spent and the reserved amount of each cap."""
         sql = f"SELECT * FROM {self._schema}.sums_of_window_1(%(workspace)s, %(start_ms)s, %(end_ms)s)"  # noqa: S608
         found = [self._db.execute(sql.encode(), window_json(cap)).fetchall() for cap in caps]
         return [BudgetStatus(cap, *row) for cap, (row,) in zip(caps, found, strict=True)]

@@ -48,7 +48,7 @@ class Recollection(NamedTuple):
         return len(self.lesson_ids) > MANY_LESSONS or self.unmerged > MANY_DELTAS
 
     def seen(self, provider: str) -> tuple[int, int, list[int]]:
-        """Return what the circuits of a provider are known by; older schemas look at the first two."""
+        """Return the keys of the circuits of a provider; older schemas use the first two."""
         return self.version, max(self.lesson_ids, default=0), self.trips.get(provider, [])
 
 

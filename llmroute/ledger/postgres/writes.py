@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.postgres.statistics import Recollection
 
     class Recall(Protocol):
-        """Returns what the caller knows of circuits, `anew` from the server."""
+        """Returns the state of circuits that the caller knows, `anew` from the server."""
 
         def __call__(self, *, anew: bool) -> Recollection:
             """Return them."""
@@ -109,7 +109,7 @@ def _written(
 
 
 def _request_of(entry: LedgerEntry, known: Recollection | None) -> dict[str, Any] | CircuitOpenError:
-    """Return what is sent for an entry, or its refusal by a circuit that is known to be open."""
+    """Return the parameters that are sent for an entry, or its refusal by a circuit that is known to be open."""
     if not isinstance(entry, Pending):
         return settle_json(entry)
     if entry.claim is None:

@@ -88,7 +88,7 @@ class SQLiteSnapshot:
         return int(before_ms)
 
     def budget_statuses(self, caps: Sequence[Cap]) -> list[BudgetStatus]:
-        """Return what was spent and reserved under each cap."""
+        """Return the spent and the reserved amount of each cap."""
         from llmroute.ledger.sqlite.budgets import summed_status
 
         with translated(self._path):

@@ -44,7 +44,7 @@ class CostRow(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """The item that is charged: what the row of a day is about."""
+        """The item that is charged: the key of the row of a day."""
         return self.label or self.model
 
 
@@ -58,7 +58,7 @@ class UsageRow(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """The model: what the row of a day is about."""
+        """The model: the key of the row of a day."""
         return self.model
 
 

@@ -73,7 +73,7 @@ def correct_sums(db: Connection, schema: str) -> None:
 
 
 def _differences(schema: str) -> str:
-    """Return the SQL of what is missing from the sums, by key; of newer counters, since they are complete."""
+    """Return the SQL of amounts that the sums lack, by key; of newer counters, since they are complete."""
     whole = f"(SELECT -div(-coalesce(max(before_ms), 0), {BUCKET_MS})::bigint FROM {schema}.pruned)"  # noqa: S608
     newer = f"CASE WHEN quarter >= {_since_day(schema)} * {BUCKETS_PER_DAY} THEN {{name}} ELSE 0 END AS {{name}}"
     known = ", ".join(name if name in FIRST_COUNTERS else newer.format(name=name) for name in COUNTERS)
@@ -89,7 +89,7 @@ def _differences(schema: str) -> str:
 
 
 def _coarse_differences(schema: str, table: str) -> str:
-    """Return the SQL of what a coarse table lacks of the rollups, by key, since it is complete."""
+    """Return the SQL of the amounts of the rollups that a coarse table lacks, by key, since it is complete."""
     key = COARSE[table]
     names = ", ".join(key)
     return f"""

@@ -209,12 +209,12 @@ class SQLiteJobs:
             return JobSums(*counts, *db.execute(_MONEY, (job, job)).fetchone())
 
     def queued(self, job: str) -> QueuedJob:
-        """Return what a job has, or will have, in the queue of its provider."""
+        """Return a job as it is counted, or will be, in the queue of its provider."""
         with self._connection.reading() as db:
             return QueuedJob(*db.execute(f"{_QUEUED} WHERE jobs.id = ?", (job,)).fetchone())
 
     def enqueued(self, provider: str, besides: str) -> list[QueuedJob]:
-        """Return what the jobs of all runs have in the queue of a provider, without the job `besides`."""
+        """Return the jobs of all runs in the queue of a provider, without the job `besides`."""
         with self._connection.reading() as db:
             return [QueuedJob(*row) for row in db.execute(_ENQUEUED, (provider, besides))]
 

@@ -41,7 +41,7 @@ def _text(row: dict[str, Value], name: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Return what a label may have been before bytes of it changed."""
+    """Return a pattern of the labels that may have been there before bytes changed."""
     found, at = "", 0
     for spot in _SPOT.finditer(text):
         before, wrong, after = map(re.escape, spot.groups())

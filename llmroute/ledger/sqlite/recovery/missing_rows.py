@@ -185,7 +185,7 @@ def _rows_for(labels: Row, at_ms: int, missing: dict[str, int]) -> list[AttemptR
 
 
 def _label(labels: Row, name: str) -> str | None:
-    """Return what a sum is of; of all without a label it is empty there."""
+    """Return the label of a row of sums, None where it is empty."""
     return str(labels.get(name) or "") or None
 
 
