@@ -157,7 +157,7 @@ class GroupedGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         given = [one for one in self.params if getattr(ctx.get_parameter_source(one.name), "name", "") == "COMMANDLINE"]
         if given and not ctx.resilient_parsing:
-            ctx.fail(f"{given[0].opts[-1]} stands before {name}, where it has no effect: put it behind {name}")
+            ctx.fail(f"{given[0].opts[-1]} has no effect before {name}: put it after {name}")
         return name, command, rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -18,7 +18,7 @@ from llmroute.types import MOST_USD
 from llmroute.types.labels import label_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from llmroute.config import Config
 
@@ -95,11 +95,12 @@ def set_(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         _set_in_config(config, given, workspace)
 
 
-def _note_own_caps(config: Config, given: Collection[str], workspace: str) -> None:
-    """Name the caps of this host that bind beside those that were set for all hosts."""
+def _note_own_caps(config: Config, given: Mapping[str, float | None], workspace: str) -> None:
+    """Name the caps of this host that bind beside those that were set, or removed, for all hosts."""
     for limit in config.limits:
         if limit.period in given and limit.workspace == workspace:
-            say(f"{config.config_dir / 'config.toml'} caps this host at {cap_as_text(limit)} as well: the lower binds")
+            also = "still" if given[limit.period] is None else "as well: the lower binds"
+            say(f"{config.config_dir / 'config.toml'} caps this host at {cap_as_text(limit)} {also}")
 
 
 def _set_in_config(config: Config, caps: dict[str, float | int | None], workspace: str | None) -> None:

@@ -99,10 +99,10 @@ def test_a_shared_budget_binds_every_host_until_it_is_lifted(host: Host, tmp_pat
 
 def test_a_cap_of_the_host_that_binds_beside_a_shared_one_is_named(host: Host) -> None:
     host.cap_itself(0.5)
-    for usd in ("5", "none"):
+    for usd, also in (("5", "as well: the lower binds"), ("none", "still")):
         told = host.run("costs", "budget", "set", "--total", usd)
         assert (told.code, told.out) == (0, "")
-        assert told.err.endswith("config.toml caps this host at $0.5000 in total as well: the lower binds\n")
+        assert told.err.endswith(f"config.toml caps this host at $0.5000 in total {also}\n")
     assert host.run("costs", "budget", "set", "--day", "5").err == ""
 
 
