@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llmroute.config import settings_file
 from llmroute.errors import ConfigError
-from llmroute.types.labels import storable_label
+from llmroute.types.labels import label_problem, storable_label
 from llmroute.urls import is_base_url, is_loopback, is_ollama_cloud, ollama_url
 
 if TYPE_CHECKING:
@@ -147,11 +147,17 @@ class Settings:
             yield from (value.strip() for name, value in values.items() if name in self._key_names and value)
 
     def label(self, name: str) -> str | None:
-        """Return a variable that labels calls, as the ledger stores it."""
+        """Return a variable that labels calls, as the ledger stores it.
+
+        Raises:
+            ConfigError: it is too long.
+        """
         found = self.find(name)
         if found is None:
             return None
         label = storable_label(found.value)
+        if (problem := label_problem(label)) is not None:
+            raise ConfigError(f"{name} in {found.place} {problem}")
         if "\ufffd" in label and label != found.value:
             self._notices.append(f"{name} in {found.place} is not valid UTF-8: calls are recorded under {label!r}")
         return label

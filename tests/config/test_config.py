@@ -500,6 +500,12 @@ def test_a_home_that_does_not_exist_is_told(tmp_path: Path) -> None:
         loading.load(PROVIDERS, environ={"LLMROUTE_CONFIG_DIR": "~no-such-user-here/x"}, working_directory=tmp_path)
 
 
+def test_a_workspace_of_the_environment_that_no_cap_can_name_is_refused(places: Places) -> None:
+    with pytest.raises(ConfigError, match="LLM_WORKSPACE in the environment has 257 characters; the longest .* has 256"):
+        places.load(LLM_WORKSPACE="w" * 257)
+    assert places.load(LLM_WORKSPACE="w" * 256).workspace == "w" * 256
+
+
 def test_a_working_directory_that_was_removed_has_no_settings(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
