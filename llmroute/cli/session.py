@@ -14,7 +14,7 @@ from llmroute.cli.flag_names import in_flags
 from llmroute.cli.output.tables import response_as_json, usage_line
 from llmroute.cli.signals import Interrupted
 from llmroute.cli.standard_streams import OutputFailed, require_stdout
-from llmroute.errors import InterruptedRequestError, LLMRouteError, RequestError
+from llmroute.errors import InterruptedRequestError, LedgerError, LLMRouteError, RequestError
 from llmroute.files import PRIVATE, cannot_write
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def answering(arguments: RequestArguments) -> Iterator[Session]:
 
 
 def _warn_of_caps(session: Session, first: Candidate) -> None:
-    """Print which budget does not admit the first model of a plan now, so that a call passes over or refuses it."""
+    """Print which budget does not admit the first model of a plan now: a call tries the next one, or is refused."""
     config = session.service.config
     if not config.limits and config.ledger.server is None:
         return
@@ -160,7 +160,12 @@ def _warn_of_caps(session: Session, first: Candidate) -> None:
 
     workspace = session.arguments.request["workspace_id"] or config.workspace
     least = first.least_worst_picousd
-    for status in standings(config):
+    try:
+        found = standings(config)
+    except LedgerError as error:
+        say(f"the budgets were not compared with the plan: {error.message}")
+        return
+    for status in found:
         if status.cap.workspace in ("", workspace) and (least is None or least > status.left_picousd):
             cost = "its price is unknown" if least is None else f"it could cost {dollars(least)}"
             say(f"{first.model.name}: {cost}, and {describe(status)}")

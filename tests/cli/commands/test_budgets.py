@@ -93,6 +93,14 @@ def test_a_dry_run_says_which_cap_does_not_admit_the_first_model(
     assert not run(*asked, "--dry-run", "-q", home=tmp_path, **server.settings).err
 
 
+def test_a_dry_run_needs_no_ledger_that_can_be_read(server: ModelServer, tmp_path: Path) -> None:
+    configure(tmp_path, "[budgets]\nmonth = 1\n")
+    (tmp_path / "llmroute" / "ledger.db").write_bytes(b"damaged " * 1_000)
+    ran = run("gen", "hi", "-m", MODEL, "--dry-run", "--json", home=tmp_path, **server.settings)
+    assert (ran.code, json.loads(ran.out)["candidates"][0]["model"]) == (0, "gpt-5.4-mini")
+    assert ran.err.startswith("llmroute: the budgets were not compared with the plan: the ledger ")
+
+
 def test_nothing_that_fits_is_exit_5_and_the_nearest_miss(server: ModelServer, tmp_path: Path) -> None:
     ran = run("gen", "hi " * 40_000, "-p", "openai", "--budget", "0.0000001", home=tmp_path, **server.settings)
     assert (ran.code, ran.out, server.requests) == (5, "", [])
