@@ -501,7 +501,7 @@ def test_a_home_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 
 def test_a_workspace_of_the_environment_that_no_cap_can_name_is_refused(places: Places) -> None:
-    with pytest.raises(ConfigError, match="LLM_WORKSPACE in the environment has 257 characters; the longest .* has 256"):
+    with pytest.raises(ConfigError, match="LLM_WORKSPACE in the environment has 257 characters"):
         places.load(LLM_WORKSPACE="w" * 257)
     assert places.load(LLM_WORKSPACE="w" * 256).workspace == "w" * 256
 

@@ -117,8 +117,7 @@ def test_a_flag_before_a_command_that_it_would_not_reach_is_refused(
     ran = run(*words, home=tmp_path)
     group = " ".join(words[: 2 if words[1] == "budget" else 1])
     assert ran.err == (
-        f"llmroute: {flag} has no effect before {command}: put it after {command}"
-        f" (see llmroute {group} --help)\n"
+        f"llmroute: {flag} has no effect before {command}: put it after {command} (see llmroute {group} --help)\n"
     )
     assert ran.code == 2
     assert ("error" in json.loads(ran.out)) if flag == "--json" else ran.out == ""
