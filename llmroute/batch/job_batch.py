@@ -101,9 +101,13 @@ class JobBatch:
         finally:
             await run.end()
 
+    def _is_counted(self, position: int, request_id: str | None) -> bool:
+        is_failure = request_id is not None and self._results.has_attempt(position, request_id)
+        return is_failure or self._states[position] == _FINISHED
+
     async def _run_to_end(self, core: ServiceCore, run: JobRun) -> None:
         # The costs in the results file are already subtracted from the budget.
-        await run.begin(lambda position: self._states[position] == _FINISHED)
+        await run.begin(self._is_counted)
         if self._interrupted:
             run.interrupt()
         try:
@@ -218,9 +222,9 @@ class JobBatch:
                 self._states[index] = _RESCUE
                 if outcome.error.attempts:
                     # Its cost is written, also if the rescue fails.
-                    self._results.add_attempts(index, outcome.line_id, outcome.error, BATCH)
+                    self._results.add_attempts(index, outcome.line_id, outcome.error, BATCH, outcome.request_id)
             else:
-                self._fail(index, outcome.line_id, outcome.error)
+                self._fail(index, outcome.line_id, outcome.error, request_id=outcome.request_id)
             return
         self._states[index] = _FINISHED
         result, limited = BatchResult(None, outcome.response, None), bool(self._limited[index])
@@ -254,9 +258,11 @@ class JobBatch:
             elif result.error is not None:
                 self._fail(index, line_id, result.error, tier)
 
-    def _fail(self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH) -> None:
+    def _fail(
+        self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH, *, request_id: str | None = None
+    ) -> None:
         self._states[index] = _FAILED
-        self._results.add_failure(index, line_id, error, tier)
+        self._results.add_failure(index, line_id, error, tier, request_id)
 
     def _list_failures(self) -> None:
         """Pass the requests without an answer to `on_failure`; those in jobs may still get one."""

@@ -61,18 +61,29 @@ class JobResults:
         self._results.write(index, {**self._as_record(result), **own})
         self._on_progress(totals)
 
-    def add_failure(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
-        """Write the error of a line that gets no answer."""
+    def has_attempt(self, index: int, request_id: str) -> bool:
+        """Whether an earlier run has written the failure of a line with the cost of this attempt."""
+        return self._results.has_attempt(index, request_id)
+
+    def add_failure(
+        self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
+    ) -> None:
+        """Write the error of a line that gets no answer; `request_id` is that of its attempt in a job."""
         totals = self._totals
         totals.failed += 1
         totals.first_failure = totals.first_failure or error
         totals.failure_codes.add(error.exit_code)
-        self.add_attempts(index, line_id, error, tier)
+        self.add_attempts(index, line_id, error, tier, request_id)
         self._on_progress(totals)
 
-    def add_attempts(self, index: int, line_id: str, error: LLMRouteError, tier: str) -> None:
-        """Write an error with what its attempts cost; the line may still get an answer."""
+    def add_attempts(
+        self, index: int, line_id: str, error: LLMRouteError, tier: str, request_id: str | None = None
+    ) -> None:
+        """Write an error with the cost of its attempts, unless an earlier run has; the line may still get an answer."""
+        if request_id is not None and self.has_attempt(index, request_id):
+            return
         for attempt in error.attempts:
             self._totals.add_cost(attempt.cost_usd)
         record = self._as_record(BatchResult(None, None, error))
-        self._results.write(index, {"id": json.loads(line_id), **record, "tier": tier})
+        own = {} if request_id is None else {"request_id": request_id}
+        self._results.write(index, {"id": json.loads(line_id), **record, **own, "tier": tier})

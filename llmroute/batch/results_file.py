@@ -49,6 +49,8 @@ class ResultsFile:
         self._offsets = array("Q")
         # The cost of requests that were sent and not answered, by index; a later result includes it.
         self._earlier_costs_usd: dict[int, float] = {}
+        # The request ids of those of earlier runs.
+        self._earlier_attempts: dict[int, str] = {}
         self._lines = 0
         # Repaired by the first write: where a partial last line starts that a crash left, or a missing line end.
         self._partial_line_at: int | None = None
@@ -101,7 +103,13 @@ class ResultsFile:
         self._set_offset(index, prior.offset)
         if prior.failure_cost_usd:
             self._earlier_costs_usd[index] = prior.failure_cost_usd
+        if prior.attempt_id is not None:
+            self._earlier_attempts[index] = prior.attempt_id
         return prior.answered
+
+    def has_attempt(self, index: int, request_id: str) -> bool:
+        """Whether an earlier run has written the failure of a request with the cost of this attempt."""
+        return self._earlier_attempts.get(index) == request_id
 
     def _repair_last_line(self) -> None:
         if self._partial_line_at is not None:

@@ -21,11 +21,15 @@ _REGISTERED = 2**64 - 1
 
 
 class PriorResult(NamedTuple):
-    """The line that earlier runs wrote for a request: its offset, whether it answers, and a failure's cost."""
+    """The line that earlier runs wrote for a request: its offset, whether it answers, and a failure's cost.
+
+    `attempt_id` is the `request_id` of a failure that cost something, where its record has one.
+    """
 
     offset: int
     answered: bool
     failure_cost_usd: float
+    attempt_id: str | None
 
 
 class ResultLine(NamedTuple):
@@ -43,8 +47,8 @@ class PriorResults:
         self._ids = IdIndex()
         # Offsets of lines that llmroute did not write.
         self._foreign = array("Q")
-        # The costs of failures that are not 0, by offset.
-        self._failure_costs_picousd: dict[int, int] = {}
+        # The costs of failures that are not 0, and their request ids, by offset.
+        self._paid_failures: dict[int, tuple[int, str | None]] = {}
         self._cost_picousd = 0
 
     @property
@@ -66,12 +70,18 @@ class PriorResults:
         request_id = record.get("id")
         if not isinstance(request_id, str | int):
             self._foreign.append(offset)
-        elif "content" in record:
+            return
+        earlier = self._ids.get(request_id)
+        if earlier is not None and earlier & 1 and "cost_before_usd" in record:
+            # A killed run leaves lines whose cost is included in later ones.
+            self._cost_picousd -= self._paid_failures.pop(earlier >> 1, (0, None))[0]
+        if "content" in record:
             self._ids.put(request_id, offset << 1)
-        elif (earlier := self._ids.get(request_id)) is None or earlier & 1:
+        elif earlier is None or earlier & 1:
             self._ids.put(request_id, offset << 1 | 1)
             if paid_picousd:
-                self._failure_costs_picousd[offset] = paid_picousd
+                attempt_id = record.get("request_id")
+                self._paid_failures[offset] = paid_picousd, attempt_id if isinstance(attempt_id, str) else None
 
     def register(self, request_id: str | int) -> PriorResult | None:
         """Register a request of the input; return what earlier runs wrote for it.
@@ -87,7 +97,8 @@ class PriorResults:
         if earlier is None:
             return None
         offset = earlier >> 1
-        return PriorResult(offset, not earlier & 1, self._failure_costs_picousd.get(offset, 0) / PICO_PER_USD)
+        paid_picousd, attempt_id = self._paid_failures.get(offset, (0, None))
+        return PriorResult(offset, not earlier & 1, paid_picousd / PICO_PER_USD, attempt_id)
 
     def unrelated_offsets(self) -> list[int]:
         """Return the offsets of the lines that do not belong to a request of this input, in their order."""

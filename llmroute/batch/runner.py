@@ -46,6 +46,9 @@ class Results(Protocol):
             RequestError: the input has used this id before.
         """
 
+    def has_attempt(self, index: int, request_id: str) -> bool:
+        """Whether an earlier run has written the failure of a request with the cost of this attempt."""
+
     def write(self, index: int, record: dict[str, Any]) -> None:
         """Write the result of a request."""
 

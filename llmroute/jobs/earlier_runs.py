@@ -14,12 +14,14 @@ from llmroute.text.option_text import OptionText, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from llmroute.jobs.context import JobContext
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.jobs import Job, JobJournal, JobLine
 
+    IsCounted: TypeAlias = Callable[[int, str | None], bool]
 
 _RANGE = 1_000
 
@@ -36,10 +38,11 @@ class Beginning(NamedTuple):
     before: str | None
 
 
-async def beginning(context: JobContext, settings: RunSettings, is_counted: Callable[[int], bool]) -> Beginning:
+async def beginning(context: JobContext, settings: RunSettings, is_counted: IsCounted) -> Beginning:
     """Return the run that is continued, or a new one; jobs that were never whole are dropped.
 
-    `is_counted` says whether the budget of the run has the cost of the line at a position already.
+    `is_counted` says whether the budget of the run has the cost of the line at a position already: of its answer, or
+    of the attempt with a request id.
 
     Raises:
         RequestError: an earlier run is not to be resumed, or was started with another input or other options.
@@ -101,18 +104,18 @@ def _group(journal: JobJournal, job: Job, first: int) -> tuple[int, list[tuple[J
     return len(lines), [*journal.rows(job.id, [line.n for line in lines])]
 
 
-async def _uncounted_picousd(context: JobContext, job: Job, is_counted: Callable[[int], bool]) -> int:
+async def _uncounted_picousd(context: JobContext, job: Job, is_counted: IsCounted) -> int:
     """Return the cost of the settled lines of a job that are not counted."""
     picousd = first = found = 0
     while found < job.lines:
         lines, rows = await context.run(_group, context.journal, job, first)
         first, found = first + _RANGE, found + lines
         settled = [(line, row) for line, row in rows if line.state != "reserved"]
-        picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position))
+        picousd += sum(row.cost_picousd or 0 for line, row in settled if not is_counted(line.position, row.request_id))
     return picousd
 
 
-async def _require_answers(context: JobContext, jobs: list[Job], is_counted: Callable[[int], bool]) -> None:
+async def _require_answers(context: JobContext, jobs: list[Job], is_counted: IsCounted) -> None:
     """Check that the output has the answers of a run that another host has delivered: they are paid for.
 
     Raises:
@@ -123,7 +126,7 @@ async def _require_answers(context: JobContext, jobs: list[Job], is_counted: Cal
             continue
         for first in range(0, job.lines, _RANGE):
             lines = await context.run(context.journal.lines, job.id, first, first + _RANGE - 1)
-            if any(line.state == "answered" and not is_counted(line.position) for line in lines):
+            if any(line.state == "answered" and not is_counted(line.position, None) for line in lines):
                 hint = OptionText("get that file; to pay for them again, run without ", Remedy("resume"))
                 raise RequestError(f"the results of these batch jobs are in {job.output} on {job.host}", hint=hint)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmroute.execution.accounting.budget import SharedBudget
     from llmroute.jobs.collecting.outcomes import LineOutcome
     from llmroute.jobs.context import JobContext
+    from llmroute.jobs.earlier_runs import IsCounted
     from llmroute.jobs.run_settings import RunSettings
     from llmroute.ledger.jobs import PlacedLine
     from llmroute.request.options import Options
@@ -89,10 +90,10 @@ class JobRun:
         request = await rendered(options, self._context.resources.threads(), streaming=False)
         return (await self._plans.plan(request, self._context.factory.begin(options, paced=True))).plan
 
-    async def begin(self, is_counted: Callable[[int], bool] = lambda _position: False) -> None:
+    async def begin(self, is_counted: IsCounted = lambda _position, _request_id: False) -> None:
         """Find what an earlier run of the same output left.
 
-        `is_counted` says whether the budget has the cost of the line at a position already.
+        `is_counted` is that of `beginning`.
 
         Raises:
             RequestError: it is not to be resumed, was started with another input or other options, or continues in

@@ -93,6 +93,19 @@ def test_a_failure_is_sent_again_and_its_line_replaced(tmp_path: Path) -> None:
     later.close()
 
 
+def test_a_failure_is_counted_once_where_a_kill_left_it_beside_the_later_line_with_its_cost(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    for later in (failure("a"), answer("a")):
+        results = ResultsFile(path, resume=True)
+        results.register(0, "a")
+        results.write(0, later)
+        results.close()  # as a kill leaves it
+    results = ResultsFile(path, resume=True)
+    assert len(lines(path)) == 2
+    assert results.earlier_cost_usd == 0.75
+    results.close()
+
+
 def test_a_failure_that_is_not_sent_again_stays(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (failure("a"), answer("b"))))

@@ -85,6 +85,22 @@ def test_an_invalid_answer_is_rescued_by_an_ordinary_call_and_its_repair(home: H
     assert rescued["cost_before_usd"] == pytest.approx(rejected_picousd / 1e12)
 
 
+def test_a_paid_failure_that_was_written_before_a_kill_is_counted_once(home: Home) -> None:
+    home.write([INVALID, VALID], [MODELS["openai"]])
+    assert home.run(*SCHEMA, "--no-wait").code == 0
+    # The run ends between both writes, as by a kill.
+    delivery = "BEFORE UPDATE OF delivered_ms ON jobs WHEN NEW.delivered_ms IS NOT NULL"
+    home.change(f"CREATE TRIGGER killed {delivery} BEGIN SELECT RAISE(ABORT, 'killed'); END")
+    assert home.run(*SCHEMA, "--resume").code != 0
+    home.change("DROP TRIGGER killed")
+    written = home.results()
+    paid_usd = home.vendor.bill_picousd / 1e12
+    ran = home.run(*SCHEMA, "--resume", "--budget", str(paid_usd), "--meta", "meta.json")
+    assert (ran.code, home.results()) == (6, written)
+    meta = json.loads((home.folder / "meta.json").read_text())
+    assert (meta["cost_before_usd"], meta["cost_usd"]) == (pytest.approx(paid_usd), 0)
+
+
 def test_answers_that_are_cut_at_another_limit_than_the_callers_are_reported(home: Home) -> None:
     model = MODELS["openai"]
     write(home, [{"prompt": "say a…", "model": model}, {"prompt": "say b…", "model": model, "max_tokens": 9}])

@@ -67,6 +67,10 @@ class BatchOutput:
         self._stdout_ids.register(request_id)
         return False
 
+    def has_attempt(self, index: int, request_id: str) -> bool:
+        """Whether an earlier run has written an attempt; see `batch.runner.Results`."""
+        return self._file is not None and self._file.has_attempt(index, request_id)
+
     def write(self, index: int, record: dict[str, Any]) -> None:
         """Write a result; after a write error of the file, write it to stdout."""
         if self._file is not None and not self.broken:

@@ -182,20 +182,20 @@ class Collection:
             found += len(lines)
             left = [line for line in lines if line.n not in self._seen]
             rows = await self._rows([line.n for line in left]) if is_lost else []
-            attempts = {line.n: record_of(row) for line, row in rows}
+            attempts = {line.n: row for line, row in rows}
             for line in left:
-                # The possible cost of a lost line counts in the budget of the next run.
-                own = copy(error)
-                own.attempts = (attempts[line.n],) if line.n in attempts else ()
-                await self._deliver(_unanswered(line, own, is_lost=is_lost))
+                await self._deliver(_unanswered(line, attempts.get(line.n), error, is_lost=is_lost))
 
     async def _rows(self, numbers: Sequence[int]) -> list[tuple[JobLine, AttemptRow]]:
         return await self._context.run(lambda: [*self._context.journal.rows(self._job.id, numbers)])
 
 
-def _unanswered(line: JobLine, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
+def _unanswered(line: JobLine, row: AttemptRow | None, error: LLMRouteError, *, is_lost: bool) -> LineOutcome:
+    """Return the outcome of a line without a result; the possible cost of a lost one is that of its `row`."""
     can_rescue = isinstance(error, DeadlineError) or (not is_lost and isinstance(error, TransientError))
-    return LineOutcome(line.position, line.line_id, None, error, can_rescue=can_rescue)
+    own = copy(error)
+    own.attempts = () if row is None else (record_of(row),)
+    return LineOutcome(line.position, line.line_id, None, own, can_rescue, None if row is None else row.request_id)
 
 
 def _why_not_run(job: Job, status: JobStatus) -> LLMRouteError:

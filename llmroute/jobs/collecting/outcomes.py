@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class LineOutcome(NamedTuple):
     """The outcome of a line: a response or an error.
 
-    `can_rescue` says that an ordinary call may answer it: it was not run, or its answer is not valid.
+    `can_rescue` says that an ordinary call may answer it: it was not run, or its answer is not valid.  `request_id` is
+    that of an attempt that may have cost something.
     """
 
     position: int
@@ -40,6 +41,7 @@ class LineOutcome(NamedTuple):
     response: LLMResponse | None
     error: LLMRouteError | None
     can_rescue: bool = False
+    request_id: str | None = None
 
 
 class JudgedResult(NamedTuple):
@@ -124,7 +126,8 @@ class Outcomes:
         own = line.position, line.line_id
         completion, document, error = result
         if error is not None:
-            return LineOutcome(*own, None, self._failure(row, error), can_rescue=_can_rescue(line, error))
+            failure = self._failure(row, error)
+            return LineOutcome(*own, None, failure, _can_rescue(line, error), row.request_id)
         if completion is None:
             return LineOutcome(*own, None, not_run, can_rescue=True)
         response = self._response(row, completion)
