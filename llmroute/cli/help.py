@@ -156,8 +156,11 @@ class GroupedGroup(TyperGroup):
         """Return the command that is called; a flag before its name would have no effect."""
         name, command, rest = super().resolve_command(ctx, args)
         given = [one for one in self.params if getattr(ctx.get_parameter_source(one.name), "name", "") == "COMMANDLINE"]
-        if given and not ctx.resilient_parsing:
-            ctx.fail(f"{given[0].opts[-1]} has no effect before {name}: put it after {name}")
+        if given and command is not None and not ctx.resilient_parsing:
+            flag = given[0].opts[-1]
+            if any(set(given[0].opts) & set(one.opts) for one in command.params):
+                ctx.fail(f"{flag} has no effect before {name}: put it after {name}")
+            ctx.fail(f"{name} has no {flag}, which has no effect before it: leave it out")
         return name, command, rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -113,6 +113,11 @@ def milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def utc_time(at_ms: int) -> datetime:
+    """Return a time in UTC; a time that no clock shows, as of a damaged ledger, becomes the nearest that one shows."""
+    return datetime.fromtimestamp(min(max(at_ms, 0), END_OF_TIME_MS) / 1000, UTC)
+
+
 def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:
     """Return the ends of a span in milliseconds; None where one is not given.
 

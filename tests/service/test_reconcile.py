@@ -101,6 +101,15 @@ def test_calls_of_another_program_are_found_by_their_tokens(books: Books) -> Non
     assert "claude-opus-5-5 on 2026-11-03" in vendor.explained[0].detail
 
 
+def test_a_cause_names_a_model_of_a_long_name_by_its_beginning(books: Books) -> None:
+    name = "m" * 100_000
+    books.bill("250", model=name, tokens=(9_000, 900))
+    vendor = books.compared()
+    assert vendor.days[0].models[0].model == name
+    assert f"{'m' * 99}… on 2026-11-03" in vendor.explained[0].detail
+    assert len(vendor.explained[0].detail) < 300
+
+
 def test_more_tokens_of_a_model_of_ours_explain_no_more_than_their_price(books: Books) -> None:
     books.book("1.00")
     rates = Rates(Decimal("0.001"), Decimal("0.002"))

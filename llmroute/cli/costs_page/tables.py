@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ from llmroute.cli.output.charts import budget_name, budget_share, cost, percent
 from llmroute.cli.output.costs.attempts import attempt_cost
 from llmroute.cli.output.costs.formats import exact
 from llmroute.cli.output.tables import cell, money
+from llmroute.ledger.periods import utc_time
 from llmroute.ledger.reports import COUNTERS, Line, total
 from llmroute.text.plural import many
 from llmroute.types import PICO_PER_USD
@@ -161,4 +161,4 @@ def attempt_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _minute(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+    return f"{utc_time(at_ms).astimezone():%Y-%m-%d %H:%M}"

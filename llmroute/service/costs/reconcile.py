@@ -34,6 +34,7 @@ _MOST_ROUNDING_USD: Final = Decimal("0.005")
 _EPOCH: Final = date(1970, 1, 1)
 _DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
 _NAMED: Final = 3
+_LONGEST_NAME: Final = 100
 
 BookedByDay = dict[tuple[str, date, str], Booked]
 """The figures of the ledger by provider, UTC day and model."""
@@ -194,6 +195,10 @@ def _rates(registry: ModelRegistry, provider: str, model: str, day: date) -> Rat
 def _places(found: list[tuple[date, str, Decimal]]) -> str:
     """Name the models and days with the largest parts."""
     largest = sorted(found, key=lambda one: -abs(one[2]))
-    named = [f"{model} on {day}" for day, model, _ in largest[:_NAMED]]
+    named = [f"{_shortened(model)} on {day}" for day, model, _ in largest[:_NAMED]]
     more = len(largest) - _NAMED
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

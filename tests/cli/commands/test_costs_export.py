@@ -88,6 +88,25 @@ def test_a_price_that_cannot_be_read_is_one_charge_for_the_request(tmp_path: Pat
     assert Decimal(row["BilledCost"]) * 10**12 == COST
 
 
+@pytest.mark.parametrize(
+    ("facts", "ends"),
+    [
+        ({"started_ms": 3 * 10**14}, ("2286-11-20T17:46:40Z", "2286-11-20T17:46:41Z")),
+        ({"started_ms": -(10**15)}, ("1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z")),
+        ({"latency_ms": 10**18}, ("2026-11-03T12:30:15Z", "2286-11-20T17:46:41Z")),
+    ],
+)
+def test_an_attempt_at_a_time_that_no_clock_shows_is_charged_and_listed_at_the_nearest_one(
+    tmp_path: Path, facts: dict[str, int], ends: tuple[str, str]
+) -> None:
+    home = home_with(tmp_path, attempt(0, **facts))
+    rows = focus_rows(home)
+    assert sum(Decimal(row["BilledCost"]) for row in rows) * 10**12 == COST
+    assert {(row["ChargePeriodStart"], row["ChargePeriodEnd"]) for row in rows} == {ends}
+    listed = run("costs", "calls", home=home, TZ="UTC")
+    assert (listed.code, "openai/gpt-5" in listed.out, ends[0][:4] in listed.out) == (0, True, ends[0][:4] != "2026")
+
+
 def test_every_charge_of_a_unit_price_times_its_quantity_is_its_cost(tmp_path: Path) -> None:
     tiers = json.dumps({"input": 7, "output": 11, "tiers": [{"above": 100, "input": 1_234_567, "output": 7_654_321}]})
     cost = 1_000 * 1_234_567 + 50 * 7_654_321

@@ -104,9 +104,8 @@ def test_no_command_at_all_says_in_five_lines_how_to_start_and_helps_who_has_a_k
     ("words", "flag", "command"),
     [
         (("costs", "--workspace", "nightly", "calls"), "--workspace", "calls"),
-        (("costs", "--period", "yesterday", "export", "-"), "--period", "export"),
-        (("costs", "budget", "--json", "set", "--day", "1"), "--json", "set"),
-        (("models", "-p", "openai", "show", "haiku"), "--provider", "show"),
+        (("costs", "--since", "7d", "export", "-"), "--since", "export"),
+        (("costs", "--json", "budget"), "--json", "budget"),
         (("chains", "--json", "show", "HIGH_QUALITY"), "--json", "show"),
         (("batches", "--json", "show", "01a21e"), "--json", "show"),
     ],
@@ -115,10 +114,30 @@ def test_a_flag_before_a_command_that_it_would_not_reach_is_refused(
     words: tuple[str, ...], flag: str, command: str, tmp_path: Path
 ) -> None:
     ran = run(*words, home=tmp_path)
-    group = " ".join(words[: 2 if words[1] == "budget" else 1])
     assert ran.err == (
-        f"llmroute: {flag} has no effect before {command}: put it after {command} (see llmroute {group} --help)\n"
+        f"llmroute: {flag} has no effect before {command}: put it after {command} (see llmroute {words[0]} --help)\n"
     )
     assert ran.code == 2
     assert ("error" in json.loads(ran.out)) if flag == "--json" else ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "command"),
+    [
+        (("costs", "--period", "yesterday", "export", "-"), "--period", "export"),
+        (("costs", "budget", "--json", "set", "--day", "1"), "--json", "set"),
+        (("costs", "--color", "never", "calls"), "--color", "calls"),
+        (("models", "-p", "openai", "show", "haiku"), "--provider", "show"),
+    ],
+)
+def test_a_flag_before_a_command_that_has_none_of_the_name_is_refused_without_the_advice_to_move_it(
+    words: tuple[str, ...], flag: str, command: str, tmp_path: Path
+) -> None:
+    ran = run(*words, home=tmp_path)
+    group = " ".join(words[: 2 if words[1] == "budget" else 1])
+    assert ran.err == (
+        f"llmroute: {command} has no {flag}, which has no effect before it: leave it out"
+        f" (see llmroute {group} --help)\n"
+    )
+    assert ran.code == 2
     assert not (tmp_path / "llmroute" / "config.toml").exists()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmroute.cli.output.tables import cell, columns, fitted, money
+from llmroute.ledger.periods import utc_time
 from llmroute.planning.usage_cost import usd
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _WORDS = {"at_most": "at most ", "at_least": "at least ", "corrected": "correcte
 
 def attempts_table(found: Sequence[dict[str, Any]], fits: int | None) -> str:
     """Return attempts as an aligned table, cut to `fits` characters where there is a limit."""
-    moments = [datetime.fromtimestamp(row["started_ms"] / 1000, UTC).astimezone() for row in found]
+    moments = [utc_time(row["started_ms"]).astimezone() for row in found]
     this_year = {moment.year for moment in moments} == {datetime.now().astimezone().year}
     rows = [
         [

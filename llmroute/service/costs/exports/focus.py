@@ -10,10 +10,11 @@ or one for the whole request where its cost is not the sum of tokens at a price.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from llmroute.ledger.periods import utc_time
 from llmroute.registry.pricing import TokenCharge, token_charges
 from llmroute.types import PICO_PER_USD, Price, PriceTier, Usage
 
@@ -135,8 +136,8 @@ def _account(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _period(attempt: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ends of the charge, in whole seconds, and of its month in UTC; ends are exclusive."""
-    start = datetime.fromtimestamp(attempt["started_ms"] / 1000, UTC)
-    end = start + timedelta(milliseconds=attempt["latency_ms"] or 0)
+    start = utc_time(attempt["started_ms"])
+    end = utc_time(attempt["started_ms"] + (attempt["latency_ms"] or 0))
     month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return {
         "BillingPeriodStart": month,
