@@ -173,12 +173,10 @@ def report_of(reading: LedgerSnapshot | None, question: CostQuery, ends: Reporte
 
 
 def _pruned_count(reading: LedgerSnapshot, span: Span) -> int:
-    from llmroute.ledger.reports import by_model, total
+    from llmroute.ledger.port import AttemptFilter
+    from llmroute.service.costs.exports.pruned import pruned_sum
 
-    until_ms = min(reading.pruned_until_ms(), span.until_ms)
-    if until_ms <= (span.since_ms or 0):
-        return 0
-    return total(by_model(reading, span.since_ms, until_ms, span.workspace)).call_count
+    return pruned_sum(reading, AttemptFilter(span.since_ms, span.until_ms, workspace=span.workspace)).call_count
 
 
 def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:

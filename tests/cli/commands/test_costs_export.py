@@ -329,6 +329,7 @@ def test_an_export_says_what_it_lacks_because_that_was_pruned(
     ran = run("costs", "export", *arguments, home=home)
     assert (ran.code, "left out" in ran.err) == (0, told is not None)
     assert told is None or f"llmroute: {told}: only sums are kept of them\n" in ran.err
+    assert json.loads(run("costs", "--period", "all", "--json", home=home).out)["pruned_count"] == 3
 
 
 def test_a_first_export_to_a_collector_says_what_was_pruned_and_the_next_ones_do_not(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The attempts that an export lacks, because they were pruned: the ledger keeps only their sums."""
+"""The attempts that exports and reports lack, because they were pruned: the ledger keeps only their sums."""
 
 from __future__ import annotations
 
