@@ -65,7 +65,9 @@ class AvailableModels:
     @property
     def catalogue_path(self) -> Path:
         """Where a refreshed catalogue is kept."""
-        return self._config.config_dir / "catalogue.json"
+        from llmroute.planning.default_registry import catalogue_path
+
+        return catalogue_path(self._config.config_dir)
 
     @property
     def registry(self) -> ModelRegistry:

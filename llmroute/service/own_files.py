@@ -10,6 +10,7 @@ from llmroute.config import FILE
 from llmroute.config.env import ENV_FILE
 from llmroute.errors import RequestError
 from llmroute.ledger import spool
+from llmroute.planning.default_registry import catalogue_path
 from llmroute.service.costs.exports.positions import POSITIONS_FILE
 
 if TYPE_CHECKING:
@@ -39,10 +40,14 @@ def _is_same(file: Path, own: Path) -> bool:
 
 
 def _own(config: Config) -> Iterator[Path]:
-    """Yield the ledger, the files beside it, the configuration, and what exports have sent; they need not exist."""
+    """Yield the ledger, the files beside it, the settings, the catalogue and the positions of exports.
+
+    They need not exist.
+    """
     path = config.ledger.path
     yield from (Path(f"{path}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
     for place in spool.places(path):
         yield from (place, spool.bad(place))
     yield from (config.config_dir / name for name in (FILE, ENV_FILE, POSITIONS_FILE))
+    yield catalogue_path(config.config_dir)
     yield Path(ENV_FILE)

@@ -354,6 +354,7 @@ OWN = (
     "ledger.db.spool.bad",
     "config.toml",
     ".env",
+    "catalogue.json",
     "otlp-export.json",
 )
 WRITING = {
