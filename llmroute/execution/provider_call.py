@@ -42,7 +42,7 @@ class ProviderCall:
 
     Attributes:
         adaptation: the change of the request that the provider may accept, after it rejected a parameter.
-        limit: what limits the length of the answer.
+        limit: the completion limit of the answer.
     """
 
     def __init__(

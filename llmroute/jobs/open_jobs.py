@@ -100,7 +100,7 @@ class OpenJobs:
     async def clean(self, job: Job, status: JobStatus | None = None) -> None:
         """Delete the files that a delivered job left here, and at the provider unless it is to be kept.
 
-        What the provider does not delete is left for `clean_again`.
+        Files that the provider does not delete are left for `clean_again`.
         """
         context, vendor = self._context, self._context.vendor(job.provider)
         context.delete_input(job.id)
@@ -115,17 +115,17 @@ class OpenJobs:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything was deleted at providers that was to be."""
+        """Whether no file that is to be deleted is left at a provider."""
         return not self._uncleaned
 
     async def clean_again(self) -> None:
-        """Delete again what could not be deleted, unless its provider has requested a pause."""
+        """Delete the files again that could not be deleted, unless their provider has requested a pause."""
         for job, status, _ in [*self._uncleaned.values()]:
             if not self._context.vendor(job.provider).is_paused:
                 await self.clean(job, status)
 
     def note_unclean(self) -> None:
-        """Pass a note on about what could not be deleted."""
+        """Pass a note on about the files that could not be deleted."""
         for job, _, error in self._uncleaned.values():
             again = "the next generate_batch with these requests" if job.is_of_library else Remedy("resume")
             failed = f"files of job {job.id} at {job.provider} could not be deleted: {error.message}; "

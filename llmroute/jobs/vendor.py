@@ -62,7 +62,7 @@ class Vendor:
         self._paused_until_s = 0.0
 
     async def call(self, request: HTTPRequest, progress: Progress | None = None) -> bytes:
-        """Send a request and return the body of its response; `progress` gets to know whether it was sent.
+        """Send a request and return the body of its response; `progress` records whether it was sent.
 
         Raises:
             AttemptError: it failed.

@@ -25,7 +25,7 @@ MOST_ERRORS = 8
 MOST_CHARACTERS = 200
 """The longest line about one error."""
 VALIDATION_S = 5.0
-"""The CPU time that the check of an answer may take; within it every answer that people would call fine is."""
+"""The CPU time that the check of an answer may take; every answer of a usual size is checked within it."""
 SEARCH_S = 1.0
 """The CPU time in which the errors of an invalid answer, or its corrections, are looked for."""
 

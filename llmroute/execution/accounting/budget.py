@@ -155,7 +155,9 @@ class Reservation:
 
 
 def affordable(made: Plan, budget_picousd: int, *, cheaper: bool) -> Plan:
-    """Return the plan of a request without the models that its budget does not admit; named ones are not yet checked.
+    """Return a plan without the models that the budget of its request does not admit.
+
+    Routing checks the models that it chooses, not those that the caller names.
 
     Raises:
         BudgetExceededError: it admits none of them, or without `cheaper` not the first.

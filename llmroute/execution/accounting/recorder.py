@@ -108,7 +108,7 @@ class AttemptRecorder:
     ) -> LLMResponse:
         """Record a complete answer; return it with what all attempts of the request took.
 
-        `document` is what the answer is where the request has a schema, and `limit` is its completion limit.
+        `document` is the answer of a request with a schema, and `limit` is its completion limit.
         """
         self._settle("ok", self._settlement(completion), completion)
         return self._response(completion, document, limit, skipped)

@@ -51,7 +51,7 @@ def saving(sums: Iterable[TierSums], registry: ModelRegistry) -> Saving | None:
 
 
 def _saved_picousd(sums: TierSums, registry: ModelRegistry) -> int | None:
-    """Return the cost of tokens at their standard price, minus what they cost; None where one is unknown."""
+    """Return the cost of tokens at their standard price, minus their cost; None where one is unknown."""
     if not sums.cost_picousd:
         return None
     price = price_on(registry.get_model_config(sums.provider, sums.model), registry.today)

@@ -118,7 +118,7 @@ def _all_rows(
 
 
 def _require_new(provider: str, bucket: Sequence[CostRow | UsageRow], reported: set[tuple[date, str]]) -> None:
-    """Add what a bucket reports to `reported`; within a bucket, such as by service tier, rows may be of one subject.
+    """Add the subjects of a bucket to `reported`; several of its rows, as by service tier, may have one subject.
 
     Raises:
         VendorReportError: an earlier bucket has it: a page that is sent again must not be counted again.

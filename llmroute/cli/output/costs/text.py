@@ -113,7 +113,7 @@ def _doubts(report: CostReport) -> list[str]:
 
 
 def _pruned(count: int) -> str:
-    """Describe what is not known of pruned calls."""
+    """State that it is unknown whether the costs of pruned calls are exact."""
     calls, their = ("call is", "its cost is") if count == 1 else ("calls are", "their costs are")
     return f"{count:,} {calls} pruned: whether {their} exact is not known"
 

@@ -40,7 +40,7 @@ _OWN_HEADERS: Final = ("connection", "content-length", "content-type", "host", "
 
 
 class SentAttempts(NamedTuple):
-    """How many attempts were sent, and what the collector says of the parts that it did not take.
+    """How many attempts were sent; `complaint` is the collector's message about the parts that it rejected.
 
     `pruned` is the sum of the attempts that a first export to a URL lacks; later ones may have been sent before.
     """
