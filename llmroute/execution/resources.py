@@ -98,7 +98,7 @@ class Resources:
         finally:
             with self._lock:
                 self._requests -= 1
-                left_open = self._is_released and self._requests == 0
+                left_open = (self._is_released or self._is_closed) and self._requests == 0
             if left_open:
                 self._release()
 

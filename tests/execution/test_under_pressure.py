@@ -138,6 +138,30 @@ def test_requests_under_way_when_a_service_is_closed_are_sent_once_and_leave_not
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # that it is so is what is tested
+def test_a_service_that_another_thread_closes_as_a_request_begins_is_closed_by_that_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = House(tmp_path).service()
+    resources = service.core.resources
+    require_open = resources.require_open
+
+    def require_open_and_close() -> None:
+        require_open()
+        service.close()
+
+    monkeypatch.setattr(resources, "require_open", require_open_and_close)
+    threads = threads_of_ours()
+
+    async def main() -> None:
+        with resources.in_use():
+            await resources.threads().run(resources.ledger)
+            assert (tmp_path / "ledger.db-wal").exists()
+
+    asyncio.run(main())
+    assert not (tmp_path / "ledger.db-wal").exists()
+    wait_until(lambda: not threads_of_ours() - threads)
+
+
 def test_a_child_that_is_forked_while_a_thread_writes_can_write_too(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     begun, go_on = threading.Event(), threading.Event()

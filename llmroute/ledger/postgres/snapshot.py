@@ -109,7 +109,7 @@ class PostgresSnapshot:
 
     def _tier_sums(self, span: Span, lengths: Sequence[int], condition: str) -> list[TierSums]:
         rows = self._of_span(tier_columns(lengths), condition, "1, 2, 3, 4", span)
-        return [TierSums(*names, *map(int, sums)) for *names, sums in ((*row[:3], row[3:]) for row in rows)]
+        return [TierSums(*row[:3], *map(int, row[3:])) for row in rows]
 
     def _of_span(self, columns: str, condition: str, group: str, span: Span) -> list[tuple[Any, ...]]:
         """Return aggregates of the settled attempts of a span."""
