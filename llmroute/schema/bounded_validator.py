@@ -5,7 +5,7 @@ Python's `re` and the keywords of jsonschema may take exponential time, and divi
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
@@ -132,13 +132,16 @@ def matches(pattern: str, text: str) -> bool:
     Raises:
         ValidationTimeoutError: the time of `within` is over.
     """
-    left_s = _until_s.get() - thread_time()
-    if left_s <= 0:
-        raise ValidationTimeoutError
-    try:
-        return compiled(pattern).search(text, timeout=None if left_s == inf else left_s, concurrent=True) is not None
-    except TimeoutError:
-        raise ValidationTimeoutError from None
+    searched = compiled(pattern)
+    if _until_s.get() == inf:
+        return searched.search(text, concurrent=True) is not None
+    timeout_s = _until_s.get() - thread_time()
+    while thread_time() < _until_s.get():
+        # The timeout of `regex` counts the time of other threads too.
+        with suppress(TimeoutError):
+            return searched.search(text, timeout=timeout_s, concurrent=True) is not None
+        timeout_s *= 2
+    raise ValidationTimeoutError
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmroute.schema import bounded_validator
 from llmroute.schema import document as documents
 from llmroute.schema.answer_schema import read_schema
 from llmroute.schema.bounded_validator import within
@@ -31,6 +33,22 @@ def test_the_time_that_other_threads_and_programs_take_does_not_count() -> None:
     with within(0.5):
         time.sleep(0.7)
         assert validator.is_valid([1, 2, 3])
+
+
+def test_a_pattern_is_searched_again_where_other_threads_used_up_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts_s: list[float] = []
+
+    class Pattern:
+        def search(self, text: str, *, timeout: float, concurrent: bool) -> Any:
+            timeouts_s.append(timeout)
+            if len(timeouts_s) < 3:
+                raise TimeoutError
+            return re.search("a", text) if concurrent else None
+
+    monkeypatch.setattr(bounded_validator, "compiled", lambda _pattern: Pattern())
+    with within(60):
+        assert bounded_validator.matches("a", "banana")
+    assert timeouts_s[1:] == [2 * timeouts_s[0], 4 * timeouts_s[0]]
 
 
 def is_valid(answer: Any, schema: dict[str, Any]) -> bool:
