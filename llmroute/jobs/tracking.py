@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOST_S = 300.0
 """How long a provider must not know a job before it counts as lost: a new one may not be known at once."""
 UNREADABLE_S = 600.0
-"""How long results that are cut off are downloaded again."""
+"""How long results that are cut off, or that the provider does not have, are downloaded again."""
 
 
 class Tracking:
@@ -35,7 +35,7 @@ class Tracking:
         self._jobs = jobs
         self._submitter = submitter
         self._pause_s = pause_s
-        # Since when the provider does not know each job, or its results are cut off, on the clock of the loop.
+        # Since when the provider does not know each job, or its whole results, on the clock of the loop.
         self._unknown_since_s: dict[str, float] = {}
         self._unreadable_since_s: dict[str, float] = {}
         # How often in a row the providers of all jobs have rejected our keys.
@@ -96,9 +96,6 @@ class Tracking:
         """Whether the end of a job was waited for since it was cancelled at its deadline, and is no longer."""
         return self._context.now_ms() > max(job.deadline_ms, job.cancel_ms or self._begun_ms) + GIVE_UP_S * 1000
 
-    async def _give_up(self, job: Job, reason: str) -> None:
-        await self._jobs.lose(job, DeadlineError(f"{job.provider} batch {job.vendor_id} {reason}"))
-
     def _had_no_room(self, job: Job, status: JobStatus) -> bool:
         """Whether a job failed for the limit on enqueued tokens, and ran nothing."""
         if status.state != "failed" or all(fault.code != TOKEN_LIMIT for fault in status.faults):
@@ -107,7 +104,8 @@ class Tracking:
 
     async def _update(self, job: Job, status: JobStatus) -> None:
         if not status.ended and self._is_overdue(job):
-            await self._give_up(job, "did not end in time, and may have run this request")
+            late = f"{job.provider} batch {job.vendor_id} did not end in time, and may have run this request"
+            await self._jobs.lose(job, DeadlineError(late))
             return
         if not status.ended:
             if status.state != job.phase and not job.ended:
@@ -126,12 +124,10 @@ class Tracking:
             self._jobs.note(
                 job.id, f"the results of {job.provider} batch {job.vendor_id} are not read: {error.message}"
             )
-            if isinstance(error, BadOutputError):
+            if isinstance(error, BadOutputError) or error.http_status == NOT_FOUND:
                 now_s = asyncio.get_running_loop().time()
                 if now_s - self._unreadable_since_s.setdefault(job.id, now_s) >= UNREADABLE_S:
                     message = f"{job.provider} batch {job.vendor_id} has no whole results"
                     await self._jobs.lose(job, BadOutputError(message, provider=job.provider))
             elif self._is_overdue(job):
-                if error.http_status != NOT_FOUND:
-                    raise
-                await self._give_up(job, "has no results")
+                raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmroute import LLMService
+from llmroute.execution.accounting.ledger_access import LedgerAccess
 from llmroute.jobs.submitting import job_submission as submission
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.request.ids import now_ms
@@ -40,7 +41,9 @@ def test_lines_in_jobs_are_not_answered_by_ordinary_calls(home: Home, resume: tu
     home.assert_all_answered_once(PROMPTS)
 
 
-def answers(home: Home, monkeypatch: pytest.MonkeyPatch, beside: Callable[[], object]) -> list[BatchResult]:
+def answers(
+    home: Home, monkeypatch: pytest.MonkeyPatch, beside: Callable[[], object], provider: str = "openai"
+) -> list[BatchResult]:
     """Answer all prompts, and call `beside` in a thread meanwhile."""
     for name, value in home.settings.items():
         monkeypatch.setenv(name, value)
@@ -48,7 +51,7 @@ def answers(home: Home, monkeypatch: pytest.MonkeyPatch, beside: Callable[[], ob
     async def answered() -> list[BatchResult]:
         async with LLMService() as service:
             called = asyncio.create_task(asyncio.to_thread(beside))
-            requests = [{"prompt": prompt, "model": MODELS["openai"], "max_tokens": 50} for prompt in PROMPTS]
+            requests = [{"prompt": prompt, "model": MODELS[provider], "max_tokens": 50} for prompt in PROMPTS]
             results = [each async for each in service.generate_batch(requests, poll_s=0.01)]
             await called
         return results
@@ -88,6 +91,25 @@ def test_a_job_whose_creation_failed_is_created_once_it_is_certain_that_it_does_
     assert [each.response is not None and each.response.content for each in results] == [
         f"answer\u2028{prompt}" for prompt in PROMPTS
     ]
+    assert home.billed() == home.vendor.bill_picousd > 0
+
+
+@pytest.mark.parametrize("is_created", [True, False])
+def test_a_job_of_unknown_fate_is_looked_for_as_long_where_the_clock_was_set_back(
+    home: Home, monkeypatch: pytest.MonkeyPatch, *, is_created: bool
+) -> None:
+    monkeypatch.setattr(submission, "LOOK_S", 0.2)
+    true_ms = LedgerAccess.now_ms
+    home.vendor.lose, home.vendor.reject = (["create"], []) if is_created else ([], [500])
+
+    def clock_ms(access: LedgerAccess) -> int:
+        is_set_back = any(request.endswith("POST /messages/batches") for request in home.vendor.requests)
+        return true_ms(access) + (0 if is_set_back else 3_600_000)
+
+    monkeypatch.setattr(LedgerAccess, "now_ms", clock_ms)
+    results = answers(home, monkeypatch, lambda: None, "anthropic")
+    assert all(each.response for each in results)
+    assert max(home.vendor.runs.values()) == 1
     assert home.billed() == home.vendor.bill_picousd > 0
 
 

@@ -233,6 +233,16 @@ def test_results_that_stay_cut_off_for_long_are_lost(home: Home, monkeypatch: py
     assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
 
 
+def test_results_that_their_provider_does_not_have_for_long_are_lost(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "UNREADABLE_S", 0.1)
+    home.vendor.refuse = {"results": [404] * 1_000}
+    results = answers(home, monkeypatch, "openai")
+    assert all("has no whole results" in str(each.error) for each in results)
+    assert home.query("SELECT count(*) FROM attempts WHERE status = 'pending'") == [(0,)]
+
+
 def test_an_answer_counts_after_a_result_of_the_same_line_that_says_it_was_not_run(home: Home) -> None:
     def doubled(body: bytes) -> bytes:
         unrun = {"response": None, "error": {"code": "batch_expired", "message": "too late"}}

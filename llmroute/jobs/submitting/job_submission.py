@@ -38,8 +38,10 @@ class JobSubmission:
     def __init__(self, context: JobContext, lease: RunLease) -> None:
         self._context = context
         self._lease = lease
-        # How often each job of unknown fate, or its file, was not found.
-        self._looks: Counter[str] = Counter()
+        # How often each job of unknown fate, or its file, was not found, by when it may have been made, and since when
+        # on the clock of the loop.
+        self._looks: Counter[tuple[str, int]] = Counter()
+        self._looked_since_s: dict[tuple[str, int], float] = {}
         # Jobs at the provider that turned out to be another's.
         self._others: set[str] = set()
 
@@ -109,7 +111,7 @@ class JobSubmission:
     async def _found(self, vendor: Vendor, job: Job) -> Job:
         """Look for a job that may have been created; once it was looked for often enough, it is not there."""
         known = await self._known() | self._others
-        since_s = _earliest_s(vendor, job)
+        since_s = self._earliest_s(vendor, job)
         waits = False
         async for status in vendor.jobs(since_s):
             if status.vendor_id in known:
@@ -132,17 +134,24 @@ class JobSubmission:
             return job
         return await self._saved(job._replace(create_begun_ms=None))
 
+    def _earliest_s(self, vendor: Vendor, job: Job) -> float:
+        """Return when a job may have been created at the earliest, by the clock of its provider."""
+        # A gateway's clock may be ahead of that which dates the jobs, and ours may have been set back since.
+        begun_ms = min(job.create_begun_ms or 0, self._context.now_ms())
+        return begun_ms / 1000 + min(vendor.ahead_s, 0.0) - _CLOCK_SLACK_S
+
     async def _known(self) -> set[str | None]:
         """Return the provider's ids of the jobs in the ledger."""
         return {each.vendor_id for each in await self._context.run(self._context.journal.jobs)}
 
     def _is_missing(self, job: Job, begun_ms: int) -> bool:
         """Count an unsuccessful look for a file or job; return whether there were enough, for long enough."""
-        self._looks[job.id] += 1
-        if self._looks[job.id] < LOOKS or self._context.now_ms() < begun_ms + LOOK_S * 1000:
-            return False
-        del self._looks[job.id]
-        return True
+        now_s, key = asyncio.get_running_loop().time(), (job.id, begun_ms)
+        self._looks[key] += 1
+        looked_s = now_s - self._looked_since_s.setdefault(key, now_s)
+        # The clock of the ledger may have been set back since.
+        age_s = max((self._context.now_ms() - begun_ms) / 1000, looked_s)
+        return self._looks[key] >= LOOKS and age_s >= LOOK_S
 
     async def _has_our_lines(self, vendor: Vendor, status: JobStatus, job: Job) -> bool | None:
         """Return whether a job that has ended has our lines, None where its results are missing, cut or unreadable."""
@@ -196,9 +205,3 @@ def _is_of(status: JobStatus, job: Job) -> bool:
 def _may_be(status: JobStatus, job: Job, since_s: float) -> bool:
     """Whether a job without a label may be ours: created after the intent, with our number of lines."""
     return (status.created_s or since_s) >= since_s and status.total in (None, job.lines)
-
-
-def _earliest_s(vendor: Vendor, job: Job) -> float:
-    """Return when a job may have been created at the earliest, by the clock of its provider."""
-    # A gateway's clock may be ahead of that which dates the jobs.
-    return (job.create_begun_ms or 0) / 1000 + min(vendor.ahead_s, 0.0) - _CLOCK_SLACK_S
