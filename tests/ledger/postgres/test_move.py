@@ -15,6 +15,7 @@ from llmroute.ledger.jobs import Job, JobLine, LineEnd, NewLine
 from llmroute.ledger.port import AttemptFilter
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.maintenance import move as moving
+from llmroute.ledger.postgres.maintenance import move_jobs
 from llmroute.ledger.postgres.maintenance.server_maintenance import ServerMaintenance
 from llmroute.ledger.postgres.store import PostgresLedger
 from llmroute.ledger.sqlite.store import Ledger
@@ -268,6 +269,22 @@ def test_collected_jobs_are_copied_and_open_ones_stay(file: Path, address: Serve
         with Ledger(tmp_path / "copy.db") as copy:
             assert copy.jobs.jobs() == target.jobs.jobs()
             assert copy.jobs.lines("job", 0, 9) == target.jobs.lines("job", 0, 9)
+
+
+def test_a_job_that_lost_lines_to_damage_is_moved_with_the_others(
+    file: Path, address: ServerAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move_jobs, "_AT_ONCE", 2)
+    job = Job("job", "job", "/out", "in", "opts", "openai", "gpt", "done", 0, NOW_MS, NOW_MS, delivered_ms=NOW_MS)
+    numbers = (0, 5, 6, 2_000, 2_001, 2_002)
+    lines = [NewLine(JobLine(n, n, f'"{n}"', "answered", 5, 9, None, 50), Pending(row(f"job-{n}"))) for n in numbers]
+    with Ledger(file) as source:
+        source.jobs.add(job)
+        source.jobs.reserve("job", lines)
+        source.db.execute("DELETE FROM job_lines WHERE n = 5")
+    move(address, file)
+    with PostgresLedger(address, tmp_path / "server") as target:
+        assert [line.n for line in target.jobs.lines("job", 0, 9_999)] == [0, 6, 2_000, 2_001, 2_002]
 
 
 def test_a_schema_for_newer_clients_is_not_written(file: Path, address: ServerAddress, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.sqlite.maintenance.copies import NewLedger
 
 _AT_ONCE = 1_000
+_LAST = 2**62
 _TABLES = {"jobs": Job._fields, "job_lines": ("job", *JobLine._fields), "job_schemas": ("job", *SchemaOfLines._fields)}
 
 
@@ -30,11 +31,11 @@ def move_jobs(connection: ServerConnection, journal: JobJournal) -> int:
     jobs = journal.jobs()
     delivered = [job for job in jobs if job.delivered_ms is not None]
     for job in delivered:
-        first = found = 0
-        while found < job.lines:
-            lines = journal.lines(job.id, first, first + _AT_ONCE - 1)
-            _add(connection, "job_lines", [{"job": job.id, **line._asdict()} for line in lines])
-            first, found = first + _AT_ONCE, found + len(lines)
+        # A ledger that was rebuilt after damage may have fewer than it counts.
+        lines = journal.lines(job.id, 0, _LAST)
+        for first in range(0, len(lines), _AT_ONCE):
+            rows = [{"job": job.id, **line._asdict()} for line in lines[first : first + _AT_ONCE]]
+            _add(connection, "job_lines", rows)
         # The job comes last: one that is there has all its lines.
         _add(connection, "jobs", [job._replace(host=job.host or this_process().host)._asdict()])
     return len(jobs) - len(delivered)
