@@ -10,7 +10,7 @@ from llmroute.planning.candidates import sized
 from llmroute.routing.actions import Repair
 from llmroute.routing.token_estimate import measure
 from llmroute.text.option_text import OptionText, Remedy
-from llmroute.text.redaction import one_line
+from llmroute.text.redaction import one_line, shortened
 from llmroute.types import Service
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def error_in(completion: Completion, limit: AnswerLimit = OF_MODEL) -> AttemptEr
         return BadOutputError("the provider ended the answer with an error")
     if not completion.text.strip():
         if completion.tool_calls:
-            names = ", ".join(completion.tool_calls)
-            shown = names if len(names) <= MOST_ID else f"{names[: MOST_ID - 1]}…"
-            return BadOutputError(f"called a tool ({shown}) instead of answering")
+            names = shortened(", ".join(completion.tool_calls), MOST_ID)
+            return BadOutputError(f"called a tool ({names}) instead of answering")
         if completion.finish_reason == "length":
             return _all_reasoning(limit)
         return BadOutputError("the answer is empty")

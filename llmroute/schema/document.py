@@ -12,7 +12,7 @@ from llmroute.schema.strict_json import parse_answer, written
 from llmroute.schema.subschemas import pointer
 from llmroute.schema.validity import validator_of
 from llmroute.schema.vendor_forms import NAME
-from llmroute.text.redaction import one_line
+from llmroute.text.redaction import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,5 +136,4 @@ def _lines_of(errors: Iterable[tuple[Iterable[str | int], str]]) -> Iterator[str
 
 
 def _line(text: str) -> str:
-    plain = one_line(text[: 10 * MOST_CHARACTERS])
-    return plain if len(plain) <= MOST_CHARACTERS else f"{plain[: MOST_CHARACTERS - 1]}…"
+    return shortened(one_line(text[: 10 * MOST_CHARACTERS]), MOST_CHARACTERS)

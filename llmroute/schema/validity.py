@@ -9,7 +9,7 @@ from llmroute.errors import RequestError
 from llmroute.schema.bounded_validator import bounded, compiled
 from llmroute.schema.formats import format_checker
 from llmroute.schema.subschemas import IN_PLACE, REFERENCES, children, pointer, walk
-from llmroute.text.redaction import one_line
+from llmroute.text.redaction import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,8 +75,7 @@ def validator_of(schema: AnswerSchema, place: str = "") -> Validator:
 
 def invalid(reason: str, *, hint: str | None = None) -> RequestError:
     """Return the error of a schema that is none."""
-    plain = one_line(reason[: 10 * MOST_SHOWN])
-    short = plain if len(plain) <= MOST_SHOWN else f"{plain[: MOST_SHOWN - 1]}…"
+    short = shortened(one_line(reason[: 10 * MOST_SHOWN]), MOST_SHOWN)
     return RequestError(f"schema: not a valid JSON Schema: {short}", hint=hint, option="schema")
 
 

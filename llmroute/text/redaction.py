@@ -72,7 +72,7 @@ class Redaction(NamedTuple):
         shown = self.hide(one_line(text[:window]))
         if len(text) > window:
             shown = self._without_beginning(shown)
-        return shown if len(shown) <= most else shown[: most - 1] + "…"
+        return shortened(shown, most)
 
     def _without_beginning(self, text: str) -> str:
         """Cut the beginning of a secret off the end of a text."""
@@ -87,6 +87,11 @@ class Redaction(NamedTuple):
 @lru_cache(maxsize=16)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, secrets)), re.IGNORECASE)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, with an ellipsis where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def one_line(text: str) -> str:

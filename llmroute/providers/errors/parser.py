@@ -18,7 +18,7 @@ from llmroute.errors import (
 from llmroute.providers.errors.retry_after import parse_retry_after, parse_should_retry
 from llmroute.providers.errors.rules import ErrorDetails, ErrorRule, classify, is_unsupported, maximums, parameter
 from llmroute.providers.wire import lenient_json
-from llmroute.text.redaction import MARK, Redaction, one_line
+from llmroute.text.redaction import MARK, Redaction, one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,7 +143,7 @@ class ErrorParser:
 
     def _redact(self, message: str) -> str:
         message = _KEYLIKE.sub(MARK, self.redaction.line(message, MAX_MESSAGE_CHARACTERS))
-        return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+        return shortened(message, MAX_MESSAGE)
 
 
 def is_error(payload: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from llmroute.service.costs.explain import MEANINGS, ZERO, Billed, Booked, Kind,
 from llmroute.service.costs.report import CostQuery, reported_span
 from llmroute.service.costs.vendor_reports import fetch, readable
 from llmroute.service.ledger_opening import now_of, snapshot
+from llmroute.text.redaction import shortened
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -195,10 +196,6 @@ def _rates(registry: ModelRegistry, provider: str, model: str, day: date) -> Rat
 def _places(found: list[tuple[date, str, Decimal]]) -> str:
     """Name the models and days with the largest parts."""
     largest = sorted(found, key=lambda one: -abs(one[2]))
-    named = [f"{_shortened(model)} on {day}" for day, model, _ in largest[:_NAMED]]
+    named = [f"{shortened(model, _LONGEST_NAME)} on {day}" for day, model, _ in largest[:_NAMED]]
     more = len(largest) - _NAMED
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
