@@ -113,9 +113,14 @@ def milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def possible_ms(at_ms: int) -> int:
+    """Return a time; one that no clock shows, as of a damaged ledger, becomes the nearest that one shows."""
+    return min(max(at_ms, 0), END_OF_TIME_MS)
+
+
 def utc_time(at_ms: int) -> datetime:
-    """Return a time in UTC; a time that no clock shows, as of a damaged ledger, becomes the nearest that one shows."""
-    return datetime.fromtimestamp(min(max(at_ms, 0), END_OF_TIME_MS) / 1000, UTC)
+    """Return the datetime in UTC of `possible_ms`."""
+    return datetime.fromtimestamp(possible_ms(at_ms) / 1000, UTC)
 
 
 def ends_ms(since: str | None, until: str | None, now: datetime) -> tuple[int | None, int | None]:

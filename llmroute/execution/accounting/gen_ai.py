@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from llmroute.ledger.periods import possible_ms
 from llmroute.types import PICO_PER_USD
 
 if TYPE_CHECKING:
@@ -90,4 +91,6 @@ def span_ns(attempt: Mapping[str, Any]) -> tuple[int, int]:
     """Return when an attempt started and ended, in nanoseconds since 1970."""
     start_ms = attempt["started_ms"]
     end_ms = start_ms + attempt["latency_ms"] if attempt["latency_ms"] is not None else attempt["settled_ms"]
-    return start_ms * 10**6, max(start_ms, end_ms or start_ms) * 10**6
+    # A collector rejects a request with a time that does not fit its field.
+    start_ms, end_ms = possible_ms(start_ms), possible_ms(end_ms or start_ms)
+    return start_ms * 10**6, max(start_ms, end_ms) * 10**6

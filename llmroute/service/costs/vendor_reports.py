@@ -155,6 +155,9 @@ def _requested(core: ServiceCore, provider: str, reports: UsageReports, request:
             body = exchange.read_all(left_s)
     except BadOutputError as error:
         raise VendorReportError(f"{provider}: {error.message}") from error
+    except AttemptError as error:
+        error.provider = provider
+        raise
     if exchange.status == _OK:
         return body
     raise _error(provider, exchange.status, reports.parse_error(exchange.status, exchange.headers, body))

@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.entries import Pending
+from llmroute.ledger.periods import END_OF_TIME_MS
 from llmroute.ledger.processes import this_process
 from llmroute.ledger.sqlite.store import Ledger
 from tests.support.fault_server import FaultServer, Received, Script, reply, serving
@@ -252,6 +253,19 @@ def test_a_collector_gets_spans_and_metrics_of_the_conventions(tmp_path: Path) -
         index = list(point.bucket_counts).index(1)
         assert index == 0 or point.explicit_bounds[index - 1] < point.sum
         assert index == len(point.explicit_bounds) or point.sum <= point.explicit_bounds[index]
+
+
+@pytest.mark.parametrize(
+    "facts", [{"started_ms": 3 * 10**14}, {"started_ms": -(10**15)}, {"latency_ms": 10**18}], ids=str
+)
+def test_a_time_that_no_clock_shows_is_sent_as_one_that_a_collector_can_read(
+    tmp_path: Path, facts: dict[str, int]
+) -> None:
+    home = home_with(tmp_path, attempt(0, **facts))
+    with serving([reply(200, b"{}")]) as server:
+        assert "1 attempt sent" in send(home, server)
+        ((span,), _) = collected(server)
+    assert 0 <= span.start_time_unix_nano <= span.end_time_unix_nano <= END_OF_TIME_MS * 10**6
 
 
 def test_an_export_continues_where_the_last_one_ended(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,16 @@ def test_where_one_report_cannot_be_read_the_other_is_printed(home: Path, other:
         ran = run("costs", "reconcile", "--period", "all", "--json", home=home, **settings)
     assert (ran.code, [one["provider"] for one in json.loads(ran.out)["vendors"]]) == (code, ["anthropic"])
     assert "llmroute: not compared: openai" in ran.err
+
+
+def test_a_provider_that_cannot_be_reached_is_named(home: Path) -> None:
+    with socket.socket() as refusing:
+        # Bound and not listening.
+        refusing.bind(("127.0.0.1", 0))
+        settings = {"OPENAI_ADMIN_KEY": KEY, "OPENAI_BASE_URL": f"http://127.0.0.1:{refusing.getsockname()[1]}/v1"}
+        ran = run("costs", "reconcile", home=home, **settings)
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("llmroute: openai: no connection")
 
 
 def test_an_admin_key_that_may_not_be_sent_leaves_the_other_report(home: Path) -> None:
