@@ -56,7 +56,6 @@ class Tracking:
             self._jobs.note(name, f"{name} cannot be queried: {error.message}")
             if all(map(self._is_overdue, self._jobs.by_id.values())):
                 raise error
-        self._require_key(polled.errors)
         now_s = asyncio.get_running_loop().time()
         for job in polled.lost:
             if now_s - self._unknown_since_s.setdefault(job.id, now_s) >= LOST_S:
@@ -65,10 +64,13 @@ class Tracking:
         self._jobs.statuses |= polled.found
         for job_id, status in polled.found.items():
             self._unknown_since_s.pop(job_id, None)
-            await self._update(self._jobs.by_id[job_id], status)
+            job = self._jobs.by_id[job_id]
+            if (unread := await self._update(job, status)) is not None:
+                polled.errors[job.provider] = unread
+        self._require_key(polled.errors)
 
     def _require_key(self, errors: Mapping[str, AttemptError]) -> None:
-        """Raise the error of a query where the providers of all jobs have rejected our keys several times in a row."""
+        """Raise the error of a provider where those of all jobs have rejected our keys several times in a row."""
         found = [errors.get(job.provider) for job in self._jobs.by_id.values()]
         rejections = [error for error in found if isinstance(error, AuthenticationError)]
         self._rejections = self._rejections + 1 if rejections and rejections == found else 0
@@ -102,22 +104,27 @@ class Tracking:
             return False
         return not self._context.vendor(job.provider).api.render_results(status)
 
-    async def _update(self, job: Job, status: JobStatus) -> None:
+    async def _update(self, job: Job, status: JobStatus) -> AttemptError | None:
+        """Save or end a job by its status; return the error of results that cannot be read for now."""
         if not status.ended and self._is_overdue(job):
             late = f"{job.provider} batch {job.vendor_id} did not end in time, and may have run this request"
             await self._jobs.lose(job, DeadlineError(late))
-            return
+            return None
         if not status.ended:
             if status.state != job.phase and not job.ended:
                 await self._jobs.save(job.moved(status.state))
-            return
+            return None
         if self._had_no_room(job, status):
             again = job.moved("submitting")._replace(vendor_id=None, create_begun_ms=None, submitted_ms=None)
             await self._submitter.wait_for_room(await self._jobs.save(again), status.faults[0].message)
-            return
+            return None
         if job.phase != status.state and not job.ended:
             fault = status.faults[0].message if status.faults else None
             job = await self._jobs.save(job.moved(status.state)._replace(fault=fault))
+        return await self._collect(job, status)
+
+    async def _collect(self, job: Job, status: JobStatus) -> AttemptError | None:
+        """Collect a job that has ended; return the error of results that cannot be read for now."""
         try:
             await self._jobs.collect(job, status, self._pause_s)
         except AttemptError as error:
@@ -131,3 +138,5 @@ class Tracking:
                     await self._jobs.lose(job, BadOutputError(message, provider=job.provider))
             elif self._is_overdue(job):
                 raise
+            return error
+        return None

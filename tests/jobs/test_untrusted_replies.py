@@ -335,13 +335,16 @@ def test_a_job_that_has_ended_before_it_names_its_results_is_asked_again(home: H
     assert not home.vendor.files
 
 
-def test_a_run_whose_key_is_rejected_again_and_again_ends_and_its_jobs_are_collected_later(home: Home) -> None:
+@pytest.mark.parametrize("operation", ["status", "results"])
+def test_a_run_whose_key_is_rejected_again_and_again_ends_and_its_jobs_are_collected_later(
+    home: Home, operation: str
+) -> None:
     home.write(PROMPTS, [MODELS["openai"]])
     home.vendor.polls_to_end = 3
-    home.vendor.refuse = {"status": [401] * 3}
+    home.vendor.refuse = {operation: [401] * 3}
     ran = home.run()
     assert (ran.code, "OPENAI_API_KEY" in ran.err) == (3, True)
-    home.vendor.refuse = {"status": [401] * 2}
+    home.vendor.refuse = {operation: [401] * 2}
     assert home.run("--resume").code == 0
     home.assert_all_answered_once(PROMPTS)
 
