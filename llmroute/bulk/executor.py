@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.limiter import ConcurrencyLimiter
 from llmroute.bulk.plan_cache import PlanCache
+from llmroute.bulk.requests import work_item, work_items
 from llmroute.bulk.rounds import RetryRounds
 from llmroute.bulk.shared_prompts import SharedPrompts, read_ahead
 from llmroute.bulk.throttled_writer import ThrottledWriter
 from llmroute.bulk.worker_pool import WorkerPool, WorkItem
-from llmroute.errors import LLMRouteError, RequestError
 from llmroute.execution.accounting.budget import RequestBudget
 from llmroute.execution.clock import Clock
 from llmroute.execution.drivers import drive_async
 from llmroute.execution.prepare import rendered, require_call
 from llmroute.providers import PROVIDERS
 from llmroute.request.attached import cache_mark
-from llmroute.request.fields import printable
 from llmroute.request.options import Options
 from llmroute.routing.router import is_upgrade
 from llmroute.routing.strategies import expected_latency_s
-from llmroute.text.suggest import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 
     from llmroute.bulk.batch_result import BatchResult
     from llmroute.bulk.plan_cache import SharedPlan
     from llmroute.bulk.shared_prompts import SharedPart
     from llmroute.bulk.worker_pool import Round
+    from llmroute.errors import LLMRouteError
     from llmroute.execution.accounting.budget import SharedBudget
     from llmroute.execution.prepare import RequestFactory
     from llmroute.execution.resources import Resources
@@ -194,7 +192,7 @@ async def generate_many(
     results: asyncio.Queue[BatchResult | None] = asyncio.Queue(maxsize=concurrency)
     pool = WorkerPool(executor.rounds, results.put, concurrency=concurrency, in_order=in_order)
     if isinstance(requests, list | tuple):
-        requests = read_ahead(requests, lambda request: executor.expect(_work_item(request).options))
+        requests = read_ahead(requests, lambda request: executor.expect(work_item(request).options))
         items = work_items(requests)
     else:
         items = _each_expected(work_items(requests), executor)
@@ -221,38 +219,3 @@ async def _each_expected(items: AsyncGenerator[WorkItem], executor: BulkExecutor
         async for item in items:
             executor.expect(item.options)
             yield item
-
-
-def require_several(requests: object) -> None:
-    """Reject a single request in place of many.
-
-    Raises:
-        RequestError: the requests are a text or the fields of one.
-    """
-    if isinstance(requests, str | bytes | Mapping):
-        raise RequestError("the requests are one request: give a list of them")
-
-
-async def work_items(requests: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[WorkItem]:
-    """Yield the requests of a program as options, or the error that makes one invalid."""
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield _work_item(request)
-    elif isinstance(requests, Iterable):
-        for request in requests:
-            yield _work_item(request)
-    else:
-        raise RequestError(f"requests: {printable(requests)} is not an iterable of requests", option="requests")
-
-
-def _work_item(request: Any) -> WorkItem:
-    if isinstance(request, Options):
-        return WorkItem(request, request)
-    if not isinstance(request, Mapping):
-        return WorkItem(Options(prompt=request), request)
-    for name in request:
-        if name not in Options.__match_args__:
-            near = nearest(str(name), Options.__match_args__)
-            hint = f"did you mean {near}?" if near else None
-            return WorkItem(RequestError(f"a request has no option {printable(name)}", hint=hint), request)
-    return WorkItem(Options(**request), request)

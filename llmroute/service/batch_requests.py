@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.bulk.batch_result import BatchResult
 from llmroute.bulk.concurrency import CONCURRENCY
-from llmroute.bulk.executor import generate_many, require_several, work_items
+from llmroute.bulk.executor import generate_many
+from llmroute.bulk.requests import require_several, work_items
 from llmroute.errors import LedgerError, LLMRouteError, OutputError, RequestError
 from llmroute.jobs.run_lock import run_locked
 from llmroute.request.fields import printable

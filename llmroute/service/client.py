@@ -211,7 +211,8 @@ class LLMService:
         Raises:
             RequestError: `jobs` is not between 1 and 1024, or the budget is below zero.
         """
-        from llmroute.bulk.executor import generate_many, require_several
+        from llmroute.bulk.executor import generate_many
+        from llmroute.bulk.requests import require_several
 
         require_several(requests)
         count = len(requests) if isinstance(requests, Sized) else None
