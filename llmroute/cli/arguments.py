@@ -23,7 +23,13 @@ class RequestArguments(NamedTuple):
     as_json: flags.AsJSON = False
     meta: Annotated[
         Path | None,
-        typer.Option("--meta", help="Also write the JSON of the response to this file.", rich_help_panel="Output"),
+        typer.Option(
+            "--meta",
+            metavar="FILE",
+            parser=flags.output_file,
+            help="Also write the JSON of the response to this file.",
+            rich_help_panel="Output",
+        ),
     ] = None
     dry_run: Annotated[
         bool,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -63,6 +65,17 @@ Color = Annotated[
         rich_help_panel="Output",
     ),
 ]
+
+
+def output_file(text: str) -> Path:
+    """Parse the path of a file to write; `Path` drops the slash by which a directory is named.
+
+    Raises:
+        typer.BadParameter: it is empty, or a directory by its form.
+    """
+    if not text or text.endswith(os.sep):
+        raise typer.BadParameter(f"{text!r} does not name a file")
+    return Path(text)
 
 
 def first_name(option: Any) -> str:

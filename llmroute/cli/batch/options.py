@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import typer
 
 from llmroute.bulk.concurrency import CONCURRENCY, MOST_CONCURRENCY
-from llmroute.cli.options import first_name
+from llmroute.cli.options import first_name, output_file
 from llmroute.types import BATCH
 
 PANEL = "Batch"
@@ -36,6 +36,7 @@ class BatchOptions(NamedTuple):
             "-o",
             "--output",
             metavar="FILE",
+            parser=output_file,
             callback=_file,
             help="Write the results here instead of stdout, and failed requests to FILE.failed.",
             rich_help_panel=PANEL,

@@ -61,6 +61,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         typer.Option(
             "--html",
             metavar="FILE",
+            parser=flags.output_file,
             help="Write an HTML page with charts and tables; - is stdout.",
             rich_help_panel="Output",
         ),

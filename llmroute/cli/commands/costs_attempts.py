@@ -127,7 +127,11 @@ def _dollars(text: str) -> Decimal:
 def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE.csv|.jsonl|.parquet|-", help="The file to write or replace; - is stdout."),
+        typer.Argument(
+            metavar="FILE.csv|.jsonl|.parquet|-",
+            parser=flags.output_file,
+            help="The file to write or replace; - is stdout.",
+        ),
     ] = None,
     form: Annotated[
         Literal["csv", "jsonl", "focus", "otlp"] | None,

@@ -118,7 +118,7 @@ def _report_text(report: CheckReport, path: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def backup(file: Annotated[Path, typer.Argument(help="The file to create.")]) -> None:
+def backup(file: Annotated[Path, typer.Argument(parser=flags.output_file, help="The file to create.")]) -> None:
     """Back up the ledger, also while it is in use."""
     with failures():
         from llmroute.cli.configuration import load_noted

@@ -387,6 +387,18 @@ def test_no_output_replaces_a_file_of_our_own(tmp_path: Path, command: tuple[str
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize("command", [*WRITING.values(), ("costs", "backup")], ids=[*WRITING, "a backup"])
+def test_a_path_that_ends_in_a_slash_or_is_empty_names_no_file(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "batch.jsonl").write_text('{"prompt": "hi"}\n')
+    with ModelServer() as server:
+        for path in ("new.csv/", ""):
+            ran = run(*command, path, home=tmp_path, **server.settings)
+            assert (ran.code, ran.out) == (2, "")
+            assert f": {path!r} does not name a file (see llmroute " in ran.err
+        assert server.requests == []
+    assert not (tmp_path / "new.csv").exists()
+
+
 @pytest.mark.parametrize("file", ["loop.csv", "a" * 300 + ".csv"], ids=["a link to itself", "too long a name"])
 @pytest.mark.parametrize("command", [*WRITING.values(), ("costs", "backup")], ids=[*WRITING, "a backup"])
 def test_a_path_that_no_file_can_have_is_a_usage_error(tmp_path: Path, command: tuple[str, ...], file: str) -> None:
