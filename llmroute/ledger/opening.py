@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.maintenance import LedgerMaintenance, Moved, ServerStatus
     from llmroute.ledger.port import LedgerPort, LedgerSnapshot
+    from llmroute.ledger.spool import TakenIn
     from llmroute.ledger_location import LedgerLocation, ServerAddress
 
 # Ledgers that stayed locked for a whole timeout, and until when they are not waited for again.
@@ -152,8 +153,8 @@ def move_to_server(
         return move(connection, source.path, now_ms, progress)
 
 
-def take_in_spool(place: Path, target: LedgerLocation) -> None:
-    """Add the rows of a spool to a server, as after its URL changed.
+def take_in_spool(place: Path, target: LedgerLocation) -> TakenIn:
+    """Add the rows of a spool to a server, as after its URL changed; lines that are no rows stay beside it.
 
     Raises:
         LedgerError: the file cannot be read, or the server cannot be written.
@@ -165,7 +166,7 @@ def take_in_spool(place: Path, target: LedgerLocation) -> None:
     from llmroute.ledger.postgres.store import PostgresLedger
 
     with closing(PostgresLedger(server, target.path)) as ledger:
-        ledger.take_in(place)
+        return ledger.take_in(place)
 
 
 def _server(target: LedgerLocation) -> ServerAddress:

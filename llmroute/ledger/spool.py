@@ -57,6 +57,13 @@ class SpooledRow(NamedTuple):
         )
 
 
+class TakenIn(NamedTuple):
+    """The numbers of calls of a spool that were added, and of lines that are no rows and are kept beside it."""
+
+    calls: int
+    invalid: int
+
+
 def places(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     """Return the spool files of a ledger: beside it, and elsewhere for when its directory is not writable."""
     beside = ledger.with_name(f"{ledger.name}.spool")
@@ -112,6 +119,13 @@ def of_other_servers(ledger: Path) -> list[Path]:
     """Return the spool files with rows beside that of a ledger on a server, which are of other URLs."""
     own = places(ledger)
     return [place for place in sorted(ledger.parent.glob("server-*.spool")) if place not in own and _holds(place)]
+
+
+def notes(ledger: Path) -> tuple[str, ...]:
+    """Return the notes of a check on the spool files of a ledger."""
+    waits = [f"rows wait in {place} for the next run" for place in waiting(ledger)]
+    kept = [bad(place) for place in places(ledger) if bad(place).exists()]
+    return (*waits, *(f"lines that are no rows are kept in {place}" for place in kept))
 
 
 def count(ledger: Path) -> int:

@@ -163,8 +163,8 @@ def move(
 
         config = load_noted()
         if source is not None and source.suffix == ".spool":
-            maintenance.take_in_spool(config, url, source)
-            say(f"the calls of {source} were added to {config.with_ledger(url).ledger.name}")
+            added = maintenance.take_in_spool(config, url, source)
+            say(f"{many(added, 'call')} of {source} added to {config.with_ledger(url).ledger.name}")
             return
         with Bar() as bar:
             done = maintenance.move(

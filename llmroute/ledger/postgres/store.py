@@ -131,7 +131,7 @@ class PostgresLedger:
                 raise _unreadable(place, error) from error
         return locked
 
-    def take_in(self, place: Path) -> None:
+    def take_in(self, place: Path) -> spool.TakenIn:
         """Add the rows of a spool file that is of another URL of this server.
 
         Raises:
@@ -139,7 +139,7 @@ class PostgresLedger:
         """
         self._recalled(anew=True)
         try:
-            self._take_in(place, None, inf)
+            return self._take_in(place, None, inf)
         except OSError as error:
             raise _unreadable(place, error) from error
 
@@ -258,17 +258,23 @@ class PostgresLedger:
                 self._known = None
                 statistics.upkeep(self.connection, known)
 
-    def _take_in(self, place: Path, patience: LockTimeout | None, until_s: float) -> None:
-        while self._add_spooled(place, patience) and monotonic() < until_s:
-            pass
+    def _take_in(self, place: Path, patience: LockTimeout | None, until_s: float) -> spool.TakenIn:
+        calls: set[tuple[str, int]] = set()
+        invalid = 0
+        while True:
+            added, others = self._add_spooled(place, patience)
+            calls.update(added)
+            invalid += others
+            if len(added) + others < spool.ROWS_AT_ONCE or monotonic() >= until_s:
+                return spool.TakenIn(len(calls), invalid)
 
-    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> bool:
-        """Add the last rows of one spool file, which are committed before they are removed; return whether it has more.
+    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> tuple[list[tuple[str, int]], int]:
+        """Add the last rows of one spool file; return the calls of those rows, and how many other lines there were.
 
-        Other hosts wait no longer than for these.
+        They are committed before they are removed.  Other hosts wait no longer than for these.
         """
+        added = []
         with spool.taken(place) as (rows, invalid):
-            has_more = len(rows) + len(invalid) >= spool.ROWS_AT_ONCE
             entries = [
                 Pending(one.row) if one.row.status == "pending" else Settled(one.row, one.length) for one in rows
             ]
@@ -277,7 +283,9 @@ class PostgresLedger:
                     if not is_of_one_row(outcome.__cause__):
                         raise outcome
                     invalid.append(spool.line(spooled))
-        return has_more
+                else:
+                    added.append((spooled.row.request_id, spooled.row.attempt))
+        return added, len(invalid)
 
 
 def _unreadable(place: Path, error: OSError) -> LedgerError:

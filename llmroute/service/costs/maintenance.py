@@ -7,13 +7,14 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from llmroute.errors import RequestError
+from llmroute.errors import LedgerError, RequestError
 from llmroute.execution.accounting.caps import current_caps, limit_of
-from llmroute.ledger import opening
+from llmroute.ledger import opening, spool
 from llmroute.ledger.budgets import BudgetStatus
 from llmroute.ledger.periods import milliseconds, start_of
 from llmroute.ledger_location import LedgerLocation, is_address
 from llmroute.service.ledger_opening import ledger_to_change, ledger_to_read, now_of, opened, snapshot
+from llmroute.text.plural import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,16 +109,23 @@ def move(config: Config, url: str, source: Path | None, progress: Callable[[int,
     return opening.move_to_server(file, config.with_ledger(url).ledger, milliseconds(_now()), progress)
 
 
-def take_in_spool(config: Config, url: str, place: Path) -> None:
-    """Add the rows that wait in a spool to the server at a URL, as after a change of it.
+def take_in_spool(config: Config, url: str, place: Path) -> int:
+    """Add the rows that wait in a spool to the server at a URL, as after a change of it; return of how many calls.
 
     Raises:
         ConfigError: the URL is invalid, or the driver is not installed.
         RequestError: there is no such file, or `url` names no server.
-        LedgerError: the file cannot be read, or the server cannot be written.
+        LedgerError: the file cannot be read, lines of it are no rows, or the server cannot be written.
     """
     _require_file(place)
-    opening.take_in_spool(place, config.with_ledger(url).ledger)
+    done = opening.take_in_spool(place, config.with_ledger(url).ledger)
+    if done.invalid:
+        lines = f"{many(done.invalid, 'line')} of {place} {'is no call' if done.invalid == 1 else 'are no calls'}"
+        raise LedgerError(
+            f"{lines} and {'is' if done.invalid == 1 else 'are'} kept in {spool.bad(place)};"
+            f" {many(done.calls, 'call')} added"
+        )
+    return done.calls
 
 
 def prunable(config: Config, older_than: str, *, now: datetime | None = None) -> tuple[int, datetime]:

@@ -12,6 +12,7 @@ import pytest
 from llmroute import exit_codes
 from llmroute.errors import ConfigError
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
+from llmroute.ledger.spool import SpooledRow, line
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
@@ -330,11 +331,29 @@ def test_calls_that_wait_for_an_earlier_url_are_added_once_at_the_new_one(tmp_pa
         for spool in (waiting, copied):
             added = moved.run("costs", "move", new, "--from", str(spool))
             assert (added.code, added.out) == (0, "")
-            assert added.err.startswith(f"llmroute: the calls of {spool} were added to postgresql://localhost:")
+            assert added.err.startswith(f"llmroute: 2 calls of {spool} added to postgresql://localhost:")
             assert not spool.exists()
             assert moved.calls() == 3
         assert moved.run("costs").err == ""
         assert moved.run("costs", "move", new, "--from", str(waiting)).code == exit_codes.USAGE
+
+
+def test_lines_of_a_spool_that_are_no_rows_are_named(host: Host, tmp_path: Path) -> None:
+    url, spool = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
+    spool.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\nnotes\n{}\n")
+    moved = host.run("costs", "move", url, "--from", str(spool))
+    assert (moved.code, moved.out) == (exit_codes.SETUP, "")
+    assert moved.err == f"llmroute: 2 lines of {spool} are no calls and are kept in {spool}.bad; 1 call added\n"
+    assert (host.calls(), (tmp_path / "old.spool.bad").read_text()) == (1, "notes\n{}\n")
+
+
+def test_a_check_names_the_lines_of_the_spool_that_are_no_rows(host: Host) -> None:
+    assert host.gen().code == 0
+    [caps] = (host.home / "llmroute").glob("server-*.caps")
+    caps.with_suffix(".spool").write_text("notes\n")
+    assert host.gen().code == 0
+    checked = host.run("costs", "check")
+    assert f"lines that are no rows are kept in {caps.with_suffix('.spool')}.bad" in checked.out, checked
 
 
 def test_progress_is_shown_while_a_file_is_moved(host: Host) -> None:

@@ -66,11 +66,11 @@ class ServerMaintenance:
 
     def _checked(self, ledger: PostgresLedger) -> CheckReport:
         schema = ledger.connection.schema
-        notes = [f"rows wait in {place} for the next run" for place in spool.waiting(self.path)]
-        notes += [
+        others = (
             f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER; llmroute costs move adds them,"
             " if that was a URL of this ledger"
             for place in spool.of_other_servers(self.path)
-        ]
+        )
+        notes = (*spool.notes(self.path), *others)
         with ledger.connection.transaction(read_only=True) as db:
-            return CheckReport(checks.attempt_count(db, schema), tuple(checks.wrong_sums(db, schema)), tuple(notes))
+            return CheckReport(checks.attempt_count(db, schema), tuple(checks.wrong_sums(db, schema)), notes)

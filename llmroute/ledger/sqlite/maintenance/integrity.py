@@ -76,7 +76,7 @@ def check(
         LedgerError: the ledger was written by a newer llmroute.
     """
     require_sqlite()
-    notes = _spooled(path)
+    notes = spool.notes(path)
     if not path.exists():
         return CheckReport(0, (), (f"there is no ledger at {path} yet", *notes), absent=True)
     if is_emptied(path):
@@ -173,16 +173,6 @@ def hot_rows(db: sqlite3.Connection) -> list[tuple[Cap, int, int]]:
         "SELECT period, workspace, cap_picousd, window_start_ms, spent_picousd, reserved_picousd FROM budgets"
     )
     return [(Cap(row[0], row[1], row[2], row[3], None), row[4], row[5]) for row in rows.fetchall()]
-
-
-def _spooled(path: Path) -> tuple[str, ...]:
-    notes = [f"rows wait in {place} for the next run" for place in spool.waiting(path)]
-    notes += [
-        f"lines that are no rows are kept in {spool.bad(place)}"
-        for place in spool.places(path)
-        if spool.bad(place).exists()
-    ]
-    return tuple(notes)
 
 
 def _damaged(error: BaseException | None) -> bool:
