@@ -173,6 +173,10 @@ BAD = {
     "otlp into a file": (("bill.csv", "--format", "otlp"), "go together"),
     "otlp to nowhere": (("--format", "otlp"), "go together"),
     "a URL without otlp": (("--to", "http://127.0.0.1:1"), "go together"),
+    "a password in the URL": (
+        ("--format", "otlp", "--to", "http://me:secret@127.0.0.1:1"),
+        "without user and query (OTEL_EXPORTER_OTLP_HEADERS has a user's token)",
+    ),
     "no URL": (("--format", "otlp", "--to", "collector"), "is not a URL"),
 }
 

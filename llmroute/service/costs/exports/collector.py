@@ -87,7 +87,11 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Sen
         OutputError: the position cannot be written.
     """
     if not is_base_url(url):
-        raise RequestError(f"{public(url)!r} is not a URL like http://127.0.0.1:4318", option="to")
+        raise RequestError(
+            f"{public(url)!r} is not a URL like http://127.0.0.1:4318, without user and query",
+            hint=f"{HEADERS_VARIABLE} has a user's token",
+            option="to",
+        )
     url = url.rstrip("/")
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     selection = selection or Selection()
