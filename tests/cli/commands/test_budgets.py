@@ -140,7 +140,7 @@ def test_caps_in_the_config_hold_for_a_crowd(server: ModelServer, tmp_path: Path
     asked = ("gen", "hi", "-m", MODEL, "--max-tokens", "20", "--on-budget", "refuse")
     with ThreadPoolExecutor(8) as pool:
         crowd = [pool.submit(run, *asked, home=tmp_path, **server.settings) for _ in range(8)]
-        # Who is admitted is answered when the others are refused.
+        # The admitted requests are answered when the others are refused.
         wait_until(lambda: len(server.requests) + sum(one.done() for one in crowd) == len(crowd))
         server.may_answer.set()
     codes = [one.result().code for one in crowd]
