@@ -110,29 +110,33 @@ class JobBatch:
         await run.begin(self._is_counted)
         if self._interrupted:
             run.interrupt()
+        stopped_by: LLMRouteError | None = None
         try:
             await self._take_lines(run)
-            await self._finish(core, run)
+            stopped_by = await self._finish(core, run)
         except OutputError as error:
             if error is not self.totals.stopped_by:
                 raise
         for position in run.refused:
             self._states[position] = _NOT_RUN
-        self.totals.stopped_by = self.totals.stopped_by or run.stopped_by
+        self.totals.stopped_by = self.totals.stopped_by or run.stopped_by or stopped_by
         self.totals.not_run = self._states.count(_NOT_RUN) + (self._states.count(_TAKE) if run.stopped_by else 0)
-        await self._call(core, run, (_RESCUE,))
+        stopped_by = await self._call(core, run, (_RESCUE,))
+        self.totals.stopped_by = self.totals.stopped_by or stopped_by
         self.totals.not_run += sum(map(self._states.count, _TIERS))
         self._list_failures()
 
-    async def _finish(self, core: ServiceCore, run: JobRun) -> None:
-        """Make calls while jobs run; if one of both fails, calls in flight are still awaited."""
-        both = [asyncio.ensure_future(work) for work in (run.finish(), self._call(core, run, (_FLEX, _STANDARD)))]
+    async def _finish(self, core: ServiceCore, run: JobRun) -> LLMRouteError | None:
+        """Make calls while jobs run, and return why these were stopped; if jobs fail, calls in flight are awaited."""
+        jobs = asyncio.ensure_future(run.finish())
+        calls = asyncio.ensure_future(self._call(core, run, (_FLEX, _STANDARD)))
         try:
-            await asyncio.gather(*both)
+            await asyncio.gather(jobs, calls)
         except Exception:
             self.interrupt()
-            await asyncio.gather(*both, return_exceptions=True)
+            await asyncio.gather(jobs, calls, return_exceptions=True)
             raise
+        return calls.result()
 
     def _register(self) -> None:
         """Read the input once: check every line before anything is sent."""
@@ -230,12 +234,13 @@ class JobBatch:
         result, limited = BatchResult(None, outcome.response, None), bool(self._limited[index])
         self._results.add_answer(index, outcome.line_id, result, BATCH, limited=limited)
 
-    async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> None:
-        """Answer the lines of some states by calls."""
+    async def _call(self, core: ServiceCore, run: JobRun, states: tuple[int, ...]) -> LLMRouteError | None:
+        """Answer the lines of some states by calls; return why they were stopped, None where they were not."""
         if self._interrupted or not any(map(self._states.count, states)):
-            return
+            return None
         executor = core.bulk(CONCURRENCY, shared_budget=run.shared_budget)
         taken: list[tuple[int, Request]] = []
+        failure: LLMRouteError | None = None
 
         async def requests() -> AsyncIterator[Options]:
             for index, request in enumerate(self._open_requests()):
@@ -256,7 +261,10 @@ class JobBatch:
                 limited = bool(self._limited[index])
                 self._results.add_answer(index, line_id, result, tier, limited=limited)
             elif result.error is not None:
-                self._fail(index, line_id, result.error, tier)
+                failure = result.error
+                self._fail(index, line_id, failure, tier)
+        # Lines are left where the budget is spent, or no provider answers: the last error says which.
+        return failure if not self._interrupted and any(map(self._states.count, states)) else None
 
     def _fail(
         self, index: int, line_id: str, error: LLMRouteError, tier: str = BATCH, *, request_id: str | None = None

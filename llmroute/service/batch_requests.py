@@ -161,7 +161,7 @@ class _Batch:
         rescued, error = iter(self._rescued.items()), None
         async for result in generate_many(executor, plain, concurrency=CONCURRENCY, in_order=True):
             position, before = next(rescued)
-            error = result.error
+            error = result.error or error
             self._end(position, result.response and _after(before, result.response), error)
         for position, _ in rescued:
             # The budget is spent, or no provider answers: the last error says which.

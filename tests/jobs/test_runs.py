@@ -89,6 +89,13 @@ def test_lines_that_no_job_has_run_are_rescued_by_ordinary_calls(home: Home) -> 
     assert home.billed() == home.vendor.bill_picousd
 
 
+def test_a_rescue_that_no_provider_answers_stops_with_the_reason(home: Home) -> None:
+    home.vendor.runs_at_most, home.vendor.refuse = 0, {"call": [401] * 1_000}
+    home.write([f"prompt {n}" for n in range(40)])
+    ran = home.run("--rescue")
+    assert (ran.code, "stopped: " in ran.err, " not run" in ran.err) == (3, True, True)
+
+
 def test_lines_without_an_answer_run_again_with_resume(home: Home) -> None:
     home.vendor.runs_at_most = 2
     home.write(PROMPTS)
