@@ -50,6 +50,8 @@ def regular_target(path: Path) -> Path:
         mode = stat.S_IFREG
     except OSError as error:
         raise cannot_write(path, error) from error
+    except ValueError as error:
+        raise RequestError(f"{str(path)!r} cannot be written: {error}") from error
     if not stat.S_ISREG(mode):
         raise RequestError(f"{path} cannot be written: it is {'a directory' if stat.S_ISDIR(mode) else 'not a file'}")
     return path.resolve()

@@ -1,4 +1,4 @@
-"""Locks of files, and file systems that have none."""
+"""Locks of files, file systems that have none, and paths that no file can have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from llmroute.batch.results_file import ResultsFile
 from llmroute.config.edit import set_value
 from llmroute.errors import OutputError, RequestError
-from llmroute.files import Hold, locked
+from llmroute.files import Hold, locked, regular_target
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.lock_timeout import LockTimeout
@@ -69,3 +69,8 @@ def test_a_lock_that_is_held_is_waited_for_no_longer_than_is_said(tmp_path: Path
         for fd in fds:
             os.close(fd)
     ResultsFile(path, resume=True).close()
+
+
+def test_an_output_path_with_a_null_character_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="cannot be written: embedded null"):
+        regular_target(tmp_path / "bill\0.csv")
