@@ -162,7 +162,7 @@ class _Batch:
         async for result in generate_many(executor, plain, concurrency=CONCURRENCY, in_order=True):
             position, before = next(rescued)
             error = result.error or error
-            self._end(position, result.response and _after(before, result.response), error)
+            self._end(position, result.response and _after(before, result.response), result.error)
         for position, _ in rescued:
             # The budget is spent, or no provider answers: the last error says which.
             self._end(position, None, error)

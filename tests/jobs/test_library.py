@@ -276,3 +276,10 @@ def test_requests_that_differ_have_another_digest(one: dict[str, Any], other: di
 
     assert digest_of([Options(**one)]) == digest_of([Options(**one)])
     assert digest_of([Options(**one)]) != digest_of([Options(**other)])
+
+
+def test_a_rescued_line_after_one_that_failed_has_no_error(home: Home) -> None:
+    home.vendor.runs_at_most, home.vendor.refuse = 0, {"call": [400]}
+    results = asyncio.run(results_of(requests_of(PROMPTS), rescue=True))
+    assert [(each.response is None) is (each.error is not None) for each in results] == [True] * len(PROMPTS)
+    assert sum(each.error is not None for each in results) == 1
