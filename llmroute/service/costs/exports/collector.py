@@ -86,12 +86,7 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Sen
         LedgerError: the ledger cannot be read.
         OutputError: the position cannot be written.
     """
-    if not is_base_url(url):
-        raise RequestError(
-            f"{public(url)!r} is not a URL like http://127.0.0.1:4318, without user and query",
-            hint=f"{HEADERS_VARIABLE} has a user's token",
-            option="to",
-        )
+    _require_url(url)
     url = url.rstrip("/")
     headers = exporter_headers(os.environ.get(HEADERS_VARIABLE, ""), url)
     selection = selection or Selection()
@@ -116,6 +111,15 @@ def send(core: ServiceCore, url: str, selection: Selection | None = None) -> Sen
         f"{public(place)} rejected {one.number:,}: {one.reason}" for place, one in rejected.items() if any(one)
     ]
     return SentAttempts(count, pruned, "; ".join(complaints) or None)
+
+
+def _require_url(url: str) -> None:
+    if not is_base_url(url):
+        raise RequestError(
+            f"{public(url)!r} is not a URL like http://127.0.0.1:4318, without user and query",
+            hint=f"{HEADERS_VARIABLE} has a user's token",
+            option="to",
+        )
 
 
 def _begin(config: Config, position: Position, selection: Selection) -> tuple[int, int | None, Line]:
