@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmroute.circuits import tier_of_circuits
-from llmroute.errors import AttemptError, BudgetExceededError, CheckFaultError, CircuitOpenError, ProviderTimeoutError
+from llmroute.errors import (
+    AttemptError,
+    BudgetExceededError,
+    CheckFaultError,
+    CircuitOpenError,
+    ProviderTimeoutError,
+    RequestError,
+)
 from llmroute.execution.accounting.budget import Admission
 from llmroute.execution.accounting.live_spans import record_span
 from llmroute.execution.accounting.observations import CallContext, check_result_of, observation_of
@@ -70,7 +77,11 @@ class Attempt:
         return self._provider_call.adaptation
 
     def run(self) -> Generator[Operation, Any, None]:
-        """Make the attempt; afterwards `error` is its failure, None if the answer was emitted and settled."""
+        """Make the attempt; afterwards `error` is its failure, None if the answer was emitted and settled.
+
+        Raises:
+            RequestError: the service was closed meanwhile.
+        """
         recorder, call, patience = self._recorder, self._provider_call, self._request.patience
         try:
             try:
@@ -83,6 +94,12 @@ class Attempt:
                 completion = yield from call.run(max_tokens)
                 document = yield from self._document(completion)
             except AttemptError as error:
+                if self._request.is_closed():
+                    # The program ended it, not the provider.
+                    from llmroute.transport.errors import CLOSED_MEANWHILE
+
+                    yield from self._interrupt()
+                    raise RequestError(CLOSED_MEANWHILE) from error
                 yield from self._fail(error)
                 return
             response = recorder.close_answered(completion, document, call.limit, self._skipped)
@@ -114,6 +131,15 @@ class Attempt:
         yield Close()
         yield Settle(recorder.row, self._observation(error), error, self._request.patience)
         self.error = error
+
+    def _interrupt(self) -> Generator[Operation, Any, None]:
+        """Settle a call whose connection the program closed."""
+        recorder, call = self._recorder, self._provider_call
+        recorder.close_interrupted(call.partial_answer(), sent=call.sent)
+        self._request.budget.pay(recorder.row)
+        yield Close()
+        yield Settle(recorder.row, self._observation(None), patience=self._request.patience)
+        self._settled = True
 
     def _document(self, completion: Completion) -> Generator[Operation, Any, AnswerDocument | None]:
         """Return the document that an answer is, None where the request has no schema.

@@ -50,7 +50,8 @@ def drive(
 
     The response comes before it is settled in the ledger: exhaust the iterator, or close it.
     """
-    flow, driver = RequestFlow(call, writer.settle_interrupted).run(), _Driver(sender, sleep, writer)
+    driver = _Driver(sender, sleep, writer)
+    flow = RequestFlow(call._replace(is_closed=driver.is_closed), writer.settle_interrupted).run()
     try:
         operation = next(flow)
         while True:
@@ -77,10 +78,11 @@ def drive(
 
 
 class _Driver:
-    """Performs operations by blocking; holds the exchange that is open."""
+    """Performs operations by blocking, all with one sender; holds the exchange that is open."""
 
     def __init__(self, sender: Callable[[], Sender], sleep: Callable[[float], None], writer: LedgerWriter) -> None:
-        self._sender = sender
+        self._new_sender = sender
+        self._sender: Sender | None = None
         self._sleep = sleep
         self._writer = writer
         self._exchange: Exchange | None = None
@@ -92,8 +94,8 @@ class _Driver:
                 assert self._exchange is not None
                 return self._exchange.read(within_s)
             case Open(request, connect_s, answer_s, progress):
-                sender = self._sender()
-                self._exchange = sender.open(request, connect_s=connect_s, answer_s=answer_s, progress=progress)
+                self._sender = self._sender or self._new_sender()
+                self._exchange = self._sender.open(request, connect_s=connect_s, answer_s=answer_s, progress=progress)
                 return self._exchange
             case Close():
                 self.close()
@@ -111,6 +113,10 @@ class _Driver:
                 self._sleep(seconds)
         return None
 
+    def is_closed(self) -> bool:
+        """Whether the sender was closed."""
+        return self._sender is not None and self._sender.is_closed
+
     def close(self) -> None:
         """Close the open exchange."""
         ended, self._exchange = self._exchange, None
@@ -126,7 +132,8 @@ async def drive_async(
     threads: Threads,
 ) -> AsyncGenerator[str | LLMResponse]:
     """As `drive`, by awaiting; what blocks is done in a thread."""
-    flow, driver = RequestFlow(call, writer.settle_interrupted).run(), _AsyncDriver(sender, sleep, writer, threads)
+    driver = _AsyncDriver(sender, sleep, writer, threads)
+    flow = RequestFlow(call._replace(is_closed=lambda: sender.is_closed), writer.settle_interrupted).run()
     try:
         operation = next(flow)
         while True:

@@ -13,6 +13,7 @@ from llmroute.errors import (
     CircuitOpenError,
     DeadlineError,
     IncompleteAnswerError,
+    RequestError,
     SchemaError,
 )
 from llmroute.execution.attempt import Attempt
@@ -50,6 +51,7 @@ class RequestFlow:
             AttemptError: the only attempt failed.
             AllProvidersFailedError: every attempt failed; it is of the class of the last failure too.
             IncompleteAnswerError, DeadlineError, BudgetExceededError: as their names say.
+            RequestError: the service was closed meanwhile.
         """
         request = self._request
         loop = attempt_loop(request.plan.entries, request.policy, others=request.others is not None)
@@ -90,9 +92,12 @@ class RequestFlow:
         attempt = Attempt(request, action, self._records, skipped_models.skipped, self._settle_interrupted)
         try:
             yield from attempt.run()
-        except BaseException:
+        except BaseException as fault:
             if attempt.begun:
-                request.on_attempt(attempt.record())
+                record = attempt.record()
+                request.on_attempt(record)
+                if isinstance(fault, RequestError):
+                    fault.attempts = (*self._records, record)
             raise
         error = attempt.error
         if isinstance(error, BudgetExceededError | CircuitOpenError):

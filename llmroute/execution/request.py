@@ -36,7 +36,8 @@ class RequestContext(NamedTuple):
     complete, so that fallback is possible until its end. `others` returns or computes the rest of the plan, whose
     entries are further fallbacks; it may block. `local` has the local server's models.
     `on_attempt` receives the record of each attempt that has ended. `patience` is how long the request may wait for the
-    ledger. `check` accepts or rejects a complete answer.
+    ledger. `check` accepts or rejects a complete answer. `is_closed` is whether the program has
+    closed the connections of the request, after which no attempt follows.
     """
 
     id: str
@@ -60,3 +61,4 @@ class RequestContext(NamedTuple):
     atomic: bool = False
     paced: bool = False
     check: Check | None = None
+    is_closed: Callable[[], bool] = lambda: False

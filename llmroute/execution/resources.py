@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from llmroute.after_fork import start_anew_in_children
@@ -12,7 +13,7 @@ from llmroute.errors import RequestError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import httpx
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from llmroute.transport.async_client import AsyncSender
     from llmroute.transport.client import Sender
     from llmroute.transport.loop_sender import AnySender
+
+T = TypeVar("T")
 
 _left_open: list[Resources] = []
 
@@ -55,7 +58,8 @@ class Resources:
         self._threads: Threads | None = None
         self._is_closed = False
         self._is_released = False
-        self._requests = 0
+        # The event loop of each request in flight; None for a blocking one.
+        self._in_flight: list[asyncio.AbstractEventLoop | None] = []
         self._closed_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._lock = threading.RLock()
         start_anew_in_children(self)
@@ -84,23 +88,29 @@ class Resources:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep count of the requests of event loops: where a service is closed meanwhile, the last one closes the rest.
+        """Keep count of the requests in flight: where a service is closed meanwhile, the last one closes the rest.
 
         Raises:
             RequestError: as `require_open`.
         """
         self.require_open()
+        loop = _running_loop()
         with self._lock:
-            self._requests += 1
+            self._in_flight.append(loop)
             self._is_released = False
         try:
             yield
         finally:
             with self._lock:
-                self._requests -= 1
-                left_open = (self._is_released or self._is_closed) and self._requests == 0
+                self._in_flight.remove(loop)
+                left_open = (self._is_released or self._is_closed) and not self._in_flight
             if left_open:
                 self._release()
+
+    def counted(self, pieces: Generator[T, None, None]) -> Generator[T, None, None]:
+        """Yield the pieces of a blocking request, which is in flight meanwhile; see `in_use`."""
+        with self.in_use():
+            yield from pieces
 
     def sender(self) -> Sender:
         """Return the sender of blocking callers."""
@@ -169,13 +179,20 @@ class Resources:
     def close(self) -> None:
         """Close the resources of blocking calls; `require_open` raises from now on."""
         self._is_closed = True
+        self._close_sender()
         self._release()
 
+    def _close_sender(self) -> None:
+        with self._lock:
+            sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+
     def _release(self) -> None:
+        """Close the resources, but not connections that blocking requests use."""
         self._is_released = True
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
+        if None not in self._in_flight:
+            self._close_sender()
         if self._threads is not None:
             self._threads.close()
         self._writer.access.close()
@@ -201,10 +218,10 @@ class Resources:
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    import asyncio
-
+    # A program that has not imported it has no loop.
+    loaded = sys.modules.get("asyncio")
     try:
-        return asyncio.get_running_loop()
+        return None if loaded is None else loaded.get_running_loop()
     except RuntimeError:
         return None
 

@@ -111,13 +111,13 @@ class LLMService:
             LLMRouteError: the request failed; its class says why.
         """
         core = self.core
-        core.resources.require_open()
         if options.check is not None:
             from llmroute.execution.answer_check import require_synchronous
 
             require_synchronous(options.check)
+        core.resources.require_open()
         request = core.factory.ready(options, streaming=streaming)
-        return drive(request, core.resources.sender, time.sleep, core.writer)
+        return core.resources.counted(drive(request, core.resources.sender, time.sleep, core.writer))
 
     @overload
     async def generate(

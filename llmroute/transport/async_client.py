@@ -39,14 +39,14 @@ class AsyncSender:
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
         """As `Sender`."""
         self._clients: OwnClients[httpx.AsyncClient] | CallerClient[httpx.AsyncClient]
-        self._closed = False
+        self.is_closed = False
         self._clients = OwnClients(new_async_client) if client is None else CallerClient(client, httpx.AsyncClient)
 
     async def open(
         self, request: HTTPRequest, *, connect_s: float, answer_s: float, progress: Progress | None = None
     ) -> AsyncExchange:
         """As `Sender.open`."""
-        if self._closed:
+        if self.is_closed:
             raise BadRequestError(CLOSED_MEANWHILE)
         progress = progress or Progress()
         try:
@@ -63,7 +63,7 @@ class AsyncSender:
             # Our own pool has no limit, so a wait for it is a wait for name resolution.
             pool_s = connect_s if isinstance(self._clients, OwnClients) else None
             prepared = built(lane.client, request, connect_s=connect_s, answer_s=answer_s, pool_s=pool_s)
-            prepared.extensions["trace"] = watching(prepared.url, progress, lambda: self._closed)
+            prepared.extensions["trace"] = watching(prepared.url, progress, lambda: self.is_closed)
             in_flight.set(progress)
             async with asyncio.timeout(connect_s + answer_s):
                 progress.enter()
@@ -82,7 +82,7 @@ class AsyncSender:
 
     async def close(self) -> None:
         """Close the connections of our own clients; no request can be sent after that."""
-        self._closed = True
+        self.is_closed = True
         for lane in self._clients.close():
             await lane.client.aclose()
 

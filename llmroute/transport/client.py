@@ -41,7 +41,7 @@ class Sender:
             RequestError: `client` is of another type.
         """
         self._clients: OwnClients[httpx.Client] | CallerClient[httpx.Client]
-        self._closed = False
+        self.is_closed = False
         self._clients = OwnClients(new_client) if client is None else CallerClient(client, httpx.Client)
 
     def open(
@@ -54,7 +54,7 @@ class Sender:
             UnreachableError: DNS, refused, reset, TLS.
             BadRequestError: the request cannot be sent.
         """
-        if self._closed:
+        if self.is_closed:
             raise BadRequestError(CLOSED_MEANWHILE)
         progress = progress or Progress()
         try:
@@ -72,7 +72,7 @@ class Sender:
         Connections on which threads wait are shut down, which wakes these threads, and closed by them: the descriptor
         of one that is closed here might be another connection's by the time that its thread waits.
         """
-        self._closed = True
+        self.is_closed = True
         for lane in self._clients.close():
             in_use = lane.retire()
             if in_use is None:
