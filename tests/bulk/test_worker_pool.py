@@ -24,6 +24,8 @@ from llmroute.request.options import Options
 from llmroute.types import AttemptRecord, LLMResponse, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmroute.bulk.batch_result import BatchResult
 
 
@@ -117,6 +119,24 @@ def test_every_request_has_one_result_and_no_more_than_jobs_run_at_once(
         assert result.response is None or result.response.content == str(result.request)
 
 
+async def cancelled(rounds: Rounds, items: Sequence[WorkItem], waiting: asyncio.Event) -> list[BatchResult]:
+    """Run items at once, cancel the pool when `waiting` is set, and return the results of interrupted ones."""
+    left = iter(items)
+
+    async def take() -> WorkItem | None:
+        return next(left, None)
+
+    async def deliver(result: BatchResult) -> None:
+        raise AssertionError(result)
+
+    pool = WorkerPool(rounds, deliver, concurrency=len(items), in_order=True)
+    running = asyncio.ensure_future(pool.run(take))
+    await waiting.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    return pool.interrupted()
+
+
 def test_a_request_that_is_cancelled_after_paid_attempts_is_returned_with_them() -> None:
     waiting = asyncio.Event()
     paid, free = AttemptRecord("p", "m", "rejected", cost_usd=0.5), AttemptRecord("p", "m", "failed", cost_usd=0.0)
@@ -130,23 +150,8 @@ def test_a_request_that_is_cancelled_after_paid_attempts_is_returned_with_them()
 
         return answer
 
-    async def work() -> list[BatchResult]:
-        items = iter([WorkItem(Options(prompt=prompt), prompt) for prompt in ("paid", "free")])
-
-        async def take() -> WorkItem | None:
-            return next(items, None)
-
-        async def deliver(result: BatchResult) -> None:
-            raise AssertionError(result)
-
-        pool = WorkerPool(rounds, deliver, concurrency=2, in_order=True)
-        running = asyncio.ensure_future(pool.run(take))
-        await waiting.wait()
-        running.cancel()
-        await asyncio.wait([running])
-        return pool.interrupted()
-
-    (found,) = asyncio.run(work())
+    items = [WorkItem(Options(prompt=prompt), prompt) for prompt in ("paid", "free")]
+    (found,) = asyncio.run(cancelled(rounds, items, waiting))
     assert found.request == "paid"
     assert isinstance(found.error, InterruptedRequestError)
     assert found.error.attempts == (paid,)
@@ -170,23 +175,8 @@ def test_a_request_that_is_cancelled_during_its_check_keeps_the_answer(status: s
 
         return one
 
-    async def work() -> list[BatchResult]:
-        items = iter([WorkItem(Options(prompt="p", check=lambda _response: True), "p")])
-
-        async def take() -> WorkItem | None:
-            return next(items, None)
-
-        async def deliver(result: BatchResult) -> None:
-            raise AssertionError(result)
-
-        pool = WorkerPool(rounds, deliver, concurrency=1, in_order=True)
-        running = asyncio.ensure_future(pool.run(take))
-        await waiting.wait()
-        running.cancel()
-        await asyncio.wait([running])
-        return pool.interrupted()
-
-    (found,) = asyncio.run(work())
+    items = [WorkItem(Options(prompt="p", check=lambda _response: True), "p")]
+    (found,) = asyncio.run(cancelled(rounds, items, waiting))
     assert isinstance(found.error, InterruptedRequestError)
     assert found.error.response is (answer if keeps else None)
 
