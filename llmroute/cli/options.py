@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmroute.cli.completion import candidates
+from llmroute.cli.output.stdout import STDOUT
 
 Workspace = Annotated[
     str | None,
@@ -71,11 +72,24 @@ def output_file(text: str) -> Path:
     """Parse the path of a file to write; `Path` drops the slash by which a directory is named.
 
     Raises:
+        typer.BadParameter: it is stdout, empty, or a directory by its form.
+    """
+    if text == STDOUT:
+        raise typer.BadParameter(f"{STDOUT} does not name a file (./{STDOUT} does)")
+    return output_file_or_stdout(text)
+
+
+def output_file_or_stdout(text: str) -> Path:
+    """Parse the path of a file to write, or -, which is stdout: no file has the path `Path(STDOUT)`.
+
+    Raises:
         typer.BadParameter: it is empty, or a directory by its form.
     """
     if not text or text.endswith(os.sep):
         raise typer.BadParameter(f"{text!r} does not name a file")
-    return Path(text)
+    path = Path(text)
+    # `Path` drops "./" too.
+    return path.absolute() if path == Path(STDOUT) and text != STDOUT else path
 
 
 def first_name(option: Any) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import typer
 
 from llmroute.bulk.concurrency import CONCURRENCY, MOST_CONCURRENCY
-from llmroute.cli.options import first_name, output_file
+from llmroute.cli.options import first_name, output_file_or_stdout
+from llmroute.cli.output.stdout import STDOUT
 from llmroute.types import BATCH
 
 PANEL = "Batch"
@@ -15,7 +16,7 @@ JOBS_PANEL = f"Batch jobs (--tier {BATCH})"
 
 def _file(output: Path | None) -> Path | None:
     """Return the path of a file; None for -, which is stdout, as without the flag."""
-    return None if output == Path("-") else output
+    return None if output == Path(STDOUT) else output
 
 
 class BatchOptions(NamedTuple):
@@ -36,7 +37,7 @@ class BatchOptions(NamedTuple):
             "-o",
             "--output",
             metavar="FILE",
-            parser=output_file,
+            parser=output_file_or_stdout,
             callback=_file,
             help="Write the results here instead of stdout, and failed requests to FILE.failed.",
             rich_help_panel=PANEL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -61,7 +61,7 @@ def report(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         typer.Option(
             "--html",
             metavar="FILE",
-            parser=flags.output_file,
+            parser=flags.output_file_or_stdout,
             help="Write an HTML page with charts and tables; - is stdout.",
             rich_help_panel="Output",
         ),
@@ -108,7 +108,7 @@ def write_page(config: Config, query: CostQuery, file: Path) -> None:
     require_other_file(config, file)
     now = datetime.now().astimezone()
     text = rendered_page(cost_page(config, query, now=now), config.warn_at, now)
-    if str(file) == STDOUT:
+    if file == Path(STDOUT):
         write_text(text)
         return
     try:

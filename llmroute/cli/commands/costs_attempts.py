@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 (typer reads annotations at run time)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -129,7 +129,7 @@ def export(  # noqa: PLR0913, PLR0917 (typer makes an option of each)
         Path | None,
         typer.Argument(
             metavar="FILE.csv|.jsonl|.parquet|-",
-            parser=flags.output_file,
+            parser=flags.output_file_or_stdout,
             help="The file to write or replace; - is stdout.",
         ),
     ] = None,
@@ -187,7 +187,7 @@ def _write(config: Config, file: Path, form: str | None, selection: Selection) -
 
     focus = records.FocusLayout()
     layout, unit = (focus, "charge") if form == "focus" else (records.unchanged, "attempt")
-    if str(file) == STDOUT:
+    if file == Path(STDOUT):
         with written_out() as out:
             written = records.export_to(config, out, ".jsonl" if form == "jsonl" else ".csv", selection, layout)
         say(f"{many(written.row_count, unit)} written to stdout")
