@@ -34,9 +34,12 @@ def correct(connection: ServerConnection, named: str, cost_picousd: int, now_ms:
     schema = connection.schema
     with connection.transaction() as db:
         db.execute(f"LOCK TABLE {schema}.windows IN ROW EXCLUSIVE MODE".encode())
-        found = only_one(named, _named_attempts(db, schema, named))
+        row_id = only_one(named, _named_attempts(db, schema, named)).row_id
         lock = f"SELECT {schema}.lock_windows_1(ARRAY[coalesce(workspace, '')], started_ms, started_ms)"
-        db.execute(f"{lock} FROM {schema}.attempts WHERE id = %s".encode(), (found.row_id,))
+        db.execute(f"{lock} FROM {schema}.attempts WHERE id = %s".encode(), (row_id,))
+        # Others may have changed or deleted it since; the order of locks is that of writers.
+        locked = db.execute(f"{_FOUND.format(schema=schema)} id = %s FOR UPDATE".encode(), (row_id,))
+        found = only_one(named, [FoundAttempt(*row) for row in locked])
         db.execute(_CORRECT.format(schema=schema).encode(), (cost_picousd, now_ms, found.row_id))
     return found.corrected(cost_picousd)
 
