@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from llmroute.config import settings_file
 from llmroute.errors import ConfigError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     CheckModels = Callable[[dict[str, Any]], dict[str, Any]]
+
+SNAPSHOT: Final = "config.snapshot.json"
 
 
 def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def read(path: Path, check_models: CheckModels) -> dict[str, Any]:
         raise ConfigError(f"{path}: does not parse: {error}") from error
     # The text itself, as two versions may have the same size and modification time.
     stamp = [__version__, text]
-    snapshot = path.with_name("config.snapshot.json")
+    snapshot = path.with_name(SNAPSHOT)
     if (cached := _read_snapshot(snapshot, stamp)) is not None:
         return cached
     settings = _parse(text, path, check_models)

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmroute.jobs.private_file import unnamed_file, writing
 from llmroute.jobs.vendor import Vendor
+from llmroute.ledger.jobs import files_of_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,7 @@ class JobContext:
     @cached_property
     def folder(self) -> Path:
         """The folder of the lines to upload, beside the ledger."""
-        path = self.resources.ledger_path
-        return path.with_name(f"{path.name}.jobs")
+        return files_of_jobs(self.resources.ledger_path)
 
     def input_path(self, job: str) -> Path:
         """Return the file with the lines of a job, as they are uploaded."""

@@ -8,6 +8,7 @@ from llmroute.errors import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from llmroute.errors import BudgetExceededError
     from llmroute.ledger.attempt_row import AttemptRow
@@ -28,6 +29,11 @@ _NEXT: Final[dict[str, frozenset[str]]] = {
     "queued": frozenset(("submitting", "running")) | ENDS,
     "running": frozenset(("submitting", "queued")) | ENDS,
 }
+
+
+def files_of_jobs(ledger: Path) -> Path:
+    """Return the folder of files with the lines of jobs, beside a ledger."""
+    return ledger.with_name(f"{ledger.name}.jobs")
 
 
 class Job(NamedTuple):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+
+KeptFor = Literal["before-repair", "corrupt", "orphan", "replaced"]
+"""Why an older file of a ledger is kept beside it, as its name has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from llmroute.config import FILE
 from llmroute.config.env import ENV_FILE
+from llmroute.config.file import SNAPSHOT
 from llmroute.errors import RequestError
 from llmroute.ledger import spool
+from llmroute.ledger.jobs import files_of_jobs
+from llmroute.ledger.maintenance import KeptFor
 from llmroute.planning.default_registry import catalogue_path
+from llmroute.registry.catalogue_file import PREVIOUS
 from llmroute.service.costs.exports.positions import POSITIONS_FILE
 
 if TYPE_CHECKING:
@@ -46,8 +51,11 @@ def _own(config: Config) -> Iterator[Path]:
     """
     path = config.ledger.path
     yield from (Path(f"{path}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
+    for reason in get_args(KeptFor):
+        yield from path.parent.glob(f"{escape(path.name)}.{reason}-*")
+    yield from files_of_jobs(path).glob("*")
     for place in spool.places(path):
         yield from (place, spool.bad(place))
-    yield from (config.config_dir / name for name in (FILE, ENV_FILE, POSITIONS_FILE))
+    yield from (config.config_dir / name for name in (FILE, SNAPSHOT, ENV_FILE, POSITIONS_FILE, PREVIOUS))
     yield catalogue_path(config.config_dir)
     yield Path(ENV_FILE)

@@ -19,9 +19,15 @@ OWN = (
     "ledger.db-wal",
     "ledger.db.spool",
     "ledger.db.spool.bad",
+    "ledger.db.replaced-20261128",
+    "ledger.db.corrupt-20261128",
+    "ledger.db.corrupt-20261128-wal",
+    "ledger.db.jobs/a-job.jsonl",
     "config.toml",
+    "config.snapshot.json",
     ".env",
     "catalogue.json",
+    "catalogue.previous.json",
     "otlp-export.json",
 )
 WRITING = {
@@ -41,7 +47,11 @@ def test_no_output_replaces_a_file_of_our_own(tmp_path: Path, command: tuple[str
     (folder / "config.toml").write_text("[budgets]\nmonth = 5\n")
     with Ledger(folder / "ledger.db") as ledger:
         ledger.settle(settled(row("one"), 7))
-    before = {path: path.read_bytes() for path in (*folder.iterdir(), tmp_path / ".env")}
+    (folder / "ledger.db.jobs").mkdir()
+    for name in OWN:
+        if name.startswith(("ledger.db.replaced", "ledger.db.corrupt", "ledger.db.jobs")):
+            (folder / name).write_text("kept")
+    before = {path: path.read_bytes() for path in (*folder.rglob("*"), tmp_path / ".env") if path.is_file()}
     for file in (*(folder / name for name in OWN), tmp_path / ".env"):
         # As a link of another name: exports go by the suffix.
         link = tmp_path / "link.csv"

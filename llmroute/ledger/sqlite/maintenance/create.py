@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmroute.ledger.lock_timeout import LockTimeout
+    from llmroute.ledger.maintenance import KeptFor
 
 
 def create(path: Path, patience: LockTimeout) -> None:
@@ -85,7 +86,7 @@ def unwritten(path: Path, patience: LockTimeout) -> Iterator[int]:
         os.close(fd)
 
 
-def free_name(path: Path, kind: str, stamp: str) -> Path:
+def free_name(path: Path, kind: KeptFor, stamp: str) -> Path:
     """Return a free name beside a ledger, made of `kind`, `stamp` and, if taken, a number."""
     for number in count(1):
         destination = path.with_name(f"{path.name}.{kind}-{stamp}{'' if number == 1 else f'.{number}'}")
