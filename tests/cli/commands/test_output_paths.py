@@ -64,6 +64,19 @@ def test_no_output_replaces_a_file_of_our_own(tmp_path: Path, command: tuple[str
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize("command", WRITING.values(), ids=WRITING)
+def test_with_an_invalid_configuration_no_output_is_written(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "batch.jsonl").write_text('{"prompt": "hi"}\n')
+    (tmp_path / "llmroute").mkdir()
+    config = tmp_path / "llmroute" / "config.toml"
+    config.write_text("broken")
+    older = tmp_path / "older.csv"
+    older.write_text("older")
+    for file, text in ((config, "broken"), (older, "older")):
+        ran = run(*command, str(file), home=tmp_path)
+        assert (ran.code, ran.out, "does not parse" in ran.err, file.read_text()) == (2, "", True, text)
+
+
 @pytest.mark.parametrize("command", [*WRITING.values(), ("costs", "backup")], ids=[*WRITING, "a backup"])
 def test_a_path_that_ends_in_a_slash_or_is_empty_names_no_file(tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "batch.jsonl").write_text('{"prompt": "hi"}\n')
