@@ -157,8 +157,8 @@ def take_in_spool(place: Path, target: LedgerLocation) -> TakenIn:
     """Add the rows of a spool to a server, as after its URL changed; lines that are no rows stay beside it.
 
     Raises:
-        LedgerError: the file cannot be read, or the server cannot be written.
-        RequestError: there is no such file, or the target is no server.
+        LedgerError: the file cannot be read, another process uses it, or the server cannot be written.
+        RequestError: there is no such file, no line of it is a row, or the target is no server.
     """
     if not place.is_file():
         raise RequestError(f"there is no spool at {place}", hint="llmroute costs check names those that have rows")

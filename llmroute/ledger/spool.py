@@ -12,6 +12,7 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,6 +30,7 @@ _LOCK_S = 0.25
 ROWS_AT_ONCE: Final = 250
 """The most rows that are added in one transaction: others wait for the ledger meanwhile."""
 _BLOCK_BYTES: Final = 1 << 16
+_LONGEST_LINE_BYTES: Final = 1 << 20
 _EFFORT = "complete_at_effort"
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
 
@@ -150,6 +152,20 @@ def is_ours_alone(folder: Path) -> bool:
     return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not stat.S_IMODE(state.st_mode) & 0o077
 
 
+def has_rows(place: Path) -> bool:
+    """Whether any line of a file is a row, without which it is no spool; False too where there is no file.
+
+    Raises:
+        BlockingIOError: another process keeps it locked.
+        OSError: it cannot be read.
+    """
+    with _locked(place) as fd:
+        if fd is None:
+            return False
+        with open(fd, "rb", closefd=False) as file:
+            return any(_row(text) is not None for text in iter(partial(file.readline, _LONGEST_LINE_BYTES), b""))
+
+
 @contextmanager
 def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
     """Yield the last ROWS_AT_ONCE rows of a spool file and the invalid lines among them.
@@ -157,15 +173,8 @@ def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
     They are removed when the block ends without an error, with the file if it had no more.  It stays locked in the
     block.  Invalid lines are moved to a file of their own.
     """
-    try:
-        fd = os.open(place, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        yield [], []
-        return
-    try:
-        _lock(fd, place)
-        if not is_at(fd, place):
-            # Another process added it while this one waited.
+    with _locked(place) as fd:
+        if fd is None:
             yield [], []
             return
         start, lines = _last_lines(fd)
@@ -178,6 +187,19 @@ def taken(place: Path) -> Iterator[tuple[list[SpooledRow], list[bytes]]]:
             os.ftruncate(fd, start)
         else:
             _remove(place, fd)
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[int | None]:
+    """Yield the descriptor of a spool file, locked; None where there is none, or another process added it meanwhile."""
+    try:
+        fd = os.open(place, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        _lock(fd, place)
+        yield fd if is_at(fd, place) else None
     finally:
         os.close(fd)
 

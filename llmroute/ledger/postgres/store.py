@@ -7,10 +7,11 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from llmroute.errors import LedgerError
+from llmroute.errors import LedgerError, RequestError
 from llmroute.files import LOCK_WAIT_S
 from llmroute.ledger import spool
 from llmroute.ledger.entries import OutdatedCapsError, Pending, Settled, copied
+from llmroute.ledger.lock_timeout import lock_error
 from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
@@ -135,11 +136,19 @@ class PostgresLedger:
         """Add the rows of a spool file that is of another URL of this server.
 
         Raises:
+            RequestError: no line of it is a row; it stays as it is.
             LedgerError: the file or the server cannot be used.
         """
-        self._recalled(anew=True)
         try:
+            if not spool.has_rows(place):
+                raise RequestError(
+                    f"no line of {place} is a call, and the file stays as it is",
+                    hint="llmroute costs check names the spools that have calls",
+                )
+            self._recalled(anew=True)
             return self._take_in(place, None, inf)
+        except BlockingIOError as error:
+            raise lock_error(f"another process uses the spool {place}", hint="run the command again later") from error
         except OSError as error:
             raise _unreadable(place, error) from error
 

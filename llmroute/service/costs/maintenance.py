@@ -114,8 +114,9 @@ def take_in_spool(config: Config, url: str, place: Path) -> int:
 
     Raises:
         ConfigError: the URL is invalid, or the driver is not installed.
-        RequestError: there is no such file, or `url` names no server.
-        LedgerError: the file cannot be read, lines of it are no rows, or the server cannot be written.
+        RequestError: there is no such file, no line of it is a call, or `url` names no server.
+        LedgerError: the file cannot be read, another process uses it, lines of it are no rows, or the server cannot be
+            written.
     """
     _require_file(place)
     done = opening.take_in_spool(place, config.with_ledger(url).ledger)

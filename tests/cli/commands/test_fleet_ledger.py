@@ -11,6 +11,7 @@ import pytest
 
 from llmroute import exit_codes
 from llmroute.errors import ConfigError
+from llmroute.files import locked
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.spool import SpooledRow, line
 from llmroute.ledger.sqlite.store import Ledger
@@ -345,6 +346,38 @@ def test_lines_of_a_spool_that_are_no_rows_are_named(host: Host, tmp_path: Path)
     assert (moved.code, moved.out) == (exit_codes.SETUP, "")
     assert moved.err == f"llmroute: 2 lines of {spool} are no calls and are kept in {spool}.bad; 1 call added\n"
     assert (host.calls(), (tmp_path / "old.spool.bad").read_text()) == (1, "notes\n{}\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"notes\n{}\n", b"notes\n" * 1000, b"\0" * (3 << 20)])
+def test_a_file_without_a_call_is_no_spool_and_stays_as_it_is(content: bytes, host: Host, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.spool"
+    notes.write_bytes(content)
+    url = host._settings["LLMROUTE_LEDGER"]
+    told = host.refused_line("costs", "move", url, "--from", str(notes), code=exit_codes.USAGE)
+    assert told.startswith(f"llmroute: no line of {notes} is a call, and the file stays as it is")
+    assert notes.read_bytes() == content
+    assert not (tmp_path / "notes.spool.bad").exists()
+
+
+def test_a_spool_with_calls_among_many_other_lines_is_one(host: Host, tmp_path: Path) -> None:
+    url, waiting = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
+    call = line(SpooledRow(settled(row("one"), USD)))
+    waiting.write_bytes(b"notes\n" * 300 + call + b"\n" + b"notes\n" * 300)
+    moved = host.run("costs", "move", url, "--from", str(waiting))
+    assert (moved.code, host.calls()) == (exit_codes.SETUP, 1)
+    assert "600 lines" in moved.err
+    assert "1 call added" in moved.err
+
+
+def test_a_spool_that_another_process_uses_is_told_and_kept(host: Host, tmp_path: Path) -> None:
+    url, waiting = host._settings["LLMROUTE_LEDGER"], tmp_path / "old.spool"
+    waiting.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\n")
+    with waiting.open() as held:
+        assert locked(held.fileno(), 0)
+        told = host.refused_line("costs", "move", url, "--from", str(waiting), code=exit_codes.SETUP)
+    assert told.startswith(f"llmroute: another process uses the spool {waiting}")
+    assert host.run("costs", "move", url, "--from", str(waiting)).code == 0
+    assert host.calls() == 1
 
 
 def test_a_check_names_the_lines_of_the_spool_that_are_no_rows(host: Host) -> None:
