@@ -155,13 +155,27 @@ class GroupedGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Return the command that is called; a flag before its name would have no effect."""
         name, command, rest = super().resolve_command(ctx, args)
-        given = [one for one in self.params if getattr(ctx.get_parameter_source(one.name), "name", "") == "COMMANDLINE"]
+        given = self._given(ctx)
         if given and command is not None and not ctx.resilient_parsing:
             flag = given[0].opts[-1]
             if any(set(given[0].opts) & set(one.opts) for one in command.params):
                 ctx.fail(f"{flag} has no effect before {name}: put it after {name}")
             ctx.fail(f"{name} has no {flag}, which has no effect before it: leave it out")
         return name, command, rest
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Offer flags and commands."""
+        fitting = self.fitting_commands(ctx)
+        offered = super().shell_complete(ctx, incomplete)
+        return [item for item in offered if item.value not in self.commands or item.value in fitting]
+
+    def fitting_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands that may follow: none after a flag, which has no effect before one."""
+        return [] if self._given(ctx) else [*self.commands]
+
+    def _given(self, ctx: Any) -> list[Any]:
+        """Return the parameters of the group on the command line."""
+        return [one for one in self.params if getattr(ctx.get_parameter_source(one.name), "name", "") == "COMMANDLINE"]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of flags, then the commands."""

@@ -1,6 +1,7 @@
 """Completion candidates for the values of flags: from local data only, never from the network."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 
 def models(incomplete: str) -> list[str]:
@@ -12,9 +13,9 @@ def models(incomplete: str) -> list[str]:
     return _starting(names, incomplete)
 
 
-def searched_models(incomplete: str) -> list[str]:
+def searched_models(ctx: Any, incomplete: str) -> list[str]:
     """Offer the commands of `models`, and the models once a letter is typed."""
-    return _starting(("show", "pull", "refresh"), incomplete) + (models(incomplete) if incomplete else [])
+    return _starting(ctx.command.fitting_commands(ctx), incomplete) + (models(incomplete) if incomplete else [])
 
 
 def providers(incomplete: str) -> list[str]:
