@@ -31,4 +31,4 @@ def note_waiting(config: Config) -> None:
     for place in waiting(config):
         say(f"warning: calls that the ledger has not taken yet wait in {place}; they are not counted here")
     for place in waiting_for_other_urls(config):
-        say(f"warning: calls wait in {place} for a ledger at another URL; see llmroute costs check")
+        say(f"warning: calls wait in {place} for another URL or configuration directory; see llmroute costs check")

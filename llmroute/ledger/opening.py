@@ -134,6 +134,15 @@ def server_status(location: LedgerLocation) -> ServerStatus | None:
     return server_status(location.server, location.path)
 
 
+def spools_of_other_servers(location: LedgerLocation) -> list[Path]:
+    """Return the spool files with rows of other servers than that of a ledger; none beside a file."""
+    if location.server is None:
+        return []
+    from llmroute.ledger.postgres.other_spools import of_other_servers
+
+    return of_other_servers(location.path)
+
+
 def move_to_server(
     source: LedgerLocation, target: LedgerLocation, now_ms: int, progress: Callable[[int, int], None]
 ) -> Moved:

@@ -109,18 +109,17 @@ def described(row: AttemptRow) -> str:
 
 
 def waiting(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
-    """Return the spool files that hold rows; a folder elsewhere must belong to this user alone."""
-    return [
-        place
-        for place in places(ledger, elsewhere)
-        if _holds(place) and (place.parent == ledger.parent or is_ours_alone(place.parent))
-    ]
+    """Return the spool files that hold rows."""
+    return [place for place in places(ledger, elsewhere) if waits(place, ledger)]
 
 
-def of_other_servers(ledger: Path) -> list[Path]:
-    """Return the spool files with rows beside that of a ledger on a server, which are of other URLs."""
-    own = places(ledger)
-    return [place for place in sorted(ledger.parent.glob("server-*.spool")) if place not in own and _holds(place)]
+def waits(place: Path, ledger: Path) -> bool:
+    """Whether a spool file holds rows; a folder that is not that of the ledger must belong to this user alone."""
+    try:
+        holds = place.stat().st_size > 0
+    except OSError:
+        return False
+    return holds and (place.parent == ledger.parent or is_ours_alone(place.parent))
 
 
 def notes(ledger: Path) -> tuple[str, ...]:
@@ -137,13 +136,6 @@ def count(ledger: Path) -> int:
         with suppress(OSError):
             lines += place.read_bytes().count(b"\n")
     return lines
-
-
-def _holds(place: Path) -> bool:
-    try:
-        return place.stat().st_size > 0
-    except OSError:
-        return False
 
 
 def is_ours_alone(folder: Path) -> bool:

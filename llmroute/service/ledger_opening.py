@@ -67,7 +67,5 @@ def waiting(config: Config) -> list[Path]:
 
 
 def waiting_for_other_urls(config: Config) -> list[Path]:
-    """Return the spool files, beside that of a server, with calls under other URLs, such as before a change of it."""
-    from llmroute.ledger import spool
-
-    return [] if config.ledger.server is None else spool.of_other_servers(config.ledger.path)
+    """Return the spool files with calls for other servers, such as one at an earlier URL of the ledger."""
+    return opening.spools_of_other_servers(config.ledger)

@@ -13,7 +13,7 @@ from llmroute import exit_codes
 from llmroute.errors import ConfigError
 from llmroute.files import locked
 from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
-from llmroute.ledger.spool import SpooledRow, line
+from llmroute.ledger.spool import SpooledRow, line, make_room, places
 from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger_location import server_location
 from tests.ledger.calls import row, settled
@@ -312,6 +312,27 @@ def test_rows_that_wait_for_another_url_are_named(host: Host) -> None:
     assert (checked.code, f"rows wait in {waiting} for a run with another URL" in checked.out) == (0, True), checked
     waiting.write_text("")
     assert "another URL" not in host.run("costs", "check").out
+
+
+def test_calls_that_wait_elsewhere_for_an_earlier_url_are_named_and_added(host: Host) -> None:
+    """The configuration directory became read-only while the server was away, and then the URL changed."""
+    assert host.gen().code == 0
+    [caps] = (host.home / "llmroute").glob("server-*.caps")
+    _, waiting = places(caps.with_suffix(""))
+    make_room(waiting, beside=caps.parent)
+    waiting.write_bytes(line(SpooledRow(settled(row("one"), USD))) + b"\n")
+    new = host._settings["LLMROUTE_LEDGER"].replace("127.0.0.1", "localhost")
+    try:
+        assert str(waiting) in host.run("costs", LLMROUTE_LEDGER=new).err
+        assert f"rows wait in {waiting} for a run" in host.run("costs", "check", LLMROUTE_LEDGER=new).out
+        added = host.run("costs", "move", new, "--from", str(waiting))
+        assert (added.code, added.out) == (0, "")
+        assert f"1 call of {waiting} added" in added.err
+        assert not waiting.exists()
+        assert host.run("costs", LLMROUTE_LEDGER=new).err == ""
+    finally:
+        waiting.unlink(missing_ok=True)
+    assert host.calls() == 2
 
 
 def test_calls_that_wait_for_an_earlier_url_are_added_once_at_the_new_one(tmp_path: Path, server: ModelServer) -> None:

@@ -11,6 +11,7 @@ from llmroute.ledger import spool
 from llmroute.ledger.maintenance import CheckReport, Repaired
 from llmroute.ledger.periods import milliseconds
 from llmroute.ledger.postgres.maintenance import checks
+from llmroute.ledger.postgres.other_spools import of_other_servers
 from llmroute.ledger.postgres.store import PostgresLedger
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class ServerMaintenance:
     def _checked(self, ledger: PostgresLedger) -> CheckReport:
         schema = ledger.connection.schema
         others = (
-            f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER; llmroute costs move adds them,"
-            " if that was a URL of this ledger"
-            for place in spool.of_other_servers(self.path)
+            f"rows wait in {place} for a run with another URL in LLMROUTE_LEDGER or another configuration directory;"
+            " llmroute costs move adds them, if they are of this ledger"
+            for place in of_other_servers(self.path)
         )
         notes = (*spool.notes(self.path), *others)
         with ledger.connection.transaction(read_only=True) as db:
