@@ -44,7 +44,7 @@ def test_where_there_are_no_locks_everything_is_written_without(
     row = AttemptRow("r", 1, 0, "openai", "m", streaming=False, status="ok")
     place = spool.keep(row, tmp_path / "ledger.db")
     with spool.taken(place) as (rows, strange):
-        assert (list(rows), list(strange)) == ([(row, None)], [])
+        assert (list(rows), list(strange)) == ([spool.SpooledRow(row)], [])
     with folder_held(tmp_path, Hold.ALONE, LockTimeout(0)):
         pass
 

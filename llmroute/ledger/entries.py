@@ -19,7 +19,7 @@ class Pending(NamedTuple):
     """An attempt that is about to be sent, and the conditions of its admission.
 
     `caps` limit the completion of `worst`; nothing is reserved where that is None.  `claim` takes the probe of a
-    half-open circuit, None ignores circuits; a `retry` takes a retry token.
+    half-open circuit, None ignores circuits; a `retry` takes a retry token.  One that is `spooled` may come again.
     """
 
     row: AttemptRow
@@ -27,6 +27,7 @@ class Pending(NamedTuple):
     worst: WorstCase | None = None
     claim: ProbeClaim | None = None
     retry: bool = False
+    spooled: bool = False
 
 
 class BudgetWatch(NamedTuple):
@@ -44,12 +45,14 @@ class Settled(NamedTuple):
     """The end of an attempt and its observation, or, after that, the verdict of the caller's check.
 
     A row that is settled already does not change, except from ok to rejected.  Caps that the row counts against may
-    be watched.
+    be watched.  One that is `spooled` may come again; `begun` says that the ledger had its beginning.
     """
 
     row: AttemptRow
     observation: Observation | CheckResult | None = None
     watch: BudgetWatch | None = None
+    spooled: bool = False
+    begun: bool = False
 
 
 class OutdatedCapsError(LedgerError):

@@ -32,14 +32,19 @@ ROWS_AT_ONCE: Final = 250
 _BLOCK_BYTES: Final = 1 << 16
 _LONGEST_LINE_BYTES: Final = 1 << 20
 _EFFORT = "complete_at_effort"
+_BEGUN = "begun"
 _NEEDED = ("request_id", "attempt", "started_ms", "provider", "model", "streaming", "status", "usage_source")
 
 
 class SpooledRow(NamedTuple):
-    """A row that waits, and the effort of its model if it is a complete answer, whose length is to be learned."""
+    """A row that waits, and the effort of its model if it is a complete answer, whose length is to be learned.
+
+    `begun` says that the ledger has had the beginning of its attempt.
+    """
 
     row: AttemptRow
     complete_at_effort: str | None = None
+    begun: bool = False
 
     @property
     def length(self) -> Observation | None:
@@ -77,8 +82,15 @@ def places(ledger: Path, elsewhere: Path = ELSEWHERE) -> list[Path]:
     return [beside, elsewhere / f"llmroute-{os.getuid()}" / f"{name}.spool"]
 
 
-def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE, *, complete_at_effort: str | None = None) -> Path:
-    """Append a row to the spool and return the file it is in; `complete_at_effort` as of a `SpooledRow`.
+def keep(
+    row: AttemptRow,
+    ledger: Path,
+    elsewhere: Path = ELSEWHERE,
+    *,
+    complete_at_effort: str | None = None,
+    begun: bool = False,
+) -> Path:
+    """Append a row to the spool and return the file it is in; `complete_at_effort` and `begun` as of a `SpooledRow`.
 
     Raises:
         OSError: no file takes it.
@@ -87,7 +99,7 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE, *, complete
     for place in places(ledger, elsewhere):
         try:
             make_room(place, beside=ledger.parent)
-            _append(place, line(SpooledRow(row, complete_at_effort)) + b"\n")
+            _append(place, line(SpooledRow(row, complete_at_effort, begun)) + b"\n")
         except OSError as error:
             first = first or error
         else:
@@ -98,7 +110,7 @@ def keep(row: AttemptRow, ledger: Path, elsewhere: Path = ELSEWHERE, *, complete
 
 def line(spooled: SpooledRow) -> bytes:
     """Return a row as its line, without the newline."""
-    fields = asdict(spooled.row) | {_EFFORT: spooled.complete_at_effort}
+    fields = asdict(spooled.row) | {_EFFORT: spooled.complete_at_effort, _BEGUN: spooled.begun}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -241,7 +253,8 @@ def _row(text: bytes) -> SpooledRow | None:
         if any(values[name] is None for name in _NEEDED):
             return None
         effort = fields.get(_EFFORT)
-        return SpooledRow(AttemptRow(**values), effort if isinstance(effort, str) else None)
+        begun = fields.get(_BEGUN) is True
+        return SpooledRow(AttemptRow(**values), effort if isinstance(effort, str) else None, begun)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

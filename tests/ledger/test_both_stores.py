@@ -364,6 +364,18 @@ def test_spooled_rows_are_taken_in_once(opened: Opened) -> None:
         assert [one.call_count for one in model_lines(ledger, None, FOREVER_MS)] == [1]
 
 
+def test_the_spooled_end_of_an_attempt_that_was_here_and_is_pruned_changes_nothing(ledger: Store) -> None:
+    old_ms = NOW_MS - 100 * 24 * HOUR_MS
+    call(ledger, "here", 10, at_ms=old_ms)
+    spool.keep(settled(row("here", at_ms=old_ms), 10), ledger.path, begun=True)
+    spool.keep(settled(row("new", at_ms=old_ms), 7), ledger.path)
+    ledger.prune(NOW_MS)
+    assert ledger.tend(NOW_MS) == []
+    assert spool.waiting(ledger.path) == []
+    [line] = model_lines(ledger, None, FOREVER_MS)
+    assert (line.call_count, line.cost_picousd) == (2, 17)
+
+
 @pytest.mark.parametrize("capped", [False, True])
 def test_a_call_takes_in_all_spooled_rows_first_only_under_a_cap(
     opened: Opened, capped: bool, monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ def test_a_row_comes_out_as_it_went_in_and_only_the_user_may_read_it(path: Path)
     place = spool.keep(made, path)
     assert place.stat().st_mode & 0o777 == 0o600
     with spool.taken(place) as (rows, strange):
-        assert (rows, strange) == ([(made, None)], [])
+        assert (rows, strange) == ([spool.SpooledRow(made)], [])
     assert not place.exists()
 
 

@@ -25,6 +25,8 @@ class SpoolWriter:
         self._warn = warn
         self._warned = False
         self._pending: set[tuple[str, int]] = set()
+        # Their beginnings are nowhere.
+        self._unkept: set[tuple[str, int]] = set()
 
     def holds_beginning_of(self, operation: Begin | Settle) -> bool:
         """Whether the pending row of a settlement is in the spool, where its end must follow it."""
@@ -36,16 +38,20 @@ class SpoolWriter:
 
         row = operation.row
         key = (row.request_id, row.attempt)
+        begun = isinstance(operation, Settle) and key not in self._pending and key not in self._unkept
         self._pending.discard(key)
+        self._unkept.discard(key)
         observation = operation.observation if isinstance(operation, Settle) else None
         effort = None
         if isinstance(observation, Observation) and observation.output_tokens is not None:
             effort = observation.effort
         reason = "" if why is None else f": {why.message}"
         try:
-            place = spool.keep(row, self._path, complete_at_effort=effort)
+            place = spool.keep(row, self._path, complete_at_effort=effort, begun=begun)
         except OSError as error:
-            if row.status != "pending":
+            if row.status == "pending":
+                self._unkept.add(key)
+            else:
                 self._warn(
                     f"warning: this call is not in the ledger and cannot be spooled ({error.strerror}){reason};"
                     f" it was {spool.described(row)}"
@@ -64,7 +70,7 @@ class SpoolWriter:
         unsent = replace(row, status="failed", error=LedgerError.kind, settled_ms=now_ms, cost_picousd=0)
         unsent.cost_basis = "reported"
         try:
-            spool.keep(unsent, self._path)
+            spool.keep(unsent, self._path, begun=True)
         except OSError as error:
             self._warn(
                 f"warning: the reservation of this call cannot be withdrawn ({error.strerror});"

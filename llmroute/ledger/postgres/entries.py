@@ -74,6 +74,7 @@ def begin_json(entry: Pending, circuits: Sequence[CircuitKey], seen: Sequence[An
         "worst": None if worst is None else list(worst),
         "claim": claim and {"owner": claim.owner, "until_ms": claim.until_ms, "circuits": circuits, "seen": seen},
         "retry": entry.retry,
+        "spooled": entry.spooled,
     }
 
 
@@ -85,7 +86,14 @@ def settle_json(entry: Settled) -> dict[str, Any]:
         lesson = {"kind": "check", **observation._asdict()}
     elif isinstance(observation, Observation):
         lesson = {**observation._asdict(), "kinds": kinds_at(observation.tier)}
-    return {"begins": False, "row": row_json(entry.row), "lesson": lesson, "watch": watch and watch_json(watch)}
+    return {
+        "begins": False,
+        "row": row_json(entry.row),
+        "lesson": lesson,
+        "watch": watch and watch_json(watch),
+        "spooled": entry.spooled,
+        "begun": entry.begun,
+    }
 
 
 def watch_json(watch: BudgetWatch) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from llmroute.ledger.postgres import statistics
 from llmroute.ledger.postgres.connection import ServerConnection
 from llmroute.ledger.postgres.entries import as_json
 from llmroute.ledger.postgres.errors import is_of_one_row
+from llmroute.ledger.postgres.schema.migrations import CLIENT_VERSION
 from llmroute.ledger.postgres.schema.revisions import GIVEN_UP_AT_ONCE
 from llmroute.ledger.postgres.shared_caps import keep, last_seen
 from llmroute.ledger.postgres.writes import WriteLimits, write
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import SharedCap
     from llmroute.ledger.entries import LedgerEntry, Refusal
     from llmroute.ledger.lock_timeout import LockTimeout
@@ -272,20 +274,24 @@ class PostgresLedger:
         invalid = 0
         while True:
             added, others = self._add_spooled(place, patience)
-            calls.update(added)
+            self._forget_late(added)
+            calls.update((row.request_id, row.attempt) for row in added)
             invalid += others
             if len(added) + others < spool.ROWS_AT_ONCE or monotonic() >= until_s:
                 return spool.TakenIn(len(calls), invalid)
 
-    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> tuple[list[tuple[str, int]], int]:
-        """Add the last rows of one spool file; return the calls of those rows, and how many other lines there were.
+    def _add_spooled(self, place: Path, patience: LockTimeout | None) -> tuple[list[AttemptRow], int]:
+        """Add the last rows of one spool file; return those rows, and how many other lines there were.
 
         They are committed before they are removed.  Other hosts wait no longer than for these.
         """
         added = []
         with spool.taken(place) as (rows, invalid):
             entries = [
-                Pending(one.row) if one.row.status == "pending" else Settled(one.row, one.length) for one in rows
+                Pending(one.row, spooled=True)
+                if one.row.status == "pending"
+                else Settled(one.row, one.length, spooled=True, begun=one.begun)
+                for one in rows
             ]
             for spooled, outcome in zip(rows, self._written(entries, patience, None), strict=True):
                 if isinstance(outcome, LedgerError):
@@ -293,8 +299,15 @@ class PostgresLedger:
                         raise outcome
                     invalid.append(spool.line(spooled))
                 else:
-                    added.append((spooled.row.request_id, spooled.row.attempt))
+                    added.append(spooled.row)
         return added, len(invalid)
+
+    def _forget_late(self, rows: Sequence[AttemptRow]) -> None:
+        """Tell the server that rows are in no spool any more; where this fails, it only remembers them."""
+        if rows and self._recalled(anew=False).schema_version >= CLIENT_VERSION:
+            keys = [{name: getattr(row, name) for name in ("request_id", "attempt", "started_ms")} for row in rows]
+            with suppress(LedgerError):
+                self.connection.call("forget_late_1", as_json(keys))
 
 
 def _unreadable(place: Path, error: OSError) -> LedgerError:

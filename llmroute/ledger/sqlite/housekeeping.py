@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from llmroute.ledger.lock_timeout import LockTimeout
     from llmroute.ledger.sqlite.shared_connection import SharedConnection
 
+_IS_PRUNED = (
+    "SELECT 1 FROM pruned WHERE before_ms > ?"
+    " AND NOT EXISTS (SELECT 1 FROM attempts WHERE request_id = ? AND attempt = ?)"
+)
+
 
 def tend(
     connection: SharedConnection, now_ms: int, patience: LockTimeout | None = None, until_s: float = inf
@@ -60,6 +65,9 @@ def _add_spooled(connection: SharedConnection, place: Path, patience: LockTimeou
         lengths = []
         for spooled in rows:
             row = spooled.row
+            if spooled.begun and db.execute(_IS_PRUNED, (row.started_ms, row.request_id, row.attempt)).fetchone():
+                # The sums have it as it was: begun, and ended or lost.
+                continue
             try:
                 changed = db.execute(INSERT_ONCE if row.status == "pending" else SETTLE, row.values()).rowcount
             except OF_ONE_ROW:

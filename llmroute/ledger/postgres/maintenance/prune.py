@@ -15,6 +15,13 @@ BATCH = 1_000
 # How long a month that is dropped may wait for others, and others for it.
 _LOCK_TIMEOUT_MS = 500
 
+# A trigger keeps the lost attempts that are deleted, but not those of a partition that is dropped; an index has them.
+_KEEP_LOST = """
+INSERT INTO {schema}.late_attempts
+SELECT request_id, attempt, started_ms, to_jsonb(gone) FROM {table} AS gone
+WHERE status = 'lost' AND cost_basis IN ('estimated', 'at_most', 'at_least') AND corrected_ms IS NULL
+ON CONFLICT (request_id, attempt, started_ms) DO UPDATE SET lost = excluded.lost
+"""
 # Partitions whose end is not after a time, oldest first.
 _MONTHS = """
 SELECT partition.relname FROM pg_inherits
@@ -79,6 +86,7 @@ def _drop(connection: ServerConnection, month: str) -> int:
             pending = f"SELECT 1 FROM {table} WHERE status = 'pending' LIMIT 1"  # noqa: S608 (own names)
             if db.execute(pending.encode()).fetchone() is not None:
                 return 0
+            db.execute(_KEEP_LOST.format(schema=connection.schema, table=table).encode())
             db.execute(f"DROP TABLE {table}".encode())
     except LedgerError as error:
         if not error.locked:

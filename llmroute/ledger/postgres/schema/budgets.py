@@ -33,7 +33,7 @@ BEGIN
 END $$;
 """
 
-ADMISSION = """
+_ADMIT = """
 CREATE FUNCTION {schema}.admit_1(entry jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     prompt numeric := (entry -> 'worst' ->> 0)::numeric;
@@ -59,19 +59,9 @@ BEGIN
     END IF;
     RETURN jsonb_build_object('reserved', prompt + tokens * token);
 END $$;
+"""
 
-CREATE FUNCTION {schema}.set_cap_1(of_workspace text, of_period text, picousd bigint, of_zone text) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE {schema}.caps_version SET version = version + 1;
-    IF picousd IS NULL THEN
-        DELETE FROM {schema}.caps WHERE workspace = of_workspace AND period = of_period;
-    ELSE
-        INSERT INTO {schema}.caps VALUES (of_workspace, of_period, picousd, of_zone)
-        ON CONFLICT (workspace, period) DO UPDATE SET cap_picousd = excluded.cap_picousd, zone = excluded.zone;
-    END IF;
-END $$;
-
+_WARNINGS = """
 CREATE FUNCTION {schema}.claim_warnings_1(caps jsonb, warn_at float8) RETURNS jsonb LANGUAGE sql AS $$
     WITH spent AS (
         SELECT cap.number, cap.period, workspace, start_ms, cap.cap_picousd, known.spent_picousd, known.reserved_picousd
@@ -87,3 +77,23 @@ CREATE FUNCTION {schema}.claim_warnings_1(caps jsonb, warn_at float8) RETURNS js
     FROM spent JOIN claimed USING (period, workspace, start_ms, cap_picousd)
 $$;
 """
+
+
+def set_cap(first: str = "") -> str:
+    """Return the function that sets a shared cap, with statements before."""
+    return f"""
+CREATE FUNCTION {{schema}}.set_cap_1(of_workspace text, of_period text, picousd bigint, of_zone text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN{first}
+    UPDATE {{schema}}.caps_version SET version = version + 1;
+    IF picousd IS NULL THEN
+        DELETE FROM {{schema}}.caps WHERE workspace = of_workspace AND period = of_period;
+    ELSE
+        INSERT INTO {{schema}}.caps VALUES (of_workspace, of_period, picousd, of_zone)
+        ON CONFLICT (workspace, period) DO UPDATE SET cap_picousd = excluded.cap_picousd, zone = excluded.zone;
+    END IF;
+END $$;
+"""  # noqa: S608 (own names)
+
+
+ADMISSION = _ADMIT + set_cap() + _WARNINGS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llmroute.ledger.buckets import BUCKET_MS, BUCKETS_PER_DAY, NEVER_DAY
 from llmroute.ledger.postgres.schema.moves import end_move, move
 from llmroute.ledger.postgres.schema.sums import added, contribution, count_attempt, merge
-from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, ROLLUP_KEY, columns_of
+from llmroute.ledger.postgres.schema.tables import COARSE, COUNTERS, ROLLUP_KEY, columns_of, granted_as_attempts
 
 _NEW = ("task_days", "strategy_days", "quarters")
 
@@ -38,25 +38,7 @@ CREATE TABLE {{schema}}.coarse (
 INSERT INTO {{schema}}.coarse SELECT 1, CASE
     WHEN EXISTS (SELECT 1 FROM {{schema}}.rollups) OR EXISTS (SELECT 1 FROM {{schema}}.deltas) THEN {NEVER_DAY} ELSE 0
 END;
-
--- Roles have the rights that they have on attempts.
-DO $$
-DECLARE
-    granted record;
-BEGIN
-    FOR granted IN
-        SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
-        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl)
-        WHERE pg_class.oid = ({{schema_ident_text}} || '.attempts')::regclass
-            AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-    LOOP
-        EXECUTE format(
-            'GRANT %s ON %s.task_days, %2$s.strategy_days, %2$s.quarters, %2$s.coarse TO %s',
-            granted.privilege_type, {{schema_ident_text}}, granted.role
-        );
-    END LOOP;
-END $$;
-"""  # noqa: S608 (own names)
+{granted_as_attempts("task_days", "strategy_days", "quarters", "coarse")}"""  # noqa: S608 (own names)
 
 # By the rules of `registry.pricing.token_charges`, as `sqlite.schema.cache_savings`.
 _CACHE_SAVED = """

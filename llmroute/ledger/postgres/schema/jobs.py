@@ -5,6 +5,8 @@ Each function locks the row of its job first, then what `writes` locks, then lin
 
 from __future__ import annotations
 
+from llmroute.ledger.postgres.schema.tables import granted_as_attempts
+
 TABLES = """
 CREATE TABLE {schema}.jobs (
     -- A job at the batch API of a provider; `ledger.jobs.Job` says what each column means.
@@ -64,25 +66,7 @@ CREATE TABLE {schema}.job_leases (
     owner text NOT NULL,
     until_ms bigint NOT NULL
 );
-
--- Roles have the rights that they have on attempts.
-DO $$
-DECLARE
-    granted record;
-BEGIN
-    FOR granted IN
-        SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
-        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl)
-        WHERE pg_class.oid = ({schema_ident_text} || '.attempts')::regclass
-            AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-    LOOP
-        EXECUTE format(
-            'GRANT %s ON %s.jobs, %2$s.job_lines, %2$s.job_schemas, %2$s.job_leases TO %s',
-            granted.privilege_type, {schema_ident_text}, granted.role
-        );
-    END LOOP;
-END $$;
-"""
+""" + granted_as_attempts("jobs", "job_lines", "job_schemas", "job_leases")
 
 FUNCTIONS = """
 -- Begins the attempts of lines, and adds those that are admitted to their job; NULL as `write_1`.

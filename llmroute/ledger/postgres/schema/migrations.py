@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmroute.ledger.postgres.schema import day_sums, jobs
+from llmroute.ledger.postgres.schema import day_sums, jobs, late_attempts
 from llmroute.ledger.postgres.schema.budgets import ADMISSION, WINDOWS
 from llmroute.ledger.postgres.schema.circuits import PROBES
 from llmroute.ledger.postgres.schema.months import CLOCK, MONTHS, MONTHS_BY_ROLE
@@ -35,6 +35,7 @@ MIGRATIONS: tuple[str, ...] = (
     GIVE_UP + CIRCUITS,
     day_sums.TABLES + day_sums.FUNCTIONS,
     MONTHS_BY_ROLE,
+    late_attempts.REVISION,
 )
 CLIENT_VERSION = len(MIGRATIONS)
 

@@ -25,7 +25,7 @@ def contribution(row: str, counters: tuple[str, ...] = FIRST_COUNTERS) -> tuple[
     return key, [values.get(name, f"coalesce({row}.{name}, 0)") for name in counters]
 
 
-def _delta(row: str, sign: str, counters: tuple[str, ...]) -> str:
+def delta(row: str, sign: str, counters: tuple[str, ...]) -> str:
     """Return the statement that appends what a row adds to the sums, or takes from them."""
     key, values = contribution(row, counters)
     return (
@@ -47,11 +47,11 @@ BEGIN
             reserved := reserved - coalesce(OLD.reserved_picousd, 0);
         ELSE
             spent := spent - coalesce(OLD.cost_picousd, 0);
-            {_delta("OLD", "-", counters)}
+            {delta("OLD", "-", counters)}
         END IF;
     END IF;
     IF NEW.status <> 'pending' THEN
-        {_delta("NEW", "+", counters)}
+        {delta("NEW", "+", counters)}
     END IF;
     UPDATE {{schema}}.windows SET spent_picousd = spent_picousd + spent, reserved_picousd = reserved_picousd + reserved
     WHERE workspace IN ('', coalesce(NEW.workspace, '')) AND start_ms <= NEW.started_ms AND end_ms > NEW.started_ms
@@ -107,8 +107,14 @@ def added(table: str, key: tuple[str, ...], counters: tuple[str, ...], source: s
     )
 
 
-def merge(coarse: dict[str, tuple[str, ...]], counters: tuple[str, ...]) -> str:
+# Where the server takes the table for small, it joins the two by nested loops, for minutes.
+FIRST_CHOICE = "IN ({chosen})"
+BY_KEY = "= ANY (ARRAY({chosen}))"
+
+
+def merge(coarse: dict[str, tuple[str, ...]], counters: tuple[str, ...], among: str = FIRST_CHOICE) -> str:
     """Return the function that moves deltas into the rollups, and adds them to the coarse tables."""
+    chosen = among.format(chosen="SELECT id FROM {schema}.deltas ORDER BY id LIMIT most FOR UPDATE SKIP LOCKED")
     days = f"(SELECT quarter / {BUCKETS_PER_DAY} AS day, * FROM gone) AS days"  # noqa: S608 (own names)
     merged = "".join(
         f""", merged_{table} AS (
@@ -126,7 +132,7 @@ BEGIN
     END IF;
     WITH gone AS (
         DELETE FROM {{schema}}.deltas
-        WHERE id IN (SELECT id FROM {{schema}}.deltas ORDER BY id LIMIT most FOR UPDATE SKIP LOCKED) RETURNING *
+        WHERE id {chosen} RETURNING *
     ), merged AS (
         {added("rollups", ROLLUP_KEY, counters, "gone")}
     ){merged}

@@ -36,6 +36,30 @@ def columns_of(key: tuple[str, ...], counters: tuple[str, ...] = FIRST_COUNTERS)
     return ",\n    ".join((f"{key[0]} bigint NOT NULL", *texts, *numbers))
 
 
+def granted_as_attempts(*tables: str) -> str:
+    """Return the statement that gives roles the rights on new tables that they have on attempts."""
+    named = ", ".join(f"{'%2$s' if number else '%s'}.{table}" for number, table in enumerate(tables))
+    return f"""
+-- Roles have the rights that they have on attempts.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
+        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl)
+        WHERE pg_class.oid = ({{schema_ident_text}} || '.attempts')::regclass
+            AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    LOOP
+        EXECUTE format(
+            'GRANT %s ON {named} TO %s',
+            granted.privilege_type, {{schema_ident_text}}, granted.role
+        );
+    END LOOP;
+END $$;
+"""  # noqa: S608 (own names)
+
+
 ATTEMPTS = """
 CREATE SEQUENCE {schema}.attempt_ids;
 

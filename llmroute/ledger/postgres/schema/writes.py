@@ -7,7 +7,10 @@ from llmroute.ledger.attempt_row import COLUMNS
 _IDENTITY = ("request_id", "attempt", "started_ms")
 _CHANGED = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in _IDENTITY)
 
-WRITES = f"""
+
+def begin(late: str = "") -> str:
+    """Return the function that begins an attempt, with a statement before its admission."""
+    return f"""
 CREATE FUNCTION {{schema}}.begin_1(entry jsonb, now_ms bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     made {{schema}}.attempts := jsonb_populate_record(NULL::{{schema}}.attempts, entry -> 'row');
@@ -20,7 +23,7 @@ BEGIN
         -- It was sent twice.
         RETURN jsonb_build_object('reserved', made.reserved_picousd);
     END IF;
-    made.reserved_picousd := (entry -> 'row' ->> 'reserved_picousd')::bigint;
+    made.reserved_picousd := (entry -> 'row' ->> 'reserved_picousd')::bigint;{late}
     IF jsonb_typeof(entry -> 'worst') = 'array' THEN
         admitted := {{schema}}.admit_1(entry);
         IF admitted ? 'over' THEN
@@ -48,12 +51,17 @@ BEGIN
     END IF;
     RETURN jsonb_build_object('reserved', made.reserved_picousd);
 END $$;
+"""  # noqa: S608 (own names)
 
+
+def settle(late: str = "") -> str:
+    """Return the function that ends an attempt, with a statement before its row is changed or added."""
+    return f"""
 CREATE FUNCTION {{schema}}.settle_1(entry jsonb, now_ms bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     made {{schema}}.attempts := jsonb_populate_record(NULL::{{schema}}.attempts, entry -> 'row');
     lesson jsonb := nullif(entry -> 'lesson', 'null');
-BEGIN
+BEGIN{late}
     made.id := nextval('{{schema}}.attempt_ids');
     INSERT INTO {{schema}}.attempts SELECT (made).* ON CONFLICT (request_id, attempt, started_ms) DO UPDATE
         SET {_CHANGED}
@@ -73,7 +81,19 @@ BEGIN
     RETURN jsonb_build_object('near', CASE WHEN jsonb_typeof(entry -> 'watch') = 'object' THEN
         {{schema}}.claim_warnings_1(entry -> 'watch' -> 'caps', (entry -> 'watch' ->> 'warn_at')::float8) END);
 END $$;
+"""  # noqa: S608 (own names)
 
+
+CHECK_CAPS = """\
+    IF known_caps <> (SELECT version FROM {schema}.caps_version) THEN
+        RETURN NULL;
+    END IF;
+"""
+
+
+def write(before: str = CHECK_CAPS, after: str = "") -> str:
+    """Return the function that writes entries, with statements before and after the table of windows is locked."""
+    return f"""
 -- Writes nothing where a caller knows other caps than `known_caps`; NULL is no matter which.
 CREATE FUNCTION {{schema}}.write_1(entries jsonb, wanted jsonb, lock_timeout_ms bigint, known_caps bigint) RETURNS jsonb
 LANGUAGE plpgsql AS $$
@@ -82,15 +102,12 @@ DECLARE
     entry jsonb;
     now_ms bigint := {{schema}}.now_ms_1();
 BEGIN
-    IF known_caps <> (SELECT version FROM {{schema}}.caps_version) THEN
-        RETURN NULL;
-    END IF;
-    PERFORM set_config('lock_timeout', lock_timeout_ms::text, true);
+{before}    PERFORM set_config('lock_timeout', lock_timeout_ms::text, true);
     PERFORM {{schema}}.require_month_1(started_ms) FROM (
         SELECT DISTINCT (value -> 'row' ->> 'started_ms')::bigint AS started_ms FROM jsonb_array_elements(entries)
     ) AS rows;
     PERFORM {{schema}}.open_windows_1(wanted);
-    PERFORM {{schema}}.lock_windows_1(
+{after}    PERFORM {{schema}}.lock_windows_1(
         array_agg(DISTINCT coalesce(value -> 'row' ->> 'workspace', '')),
         min((value -> 'row' ->> 'started_ms')::bigint), max((value -> 'row' ->> 'started_ms')::bigint)
     ) FROM jsonb_array_elements(entries);
@@ -104,3 +121,6 @@ BEGIN
     RETURN outcomes;
 END $$;
 """  # noqa: S608 (own names)
+
+
+WRITES = begin() + settle() + write()
