@@ -65,8 +65,7 @@ def clock_of(now: datetime) -> Callable[[int], datetime]:
     zone = None if _is_offset_only(now) else now.tzinfo
 
     def local(at_ms: int) -> datetime:
-        moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-        return moment.astimezone(zone)
+        return datetime.fromtimestamp(min(at_ms, END_OF_TIME_MS) / 1000, UTC).astimezone(zone)
 
     return local
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ from llmroute.execution.clock import Clock
 from llmroute.execution.operations import Begin, Settle
 from llmroute.ledger import spool
 from llmroute.ledger.attempt_row import COLUMNS
+from llmroute.ledger.buckets import NO_END_MS
 from llmroute.ledger.entries import BudgetWatch, Pending, Settled
 from llmroute.ledger.port import AttemptFilter, Span
 from llmroute.ledger.reports import grouped
@@ -33,6 +35,8 @@ from llmroute.ledger.sqlite.store import Ledger
 from llmroute.ledger.statistics.values import CheckResult, Observation, ProbeClaim
 from llmroute.ledger_location import LedgerLocation
 from llmroute.routing.fallback import RULES
+from llmroute.service.costs.report import CostQuery, report_of, reported_span
+from llmroute.types import DIMENSIONS
 from llmroute.worst_case import WorstCase
 from tests.ledger.calls import FOREVER_MS, NOW_MS, cap, fixed, model_lines, row, settled, unique
 from tests.ledger.stores import address, ledger, opened, pgbouncer, pooled, postgres
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from llmroute.ledger.attempt_row import AttemptRow
     from llmroute.ledger.budgets import BudgetStatus, Cap
     from llmroute.ledger.reports import Line
+    from llmroute.types import Dimension
     from tests.ledger.stores import Opened, Store
 
 __all__ = ["address", "ledger", "opened", "pgbouncer", "pooled", "postgres"]
@@ -83,6 +88,17 @@ def test_a_call_is_on_the_bill_once_it_has_ended(ledger: Store) -> None:
     ledger.write([Settled(settled(made, 70))])
     [line] = model_lines(ledger, None, FOREVER_MS)
     assert (line.call_count, line.cost_picousd, line.input_tokens, line.latency_ms) == (1, 70, 7, 5)
+
+
+@pytest.mark.parametrize("by", DIMENSIONS)
+def test_calls_after_the_last_year_of_a_calendar_are_in_every_sum(ledger: Store, by: Dimension) -> None:
+    for at_ms in (NOW_MS, 10**13 + 1, 3 * 10**14, 9 * 10**15):
+        call(ledger, str(at_ms), 1, at_ms=at_ms)
+    now, question = datetime.now().astimezone(), CostQuery("all", by=by)
+    with ledger.snapshot() as snapshot:
+        report = report_of(snapshot, question, reported_span(question, now), now)
+        assert snapshot.notable_attempts(Span(None, NO_END_MS), 10).dearest[-1]["started_ms"] == 9 * 10**15
+    assert (report.total.cost_picousd, sum(line.cost_picousd for line in report.groups)) == (4, 4)
 
 
 def test_the_columns_of_an_attempt_are_those_of_the_table(ledger: Store) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmroute.errors import RequestError
 from llmroute.ledger.attempt_row import AttemptRow
+from llmroute.ledger.buckets import NO_END_MS
 from llmroute.ledger.entries import Settled
-from llmroute.ledger.periods import END_OF_TIME_MS
 from llmroute.ledger.statistics.values import Observation
 from llmroute.types import as_picousd
 
@@ -74,7 +74,7 @@ def usage_stats(ledger: LedgerPort, provider: str | None) -> dict[str, dict[str,
     from llmroute.ledger.reports import by_model
 
     with ledger.snapshot() as reading:
-        lines = by_model(reading, None, END_OF_TIME_MS)
+        lines = by_model(reading, None, NO_END_MS)
     return {
         f"{line.key['provider']}/{line.key['model']}": {
             "total_calls": line.call_count,

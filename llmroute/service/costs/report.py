@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmroute.errors import RequestError
+from llmroute.ledger.buckets import NO_END_MS
 from llmroute.ledger.periods import (
     CLOSED_PERIODS,
-    END_OF_TIME_MS,
     PERIODS,
     clock_of,
     milliseconds,
@@ -184,7 +184,7 @@ def counted_span(ends: ReportedSpan, workspace: str | None) -> Span:
     from llmroute.ledger.port import Span
 
     period, since, until = ends
-    until_ms = END_OF_TIME_MS if period == "all" else milliseconds(until)
+    until_ms = NO_END_MS if period == "all" else milliseconds(until)
     return Span(None if since is None else milliseconds(since), until_ms, workspace)
 
 

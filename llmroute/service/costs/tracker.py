@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmroute.errors import RequestError
 from llmroute.files import LOCK_WAIT_S
+from llmroute.ledger.buckets import NO_END_MS
 from llmroute.ledger.opening import bring_up_to_date, is_ledger, snapshot_of
-from llmroute.ledger.periods import END_OF_TIME_MS, PERIODS, milliseconds, start_of
+from llmroute.ledger.periods import PERIODS, milliseconds, start_of
 from llmroute.ledger_location import LedgerLocation, is_server, require_path
 from llmroute.request.fields import require_one_of
 
@@ -53,7 +54,7 @@ class LLMTracker:
         now = datetime.now().astimezone()
         since = start_of(period, now)
         # With calls that were made while the clock was ahead.
-        since_ms, until_ms = (None, END_OF_TIME_MS) if since is None else (milliseconds(since), milliseconds(now))
+        since_ms, until_ms = (None, NO_END_MS) if since is None else (milliseconds(since), milliseconds(now))
         lines = await self._query(lambda reading: _by_model(reading, since_ms, until_ms, workspace))
         return _as_dict(lines)
 
