@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmroute import errors
-from llmroute.execution.accounting.recorder import GAVE_UP_STATUSES
+from llmroute.execution.accounting.settlement import GAVE_UP_STATUSES
 from tests.providers import corpus
 from tests.support.shell import run
 from tests.wire.calling import Outcome, call, config

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from llmroute.errors import AttemptError, BadOutputError, ContentError, ProviderTimeoutError, UnreachableError
-from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, settle
+from llmroute.errors import BadOutputError, ContentError
+from llmroute.execution.accounting.settlement import UNSENT, Sent, Settlement, did_nothing, is_refusal, settle
 from llmroute.ledger.attempt_row import AttemptRow
 from llmroute.ledger.processes import this_process
 from llmroute.planning.usage_cost import price_as_json, storable, usd
@@ -14,6 +14,7 @@ from llmroute.registry.pricing import price_of_service
 from llmroute.types import AttemptRecord, Completion, LLMResponse, Service, Usage
 
 if TYPE_CHECKING:
+    from llmroute.errors import AttemptError
     from llmroute.execution.accounting.answer_limit import AnswerLimit
     from llmroute.execution.request import RequestContext
     from llmroute.routing.actions import Try
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from llmroute.types import ModelConfig, Prompt, SkippedModel
 
 DEADLINE_MARGIN_MS = 60_000
-GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
-"""A gateway before the provider waited no longer, or lost the answer: what the provider did is not known.
-
-408 and 504 as in RFC 9110, 499 of nginx, 460 of AWS, 520, 522 and 524 of Cloudflare, 598 and 599 of other proxies.
-"""
-GAVE_UP_CODE = "timeout_error"
-"""Anthropic's name of the error of a 504, also inside an answer with status 200."""
 
 
 class AttemptRecorder:
@@ -40,19 +34,17 @@ class AttemptRecorder:
         self._before = before
         self._first_text_ms: int | None = None
         self._usage = Usage()
-        entry = action.entry
-        self._price = entry.candidate.price
-        self._expected_output_tokens = entry.candidate.output.tokens
-        repair = action.repair
+        candidate, model, labels, repair = action.entry.candidate, action.entry.model, request.labels, action.repair
+        self._price = candidate.price
+        self._expected_output_tokens = candidate.output.tokens
         self._prompt = request.prompt if repair is None else repair.prompt
         self._size = request.size if repair is None else repair.size
-        self._model = entry.model
-        model, labels = entry.model, request.labels
-        process = this_process()
+        self._model = model
+        process, now_ms = this_process(), request.now_ms()
         self.row = AttemptRow(
             request_id=request.id,
             attempt=action.number,
-            started_ms=request.now_ms(),
+            started_ms=now_ms,
             provider=model.provider,
             model=model.id,
             streaming=request.prompt.streaming,
@@ -66,13 +58,13 @@ class AttemptRecorder:
             service_tier=request.prompt.tier,
             price=price_as_json(self._price and price_of_service(self._price, Service(request.prompt.tier))[0]),
             price_as_of=model.as_of,
-            reserved_picousd=storable(entry.candidate.worst_cost_picousd),
-            expected_picousd=storable(entry.candidate.expected_cost_picousd),
+            reserved_picousd=storable(candidate.worst_cost_picousd),
+            expected_picousd=storable(candidate.expected_cost_picousd),
             pid=process.pid,
             host=process.host,
             process=process.mark,
             # Nothing waits beyond the deadline of the request.
-            deadline_ms=request.now_ms() + round(request.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
+            deadline_ms=now_ms + round(request.timeouts.total_s * 1000) + DEADLINE_MARGIN_MS,
         )
 
     @property
@@ -111,69 +103,6 @@ class AttemptRecorder:
         `document` is the answer of a request with a schema, and `limit` is its completion limit.
         """
         self._settle("ok", self._settlement(completion), completion)
-        return self._response(completion, document, limit, skipped)
-
-    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
-        """Account for a failure.
-
-        `seen` is the answer before it; `sent` and `released` say whether any byte was sent and any text emitted.
-        """
-        row = self.row
-        if error.usage is not None:
-            seen = (seen or Completion())._replace(usage=error.usage, usage_final=True)
-        free = not sent or _was_refused(error, row.http_status, seen)
-        error.provider, error.model = row.provider, row.model
-        if error.http_status is None and isinstance(error, BadOutputError | ContentError):
-            error.http_status = row.http_status
-        row.error = error.kind
-        row.http_status = error.http_status if error.http_status is not None else row.http_status
-        row.provider_request_id = error.request_id
-        self._settle("partial" if released else error.status, UNSENT if free else self._settlement(seen), seen)
-
-    def reject(self, error: AttemptError) -> None:
-        """Record that the caller does not accept an answer that was recorded as complete."""
-        self.row.error = error.kind
-        self.row.status = error.status
-        error.provider, error.model, error.http_status = self.row.provider, self.row.model, self.row.http_status
-
-    def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
-        """Record an attempt that was interrupted; it costs nothing if nothing was `sent`."""
-        free = not sent or _is_refusal(self.row.http_status)
-        self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
-
-    def _settlement(self, seen: Completion | None) -> Settlement:
-        row = self.row
-        # A pending row says what becomes of it when its end stays unknown.
-        bound = self.bound
-        expected = self._expected_output_tokens
-        size = self._size.for_model(self._model)
-        sent = Sent(self._prompt, size, self._model, self._price, row.reserved_picousd, bound, expected)
-        return settle(sent, seen)
-
-    def _settle(self, status: str, settlement: Settlement, completion: Completion | None) -> None:
-        row = self.row
-        row.settled_ms = self._request.now_ms()
-        row.latency_ms = self._elapsed_ms()
-        self._usage = settlement.usage
-        fill(row, settlement, completion)
-        if settlement.doubt is not None:
-            self._request.note(f"warning: {row.provider}/{row.model} {settlement.doubt}")
-        # Last: a thread that writes the beginning meanwhile must find a pending row or a whole one.
-        row.status = status
-
-    def _since_request_ms(self) -> int:
-        return round((self._request.clock() - self._request_started) * 1000)
-
-    def _elapsed_ms(self) -> int:
-        return round((self._request.clock() - self._started) * 1000)
-
-    def _response(
-        self,
-        completion: Completion,
-        document: AnswerDocument | None,
-        limit: AnswerLimit,
-        skipped: tuple[SkippedModel, ...],
-    ) -> LLMResponse:
         row = self.row
         attempts = (*self._before, self.record())
         costs = [attempt.cost_usd for attempt in attempts]
@@ -199,6 +128,57 @@ class AttemptRecorder:
             attachments=self._request.size.attachments,
             skipped=skipped,
         )
+
+    def close_failed(self, error: AttemptError, seen: Completion | None, *, sent: bool, released: bool) -> None:
+        """Account for a failure.
+
+        `seen` is the answer before it; `sent` and `released` say whether any byte was sent and any text emitted.
+        """
+        row = self.row
+        if error.usage is not None:
+            seen = (seen or Completion())._replace(usage=error.usage, usage_final=True)
+        free = not sent or did_nothing(error, row.http_status, seen)
+        error.provider, error.model = row.provider, row.model
+        if error.http_status is None and isinstance(error, BadOutputError | ContentError):
+            error.http_status = row.http_status
+        row.error = error.kind
+        row.http_status = error.http_status if error.http_status is not None else row.http_status
+        row.provider_request_id = error.request_id
+        self._settle("partial" if released else error.status, UNSENT if free else self._settlement(seen), seen)
+
+    def reject(self, error: AttemptError) -> None:
+        """Record that the caller does not accept an answer that was recorded as complete."""
+        self.row.error = error.kind
+        self.row.status = error.status
+        error.provider, error.model, error.http_status = self.row.provider, self.row.model, self.row.http_status
+
+    def close_interrupted(self, seen: Completion | None, *, sent: bool) -> None:
+        """Record an attempt that was interrupted; it costs nothing if nothing was `sent`."""
+        free = not sent or is_refusal(self.row.http_status)
+        self._settle("interrupted", UNSENT if free else self._settlement(seen), seen)
+
+    def _settlement(self, seen: Completion | None) -> Settlement:
+        # A pending row says what becomes of it when its end stays unknown.
+        reserved, bound, expected = self.row.reserved_picousd, self.bound, self._expected_output_tokens
+        size = self._size.for_model(self._model)
+        return settle(Sent(self._prompt, size, self._model, self._price, reserved, bound, expected), seen)
+
+    def _settle(self, status: str, settlement: Settlement, completion: Completion | None) -> None:
+        row = self.row
+        row.settled_ms = self._request.now_ms()
+        row.latency_ms = self._elapsed_ms()
+        self._usage = settlement.usage
+        fill(row, settlement, completion)
+        if settlement.doubt is not None:
+            self._request.note(f"warning: {row.provider}/{row.model} {settlement.doubt}")
+        # Last: a thread that writes the beginning meanwhile must find a pending row or a whole one.
+        row.status = status
+
+    def _since_request_ms(self) -> int:
+        return round((self._request.clock() - self._request_started) * 1000)
+
+    def _elapsed_ms(self) -> int:
+        return round((self._request.clock() - self._started) * 1000)
 
     def record(self) -> AttemptRecord:
         """Return the record of the attempt for the caller."""
@@ -232,24 +212,3 @@ def record_of(row: AttemptRow) -> AttemptRecord:
         latency_ms=row.latency_ms,
         cost_usd=usd(row.cost_picousd),
     )
-
-
-def _was_refused(error: AttemptError, status: int | None, seen: Completion | None) -> bool:
-    """Whether the provider answered that it does nothing, which costs nothing; `status` is that of its answer.
-
-    It may say so with an error status, or with an error in place of an answer; an error after the beginning of one
-    leaves open how much was written before it, and so does a gateway that did not wait for the answer.
-    """
-    if error.usage is not None or error.http_status in GAVE_UP_STATUSES or error.code == GAVE_UP_CODE:
-        return False
-    if _is_refusal(status):
-        return True
-    unknown = isinstance(error, ProviderTimeoutError | UnreachableError | BadOutputError)
-    return not unknown and seen in (None, Completion())
-
-
-def _is_refusal(status: int | None) -> bool:
-    """Whether a status says that nothing was done."""
-    if status is None or status in GAVE_UP_STATUSES:
-        return False
-    return not 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)

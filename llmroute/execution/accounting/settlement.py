@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from llmroute.errors import BadOutputError, ProviderTimeoutError, UnreachableError
 from llmroute.planning.usage_cost import priced
 from llmroute.routing.token_estimate import estimated_tokens
 from llmroute.types import Completion, Service, Usage
 
 if TYPE_CHECKING:
+    from llmroute.errors import AttemptError
     from llmroute.ledger.attempt_row import CostBasis
     from llmroute.routing.token_estimate import PromptSize
     from llmroute.types import ModelConfig, Price, Prompt
@@ -21,6 +23,13 @@ SLACK_TOKENS = 256
 UNKNOWN_WINDOW = 4_000_000
 # How often a provider may have used one of its own tools for one answer.
 MOST_TOOL_USES = 1_000
+GAVE_UP_STATUSES = frozenset((408, 460, 499, 504, 520, 522, 524, 598, 599))
+"""A gateway before the provider waited no longer, or lost the answer: what the provider did is not known.
+
+408 and 504 as in RFC 9110, 499 of nginx, 460 of AWS, 520, 522 and 524 of Cloudflare, 598 and 599 of other proxies.
+"""
+GAVE_UP_CODE = "timeout_error"
+"""Anthropic's name of the error of a 504, also inside an answer with status 200."""
 
 
 class Sent(NamedTuple):
@@ -171,3 +180,24 @@ def _above(cost: int | None, sent: Sent) -> str | None:
         f"reports more usage than the request allowed: {cost / PICO_PER_USD:.6f} USD where at most"
         f" {sent.reserved_picousd / PICO_PER_USD:.6f} were possible"
     )
+
+
+def did_nothing(error: AttemptError, status: int | None, seen: Completion | None) -> bool:
+    """Whether the provider answered that it does nothing, which costs nothing; `status` is that of its answer.
+
+    It may say so with an error status, or with an error in place of an answer; an error after the beginning of one
+    leaves open how much was written before it, and so does a gateway that did not wait for the answer.
+    """
+    if error.usage is not None or error.http_status in GAVE_UP_STATUSES or error.code == GAVE_UP_CODE:
+        return False
+    if is_refusal(status):
+        return True
+    unknown = isinstance(error, ProviderTimeoutError | UnreachableError | BadOutputError)
+    return not unknown and seen in (None, Completion())
+
+
+def is_refusal(status: int | None) -> bool:
+    """Whether a status says that nothing was done."""
+    if status is None or status in GAVE_UP_STATUSES:
+        return False
+    return not 200 <= status < 300  # noqa: PLR2004 (statuses of HTTP)
